@@ -1,0 +1,13 @@
+//! What crosses the door between reading and the engine.
+//!
+//! In: the bytes a reader fetched from Kafka. Out: [`MessageBatch`], a columnar batch of payloads in
+//! shared buffers, with the position of every message.
+//! Refuses to know who reads, who decodes and where results go. It is a crate of its own so that
+//! reading does not depend on the engine, nor the lake on either.
+//! Start at [`MessageBatch`]; a reader fills one through [`BatchBuilder`].
+
+mod batch;
+mod position;
+
+pub use batch::{BatchBuilder, MessageBatch, Payloads, Run};
+pub use position::{OffsetRange, SourcePosition, TopicPartition};

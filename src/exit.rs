@@ -1,0 +1,35 @@
+//! Exit codes: a contract that scripts may rely on. Documented in docs/exit-codes.md.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// All that was asked was done.
+    Done = 0,
+    /// Something failed that no other code names.
+    Failed = 1,
+    /// The command line is wrong (clap's own code).
+    Usage = 2,
+    /// A configuration or pipeline file is wrong.
+    Config = 3,
+    /// The broker cannot be reached, or refused the client.
+    Source = 4,
+    /// The topic or part of its records is missing: it does not exist, was truncated or recreated.
+    SourceData = 5,
+    /// The lake's store refused or is full.
+    Lake = 6,
+    /// Another process owns this pipeline.
+    Fenced = 7,
+    /// The ledger belongs to another pipeline, another plan or a newer version.
+    Ledger = 8,
+    /// An audit or check found a difference.
+    Difference = 9,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}

@@ -1,0 +1,1 @@
+//! Runs a pipeline: the only place where Kafka meets the lake.

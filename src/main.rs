@@ -1,0 +1,15 @@
+//! The `turnstile` binary: parses the command line, runs one verb, reports how it ended.
+
+mod cli;
+mod exit;
+mod flow;
+mod report;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(code) => code.into(),
+        Err(error) => report::print(&error),
+    }
+}
