@@ -1,0 +1,390 @@
+//! Message bytes to typed columns.
+//!
+//! In: a [`MessageBatch`]. Out: [`Decoded`]: the columns that the query needs, and what was rejected.
+//! Knows nothing of windows or time's order. Start at [`Decoder::decode`].
+
+mod columns;
+mod csv;
+mod json;
+mod timestamp;
+mod zone;
+
+use std::fmt;
+
+use arrow::array::ArrayRef;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use hashbrown::HashMap;
+use message::MessageBatch;
+use pipeline::{FieldKind, Format, Pipeline, Policy};
+use std::sync::Arc;
+
+use columns::{Column, ColumnType, Home};
+use json::Key;
+pub(crate) use timestamp::Pattern;
+
+/// Why a message was rejected, in one word that counters and dead letters carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The value is not UTF-8.
+    Utf8,
+    /// The value is not a CSV row.
+    Csv,
+    /// The value is not a JSON object.
+    Json,
+    /// A field is missing, or one too many.
+    Fields,
+    /// A value does not fit its field's type.
+    Type,
+    /// The event time is null or missing.
+    EventTime,
+    /// The event time lies too far ahead of the clock.
+    Future,
+    /// The window had closed already.
+    Late,
+}
+
+impl Reason {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Utf8 => "not-utf8",
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Fields => "fields",
+            Self::Type => "type",
+            Self::EventTime => "event-time",
+            Self::Future => "future",
+            Self::Late => "late",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why one message was rejected, with the field and the offending text where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The kind.
+    pub reason: Reason,
+    /// The field, when one is to blame.
+    pub field: Option<String>,
+    /// What was found and what was expected.
+    pub detail: String,
+}
+
+impl Rejection {
+    pub(crate) fn new(reason: Reason, field: Option<&str>, detail: impl Into<String>) -> Self {
+        Self { reason, field: field.map(str::to_owned), detail: shorten(&detail.into()) }
+    }
+}
+
+/// The longest offending text that a rejection repeats; the dead letter holds the whole message anyway.
+const DETAIL_CHARS: usize = 200;
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(DETAIL_CHARS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// What decoding needs to know of a pipeline.
+#[derive(Debug)]
+pub(crate) struct DecodePlan {
+    format: Format,
+    names: Vec<String>,
+    types: Vec<ColumnType>,
+    /// Per column, its field.
+    field_of: Vec<usize>,
+    event_column: usize,
+    extra_is_error: bool,
+    keys: HashMap<String, Key>,
+    schema: SchemaRef,
+}
+
+impl DecodePlan {
+    pub(crate) fn new(pipeline: &Pipeline) -> Result<Self, String> {
+        let source = &pipeline.source;
+        let names: Vec<String> = source.schema.iter().map(|f| f.name.clone()).collect();
+        let types = source
+            .schema
+            .iter()
+            .map(|field| {
+                Ok(match &field.kind {
+                    FieldKind::String => ColumnType::Text,
+                    FieldKind::Int => ColumnType::Int,
+                    FieldKind::Long => ColumnType::Long,
+                    FieldKind::Double => ColumnType::Double,
+                    FieldKind::Boolean => ColumnType::Boolean,
+                    FieldKind::Timestamp { format, zone } => {
+                        let pattern =
+                            Pattern::new(format).map_err(|e| format!("timestamp format of {}: {e}", field.name))?;
+                        ColumnType::Timestamp(pattern, *zone)
+                    }
+                })
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        let field_of = pipeline.query.columns.clone();
+        let mut column_of = vec![None; names.len()];
+        for (column, field) in field_of.iter().enumerate() {
+            column_of[*field] = Some(column);
+        }
+        let event_column = field_of
+            .iter()
+            .position(|field| names[*field] == pipeline.stream.event_time)
+            .ok_or_else(|| format!("the event time {} is not decoded", pipeline.stream.event_time))?;
+        let keys = names
+            .iter()
+            .enumerate()
+            .map(|(field, name)| (name.clone(), column_of[field].map_or(Key::Unused, Key::Column)))
+            .collect();
+        let fields: Vec<Field> =
+            field_of.iter().map(|f| Field::new(&names[*f], columns::data_type(&types[*f]), true)).collect();
+        Ok(Self {
+            format: source.format,
+            extra_is_error: matches!(source.extra_fields, Policy::Error),
+            names,
+            types,
+            field_of,
+            event_column,
+            keys,
+            schema: Arc::new(Schema::new(fields)),
+        })
+    }
+
+    /// The decoded columns, in order.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+}
+
+/// The good rows of one batch as columns, and the others.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    /// One array a column of the plan, one row a good message.
+    pub(crate) columns: Vec<ArrayRef>,
+    /// Event time of each good row, microseconds since the epoch.
+    pub(crate) event_us: Vec<i64>,
+    /// The message each good row came from: its row in the batch.
+    pub(crate) rows: Vec<u32>,
+    /// Messages that could not be decoded, by row.
+    pub(crate) rejected: Vec<(u32, Rejection)>,
+    /// Messages without a value.
+    pub(crate) tombstones: u64,
+    /// Local times that happened twice, and that never happened.
+    pub(crate) odd_times: (u64, u64),
+}
+
+/// Decodes batches; keeps its scratch memory and time caches between them.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    plan: Arc<DecodePlan>,
+    columns: Vec<Column>,
+    fields: csv::Fields,
+    unescaped: Vec<u8>,
+    seen: Vec<bool>,
+    header: Option<Header>,
+}
+
+/// A header line seen in messages of the header-and-row form, and the field that each of its names is.
+#[derive(Debug)]
+struct Header {
+    line: Vec<u8>,
+    fields: Vec<usize>,
+}
+
+impl Decoder {
+    pub(crate) fn new(plan: Arc<DecodePlan>) -> Self {
+        let columns = plan.field_of.iter().map(|field| Column::new(&plan.types[*field])).collect();
+        Self { plan, columns, fields: csv::Fields::default(), unescaped: Vec::new(), seen: Vec::new(), header: None }
+    }
+
+    /// Decodes every message of `batch`.
+    pub(crate) fn decode(&mut self, batch: &MessageBatch) -> Decoded {
+        let mut out = Decoded {
+            event_us: Vec::with_capacity(batch.len()),
+            rows: Vec::with_capacity(batch.len()),
+            ..Decoded::default()
+        };
+        for column in &mut self.columns {
+            column.reserve(batch.len());
+        }
+        let values = batch.values.buffer().as_slice();
+        for row in 0..batch.len() {
+            let Some((start, len)) = batch.values.span(row) else {
+                out.tombstones += 1;
+                continue;
+            };
+            let good = out.rows.len();
+            let unescaped = self.unescaped.len();
+            let result = match self.plan.format {
+                Format::Csv => self.csv(values, start as usize, len as usize),
+                Format::Json => self.json(values, start as usize, len as usize),
+            };
+            let event = result.and_then(|()| {
+                self.columns[self.plan.event_column].last_micros().ok_or_else(|| {
+                    let name = &self.plan.names[self.plan.field_of[self.plan.event_column]];
+                    Rejection::new(Reason::EventTime, Some(name), "the event time is missing")
+                })
+            });
+            match event {
+                Ok(event) => {
+                    out.event_us.push(event);
+                    out.rows.push(row as u32);
+                }
+                Err(rejection) => {
+                    for column in &mut self.columns {
+                        column.truncate(good);
+                    }
+                    self.unescaped.truncate(unescaped);
+                    out.rejected.push((row as u32, rejection));
+                }
+            }
+        }
+        let buffers = [batch.values.buffer().clone(), Buffer::from_vec(std::mem::take(&mut self.unescaped))];
+        for column in &mut self.columns {
+            let odd = column.take_odd_times();
+            out.odd_times = (out.odd_times.0 + odd.0, out.odd_times.1 + odd.1);
+        }
+        out.columns = self.columns.iter_mut().map(|column| column.finish(&buffers)).collect();
+        out
+    }
+
+    fn json(&mut self, values: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
+        utf8(&values[start..start + len])?;
+        let plan = &self.plan;
+        let row = json::Row {
+            keys: &plan.keys,
+            extra_is_error: plan.extra_is_error,
+            columns: &mut self.columns,
+            seen: &mut self.seen,
+            unescaped: &mut self.unescaped,
+        };
+        json::decode(values, start, len, row)
+    }
+
+    #[inline]
+    fn csv(&mut self, values: &[u8], mut start: usize, mut len: usize) -> Result<(), Rejection> {
+        let text = &values[start..start + len];
+        utf8(text)?;
+        if let [b'"', inner @ .., b'"'] = text {
+            match memchr::memchr2(b'"', b'\\', inner) {
+                None => (start, len) = (start + 1, len - 2),
+                Some(_) => {
+                    // A JSON string with escapes, or a CSV row whose first and last fields are quoted.
+                    if let Ok(line) = serde_json::from_slice::<String>(text) {
+                        return self.unescaped_line(line.into_bytes());
+                    }
+                }
+            }
+        }
+        if memchr::memchr(b'\n', &values[start..start + len]).is_some() {
+            return self.header_and_row(values, start, len);
+        }
+        csv::cut(values, start, len, Home::Values, &mut self.unescaped, &mut self.fields)
+            .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
+        self.push_fields(values, None)
+    }
+
+    /// A line that a JSON string spelled with escapes: its fields move to the second buffer.
+    #[cold]
+    fn unescaped_line(&mut self, line: Vec<u8>) -> Result<(), Rejection> {
+        if memchr::memchr(b'\n', &line).is_some() {
+            return self.header_and_row(&line, 0, line.len());
+        }
+        csv::cut(&line, 0, line.len(), Home::Values, &mut self.unescaped, &mut self.fields)
+            .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
+        self.fields.move_to_unescaped(&line, &mut self.unescaped);
+        self.push_fields(&[], None)
+    }
+
+    /// A header line and one row, the form of the original's second producer.
+    #[cold]
+    fn header_and_row(&mut self, buffer: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
+        let fields_error = |detail: &str| Rejection::new(Reason::Fields, None, detail);
+        let text = &buffer[start..start + len];
+        let mut lines = text.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
+        let (header, row) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        if lines.any(|line| !line.is_empty()) {
+            return Err(fields_error("the message holds more than one row"));
+        }
+        if self.header.as_ref().is_none_or(|known| known.line != header) {
+            let names = String::from_utf8_lossy(header);
+            let fields = names
+                .split(',')
+                .map(|name| self.plan.names.iter().position(|known| known == name.trim()))
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| {
+                    fields_error("the message holds two lines and the first is not a header of the schema's names")
+                })?;
+            self.header = Some(Header { line: header.to_vec(), fields });
+        }
+        csv::cut(row, 0, row.len(), Home::Values, &mut self.unescaped, &mut self.fields)
+            .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
+        self.fields.move_to_unescaped(row, &mut self.unescaped);
+        let header = self.header.take();
+        let result = self.push_fields(&[], header.as_ref().map(|h| h.fields.as_slice()));
+        self.header = header;
+        result
+    }
+
+    /// Appends the row that `self.fields` describes; `order` gives the schema field of each, when it is not
+    /// the schema's own order.
+    #[inline]
+    fn push_fields(&mut self, values: &[u8], order: Option<&[usize]>) -> Result<(), Rejection> {
+        let expected = order.map_or(self.plan.names.len(), <[usize]>::len);
+        let found = self.fields.len();
+        if found < expected || (found > expected && self.plan.extra_is_error) {
+            return Err(field_count(&self.plan.names, expected, found));
+        }
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            let field = self.plan.field_of[at];
+            let place = match order {
+                None => field,
+                Some(order) => match order.iter().position(|f| *f == field) {
+                    Some(place) => place,
+                    None => {
+                        column.push_null();
+                        continue;
+                    }
+                },
+            };
+            let (start, len) = self.fields.spans[place];
+            let home = self.fields.home(place);
+            let buffer = if home == Home::Values { values } else { self.unescaped.as_slice() };
+            if !column.push_text(buffer, start as usize, len as usize, home) {
+                let text = String::from_utf8_lossy(&buffer[start as usize..(start + len) as usize]);
+                let detail = format!("expected {}, found {text:?}", self.plan.types[field].name());
+                return Err(Rejection::new(Reason::Type, Some(&self.plan.names[field]), detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn field_count(names: &[String], expected: usize, found: usize) -> Rejection {
+    let missing = names.get(found).filter(|_| found < expected).map(String::as_str);
+    Rejection::new(Reason::Fields, missing, format!("expected {expected} fields, found {found}"))
+}
+
+#[inline]
+fn utf8(text: &[u8]) -> Result<(), Rejection> {
+    if text.is_ascii() {
+        return Ok(());
+    }
+    match std::str::from_utf8(text) {
+        Ok(_) => Ok(()),
+        Err(e) => {
+            Err(Rejection::new(Reason::Utf8, None, format!("the value is not UTF-8 from byte {}", e.valid_up_to())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

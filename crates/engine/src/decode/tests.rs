@@ -1,0 +1,130 @@
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use message::{BatchBuilder, TopicPartition};
+
+use super::*;
+
+const CSV: &str = r#"
+name = "t"
+[source]
+topic = "t"
+format = "csv"
+[source.schema]
+STATION = "string"
+ENTRIES = "int"
+TIMESTAMP = { type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "America/New_York" }
+[stream]
+event_time = "TIMESTAMP"
+[query]
+sql = "SELECT STATION, sum(ENTRIES) AS ENTRIES FROM t GROUP BY window(TIMESTAMP, '5 minutes'), STATION"
+[lake]
+url = "file:./lake"
+"#;
+
+fn decode(pipeline: &str, values: &[Option<&[u8]>]) -> Decoded {
+    let pipeline = Pipeline::parse(pipeline, "test").unwrap();
+    let mut decoder = Decoder::new(Arc::new(DecodePlan::new(&pipeline).unwrap()));
+    let mut batch = BatchBuilder::default();
+    let partition = TopicPartition::new("t", 0);
+    for (offset, value) in values.iter().enumerate() {
+        batch.push(&partition, offset as i64, 0, None, *value);
+    }
+    decoder.decode(&batch.finish())
+}
+
+fn rows(decoded: &Decoded) -> Vec<(Option<&str>, i32, i64)> {
+    let stations = decoded.columns[0].as_string_view();
+    let entries = decoded.columns[1].as_primitive::<Int32Type>();
+    let times = decoded.columns[2].as_primitive::<TimestampMicrosecondType>();
+    (0..stations.len())
+        .map(|i| (stations.is_valid(i).then(|| stations.value(i)), entries.value(i), times.value(i) / 1_000_000))
+        .collect()
+}
+
+#[test]
+fn a_csv_line_plain_or_in_a_json_string_gives_the_same_row() {
+    let decoded = decode(
+        CSV,
+        &[
+            Some(b"A longer station name,7,2023-09-22 14:05:00"),
+            Some(br#""A longer station name,7,2023-09-22 14:05:00""#),
+            Some(br#""A n\u00e1me\tlonger than a view,7,2023-09-22 14:05:00""#),
+            Some(b"\"Station, with comma\",7,2023-09-22 14:05:00"),
+            None,
+        ],
+    );
+    let at = 1_695_405_900;
+    assert_eq!(decoded.rejected, []);
+    assert_eq!(decoded.tombstones, 1);
+    assert_eq!(decoded.rows, [0, 1, 2, 3]);
+    assert_eq!(rows(&decoded)[..2], [(Some("A longer station name"), 7, at); 2]);
+    assert_eq!(rows(&decoded)[2], (Some("A n\u{e1}me\tlonger than a view"), 7, at));
+    assert_eq!(rows(&decoded)[3], (Some("Station, with comma"), 7, at));
+}
+
+#[test]
+fn a_header_line_names_the_fields_of_its_row() {
+    let decoded = decode(
+        CSV,
+        &[Some(b"ENTRIES,TIMESTAMP,STATION\n7,2023-09-22 14:05:00,Test-Station"), Some(b"ENTRIES,STATION\n7,X")],
+    );
+    assert_eq!(rows(&decoded), [(Some("Test-Station"), 7, 1_695_405_900)]);
+    assert_eq!(decoded.rejected[0].1.reason, Reason::EventTime);
+}
+
+#[test]
+fn what_does_not_fit_names_field_type_and_text() {
+    let cases: [(&[u8], &str); 8] = [
+        (b"S,abc,2023-09-22 14:05:00", r#"type ENTRIES: expected int, found "abc""#),
+        (b"S,7,2023-13-22 14:05:00", r#"type TIMESTAMP: expected timestamp, found "2023-13-22 14:05:00""#),
+        (b"S,7", "fields TIMESTAMP: expected 3 fields, found 2"),
+        (b"S,7,2023-09-22 14:05:00,more", "fields -: expected 3 fields, found 4"),
+        (b"S\xff,7,2023-09-22 14:05:00", "not-utf8 -: the value is not UTF-8 from byte 1"),
+        (b"\"S,7,2023", "csv -: a quoted field is not closed"),
+        (b"a\nb", "fields -: the message holds two lines and the first is not a header of the schema's names"),
+        (b"", "fields ENTRIES: expected 3 fields, found 1"),
+    ];
+    let values: Vec<_> =
+        cases.iter().map(|(value, _)| Some(*value)).chain([Some(&b"S,1,2023-09-22 14:05:00"[..])]).collect();
+    let decoded = decode(CSV, &values);
+    let found: Vec<String> = decoded
+        .rejected
+        .iter()
+        .map(|(_, r)| format!("{} {}: {}", r.reason, r.field.as_deref().unwrap_or("-"), r.detail))
+        .collect();
+    assert_eq!(found, cases.map(|(_, expected)| expected));
+    assert_eq!(rows(&decoded), [(Some("S"), 1, 1_695_405_900)], "bad rows leave nothing behind");
+}
+
+#[test]
+fn json_objects_are_read_by_name_with_nulls_and_escapes() {
+    let pipeline = CSV.replace(r#"format = "csv""#, "format = \"json\"\nextra_fields = \"ignore\"");
+    let decoded = decode(
+        &pipeline,
+        &[
+            Some(br#"{"TIMESTAMP":"2023-09-22 14:05:00","ENTRIES":7,"STATION":"caf\u00e9 and a longer text","x":[1,{"y":2}]}"#),
+            Some(br#"{"STATION":null,"ENTRIES":8,"TIMESTAMP":"2023-09-22 14:05:00"}"#),
+            Some(br#"{"STATION":"S","ENTRIES":1.5,"TIMESTAMP":"2023-09-22 14:05:00"}"#),
+            Some(br#"{"STATION":"S","ENTRIES":1}"#),
+            Some(br#"{"STATION":"S","STATION":"T"}"#),
+            Some(b"[1]"),
+            Some(b"{"),
+        ],
+    );
+    let at = 1_695_405_900;
+    assert_eq!(rows(&decoded), [(Some("café and a longer text"), 7, at), (None, 8, at)]);
+    let reasons: Vec<_> = decoded.rejected.iter().map(|(row, r)| (*row, r.reason)).collect();
+    assert_eq!(
+        reasons,
+        [(2, Reason::Type), (3, Reason::EventTime), (4, Reason::Fields), (5, Reason::Json), (6, Reason::Json)]
+    );
+}
+
+#[test]
+fn odd_local_times_are_counted() {
+    let decoded = decode(
+        CSV,
+        &[Some(b"S,1,2023-11-05 01:30:00"), Some(b"S,1,2023-11-05 01:30:00"), Some(b"S,1,2023-03-12 02:30:00")],
+    );
+    assert_eq!(decoded.odd_times, (2, 1));
+}

@@ -1,0 +1,107 @@
+//! Local timestamps to instants, with a stated rule for the two hours a year that are not one to one.
+//!
+//! A local time that happens twice (clocks go back) is taken as the first of the two instants; one that
+//! never happens (clocks go forward) is moved later by the length of the gap. Both are counted. This is
+//! the rule of `java.time.ZonedDateTime.ofLocal`, and so of Spark.
+
+use chrono::{DateTime, LocalResult, Offset, TimeZone};
+use chrono_tz::Tz;
+
+/// How a local time maps to an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Local {
+    Unique,
+    Ambiguous,
+    Nonexistent,
+}
+
+/// Converts local seconds to UTC seconds for one zone.
+///
+/// Offsets change at quarter hours at the finest, so an answer holds for its whole quarter hour and is
+/// kept in a small direct-mapped table.
+#[derive(Debug)]
+pub(crate) struct Zone {
+    zone: Tz,
+    utc: bool,
+    slots: Box<[Slot; SLOTS]>,
+}
+
+const SLOTS: usize = 256;
+const QUARTER_SECS: i64 = 900;
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    quarter: i64,
+    offset_secs: i64,
+    kind: Local,
+}
+
+impl Zone {
+    pub(crate) fn new(zone: Tz) -> Self {
+        let empty = Slot { quarter: i64::MIN, offset_secs: 0, kind: Local::Unique };
+        Self { zone, utc: matches!(zone, Tz::UTC | Tz::Etc__UTC), slots: Box::new([empty; SLOTS]) }
+    }
+
+    /// UTC seconds of `local_secs`, seconds since 1970-01-01T00:00:00 on the zone's wall clock.
+    #[inline]
+    pub(crate) fn instant(&mut self, local_secs: i64) -> (i64, Local) {
+        if self.utc {
+            return (local_secs, Local::Unique);
+        }
+        let quarter = local_secs.div_euclid(QUARTER_SECS);
+        let at = quarter.rem_euclid(SLOTS as i64) as usize;
+        if self.slots[at].quarter != quarter {
+            self.slots[at] = self.look_up(quarter);
+        }
+        let slot = self.slots[at];
+        (local_secs - slot.offset_secs, slot.kind)
+    }
+
+    #[cold]
+    fn look_up(&self, quarter: i64) -> Slot {
+        let naive = DateTime::from_timestamp(quarter * QUARTER_SECS, 0).unwrap_or_default().naive_utc();
+        let seconds = |offset: &<Tz as TimeZone>::Offset| i64::from(offset.fix().local_minus_utc());
+        let (offset_secs, kind) = match self.zone.offset_from_local_datetime(&naive) {
+            LocalResult::Single(offset) => (seconds(&offset), Local::Unique),
+            // The earlier instant is the one with the larger offset to UTC.
+            LocalResult::Ambiguous(a, b) => (seconds(&a).max(seconds(&b)), Local::Ambiguous),
+            // In a gap the offset before the change moves the time later by the gap's length.
+            LocalResult::None => {
+                let day_before = naive - chrono::Duration::hours(24);
+                let before = self.zone.offset_from_local_datetime(&day_before).earliest();
+                (before.as_ref().map_or(0, seconds), Local::Nonexistent)
+            }
+        };
+        Slot { quarter, offset_secs, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(text: &str) -> i64 {
+        chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap().and_utc().timestamp()
+    }
+
+    fn utc(zone: &mut Zone, text: &str) -> (String, Local) {
+        let (secs, kind) = zone.instant(local(text));
+        (DateTime::from_timestamp(secs, 0).unwrap().format("%F %T").to_string(), kind)
+    }
+
+    #[test]
+    fn the_hour_that_happens_twice_is_taken_as_its_first() {
+        let mut zone = Zone::new(Tz::America__New_York);
+        assert_eq!(utc(&mut zone, "2023-11-05 00:59:59"), ("2023-11-05 04:59:59".into(), Local::Unique));
+        assert_eq!(utc(&mut zone, "2023-11-05 01:30:00"), ("2023-11-05 05:30:00".into(), Local::Ambiguous));
+        assert_eq!(utc(&mut zone, "2023-11-05 02:00:00"), ("2023-11-05 07:00:00".into(), Local::Unique));
+    }
+
+    #[test]
+    fn the_hour_that_never_happens_moves_later_by_the_gap() {
+        let mut zone = Zone::new(Tz::America__New_York);
+        assert_eq!(utc(&mut zone, "2023-03-12 01:59:59"), ("2023-03-12 06:59:59".into(), Local::Unique));
+        assert_eq!(utc(&mut zone, "2023-03-12 02:30:00"), ("2023-03-12 07:30:00".into(), Local::Nonexistent));
+        assert_eq!(utc(&mut zone, "2023-03-12 03:30:00"), ("2023-03-12 07:30:00".into(), Local::Unique));
+    }
+}

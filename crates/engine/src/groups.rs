@@ -1,0 +1,178 @@
+//! Partial aggregates of one window: group keys, accumulators, register readings.
+//!
+//! In: rows ([`Groups::update`]) or the partial states of other groups ([`Groups::merge`]).
+//! Out: a [`Layer`] (partial states, to merge or persist) or the final columns ([`Groups::finish`]).
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Int64Type;
+use datafusion_expr::{EmitTo, GroupsAccumulator};
+use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion_physical_plan::aggregates::order::GroupOrdering;
+
+use crate::EngineError;
+use crate::plan::{Plan, Slot};
+use crate::registers::{Carry, Readings};
+
+/// Partial aggregates as they are handed over, merged and persisted.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    /// One row a group: the keys, then the functions' partial states.
+    pub(crate) groups: RecordBatch,
+    /// Register readings; their group numbers are rows of `groups`.
+    pub(crate) readings: Readings,
+}
+
+impl Layer {
+    pub(crate) fn bytes(&self) -> usize {
+        self.groups.get_array_memory_size() + self.readings.bytes()
+    }
+}
+
+/// Accumulates the groups of one window.
+pub(crate) struct Groups {
+    plan: Arc<Plan>,
+    /// `None` when the query groups by the window alone.
+    values: Option<Box<dyn GroupValues>>,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    readings: Readings,
+    ids: Vec<usize>,
+    rows: usize,
+}
+
+impl Groups {
+    pub(crate) fn new(plan: &Arc<Plan>) -> Result<Self, EngineError> {
+        let values = if plan.keys.is_empty() {
+            None
+        } else {
+            Some(new_group_values(Arc::clone(&plan.key_schema), &GroupOrdering::None)?)
+        };
+        let accumulators = plan.functions.iter().map(|f| f.accumulator()).collect::<Result<Vec<_>, _>>()?;
+        let readings = Readings::new(plan.registers.len());
+        Ok(Self { plan: Arc::clone(plan), values, accumulators, readings, ids: Vec::new(), rows: 0 })
+    }
+
+    fn len(&self) -> usize {
+        self.values.as_ref().map_or(usize::from(self.rows > 0), |values| values.len())
+    }
+
+    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<(), EngineError> {
+        self.rows += rows;
+        match &mut self.values {
+            Some(values) => values.intern(keys, &mut self.ids)?,
+            None => {
+                self.ids.clear();
+                self.ids.resize(rows, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows. `keys` are the evaluated key columns; `orders` gives the source order of each row, which
+    /// only registers ask for.
+    pub(crate) fn update(
+        &mut self,
+        batch: &RecordBatch,
+        keys: &[ArrayRef],
+        event_us: &[i64],
+        orders: impl Fn(usize) -> i64,
+    ) -> Result<(), EngineError> {
+        let rows = batch.num_rows();
+        self.intern(keys, rows)?;
+        let total = self.len();
+        let plan = Arc::clone(&self.plan);
+        for (function, accumulator) in plan.functions.iter().zip(&mut self.accumulators) {
+            let args =
+                function.args.iter().map(|arg| arg.evaluate(batch)?.into_array(rows)).collect::<Result<Vec<_>, _>>()?;
+            let filter = match &function.filter {
+                Some(filter) => Some(filter.evaluate(batch)?.into_array(rows)?),
+                None => None,
+            };
+            let filter = filter.as_ref().map(|f| f.as_boolean());
+            accumulator.update_batch(&args, &self.ids, filter, total)?;
+        }
+        if !plan.registers.is_empty() {
+            let columns = plan
+                .registers
+                .iter()
+                .map(|register| register.evaluate(batch)?.into_array(rows))
+                .collect::<Result<Vec<_>, _>>()?;
+            let columns: Vec<_> = columns.iter().map(|c| c.as_primitive::<Int64Type>()).collect();
+            for (row, event_us) in event_us.iter().enumerate() {
+                let values = columns.iter().map(|c| c.is_valid(row).then(|| c.value(row)));
+                self.readings.push(self.ids[row] as u32, *event_us, orders(row), values);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the partial states of `layer`.
+    pub(crate) fn merge(&mut self, layer: &Layer) -> Result<(), EngineError> {
+        let plan = Arc::clone(&self.plan);
+        let (keys, states) = layer.groups.columns().split_at(plan.keys.len());
+        self.intern(keys, layer.groups.num_rows())?;
+        let total = self.len();
+        let mut at = 0;
+        for (function, accumulator) in plan.functions.iter().zip(&mut self.accumulators) {
+            accumulator.merge_batch(&states[at..at + function.states], &self.ids, total)?;
+            at += function.states;
+        }
+        self.readings.append(&layer.readings, &self.ids);
+        Ok(())
+    }
+
+    /// Bytes held, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let values = self.values.as_ref().map_or(0, |v| v.size());
+        values + self.accumulators.iter().map(|a| a.size()).sum::<usize>() + self.readings.bytes()
+    }
+
+    /// The partial states; nothing is left.
+    pub(crate) fn into_layer(mut self) -> Result<Layer, EngineError> {
+        let rows = self.len();
+        let mut columns = match &mut self.values {
+            Some(values) => values.emit(EmitTo::All)?,
+            None => Vec::new(),
+        };
+        for accumulator in &mut self.accumulators {
+            columns.extend(accumulator.state(EmitTo::All)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let groups = RecordBatch::try_new_with_options(Arc::clone(&self.plan.layer), columns, &options)?;
+        Ok(Layer { groups, readings: self.readings })
+    }
+
+    /// The window's result. `carry` gives the reading before the window of each group and takes the last
+    /// one before `carry_until_us`.
+    pub(crate) fn finish(
+        mut self,
+        start_us: i64,
+        carry: &mut Carry,
+        carry_until_us: i64,
+    ) -> Result<RecordBatch, EngineError> {
+        let rows = self.len();
+        let keys = match &mut self.values {
+            Some(values) => values.emit(EmitTo::All)?,
+            None => Vec::new(),
+        };
+        let mut finals = self
+            .accumulators
+            .iter_mut()
+            .map(|accumulator| accumulator.evaluate(EmitTo::All).map(Some))
+            .collect::<Result<Vec<_>, _>>()?;
+        let growth = if self.plan.registers.is_empty() {
+            None
+        } else {
+            Some(self.readings.growth(&self.plan, &keys, rows, start_us, carry, carry_until_us)?)
+        };
+        let mut columns = Vec::with_capacity(self.plan.slots.len());
+        for (at, slot) in self.plan.slots.iter().enumerate() {
+            columns.push(match slot {
+                Slot::Function(function) => finals[*function].take().expect("each function fills one slot"),
+                _ => growth.as_ref().and_then(|g| g[at].clone()).expect("a register slot has its column"),
+            });
+        }
+        self.plan.project(start_us, keys, columns, rows)
+    }
+}

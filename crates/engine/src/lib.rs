@@ -1,0 +1,55 @@
+//! Decode, dedup, event-time windows, watermarks: bytes in, closed windows out.
+//!
+//! In: [`MessageBatch`](message::MessageBatch)es, in offset order a partition. Out: at every cut, the windows
+//! that closed, the messages that are no part of one, the state to go on from, and a count for every message.
+//! Reads no clock and does no I/O: everything it does is a function of what it is given, in the order it is
+//! given, so a seeded simulation can drive it.
+//!
+//! Start at [`Engine`]: it hands out [`Worker`]s, which own partitions and keep partial aggregates; a cut
+//! collects what they have ([`Engine::absorb`]) and closes windows ([`Engine::finish`]).
+
+mod counters;
+mod decode;
+mod dedup;
+mod groups;
+mod plan;
+mod registers;
+mod state;
+mod watermark;
+mod windows;
+mod worker;
+
+pub use counters::Counters;
+pub use decode::{Reason, Rejection};
+pub use plan::Plan;
+pub use watermark::PartitionState;
+pub use windows::{Close, ClosedWindow, Cut, Engine, Restore, StateChange};
+pub use worker::{DeadLetter, Frontier, Part, PartitionPart, Worker, fingerprint};
+
+/// Why the engine stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The pipeline cannot be compiled; fix the pipeline file.
+    #[error("the query cannot be run: {0}")]
+    Plan(String),
+    /// An expression of the query failed on the data.
+    #[error("the query failed: {0}")]
+    Query(#[from] datafusion_common::DataFusionError),
+    /// A column could not be built.
+    #[error("a column could not be built: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// A register's growth left the range of a 64-bit integer.
+    #[error("the growth of a register does not fit a 64-bit integer")]
+    Overflow,
+    /// Open windows and dedup state outgrew their limit.
+    #[error("open windows and dedup state hold {held} bytes, more than `[stream] memory` allows ({limit})")]
+    Memory {
+        /// Bytes held, about.
+        held: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Persisted state cannot be read.
+    #[error("the saved state cannot be read: {0}")]
+    State(String),
+}

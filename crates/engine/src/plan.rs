@@ -1,0 +1,287 @@
+//! A pipeline's query compiled to physical expressions and accumulators.
+//!
+//! In: a checked [`Pipeline`]. Out: [`Plan`], shared by all workers. Start at [`Plan::new`].
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion_common::DFSchema;
+use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::{Expr, GroupsAccumulator};
+use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
+use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion_physical_expr::expressions::CastExpr;
+use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use pipeline::{AggregateKind, Dedup, Late, Pipeline, WindowSpec};
+
+use crate::EngineError;
+use crate::decode::DecodePlan;
+
+/// Everything the engine needs to know of a pipeline, compiled once and shared.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) decode: Arc<DecodePlan>,
+    pub(crate) window: WindowSpec,
+    pub(crate) watermark_us: i64,
+    pub(crate) late: Late,
+    pub(crate) correct_for_us: i64,
+    pub(crate) future_us: Option<i64>,
+    pub(crate) memory_bytes: usize,
+    pub(crate) dedup: Option<DedupPlan>,
+    pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) key_schema: SchemaRef,
+    pub(crate) functions: Vec<Function>,
+    /// Register expressions, as 64-bit integers.
+    pub(crate) registers: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) slots: Vec<Slot>,
+    /// The decoded columns, then the window's bounds.
+    pub(crate) input: SchemaRef,
+    /// Whether a key or an argument reads the window's bounds.
+    pub(crate) reads_bounds: bool,
+    /// Keys, then every function's state columns.
+    pub(crate) layer: SchemaRef,
+    aggregated: SchemaRef,
+    having: Option<Arc<dyn PhysicalExpr>>,
+    output: Vec<Arc<dyn PhysicalExpr>>,
+    output_schema: SchemaRef,
+}
+
+/// What makes two messages duplicates.
+#[derive(Debug)]
+pub(crate) enum DedupPlan {
+    /// Equal values of these decoded columns.
+    Columns {
+        columns: Vec<usize>,
+        /// The event time is among them, so a duplicate has the same event time.
+        same_time: bool,
+    },
+    /// Equal message values, byte for byte.
+    Value,
+}
+
+/// One ordinary aggregate function.
+#[derive(Debug)]
+pub(crate) struct Function {
+    expr: Arc<AggregateFunctionExpr>,
+    pub(crate) args: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) states: usize,
+}
+
+impl Function {
+    pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>, EngineError> {
+        if self.expr.groups_accumulator_supported() {
+            return Ok(self.expr.create_groups_accumulator()?);
+        }
+        let expr = Arc::clone(&self.expr);
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || expr.create_accumulator())))
+    }
+}
+
+/// Where an aggregate column of the result comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Function(usize),
+    Increase { register: usize, cap: Option<i64> },
+    Resets { register: usize },
+    Jumps { register: usize, cap: i64 },
+}
+
+impl Plan {
+    /// Compiles `pipeline`.
+    ///
+    /// # Errors
+    /// [`EngineError::Plan`] when an expression of the query has no physical form.
+    pub fn new(pipeline: &Pipeline) -> Result<Self, EngineError> {
+        let decode = Arc::new(DecodePlan::new(pipeline).map_err(EngineError::Plan)?);
+        let query = &pipeline.query;
+        let props = ExecutionProps::new();
+        let physical = |expr: &Expr, schema: &DFSchema| create_physical_expr(expr, schema, &props, &Default::default());
+        let input: SchemaRef = Arc::new(query.input.as_arrow().clone());
+
+        let mut names = query.aggregated.fields().iter().map(|f| f.name().clone()).skip(2);
+        let mut key_fields: Vec<FieldRef> = Vec::new();
+        let mut keys = Vec::new();
+        for expr in &query.keys {
+            let key = physical(expr, &query.input)?;
+            let name = names.next().unwrap_or_default();
+            key_fields.push(Arc::new(Field::new(name, key.data_type(&input)?, true)));
+            keys.push(key);
+        }
+
+        let (mut functions, mut registers, mut slots) = (Vec::new(), Vec::<Arc<dyn PhysicalExpr>>::new(), Vec::new());
+        let mut register_texts: Vec<String> = Vec::new();
+        let mut states: Vec<FieldRef> = Vec::new();
+        for (aggregate, name) in query.aggregates.iter().zip(names) {
+            let mut register = |expr: &Expr| -> Result<usize, EngineError> {
+                let text = expr.to_string();
+                if let Some(known) = register_texts.iter().position(|t| *t == text) {
+                    return Ok(known);
+                }
+                let value = physical(expr, &query.input)?;
+                registers.push(Arc::new(CastExpr::new(value, DataType::Int64, None)));
+                register_texts.push(text);
+                Ok(registers.len() - 1)
+            };
+            slots.push(match &aggregate.kind {
+                AggregateKind::Function { udaf, args, distinct, filter } => {
+                    let args = args.iter().map(|arg| physical(arg, &query.input)).collect::<Result<Vec<_>, _>>()?;
+                    let filter = filter.as_ref().map(|f| physical(f, &query.input)).transpose()?;
+                    let expr = AggregateExprBuilder::new(Arc::clone(udaf), args.clone())
+                        .schema(Arc::clone(&input))
+                        .alias(name)
+                        .with_distinct(*distinct)
+                        .build()?;
+                    let fields = expr.state_fields()?;
+                    let count = fields.len();
+                    states.extend(fields);
+                    functions.push(Function { expr: Arc::new(expr), args, filter, states: count });
+                    Slot::Function(functions.len() - 1)
+                }
+                AggregateKind::Increase { register: expr, cap } => {
+                    Slot::Increase { register: register(expr)?, cap: *cap }
+                }
+                AggregateKind::Resets { register: expr } => Slot::Resets { register: register(expr)? },
+                AggregateKind::Jumps { register: expr, cap } => Slot::Jumps { register: register(expr)?, cap: *cap },
+            });
+        }
+
+        // State columns of two functions may share a name; their place tells them apart.
+        let states =
+            states.iter().enumerate().map(|(i, f)| Arc::new(f.as_ref().clone().with_name(format!("state{i}"))));
+        let layer: Vec<FieldRef> = key_fields.iter().cloned().chain(states).collect();
+        let bounds = input.fields().len() - 2;
+        let reads =
+            |expr: &Expr| expr.column_refs().iter().any(|c| input.index_of(&c.name).is_ok_and(|at| at >= bounds));
+        let reads_bounds = query.keys.iter().any(reads)
+            || query.aggregates.iter().any(|a| match &a.kind {
+                AggregateKind::Function { args, filter, .. } => args.iter().chain(filter).any(reads),
+                AggregateKind::Increase { register, .. }
+                | AggregateKind::Resets { register }
+                | AggregateKind::Jumps { register, .. } => reads(register),
+            });
+
+        let aggregated = query.aggregated.as_arrow().clone();
+        let output = query.output.iter().map(|(_, e)| physical(e, &query.aggregated)).collect::<Result<Vec<_>, _>>()?;
+        let dedup = match &pipeline.stream.dedup {
+            Dedup::None => None,
+            Dedup::Value => Some(DedupPlan::Value),
+            Dedup::Columns(names) => {
+                let columns = names
+                    .iter()
+                    .map(|name| input.index_of(name).map_err(|e| EngineError::Plan(e.to_string())))
+                    .collect::<Result<Vec<_>, _>>()?;
+                Some(DedupPlan::Columns { columns, same_time: names.contains(&pipeline.stream.event_time) })
+            }
+        };
+        Ok(Self {
+            window: query.window,
+            watermark_us: pipeline.stream.watermark_us,
+            late: pipeline.stream.late,
+            correct_for_us: pipeline.stream.correct_for_us,
+            future_us: pipeline.stream.future_us,
+            memory_bytes: pipeline.stream.memory_bytes as usize,
+            dedup,
+            filter: query.filter.as_ref().map(|f| physical(f, &query.input)).transpose()?,
+            keys,
+            key_schema: Arc::new(Schema::new(key_fields)),
+            functions,
+            registers,
+            slots,
+            reads_bounds,
+            layer: Arc::new(Schema::new(layer)),
+            aggregated: Arc::new(aggregated),
+            having: query.having.as_ref().map(|h| physical(h, &query.aggregated)).transpose()?,
+            output,
+            output_schema: Arc::clone(&query.output_schema),
+            decode,
+            input,
+        })
+    }
+
+    /// The columns of a closed window, in order.
+    pub fn output_schema(&self) -> &SchemaRef {
+        &self.output_schema
+    }
+
+    /// First instant, microseconds, of the last window that holds `event_us`.
+    #[inline]
+    pub(crate) fn last_start(&self, event_us: i64) -> i64 {
+        let (slide, offset) = (self.window.slide_us, self.window.offset_us);
+        (event_us - offset).div_euclid(slide) * slide + offset
+    }
+
+    pub(crate) fn end(&self, start_us: i64) -> i64 {
+        start_us + self.window.size_us
+    }
+
+    pub(crate) fn is_tumbling(&self) -> bool {
+        self.window.slide_us == self.window.size_us
+    }
+}
+
+mod project {
+    use super::*;
+    use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+    use arrow::compute::{cast, filter_record_batch, lexsort_to_indices, take_record_batch};
+
+    impl Plan {
+        /// The result rows of the window that begins at `start_us`: keys and aggregates, having and
+        /// projection applied, ordered by key so that equal contents give equal files.
+        pub(crate) fn project(
+            &self,
+            start_us: i64,
+            keys: Vec<ArrayRef>,
+            aggregates: Vec<ArrayRef>,
+            rows: usize,
+        ) -> Result<RecordBatch, EngineError> {
+            let mut columns = self.bounds(start_us, rows)?;
+            columns.extend(keys);
+            columns.extend(aggregates);
+            let columns = columns
+                .into_iter()
+                .zip(self.aggregated.fields())
+                .map(|(c, f)| if c.data_type() == f.data_type() { Ok(c) } else { cast(&c, f.data_type()) })
+                .collect::<Result<Vec<_>, _>>()?;
+            let nullable = self.aggregated.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
+            let schema = Arc::new(Schema::new(nullable.collect::<Vec<FieldRef>>()));
+            let mut batch = RecordBatch::try_new(schema, columns)?;
+            if !self.keys.is_empty() {
+                let by: Vec<_> = (2..2 + self.keys.len())
+                    .map(|at| arrow::compute::SortColumn { values: Arc::clone(batch.column(at)), options: None })
+                    .collect();
+                batch = take_record_batch(&batch, &lexsort_to_indices(&by, None)?)?;
+            }
+            if let Some(having) = &self.having {
+                let keep = having.evaluate(&batch)?.into_array(batch.num_rows())?;
+                batch = filter_record_batch(&batch, keep.as_boolean())?;
+            }
+            let rows = batch.num_rows();
+            let columns = self
+                .output
+                .iter()
+                .zip(self.output_schema.fields())
+                .map(|(expr, field)| {
+                    let column = expr.evaluate(&batch)?.into_array(rows)?;
+                    Ok(if column.data_type() == field.data_type() { column } else { cast(&column, field.data_type())? })
+                })
+                .collect::<Result<Vec<_>, EngineError>>()?;
+            let fields = self.output_schema.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
+            Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>())), columns)?)
+        }
+
+        /// The window's start and end as columns of `rows` equal values.
+        pub(crate) fn bounds(&self, start_us: i64, rows: usize) -> Result<Vec<ArrayRef>, EngineError> {
+            let first = self.input.fields().len() - 2;
+            [start_us, self.end(start_us)]
+                .into_iter()
+                .enumerate()
+                .map(|(at, instant)| {
+                    let array: ArrayRef = Arc::new(TimestampMicrosecondArray::from_value(instant, rows));
+                    Ok(cast(&array, self.input.field(first + at).data_type())?)
+                })
+                .collect()
+        }
+    }
+}

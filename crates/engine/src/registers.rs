@@ -1,0 +1,223 @@
+//! Growth of cumulative registers: `increase`, `resets`, `jumps`.
+//!
+//! A register's growth in a window is the sum, over the window's readings in event time, of reading minus
+//! previous reading of the same group keys. The previous one may lie before the window: [`Carry`] keeps it.
+//! The very first reading of a group adds 0. A step below 0 (a reset) or above the cap (a jump) adds 0.
+//! Readings of one instant follow each other in source order (partition, offset).
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::row::{RowConverter, SortField};
+use hashbrown::{HashMap, HashSet};
+
+use crate::EngineError;
+use crate::plan::{Plan, Slot};
+
+/// Register readings of one window, in the order they came. One value a register; `None` is no reading.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Readings {
+    pub(crate) groups: Vec<u32>,
+    pub(crate) event_us: Vec<i64>,
+    pub(crate) orders: Vec<i64>,
+    /// Per register, a value a reading.
+    pub(crate) values: Vec<Vec<Option<i64>>>,
+}
+
+impl Readings {
+    pub(crate) fn new(registers: usize) -> Self {
+        Self { values: vec![Vec::new(); registers], ..Self::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.groups.capacity() * (4 + 8 + 8) + self.values.iter().map(|v| v.capacity() * 16).sum::<usize>()
+    }
+
+    pub(crate) fn push(&mut self, group: u32, event_us: i64, order: i64, values: impl Iterator<Item = Option<i64>>) {
+        self.groups.push(group);
+        self.event_us.push(event_us);
+        self.orders.push(order);
+        for (column, value) in self.values.iter_mut().zip(values) {
+            column.push(value);
+        }
+    }
+
+    /// Appends `other`, whose group `g` is group `ids[g]` here.
+    pub(crate) fn append(&mut self, other: &Self, ids: &[usize]) {
+        self.groups.extend(other.groups.iter().map(|g| ids[*g as usize] as u32));
+        self.event_us.extend_from_slice(&other.event_us);
+        self.orders.extend_from_slice(&other.orders);
+        for (column, values) in self.values.iter_mut().zip(&other.values) {
+            column.extend_from_slice(values);
+        }
+    }
+
+    /// For every register slot of the plan its column, one value a group.
+    pub(crate) fn growth(
+        &self,
+        plan: &Plan,
+        keys: &[ArrayRef],
+        groups: usize,
+        start_us: i64,
+        carry: &mut Carry,
+        carry_until_us: i64,
+    ) -> Result<Vec<Option<ArrayRef>>, EngineError> {
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_unstable_by_key(|i| {
+            let i = *i as usize;
+            (self.groups[i], self.event_us[i], self.orders[i])
+        });
+        let rows = carry.rows(keys, groups)?;
+        let mut sums = vec![vec![0i64; groups]; plan.slots.len()];
+        for (register, values) in self.values.iter().enumerate() {
+            let mut at = 0;
+            while at < order.len() {
+                let group = self.groups[order[at] as usize];
+                let until = at + order[at..].partition_point(|i| self.groups[*i as usize] == group);
+                let mut previous = carry.before(&rows[group as usize], register, start_us);
+                let mut last = None;
+                for reading in &order[at..until] {
+                    let reading = *reading as usize;
+                    let Some(value) = values[reading] else { continue };
+                    if let Some(before) = previous {
+                        for (slot, sums) in plan.slots.iter().zip(&mut sums) {
+                            let sum = &mut sums[group as usize];
+                            *sum = sum.checked_add(step(slot, register, before, value)).ok_or(EngineError::Overflow)?;
+                        }
+                    }
+                    previous = Some(value);
+                    if self.event_us[reading] < carry_until_us {
+                        last = Some(Reading { event_us: self.event_us[reading], order: self.orders[reading], value });
+                    }
+                }
+                if let Some(last) = last {
+                    carry.put(&rows[group as usize], register, last);
+                }
+                at = until;
+            }
+        }
+        Ok(plan
+            .slots
+            .iter()
+            .zip(sums)
+            .map(|(slot, sums)| match slot {
+                Slot::Function(_) => None,
+                _ => Some(Arc::new(Int64Array::from(sums)) as ArrayRef),
+            })
+            .collect())
+    }
+}
+
+/// What one step of register `register` from `before` to `value` adds to `slot`.
+fn step(slot: &Slot, register: usize, before: i64, value: i64) -> i64 {
+    // A step that leaves the 64-bit range is no growth that a cap could allow: it counts as a jump or reset.
+    let delta = value.checked_sub(before);
+    let reset = value < before;
+    match *slot {
+        Slot::Increase { register: of, cap } if of == register => match delta {
+            Some(delta) if !reset && cap.is_none_or(|cap| delta <= cap) => delta,
+            _ => 0,
+        },
+        Slot::Resets { register: of } if of == register => i64::from(reset),
+        Slot::Jumps { register: of, cap } if of == register => {
+            i64::from(!reset && delta.is_none_or(|delta| delta > cap))
+        }
+        _ => 0,
+    }
+}
+
+/// One reading that a later window builds on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) event_us: i64,
+    pub(crate) order: i64,
+    pub(crate) value: i64,
+}
+
+/// Key columns and, a group, the last reading of each register.
+pub(crate) type CarryColumns = (Vec<ArrayRef>, Vec<LastReadings>);
+
+/// The last reading of each register of one group.
+pub(crate) type LastReadings = Vec<Option<Reading>>;
+
+/// The last reading of every group before the windows that are still open.
+#[derive(Debug)]
+pub(crate) struct Carry {
+    converter: RowConverter,
+    last: HashMap<Group, LastReadings>,
+    registers: usize,
+    changed: HashSet<Group>,
+}
+
+/// A group's keys in Arrow's row format; empty when the query groups by the window alone.
+type Group = Box<[u8]>;
+
+impl Carry {
+    pub(crate) fn new(plan: &Plan) -> Result<Self, EngineError> {
+        let fields = plan.key_schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
+        Ok(Self {
+            converter: RowConverter::new(fields)?,
+            last: HashMap::new(),
+            registers: plan.registers.len(),
+            changed: HashSet::new(),
+        })
+    }
+
+    fn rows(&self, keys: &[ArrayRef], groups: usize) -> Result<Vec<Group>, EngineError> {
+        if keys.is_empty() {
+            return Ok(vec![Group::default(); groups]);
+        }
+        let rows = self.converter.convert_columns(keys)?;
+        Ok(rows.iter().map(|row| row.data().into()).collect())
+    }
+
+    /// The last reading of `group` before `start_us`. Windows close in order, so what is kept lies before
+    /// the window unless a hopping window's neighbour put it there.
+    fn before(&self, group: &Group, register: usize, start_us: i64) -> Option<i64> {
+        self.last.get(group)?[register].filter(|r| r.event_us < start_us).map(|r| r.value)
+    }
+
+    fn put(&mut self, group: &Group, register: usize, reading: Reading) {
+        let registers = self.registers;
+        let last = self.last.entry(group.clone()).or_insert_with(|| vec![None; registers]);
+        if last[register].is_none_or(|r| (r.event_us, r.order) < (reading.event_us, reading.order)) {
+            last[register] = Some(reading);
+            self.changed.insert(group.clone());
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.last.len() * (64 + 32 * self.registers)
+    }
+
+    /// What changed since the last call (or everything), as keys and readings a group.
+    pub(crate) fn take_changed(&mut self, all: bool) -> Result<CarryColumns, EngineError> {
+        let changed = std::mem::take(&mut self.changed);
+        let groups: Vec<&Group> = if all { self.last.keys().collect() } else { changed.iter().collect() };
+        let readings = groups.iter().map(|g| self.last[*g].clone()).collect();
+        if groups.first().is_none_or(|g| g.is_empty()) {
+            return Ok((Vec::new(), readings));
+        }
+        let parser = self.converter.parser();
+        let keys = self.converter.convert_rows(groups.iter().map(|g| parser.parse(g)))?;
+        Ok((keys, readings))
+    }
+
+    /// Takes back what [`Carry::take_changed`] gave; later calls win.
+    pub(crate) fn restore(
+        &mut self,
+        batch: &RecordBatch,
+        keys: usize,
+        readings: Vec<LastReadings>,
+    ) -> Result<(), EngineError> {
+        let groups = self.rows(&batch.columns()[..keys], batch.num_rows())?;
+        for (group, readings) in groups.into_iter().zip(readings) {
+            self.last.insert(group, readings);
+        }
+        Ok(())
+    }
+}

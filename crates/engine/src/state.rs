@@ -1,0 +1,286 @@
+//! State as bytes: Arrow IPC streams in a small container. The format is documented in docs/state.md.
+//!
+//! A container holds the magic `TSTATE1\n`, then sections until its end: a one-byte tag, the length of the
+//! content as 8 bytes little endian, the content. Every section is an Arrow IPC stream.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use message::{OffsetRange, TopicPartition};
+
+use crate::EngineError;
+use crate::dedup::Seen;
+use crate::groups::Layer;
+use crate::plan::Plan;
+use crate::registers::{CarryColumns, LastReadings, Reading, Readings};
+
+const MAGIC: &[u8] = b"TSTATE1\n";
+
+/// Sections, by tag.
+mod tag {
+    /// Partial aggregates: a batch a layer; `window` (int64, µs), keys, states.
+    pub(super) const GROUPS: u8 = 1;
+    /// Register readings: a batch a layer; `group`, `event`, `order`, a nullable value a register.
+    pub(super) const READINGS: u8 = 2;
+    /// `window`, `messages`, `version`, `dirty` (0 or 1).
+    pub(super) const WINDOWS: u8 = 3;
+    /// `window`, `topic`, `partition`, `first`, `last`, `messages`.
+    pub(super) const SOURCES: u8 = 4;
+    /// `bucket`, `high`, `low`.
+    pub(super) const SEEN: u8 = 5;
+    /// Keys, then `event`, `order`, `value` a register.
+    pub(super) const CARRY: u8 = 6;
+}
+
+/// What is kept of a window beside its groups.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WindowMeta {
+    pub(crate) start_us: i64,
+    pub(crate) messages: u64,
+    pub(crate) version: u32,
+    pub(crate) dirty: bool,
+}
+
+/// Decoded state.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    pub(crate) layers: Vec<(i64, Layer)>,
+    pub(crate) windows: Vec<WindowMeta>,
+    pub(crate) sources: Vec<(i64, OffsetRange)>,
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) carry: Option<CarryRows>,
+}
+
+/// Keys and, a group, the last reading of each register.
+type CarryRows = (RecordBatch, Vec<LastReadings>);
+
+pub(crate) fn encode<'a>(
+    plan: &Plan,
+    layers: impl Iterator<Item = (i64, &'a Layer)>,
+    windows: impl Iterator<Item = WindowMeta>,
+    sources: impl Iterator<Item = (i64, &'a OffsetRange)>,
+    seen: impl Iterator<Item = Seen>,
+    carry: Option<CarryColumns>,
+) -> Result<Vec<u8>, EngineError> {
+    let mut out = MAGIC.to_vec();
+    let (mut groups, mut readings) = (Vec::new(), Vec::new());
+    let (group_schema, reading_schema) = (group_schema(plan), reading_schema(plan));
+    for (start, layer) in layers {
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_value(start, layer.groups.num_rows()))];
+        columns.extend(layer.groups.columns().iter().cloned());
+        groups.push(RecordBatch::try_new(Arc::clone(&group_schema), columns)?);
+        if !plan.registers.is_empty() {
+            readings.push(reading_batch(&reading_schema, &layer.readings)?);
+        }
+    }
+    section(&mut out, tag::GROUPS, &group_schema, &groups)?;
+    if !plan.registers.is_empty() {
+        section(&mut out, tag::READINGS, &reading_schema, &readings)?;
+    }
+    let windows: Vec<WindowMeta> = windows.collect();
+    let batch = batch([
+        ("window", long(windows.iter().map(|w| w.start_us))),
+        ("messages", ulong(windows.iter().map(|w| w.messages))),
+        ("version", ulong(windows.iter().map(|w| u64::from(w.version)))),
+        ("dirty", ulong(windows.iter().map(|w| u64::from(w.dirty)))),
+    ])?;
+    section(&mut out, tag::WINDOWS, &batch.schema(), std::slice::from_ref(&batch))?;
+    let sources: Vec<(i64, &OffsetRange)> = sources.collect();
+    let batch = self::batch([
+        ("window", long(sources.iter().map(|(w, _)| *w))),
+        ("topic", Arc::new(StringArray::from_iter_values(sources.iter().map(|(_, s)| &s.partition.topic)))),
+        ("partition", Arc::new(Int32Array::from_iter_values(sources.iter().map(|(_, s)| s.partition.partition)))),
+        ("first", long(sources.iter().map(|(_, s)| s.first))),
+        ("last", long(sources.iter().map(|(_, s)| s.last))),
+        ("messages", ulong(sources.iter().map(|(_, s)| s.messages))),
+    ])?;
+    section(&mut out, tag::SOURCES, &batch.schema(), std::slice::from_ref(&batch))?;
+    let seen: Vec<Seen> = seen.collect();
+    let batch = self::batch([
+        ("bucket", long(seen.iter().map(|s| s.bucket_us))),
+        ("high", ulong(seen.iter().map(|s| (s.hash >> 64) as u64))),
+        ("low", ulong(seen.iter().map(|s| s.hash as u64))),
+    ])?;
+    section(&mut out, tag::SEEN, &batch.schema(), std::slice::from_ref(&batch))?;
+    if let Some((keys, readings)) = carry {
+        let batch = carry_batch(plan, keys, &readings)?;
+        section(&mut out, tag::CARRY, &batch.schema(), std::slice::from_ref(&batch))?;
+    }
+    Ok(out)
+}
+
+pub(crate) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Snapshot, EngineError> {
+    let bad = |what: &str| EngineError::State(what.to_owned());
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it does not begin as state does"))?;
+    let mut snapshot = Snapshot::default();
+    let (mut groups, mut readings) = (Vec::new(), Vec::new());
+    while let Some((&kind, after)) = rest.split_first() {
+        let (len, after) = after.split_at_checked(8).ok_or_else(|| bad("it is cut short"))?;
+        let len = u64::from_le_bytes(len.try_into().expect("8 bytes")) as usize;
+        let (content, after) = after.split_at_checked(len).ok_or_else(|| bad("it is cut short"))?;
+        rest = after;
+        let batches = StreamReader::try_new(Cursor::new(content), None)?.collect::<Result<Vec<_>, _>>()?;
+        match kind {
+            tag::GROUPS => groups = batches,
+            tag::READINGS => readings = batches,
+            tag::WINDOWS => batches.iter().for_each(|b| read_windows(b, &mut snapshot.windows)),
+            tag::SOURCES => batches.iter().for_each(|b| read_sources(b, &mut snapshot.sources)),
+            tag::SEEN => batches.iter().for_each(|b| read_seen(b, &mut snapshot.seen)),
+            tag::CARRY => snapshot.carry = batches.into_iter().next().map(|b| read_carry(plan, b)),
+            other => return Err(bad(&format!("it holds a section of kind {other}, which this version does not know"))),
+        }
+    }
+    for (at, batch) in groups.into_iter().enumerate() {
+        if batch.num_columns() != plan.layer.fields().len() + 1 || batch.num_rows() == 0 {
+            return Err(bad("its columns are not those of this query"));
+        }
+        let start = batch.column(0).as_primitive::<Int64Type>().value(0);
+        let columns = batch.columns()[1..].to_vec();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let groups = RecordBatch::try_new_with_options(Arc::clone(&plan.layer), columns, &options)?;
+        let readings = match readings.get(at) {
+            Some(batch) => read_readings(plan, batch),
+            None => Readings::new(plan.registers.len()),
+        };
+        snapshot.layers.push((start, Layer { groups, readings }));
+    }
+    Ok(snapshot)
+}
+
+fn section(out: &mut Vec<u8>, tag: u8, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), EngineError> {
+    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    let content = writer.into_inner()?;
+    out.push(tag);
+    out.extend_from_slice(&(content.len() as u64).to_le_bytes());
+    out.extend_from_slice(&content);
+    Ok(())
+}
+
+fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch, EngineError> {
+    Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+fn long(values: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+fn ulong(values: impl Iterator<Item = u64>) -> ArrayRef {
+    Arc::new(UInt64Array::from_iter_values(values))
+}
+
+fn group_schema(plan: &Plan) -> SchemaRef {
+    let window: FieldRef = Arc::new(Field::new("window", DataType::Int64, false));
+    Arc::new(Schema::new(std::iter::once(window).chain(plan.layer.fields().iter().cloned()).collect::<Vec<_>>()))
+}
+
+fn reading_schema(plan: &Plan) -> SchemaRef {
+    let mut fields = vec![
+        Field::new("group", DataType::UInt32, false),
+        Field::new("event", DataType::Int64, false),
+        Field::new("order", DataType::Int64, false),
+    ];
+    fields.extend((0..plan.registers.len()).map(|i| Field::new(format!("register{i}"), DataType::Int64, true)));
+    Arc::new(Schema::new(fields))
+}
+
+fn reading_batch(schema: &SchemaRef, readings: &Readings) -> Result<RecordBatch, EngineError> {
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from(readings.groups.clone())),
+        Arc::new(Int64Array::from(readings.event_us.clone())),
+        Arc::new(Int64Array::from(readings.orders.clone())),
+    ];
+    columns.extend(readings.values.iter().map(|v| Arc::new(Int64Array::from(v.clone())) as ArrayRef));
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+fn read_readings(plan: &Plan, batch: &RecordBatch) -> Readings {
+    Readings {
+        groups: batch.column(0).as_primitive::<UInt32Type>().values().to_vec(),
+        event_us: batch.column(1).as_primitive::<Int64Type>().values().to_vec(),
+        orders: batch.column(2).as_primitive::<Int64Type>().values().to_vec(),
+        values: (0..plan.registers.len())
+            .map(|i| batch.column(3 + i).as_primitive::<Int64Type>().iter().collect())
+            .collect(),
+    }
+}
+
+fn carry_batch(plan: &Plan, keys: Vec<ArrayRef>, readings: &[LastReadings]) -> Result<RecordBatch, EngineError> {
+    let mut fields: Vec<FieldRef> = plan.key_schema.fields().iter().cloned().collect();
+    let mut columns = keys;
+    if columns.is_empty() && !fields.is_empty() {
+        columns = fields.iter().map(|f| arrow::array::new_empty_array(f.data_type())).collect();
+    }
+    for register in 0..plan.registers.len() {
+        let part = |name: &str, of: fn(&Reading) -> i64| {
+            let column = Int64Array::from_iter(readings.iter().map(|r| r[register].as_ref().map(of)));
+            (Arc::new(Field::new(format!("{name}{register}"), DataType::Int64, true)), Arc::new(column) as ArrayRef)
+        };
+        for (field, column) in [part("event", |r| r.event_us), part("order", |r| r.order), part("value", |r| r.value)] {
+            fields.push(field);
+            columns.push(column);
+        }
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn read_carry(plan: &Plan, batch: RecordBatch) -> CarryRows {
+    let keys = plan.keys.len();
+    let readings = (0..batch.num_rows())
+        .map(|row| {
+            (0..plan.registers.len())
+                .map(|register| {
+                    let part = |at: usize| {
+                        let column = batch.column(keys + 3 * register + at).as_primitive::<Int64Type>();
+                        arrow::array::Array::is_valid(column, row).then(|| column.value(row))
+                    };
+                    Some(Reading { event_us: part(0)?, order: part(1)?, value: part(2)? })
+                })
+                .collect()
+        })
+        .collect();
+    (batch, readings)
+}
+
+fn read_windows(batch: &RecordBatch, out: &mut Vec<WindowMeta>) {
+    let number = |at: usize, row: usize| batch.column(at).as_primitive::<UInt64Type>().value(row);
+    for row in 0..batch.num_rows() {
+        out.push(WindowMeta {
+            start_us: batch.column(0).as_primitive::<Int64Type>().value(row),
+            messages: number(1, row),
+            version: number(2, row) as u32,
+            dirty: number(3, row) != 0,
+        });
+    }
+}
+
+fn read_sources(batch: &RecordBatch, out: &mut Vec<(i64, OffsetRange)>) {
+    let long = |at: usize, row: usize| batch.column(at).as_primitive::<Int64Type>().value(row);
+    for row in 0..batch.num_rows() {
+        let topic = batch.column(1).as_string::<i32>().value(row);
+        let partition = batch.column(2).as_primitive::<Int32Type>().value(row);
+        let range = OffsetRange {
+            partition: TopicPartition::new(topic, partition),
+            first: long(3, row),
+            last: long(4, row),
+            messages: batch.column(5).as_primitive::<UInt64Type>().value(row),
+        };
+        out.push((long(0, row), range));
+    }
+}
+
+fn read_seen(batch: &RecordBatch, out: &mut Vec<Seen>) {
+    let number = |at: usize, row: usize| u128::from(batch.column(at).as_primitive::<UInt64Type>().value(row));
+    for row in 0..batch.num_rows() {
+        out.push(Seen {
+            bucket_us: batch.column(0).as_primitive::<Int64Type>().value(row),
+            hash: number(1, row) << 64 | number(2, row),
+        });
+    }
+}

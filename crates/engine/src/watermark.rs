@@ -1,0 +1,121 @@
+//! How far event time has come: per partition, and for all of them.
+
+use std::collections::BTreeMap;
+
+use message::TopicPartition;
+
+use crate::worker::PartitionPart;
+
+/// What is known of one partition at a cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset after the last message read.
+    pub next_offset: i64,
+    /// The latest event time seen, microseconds since the epoch.
+    pub max_event_us: Option<i64>,
+    /// It is read to its end and quiet, so it does not hold the watermark back.
+    pub idle: bool,
+    /// A hash of the last message read, when one was.
+    pub fingerprint: Option<u64>,
+}
+
+/// The partitions and their common watermark.
+#[derive(Debug, Default)]
+pub(crate) struct Watermark {
+    partitions: BTreeMap<TopicPartition, PartitionState>,
+}
+
+impl Watermark {
+    /// Adds a partition that will be read from `next_offset`; a known one stays as it is.
+    pub(crate) fn add(&mut self, partition: TopicPartition, next_offset: i64) {
+        self.partitions.entry(partition.clone()).or_insert(PartitionState {
+            partition,
+            next_offset,
+            max_event_us: None,
+            idle: false,
+            fingerprint: None,
+        });
+    }
+
+    pub(crate) fn restore(&mut self, state: PartitionState) {
+        self.partitions.insert(state.partition.clone(), state);
+    }
+
+    /// Takes what a worker knows; news ends idleness.
+    pub(crate) fn update(&mut self, part: PartitionPart) {
+        let state = self.partitions.entry(part.partition.clone()).or_insert_with(|| PartitionState {
+            partition: part.partition.clone(),
+            next_offset: 0,
+            max_event_us: None,
+            idle: false,
+            fingerprint: None,
+        });
+        if part.next_offset != state.next_offset {
+            state.idle = false;
+            state.fingerprint = Some(part.fingerprint);
+        }
+        state.next_offset = part.next_offset;
+        state.max_event_us = state.max_event_us.max(part.max_event_us);
+    }
+
+    pub(crate) fn set_idle(&mut self, partition: &TopicPartition, idle: bool) {
+        if let Some(state) = self.partitions.get_mut(partition) {
+            state.idle = idle;
+        }
+    }
+
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionState> {
+        self.partitions.values()
+    }
+
+    /// The latest event time that every partition has reached, less `delay_us`: the minimum over the
+    /// partitions that are not idle, the maximum when all are, nothing while one that is not has no message.
+    pub(crate) fn now(&self, delay_us: i64) -> Option<i64> {
+        let active: Vec<_> = self.partitions.values().filter(|p| !p.idle).collect();
+        let event_us = if active.is_empty() {
+            self.partitions.values().filter_map(|p| p.max_event_us).max()?
+        } else if active.iter().any(|p| p.max_event_us.is_none()) {
+            return None;
+        } else {
+            active.iter().filter_map(|p| p.max_event_us).min()?
+        };
+        Some(event_us.saturating_sub(delay_us))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(partition: i32, max_event_us: Option<i64>, idle: bool) -> PartitionState {
+        PartitionState {
+            partition: TopicPartition::new("t", partition),
+            next_offset: 1,
+            max_event_us,
+            idle,
+            fingerprint: None,
+        }
+    }
+
+    fn watermark(states: impl IntoIterator<Item = PartitionState>) -> Option<i64> {
+        let mut watermark = Watermark::default();
+        states.into_iter().for_each(|state| watermark.restore(state));
+        watermark.now(5)
+    }
+
+    #[test]
+    fn the_slowest_partition_that_is_not_idle_decides() {
+        assert_eq!(watermark([at(0, Some(100), false), at(1, Some(60), false)]), Some(55));
+        assert_eq!(watermark([at(0, Some(100), false), at(1, Some(60), true)]), Some(95));
+        assert_eq!(watermark([at(0, Some(100), false), at(1, None, false)]), None);
+        assert_eq!(watermark([at(0, Some(100), false), at(1, None, true)]), Some(95));
+    }
+
+    #[test]
+    fn when_all_are_idle_the_furthest_decides_whatever_the_order_they_fell_silent_in() {
+        assert_eq!(watermark([at(0, Some(100), true), at(1, Some(60), true)]), Some(95));
+        assert_eq!(watermark([at(0, None, true)]), None);
+    }
+}

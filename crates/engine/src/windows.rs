@@ -1,0 +1,423 @@
+//! The engine's one place of truth: all open windows, the watermark, what was counted.
+//!
+//! In: the [`Part`]s of all workers at a cut. Out: a [`Cut`]. Start at [`Engine::absorb`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use message::{OffsetRange, TopicPartition};
+use pipeline::Late;
+
+use crate::EngineError;
+use crate::counters::Counters;
+use crate::dedup::{Dedup, Seen};
+use crate::groups::{Groups, Layer};
+use crate::plan::Plan;
+use crate::registers::Carry;
+use crate::state::{self, Snapshot, WindowMeta};
+use crate::watermark::{PartitionState, Watermark};
+use crate::worker::{DeadLetter, Frontier, Part, Worker, add_range};
+
+/// Layers that a window keeps before it merges them: bounds the work that closing leaves to do.
+const MAX_LAYERS: usize = 8;
+
+/// State changes before one with everything replaces them: bounds what a restart has to read.
+const MAX_CHANGES: usize = 32;
+
+/// Which windows a cut closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// Those that the watermark has passed.
+    Passed,
+    /// All: the stream was quiet for as long as the pipeline waits, or is drained.
+    All,
+}
+
+/// One window's result.
+#[derive(Debug, Clone)]
+pub struct ClosedWindow {
+    /// First instant of the window, microseconds since the epoch.
+    pub start_us: i64,
+    /// First instant after it.
+    pub end_us: i64,
+    /// 1, or one more than the version that this one corrects.
+    pub version: u32,
+    /// The rows, of [`Plan::output_schema`], ordered by key.
+    pub rows: RecordBatch,
+    /// Messages that are part of it.
+    pub messages: u64,
+    /// Where they stand, one range a partition.
+    pub sources: Vec<OffsetRange>,
+}
+
+/// How the state changed since the last cut; opaque bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateChange {
+    /// Nothing changed.
+    None,
+    /// Comes on top of what was there. It is dead once every window that ends by `live_until_us` has closed.
+    Add {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// Compared with [`Cut::closed_until_us`].
+        live_until_us: i64,
+    },
+    /// Replaces everything.
+    Replace {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Everything that one cut settles; to be committed as a whole.
+#[derive(Debug)]
+pub struct Cut {
+    /// The windows that closed, oldest first.
+    pub closed: Vec<ClosedWindow>,
+    /// Messages that are no part of a window and are to be kept.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Every partition's position.
+    pub partitions: Vec<PartitionState>,
+    /// The common watermark.
+    pub watermark_us: Option<i64>,
+    /// Windows that end by this instant take no more rows.
+    pub closed_until_us: i64,
+    /// Windows that end by this instant were published.
+    pub published_until_us: i64,
+    /// Counts since the pipeline's beginning.
+    pub counters: Counters,
+    /// The state to go on from.
+    pub state: StateChange,
+    /// Windows still open.
+    pub open_windows: usize,
+    /// Bytes that windows and dedup hold, about.
+    pub state_bytes: usize,
+}
+
+/// What a commit recorded, to go on from.
+#[derive(Debug, Default)]
+pub struct Restore {
+    /// Every partition's position.
+    pub partitions: Vec<PartitionState>,
+    /// As [`Cut::closed_until_us`].
+    pub closed_until_us: Option<i64>,
+    /// As [`Cut::published_until_us`].
+    pub published_until_us: Option<i64>,
+    /// Counts so far.
+    pub counters: Counters,
+    /// The live state changes, oldest first: bytes and `live_until_us`, `i64::MAX` for a replacement.
+    pub state: Vec<(Vec<u8>, i64)>,
+}
+
+#[derive(Default)]
+struct Window {
+    layers: Vec<Arc<Layer>>,
+    sources: Vec<OffsetRange>,
+    messages: u64,
+    version: u32,
+    dirty: bool,
+}
+
+/// Owns the open windows of a pipeline.
+pub struct Engine {
+    plan: Arc<Plan>,
+    dedup: Option<Arc<Dedup>>,
+    /// What the workers' shared set held at the last cut: they go on while a cut is written.
+    seen: BTreeMap<i64, Vec<u128>>,
+    windows: BTreeMap<i64, Window>,
+    watermark: Watermark,
+    frontier: Frontier,
+    counters: Counters,
+    carry: Option<Carry>,
+    /// `live_until_us` of the state changes that a restart would read.
+    changes: Vec<i64>,
+    new: Pending,
+}
+
+/// What came with the last cut and is not settled yet.
+#[derive(Default)]
+struct Pending {
+    layers: Vec<(i64, Arc<Layer>, Vec<OffsetRange>, u64)>,
+    seen: Vec<Seen>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl Engine {
+    /// An engine that goes on from `restore` (or begins, from the default), for up to `workers` workers.
+    ///
+    /// # Errors
+    /// [`EngineError::State`] when the saved state cannot be read.
+    pub fn new(plan: Arc<Plan>, restore: Restore, workers: usize) -> Result<Self, EngineError> {
+        let dedup = plan.dedup.as_ref().map(|_| Arc::new(Dedup::new(&plan, workers * 4)));
+        let carry = if plan.registers.is_empty() { None } else { Some(Carry::new(&plan)?) };
+        let mut engine = Self {
+            plan,
+            dedup,
+            seen: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            watermark: Watermark::default(),
+            frontier: Frontier {
+                closed_until_us: restore.closed_until_us.unwrap_or(i64::MIN),
+                published_until_us: restore.published_until_us.unwrap_or(i64::MIN),
+            },
+            counters: restore.counters,
+            carry,
+            changes: Vec::new(),
+            new: Pending::default(),
+        };
+        for partition in restore.partitions {
+            engine.watermark.restore(partition);
+        }
+        for (bytes, live_until_us) in restore.state {
+            let snapshot = state::decode(&engine.plan, &bytes)?;
+            engine.restore(snapshot)?;
+            engine.changes.push(live_until_us);
+        }
+        let closed = engine.frontier.closed_until_us;
+        engine.windows.retain(|start, _| engine.plan.end(*start) > closed);
+        Ok(engine)
+    }
+
+    fn restore(&mut self, snapshot: Snapshot) -> Result<(), EngineError> {
+        for (start, layer) in snapshot.layers {
+            self.windows.entry(start).or_default().layers.push(Arc::new(layer));
+        }
+        for meta in snapshot.windows {
+            let window = self.windows.entry(meta.start_us).or_default();
+            window.messages += meta.messages;
+            window.version = meta.version;
+            window.dirty = meta.dirty;
+        }
+        for (start, range) in snapshot.sources {
+            add_range(&mut self.windows.entry(start).or_default().sources, range);
+        }
+        for seen in snapshot.seen {
+            self.seen.entry(seen.bucket_us).or_default().push(seen.hash);
+            if let Some(dedup) = &self.dedup {
+                dedup.restore(seen);
+            }
+        }
+        if let (Some(carry), Some((keys, readings))) = (&mut self.carry, snapshot.carry) {
+            carry.restore(&keys, self.plan.keys.len(), readings)?;
+        }
+        Ok(())
+    }
+
+    /// A worker for some of the partitions.
+    pub fn worker(&self) -> Worker {
+        Worker::new(Arc::clone(&self.plan), self.dedup.clone(), self.frontier)
+    }
+
+    /// Announces a partition that will be read from `next_offset`. Until it has a message or is idle it
+    /// holds the watermark back.
+    pub fn add_partition(&mut self, partition: TopicPartition, next_offset: i64) {
+        self.watermark.add(partition, next_offset);
+    }
+
+    /// Takes what every worker has and decides which windows close. Quick: workers wait for the answer.
+    /// `idle` tells for partitions whether they are read to their end and quiet.
+    pub fn absorb(&mut self, parts: Vec<Part>, idle: &[(TopicPartition, bool)], close: Close) -> Frontier {
+        for part in parts {
+            self.counters += part.counters;
+            part.partitions.into_iter().for_each(|p| self.watermark.update(p));
+            for (start, window) in part.windows {
+                self.new.layers.push((start, Arc::new(window.layer), window.sources, window.messages));
+            }
+            self.new.seen.extend(part.seen);
+            self.new.dead_letters.extend(part.dead_letters);
+        }
+        for (partition, idle) in idle {
+            self.watermark.set_idle(partition, *idle);
+        }
+        for (start, layer, sources, messages) in &self.new.layers {
+            let window = self.windows.entry(*start).or_default();
+            window.layers.push(Arc::clone(layer));
+            sources.iter().for_each(|range| add_range(&mut window.sources, range.clone()));
+            window.messages += messages;
+            window.dirty = true;
+        }
+        let passed = self.watermark.now(self.plan.watermark_us).unwrap_or(i64::MIN);
+        let all = self.windows.keys().next_back().map_or(i64::MIN, |start| self.plan.end(*start));
+        let published = match close {
+            Close::Passed => passed,
+            Close::All => passed.max(all),
+        };
+        let frontier = &mut self.frontier;
+        frontier.published_until_us = frontier.published_until_us.max(published);
+        let keep = if self.plan.late == Late::Correct { self.plan.correct_for_us } else { 0 };
+        frontier.closed_until_us = frontier.closed_until_us.max(frontier.published_until_us.saturating_sub(keep));
+        *frontier
+    }
+
+    /// Settles the cut: closes windows, gathers the state. To be called once after each [`Engine::absorb`];
+    /// workers may go on meanwhile.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the query fails or the memory limit is reached; nothing is to be committed then.
+    pub fn finish(&mut self) -> Result<Cut, EngineError> {
+        let mut closed = Vec::new();
+        let due: Vec<i64> = self
+            .windows
+            .iter()
+            .filter(|(start, w)| w.dirty && self.plan.end(**start) <= self.frontier.published_until_us)
+            .map(|(start, _)| *start)
+            .collect();
+        for start in due {
+            closed.push(self.close(start)?);
+        }
+        let until = self.frontier.closed_until_us;
+        let plan = Arc::clone(&self.plan);
+        self.windows.retain(|start, _| plan.end(*start) > until);
+        // A row that is not late lies within one window's size of what is closed for good.
+        let forget = until.saturating_sub(plan.window.size_us);
+        if let Some(dedup) = &self.dedup {
+            dedup.expire(forget);
+            self.seen.retain(|bucket, _| dedup.bucket_end(*bucket) > forget);
+        }
+        for window in self.windows.values_mut().filter(|w| w.layers.len() >= MAX_LAYERS) {
+            window.layers = vec![Arc::new(merge(&plan, &window.layers)?.into_layer()?)];
+        }
+        let state = self.state_change(&closed)?;
+        let state_bytes = self.bytes();
+        if state_bytes > plan.memory_bytes {
+            return Err(EngineError::Memory { held: state_bytes, limit: plan.memory_bytes });
+        }
+        Ok(Cut {
+            closed,
+            dead_letters: std::mem::take(&mut self.new.dead_letters),
+            partitions: self.watermark.partitions().cloned().collect(),
+            watermark_us: self.watermark.now(plan.watermark_us),
+            closed_until_us: until,
+            published_until_us: self.frontier.published_until_us,
+            counters: self.counters,
+            state,
+            open_windows: self.windows.values().filter(|w| w.version == 0 || w.dirty).count(),
+            state_bytes,
+        })
+    }
+
+    fn close(&mut self, start_us: i64) -> Result<ClosedWindow, EngineError> {
+        let plan = Arc::clone(&self.plan);
+        let window = self.windows.get_mut(&start_us).expect("the window is open");
+        let groups = merge(&plan, &window.layers)?;
+        let groups = if plan.end(start_us) > self.frontier.closed_until_us {
+            // Late rows may still correct it, so its partial states stay.
+            window.layers = vec![Arc::new(groups.into_layer()?)];
+            merge(&plan, &window.layers)?
+        } else {
+            groups
+        };
+        let mut none = None;
+        let carry = match &mut self.carry {
+            Some(carry) => carry,
+            None => none.insert(Carry::new(&plan)?),
+        };
+        window.version += 1;
+        window.dirty = false;
+        window.sources.sort();
+        Ok(ClosedWindow {
+            start_us,
+            end_us: plan.end(start_us),
+            version: window.version,
+            rows: groups.finish(start_us, carry, start_us + plan.window.slide_us)?,
+            messages: window.messages,
+            sources: window.sources.clone(),
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        let layers: usize = self.windows.values().flat_map(|w| &w.layers).map(|l| l.bytes()).sum();
+        let seen: usize = self.seen.values().map(|v| v.capacity() * size_of::<u128>()).sum();
+        layers + seen + self.dedup.as_ref().map_or(0, |d| d.bytes()) + self.carry.as_ref().map_or(0, |c| c.bytes())
+    }
+
+    fn state_change(&mut self, closed: &[ClosedWindow]) -> Result<StateChange, EngineError> {
+        let until = self.frontier.closed_until_us;
+        let mut new = std::mem::take(&mut self.new.layers);
+        let seen = std::mem::take(&mut self.new.seen);
+        for seen in &seen {
+            self.seen.entry(seen.bucket_us).or_default().push(seen.hash);
+        }
+        new.retain(|(start, ..)| self.plan.end(*start) > until);
+        self.changes.retain(|live_until| *live_until > until);
+        let registers = self.carry.is_some() && closed.iter().any(|w| w.messages > 0);
+        if new.is_empty() && seen.is_empty() && closed.is_empty() && !registers {
+            return Ok(StateChange::None);
+        }
+        if self.changes.len() >= MAX_CHANGES {
+            self.changes = vec![i64::MAX];
+            return Ok(StateChange::Replace { bytes: self.encode_all()? });
+        }
+        let carry = match &mut self.carry {
+            Some(carry) => Some(carry.take_changed(false)?),
+            None => None,
+        };
+        // A retained window that was just published: its version must survive.
+        let published = closed.iter().filter(|w| w.end_us > until).map(|w| (w.start_us, w.version));
+        let mut windows: BTreeMap<i64, WindowMeta> = BTreeMap::new();
+        for (start, _, _, messages) in &new {
+            let version = self.windows.get(start).map_or(0, |w| w.version);
+            let meta =
+                windows.entry(*start).or_insert(WindowMeta { start_us: *start, messages: 0, version, dirty: true });
+            meta.messages += messages;
+        }
+        for (start, version) in published {
+            let meta =
+                windows.entry(start).or_insert(WindowMeta { start_us: start, messages: 0, version, dirty: false });
+            (meta.version, meta.dirty) = (version, false);
+        }
+        let live_until_us = if carry.as_ref().is_some_and(|(_, readings)| !readings.is_empty()) {
+            i64::MAX
+        } else {
+            let windows = windows.keys().map(|start| self.plan.end(*start));
+            let forget = self.plan.window.size_us;
+            let buckets = seen.iter().map(|s| match &self.dedup {
+                Some(dedup) => dedup.bucket_end(s.bucket_us).saturating_add(forget),
+                None => i64::MIN,
+            });
+            windows.chain(buckets).max().unwrap_or(i64::MIN)
+        };
+        if live_until_us <= until {
+            return Ok(StateChange::None);
+        }
+        let bytes = state::encode(
+            &self.plan,
+            new.iter().map(|(start, layer, ..)| (*start, layer.as_ref())),
+            windows.into_values(),
+            new.iter().flat_map(|(start, _, sources, _)| sources.iter().map(|s| (*start, s))),
+            seen.iter().copied(),
+            carry,
+        )?;
+        self.changes.push(live_until_us);
+        Ok(StateChange::Add { bytes, live_until_us })
+    }
+
+    fn encode_all(&mut self) -> Result<Vec<u8>, EngineError> {
+        let carry = match &mut self.carry {
+            Some(carry) => Some(carry.take_changed(true)?),
+            None => None,
+        };
+        state::encode(
+            &self.plan,
+            self.windows.iter().flat_map(|(start, w)| w.layers.iter().map(|l| (*start, l.as_ref()))),
+            self.windows.iter().map(|(start, w)| WindowMeta {
+                start_us: *start,
+                messages: w.messages,
+                version: w.version,
+                dirty: w.dirty,
+            }),
+            self.windows.iter().flat_map(|(start, w)| w.sources.iter().map(|s| (*start, s))),
+            self.seen.iter().flat_map(|(bucket, hashes)| hashes.iter().map(|h| Seen { bucket_us: *bucket, hash: *h })),
+            carry,
+        )
+    }
+}
+
+fn merge(plan: &Arc<Plan>, layers: &[Arc<Layer>]) -> Result<Groups, EngineError> {
+    let mut groups = Groups::new(plan)?;
+    for layer in layers {
+        groups.merge(layer)?;
+    }
+    Ok(groups)
+}

@@ -1,0 +1,478 @@
+//! Turns the batches of some partitions into partial aggregates.
+//!
+//! In: [`MessageBatch`]es of the partitions it owns, in offset order. Out: a [`Part`] at every cut.
+//! Knows neither the other workers nor the watermark's arithmetic: which windows have closed is told to it
+//! ([`Worker::advance`]). Start at [`Worker::push`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition};
+use pipeline::Late;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::EngineError;
+use crate::counters::Counters;
+use crate::decode::{Decoder, Reason, Rejection};
+use crate::dedup::{Dedup, RowHasher, Seen};
+use crate::groups::{Groups, Layer};
+use crate::plan::{DedupPlan, Plan};
+
+/// Which windows are closed for good: those that end at or before `closed_until_us`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frontier {
+    /// Windows that end at or before this instant, microseconds, take no more rows.
+    pub closed_until_us: i64,
+    /// Windows that end at or before this one, which lies later, were published: rows correct them.
+    pub published_until_us: i64,
+}
+
+impl Frontier {
+    /// Nothing is closed.
+    pub const OPEN: Self = Self { closed_until_us: i64::MIN, published_until_us: i64::MIN };
+}
+
+/// A message that is no part of a window, with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it stands.
+    pub position: SourcePosition,
+    /// Its timestamp, milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// Why it was rejected.
+    pub rejection: Rejection,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+}
+
+/// What a worker knows of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionPart {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset after the last message read.
+    pub next_offset: i64,
+    /// The latest event time seen, microseconds since the epoch.
+    pub max_event_us: Option<i64>,
+    /// A hash of the last message read: tells a recreated topic from the one that was read.
+    pub fingerprint: u64,
+}
+
+/// What a worker hands over at a cut: everything since the last one.
+#[derive(Debug, Default)]
+pub struct Part {
+    pub(crate) windows: Vec<(i64, WindowPart)>,
+    pub(crate) partitions: Vec<PartitionPart>,
+    pub(crate) counters: Counters,
+    pub(crate) dead_letters: Vec<DeadLetter>,
+    pub(crate) seen: Vec<Seen>,
+}
+
+#[derive(Debug)]
+pub(crate) struct WindowPart {
+    pub(crate) layer: Layer,
+    pub(crate) sources: Vec<OffsetRange>,
+    pub(crate) messages: u64,
+}
+
+struct WindowDelta {
+    groups: Groups,
+    sources: Vec<OffsetRange>,
+    messages: u64,
+}
+
+/// Owns some partitions: decodes, removes duplicates, assigns windows, aggregates.
+pub struct Worker {
+    plan: Arc<Plan>,
+    decoder: Decoder,
+    dedup: Option<Arc<Dedup>>,
+    frontier: Frontier,
+    windows: BTreeMap<i64, WindowDelta>,
+    partitions: BTreeMap<TopicPartition, PartitionPart>,
+    counters: Counters,
+    dead_letters: Vec<DeadLetter>,
+    dead_letter_bytes: usize,
+    seen: Vec<Seen>,
+}
+
+/// Offsets take 48 bits of a reading's source order, the partition the rest.
+const OFFSET_BITS: u32 = 48;
+
+impl Worker {
+    pub(crate) fn new(plan: Arc<Plan>, dedup: Option<Arc<Dedup>>, frontier: Frontier) -> Self {
+        Self {
+            decoder: Decoder::new(Arc::clone(&plan.decode)),
+            plan,
+            dedup,
+            frontier,
+            windows: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            counters: Counters::default(),
+            dead_letters: Vec::new(),
+            dead_letter_bytes: 0,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes the messages of `batch`. `now_us` is the wall clock, microseconds since the epoch: messages
+    /// further ahead of it than the pipeline allows are rejected. Without it none is.
+    ///
+    /// # Errors
+    /// [`EngineError`] when an expression of the query fails (a division by zero is null, a sum that leaves
+    /// its type is an error) or the memory limit is reached. The worker must not be used afterwards.
+    pub fn push(&mut self, batch: &MessageBatch, now_us: Option<i64>) -> Result<(), EngineError> {
+        self.counters.read += batch.len() as u64;
+        let decoded = self.decoder.decode(batch);
+        self.counters.tombstones += decoded.tombstones;
+        self.counters.ambiguous_times += decoded.odd_times.0;
+        self.counters.nonexistent_times += decoded.odd_times.1;
+        for (row, rejection) in decoded.rejected {
+            self.counters.dead_lettered += 1;
+            self.reject(batch, row as usize, rejection);
+        }
+        let mut keep = Keep::new(decoded.rows.len());
+        self.drop_future(batch, &decoded.rows, &decoded.event_us, now_us, &mut keep);
+        self.note_partitions(batch, &decoded.rows, &decoded.event_us, &keep);
+        self.drop_late(batch, &decoded.rows, &decoded.event_us, &mut keep);
+        self.drop_duplicates(batch, &decoded.rows, &decoded.columns, &decoded.event_us, &mut keep);
+        if decoded.rows.is_empty() {
+            return Ok(());
+        }
+        let table = RecordBatch::try_new(Arc::clone(self.plan.decode.schema()), decoded.columns)?;
+        self.drop_filtered(&table, &mut keep)?;
+        let (table, rows, event_us) = match keep.mask() {
+            None => (table, decoded.rows, decoded.event_us),
+            Some(mask) => {
+                let pick = |at: &usize| mask.value(*at);
+                let rows = (0..mask.len()).filter(pick).map(|at| decoded.rows[at]).collect();
+                let event_us = (0..mask.len()).filter(pick).map(|at| decoded.event_us[at]).collect();
+                (filter_record_batch(&table, &mask)?, rows, event_us)
+            }
+        };
+        self.counters.aggregated += rows.len() as u64;
+        self.assign(batch, &table, &rows, &event_us)
+    }
+
+    /// Bytes of dead letters waiting for the next cut: a flood of them asks for an early one.
+    pub fn dead_letter_bytes(&self) -> usize {
+        self.dead_letter_bytes
+    }
+
+    /// Bytes held since the last cut, about.
+    pub fn bytes(&self) -> usize {
+        self.windows.values().map(|w| w.groups.bytes()).sum::<usize>() + self.dead_letter_bytes
+    }
+
+    /// Hands over everything since the last call. The worker goes on once it was told the new frontier.
+    pub fn take(&mut self) -> Result<Part, EngineError> {
+        let windows = std::mem::take(&mut self.windows)
+            .into_iter()
+            .map(|(start, delta)| {
+                let part =
+                    WindowPart { layer: delta.groups.into_layer()?, sources: delta.sources, messages: delta.messages };
+                Ok((start, part))
+            })
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        self.dead_letter_bytes = 0;
+        Ok(Part {
+            windows,
+            partitions: self.partitions.values().cloned().collect(),
+            counters: std::mem::take(&mut self.counters),
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            seen: std::mem::take(&mut self.seen),
+        })
+    }
+
+    /// Tells which windows are closed.
+    pub fn advance(&mut self, frontier: Frontier) {
+        self.frontier = frontier;
+    }
+
+    fn drop_future(
+        &mut self,
+        batch: &MessageBatch,
+        rows: &[u32],
+        event_us: &[i64],
+        now_us: Option<i64>,
+        keep: &mut Keep,
+    ) {
+        let (Some(now_us), Some(future_us)) = (now_us, self.plan.future_us) else { return };
+        let limit = now_us.saturating_add(future_us);
+        if event_us.iter().all(|event| *event <= limit) {
+            return;
+        }
+        for (at, event) in event_us.iter().enumerate() {
+            if *event > limit {
+                keep.drop(at);
+                self.counters.dead_lettered += 1;
+                let detail = format!("the event time lies {} s ahead of the clock", (event - now_us) / 1_000_000);
+                self.reject(batch, rows[at] as usize, Rejection::new(Reason::Future, None, detail));
+            }
+        }
+    }
+
+    fn note_partitions(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &Keep) {
+        let mut at = 0;
+        for run in &batch.runs {
+            let mut max_event_us = None;
+            while at < rows.len() && (rows[at] as usize) < run.rows.end {
+                if keep.keeps(at) {
+                    max_event_us = max_event_us.max(Some(event_us[at]));
+                }
+                at += 1;
+            }
+            let last = run.rows.end - 1;
+            let part = self.partitions.entry(run.partition.clone()).or_insert_with(|| PartitionPart {
+                partition: run.partition.clone(),
+                next_offset: 0,
+                max_event_us: None,
+                fingerprint: 0,
+            });
+            part.next_offset = batch.offsets[last] + 1;
+            part.max_event_us = part.max_event_us.max(max_event_us);
+            part.fingerprint = fingerprint(
+                batch.offsets[last],
+                batch.timestamps_ms[last],
+                batch.keys.get(last),
+                batch.values.get(last),
+            );
+        }
+    }
+
+    fn drop_late(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &mut Keep) {
+        let closed = self.frontier.closed_until_us;
+        if closed == i64::MIN {
+            return;
+        }
+        for (at, event) in event_us.iter().enumerate() {
+            let end = self.plan.end(self.plan.last_start(*event));
+            if end <= closed && keep.keeps(at) {
+                keep.drop(at);
+                self.counters.late += 1;
+                if matches!(self.plan.late, Late::DeadLetter | Late::Correct) {
+                    let detail = format!("the window that ends at {} had closed", instant(end));
+                    self.reject(batch, rows[at] as usize, Rejection::new(Reason::Late, None, detail));
+                }
+            }
+        }
+    }
+
+    fn drop_duplicates(
+        &mut self,
+        batch: &MessageBatch,
+        rows: &[u32],
+        columns: &[ArrayRef],
+        event_us: &[i64],
+        keep: &mut Keep,
+    ) {
+        let (Some(dedup), Some(by)) = (&self.dedup, &self.plan.dedup) else { return };
+        let mut hasher = match by {
+            DedupPlan::Columns { columns: by, .. } => Some(RowHasher::new(by.iter().map(|at| &columns[*at]))),
+            DedupPlan::Value => None,
+        };
+        for (at, row) in rows.iter().enumerate() {
+            if !keep.keeps(at) {
+                continue;
+            }
+            let hash = match &mut hasher {
+                Some(hasher) => hasher.hash(at),
+                None => xxh3_128(batch.values.get(*row as usize).unwrap_or_default()),
+            };
+            match dedup.insert(hash, event_us[at]) {
+                Some(new) => self.seen.push(new),
+                None => {
+                    keep.drop(at);
+                    self.counters.duplicate += 1;
+                }
+            }
+        }
+    }
+
+    fn drop_filtered(&mut self, table: &RecordBatch, keep: &mut Keep) -> Result<(), EngineError> {
+        let Some(filter) = &self.plan.filter else { return Ok(()) };
+        let passes = filter.evaluate(table)?.into_array(table.num_rows())?;
+        let passes = passes.as_boolean();
+        for at in 0..passes.len() {
+            // SQL's WHERE keeps what is true; null is not.
+            if !(passes.is_valid(at) && passes.value(at)) && keep.keeps(at) {
+                keep.drop(at);
+                self.counters.filtered += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Splits the rows by window and adds them.
+    fn assign(
+        &mut self,
+        batch: &MessageBatch,
+        table: &RecordBatch,
+        rows: &[u32],
+        event_us: &[i64],
+    ) -> Result<(), EngineError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let starts: Vec<i64> = event_us.iter().map(|event| self.plan.last_start(*event)).collect();
+        if self.plan.is_tumbling() && starts.iter().all(|s| *s == starts[0]) {
+            self.count_corrections(&starts);
+            return self.add(batch, starts[0], table, rows, event_us);
+        }
+        let mut by_window: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        for (at, last) in starts.iter().enumerate() {
+            let mut start = *last;
+            // A row whose later windows are open may reach back into ones that have closed.
+            while self.plan.end(start) > event_us[at] && self.plan.end(start) > self.frontier.closed_until_us {
+                by_window.entry(start).or_default().push(at as u32);
+                start -= self.plan.window.slide_us;
+            }
+        }
+        self.count_corrections(&starts);
+        for (start, picked) in by_window {
+            if picked.len() == rows.len() {
+                self.add(batch, start, table, rows, event_us)?;
+                continue;
+            }
+            let picked_rows: Vec<u32> = picked.iter().map(|at| rows[*at as usize]).collect();
+            let picked_events: Vec<i64> = picked.iter().map(|at| event_us[*at as usize]).collect();
+            let table = take_record_batch(table, &UInt32Array::from(picked))?;
+            self.add(batch, start, &table, &picked_rows, &picked_events)?;
+        }
+        Ok(())
+    }
+
+    fn count_corrections(&mut self, starts: &[i64]) {
+        let published = self.frontier.published_until_us;
+        self.counters.corrections += starts.iter().filter(|s| self.plan.end(**s) <= published).count() as u64;
+    }
+
+    /// Adds rows to one window.
+    fn add(
+        &mut self,
+        batch: &MessageBatch,
+        start_us: i64,
+        table: &RecordBatch,
+        rows: &[u32],
+        event_us: &[i64],
+    ) -> Result<(), EngineError> {
+        let plan = Arc::clone(&self.plan);
+        let with_bounds;
+        let table = if plan.reads_bounds {
+            let mut columns = table.columns().to_vec();
+            columns.extend(plan.bounds(start_us, table.num_rows())?);
+            with_bounds = RecordBatch::try_new(Arc::clone(&plan.input), columns)?;
+            &with_bounds
+        } else {
+            table
+        };
+        let keys = plan
+            .keys
+            .iter()
+            .map(|key| key.evaluate(table)?.into_array(table.num_rows()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let delta = match self.windows.entry(start_us) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                new.insert(WindowDelta { groups: Groups::new(&plan)?, sources: Vec::new(), messages: 0 })
+            }
+        };
+        delta.messages += rows.len() as u64;
+        let mut at = 0;
+        let mut partition_of = Vec::new();
+        for run in &batch.runs {
+            let until = at + rows[at..].partition_point(|row| (*row as usize) < run.rows.end);
+            if until == at {
+                continue;
+            }
+            let range = OffsetRange {
+                partition: run.partition.clone(),
+                first: batch.offsets[rows[at] as usize],
+                last: batch.offsets[rows[until - 1] as usize],
+                messages: (until - at) as u64,
+            };
+            add_range(&mut delta.sources, range);
+            if !plan.registers.is_empty() {
+                partition_of.resize(until, i64::from(run.partition.partition) << OFFSET_BITS);
+            }
+            at = until;
+        }
+        delta.groups.update(table, &keys, event_us, |at| partition_of[at] | batch.offsets[rows[at] as usize])
+    }
+
+    #[cold]
+    fn reject(&mut self, batch: &MessageBatch, row: usize, rejection: Rejection) {
+        let letter = DeadLetter {
+            position: batch.position(row),
+            timestamp_ms: batch.timestamps_ms[row],
+            rejection,
+            key: batch.keys.get(row).map(<[u8]>::to_vec),
+            value: batch.values.get(row).map(<[u8]>::to_vec),
+        };
+        self.dead_letter_bytes +=
+            128 + letter.value.as_ref().map_or(0, Vec::len) + letter.key.as_ref().map_or(0, Vec::len);
+        self.dead_letters.push(letter);
+    }
+}
+
+/// Adds `range` to the ranges of a window, one a partition.
+pub(crate) fn add_range(ranges: &mut Vec<OffsetRange>, range: OffsetRange) {
+    match ranges.iter_mut().find(|known| known.partition == range.partition) {
+        Some(known) => {
+            known.first = known.first.min(range.first);
+            known.last = known.last.max(range.last);
+            known.messages += range.messages;
+        }
+        None => ranges.push(range),
+    }
+}
+
+/// A hash of one message, for telling a recreated topic from the one that was read.
+pub fn fingerprint(offset: i64, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&offset.to_le_bytes());
+    hash.update(&timestamp_ms.to_le_bytes());
+    for bytes in [key, value] {
+        hash.update(&bytes.map_or(u64::MAX, |b| b.len() as u64).to_le_bytes());
+        hash.update(bytes.unwrap_or_default());
+    }
+    hash.digest()
+}
+
+/// An instant as RFC 3339, UTC.
+pub(crate) fn instant(us: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(us)
+        .map_or_else(|| format!("{us} µs"), |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+}
+
+/// Which rows of a batch are still in; no memory as long as all are.
+struct Keep {
+    rows: usize,
+    flags: Vec<bool>,
+}
+
+impl Keep {
+    fn new(rows: usize) -> Self {
+        Self { rows, flags: Vec::new() }
+    }
+
+    #[inline]
+    fn keeps(&self, at: usize) -> bool {
+        self.flags.is_empty() || self.flags[at]
+    }
+
+    fn drop(&mut self, at: usize) {
+        if self.flags.is_empty() {
+            self.flags.resize(self.rows, true);
+        }
+        self.flags[at] = false;
+    }
+
+    /// The flags, or `None` when every row is in.
+    fn mask(self) -> Option<BooleanArray> {
+        (!self.flags.is_empty()).then(|| BooleanArray::from(self.flags))
+    }
+}

@@ -1,0 +1,7 @@
+//! The engine's promises, as stories and against a slow, obvious oracle.
+
+mod oracle;
+mod random;
+mod registers;
+mod story;
+mod windows;

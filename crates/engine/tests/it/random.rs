@@ -1,0 +1,117 @@
+//! Generated streams: the engine agrees with the oracle, whatever order rows, cuts and crashes come in.
+
+use arrow::array::AsArray;
+use chrono::DateTime;
+use engine::ClosedWindow;
+
+use crate::oracle::Oracle;
+use crate::story::{Story, number, pipeline, sums};
+
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+}
+
+type Row = (usize, String, i64, String, i64);
+
+/// Mostly forward in time, with stragglers, duplicates, huge and negative values.
+fn rows(rng: &mut Rng, partitions: usize, count: usize) -> Vec<Row> {
+    let base = 1_699_160_400; // 2023-11-05 05:00:00 UTC, an hour before clocks change in New York
+    let mut rows: Vec<Row> = Vec::new();
+    let mut now = base;
+    for i in 0..count {
+        now += rng.below(40) as i64;
+        if !rows.is_empty() && rng.below(10) == 0 {
+            let mut again = rows[rng.below(rows.len() as u64) as usize].clone();
+            again.0 = rng.below(partitions as u64) as usize;
+            rows.push(again);
+            continue;
+        }
+        let back = if rng.below(5) == 0 { rng.below(2_000) as i64 } else { rng.below(60) as i64 };
+        let entries = match rng.below(20) {
+            0 => -1_000_000_000_000,
+            1 => 1_000_000_000_000_000,
+            n => n as i64,
+        };
+        let station = ["A", "Station with a long name", "", "Ünïcode ⌘ station"][rng.below(4) as usize];
+        rows.push((rng.below(partitions as u64) as usize, station.to_owned(), entries, format!("id-{i}"), now - back));
+    }
+    rows
+}
+
+fn run(seed: u64) {
+    let mut rng = Rng(seed * 2_654_435_761 + 1);
+    let partitions = 1 + rng.below(4) as usize;
+    let (size, slide) = [(300, 300), (600, 300), (900, 200), (60, 60)][rng.below(4) as usize];
+    let delay = [0, 60, 300][rng.below(3) as usize];
+    let dedup = rng.below(2) == 0;
+    let stream = format!(
+        "watermark = \"{delay} seconds\"{}",
+        if dedup { "\ndedup = [\"ID\", \"STATION\", \"TIMESTAMP\"]" } else { "" }
+    );
+    let pipeline = pipeline(&stream, &sums(&format!("'{size} seconds', '{slide} seconds'")));
+    let mut story = Story::new(&pipeline, partitions);
+    let mut oracle = Oracle::new(size, slide, delay, dedup, partitions);
+    let rows = rows(&mut rng, partitions, 300);
+    let mut uncommitted: Vec<Row> = Vec::new();
+    let feed = |story: &mut Story, (partition, station, entries, id, time): &Row| {
+        let text = DateTime::from_timestamp(*time, 0).unwrap().format("%F %T").to_string();
+        story.row(*partition, station, *entries, id, &text);
+    };
+    for row in rows {
+        feed(&mut story, &row);
+        uncommitted.push(row);
+        match rng.below(30) {
+            0 | 1 => {
+                for (partition, station, entries, id, time) in uncommitted.drain(..) {
+                    oracle.row(partition, &station, entries, &id, time);
+                }
+                if rng.below(3) == 0 {
+                    let partition = rng.below(partitions as u64) as usize;
+                    story.idle(partition, true);
+                    oracle.idle[partition] = true;
+                }
+                story.cut();
+                oracle.cut();
+            }
+            2 => {
+                story.crash();
+                uncommitted.iter().for_each(|row| feed(&mut story, row));
+            }
+            _ => {}
+        }
+    }
+    for (partition, station, entries, id, time) in uncommitted {
+        oracle.row(partition, &station, entries, &id, time);
+    }
+    story.drain();
+    oracle.drain();
+    let mut found: Vec<_> = story.closed.iter().flat_map(result_rows).collect();
+    found.sort();
+    assert_eq!(found, oracle.rows(), "seed {seed}");
+    let c = story.counters;
+    assert_eq!((c.late, c.duplicate, c.aggregated), (oracle.late, oracle.duplicate, oracle.aggregated), "seed {seed}");
+}
+
+fn result_rows(window: &ClosedWindow) -> Vec<(i64, String, i64, i64, i64, i64)> {
+    let station = window.rows.column(0).as_string_view();
+    (0..window.rows.num_rows())
+        .map(|row| {
+            let cell = |column| number(window, column, row);
+            (window.start_us / 1_000_000, station.value(row).to_owned(), cell(1), cell(2), cell(3), cell(4))
+        })
+        .collect()
+}
+
+#[test]
+fn the_engine_agrees_with_the_oracle_on_random_streams() {
+    for seed in 0..400 {
+        run(seed);
+    }
+}

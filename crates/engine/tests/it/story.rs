@@ -1,0 +1,199 @@
+//! A story: rows and cuts in the order they happen, and what must come out.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::util::display::array_value_to_string;
+use engine::{Close, ClosedWindow, Counters, Cut, Engine, Plan, Restore, StateChange, Worker};
+use message::{BatchBuilder, TopicPartition};
+use pipeline::Pipeline;
+
+/// The pipeline of most stories: rows are `STATION,ENTRIES,ID,TIMESTAMP`, times are UTC.
+pub(crate) fn pipeline(stream: &str, sql: &str) -> Pipeline {
+    let text = format!(
+        r#"
+name = "story"
+[source]
+topic = "t"
+format = "csv"
+[source.schema]
+STATION = "string"
+ENTRIES = "long"
+ID = "string"
+TIMESTAMP = {{ type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "UTC" }}
+[stream]
+event_time = "TIMESTAMP"
+{stream}
+[query]
+sql = """{sql}"""
+[lake]
+url = "file:./lake"
+"#
+    );
+    Pipeline::parse(&text, "story.toml").unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Sum, count, least and greatest a station and window.
+pub(crate) fn sums(window: &str) -> String {
+    format!(
+        "SELECT STATION, sum(ENTRIES) AS ENTRIES, count(*) AS N, min(ENTRIES) AS LO, max(ENTRIES) AS HI \
+         FROM t GROUP BY window(TIMESTAMP, {window}), STATION"
+    )
+}
+
+/// An engine with one worker a partition, driven by hand.
+pub(crate) struct Story {
+    plan: Arc<Plan>,
+    engine: Engine,
+    workers: Vec<Worker>,
+    offsets: Vec<i64>,
+    state: Vec<(Vec<u8>, i64)>,
+    last: Option<(Vec<engine::PartitionState>, i64, i64, Counters)>,
+    pub(crate) closed: Vec<ClosedWindow>,
+    pub(crate) dead_letters: Vec<engine::DeadLetter>,
+    pub(crate) counters: Counters,
+    idle: Vec<(TopicPartition, bool)>,
+    pub(crate) now_us: Option<i64>,
+}
+
+impl Story {
+    pub(crate) fn new(pipeline: &Pipeline, partitions: usize) -> Self {
+        let plan = Arc::new(Plan::new(pipeline).unwrap_or_else(|e| panic!("{e}")));
+        let mut story = Self {
+            engine: Engine::new(Arc::clone(&plan), Restore::default(), partitions).unwrap(),
+            plan,
+            workers: Vec::new(),
+            offsets: vec![0; partitions],
+            state: Vec::new(),
+            last: None,
+            closed: Vec::new(),
+            dead_letters: Vec::new(),
+            counters: Counters::default(),
+            idle: Vec::new(),
+            now_us: None,
+        };
+        story.start();
+        story
+    }
+
+    fn start(&mut self) {
+        for (partition, offset) in self.offsets.iter().enumerate() {
+            self.engine.add_partition(TopicPartition::new("t", partition as i32), *offset);
+        }
+        self.workers = self.offsets.iter().map(|_| self.engine.worker()).collect();
+    }
+
+    pub(crate) fn row(&mut self, partition: usize, station: &str, entries: i64, id: &str, time: &str) -> &mut Self {
+        self.value(partition, Some(format!("{station},{entries},{id},{time}").as_bytes()))
+    }
+
+    pub(crate) fn value(&mut self, partition: usize, value: Option<&[u8]>) -> &mut Self {
+        let mut batch = BatchBuilder::default();
+        let at = TopicPartition::new("t", partition as i32);
+        batch.push(&at, self.offsets[partition], 0, None, value);
+        self.offsets[partition] += 1;
+        self.workers[partition].push(&batch.finish(), self.now_us).unwrap();
+        self
+    }
+
+    pub(crate) fn idle(&mut self, partition: usize, idle: bool) -> &mut Self {
+        self.idle.push((TopicPartition::new("t", partition as i32), idle));
+        self
+    }
+
+    pub(crate) fn cut(&mut self) -> &mut Self {
+        self.cut_with(Close::Passed)
+    }
+
+    pub(crate) fn drain(&mut self) -> &mut Self {
+        self.cut_with(Close::All)
+    }
+
+    fn cut_with(&mut self, close: Close) -> &mut Self {
+        let parts = self.workers.iter_mut().map(|w| w.take().unwrap()).collect();
+        let frontier = self.engine.absorb(parts, &std::mem::take(&mut self.idle), close);
+        self.workers.iter_mut().for_each(|w| w.advance(frontier));
+        let cut = self.engine.finish().unwrap();
+        self.commit(cut);
+        self
+    }
+
+    fn commit(&mut self, cut: Cut) {
+        assert!(cut.counters.balanced(), "read is not the sum of its terms: {:?}", cut.counters);
+        match cut.state {
+            StateChange::None => {}
+            StateChange::Add { bytes, live_until_us } => self.state.push((bytes, live_until_us)),
+            StateChange::Replace { bytes } => self.state = vec![(bytes, i64::MAX)],
+        }
+        self.state.retain(|(_, live_until)| *live_until > cut.closed_until_us);
+        self.last = Some((cut.partitions, cut.closed_until_us, cut.published_until_us, cut.counters));
+        self.counters = cut.counters;
+        self.closed.extend(cut.closed);
+        self.dead_letters.extend(cut.dead_letters);
+    }
+
+    /// Everything that was not committed is gone; a new engine goes on from the last cut.
+    /// Gives the offset that each partition is read from again.
+    pub(crate) fn crash(&mut self) -> Vec<i64> {
+        let (partitions, closed, published, counters) =
+            self.last.clone().unwrap_or((Vec::new(), i64::MIN, i64::MIN, Counters::default()));
+        for (partition, offset) in self.offsets.iter_mut().enumerate() {
+            let at = TopicPartition::new("t", partition as i32);
+            *offset = partitions.iter().find(|p| p.partition == at).map_or(0, |p| p.next_offset);
+        }
+        let restore = Restore {
+            partitions,
+            closed_until_us: (closed != i64::MIN).then_some(closed),
+            published_until_us: (published != i64::MIN).then_some(published),
+            counters,
+            state: self.state.clone(),
+        };
+        self.engine = Engine::new(Arc::clone(&self.plan), restore, self.offsets.len()).unwrap();
+        self.idle.clear();
+        self.start();
+        self.offsets.clone()
+    }
+
+    /// The newest version of every window, as text: `start v1: a|b|…; …`.
+    pub(crate) fn text(&self) -> Vec<String> {
+        let mut newest = std::collections::BTreeMap::new();
+        for window in &self.closed {
+            newest.insert(window.start_us, window);
+        }
+        newest.values().map(|w| window_text(w)).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(&self, expected: &[&str]) {
+        assert_eq!(self.text(), expected);
+    }
+}
+
+fn window_text(window: &ClosedWindow) -> String {
+    let rows: Vec<String> = (0..window.rows.num_rows())
+        .map(|row| {
+            let cells = window.rows.columns().iter().map(|c| array_value_to_string(c, row).unwrap());
+            cells.collect::<Vec<_>>().join("|")
+        })
+        .collect();
+    let version = if window.version == 1 { String::new() } else { format!(" v{}", window.version) };
+    format!("{}{version}: {}", clock(window.start_us), rows.join("; "))
+}
+
+fn clock(us: i64) -> String {
+    let (days, secs) = (us.div_euclid(86_400_000_000), us.rem_euclid(86_400_000_000) / 1_000_000);
+    let day = if days == 19_700 { String::new() } else { format!("day {} ", days - 19_700) };
+    format!("{day}{:02}:{:02}", secs / 3600, secs / 60 % 60)
+}
+
+/// A numeric cell of a result.
+pub(crate) fn number(window: &ClosedWindow, column: usize, row: usize) -> i64 {
+    let column = window.rows.column(column);
+    assert!(column.is_valid(row));
+    match column.data_type() {
+        DataType::Int32 => i64::from(column.as_primitive::<Int32Type>().value(row)),
+        DataType::Timestamp(..) => column.as_primitive::<TimestampMicrosecondType>().value(row),
+        _ => column.as_primitive::<Int64Type>().value(row),
+    }
+}

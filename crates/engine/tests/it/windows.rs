@@ -1,0 +1,163 @@
+//! Windows, watermark, late rows, duplicates, idle partitions. Day 0 of the stories is 2023-12-09.
+
+use engine::Reason;
+
+use crate::story::{Story, pipeline, sums};
+
+fn tumbling(stream: &str) -> Story {
+    Story::new(&pipeline(stream, &sums("'5 minutes'")), 1)
+}
+
+#[test]
+fn a_window_closes_when_the_watermark_has_passed_its_end() {
+    let mut story = tumbling("watermark = \"1 minute\"");
+    story.row(0, "A", 3, "1", "2023-12-09 08:56:00").row(0, "A", 4, "2", "2023-12-09 09:00:59").cut();
+    story.expect(&[]);
+    story.row(0, "B", 1, "3", "2023-12-09 09:01:00").cut();
+    story.expect(&["08:55: A|3|1|3|3"]);
+}
+
+#[test]
+fn a_late_row_within_the_grace_joins_its_window() {
+    let mut story = tumbling("watermark = \"1 minute\"");
+    story
+        .row(0, "A", 3, "1", "2023-12-09 08:59:50")
+        .row(0, "A", 1, "2", "2023-12-09 09:00:30")
+        .cut()
+        .row(0, "A", 2, "3", "2023-12-09 08:59:55")
+        .drain();
+    story.expect(&["08:55: A|5|2|2|3", "09:00: A|1|1|1|1"]);
+}
+
+#[test]
+fn a_row_after_its_window_closed_is_late_and_kept_as_a_dead_letter() {
+    let mut story = tumbling("watermark = \"0 seconds\"\nlate = \"dead-letter\"");
+    story.row(0, "A", 3, "1", "2023-12-09 08:59:50").row(0, "A", 1, "2", "2023-12-09 09:00:30").cut();
+    story.row(0, "A", 2, "3", "2023-12-09 08:59:55").drain();
+    story.expect(&["08:55: A|3|1|3|3", "09:00: A|1|1|1|1"]);
+    assert_eq!((story.counters.late, story.counters.aggregated), (1, 2));
+    assert_eq!(story.dead_letters[0].rejection.reason, Reason::Late);
+    assert_eq!(story.dead_letters[0].rejection.detail, "the window that ends at 2023-12-09T09:00:00Z had closed");
+    assert_eq!(story.dead_letters[0].position.to_string(), "t[0]@2");
+}
+
+#[test]
+fn a_late_row_corrects_its_window_when_the_policy_says_so_also_after_a_crash() {
+    for crash in [false, true] {
+        let mut story = tumbling("watermark = \"0 seconds\"\nlate = \"correct\"\ncorrect_for = \"10 minutes\"");
+        story.row(0, "A", 3, "1", "2023-12-09 08:59:50").row(0, "A", 1, "2", "2023-12-09 09:00:30").cut();
+        story.expect(&["08:55: A|3|1|3|3"]);
+        if crash {
+            assert_eq!(story.crash(), [2]);
+        }
+        story.row(0, "A", 2, "3", "2023-12-09 08:59:55").cut();
+        story.expect(&["08:55 v2: A|5|2|2|3"]);
+        assert_eq!(story.counters.corrections, 1);
+        let newest = story.closed.last().unwrap();
+        assert_eq!((newest.sources[0].first, newest.sources[0].last, newest.sources[0].messages), (0, 2, 2));
+        story.row(0, "A", 9, "4", "2023-12-09 09:16:00").cut().row(0, "A", 2, "5", "2023-12-09 08:59:56").cut();
+        assert_eq!(story.counters.late, 1, "ten minutes after its end the window is closed for good");
+    }
+}
+
+#[test]
+fn a_hopping_row_counts_in_every_window_that_holds_it() {
+    let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'10 minutes', '5 minutes'"));
+    let mut story = Story::new(&pipeline, 1);
+    story.row(0, "A", 1, "1", "2023-12-09 08:04:00").row(0, "A", 2, "2", "2023-12-09 08:05:00").drain();
+    story.expect(&["07:55: A|1|1|1|1", "08:00: A|3|2|1|2", "08:05: A|2|1|2|2"]);
+    assert_eq!(story.counters.aggregated, 2, "a message is aggregated once, in however many windows");
+}
+
+#[test]
+fn the_slowest_partition_holds_windows_open_until_it_is_idle() {
+    let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'"));
+    let mut story = Story::new(&pipeline, 2);
+    story.row(0, "A", 1, "1", "2023-12-09 08:04:00").row(0, "A", 2, "2", "2023-12-09 08:30:00").cut();
+    story.expect(&[]);
+    story.row(1, "A", 4, "3", "2023-12-09 08:04:30").cut();
+    story.expect(&[]);
+    story.idle(1, true).cut();
+    story.expect(&["08:00: A|5|2|1|4"]);
+    story.row(1, "A", 4, "4", "2023-12-09 08:04:59").cut();
+    assert_eq!(story.counters.late, 1);
+}
+
+#[test]
+fn a_duplicate_counts_once_in_whichever_partition_it_comes_and_after_a_crash() {
+    let stream = "watermark = \"5 minutes\"\ndedup = [\"ID\", \"STATION\", \"TIMESTAMP\"]";
+    let mut story = Story::new(&pipeline(stream, &sums("'5 minutes'")), 2);
+    story.row(0, "A", 1, "x", "2023-12-09 08:01:00").row(1, "A", 1, "x", "2023-12-09 08:01:00").cut();
+    assert_eq!(story.crash(), [1, 1]);
+    story.row(1, "A", 1, "x", "2023-12-09 08:01:00").row(1, "A", 1, "y", "2023-12-09 08:01:00").drain();
+    story.expect(&["08:00: A|2|2|1|1"]);
+    assert_eq!(story.counters.duplicate, 2);
+}
+
+#[test]
+fn what_was_read_but_not_committed_is_read_again_and_is_no_duplicate() {
+    let stream = "watermark = \"5 minutes\"\ndedup = [\"ID\"]";
+    let mut story = Story::new(&pipeline(stream, &sums("'5 minutes'")), 1);
+    story.row(0, "A", 1, "x", "2023-12-09 08:01:00").cut().row(0, "A", 2, "y", "2023-12-09 08:02:00");
+    assert_eq!(story.crash(), [1]);
+    story.row(0, "A", 2, "y", "2023-12-09 08:02:00").row(0, "A", 1, "x", "2023-12-09 08:03:00").drain();
+    story.expect(&["08:00: A|3|2|1|2"]);
+    assert_eq!(story.counters.duplicate, 1);
+}
+
+#[test]
+fn an_event_ahead_of_the_clock_is_rejected_and_does_not_move_the_watermark() {
+    let mut story = tumbling("watermark = \"0 seconds\"\nfuture = \"5 minutes\"");
+    story.now_us = Some(1_702_112_400_000_000); // 2023-12-09 09:00:00
+    story.row(0, "A", 1, "1", "2023-12-09 08:56:00").row(0, "A", 1, "2", "9999-12-31 00:00:00").cut();
+    story.expect(&[]);
+    assert_eq!(story.dead_letters[0].rejection.reason, Reason::Future);
+    story.row(0, "A", 1, "3", "2023-12-09 09:05:00").cut();
+    story.expect(&["08:55: A|1|1|1|1"]);
+}
+
+#[test]
+fn where_and_having_leave_rows_out_and_every_message_is_in_one_term() {
+    let sql = "SELECT STATION, sum(ENTRIES) AS ENTRIES FROM t WHERE STATION LIKE 'A%' \
+               GROUP BY window(TIMESTAMP, '5 minutes'), STATION HAVING sum(ENTRIES) > 2";
+    let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", sql), 1);
+    story
+        .row(0, "A1", 2, "1", "2023-12-09 08:01:00")
+        .row(0, "A2", 3, "2", "2023-12-09 08:01:00")
+        .row(0, "B", 9, "3", "2023-12-09 08:01:00")
+        .value(0, None)
+        .value(0, Some(b"broken"))
+        .drain();
+    story.expect(&["08:00: A2|3"]);
+    let c = story.counters;
+    assert_eq!((c.read, c.aggregated, c.filtered, c.tombstones, c.dead_lettered), (5, 2, 1, 1, 1));
+}
+
+#[test]
+fn a_query_by_window_alone_has_one_group() {
+    let sql = "SELECT window.start AS START, sum(ENTRIES) AS ENTRIES, avg(ENTRIES) AS MEAN, \
+               approx_count_distinct(STATION) AS STATIONS FROM t GROUP BY window(TIMESTAMP, '5 minutes')";
+    let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", sql), 2);
+    story.row(0, "A", 2, "1", "2023-12-09 08:01:00").row(1, "B", 3, "2", "2023-12-09 08:02:00").cut();
+    story.crash();
+    story.row(0, "A", 5, "3", "2023-12-09 08:03:00").drain();
+    assert_eq!(story.text().len(), 1);
+    assert!(story.text()[0].ends_with("|10|3.3333333333333335|2"), "{:?}", story.text());
+}
+
+#[test]
+fn a_window_keeps_where_its_messages_stand() {
+    let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'"));
+    let mut story = Story::new(&pipeline, 2);
+    story
+        .row(0, "A", 1, "1", "2023-12-09 08:01:00")
+        .row(0, "A", 1, "2", "2023-12-09 08:06:00")
+        .row(0, "A", 1, "3", "2023-12-09 08:02:00")
+        .row(1, "A", 1, "4", "2023-12-09 08:06:00")
+        .cut()
+        .row(1, "A", 1, "5", "2023-12-09 08:07:00")
+        .drain();
+    let sources: Vec<Vec<String>> =
+        story.closed.iter().map(|w| w.sources.iter().map(|s| format!("{s} {}", s.messages)).collect()).collect();
+    assert_eq!(sources, [vec!["t[0]@0..=2 2"], vec!["t[0]@1..=1 1", "t[1]@0..=1 2"]]);
+}
