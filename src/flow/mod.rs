@@ -1,1 +1,21 @@
 //! Runs a pipeline: the only place where Kafka meets the lake.
+//!
+//! In: a checked pipeline. Out: published files, and [`Event`]s that say how it goes.
+//! Holds no arithmetic: the engine aggregates, the ledger commits; here threads, clocks and retries live.
+//! Start at [`run`].
+
+mod commit;
+mod event;
+mod fault;
+mod owner;
+mod replay;
+mod run;
+mod start;
+mod worker;
+
+pub(crate) use commit::encode;
+pub(crate) use event::{Event, Status};
+pub(crate) use fault::{client, engine_failed, lake_failed, ledger_failed, read_failed};
+pub(crate) use replay::replay;
+pub(crate) use run::{Options, Until, run};
+pub(crate) use start::{client_settings, file_format, open_lake, store_options};

@@ -37,8 +37,6 @@ pub struct Plan {
     pub(crate) slots: Vec<Slot>,
     /// The decoded columns, then the window's bounds.
     pub(crate) input: SchemaRef,
-    /// Whether a key or an argument reads the window's bounds.
-    pub(crate) reads_bounds: bool,
     /// Keys, then every function's state columns.
     pub(crate) layer: SchemaRef,
     aggregated: SchemaRef,
@@ -151,23 +149,12 @@ impl Plan {
         let states =
             states.iter().enumerate().map(|(i, f)| Arc::new(f.as_ref().clone().with_name(format!("state{i}"))));
         let layer: Vec<FieldRef> = key_fields.iter().cloned().chain(states).collect();
-        let bounds = input.fields().len() - 2;
-        let reads =
-            |expr: &Expr| expr.column_refs().iter().any(|c| input.index_of(&c.name).is_ok_and(|at| at >= bounds));
-        let reads_bounds = query.keys.iter().any(reads)
-            || query.aggregates.iter().any(|a| match &a.kind {
-                AggregateKind::Function { args, filter, .. } => args.iter().chain(filter).any(reads),
-                AggregateKind::Increase { register, .. }
-                | AggregateKind::Resets { register }
-                | AggregateKind::Jumps { register, .. } => reads(register),
-            });
-
         let aggregated = query.aggregated.as_arrow().clone();
         let output = query.output.iter().map(|(_, e)| physical(e, &query.aggregated)).collect::<Result<Vec<_>, _>>()?;
         let dedup = match &pipeline.stream.dedup {
-            Dedup::None => None,
+            Dedup::Off => None,
             Dedup::Value => Some(DedupPlan::Value),
-            Dedup::Columns(names) => {
+            Dedup::Fields(names) => {
                 let columns = names
                     .iter()
                     .map(|name| input.index_of(name).map_err(|e| EngineError::Plan(e.to_string())))
@@ -189,7 +176,6 @@ impl Plan {
             functions,
             registers,
             slots,
-            reads_bounds,
             layer: Arc::new(Schema::new(layer)),
             aggregated: Arc::new(aggregated),
             having: query.having.as_ref().map(|h| physical(h, &query.aggregated)).transpose()?,
@@ -272,7 +258,7 @@ mod project {
         }
 
         /// The window's start and end as columns of `rows` equal values.
-        pub(crate) fn bounds(&self, start_us: i64, rows: usize) -> Result<Vec<ArrayRef>, EngineError> {
+        fn bounds(&self, start_us: i64, rows: usize) -> Result<Vec<ArrayRef>, EngineError> {
             let first = self.input.fields().len() - 2;
             [start_us, self.end(start_us)]
                 .into_iter()

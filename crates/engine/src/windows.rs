@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use message::{OffsetRange, TopicPartition};
-use pipeline::Late;
 
 use crate::EngineError;
 use crate::counters::Counters;
@@ -100,8 +99,6 @@ pub struct Cut {
 pub struct Restore {
     /// Every partition's position.
     pub partitions: Vec<PartitionState>,
-    /// As [`Cut::closed_until_us`].
-    pub closed_until_us: Option<i64>,
     /// As [`Cut::published_until_us`].
     pub published_until_us: Option<i64>,
     /// Counts so far.
@@ -157,15 +154,13 @@ impl Engine {
             seen: BTreeMap::new(),
             windows: BTreeMap::new(),
             watermark: Watermark::default(),
-            frontier: Frontier {
-                closed_until_us: restore.closed_until_us.unwrap_or(i64::MIN),
-                published_until_us: restore.published_until_us.unwrap_or(i64::MIN),
-            },
+            frontier: Frontier::OPEN,
             counters: restore.counters,
             carry,
             changes: Vec::new(),
             new: Pending::default(),
         };
+        engine.publish_until(restore.published_until_us.unwrap_or(i64::MIN));
         for partition in restore.partitions {
             engine.watermark.restore(partition);
         }
@@ -243,11 +238,15 @@ impl Engine {
             Close::Passed => passed,
             Close::All => passed.max(all),
         };
-        let frontier = &mut self.frontier;
-        frontier.published_until_us = frontier.published_until_us.max(published);
-        let keep = if self.plan.late == Late::Correct { self.plan.correct_for_us } else { 0 };
-        frontier.closed_until_us = frontier.closed_until_us.max(frontier.published_until_us.saturating_sub(keep));
-        *frontier
+        self.publish_until(published);
+        self.frontier
+    }
+
+    /// Time has come to `published_until_us`; it never goes back. `correct_for` is 0 unless late rows correct.
+    fn publish_until(&mut self, published_until_us: i64) {
+        let published = self.frontier.published_until_us.max(published_until_us);
+        self.frontier.published_until_us = published;
+        self.frontier.closed_until_us = published.saturating_sub(self.plan.correct_for_us);
     }
 
     /// Settles the cut: closes windows, gathers the state. To be called once after each [`Engine::absorb`];

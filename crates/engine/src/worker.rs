@@ -360,15 +360,6 @@ impl Worker {
         event_us: &[i64],
     ) -> Result<(), EngineError> {
         let plan = Arc::clone(&self.plan);
-        let with_bounds;
-        let table = if plan.reads_bounds {
-            let mut columns = table.columns().to_vec();
-            columns.extend(plan.bounds(start_us, table.num_rows())?);
-            with_bounds = RecordBatch::try_new(Arc::clone(&plan.input), columns)?;
-            &with_bounds
-        } else {
-            table
-        };
         let keys = plan
             .keys
             .iter()

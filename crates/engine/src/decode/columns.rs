@@ -11,8 +11,9 @@ use arrow::array::{
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
-use super::timestamp::Pattern;
+use super::timestamp;
 use super::zone::{Local, Zone};
+use pipeline::TimestampPattern;
 
 /// Which buffer a text lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ enum Kind {
 /// Parses one timestamp column; neighbours often carry the same second, which is parsed once.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    pattern: Pattern,
+    pattern: TimestampPattern,
     zone: Zone,
     name: Arc<str>,
     last_text: Vec<u8>,
@@ -58,7 +59,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn new(pattern: Pattern, zone: chrono_tz::Tz) -> Self {
+    pub(crate) fn new(pattern: TimestampPattern, zone: chrono_tz::Tz) -> Self {
         Self {
             pattern,
             zone: Zone::new(zone),
@@ -73,9 +74,12 @@ impl Clock {
     #[inline]
     fn parse(&mut self, text: &[u8]) -> Option<i64> {
         if self.last_text.is_empty() || self.last_text != text {
-            let (secs, micros) = self.pattern.parse(text)?;
-            let (utc, kind) = self.zone.instant(secs);
-            self.last = (utc * 1_000_000 + micros, kind);
+            let read = timestamp::read(&self.pattern, text)?;
+            let (utc, kind) = match read.offset_secs {
+                Some(offset) => (read.secs - offset, Local::Unique),
+                None => self.zone.instant(read.secs),
+            };
+            self.last = (utc * 1_000_000 + read.micros, kind);
             self.last_text.clear();
             self.last_text.extend_from_slice(text);
         }
@@ -96,7 +100,7 @@ pub(crate) enum ColumnType {
     Long,
     Double,
     Boolean,
-    Timestamp(Pattern, chrono_tz::Tz),
+    Timestamp(TimestampPattern, chrono_tz::Tz),
 }
 
 impl ColumnType {

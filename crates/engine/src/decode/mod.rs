@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use columns::{Column, ColumnType, Home};
 use json::Key;
-pub(crate) use timestamp::Pattern;
 
 /// Why a message was rejected, in one word that counters and dead letters carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,24 +110,18 @@ impl DecodePlan {
     pub(crate) fn new(pipeline: &Pipeline) -> Result<Self, String> {
         let source = &pipeline.source;
         let names: Vec<String> = source.schema.iter().map(|f| f.name.clone()).collect();
-        let types = source
+        let types: Vec<ColumnType> = source
             .schema
             .iter()
-            .map(|field| {
-                Ok(match &field.kind {
-                    FieldKind::String => ColumnType::Text,
-                    FieldKind::Int => ColumnType::Int,
-                    FieldKind::Long => ColumnType::Long,
-                    FieldKind::Double => ColumnType::Double,
-                    FieldKind::Boolean => ColumnType::Boolean,
-                    FieldKind::Timestamp { format, zone } => {
-                        let pattern =
-                            Pattern::new(format).map_err(|e| format!("timestamp format of {}: {e}", field.name))?;
-                        ColumnType::Timestamp(pattern, *zone)
-                    }
-                })
+            .map(|field| match &field.kind {
+                FieldKind::String => ColumnType::Text,
+                FieldKind::Int => ColumnType::Int,
+                FieldKind::Long => ColumnType::Long,
+                FieldKind::Double => ColumnType::Double,
+                FieldKind::Boolean => ColumnType::Boolean,
+                FieldKind::Timestamp { format, zone } => ColumnType::Timestamp(format.clone(), *zone),
             })
-            .collect::<Result<Vec<_>, String>>()?;
+            .collect();
         let field_of = pipeline.query.columns.clone();
         let mut column_of = vec![None; names.len()];
         for (column, field) in field_of.iter().enumerate() {

@@ -15,14 +15,15 @@ ENTRIES = "int"
 TIMESTAMP = { type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "America/New_York" }
 [stream]
 event_time = "TIMESTAMP"
+watermark = "5 minutes"
 [query]
-sql = "SELECT STATION, sum(ENTRIES) AS ENTRIES FROM t GROUP BY window(TIMESTAMP, '5 minutes'), STATION"
+sql = "SELECT STATION, sum(ENTRIES) AS ENTRIES FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), STATION"
 [lake]
 url = "file:./lake"
 "#;
 
 fn decode(pipeline: &str, values: &[Option<&[u8]>]) -> Decoded {
-    let pipeline = Pipeline::parse(pipeline, "test").unwrap();
+    let pipeline = Pipeline::from_str(pipeline, "test").unwrap();
     let mut decoder = Decoder::new(Arc::new(DecodePlan::new(&pipeline).unwrap()));
     let mut batch = BatchBuilder::default();
     let partition = TopicPartition::new("t", 0);

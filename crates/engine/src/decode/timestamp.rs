@@ -1,112 +1,134 @@
-//! Parses timestamps by a declared pattern (`yyyy-MM-dd HH:mm:ss`), letter by letter as Spark's do.
+//! Reads timestamps by their declared pattern.
+//!
+//! What the letters mean is the pipeline's word ([`TimestampPattern`]); here text becomes an instant. A letter
+//! alone takes one or two digits, a run of letters exactly as many as it has.
 
 use chrono::NaiveDate;
+use pipeline::{PatternItem, TimestampPattern};
 
-/// A compiled timestamp pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
-    parts: Vec<Part>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Number { field: Field, digits: usize },
-    Literal(u8),
-}
-
+/// A local time that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Year,
-    ShortYear,
-    Month,
-    Day,
-    Hour,
-    Minute,
-    Second,
-    /// A fraction of a second with as many digits as letters.
-    Fraction,
+pub(crate) struct Read {
+    /// Seconds since 1970-01-01T00:00:00 on the local clock.
+    pub(crate) secs: i64,
+    /// Microseconds of the second.
+    pub(crate) micros: i64,
+    /// Seconds that the local clock is ahead of UTC, when the text says so.
+    pub(crate) offset_secs: Option<i64>,
 }
 
-impl Pattern {
-    /// Compiles `text`; the error names the letter that is not offered.
-    pub(crate) fn new(text: &str) -> Result<Self, String> {
-        let bytes = text.as_bytes();
-        let (mut parts, mut at) = (Vec::new(), 0);
-        while at < bytes.len() {
-            let letter = bytes[at];
-            if letter == b'\'' {
-                let end = bytes[at + 1..].iter().position(|b| *b == b'\'').ok_or("a quote is not closed")?;
-                parts.extend(bytes[at + 1..at + 1 + end].iter().map(|b| Part::Literal(*b)));
-                at += end + 2;
-                continue;
+/// Reads `text`; `None` when it does not fit the pattern or is no date of the calendar.
+#[inline]
+pub(crate) fn read(pattern: &TimestampPattern, text: &[u8]) -> Option<Read> {
+    let (mut year, mut month, mut day) = (1970i64, 1i64, 1i64);
+    let (mut hour, mut minute, mut second, mut micros) = (0i64, 0i64, 0i64, 0i64);
+    let (mut half_day, mut offset_secs) = (None, None);
+    let mut rest = text;
+    for item in pattern.items() {
+        match item {
+            PatternItem::Literal(literal) => rest = rest.strip_prefix(literal.as_bytes())?,
+            PatternItem::Year(2) => year = 2000 + number(&mut rest, 2)?,
+            PatternItem::Year(width) => year = number(&mut rest, *width)?,
+            PatternItem::Month(width) => month = number(&mut rest, *width)?,
+            PatternItem::MonthName { full } => month = month_name(&mut rest, *full)?,
+            PatternItem::Day(width) => day = number(&mut rest, *width)?,
+            PatternItem::Hour(width) => hour = number(&mut rest, *width)?,
+            PatternItem::HourFrom1(width) => hour = from_1(number(&mut rest, *width)?, 24)?,
+            PatternItem::HalfDayHour(width) => hour = from_1(number(&mut rest, *width)?, 12)?,
+            PatternItem::HalfDayHourFrom0(width) => hour = number(&mut rest, *width).filter(|hour| *hour < 12)?,
+            PatternItem::HalfDay => half_day = Some(half(&mut rest)?),
+            PatternItem::Minute(width) => minute = number(&mut rest, *width)?,
+            PatternItem::Second(width) => second = number(&mut rest, *width)?,
+            PatternItem::Fraction(digits) => {
+                let fraction = digits_of(&mut rest, *digits)?;
+                // Digits beyond microseconds are cut off, as Spark's timestamps do.
+                micros = fraction * 1_000_000 / 10i64.pow(*digits as u32);
             }
-            if !letter.is_ascii_alphabetic() {
-                parts.push(Part::Literal(letter));
-                at += 1;
-                continue;
-            }
-            let digits = bytes[at..].iter().take_while(|b| **b == letter).count();
-            let field = match (letter, digits) {
-                (b'y', 4) => Field::Year,
-                (b'y', 2) => Field::ShortYear,
-                (b'M', 2) => Field::Month,
-                (b'd', 2) => Field::Day,
-                (b'H', 2) => Field::Hour,
-                (b'm', 2) => Field::Minute,
-                (b's', 2) => Field::Second,
-                (b'S', 1..=6) => Field::Fraction,
-                _ => return Err(format!("{:?} is not offered", &text[at..at + digits])),
-            };
-            parts.push(Part::Number { field, digits });
-            at += digits;
+            PatternItem::Offset { .. } => offset_secs = Some(offset(&mut rest)?),
+            // `check_readable` has refused the others.
+            _ => return None,
         }
-        Ok(Self { parts })
     }
+    if let Some(afternoon) = half_day {
+        hour = hour % 12 + if afternoon { 12 } else { 0 };
+    }
+    if !rest.is_empty() || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let secs = days_from_civil(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(Read { secs, micros, offset_secs })
+}
 
-    /// Local time as `(seconds, microseconds)` since 1970-01-01T00:00:00, or `None` when `text` does not fit.
-    #[inline]
-    pub(crate) fn parse(&self, text: &[u8]) -> Option<(i64, i64)> {
-        let (mut year, mut month, mut day) = (1970i64, 1i64, 1i64);
-        let (mut hour, mut minute, mut second, mut micros) = (0i64, 0i64, 0i64, 0i64);
-        let mut at = 0;
-        for part in &self.parts {
-            match *part {
-                Part::Literal(byte) => {
-                    if text.get(at) != Some(&byte) {
-                        return None;
-                    }
-                    at += 1;
-                }
-                Part::Number { field, digits } => {
-                    let mut number = 0i64;
-                    for byte in text.get(at..at + digits)? {
-                        let digit = byte.wrapping_sub(b'0');
-                        if digit > 9 {
-                            return None;
-                        }
-                        number = number * 10 + i64::from(digit);
-                    }
-                    at += digits;
-                    match field {
-                        Field::Year => year = number,
-                        Field::ShortYear => year = 2000 + number,
-                        Field::Month => month = number,
-                        Field::Day => day = number,
-                        Field::Hour => hour = number,
-                        Field::Minute => minute = number,
-                        Field::Second => second = number,
-                        Field::Fraction => micros = number * 10i64.pow(6 - digits as u32),
-                    }
-                }
+/// Takes digits: exactly `width` of them, or one or two for a width of 1.
+#[inline]
+fn number(rest: &mut &[u8], width: usize) -> Option<i64> {
+    let digit = |at: usize| rest.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let len = if width == 1 && digit(1).is_some() { 2 } else { width };
+    let mut number = 0;
+    for at in 0..len {
+        number = number * 10 + i64::from(digit(at)?);
+    }
+    *rest = &rest[len..];
+    Some(number)
+}
+
+/// Takes exactly `width` digits.
+fn digits_of(rest: &mut &[u8], width: usize) -> Option<i64> {
+    let (text, after) = rest.split_at_checked(width)?;
+    *rest = after;
+    text.iter().try_fold(0, |n, byte| Some(n * 10 + i64::from(Some(byte.wrapping_sub(b'0')).filter(|d| *d < 10)?)))
+}
+
+fn from_1(hour: i64, hours: i64) -> Option<i64> {
+    (1..=hours).contains(&hour).then_some(hour % hours)
+}
+
+fn half(rest: &mut &[u8]) -> Option<bool> {
+    let (text, after) = rest.split_at_checked(2)?;
+    *rest = after;
+    if text.eq_ignore_ascii_case(b"AM") {
+        Some(false)
+    } else if text.eq_ignore_ascii_case(b"PM") {
+        Some(true)
+    } else {
+        None
+    }
+}
+
+const MONTHS: [&str; 12] = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+];
+
+fn month_name(rest: &mut &[u8], full: bool) -> Option<i64> {
+    for (month, name) in MONTHS.iter().enumerate() {
+        let name = if full { name } else { &name[..3] };
+        if let Some((text, after)) = rest.split_at_checked(name.len()) {
+            if text.eq_ignore_ascii_case(name.as_bytes()) {
+                *rest = after;
+                return Some(month as i64 + 1);
             }
         }
-        let fits = at == text.len() && hour < 24 && minute < 60 && second < 60;
-        if !fits {
-            return None;
-        }
-        let days = days_from_civil(year, month, day)?;
-        Some((days * 86_400 + hour * 3_600 + minute * 60 + second, micros))
     }
+    None
+}
+
+/// `Z`, `+HH`, `+HHMM` or `+HH:MM`.
+fn offset(rest: &mut &[u8]) -> Option<i64> {
+    let (sign, after) = rest.split_first()?;
+    *rest = after;
+    let sign = match sign {
+        b'Z' => return Some(0),
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let hours = number(rest, 2)?;
+    if let [b':', after @ ..] = *rest {
+        *rest = after;
+    }
+    let minutes = if rest.first().is_some_and(u8::is_ascii_digit) { number(rest, 2)? } else { 0 };
+    (hours < 19 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
 }
 
 /// Days since 1970-01-01, or `None` for a date that is not in the calendar.
@@ -122,22 +144,27 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
 mod tests {
     use super::*;
 
+    fn secs(pattern: &str, text: &str) -> Option<(i64, i64, Option<i64>)> {
+        let pattern = TimestampPattern::parse(pattern).unwrap();
+        read(&pattern, text.as_bytes()).map(|r| (r.secs, r.micros, r.offset_secs))
+    }
+
     #[test]
     fn a_pattern_reads_what_it_says_and_nothing_else() {
-        let pattern = Pattern::new("yyyy-MM-dd HH:mm:ss").unwrap();
-        assert_eq!(pattern.parse(b"2023-09-22 14:05:00"), Some((1_695_391_500, 0)));
-        assert_eq!(pattern.parse(b"1969-12-31 23:59:59"), Some((-1, 0)));
-        for wrong in
-            [&b"2023-09-22 14:05"[..], b"2023-09-22 14:05:00Z", b"2023-02-30 00:00:00", b"2023-09-22 24:00:00", b""]
-        {
-            assert_eq!(pattern.parse(wrong), None, "{}", String::from_utf8_lossy(wrong));
+        let usual = "yyyy-MM-dd HH:mm:ss";
+        assert_eq!(secs(usual, "2023-09-22 14:05:00"), Some((1_695_391_500, 0, None)));
+        assert_eq!(secs(usual, "1969-12-31 23:59:59"), Some((-1, 0, None)));
+        for wrong in ["2023-09-22 14:05", "2023-09-22 14:05:00Z", "2023-02-30 00:00:00", "2023-09-22 24:00:00", ""] {
+            assert_eq!(secs(usual, wrong), None, "{wrong}");
         }
     }
 
     #[test]
-    fn fractions_short_years_and_quoted_letters_are_offered() {
-        let pattern = Pattern::new("MM/dd/yy'T'HH:mm:ss.SSS").unwrap();
-        assert_eq!(pattern.parse(b"01/01/70T00:00:01.250"), Some((3_155_760_001, 250_000)));
-        assert_eq!(Pattern::new("EEE").unwrap_err(), "\"EEE\" is not offered");
+    fn other_letters_are_read_too() {
+        assert_eq!(secs("MM/dd/yy'T'HH:mm:ss.SSS", "01/01/70T00:00:01.250"), Some((3_155_760_001, 250_000, None)));
+        assert_eq!(secs("d MMM yyyy h:mm a", "1 Jan 1970 12:30 am"), Some((1_800, 0, None)));
+        assert_eq!(secs("d MMMM yyyy h:mm a", "10 January 1970 1:30 PM"), Some((826_200, 0, None)));
+        assert_eq!(secs("yyyy-MM-dd'T'HH:mm:ssXXX", "1970-01-01T02:00:00+02:00"), Some((7_200, 0, Some(7_200))));
+        assert_eq!(secs("yyyy-MM-dd'T'HH:mm:ssX", "1970-01-01T00:00:00Z"), Some((0, 0, Some(0))));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::story::{Story, number, pipeline};
 
 const SQL: &str = "SELECT STATION, increase(ENTRIES, 100) AS GROWTH, resets(ENTRIES) AS RESETS, \
-                   jumps(ENTRIES, 100) AS JUMPS, count(*) AS N FROM t GROUP BY window(TIMESTAMP, '5 minutes'), STATION";
+                   jumps(ENTRIES, 100) AS JUMPS, count(*) AS N FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), STATION";
 
 #[test]
 fn growth_is_counted_from_the_reading_before_the_window() {

@@ -31,14 +31,14 @@ sql = """{sql}"""
 url = "file:./lake"
 "#
     );
-    Pipeline::parse(&text, "story.toml").unwrap_or_else(|e| panic!("{e}"))
+    Pipeline::from_str(&text, "story.toml").unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Sum, count, least and greatest a station and window.
 pub(crate) fn sums(window: &str) -> String {
     format!(
         "SELECT STATION, sum(ENTRIES) AS ENTRIES, count(*) AS N, min(ENTRIES) AS LO, max(ENTRIES) AS HI \
-         FROM t GROUP BY window(TIMESTAMP, {window}), STATION"
+         FROM turnstile GROUP BY window(TIMESTAMP, {window}), STATION"
     )
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Story {
     workers: Vec<Worker>,
     offsets: Vec<i64>,
     state: Vec<(Vec<u8>, i64)>,
-    last: Option<(Vec<engine::PartitionState>, i64, i64, Counters)>,
+    last: Option<(Vec<engine::PartitionState>, i64, Counters)>,
     pub(crate) closed: Vec<ClosedWindow>,
     pub(crate) dead_letters: Vec<engine::DeadLetter>,
     pub(crate) counters: Counters,
@@ -127,7 +127,7 @@ impl Story {
             StateChange::Replace { bytes } => self.state = vec![(bytes, i64::MAX)],
         }
         self.state.retain(|(_, live_until)| *live_until > cut.closed_until_us);
-        self.last = Some((cut.partitions, cut.closed_until_us, cut.published_until_us, cut.counters));
+        self.last = Some((cut.partitions, cut.published_until_us, cut.counters));
         self.counters = cut.counters;
         self.closed.extend(cut.closed);
         self.dead_letters.extend(cut.dead_letters);
@@ -136,15 +136,14 @@ impl Story {
     /// Everything that was not committed is gone; a new engine goes on from the last cut.
     /// Gives the offset that each partition is read from again.
     pub(crate) fn crash(&mut self) -> Vec<i64> {
-        let (partitions, closed, published, counters) =
-            self.last.clone().unwrap_or((Vec::new(), i64::MIN, i64::MIN, Counters::default()));
+        let (partitions, published, counters) =
+            self.last.clone().unwrap_or((Vec::new(), i64::MIN, Counters::default()));
         for (partition, offset) in self.offsets.iter_mut().enumerate() {
             let at = TopicPartition::new("t", partition as i32);
             *offset = partitions.iter().find(|p| p.partition == at).map_or(0, |p| p.next_offset);
         }
         let restore = Restore {
             partitions,
-            closed_until_us: (closed != i64::MIN).then_some(closed),
             published_until_us: (published != i64::MIN).then_some(published),
             counters,
             state: self.state.clone(),

@@ -118,7 +118,7 @@ fn an_event_ahead_of_the_clock_is_rejected_and_does_not_move_the_watermark() {
 
 #[test]
 fn where_and_having_leave_rows_out_and_every_message_is_in_one_term() {
-    let sql = "SELECT STATION, sum(ENTRIES) AS ENTRIES FROM t WHERE STATION LIKE 'A%' \
+    let sql = "SELECT STATION, sum(ENTRIES) AS ENTRIES FROM turnstile WHERE STATION LIKE 'A%' \
                GROUP BY window(TIMESTAMP, '5 minutes'), STATION HAVING sum(ENTRIES) > 2";
     let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", sql), 1);
     story
@@ -136,7 +136,7 @@ fn where_and_having_leave_rows_out_and_every_message_is_in_one_term() {
 #[test]
 fn a_query_by_window_alone_has_one_group() {
     let sql = "SELECT window.start AS START, sum(ENTRIES) AS ENTRIES, avg(ENTRIES) AS MEAN, \
-               approx_count_distinct(STATION) AS STATIONS FROM t GROUP BY window(TIMESTAMP, '5 minutes')";
+               approx_count_distinct(STATION) AS STATIONS FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes')";
     let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", sql), 2);
     story.row(0, "A", 2, "1", "2023-12-09 08:01:00").row(1, "B", 3, "2", "2023-12-09 08:02:00").cut();
     story.crash();

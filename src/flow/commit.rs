@@ -1,0 +1,154 @@
+//! A cut as the ledger takes it: windows as files, dead letters as a file, state as blobs.
+
+use std::collections::BTreeMap;
+
+use engine::{ClosedWindow, Counters, Cut, DeadLetter, StateChange};
+use lake::{EncodeOptions, FileKind, NewFile, NewState, Position, StateRef};
+use message::OffsetRange;
+use pipeline::Pipeline;
+
+use super::start::file_format;
+
+/// State that comes on top of what was there.
+const ADD: &str = "add";
+/// State that replaces what was there.
+const REPLACE: &str = "replace";
+
+/// What surrounds a cut in its commit.
+pub(crate) struct Around<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    /// State of earlier commits, oldest first.
+    pub(crate) live: &'a [StateRef],
+    /// Number of the commit, which names its dead letters.
+    pub(crate) seq: u64,
+    /// The wall clock closed the windows of a quiet stream, at this time.
+    pub(crate) quiet_closed_at_us: Option<i64>,
+    /// The last commit of this process.
+    pub(crate) released: bool,
+}
+
+/// The ledger's form of `cut`. What it keeps of `around.live` is in its `kept`.
+pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<lake::Cut> {
+    let mut publish = Vec::with_capacity(cut.closed.len() + 1);
+    for window in &cut.closed {
+        // A window that HAVING left empty has no file, unless the file corrects one that is there.
+        if window.rows.num_rows() > 0 {
+            publish.push(window_file(around.pipeline, window)?);
+        }
+    }
+    if !cut.dead_letters.is_empty() {
+        publish.push(dead_letter_file(around, &cut.dead_letters));
+    }
+    let (kept, state) = match cut.state {
+        StateChange::Replace { bytes } => {
+            (Vec::new(), vec![NewState { kind: REPLACE.to_owned(), live_until_us: None, bytes: bytes.into() }])
+        }
+        StateChange::Add { bytes, live_until_us } => {
+            let live_until_us = (live_until_us != i64::MAX).then_some(live_until_us);
+            let new = NewState { kind: ADD.to_owned(), live_until_us, bytes: bytes.into() };
+            (still_live(around.live, cut.closed_until_us), vec![new])
+        }
+        StateChange::None => (still_live(around.live, cut.closed_until_us), Vec::new()),
+    };
+    let positions = cut
+        .partitions
+        .into_iter()
+        .map(|p| Position {
+            partition: p.partition,
+            next_offset: p.next_offset,
+            leader_epoch: None,
+            watermark_us: p.max_event_us,
+            idle: p.idle,
+            fingerprint: p.fingerprint,
+        })
+        .collect();
+    Ok(lake::Cut {
+        positions,
+        topic_ids: BTreeMap::new(),
+        watermark_us: cut.watermark_us,
+        closed_until_us: (cut.published_until_us != i64::MIN).then_some(cut.published_until_us),
+        quiet_closed_at_us: around.quiet_closed_at_us,
+        kept,
+        state,
+        publish,
+        counters: counters(&cut.counters),
+        released: around.released,
+    })
+}
+
+/// A window's rows as the bytes of its file.
+pub(crate) fn encode(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<Vec<u8>> {
+    let options = EncodeOptions { index_column: pipeline.lake.index_column, ..EncodeOptions::default() };
+    Ok(lake::encode_window(file_format(pipeline), &window.rows, &options)?)
+}
+
+fn window_file(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<NewFile> {
+    let (start_us, end_us, version) = (window.start_us, window.end_us, window.version);
+    Ok(NewFile {
+        name: lake::window_name(&pipeline.name, start_us, end_us, version, file_format(pipeline)),
+        bytes: encode(pipeline, window)?.into(),
+        rows: window.rows.num_rows() as u64,
+        kind: FileKind::Window { start_us, end_us, version },
+        sources: window.sources.clone(),
+        counts: BTreeMap::from([("messages".to_owned(), window.messages)]),
+    })
+}
+
+fn dead_letter_file(around: &Around<'_>, letters: &[DeadLetter]) -> NewFile {
+    let reasons: Vec<String> =
+        letters.iter().map(|l| format!("{}: {}", l.rejection.reason, l.rejection.detail)).collect();
+    let bytes = lake::encode_dead_letters(letters.iter().zip(&reasons).map(|(letter, reason)| lake::DeadLetter {
+        position: letter.position.clone(),
+        timestamp_ms: letter.timestamp_ms,
+        reason,
+        field: letter.rejection.field.as_deref(),
+        key: letter.key.as_deref(),
+        value: letter.value.as_deref(),
+    }));
+    let mut sources: Vec<OffsetRange> = Vec::new();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for letter in letters {
+        *counts.entry(letter.rejection.reason.as_str().to_owned()).or_default() += 1;
+        let (partition, offset) = (&letter.position.partition, letter.position.offset);
+        match sources.iter_mut().find(|range| range.partition == *partition) {
+            Some(range) => {
+                range.first = range.first.min(offset);
+                range.last = range.last.max(offset);
+                range.messages += 1;
+            }
+            None => {
+                sources.push(OffsetRange { partition: partition.clone(), first: offset, last: offset, messages: 1 });
+            }
+        }
+    }
+    NewFile {
+        name: lake::dead_letters_name(&around.pipeline.name, around.seq),
+        bytes: bytes.into(),
+        rows: letters.len() as u64,
+        kind: FileKind::DeadLetters,
+        sources,
+        counts,
+    }
+}
+
+fn still_live(live: &[StateRef], closed_until_us: i64) -> Vec<StateRef> {
+    live.iter().filter(|state| state.live_until_us.is_none_or(|until| until > closed_until_us)).cloned().collect()
+}
+
+fn counters(counters: &Counters) -> lake::Counters {
+    let others = [
+        ("corrections", counters.corrections),
+        ("ambiguous_times", counters.ambiguous_times),
+        ("nonexistent_times", counters.nonexistent_times),
+    ];
+    lake::Counters {
+        read: counters.read,
+        aggregated: counters.aggregated,
+        filtered: counters.filtered,
+        duplicate: counters.duplicate,
+        late: counters.late,
+        dead_lettered: counters.dead_lettered,
+        tombstones: counters.tombstones,
+        others: others.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect(),
+    }
+}

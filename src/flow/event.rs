@@ -1,0 +1,66 @@
+//! What a flow tells whoever watches it.
+
+use std::time::Duration;
+
+/// Something that happened in a flow.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// Partitions are assigned and reading has begun.
+    Ready {
+        /// The topic.
+        topic: String,
+        /// How many partitions.
+        partitions: usize,
+        /// Whether it goes on from an earlier commit, and from which.
+        resumed_at: Option<u64>,
+        /// From start to here.
+        took: Duration,
+    },
+    /// A window's file is at its final name.
+    Published {
+        /// Name below the lake's root.
+        name: String,
+        /// Rows in it.
+        rows: u64,
+        /// Messages that are part of it.
+        messages: u64,
+        /// 1, or more for a correction.
+        version: u32,
+    },
+    /// Messages went to the dead letters.
+    DeadLetters {
+        /// Name of the file, below the lake's root.
+        name: String,
+        /// How many.
+        count: u64,
+        /// Where the first one stands and why it was rejected.
+        first: String,
+    },
+    /// The state of things, about once a second.
+    Status(Status),
+    /// Something a person should know.
+    Note(String),
+}
+
+/// The state of a flow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Status {
+    /// Messages read since the pipeline began.
+    pub(crate) read: u64,
+    /// Messages a second since the last status.
+    pub(crate) rate: f64,
+    /// Messages in the topic that are not read yet.
+    pub(crate) lag: Option<u64>,
+    /// The watermark, microseconds since the epoch.
+    pub(crate) watermark_us: Option<i64>,
+    /// Windows that are open.
+    pub(crate) open_windows: usize,
+    /// Files published by this run.
+    pub(crate) files: u64,
+    /// Messages in the dead letters since the pipeline began.
+    pub(crate) dead_lettered: u64,
+    /// Messages that came late since the pipeline began.
+    pub(crate) late: u64,
+    /// Number of the last commit.
+    pub(crate) seq: u64,
+}

@@ -1,0 +1,95 @@
+//! Rooms' errors as failures that a person can act on: fact, cause, next step, exit code.
+
+use engine::EngineError;
+use kafka::{ClientError, ReadError};
+use lake::{LakeError, LedgerError};
+
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// A client error: the broker, the topic or the settings.
+pub(crate) fn client(error: ClientError) -> anyhow::Error {
+    let (exit, hint) = match &error {
+        ClientError::Settings(_) => (Exit::Config, None),
+        ClientError::Unreachable { .. } => {
+            (Exit::Source, Some("start the broker, or correct `bootstrap.servers`; nothing was lost"))
+        }
+        ClientError::Auth { .. } => (Exit::Source, Some("check user, password and certificates of the client settings")),
+        ClientError::TopicMissing { .. } => {
+            (Exit::SourceData, Some("create it with `turnstile topic create`, or correct `[source] topic`"))
+        }
+        ClientError::TopicForbidden { .. } => (Exit::Source, Some("give this user the right to read the topic")),
+        ClientError::PartitionMissing { .. } => {
+            (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it created anew?"))
+        }
+        _ => (Exit::Source, None),
+    };
+    failure(exit, error.to_string(), hint)
+}
+
+/// A reader's error.
+pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
+    match error {
+        ReadError::Client(error) => client(error),
+        ReadError::OffsetOutOfRange { .. } => failure(
+            Exit::SourceData,
+            error.to_string(),
+            Some(
+                "records that were not read yet are gone, or the topic was created anew; \
+                 `turnstile run --accept-loss` goes on with what is there",
+            ),
+        ),
+        ReadError::Fatal { .. } => failure(Exit::Source, error.to_string(), None),
+    }
+}
+
+/// The lake cannot be opened.
+pub(crate) fn lake_failed(error: LakeError) -> anyhow::Error {
+    let exit = match error {
+        LakeError::Store { .. } | LakeError::NotConditional { .. } => Exit::Lake,
+        _ => Exit::Config,
+    };
+    Failure::new(exit, "the lake cannot be opened").cause(error).into()
+}
+
+/// The ledger refused.
+pub(crate) fn ledger_failed(error: LedgerError) -> anyhow::Error {
+    let exit = match &error {
+        LedgerError::Fenced { .. } => Exit::Fenced,
+        LedgerError::Store(_) | LedgerError::FileChanged { .. } => Exit::Lake,
+        LedgerError::Name { .. } => Exit::Config,
+        LedgerError::Unbalanced { .. } | LedgerError::Unfinished { .. } => Exit::Failed,
+        _ => Exit::Ledger,
+    };
+    let hint = error.hint();
+    let (fact, source) = (error.to_string(), std::error::Error::source(&error).map(ToString::to_string));
+    let mut failure = Failure::new(exit, fact);
+    if let Some(source) = source {
+        failure = failure.cause(anyhow::anyhow!(source));
+    }
+    match hint {
+        Some(hint) => failure.hint(hint).into(),
+        None => failure.into(),
+    }
+}
+
+/// The engine stopped.
+pub(crate) fn engine_failed(error: EngineError) -> anyhow::Error {
+    let (exit, hint) = match &error {
+        EngineError::Plan(_) => (Exit::Config, None),
+        EngineError::Memory { .. } => {
+            (Exit::Failed, Some("raise `[stream] memory`, or shorten the window or the watermark; nothing was lost"))
+        }
+        EngineError::State(_) => (Exit::Ledger, None),
+        _ => (Exit::Failed, Some("nothing was lost: the messages since the last commit are read again")),
+    };
+    failure(exit, error.to_string(), hint)
+}
+
+fn failure(exit: Exit, fact: String, hint: Option<&str>) -> anyhow::Error {
+    let failure = Failure::new(exit, fact);
+    match hint {
+        Some(hint) => failure.hint(hint).into(),
+        None => failure.into(),
+    }
+}

@@ -1,0 +1,66 @@
+//! Who owns a pipeline: refuses to take it from a process that seems alive.
+//!
+//! Safety does not rest on this: the ledger fences whoever comes late. It only keeps a second start by
+//! mistake from ending the first one.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lake::{Slot, Writer};
+
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// A writer on another machine that committed this recently is taken to be alive.
+const ALIVE: Duration = Duration::from_secs(30);
+
+/// This process, as the ledger records it.
+pub(crate) fn this_process() -> Writer {
+    Writer { host: host(), pid: std::process::id(), started_at_us: now_us(), note: String::new() }
+}
+
+/// Microseconds since the epoch.
+pub(crate) fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+/// Refuses when the writer of `newest` seems alive.
+pub(crate) fn refuse_if_alive(newest: &Slot, lake: &str) -> anyhow::Result<()> {
+    let writer = &newest.writer;
+    if newest.released || writer.pid == std::process::id() {
+        return Ok(());
+    }
+    let age = Duration::from_micros(now_us().saturating_sub(newest.committed_at_us).max(0) as u64);
+    let alive = if writer.host == host() { runs_turnstile(writer.pid) } else { age < ALIVE };
+    if !alive {
+        return Ok(());
+    }
+    let since = chrono::DateTime::from_timestamp_micros(newest.claimed_at_us).unwrap_or_default();
+    let cause = format!(
+        "another process owns this pipeline since {} (epoch {}, host {}, process {})",
+        since.format("%Y-%m-%dT%H:%M:%SZ"),
+        newest.epoch,
+        writer.host,
+        writer.pid
+    );
+    Err(Failure::new(Exit::Fenced, format!("pipeline {:?} in {lake} was not started", newest.pipeline))
+        .cause(anyhow::anyhow!(cause))
+        .hint("stop that process, or take over with `--takeover`; nothing was lost")
+        .into())
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
+}
+
+/// Whether process `pid` of this machine runs the program that this process runs.
+fn runs_turnstile(pid: u32) -> bool {
+    let program = |pid: &str| {
+        let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        // The link of a program that was replaced since ends in " (deleted)".
+        Some(path.file_name()?.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
+    };
+    program(&pid.to_string()).is_some_and(|name| Some(name) == program("self"))
+}

@@ -1,0 +1,84 @@
+//! Runs messages of the past through a pipeline again, away from its ledger.
+//!
+//! A window's file names, for each partition, the offsets of the first and last message that are part of it.
+//! Between them lie all its messages, and others that belong to neighbouring windows: the engine tells them
+//! apart as it did the first time. Nothing is late in a replay, since all windows stay open to its end; a
+//! message that was late lies behind the last one that was not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use engine::{Close, ClosedWindow, Engine, Plan, Restore};
+use kafka::{ClientSettings, ReadLimits, Reader, StartAt};
+use message::{BatchBuilder, MessageBatch, OffsetRange};
+use pipeline::{AggregateKind, Pipeline};
+
+use super::fault::{client, engine_failed, read_failed};
+use crate::exit::Exit;
+use crate::report::Failure;
+
+const BATCH_ROWS: usize = 4096;
+const BATCH_BYTES: usize = 2 << 20;
+const WAIT: Duration = Duration::from_millis(100);
+/// How long the topic may say nothing before the replay gives up.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Whether what a window holds depends on messages before it: growth counts from the reading before.
+pub(crate) fn needs_history(pipeline: &Pipeline) -> bool {
+    pipeline.query.aggregates.iter().any(|a| !matches!(a.kind, AggregateKind::Function { .. }))
+}
+
+/// The windows that the messages of `ranges` make, and how many messages were read.
+pub(crate) fn replay(
+    pipeline: &Pipeline,
+    settings: &ClientSettings,
+    ranges: &[OffsetRange],
+    stop: &AtomicBool,
+) -> anyhow::Result<(Vec<ClosedWindow>, u64)> {
+    let plan = Arc::new(Plan::new(pipeline).map_err(engine_failed)?);
+    let history = needs_history(pipeline);
+    let starts = ranges
+        .iter()
+        .map(|r| (r.partition.clone(), if history { StartAt::Earliest } else { StartAt::Offset(r.first) }))
+        .collect();
+    let mut reader = Reader::open(settings, starts, ReadLimits::default()).map_err(read_failed)?;
+    let mut engine = Engine::new(plan, Restore::default(), 1).map_err(engine_failed)?;
+    let mut worker = engine.worker();
+    let mut queues = reader.split();
+    let queue = queues.first_mut().ok_or_else(|| Failure::new(Exit::Failed, "there is nothing to replay"))?;
+    let (mut read, mut silent) = (0, Duration::ZERO);
+    while !stop.load(Ordering::Relaxed) {
+        let batch = within(&queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed)?, ranges);
+        silent = if batch.is_empty() { silent + WAIT } else { Duration::ZERO };
+        if silent >= SILENCE {
+            let servers = settings.servers().to_owned();
+            let reason = "the messages to replay did not come".to_owned();
+            return Err(client(kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
+        }
+        read += batch.len() as u64;
+        if !batch.is_empty() {
+            worker.push(&batch, None).map_err(engine_failed)?;
+        }
+        let done = |r: &OffsetRange| queue.positions().iter().any(|(p, next)| *p == r.partition && *next > r.last);
+        if ranges.iter().all(done) {
+            break;
+        }
+    }
+    let part = worker.take().map_err(engine_failed)?;
+    engine.absorb(vec![part], &[], Close::All);
+    Ok((engine.finish().map_err(engine_failed)?.closed, read))
+}
+
+/// The messages of `batch` that lie within `ranges`.
+fn within(batch: &MessageBatch, ranges: &[OffsetRange]) -> MessageBatch {
+    let mut kept = BatchBuilder::with_capacity(batch.len(), batch.payload_bytes());
+    for run in &batch.runs {
+        let Some(range) = ranges.iter().find(|r| r.partition == run.partition) else { continue };
+        for row in run.rows.clone().filter(|row| batch.offsets[*row] <= range.last) {
+            let (key, value) = (batch.keys.get(row), batch.values.get(row));
+            kept.push(&run.partition, batch.offsets[row], batch.timestamps_ms[row], key, value);
+        }
+    }
+    kept.finish()
+}

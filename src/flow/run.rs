@@ -1,0 +1,376 @@
+//! The loop of a running pipeline: when to cut, what to commit, when to end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::{Close, Engine, Plan};
+use kafka::{Connection, Producer, ProducerLimits, Record};
+use lake::{FileKind, Ledger, LedgerError, StateRef};
+use message::TopicPartition;
+use pipeline::Pipeline;
+
+use super::commit::{Around, lake_cut};
+use super::event::{Event, Status};
+use super::fault::{client, engine_failed, ledger_failed};
+use super::owner::now_us;
+use super::start::{StartOptions, Started, client_settings, start};
+use super::worker::Workers;
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// When a run ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// When it is told to stop.
+    Stopped,
+    /// Once what the topic held at the start is read and committed; windows stay open.
+    End,
+    /// The same, and then all windows are closed and published.
+    Drained,
+}
+
+/// Choices of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) until: Until,
+    /// Take the pipeline from a process that seems alive.
+    pub(crate) takeover: bool,
+    /// Go on with what is there when records were lost.
+    pub(crate) accept_loss: bool,
+    /// Ends the run: what was read is committed, windows stay open.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// The loop's own rhythm: how late at the most it notices that a cut is due.
+const TICK: Duration = Duration::from_millis(5);
+/// How often a status is given.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// How often the topic is asked for its end, for lag and idleness.
+const ENDS_EVERY: Duration = Duration::from_secs(1);
+/// How often group offsets are committed, for lag tools.
+const GROUP_EVERY: Duration = Duration::from_secs(5);
+/// The first wait before a commit is tried again, and the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_MOST: Duration = Duration::from_secs(10);
+/// How long a store may refuse before the run gives up.
+const RETRY_FOR: Duration = Duration::from_secs(600);
+/// How long dead letters may take into their topic.
+const DEAD_LETTER_FLUSH: Duration = Duration::from_secs(30);
+
+/// Runs `pipeline` until it ends; `watch` is told what happens.
+///
+/// # Errors
+/// A [`Failure`] with fact, cause, next step and exit code. What was committed stays; the rest is read again
+/// by the next run.
+pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(Event)) -> anyhow::Result<Status> {
+    let began = Instant::now();
+    let plan = Arc::new(Plan::new(pipeline).map_err(engine_failed)?);
+    let settings = client_settings(pipeline, &options.stop)?;
+    // Commits run on this thread; the runtime's own thread carries the store's I/O.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let start_options = StartOptions {
+        takeover: options.takeover,
+        accept_loss: options.accept_loss,
+        workers: pipeline.stream.workers.unwrap_or(cores),
+    };
+    let started = runtime.block_on(start(pipeline, plan, &settings, &start_options))?;
+    let Started { ledger, engine, mut reader, connection, live, partitions, resumed_at } = started;
+    let ends = match options.until {
+        Until::Stopped => Vec::new(),
+        _ => ends(&connection, &partitions)?,
+    };
+    let dead_letter_producer = match &pipeline.stream.dead_letter_topic {
+        Some(topic) => {
+            connection.topic_partitions(topic).map_err(client)?;
+            Some(Producer::open(&settings, ProducerLimits::default()).map_err(client)?)
+        }
+        None => None,
+    };
+    let queues = reader.split();
+    let part_bytes = (pipeline.stream.memory_bytes as usize / 2) / queues.len().max(1);
+    let workers = Workers::start(queues, || engine.worker(), part_bytes)?;
+    watch(Event::Ready { topic: pipeline.source.topic.clone(), partitions: partitions.len(), resumed_at, took: began.elapsed() });
+
+    let status = Status { seq: ledger.newest().seq, ..Status::default() };
+    let now = Instant::now();
+    let mut flow = Flow {
+        pipeline,
+        runtime,
+        ledger,
+        engine,
+        connection,
+        live,
+        partitions,
+        workers,
+        dead_letter_producer,
+        status,
+        cut_at: now,
+        cut_read: 0,
+        quiet_since: now,
+        activity: Vec::new(),
+        idle_changes: Vec::new(),
+        ends_at: None,
+        group_at: now,
+        open_windows: 0,
+    };
+    let result = flow.go(options, &ends, watch);
+    let Flow { workers, status, .. } = flow;
+    workers.stop();
+    result.map(|()| status)
+}
+
+struct Flow<'a> {
+    pipeline: &'a Pipeline,
+    runtime: tokio::runtime::Runtime,
+    ledger: Ledger,
+    engine: Engine,
+    connection: Connection,
+    live: Vec<StateRef>,
+    partitions: Vec<TopicPartition>,
+    workers: Workers,
+    dead_letter_producer: Option<Producer>,
+    status: Status,
+    cut_at: Instant,
+    cut_read: u64,
+    quiet_since: Instant,
+    activity: Vec<Activity>,
+    idle_changes: Vec<(TopicPartition, bool)>,
+    ends_at: Option<Instant>,
+    group_at: Instant,
+    open_windows: usize,
+}
+
+/// When a partition last moved.
+struct Activity {
+    partition: TopicPartition,
+    position: i64,
+    moved_at: Instant,
+    idle: bool,
+}
+
+impl Flow<'_> {
+    fn go(&mut self, options: &Options, ends: &[(TopicPartition, i64)], watch: &mut dyn FnMut(Event)) -> anyhow::Result<()> {
+        let (mut status_at, mut status_read) = (Instant::now(), 0);
+        loop {
+            if let Some(error) = self.workers.wait(TICK) {
+                return Err(error);
+            }
+            let stopped = options.stop.load(Ordering::Relaxed);
+            let at_end = options.until != Until::Stopped && self.reached(ends);
+            if stopped || at_end {
+                let close = if at_end && options.until == Until::Drained { Close::All } else { Close::Passed };
+                self.cut(close, None, true, watch)?;
+                self.commit_group_offsets();
+                return Ok(());
+            }
+            self.look_for_idleness()?;
+            let quiet = self.is_quiet();
+            if quiet {
+                self.cut(Close::All, Some(now_us()), false, watch)?;
+                watch(Event::Note("the stream is quiet: its windows were closed by the wall clock".to_owned()));
+            } else if self.is_due() {
+                self.cut(Close::Passed, None, false, watch)?;
+            }
+            let since = status_at.elapsed();
+            if since >= STATUS_EVERY {
+                let read = self.workers.shared.read.load(Ordering::Relaxed);
+                self.status.rate = (read - status_read) as f64 / since.as_secs_f64();
+                (status_at, status_read) = (Instant::now(), read);
+                watch(Event::Status(self.status.clone()));
+            }
+            if self.group_at.elapsed() >= GROUP_EVERY {
+                self.commit_group_offsets();
+            }
+        }
+    }
+
+    fn reached(&self, ends: &[(TopicPartition, i64)]) -> bool {
+        let positions = self.workers.shared.positions();
+        ends.iter().all(|(partition, end)| positions.iter().any(|(p, next)| p == partition && next >= end))
+    }
+
+    fn is_due(&self) -> bool {
+        let read = self.workers.shared.read.load(Ordering::Relaxed) - self.cut_read;
+        let cadence = &self.pipeline.stream.commit;
+        let news = read > 0 || !self.idle_changes.is_empty();
+        let time = cadence.every_us.is_some_and(|every| self.cut_at.elapsed().as_micros() as i64 >= every);
+        let rows = cadence.rows.is_some_and(|rows| read >= rows);
+        (news && time) || rows || self.workers.shared.urgent.load(Ordering::Relaxed)
+    }
+
+    /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.
+    fn look_for_idleness(&mut self) -> anyhow::Result<()> {
+        if self.ends_at.is_some_and(|at| at.elapsed() < ENDS_EVERY) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        self.ends_at = Some(now);
+        let positions = self.workers.shared.positions();
+        for (partition, position) in &positions {
+            match self.activity.iter_mut().find(|a| a.partition == *partition) {
+                Some(activity) if activity.position == *position => {}
+                Some(activity) => {
+                    (activity.position, activity.moved_at, activity.idle) = (*position, now, false);
+                    self.quiet_since = now;
+                }
+                None => self.activity.push(Activity {
+                    partition: partition.clone(),
+                    position: *position,
+                    moved_at: now,
+                    idle: false,
+                }),
+            }
+        }
+        // A broker that does not answer now says nothing about idleness; reading reports its own troubles.
+        let Ok(ends) = ends(&self.connection, &self.partitions) else { return Ok(()) };
+        let mut lag = 0;
+        for activity in &mut self.activity {
+            let Some((_, end)) = ends.iter().find(|(p, _)| *p == activity.partition) else { continue };
+            lag += (end - activity.position).max(0) as u64;
+            let quiet_for = activity.moved_at.elapsed().as_micros() as i64;
+            let idle = activity.position >= *end && self.pipeline.stream.idle_us.is_some_and(|idle| quiet_for >= idle);
+            if idle && !activity.idle {
+                activity.idle = true;
+                self.idle_changes.push((activity.partition.clone(), true));
+            }
+        }
+        self.status.lag = Some(lag);
+        Ok(())
+    }
+
+    /// Whether the whole stream has been quiet for as long as the pipeline waits, with windows still open.
+    fn is_quiet(&self) -> bool {
+        let Some(quiet_us) = self.pipeline.stream.quiet_us else { return false };
+        self.open_windows > 0
+            && self.status.lag == Some(0)
+            && self.quiet_since.elapsed().as_micros() as i64 >= quiet_us
+            && self.workers.shared.read.load(Ordering::Relaxed) == self.cut_read
+    }
+
+    /// Takes a consistent cut and commits it. At most one commit is in flight; workers go on meanwhile.
+    fn cut(&mut self, close: Close, quiet_at: Option<i64>, last: bool, watch: &mut dyn FnMut(Event)) -> anyhow::Result<()> {
+        self.cut_at = Instant::now();
+        let read = self.workers.shared.read.load(Ordering::Relaxed);
+        let parts = self.workers.take()?.into_iter().map(|taken| taken.part).collect();
+        let idle = std::mem::take(&mut self.idle_changes);
+        let frontier = self.engine.absorb(parts, &idle, close);
+        if !last {
+            self.workers.advance(frontier);
+        }
+        let cut = self.engine.finish().map_err(engine_failed)?;
+        self.cut_read = read;
+        self.open_windows = cut.open_windows;
+        self.status.read = cut.counters.read;
+        self.status.late = cut.counters.late;
+        self.status.dead_lettered = cut.counters.dead_lettered;
+        self.status.watermark_us = cut.watermark_us;
+        self.status.open_windows = cut.open_windows;
+        let first = cut.dead_letters.first().map(|l| {
+            let field = l.rejection.field.as_ref().map(|f| format!("{f}: ")).unwrap_or_default();
+            format!("{}: {} ({field}{})", l.position, l.rejection.reason, l.rejection.detail)
+        });
+        self.send_dead_letters(&cut.dead_letters)?;
+        let around = Around {
+            pipeline: self.pipeline,
+            live: &self.live,
+            seq: self.ledger.next_seq(),
+            quiet_closed_at_us: quiet_at,
+            released: last,
+        };
+        let cut = lake_cut(cut, &around)?;
+        let files: Vec<Event> = cut.publish.iter().map(|file| file_event(file, first.clone())).collect();
+        let mut live = cut.kept.clone();
+        let committed = self.commit(cut, watch)?;
+        live.extend(committed.state);
+        self.live = live;
+        self.status.seq = committed.seq;
+        self.status.files += committed.published.len() as u64;
+        files.into_iter().for_each(watch);
+        for name in &committed.pending {
+            watch(Event::Note(format!("{name} is committed; the store did not take it yet and is asked again")));
+        }
+        Ok(())
+    }
+
+    /// Commits, again and again while the store refuses for now.
+    fn commit(&mut self, cut: lake::Cut, watch: &mut dyn FnMut(Event)) -> anyhow::Result<lake::Committed> {
+        let began = Instant::now();
+        let mut wait = RETRY_FIRST;
+        let mut result = self.runtime.block_on(self.ledger.commit(cut));
+        loop {
+            match result {
+                Err(LedgerError::Store(error)) if error.retriable && self.ledger.is_unfinished() && began.elapsed() < RETRY_FOR => {
+                    watch(Event::Note(format!("{error}; trying again in {} s", wait.as_secs_f32())));
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(RETRY_MOST);
+                    result = self.runtime.block_on(self.ledger.retry());
+                }
+                other => return other.map_err(ledger_failed),
+            }
+        }
+    }
+
+    /// Sends dead letters to their topic before they are committed: a crash in between sends them twice,
+    /// never not at all.
+    fn send_dead_letters(&mut self, letters: &[engine::DeadLetter]) -> anyhow::Result<()> {
+        let (Some(producer), Some(topic)) = (&self.dead_letter_producer, &self.pipeline.stream.dead_letter_topic) else {
+            return Ok(());
+        };
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let failed = |reason: String| {
+            Failure::new(Exit::Source, format!("dead letters did not reach topic {topic:?}"))
+                .cause(anyhow::anyhow!(reason))
+                .hint("nothing was committed or lost; correct the topic, or leave `dead_letter_topic` out: the lake keeps them too")
+        };
+        for letter in letters {
+            let record = Record {
+                key: letter.key.clone().unwrap_or_default(),
+                keyed: letter.key.is_some(),
+                value: letter.value.clone().unwrap_or_default(),
+                event_at_ms: letter.timestamp_ms,
+            };
+            producer.send(topic, &record).map_err(|e| failed(e.to_string()))?;
+        }
+        let stats = producer.flush(DEAD_LETTER_FLUSH);
+        if stats.failed > 0 || stats.outstanding() > 0 {
+            let reason = producer.failures().first().map(|f| f.reason.clone());
+            return Err(failed(reason.unwrap_or_else(|| "the broker did not answer".to_owned())).into());
+        }
+        Ok(())
+    }
+
+    /// Tells the broker how far this pipeline has come, for those who watch lag. The ledger decides, not this.
+    fn commit_group_offsets(&mut self) {
+        self.group_at = Instant::now();
+        let offsets: Vec<(TopicPartition, i64)> =
+            self.ledger.newest().positions.iter().map(|p| (p.partition.clone(), p.next_offset)).collect();
+        if self.connection.settings().group().is_some() && !offsets.is_empty() {
+            if let Err(error) = self.connection.commit_group_offsets(&offsets) {
+                tracing::debug!(%error, "group offsets were not committed");
+            }
+        }
+    }
+}
+
+fn file_event(file: &lake::NewFile, first: Option<String>) -> Event {
+    match file.kind {
+        FileKind::Window { version, .. } => Event::Published {
+            name: file.name.clone(),
+            rows: file.rows,
+            messages: file.counts.get("messages").copied().unwrap_or_default(),
+            version,
+        },
+        FileKind::DeadLetters => {
+            Event::DeadLetters { name: file.name.clone(), count: file.rows, first: first.unwrap_or_default() }
+        }
+    }
+}
+
+fn ends(connection: &Connection, partitions: &[TopicPartition]) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
+    let ranges = connection.watermarks(partitions).map_err(client)?;
+    Ok(partitions.iter().cloned().zip(ranges.into_iter().map(|(_, high)| high)).collect())
+}

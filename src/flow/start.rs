@@ -1,0 +1,200 @@
+//! Opens what a flow needs: lake, ledger, engine, reader; and finds where to go on.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use engine::{Engine, PartitionState, Plan, Restore, fingerprint};
+use kafka::{ClientSettings, Connection, ReadLimits, Reader, StartAt};
+use lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
+use message::{SourcePosition, TopicPartition};
+use pipeline::{FileFormat, Pipeline};
+
+use super::fault::{client, engine_failed, lake_failed, ledger_failed, read_failed};
+use super::owner;
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// Everything a running flow holds.
+pub(crate) struct Started {
+    pub(crate) ledger: Ledger,
+    pub(crate) engine: Engine,
+    pub(crate) reader: Reader,
+    pub(crate) connection: Connection,
+    pub(crate) live: Vec<StateRef>,
+    pub(crate) partitions: Vec<TopicPartition>,
+    pub(crate) resumed_at: Option<u64>,
+}
+
+/// The Kafka client settings of a pipeline; `[source] kafka` wins over `[source] properties`.
+pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
+    let source = &pipeline.source;
+    let origin = "[source] kafka";
+    let wrong = |e: kafka::SettingsError| client(e.into());
+    let settings = match &source.properties {
+        None => ClientSettings::from_map(source.kafka.clone(), origin).map_err(wrong)?,
+        Some(file) => {
+            let mut settings = ClientSettings::from_properties(file).map_err(wrong)?;
+            for (key, value) in &source.kafka {
+                settings = settings.with(key, value, origin).map_err(wrong)?;
+            }
+            settings
+        }
+    };
+    Ok(settings.with_stop(Arc::clone(stop)))
+}
+
+/// The store options of a pipeline's lake.
+pub(crate) fn store_options(pipeline: &Pipeline) -> StoreOptions {
+    pipeline.lake.options.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// Opens a pipeline's lake for writing.
+pub(crate) async fn open_lake(pipeline: &Pipeline) -> anyhow::Result<Lake> {
+    Lake::open(&pipeline.lake.url, &store_options(pipeline)).await.map_err(lake_failed)
+}
+
+/// The lake's word for a pipeline's file format.
+pub(crate) fn file_format(pipeline: &Pipeline) -> Format {
+    match pipeline.lake.format {
+        FileFormat::CsvGz => Format::CsvGz,
+        FileFormat::Parquet => Format::Parquet,
+    }
+}
+
+/// How to start.
+pub(crate) struct StartOptions {
+    pub(crate) takeover: bool,
+    pub(crate) accept_loss: bool,
+    pub(crate) workers: usize,
+}
+
+/// Opens everything, in the order in which a failure costs least: settings, broker, lake, ledger.
+pub(crate) async fn start(
+    pipeline: &Pipeline,
+    plan: Arc<Plan>,
+    settings: &ClientSettings,
+    options: &StartOptions,
+) -> anyhow::Result<Started> {
+    let mut connection = Connection::open(settings).map_err(client)?;
+    let topic = &pipeline.source.topic;
+    let ids = connection.topic_partitions(topic).map_err(client)?;
+    let partitions: Vec<TopicPartition> = ids.iter().map(|id| TopicPartition::new(topic.as_str(), *id)).collect();
+    let lake = open_lake(pipeline).await?;
+    let newest = Ledger::peek(&lake, &pipeline.name).await.map_err(ledger_failed)?;
+    if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
+        owner::refuse_if_alive(newest, lake.url())?;
+    }
+    let known = newest.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
+    let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
+
+    let opened = Ledger::open(&lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
+    let opened = opened.await.map_err(ledger_failed)?;
+    let ledger = opened.ledger;
+    let slot = opened.recovered.map(|recovered| recovered.slot);
+    let resumed_at = slot.as_ref().map(|slot| slot.seq);
+    let live = slot.as_ref().map(|slot| slot.state.clone()).unwrap_or_default();
+    let restore = match &slot {
+        Some(slot) => restore(&ledger, slot).await?,
+        None => Restore::default(),
+    };
+    let workers = options.workers.min(partitions.len()).max(1);
+    let mut engine = Engine::new(plan, restore, workers).map_err(engine_failed)?;
+    let limits = ReadLimits { queues: workers, ..ReadLimits::default() };
+    let reader = Reader::open(settings, starts, limits).map_err(read_failed)?;
+    for (partition, offset) in reader.starts() {
+        engine.add_partition(partition.clone(), *offset);
+    }
+    Ok(Started { ledger, engine, reader, connection, live, partitions, resumed_at })
+}
+
+/// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know.
+fn starts(
+    connection: &mut Connection,
+    partitions: &[TopicPartition],
+    known: &[Position],
+    accept_loss: bool,
+) -> anyhow::Result<Vec<(TopicPartition, StartAt)>> {
+    let ranges = connection.watermarks(partitions).map_err(client)?;
+    if let Some(missing) = known.iter().find(|p| !partitions.contains(&p.partition)) {
+        return Err(client(kafka::ClientError::PartitionMissing { partition: missing.partition.clone() }));
+    }
+    let mut starts = Vec::with_capacity(partitions.len());
+    for (partition, (earliest, latest)) in partitions.iter().zip(ranges) {
+        let Some(position) = known.iter().find(|p| p.partition == *partition) else {
+            starts.push((partition.clone(), StartAt::Earliest));
+            continue;
+        };
+        let next = position.next_offset;
+        let lost = if next < earliest || next > latest {
+            Some(format!("{partition} holds {earliest}..{latest} and the next message to read is {next}"))
+        } else if !same_record(connection, position, earliest)? {
+            Some(format!("the record at {partition}@{} is not the one that was read before", next - 1))
+        } else {
+            None
+        };
+        match lost {
+            None => starts.push((partition.clone(), StartAt::Offset(next))),
+            Some(_) if accept_loss && next < earliest => starts.push((partition.clone(), StartAt::Earliest)),
+            Some(_) if accept_loss && next <= latest => starts.push((partition.clone(), StartAt::Offset(next))),
+            Some(cause) => {
+                let range = if next < earliest { format!("offsets {next}..{earliest} are lost") } else { "the topic was created anew".to_owned() };
+                return Err(Failure::new(Exit::SourceData, format!("{partition} cannot be read on: {range}"))
+                    .cause(anyhow::anyhow!(cause))
+                    .hint(
+                        "to go on with what is there, start with --accept-loss (records that are gone stay uncounted); \
+                         a topic that was created anew and is shorter needs a new pipeline name",
+                    )
+                    .into());
+            }
+        }
+    }
+    Ok(starts)
+}
+
+/// Whether the last record read is still the one that the ledger remembers. A record that was deleted
+/// or compacted away since cannot be compared and is taken to be.
+fn same_record(connection: &mut Connection, position: &Position, earliest: i64) -> anyhow::Result<bool> {
+    let Some(expected) = position.fingerprint else { return Ok(true) };
+    let last = position.next_offset - 1;
+    if last < earliest {
+        return Ok(true);
+    }
+    let at = SourcePosition { partition: position.partition.clone(), offset: last };
+    let found = connection.read_one(&at).map_err(client)?;
+    Ok(found.filter(|record| record.position.offset == last).is_none_or(|record| {
+        fingerprint(last, record.timestamp_ms, record.key.as_deref(), record.value.as_deref()) == expected
+    }))
+}
+
+async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
+    let mut state = Vec::with_capacity(slot.state.len());
+    for reference in &slot.state {
+        let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
+        state.push((bytes.to_vec(), reference.live_until_us.unwrap_or(i64::MAX)));
+    }
+    let other = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
+    let counters = engine::Counters {
+        read: slot.counters.read,
+        aggregated: slot.counters.aggregated,
+        filtered: slot.counters.filtered,
+        duplicate: slot.counters.duplicate,
+        late: slot.counters.late,
+        dead_lettered: slot.counters.dead_lettered,
+        tombstones: slot.counters.tombstones,
+        corrections: other("corrections"),
+        ambiguous_times: other("ambiguous_times"),
+        nonexistent_times: other("nonexistent_times"),
+    };
+    let partitions = slot
+        .positions
+        .iter()
+        .map(|p| PartitionState {
+            partition: p.partition.clone(),
+            next_offset: p.next_offset,
+            max_event_us: p.watermark_us,
+            idle: p.idle,
+            fingerprint: p.fingerprint,
+        })
+        .collect();
+    Ok(Restore { partitions, published_until_us: slot.closed_until_us, counters, state })
+}

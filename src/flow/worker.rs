@@ -1,0 +1,226 @@
+//! Worker threads: each reads its partitions and aggregates them, and hands over its part at a cut.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use engine::{Frontier, Part, Worker};
+use kafka::ReadQueue;
+use message::TopicPartition;
+
+use super::fault::{engine_failed, read_failed};
+use super::owner::now_us;
+
+/// Messages that one batch holds at the most: large enough that work a batch is small beside work a message,
+/// small enough that a batch and its columns stay in the processor's cache.
+const BATCH_ROWS: usize = 4096;
+
+/// Payload bytes after which a batch ends.
+const BATCH_BYTES: usize = 2 << 20;
+
+/// How long a worker waits for messages before it looks at its commands again.
+const WAIT: Duration = Duration::from_millis(10);
+
+/// Dead letters that a worker holds before it asks for a cut and waits for it.
+const DEAD_LETTER_BYTES: usize = 16 << 20;
+
+/// Batches between two looks at how much memory a worker's part takes.
+const LOOK_EVERY: u32 = 64;
+
+/// What the flow tells a worker.
+enum Command {
+    /// Hand over; then wait for `Advance`.
+    Take(SyncSender<Taken>),
+    /// Go on.
+    Advance(Frontier),
+}
+
+/// A worker's part and how far it has read.
+pub(crate) struct Taken {
+    pub(crate) part: Part,
+}
+
+/// What workers and the flow see of each other all the time.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Messages read since the start.
+    pub(crate) read: AtomicU64,
+    /// A worker's part has grown so large that a cut cannot wait.
+    pub(crate) urgent: AtomicBool,
+    stop: AtomicBool,
+    positions: Mutex<Vec<(TopicPartition, i64)>>,
+}
+
+impl Shared {
+    /// The next offset of every partition: everything before it has been taken in.
+    pub(crate) fn positions(&self) -> Vec<(TopicPartition, i64)> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn reached(&self, positions: &[(TopicPartition, i64)]) {
+        let mut all = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (partition, next) in positions {
+            match all.iter_mut().find(|(known, _)| known == partition) {
+                Some((_, known)) => *known = *next,
+                None => all.push((partition.clone(), *next)),
+            }
+        }
+    }
+}
+
+/// All workers of a flow.
+pub(crate) struct Workers {
+    commands: Vec<Sender<Command>>,
+    threads: Vec<JoinHandle<()>>,
+    errors: Receiver<anyhow::Error>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Workers {
+    /// Starts a thread for each queue. `part_bytes` bounds what one of them holds between two cuts.
+    pub(crate) fn start(
+        queues: Vec<ReadQueue>,
+        mut worker: impl FnMut() -> Worker,
+        part_bytes: usize,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (failed, errors) = channel();
+        let (mut commands, mut threads) = (Vec::new(), Vec::new());
+        for (nth, queue) in queues.into_iter().enumerate() {
+            let (command, orders) = channel();
+            shared.reached(queue.positions());
+            let task = Task { queue, worker: worker(), orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
+            let failed = failed.clone();
+            let thread = std::thread::Builder::new().name(format!("worker-{nth}")).spawn(move || {
+                if let Err(error) = task.run() {
+                    // Nobody listens any more when the flow has ended already.
+                    let _ = failed.send(error);
+                }
+            })?;
+            commands.push(command);
+            threads.push(thread);
+        }
+        Ok(Self { commands, threads, errors, shared })
+    }
+
+    /// The first error of any worker.
+    pub(crate) fn error(&self) -> Option<anyhow::Error> {
+        self.errors.try_recv().ok()
+    }
+
+    /// Waits up to `timeout` for an error.
+    pub(crate) fn wait(&self, timeout: Duration) -> Option<anyhow::Error> {
+        self.errors.recv_timeout(timeout).ok()
+    }
+
+    /// What every worker has, at one moment: each waits for [`Workers::advance`] afterwards.
+    pub(crate) fn take(&self) -> anyhow::Result<Vec<Taken>> {
+        let mut replies = Vec::with_capacity(self.commands.len());
+        for command in &self.commands {
+            let (reply, taken) = sync_channel(1);
+            // A worker that has ended drops the reply too, which shows below.
+            let _ = command.send(Command::Take(reply));
+            replies.push(taken);
+        }
+        let mut all = Vec::with_capacity(replies.len());
+        for taken in replies {
+            match taken.recv() {
+                Ok(taken) => all.push(taken),
+                Err(_) => {
+                    let error = self.wait(Duration::from_secs(1));
+                    return Err(error.unwrap_or_else(|| anyhow::anyhow!("a worker ended without a reason")));
+                }
+            }
+        }
+        self.shared.urgent.store(false, Ordering::Relaxed);
+        Ok(all)
+    }
+
+    /// Lets the workers go on.
+    pub(crate) fn advance(&self, frontier: Frontier) {
+        for command in &self.commands {
+            // A worker that has ended is noticed at the next take.
+            let _ = command.send(Command::Advance(frontier));
+        }
+    }
+
+    /// Ends the threads and waits for them.
+    pub(crate) fn stop(self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        drop(self.commands);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Task {
+    queue: ReadQueue,
+    worker: Worker,
+    orders: Receiver<Command>,
+    shared: Arc<Shared>,
+    part_bytes: usize,
+    batches: u32,
+}
+
+impl Task {
+    fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            match self.orders.try_recv() {
+                Ok(command) => {
+                    if !self.obey(command)? {
+                        return Ok(());
+                    }
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(()),
+            }
+            if self.is_full() {
+                self.shared.urgent.store(true, Ordering::Relaxed);
+                match self.orders.recv_timeout(WAIT) {
+                    Ok(command) => {
+                        if !self.obey(command)? {
+                            return Ok(());
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+                continue;
+            }
+            let batch = self.queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed)?;
+            if !batch.is_empty() {
+                self.worker.push(&batch, Some(now_us())).map_err(engine_failed)?;
+                self.shared.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                self.batches = self.batches.wrapping_add(1);
+            }
+            self.shared.reached(self.queue.positions());
+        }
+    }
+
+    /// False when the flow has ended.
+    fn obey(&mut self, command: Command) -> anyhow::Result<bool> {
+        match command {
+            Command::Advance(frontier) => self.worker.advance(frontier),
+            Command::Take(reply) => {
+                let part = self.worker.take().map_err(engine_failed)?;
+                if reply.send(Taken { part }).is_err() {
+                    return Ok(false);
+                }
+                // The frontier decides what is late from here on, so nothing is read before it is known.
+                match self.orders.recv() {
+                    Ok(Command::Advance(frontier)) => self.worker.advance(frontier),
+                    _ => return Ok(false),
+                }
+            }
+        }
+        Ok(!self.shared.stop.load(Ordering::Relaxed))
+    }
+
+    fn is_full(&self) -> bool {
+        self.worker.dead_letter_bytes() > DEAD_LETTER_BYTES
+            || (self.batches % LOOK_EVERY == LOOK_EVERY - 1 && self.worker.bytes() > self.part_bytes)
+    }
+}

@@ -1,0 +1,166 @@
+//! Shows what a flow does: one line for each file on stdout, and on a terminal a live line on stderr.
+
+use std::io::{IsTerminal, Write};
+
+use crate::flow::{Event, Status};
+
+/// Prints events for a person, or as JSON lines.
+pub(crate) struct Progress {
+    json: bool,
+    live: bool,
+    shown: bool,
+    /// A status line that is not live is printed this often, so that a log does not fill with them.
+    quiet_statuses: u32,
+}
+
+/// Seconds between two status lines where there is no terminal.
+const PLAIN_EVERY: u32 = 10;
+
+impl Progress {
+    pub(crate) fn new(json: bool) -> Self {
+        let live = !json && std::io::stderr().is_terminal();
+        Self { json, live, shown: false, quiet_statuses: 0 }
+    }
+
+    pub(crate) fn show(&mut self, event: &Event) {
+        if self.json {
+            return line(&as_json(event).to_string());
+        }
+        match event {
+            Event::Ready { topic, partitions, resumed_at, took } => {
+                let from = match resumed_at {
+                    Some(seq) => format!("going on from commit {seq}"),
+                    None => "from the beginning".to_owned(),
+                };
+                let took = took.as_secs_f64();
+                self.note(&format!("ready: reading {partitions} partitions of {topic}, {from} ({took:.2} s)"));
+            }
+            Event::Published { name, rows, messages, version } => {
+                let correction = if *version > 1 { format!(", corrects version {}", version - 1) } else { String::new() };
+                self.clear();
+                line(&format!("published {name}  {rows} rows from {messages} messages{correction}"));
+            }
+            Event::DeadLetters { name, count, first } => {
+                self.note(&format!("{count} messages went to {name}, the first: {first}"));
+            }
+            Event::Status(status) => self.status(status),
+            Event::Note(text) => self.note(text),
+        }
+    }
+
+    /// Leaves the live line behind.
+    pub(crate) fn end(&mut self) {
+        self.clear();
+    }
+
+    /// One line that sums up a run.
+    pub(crate) fn closing(&mut self, pipeline: &str, lake: &str, status: &Status) {
+        if self.json {
+            let mut closing = as_json(&Event::Status(status.clone()));
+            closing["event"] = "stopped".into();
+            return line(&closing.to_string());
+        }
+        self.note(&format!(
+            "{pipeline} stopped at commit {}: {} messages read so far, {} files published to {lake}, {} windows open",
+            status.seq,
+            grouped(status.read),
+            status.files,
+            status.open_windows
+        ));
+    }
+
+    pub(crate) fn note(&mut self, text: &str) {
+        self.clear();
+        eprintln!("{text}");
+    }
+
+    fn status(&mut self, status: &Status) {
+        self.quiet_statuses += 1;
+        if !self.live && self.quiet_statuses % PLAIN_EVERY != 0 {
+            return;
+        }
+        let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), instant);
+        let lag = status.lag.map_or_else(String::new, |lag| format!("  lag {}", grouped(lag)));
+        let trouble = match (status.late, status.dead_lettered) {
+            (0, 0) => String::new(),
+            (late, dead) => format!("  late {}  dead letters {}", grouped(late), grouped(dead)),
+        };
+        let text = format!(
+            "in {} ({}/s){lag}  watermark {watermark}  open windows {}  files {}{trouble}",
+            grouped(status.read),
+            grouped(status.rate as u64),
+            status.open_windows,
+            status.files
+        );
+        if self.live {
+            eprint!("\r\x1b[2K{text}");
+            let _ = std::io::stderr().flush();
+            self.shown = true;
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown {
+            eprint!("\r\x1b[2K");
+            self.shown = false;
+        }
+    }
+}
+
+/// Writes a line of data; a reader that has gone away (`| head`) is no error.
+fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn as_json(event: &Event) -> serde_json::Value {
+    use serde_json::json;
+    match event {
+        Event::Ready { topic, partitions, resumed_at, took } => json!({
+            "event": "ready", "topic": topic, "partitions": partitions, "resumed_at": resumed_at,
+            "took_ms": took.as_millis() as u64,
+        }),
+        Event::Published { name, rows, messages, version } => json!({
+            "event": "published", "name": name, "rows": rows, "messages": messages, "version": version,
+        }),
+        Event::DeadLetters { name, count, first } => json!({
+            "event": "dead_letters", "name": name, "count": count, "first": first,
+        }),
+        Event::Status(s) => json!({
+            "event": "status", "read": s.read, "rate": s.rate as u64, "lag": s.lag,
+            "watermark": s.watermark_us.map(instant), "open_windows": s.open_windows, "files": s.files,
+            "late": s.late, "dead_lettered": s.dead_lettered, "seq": s.seq,
+        }),
+        Event::Note(text) => json!({ "event": "note", "text": text }),
+    }
+}
+
+/// An instant as RFC 3339, UTC.
+pub(crate) fn instant(us: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(us)
+        .map_or_else(|| us.to_string(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,55 @@
+//! Killed at any moment, the lake ends up as if nothing had happened.
+
+use std::time::Duration;
+
+use crate::scene::{Rows, Scene, expected, finish, messages, text};
+
+/// A stream of one partition, so that no interleaving can decide what is late.
+fn scene(messages: &[String]) -> Scene {
+    let scene = Scene::embedded(1);
+    scene.send(messages.iter().map(String::as_bytes));
+    scene
+}
+
+#[test]
+fn killed_at_every_step_of_the_commit_protocol_the_lake_is_the_undisturbed_one() {
+    let messages = messages(400);
+    let expected: Rows = expected(&messages);
+    for step in lake::CRASH_STEPS {
+        let scene = scene(&messages);
+        let pipeline = scene.pipeline("dedup = [\"ID\"]\ncommit = { rows = 100 }");
+        let run = ["run", pipeline.to_str().unwrap(), "--drain"];
+        let mut crashes = 0;
+        for nth in ["1", "2", "3"] {
+            let at = format!("{step}:{nth}");
+            let crashed = finish(scene.spawn(&run, &[("TURNSTILE_CRASH_AT", &at)]));
+            crashes += u32::from(!crashed.status.success());
+        }
+        // Steps of rare work, such as rolling up old commits, are reached in the ledger's own tests.
+        let rare = ["garbage", "history", "roll"].iter().any(|word| step.contains(word));
+        assert!(crashes > 0 || rare, "{step} was never reached");
+        let last = scene.turnstile(&run);
+        assert!(last.status.success(), "after {step}: {}", text(&last));
+        assert_eq!(scene.rows(), expected, "after {step}");
+        assert!(scene.audit(&pipeline).contains("all is well"), "after {step}");
+    }
+}
+
+#[test]
+fn killed_at_fifty_moments_the_lake_is_the_undisturbed_one() {
+    let messages = messages(6_000);
+    let scene = scene(&messages);
+    let pipeline = scene.pipeline("dedup = [\"ID\"]\ncommit = { every = \"5 ms\", rows = 50 }");
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    for _ in 0..50 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut child = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
+        std::thread::sleep(Duration::from_millis(20 + (state >> 33) % 400));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let last = scene.drain(&pipeline);
+    assert!(last.status.success(), "{}", text(&last));
+    assert_eq!(scene.rows(), expected(&messages));
+    assert!(scene.audit(&pipeline).contains("all is well"));
+}

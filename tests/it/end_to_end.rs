@@ -1,0 +1,93 @@
+//! From messages in a topic to files in the lake, and from a file back to its messages.
+
+use crate::scene::{Scene, data_files, expected, messages, text};
+
+fn the_main_job(scene: &Scene) {
+    let messages = messages(3_000);
+    scene.send(messages.iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("dedup = [\"ID\"]");
+    let output = scene.drain(&pipeline);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(scene.rows(), expected(&messages));
+    assert_eq!(data_files(&scene.lake()).len(), 70);
+    let audit = scene.audit(&pipeline);
+    assert!(audit.contains("all is well"), "{audit}");
+
+    let replay = scene.turnstile(&["replay", pipeline.to_str().unwrap(), "2026-08-01T01:00Z", "--to", "again"]);
+    assert!(replay.status.success(), "{}", text(&replay));
+    assert!(text(&replay).contains("the same, byte for byte"), "{}", text(&replay));
+
+    let again = scene.drain(&pipeline);
+    assert!(again.status.success(), "{}", text(&again));
+    assert_eq!(scene.rows(), expected(&messages), "a second run of the same topic adds nothing");
+}
+
+#[test]
+fn the_main_job_on_the_embedded_broker() {
+    the_main_job(&Scene::embedded(3));
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn the_main_job_on_apache_kafka() {
+    the_main_job(&Scene::apache("main-job", 3));
+}
+
+#[test]
+fn explain_gives_the_offsets_of_a_file_and_they_make_its_rows_again() {
+    let scene = Scene::embedded(2);
+    let messages = messages(600);
+    scene.send(messages.iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("");
+    assert!(scene.drain(&pipeline).status.success());
+    for file in data_files(&scene.lake()) {
+        let name = file.strip_prefix(scene.lake()).unwrap().to_str().unwrap().to_owned();
+        let explain = scene.turnstile(&["explain", pipeline.to_str().unwrap(), &name]);
+        assert!(explain.status.success() && text(&explain).contains("city["), "{}", text(&explain));
+        let replay = scene.turnstile(&["replay", pipeline.to_str().unwrap(), &name, "--to", "again"]);
+        assert!(replay.status.success(), "{}", text(&replay));
+        let again = std::fs::read(scene.dir.path().join("again").join(&name)).unwrap();
+        assert_eq!(again, std::fs::read(&file).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn until_end_leaves_windows_open_and_the_next_run_goes_on() {
+    let scene = Scene::embedded(1);
+    let messages = messages(400);
+    scene.send(messages[..250].iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("");
+    let first = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end"]);
+    assert!(first.status.success(), "{}", text(&first));
+    assert!(text(&first).contains("2 windows open"), "{}", text(&first));
+    scene.send(messages[250..].iter().map(String::as_bytes));
+    let second = scene.drain(&pipeline);
+    assert!(text(&second).contains("going on from commit"), "{}", text(&second));
+    assert_eq!(scene.rows(), expected(&messages));
+}
+
+#[test]
+fn a_late_message_corrects_its_window_when_the_pipeline_says_so() {
+    let scene = Scene::embedded(1);
+    let messages = messages(300);
+    let pipeline = scene.pipeline("late = \"correct\"\ncorrect_for = \"1 hour\"");
+    scene.send(messages[1..].iter().map(String::as_bytes));
+    assert!(scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end"]).status.success());
+    scene.send([messages[0].as_bytes()]);
+    assert!(scene.drain(&pipeline).status.success());
+    assert_eq!(scene.rows(), expected(&messages));
+    let versions: Vec<_> = data_files(&scene.lake()).into_iter().filter(|f| f.to_string_lossy().contains("_v2")).collect();
+    assert_eq!(versions.len(), 1);
+    assert!(scene.audit(&pipeline).contains("all is well"));
+}
+
+#[test]
+fn a_lake_of_parquet_files_is_audited_as_well() {
+    let scene = Scene::embedded(1);
+    scene.send(messages(200).iter().map(String::as_bytes));
+    let pipeline = scene.pipeline_with("", "format = \"parquet\"", crate::scene::SQL);
+    assert!(scene.drain(&pipeline).status.success());
+    let files = data_files(&scene.lake());
+    assert!(files.iter().all(|f| f.extension().is_some_and(|e| e == "parquet")) && files.len() == 5, "{files:?}");
+    assert!(scene.audit(&pipeline).contains("all is well"));
+}
