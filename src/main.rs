@@ -3,6 +3,7 @@
 mod cli;
 mod exit;
 mod flow;
+mod progress;
 mod report;
 
 use std::process::ExitCode;

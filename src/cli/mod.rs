@@ -1,21 +1,117 @@
 //! The command line: one file per verb, each with its arguments and a `run`.
 
-use clap::{Parser, Subcommand};
+mod audit;
+mod broker;
+mod check;
+mod cluster;
+mod completions;
+mod consume;
+mod deadletter;
+mod explain;
+mod produce;
+mod replay;
+mod run;
+mod status;
+mod topic;
+mod up;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use pipeline::Pipeline;
 
 use crate::exit::Exit;
+use crate::report::Failure;
 
 /// A Kafka topic into warehouse tables: aggregated in event-time windows, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "turnstile", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug shows what happens inside.")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    Up(up::Args),
+    Run(run::Args),
+    Check(check::Args),
+    Produce(Box<produce::Args>),
+    Consume(consume::Args),
+    Status(status::Args),
+    Explain(explain::Args),
+    Audit(audit::Args),
+    Replay(replay::Args),
+    Deadletter(deadletter::Args),
+    Topic(topic::Args),
+    Broker(broker::Args),
+    Completions(completions::Args),
+}
 
 /// Parses the command line and runs its verb.
 pub(crate) fn run() -> anyhow::Result<Exit> {
-    match Cli::parse().verb {}
+    let cli = Cli::parse();
+    start_logging();
+    match cli.verb {
+        Verb::Up(args) => up::run(args),
+        Verb::Run(args) => run::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Produce(args) => produce::run(*args),
+        Verb::Consume(args) => consume::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::Explain(args) => explain::run(args),
+        Verb::Audit(args) => audit::run(args),
+        Verb::Replay(args) => replay::run(args),
+        Verb::Deadletter(args) => deadletter::run(args),
+        Verb::Topic(args) => topic::run(args),
+        Verb::Broker(args) => broker::run(args),
+        Verb::Completions(args) => completions::run(args, Cli::command()),
+    }
+}
+
+/// Logs go to stderr: warnings, or what TURNSTILE_LOG asks for.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TURNSTILE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// Reads a pipeline file; `set` are `KEY=VALUE` pairs.
+fn load_pipeline(path: &Path, set: &[String]) -> anyhow::Result<Pipeline> {
+    load_pipeline_with(path, &split_set(set)?)
+}
+
+fn load_pipeline_with(path: &Path, set: &[(String, String)]) -> anyhow::Result<Pipeline> {
+    Pipeline::from_path_with(path, set).map_err(pipeline_failure)
+}
+
+fn parse_pipeline(text: &str, name: &str, set: &[(String, String)]) -> anyhow::Result<Pipeline> {
+    Pipeline::from_str_with(text, name, set).map_err(pipeline_failure)
+}
+
+fn pipeline_failure(error: pipeline::Error) -> anyhow::Error {
+    Failure::new(Exit::Config, error.to_string()).into()
+}
+
+/// `KEY=VALUE` pairs of the command line.
+fn split_set(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    set.iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
+            None => Err(Failure::new(Exit::Usage, format!("--set {pair:?} is not KEY=VALUE")).into()),
+        })
+        .collect()
+}
+
+/// A flag that Ctrl-C and SIGTERM set.
+fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    cluster::stop_on_signals()
+}
+
+/// A runtime for verbs that only look into the lake.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }

@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) takeover: bool,
     /// Go on with what is there when records were lost.
     pub(crate) accept_loss: bool,
+    /// How long to look for a broker before giving up.
+    pub(crate) connect_timeout: Duration,
     /// Ends the run: what was read is committed, windows stay open.
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -66,7 +68,7 @@ const DEAD_LETTER_FLUSH: Duration = Duration::from_secs(30);
 pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(Event)) -> anyhow::Result<Status> {
     let began = Instant::now();
     let plan = Arc::new(Plan::new(pipeline).map_err(engine_failed)?);
-    let settings = client_settings(pipeline, &options.stop)?;
+    let settings = client_settings(pipeline, &options.stop)?.with_connect_timeout(options.connect_timeout);
     // Commits run on this thread; the runtime's own thread carries the store's I/O.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -287,7 +289,7 @@ impl Flow<'_> {
         self.live = live;
         self.status.seq = committed.seq;
         self.status.files += committed.published.len() as u64;
-        files.into_iter().for_each(watch);
+        files.into_iter().for_each(&mut *watch);
         for name in &committed.pending {
             watch(Event::Note(format!("{name} is committed; the store did not take it yet and is asked again")));
         }

@@ -209,7 +209,10 @@ mod tests {
         assert!(builder.is_empty());
         assert_eq!(batch.runs, vec![Run { partition: a, rows: 0..2 }, Run { partition: b.clone(), rows: 2..3 }]);
         assert_eq!((batch.keys.get(0), batch.keys.get(1), batch.keys.get(2)), (None, Some(&b""[..]), Some(&b"k"[..])));
-        assert_eq!((batch.values.get(0), batch.values.get(1), batch.values.get(2)), (Some(&b"x"[..]), None, Some(&b""[..])));
+        assert_eq!(
+            (batch.values.get(0), batch.values.get(1), batch.values.get(2)),
+            (Some(&b"x"[..]), None, Some(&b""[..]))
+        );
         assert_eq!(batch.position(2), SourcePosition { partition: b, offset: 0 });
     }
 }

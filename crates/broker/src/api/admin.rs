@@ -1,0 +1,131 @@
+//! Topics and partitions made and deleted, messages deleted.
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::*;
+
+use super::{Context, NODE_ID, code, configs, text, topic_name};
+use crate::topic_config::TopicConfig;
+use crate::topics::{Refusal, unknown};
+
+/// Stands for the end of the log in a DeleteRecords request.
+const END: i64 = -1;
+
+pub(super) fn create_topics(c: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let results = request.topics.into_iter().map(|wanted| {
+        let answer = CreatableTopicResult::default().with_name(wanted.name.clone()).with_error_message(None);
+        match create_topic(c, &wanted, request.validate_only) {
+            Ok(partitions) => {
+                let made = c.node.topics.get(&wanted.name).filter(|_| !request.validate_only);
+                let described = made.as_ref().map(|topic| configs::of_topic(c, topic)).unwrap_or_default();
+                let configs = described.into_iter().map(|config| {
+                    CreatableTopicConfigs::default()
+                        .with_name(config.name)
+                        .with_value(config.value)
+                        .with_read_only(config.read_only)
+                        .with_config_source(config.config_source)
+                });
+                // Older answers have no room for settings, and the library refuses to drop them.
+                let configs = if c.version >= 5 { configs.collect() } else { Vec::new() };
+                answer
+                    .with_topic_id(made.map(|topic| topic.id).unwrap_or_default())
+                    .with_num_partitions(partitions)
+                    .with_replication_factor(1)
+                    .with_configs(Some(configs))
+            }
+            Err(refusal) => answer.with_error_code(refusal.code.code()).with_error_message(Some(text(&refusal.why))),
+        }
+    });
+    CreateTopicsResponse::default().with_topics(results.collect())
+}
+
+fn create_topic(c: &Context, wanted: &CreatableTopic, dry: bool) -> Result<i32, Refusal> {
+    if !matches!(wanted.replication_factor, -1 | 1) {
+        let why = format!("{} replicas, and there is one broker", wanted.replication_factor);
+        return Err(Refusal::new(ResponseError::InvalidReplicationFactor, why));
+    }
+    if wanted.assignments.iter().any(|assignment| assignment.broker_ids != [NODE_ID]) {
+        return Err(Refusal::new(ResponseError::InvalidReplicaAssignment, "the only broker has id 1"));
+    }
+    let count = match wanted.num_partitions {
+        -1 if wanted.assignments.is_empty() => c.node.settings.default_partitions,
+        -1 => i32::try_from(wanted.assignments.len()).unwrap_or(i32::MAX),
+        count => count,
+    };
+    let mut config = TopicConfig::default();
+    for entry in &wanted.configs {
+        config.set(&entry.name, entry.value.as_deref().unwrap_or_default())?;
+    }
+    c.node.topics.create(&wanted.name, count, config, dry)?;
+    tracing::info!(topic = &**wanted.name, partitions = count, dry, "a topic was made");
+    Ok(count)
+}
+
+pub(super) fn delete_topics(c: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let by_name = request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
+    let responses = request.topics.into_iter().chain(by_name).map(|wanted| {
+        let (found, missing) = match &wanted.name {
+            Some(name) => (c.node.topics.get(name), ResponseError::UnknownTopicOrPartition),
+            None => (c.node.topics.get_by_id(&wanted.topic_id), ResponseError::UnknownTopicId),
+        };
+        let name = found.as_ref().map(|topic| topic_name(&topic.name)).or(wanted.name);
+        let id = found.as_ref().map_or(wanted.topic_id, |topic| topic.id);
+        let outcome = found.ok_or_else(|| Refusal::new(missing, "there is no such topic")).and_then(|topic| {
+            c.node.topics.delete(&topic)?;
+            c.node.groups.forget_topic(&topic.name);
+            tracing::info!(topic = &*topic.name, "a topic was deleted");
+            Ok(())
+        });
+        let answer = DeletableTopicResult::default().with_name(name).with_topic_id(id);
+        match outcome {
+            Ok(()) => answer,
+            Err(refusal) => answer.with_error_code(refusal.code.code()).with_error_message(Some(text(&refusal.why))),
+        }
+    });
+    DeleteTopicsResponse::default().with_responses(responses.collect())
+}
+
+pub(super) fn create_partitions(c: &Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let results = request.topics.into_iter().map(|wanted| {
+        let foreign = wanted.assignments.iter().flatten().any(|assignment| assignment.broker_ids != [NODE_ID]);
+        let outcome = if foreign {
+            Err(Refusal::new(ResponseError::InvalidReplicaAssignment, "the only broker has id 1"))
+        } else {
+            c.node.topics.grow(&wanted.name, wanted.count, request.validate_only)
+        };
+        let answer = CreatePartitionsTopicResult::default().with_name(wanted.name);
+        match outcome {
+            Ok(()) => answer,
+            Err(refusal) => answer.with_error_code(refusal.code.code()).with_error_message(Some(text(&refusal.why))),
+        }
+    });
+    CreatePartitionsResponse::default().with_results(results.collect())
+}
+
+pub(super) fn delete_records(c: &Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let topics = request.topics.into_iter().map(|wanted| {
+        let topic = c.node.topics.get(&wanted.name).ok_or_else(|| unknown(&wanted.name).code);
+        let partitions = wanted.partitions.into_iter().map(|wanted| {
+            let delete = || {
+                let topic = topic.as_ref().map_err(|code| *code)?;
+                let partition = topic.partition(wanted.partition_index);
+                let partition = partition.ok_or(ResponseError::UnknownTopicOrPartition)?;
+                let mut log = partition.log()?;
+                let before = if wanted.offset == END { log.end() } else { wanted.offset };
+                log.delete_before(before)
+            };
+            let start = delete();
+            DeleteRecordsPartitionResult::default()
+                .with_partition_index(wanted.partition_index)
+                .with_error_code(code(&start))
+                .with_low_watermark(start.unwrap_or(-1))
+        });
+        DeleteRecordsTopicResult::default().with_partitions(partitions.collect()).with_name(wanted.name.clone())
+    });
+    DeleteRecordsResponse::default().with_topics(topics.collect())
+}

@@ -1,0 +1,81 @@
+//! One connection: requests in, answers out, in order.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use bytes::BytesMut;
+
+use crate::api::{self, Answer, Caller};
+use crate::broker::Node;
+
+/// A buffer that grew beyond this for one request is given back after it.
+const KEEP_BYTES: usize = 8 << 20;
+
+/// Answers requests until the client goes, the broker stops, or a request cannot be answered.
+pub(crate) fn serve(node: &Node, stream: TcpStream) {
+    let Ok(caller) = Caller::of(&stream) else { return };
+    let peer = caller.peer;
+    match converse(node, stream, caller) {
+        Ok(()) => tracing::debug!(%peer, "a client went"),
+        Err(_) if node.is_stopping() => {}
+        Err(error) => tracing::warn!(%peer, %error, "closed a connection"),
+    }
+}
+
+fn converse(node: &Node, mut stream: TcpStream, mut caller: Caller) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+    while !node.is_stopping() {
+        let mut length = [0; 4];
+        if !read_or_end(&mut stream, &mut length)? {
+            return Ok(());
+        }
+        let limit = node.settings.max_request_bytes;
+        let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > limit {
+            let why = format!(
+                "a request of {length} bytes, the limit is {limit}: not a Kafka client, or max_request_bytes is too small"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        // The batches of a Produce request stay in this buffer until they are stored; once nobody
+        // refers to it any more, the next request takes its place.
+        input.resize(length, 0);
+        stream.read_exact(&mut input)?;
+        let request = input.split().freeze();
+        output.clear();
+        output.extend_from_slice(&[0; 4]);
+        match api::answer(node, &mut caller, request, &mut output) {
+            Ok(Answer::Send) => {
+                let length = u32::try_from(output.len() - 4).map_err(io::Error::other)?;
+                output[..4].copy_from_slice(&length.to_be_bytes());
+                stream.write_all(&output)?;
+            }
+            Ok(Answer::Nothing) => {}
+            Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+        }
+        if length > KEEP_BYTES {
+            input = BytesMut::new();
+        }
+        if output.capacity() > KEEP_BYTES {
+            output = BytesMut::new();
+        }
+    }
+    Ok(())
+}
+
+/// Fills `into`; false when the client went before its first byte.
+fn read_or_end(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<bool> {
+    let mut have = 0;
+    while have < into.len() {
+        match stream.read(&mut into[have..]) {
+            Ok(0) if have == 0 => return Ok(false),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(more) => have += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && have == 0 => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}

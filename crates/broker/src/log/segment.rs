@@ -1,0 +1,264 @@
+//! One segment of a partition: batches one after the other, and a sparse index over them.
+//!
+//! In: batches that were judged already. Out: where a batch lies, by offset or by time.
+//! The index is kept in memory and written beside the file when the segment is closed; it can always be
+//! built again from the batches.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::batch::{BatchHeader, HEADER_BYTES};
+use super::medium::{Budget, Medium};
+
+/// An index entry is made each time so many bytes were appended: 24 bytes of memory each.
+const INDEX_EVERY_BYTES: u64 = 16 << 10;
+/// Read at once while walking from an index entry.
+const WALK_BYTES: usize = 8 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base_offset: i64,
+    pub(crate) len: u64,
+    /// Offset that the next batch gets.
+    pub(crate) next_offset: i64,
+    /// Largest timestamp; `i64::MIN` while empty.
+    pub(crate) max_timestamp: i64,
+    /// When the first batch was appended or found, wall clock in milliseconds; `None` while empty.
+    pub(crate) begun_at: Option<i64>,
+    store: Store,
+    index: Vec<Entry>,
+}
+
+#[derive(Debug)]
+enum Store {
+    Open(Arc<Medium>, Option<PathBuf>),
+    /// Closed segments are opened by each reader, so that old segments hold no files open.
+    Closed(PathBuf),
+}
+
+/// A batch that begins at `position`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) offset: i64,
+    pub(crate) position: u64,
+    /// Largest timestamp of all batches before it.
+    pub(crate) timestamp_before: i64,
+}
+
+/// A stretch of a segment's bytes, to be read after the partition's lock is given back.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    medium: Arc<Medium>,
+    position: u64,
+    pub(crate) len: usize,
+}
+
+impl Slice {
+    /// Fills `into`, which is [`Slice::len`] bytes long.
+    pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<()> {
+        self.medium.read_at(self.position, into)
+    }
+}
+
+impl Segment {
+    pub(crate) fn in_memory(base_offset: i64, budget: &Budget) -> Self {
+        Self::new(base_offset, Store::Open(Arc::new(Medium::in_memory(budget)), None))
+    }
+
+    /// Opens the file at `path` and believes it to be empty: see `recovery` for what it holds.
+    pub(crate) fn in_file(base_offset: i64, path: &Path) -> io::Result<Self> {
+        let medium = Arc::new(Medium::open(path)?);
+        Ok(Self::new(base_offset, Store::Open(medium, Some(path.to_owned()))))
+    }
+
+    fn new(base_offset: i64, store: Store) -> Self {
+        let (next_offset, max_timestamp) = (base_offset, i64::MIN);
+        Self { base_offset, len: 0, next_offset, max_timestamp, begun_at: None, store, index: Vec::new() }
+    }
+
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.store {
+            Store::Open(_, path) => path.as_deref(),
+            Store::Closed(path) => Some(path),
+        }
+    }
+
+    pub(crate) fn medium(&self) -> io::Result<Arc<Medium>> {
+        match &self.store {
+            Store::Open(medium, _) => Ok(medium.clone()),
+            Store::Closed(path) => Medium::open(path).map(Arc::new),
+        }
+    }
+
+    /// Gives the file back to the system. Nothing is appended afterwards.
+    pub(crate) fn close(&mut self) {
+        if let Store::Open(_, Some(path)) = &mut self.store {
+            self.store = Store::Closed(std::mem::take(path));
+        }
+    }
+
+    /// Appends `batch` with its first bytes replaced by `head`. `header` is the batch's, base offset assigned.
+    pub(crate) fn append(&mut self, header: &BatchHeader, head: &[u8; 16], batch: &[u8], now: i64) -> io::Result<()> {
+        self.medium()?.append(self.len, head, &batch[head.len()..])?;
+        self.count(header, now);
+        Ok(())
+    }
+
+    /// Takes account of a batch that lies at the end of the file.
+    pub(crate) fn count(&mut self, header: &BatchHeader, now: i64) {
+        if self.index.last().is_none_or(|last| self.len - last.position >= INDEX_EVERY_BYTES) {
+            let timestamp_before = self.max_timestamp;
+            self.index.push(Entry { offset: header.base_offset, position: self.len, timestamp_before });
+        }
+        self.begun_at.get_or_insert(now);
+        self.len += header.size as u64;
+        self.next_offset = header.last_offset() + 1;
+        self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+    }
+
+    pub(crate) fn index(&self) -> &[Entry] {
+        &self.index
+    }
+
+    /// Takes over what is known of a prefix of the file, so that only the rest has to be read.
+    pub(crate) fn resume(&mut self, len: u64, next_offset: i64, max_timestamp: i64, index: Vec<Entry>, begun_at: i64) {
+        self.begun_at = (len > 0).then_some(begun_at);
+        (self.len, self.next_offset, self.max_timestamp, self.index) = (len, next_offset, max_timestamp, index);
+    }
+
+    /// Whole batches from the one that holds `offset` on: at least one, more while they fit into
+    /// `max_bytes`. `offset` must lie in the segment.
+    pub(crate) fn slice(&self, offset: i64, max_bytes: usize) -> io::Result<Slice> {
+        let from = self.index.partition_point(|entry| entry.offset <= offset).saturating_sub(1);
+        let (position, first) = self
+            .walk(from, |header| header.last_offset() >= offset)?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, format!("no batch holds offset {offset}")))?;
+        let limit = position + max_bytes as u64;
+        let after_first = position + first.size as u64;
+        let end = if self.len <= limit {
+            self.len
+        } else {
+            // The last indexed batch start within the limit: ends on a whole batch without reading any.
+            let at = self.index.partition_point(|entry| entry.position <= limit);
+            at.checked_sub(1).map_or(after_first, |at| self.index[at].position.max(after_first))
+        };
+        Ok(Slice { medium: self.medium()?, position, len: (end - position) as usize })
+    }
+
+    /// The first batch with a message from `from_offset` on whose largest timestamp is `at_least` or
+    /// later, with all its bytes.
+    pub(crate) fn batch_at_time(&self, from_offset: i64, at_least: i64) -> io::Result<Option<(BatchHeader, Vec<u8>)>> {
+        let by_time = self.index.partition_point(|entry| entry.timestamp_before < at_least);
+        let by_offset = self.index.partition_point(|entry| entry.offset <= from_offset);
+        let wanted = |header: &BatchHeader| header.max_timestamp >= at_least && header.last_offset() >= from_offset;
+        let Some((position, header)) = self.walk(by_time.max(by_offset).saturating_sub(1), wanted)? else {
+            return Ok(None);
+        };
+        let mut batch = vec![0; header.size];
+        self.medium()?.read_at(position, &mut batch)?;
+        Ok(Some((header, batch)))
+    }
+
+    /// Walks the batches from index entry `from` on; gives the first that is `wanted`.
+    fn walk(&self, from: usize, wanted: impl Fn(&BatchHeader) -> bool) -> io::Result<Option<(u64, BatchHeader)>> {
+        let medium = self.medium()?;
+        let mut position = self.index.get(from).map_or(0, |entry| entry.position);
+        let (mut window, mut window_at) = (Vec::new(), 0u64);
+        while position < self.len {
+            let within = (position - window_at) as usize;
+            if window.len() < within + HEADER_BYTES {
+                window.resize(WALK_BYTES.min((self.len - position) as usize), 0);
+                medium.read_at(position, &mut window)?;
+                window_at = position;
+                continue;
+            }
+            let header = BatchHeader::read(&window[within..])
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no batch at byte {position}")))?;
+            if wanted(&header) {
+                return Ok(Some((position, header)));
+            }
+            position += header.size as u64;
+        }
+        Ok(None)
+    }
+
+    /// Deletes the segment. Readers that hold a slice can still read it.
+    pub(crate) fn delete(self) -> io::Result<()> {
+        match self.path() {
+            Some(path) => {
+                let _ = std::fs::remove_file(path.with_extension("index"));
+                std::fs::remove_file(path)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{head_at, made};
+    use super::*;
+
+    fn filled(sizes: &[usize]) -> Segment {
+        let mut segment = Segment::in_memory(100, &Budget::new(u64::MAX));
+        for (n, records) in sizes.iter().enumerate() {
+            let mut batch = made::stamped(&vec![n as i64 * 10; *records]);
+            let head = head_at(&batch, segment.next_offset, 0);
+            batch[..16].copy_from_slice(&head);
+            let header = BatchHeader::read(&batch).unwrap();
+            segment.append(&header, &head, &batch, 0).unwrap();
+        }
+        segment
+    }
+
+    fn offsets(slice: &Slice) -> Vec<i64> {
+        let mut bytes = vec![0; slice.len];
+        slice.read(&mut bytes).unwrap();
+        let (mut rest, mut out) = (&bytes[..], Vec::new());
+        while let Some(header) = BatchHeader::read(rest) {
+            assert!(header.is_intact(&rest[..header.size]));
+            out.push(header.base_offset);
+            rest = &rest[header.size..];
+        }
+        assert!(rest.is_empty(), "a slice ends with a whole batch");
+        out
+    }
+
+    #[test]
+    fn a_slice_starts_at_the_batch_that_holds_the_offset_and_ends_with_a_whole_one() {
+        let segment = filled(&[3; 2_000]);
+        assert_eq!(offsets(&segment.slice(104, 1).unwrap()), [103]);
+        for offset in [100, 101, 1_234, 5_000, 6_099] {
+            let slice = segment.slice(offset, 60_000).unwrap();
+            assert!(slice.len <= 60_000);
+            let offsets = offsets(&slice);
+            assert!(offsets[0] <= offset && offset < offsets[0] + 3);
+            assert!(offset > 5_900 || slice.len > 60_000 - INDEX_EVERY_BYTES as usize * 2);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_found_by_time() {
+        let segment = filled(&[2; 1_000]);
+        for (at_least, offset) in [(-5, 100), (0, 100), (1, 102), (5_000, 1_100), (9_990, 2_098)] {
+            assert_eq!(segment.batch_at_time(0, at_least).unwrap().unwrap().0.base_offset, offset);
+        }
+        assert!(segment.batch_at_time(0, 9_991).unwrap().is_none());
+    }
+
+    #[test]
+    fn memory_is_given_back_when_the_last_reader_is_gone() {
+        let budget = Budget::new(1_000);
+        let mut segment = Segment::in_memory(0, &budget);
+        let batch = made::batch(20);
+        let header = BatchHeader::read(&batch).unwrap();
+        segment.append(&header, &head_at(&batch, 0, 0), &batch, 0).unwrap();
+        assert!(!budget.has_room(1_000));
+        let slice = segment.slice(0, 1).unwrap();
+        segment.delete().unwrap();
+        assert_eq!(offsets(&slice), [0]);
+        drop(slice);
+        assert!(budget.has_room(1_000));
+    }
+}

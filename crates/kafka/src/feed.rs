@@ -1,0 +1,129 @@
+//! Drives a provider into a topic at a pace.
+//!
+//! ```text
+//! provider ─▶ one reused record ─▶ wait until it is due ─▶ producer (waits while its queue is full)
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::ClientError;
+use crate::pace::{Pace, Schedule};
+use crate::producer::{Producer, ProducerStats, SendError};
+use crate::provider::{Provider, ProviderError, Record};
+
+/// Longest sleep between two looks at the stop flag.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// A message due sooner than this is sent at once: a shorter sleep is longer than it says.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+
+/// What to feed into which topic.
+#[derive(Debug, Clone)]
+pub struct FeedPlan {
+    /// The topic; it must exist.
+    pub topic: String,
+    /// How fast.
+    pub pace: Pace,
+    /// Stop after this many messages.
+    pub count: Option<u64>,
+    /// How often to report progress.
+    pub report_every: Duration,
+}
+
+/// How far a feed has come.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedProgress {
+    /// The producer's counts.
+    pub stats: ProducerStats,
+    /// Time since the feed started.
+    pub elapsed: Duration,
+    /// Event time of the last message sent, milliseconds since the epoch.
+    pub event_at_ms: Option<i64>,
+}
+
+/// Why a feed ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The provider has bad input.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The producer takes no more.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+/// Sends what the provider yields until it ends, the count is reached or `stop` is set.
+///
+/// It returns without a flush: messages may still be on their way, so end with [`Producer::close`].
+///
+/// # Errors
+/// The provider's input or the producer; all messages before it were handed to the producer.
+pub fn feed(
+    provider: &mut dyn Provider,
+    producer: &Producer,
+    plan: &FeedPlan,
+    stop: &AtomicBool,
+    mut report: impl FnMut(&FeedProgress),
+) -> Result<FeedProgress, FeedError> {
+    let started = Instant::now();
+    let mut schedule = Schedule::new(plan.pace);
+    let mut record = Record::default();
+    let mut progress = FeedProgress { stats: producer.stats(), elapsed: Duration::ZERO, event_at_ms: None };
+    let mut reported_at = started;
+    let mut nth = 0;
+    while plan.count.is_none_or(|count| nth < count) && !stop.load(Ordering::Relaxed) && provider.next(&mut record)? {
+        let due = schedule.due(nth, record.event_at_ms);
+        while !due.is_zero() && !stop.load(Ordering::Relaxed) {
+            let early = due.saturating_sub(started.elapsed());
+            if early < SHORTEST_SLEEP {
+                break;
+            }
+            std::thread::sleep(early.min(LOOK_UP));
+            report_if_due(producer, plan, started, &mut reported_at, &mut progress, &mut report);
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        match send(producer, &plan.topic, &record, stop) {
+            Err(SendError::Client(ClientError::Stopped)) => break,
+            sent => sent?,
+        }
+        progress.event_at_ms = Some(record.event_at_ms);
+        nth += 1;
+        // A clock read a message would cost as much as the message.
+        if nth % 256 == 0 {
+            report_if_due(producer, plan, started, &mut reported_at, &mut progress, &mut report);
+        }
+    }
+    progress.stats = producer.stats();
+    progress.elapsed = started.elapsed();
+    Ok(progress)
+}
+
+/// Waits for room in the queue as [`Producer::send`] does, and for this feed's own stop flag.
+fn send(producer: &Producer, topic: &str, record: &Record, stop: &AtomicBool) -> Result<(), SendError> {
+    loop {
+        match producer.try_send(topic, record) {
+            Err(SendError::QueueFull) if stop.load(Ordering::Relaxed) => return Err(ClientError::Stopped.into()),
+            Err(SendError::QueueFull) => std::thread::sleep(SHORTEST_SLEEP),
+            taken => return taken,
+        }
+    }
+}
+
+fn report_if_due(
+    producer: &Producer,
+    plan: &FeedPlan,
+    started: Instant,
+    reported_at: &mut Instant,
+    progress: &mut FeedProgress,
+    report: &mut impl FnMut(&FeedProgress),
+) {
+    if reported_at.elapsed() >= plan.report_every {
+        *reported_at = Instant::now();
+        progress.stats = producer.stats();
+        progress.elapsed = started.elapsed();
+        report(progress);
+    }
+}

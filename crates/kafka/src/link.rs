@@ -1,0 +1,180 @@
+//! The state of the link to the brokers, as librdkafka's callbacks tell it.
+//!
+//! librdkafka retries for ever and treats no failure to connect as fatal; it reports the cause beside the calls that
+//! fail. Here causes become a state, and each change of state is logged once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Statistics, TopicPartitionList};
+
+/// Whether brokers can be reached. librdkafka keeps trying in every state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkState {
+    /// No answer yet.
+    Connecting,
+    /// A broker answered, and nothing has gone wrong since.
+    Up,
+    /// No broker can be reached.
+    Down {
+        /// librdkafka's last reason.
+        reason: String,
+    },
+}
+
+pub(crate) struct Link {
+    servers: String,
+    inner: Mutex<Inner>,
+    /// Mirrors `inner.state` for the reading threads, which look at it once a batch.
+    down: AtomicBool,
+}
+
+struct Inner {
+    state: LinkState,
+    reason: String,
+    refusal: Option<String>,
+}
+
+impl Link {
+    pub(crate) fn new(servers: &str) -> Self {
+        let inner =
+            Inner { state: LinkState::Connecting, reason: "no connection was made yet".to_owned(), refusal: None };
+        Self { servers: servers.to_owned(), inner: Mutex::new(inner), down: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn state(&self) -> LinkState {
+        self.lock().state.clone()
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// librdkafka's last reason for a failed connection.
+    pub(crate) fn reason(&self) -> String {
+        self.lock().reason.clone()
+    }
+
+    /// The reason why credentials or certificates were refused since the last call.
+    pub(crate) fn take_refusal(&self) -> Option<String> {
+        self.lock().refusal.take()
+    }
+
+    /// A broker answered.
+    pub(crate) fn up(&self) {
+        let mut inner = self.lock();
+        if let LinkState::Down { .. } = inner.state {
+            tracing::info!(servers = self.servers, "the Kafka broker answers again");
+        }
+        inner.state = LinkState::Up;
+        inner.refusal = None;
+        self.down.store(false, Ordering::Relaxed);
+    }
+
+    /// No broker can be reached.
+    pub(crate) fn lost(&self) {
+        let mut inner = self.lock();
+        let reason = inner.reason.clone();
+        // A refusal is told to the caller as an error; trying again will not help it.
+        if !matches!(inner.state, LinkState::Down { .. }) && inner.refusal.is_none() {
+            tracing::warn!(
+                servers = self.servers,
+                reason,
+                "no Kafka broker can be reached; trying again until one answers"
+            );
+        }
+        inner.state = LinkState::Down { reason };
+        self.down.store(true, Ordering::Relaxed);
+    }
+
+    fn on_error(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        match code {
+            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => {
+                let mut inner = self.lock();
+                inner.reason = reason.to_owned();
+                inner.refusal = Some(reason.to_owned());
+            }
+            Some(Code::BrokerTransportFailure | Code::Resolve) => self.lock().reason = reason.to_owned(),
+            Some(Code::AllBrokersDown) => self.lost(),
+            _ => tracing::debug!(target: "librdkafka", servers = self.servers, ?code, reason),
+        }
+    }
+
+    fn on_log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if facility == "FAIL" {
+            // A plaintext client at a TLS port is told apart by this line alone: no error callback names it.
+            let mut inner = self.lock();
+            if !matches!(inner.state, LinkState::Up) && inner.refusal.is_none() {
+                // The line begins with the name of librdkafka's thread.
+                let words = line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: "));
+                inner.reason = words.map_or(line, |(_, words)| words).to_owned();
+            }
+        }
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: "librdkafka", facility, "{line}");
+            }
+            _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The state is whole after each assignment, so a panic elsewhere cannot have left it half written.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What librdkafka calls back, for clients that only need their link watched.
+#[derive(Clone)]
+pub(crate) struct LinkContext(pub(crate) Arc<Link>);
+
+impl ClientContext for LinkContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.on_log(level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.on_error(error.rdkafka_error_code(), reason);
+    }
+}
+
+impl ConsumerContext for LinkContext {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "group offsets were not committed; they serve lag tools only");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_link_keeps_the_reason_and_an_answer_ends_it() {
+        let link = Link::new("h:1");
+        assert_eq!(link.state(), LinkState::Connecting);
+        link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), "h:1: connection refused");
+        assert_eq!(link.state(), LinkState::Connecting);
+        link.on_error(Some(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(link.state(), LinkState::Down { reason: "h:1: connection refused".into() });
+        assert!(link.is_down());
+        link.up();
+        assert_eq!((link.state(), link.is_down()), (LinkState::Up, false));
+    }
+
+    #[test]
+    fn a_refusal_is_told_once() {
+        let link = Link::new("h:1");
+        link.on_error(Some(RDKafkaErrorCode::Authentication), "invalid credentials");
+        assert_eq!(link.take_refusal().as_deref(), Some("invalid credentials"));
+        assert_eq!(link.take_refusal(), None);
+    }
+}

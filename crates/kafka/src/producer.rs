@@ -1,0 +1,298 @@
+//! Sends records, and accounts for every one of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::Statistics;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+
+use crate::connection::refused;
+use crate::error::{ClientError, told, topic_error};
+use crate::link::{Link, LinkContext, LinkState};
+use crate::provider::Record;
+use crate::settings::ClientSettings;
+
+/// Bounds and manners of a producer. Client keys that a person set win over these, except idempotence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerLimits {
+    /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default `lz4`.
+    pub compression: String,
+    /// How long a record waits for others to share its batch. Default 5 ms.
+    pub linger: Duration,
+    /// Most records waiting for delivery. Default 200,000.
+    pub queue_messages: usize,
+    /// Most payload bytes waiting for delivery, in KiB. Default 64 MiB.
+    pub queue_kbytes: usize,
+    /// How long a record may wait for its delivery before it counts as failed. Default 2 minutes.
+    pub delivery_timeout: Duration,
+    /// How many failed deliveries are kept with topic, key and reason; more are only counted. Default 10.
+    pub kept_failures: usize,
+    /// Whether the broker removes the duplicates that retries cause and keeps the order. Default yes.
+    pub idempotent: bool,
+}
+
+impl Default for ProducerLimits {
+    fn default() -> Self {
+        Self {
+            compression: "lz4".to_owned(),
+            linger: Duration::from_millis(5),
+            queue_messages: 200_000,
+            queue_kbytes: 64 * 1024,
+            delivery_timeout: Duration::from_secs(120),
+            kept_failures: 10,
+            idempotent: true,
+        }
+    }
+}
+
+/// Counts of a producer: `sent = delivered + failed + outstanding`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProducerStats {
+    /// Records taken by [`Producer::send`].
+    pub sent: u64,
+    /// Records that the broker acknowledged.
+    pub delivered: u64,
+    /// Records that were given up.
+    pub failed: u64,
+}
+
+impl ProducerStats {
+    /// Records whose fate is not known yet.
+    pub fn outstanding(&self) -> u64 {
+        self.sent.saturating_sub(self.delivered + self.failed)
+    }
+}
+
+/// A record that was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryFailure {
+    /// Its topic.
+    pub topic: String,
+    /// Its key, as text.
+    pub key: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Display for DeliveryFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = self.key.as_deref().unwrap_or("none");
+        write!(f, "message with key {key} was not delivered to topic \"{}\": {}", self.topic, self.reason)
+    }
+}
+
+/// Why a record was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The queue is full: try again when some records were delivered. Only [`Producer::try_send`] says so.
+    #[error("the producer's queue is full")]
+    QueueFull,
+    /// The record is larger than the client sends.
+    #[error("a message of {bytes} bytes for topic \"{topic}\" is larger than `message.max.bytes` of this client")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Size of key and value.
+        bytes: usize,
+    },
+    /// The topic or the client: this record was not sent, and the next one will not be either.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Sends records from any number of threads; a thread of its own takes the broker's acknowledgements.
+pub struct Producer {
+    // Dropped last of all uses of the link; librdkafka's thread ends with it.
+    client: ThreadedProducer<DeliveryContext>,
+    accounts: Arc<Accounts>,
+    link: Arc<Link>,
+    settings: ClientSettings,
+}
+
+impl Producer {
+    /// A producer with these settings; connects in the background. Ask a [`crate::Connection`] for the topic first: it
+    /// waits for the broker and says what is wrong.
+    ///
+    /// # Errors
+    /// `Settings` when librdkafka does not take the settings together.
+    pub fn open(settings: &ClientSettings, limits: ProducerLimits) -> Result<Self, ClientError> {
+        settings.check_servers().map_err(ClientError::Settings)?;
+        let linger = limits.linger.as_millis().to_string();
+        let timeout = limits.delivery_timeout.as_millis().max(1).to_string();
+        let (messages, kbytes) = (limits.queue_messages.max(1).to_string(), limits.queue_kbytes.max(1).to_string());
+        let defaults = [
+            ("compression.type", limits.compression.as_str()),
+            ("linger.ms", &linger),
+            ("message.timeout.ms", &timeout),
+            ("queue.buffering.max.messages", &messages),
+            ("queue.buffering.max.kbytes", &kbytes),
+            ("batch.num.messages", "100000"),
+            ("reconnect.backoff.max.ms", "2000"),
+            // Java's choice of partition for a key, so that both clients keep a key in one partition.
+            ("partitioner", "murmur2_random"),
+        ];
+        let forced = [("enable.idempotence", if limits.idempotent { "true" } else { "false" })];
+        let config = settings.config(&defaults, &forced);
+        let link = Arc::new(Link::new(settings.servers()));
+        let accounts = Arc::new(Accounts::new(limits.kept_failures));
+        let context = DeliveryContext { link: LinkContext(link.clone()), accounts: accounts.clone() };
+        let client = ThreadedProducer::from_config_and_context(&config, context).map_err(|e| refused(settings, &e))?;
+        Ok(Self { client, accounts, link, settings: settings.clone() })
+    }
+
+    /// Queues one record, waiting while the queue is full: at most as long as the oldest record waits for its delivery.
+    ///
+    /// # Errors
+    /// The record was not taken; see [`SendError`]. `Stopped` when the settings' stop flag is set while it waits.
+    pub fn send(&self, topic: &str, record: &Record) -> Result<(), SendError> {
+        loop {
+            match self.try_send(topic, record) {
+                Err(SendError::QueueFull) if self.settings.stopped() => return Err(ClientError::Stopped.into()),
+                Err(SendError::QueueFull) => std::thread::sleep(Duration::from_millis(1)),
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Queues one record, or says at once that the queue is full.
+    ///
+    /// # Errors
+    /// The record was not taken; see [`SendError`].
+    pub fn try_send(&self, topic: &str, record: &Record) -> Result<(), SendError> {
+        let mut out = BaseRecord::<[u8], [u8]>::to(topic).payload(&record.value);
+        out.key = record.key();
+        match self.client.send(out) {
+            Ok(()) => {
+                self.accounts.sent.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err((error, _)) => Err(self.explain(error, topic, record)),
+        }
+    }
+
+    /// Waits until every record's fate is known or the time is up, and returns the counts.
+    pub fn flush(&self, timeout: Duration) -> ProducerStats {
+        // An error says that the time is up, which the counts say better.
+        let _ = self.client.flush(timeout);
+        self.stats()
+    }
+
+    /// Flushes, gives up what is left when the time is up (it counts as failed), and returns the final account.
+    pub fn close(self, timeout: Duration) -> (ProducerStats, Vec<DeliveryFailure>) {
+        if self.flush(timeout).outstanding() > 0 {
+            self.client.purge(PurgeConfig::default().queue().inflight());
+            self.flush(Duration::from_secs(5));
+        }
+        (self.stats(), self.failures())
+    }
+
+    /// The counts now.
+    pub fn stats(&self) -> ProducerStats {
+        // Fates are read before `sent`, so that records sent meanwhile show as outstanding and never as less than none.
+        let delivered = self.accounts.delivered.load(Ordering::Acquire);
+        let failed = self.accounts.failed.load(Ordering::Acquire);
+        ProducerStats { sent: self.accounts.sent.load(Ordering::Acquire), delivered, failed }
+    }
+
+    /// The first failed deliveries, as many as [`ProducerLimits::kept_failures`] says.
+    pub fn failures(&self) -> Vec<DeliveryFailure> {
+        self.accounts.kept().clone()
+    }
+
+    /// Whether brokers can be reached, as far as this client has noticed.
+    pub fn state(&self) -> LinkState {
+        self.link.state()
+    }
+
+    fn explain(&self, error: KafkaError, topic: &str, record: &Record) -> SendError {
+        let code = error.rdkafka_error_code();
+        match code {
+            Some(RDKafkaErrorCode::QueueFull) => SendError::QueueFull,
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => SendError::TooLarge {
+                topic: topic.to_owned(),
+                bytes: record.value.len() + record.key().map_or(0, <[u8]>::len),
+            },
+            _ => {
+                let client = code.and_then(|code| topic_error(code, topic)).unwrap_or_else(|| {
+                    let fatal = self.client.client().fatal_error();
+                    let reason = fatal.map_or_else(|| error.to_string(), |(_, reason)| reason);
+                    ClientError::Failed { action: format!("send to topic \"{topic}\""), reason }
+                });
+                SendError::Client(client)
+            }
+        }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        let left = self.stats().outstanding();
+        if left > 0 {
+            tracing::error!(messages = left, "the producer was dropped before these messages were delivered");
+        }
+    }
+}
+
+/// What became of the records.
+struct Accounts {
+    sent: AtomicU64,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    keep: usize,
+    kept: Mutex<Vec<DeliveryFailure>>,
+}
+
+impl Accounts {
+    fn new(keep: usize) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { sent: zero(), delivered: zero(), failed: zero(), keep, kept: Mutex::new(Vec::new()) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<DeliveryFailure>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct DeliveryContext {
+    link: LinkContext,
+    accounts: Arc<Accounts>,
+}
+
+impl ClientContext for DeliveryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.link.log(level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.link.error(error, reason);
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => {
+                self.accounts.delivered.fetch_add(1, Ordering::Release);
+            }
+            Err((error, record)) => {
+                let mut kept = self.accounts.kept();
+                if kept.len() < self.accounts.keep {
+                    let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());
+                    let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), told);
+                    kept.push(DeliveryFailure { topic: record.topic().to_owned(), key, reason });
+                }
+                drop(kept);
+                self.accounts.failed.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
+}

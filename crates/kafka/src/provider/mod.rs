@@ -1,0 +1,112 @@
+//! Providers: where the readings to produce come from.
+//!
+//! In: a seed and a start, or files. Out: one [`Record`] at a time, in a buffer that is used again.
+//! Knows nothing of Kafka: no provider asks where its records go. Given the same settings, a provider yields the same
+//! bytes. Start at [`Provider`]; the message formats are described in docs/providers.md.
+
+mod city;
+mod clock;
+mod draw;
+mod mta_file;
+mod mta_replay;
+mod original;
+
+use std::path::PathBuf;
+
+pub use city::{City, CitySettings};
+pub use clock::{SyntheticClock, Zone};
+pub use mta_file::MAX_FILE_ROWS;
+pub use mta_replay::{DEFAULT_STEP_CAP, MtaReplay, Registers};
+pub use original::{HeaderRow, TestStation};
+
+/// A message about to be sent. One is used again and again: a provider clears and fills it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The key's bytes, when `keyed`.
+    pub key: Vec<u8>,
+    /// Whether there is a key. Records of one key go to one partition, in order.
+    pub keyed: bool,
+    /// The value's bytes.
+    pub value: Vec<u8>,
+    /// Where event time has come to with this record, milliseconds since the epoch: what a pace in event time goes by. It
+    /// is when the reading was taken, and for a late reading when it turns up.
+    pub event_at_ms: i64,
+}
+
+impl Record {
+    /// The key, or `None` when there is none.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.keyed.then_some(&self.key)
+    }
+
+    fn reset(&mut self) {
+        self.key.clear();
+        self.keyed = false;
+        self.value.clear();
+    }
+
+    fn set_key(&mut self, key: &[u8]) {
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.keyed = true;
+    }
+}
+
+/// Yields records in the order in which they are to be sent.
+pub trait Provider: Send {
+    /// The name by which the command line knows it.
+    fn name(&self) -> &'static str;
+
+    /// How many records it yields in all; `None` when it never ends.
+    fn total(&self) -> Option<u64>;
+
+    /// Fills `record` with the next record; `false` when there are no more.
+    ///
+    /// # Errors
+    /// Its input is wrong; the record is not to be used.
+    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError>;
+}
+
+/// Input or settings that a provider cannot use.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// A file cannot be read.
+    #[error("{}: cannot be read: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A row is not a reading.
+    #[error("{}:{line}: {reason}", file.display())]
+    Row {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1; the header is line 1.
+        line: usize,
+        /// Column, expectation and text.
+        reason: String,
+    },
+    /// Two files hold readings of the same time, so that their rows cannot be replayed one file after the other.
+    #[error("{} and {} hold readings of the same time; replay them one at a time", first.display(), second.display())]
+    Overlap {
+        /// The file that begins first.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+    },
+    /// A file is larger than a provider keeps in memory.
+    #[error("{}: more than {limit} {unit}; split it by week", file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+        /// The limit.
+        limit: usize,
+        /// What is limited.
+        unit: &'static str,
+    },
+    /// Settings that contradict each other.
+    #[error("{0}")]
+    Settings(String),
+}

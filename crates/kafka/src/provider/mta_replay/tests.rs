@@ -1,0 +1,195 @@
+//! `mta-replay` on small files in both forms, and on the real weeks where they are at hand.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::*;
+
+const NEW: &str = ",CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n\
+    0,A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,100,73801\n\
+    1,A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,07:00:00,REGULAR,105,73815\n\
+    2,A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,11:00:00,RECOVR AUD,90,99999\n\
+    3,A002,R051,02-00-01,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,7,8\n\
+    4,A002,R051,02-00-01,59 ST,NQR456W,BMT,12/30/2023,07:00:00,REGULAR,9,8\n";
+
+const OLD: &str = "C/A,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS                    \n\
+    A002,R051,02-00-00,59 ST,NQR456W,BMT,05/27/2023,00:00:00,REGULAR,0002040,0000985                        \n";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn write_gz(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        let mut gz = GzEncoder::new(std::fs::File::create(&path).unwrap(), Compression::fast());
+        gz.write_all(text.as_bytes()).unwrap();
+        gz.finish().unwrap();
+        path
+    }
+}
+
+fn new_york() -> Zone {
+    Zone::Named(chrono_tz::America::New_York)
+}
+
+fn replay(files: &[PathBuf], registers: Registers) -> Result<Vec<(String, String, i64)>, ProviderError> {
+    let mut provider = MtaReplay::open(files, registers, new_york())?;
+    let mut record = Record::default();
+    let mut all = Vec::new();
+    while provider.next(&mut record)? {
+        let key = String::from_utf8(record.key().unwrap().to_vec()).unwrap();
+        all.push((key, serde_json::from_slice(&record.value).unwrap(), record.event_at_ms));
+    }
+    assert_eq!(provider.total(), Some(all.len() as u64));
+    Ok(all)
+}
+
+/// ENTRIES and EXITS of each message, with its key's last part and hour.
+fn counts(messages: &[(String, String, i64)]) -> Vec<String> {
+    let short = |(key, line, _): &(String, String, i64)| {
+        let f: Vec<&str> = line.split(',').collect();
+        format!("{} {} {} {}", &key[key.len() - 2..], &f[7][..2], f[9], f[10])
+    };
+    messages.iter().map(short).collect()
+}
+
+#[test]
+fn rows_come_in_event_order_across_turnstiles_with_registers_as_in_the_file() {
+    let folder = Folder::new();
+    let all = replay(&[folder.write("w.csv", NEW)], Registers::AsInFile).unwrap();
+    assert_eq!(counts(&all), ["00 03 100 73801", "01 03 7 8", "00 07 105 73815", "01 07 9 8", "00 11 90 99999"]);
+    let (key, line, at) = &all[0];
+    assert_eq!(key, "A002,R051,02-00-00");
+    let fields: Vec<&str> = line.split(',').collect();
+    assert_eq!(fields[..11].join(","), "A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,100,73801");
+    assert_eq!((fields.len(), fields[12]), (13, "2023-12-30 03:00:00"));
+    assert_eq!(*at, 1_703_923_200_000, "03:00 in New York is 08:00 UTC");
+}
+
+#[test]
+fn increments_are_steps_and_neither_a_reset_nor_a_jump_counts() {
+    let folder = Folder::new();
+    let all = replay(&[folder.write("w.csv", NEW)], Registers::Increments { cap: DEFAULT_STEP_CAP }).unwrap();
+    assert_eq!(counts(&all), ["00 03 0 0", "01 03 0 0", "00 07 5 14", "01 07 2 0", "00 11 0 0"]);
+}
+
+#[test]
+fn increments_go_on_from_one_week_to_the_next_in_whatever_order_the_files_are_named() {
+    let folder = Folder::new();
+    let next = "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n\
+        A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,03:00:00,REGULAR,95,100000\n";
+    let files = [folder.write("2.csv", next), folder.write("1.csv", NEW)];
+    let all = replay(&files, Registers::Increments { cap: DEFAULT_STEP_CAP }).unwrap();
+    assert_eq!(counts(&all).last().unwrap(), "00 03 5 1");
+}
+
+#[test]
+fn the_old_header_padded_and_without_an_index_reads_alike_packed_or_plain_under_any_name() {
+    let folder = Folder::new();
+    let plain = replay(&[folder.write("turnstile_230603.txt", OLD)], Registers::AsInFile).unwrap();
+    let packed = replay(&[folder.write_gz("renamed", OLD)], Registers::AsInFile).unwrap();
+    assert_eq!(plain, packed);
+    assert!(
+        plain[0].1.starts_with("A002,R051,02-00-00,59 ST,NQR456W,BMT,05/27/2023,00:00:00,REGULAR,2040,985,"),
+        "{}",
+        plain[0].1
+    );
+}
+
+#[test]
+fn ids_are_the_same_each_time_and_differ_even_between_equal_readings() {
+    let folder = Folder::new();
+    let row = "A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,100,73801\n";
+    let text = format!("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n{row}{row}");
+    let ids = |path| -> Vec<String> {
+        let all = replay(&[path], Registers::AsInFile).unwrap();
+        all.iter().map(|(_, line, _)| line.split(',').nth(11).unwrap().to_owned()).collect()
+    };
+    let first = ids(folder.write("a.csv", &text));
+    assert_eq!(first, ids(folder.write_gz("b.csv.gz", &text)));
+    assert_ne!(first[0], first[1]);
+    uuid::Uuid::parse_str(&first[0]).unwrap();
+}
+
+#[test]
+fn a_bad_row_names_file_line_and_field() {
+    let folder = Folder::new();
+    let error = |from: &str, to: &str| {
+        let path = folder.write("bad.csv", &NEW.replacen(from, to, 1));
+        let text = replay(std::slice::from_ref(&path), Registers::AsInFile).unwrap_err().to_string();
+        text.replace(&path.display().to_string(), "bad.csv")
+    };
+    assert_eq!(error("105,73815", "many,73815"), "bad.csv:3: ENTRIES: expected a whole number, found \"many\"");
+    assert_eq!(error("105,73815", "105"), "bad.csv:3: 11 fields where the header has 12");
+    assert_eq!(
+        error("12/30/2023,11:00:00", "13/30/2023,11:00:00"),
+        "bad.csv:4: DATE: expected mm/dd/yyyy, found \"13/30/2023\""
+    );
+    assert_eq!(error("11:00:00", "11:00"), "bad.csv:4: TIME: expected HH:MM:SS, found \"11:00\"");
+    assert_eq!(error("STATION", "PLACE"), "bad.csv:1: the header has no column STATION");
+    assert_eq!(error("59 ST", "\"59 ST\""), "bad.csv:2: a quoted field; MTA files have none");
+    let header_only = folder.write("empty.csv", NEW.lines().next().unwrap());
+    assert!(
+        replay(&[header_only], Registers::AsInFile).unwrap_err().to_string().ends_with(":1: a header without rows")
+    );
+    assert!(
+        replay(&[folder.0.path().join("absent")], Registers::AsInFile)
+            .unwrap_err()
+            .to_string()
+            .contains("cannot be read")
+    );
+    assert!(replay(&[], Registers::AsInFile).is_err());
+}
+
+#[test]
+fn files_of_the_same_time_are_refused() {
+    let folder = Folder::new();
+    let (a, b) = (folder.write("a.csv", NEW), folder.write("b.csv", NEW));
+    assert!(matches!(replay(&[a.clone(), b], Registers::AsInFile), Err(ProviderError::Overlap { .. })));
+    let late = "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n\
+        A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,10:00:00,REGULAR,95,100000\n";
+    assert!(matches!(
+        replay(&[a, folder.write("c.csv", late)], Registers::AsInFile),
+        Err(ProviderError::Overlap { .. })
+    ));
+}
+
+/// The project's real weeks lie beside its root, where they are present at all.
+fn real_week(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
+    if !path.exists() {
+        eprintln!("NOT RUN: {} is not here; put the real weeks there to run this test", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn the_real_week_is_replayed_whole_in_order() {
+    let Some(week) = real_week("240106.csv.gz") else { return };
+    let all = replay(&[week], Registers::AsInFile).unwrap();
+    assert_eq!(all.len(), 250_816);
+    assert!(all.windows(2).all(|pair| pair[0].2 <= pair[1].2));
+    assert_eq!(all.iter().map(|(key, ..)| key).collect::<HashSet<_>>().len(), 5_026);
+    let id = |(_, line, _): &(String, String, i64)| line.split(',').nth(11).unwrap().to_owned();
+    assert_eq!(all.iter().map(id).collect::<HashSet<_>>().len(), 250_816);
+}
+
+#[test]
+fn the_older_real_week_reads_with_its_padded_header() {
+    let Some(week) = real_week("turnstile_230603.csv.gz") else { return };
+    assert_eq!(replay(&[week], Registers::Increments { cap: DEFAULT_STEP_CAP }).unwrap().len(), 253_237);
+}

@@ -1,0 +1,198 @@
+//! The two producers of the original exercise, message for message.
+
+use super::clock::{Face, SyntheticClock};
+use super::draw::{draw, push_number, uuid_text};
+use super::{Provider, ProviderError, Record};
+
+const HEADER: &[u8] = b"CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n";
+
+/// `test-station`: the Python producer. The value is a JSON string that holds one CSV line of 13 fields; the key is the
+/// line's ID. Two stations, 5 to 10 entries and exits.
+#[derive(Debug, Clone)]
+pub struct TestStation {
+    seed: u64,
+    clock: SyntheticClock,
+    face: Face,
+    index: u64,
+}
+
+impl TestStation {
+    /// A producer whose message `i` depends on the seed, the clock and `i`.
+    pub fn new(seed: u64, clock: SyntheticClock) -> Self {
+        Self { seed, clock, face: clock.face(), index: 0 }
+    }
+}
+
+impl Provider for TestStation {
+    fn name(&self) -> &'static str {
+        "test-station"
+    }
+
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+        let (seed, index) = (self.seed, self.index);
+        let one_or_two = |field| b'1' + (draw(seed, index, field) % 2) as u8;
+        let mut id = [0; 36];
+        uuid_text(seed, index, &mut id);
+        record.reset();
+        record.set_key(&id);
+        record.event_at_ms = self.clock.event_at_ms(index);
+        self.face.show(record.event_at_ms);
+
+        let out = &mut record.value;
+        out.extend_from_slice(b"\"A00");
+        out.push(one_or_two(0));
+        out.extend_from_slice(b",R00");
+        out.push(one_or_two(1));
+        out.extend_from_slice(b",02-00-00,Test-Station");
+        out.push(one_or_two(2));
+        push_reading(out, &self.face, 5 + draw(seed, index, 3) % 6, 5 + draw(seed, index, 4) % 6);
+        out.push(b',');
+        out.extend_from_slice(&id);
+        out.push(b',');
+        out.extend_from_slice(self.face.timestamp());
+        out.push(b'"');
+        self.index += 1;
+        Ok(true)
+    }
+}
+
+/// `header-row`: the C# producer. The value is a header line, a line feed and one row of 11 fields; the key is a UUID.
+/// One station, 500 to 1000 entries and exits.
+#[derive(Debug, Clone)]
+pub struct HeaderRow {
+    seed: u64,
+    clock: SyntheticClock,
+    face: Face,
+    index: u64,
+}
+
+impl HeaderRow {
+    /// A producer whose message `i` depends on the seed, the clock and `i`.
+    pub fn new(seed: u64, clock: SyntheticClock) -> Self {
+        Self { seed, clock, face: clock.face(), index: 0 }
+    }
+}
+
+impl Provider for HeaderRow {
+    fn name(&self) -> &'static str {
+        "header-row"
+    }
+
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+        let (seed, index) = (self.seed, self.index);
+        let one_or_two = |field| b'1' + (draw(seed, index, field) % 2) as u8;
+        let mut id = [0; 36];
+        uuid_text(seed, index, &mut id);
+        record.reset();
+        record.set_key(&id);
+        record.event_at_ms = self.clock.event_at_ms(index);
+        self.face.show(record.event_at_ms);
+
+        let out = &mut record.value;
+        out.extend_from_slice(HEADER);
+        out.extend_from_slice(b"A00");
+        out.push(one_or_two(0));
+        out.extend_from_slice(b",R00");
+        out.push(one_or_two(1));
+        out.extend_from_slice(b",02-00-00,Test-Station");
+        push_reading(out, &self.face, 500 + draw(seed, index, 3) % 501, 500 + draw(seed, index, 4) % 501);
+        self.index += 1;
+        Ok(true)
+    }
+}
+
+/// `,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS`.
+fn push_reading(out: &mut Vec<u8>, face: &Face, entries: u64, exits: u64) {
+    out.extend_from_slice(b",456NQR,BMT,");
+    out.extend_from_slice(&face.date());
+    out.push(b',');
+    out.extend_from_slice(face.time());
+    out.extend_from_slice(b",REGULAR,");
+    push_number(out, entries);
+    out.push(b',');
+    push_number(out, exits);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::NaiveDate;
+
+    use super::*;
+    use crate::Zone;
+
+    fn clock() -> SyntheticClock {
+        let start = NaiveDate::from_ymd_opt(2023, 9, 22).unwrap().and_hms_opt(14, 5, 0).unwrap();
+        SyntheticClock::starting(start, Duration::from_secs(10), Zone::Named(chrono_tz::America::New_York))
+    }
+
+    fn messages(provider: &mut dyn Provider, n: usize) -> Vec<(String, String)> {
+        let mut record = Record::default();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (0..n)
+            .map(|_| {
+                assert!(provider.next(&mut record).unwrap());
+                (text(record.key().unwrap()), text(&record.value))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn test_station_messages_are_those_of_the_python_producer() {
+        let sent = messages(&mut TestStation::new(1, clock()), 2);
+        let expected = [
+            (
+                "c1aff138-fa51-4e39-9627-2305dbade9bc",
+                "\"A001,R002,02-00-00,Test-Station1,456NQR,BMT,09-22-23,14:05:00,REGULAR,10,6,\
+                 c1aff138-fa51-4e39-9627-2305dbade9bc,2023-09-22 14:05:00\"",
+            ),
+            (
+                "c501ebfc-19a4-4510-954d-c524908a3d23",
+                "\"A002,R001,02-00-00,Test-Station1,456NQR,BMT,09-22-23,14:05:10,REGULAR,7,7,\
+                 c501ebfc-19a4-4510-954d-c524908a3d23,2023-09-22 14:05:10\"",
+            ),
+        ];
+        assert_eq!(sent, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn header_row_messages_are_those_of_the_c_sharp_producer() {
+        let sent = messages(&mut HeaderRow::new(1, clock()), 1);
+        let value = "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n\
+                     A001,R002,02-00-00,Test-Station,456NQR,BMT,09-22-23,14:05:00,REGULAR,775,963";
+        assert_eq!(sent, [("c1aff138-fa51-4e39-9627-2305dbade9bc".to_owned(), value.to_owned())]);
+    }
+
+    #[test]
+    fn every_value_of_the_original_s_ranges_is_drawn_and_no_other() {
+        let mut seen = std::collections::BTreeMap::<(usize, String), u32>::new();
+        for (key, value) in messages(&mut TestStation::new(7, clock()), 2_000) {
+            let line: String = serde_json::from_str(&value).unwrap();
+            let fields: Vec<&str> = line.split(',').collect();
+            assert_eq!((fields.len(), fields[11]), (13, key.as_str()));
+            assert_eq!(fields[11].as_bytes()[14], b'4', "a version 4 UUID: {key}");
+            for column in [0, 1, 2, 3, 4, 5, 8, 9, 10] {
+                *seen.entry((column, fields[column].to_owned())).or_default() += 1;
+            }
+        }
+        let values = |column| seen.keys().filter(|(c, _)| *c == column).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+        assert_eq!(values(0), ["A001", "A002"]);
+        assert_eq!(values(1), ["R001", "R002"]);
+        assert_eq!(values(3), ["Test-Station1", "Test-Station2"]);
+        assert_eq!(values(9), ["10", "5", "6", "7", "8", "9"]);
+        assert_eq!(values(10), ["10", "5", "6", "7", "8", "9"]);
+        assert_eq!(
+            (values(2), values(4), values(5), values(8)),
+            (vec!["02-00-00"], vec!["456NQR"], vec!["BMT"], vec!["REGULAR"])
+        );
+    }
+}

@@ -1,0 +1,361 @@
+//! Reads assigned partitions in columnar batches.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use message::{BatchBuilder, MessageBatch, TopicPartition};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::connection::{Connection, assignment, failed, serve};
+use crate::error::{ClientError, ReadError, told, topic_error};
+use crate::link::{Link, LinkContext};
+use crate::native::{CHUNK, PartitionsQueue, Taken};
+use crate::settings::ClientSettings;
+
+/// How often a busy queue looks at librdkafka's events.
+const SERVE_EVERY: Duration = Duration::from_millis(200);
+
+/// How often a queue asks for a sign of life while the link is down, and how long it waits for the answer.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBE_WAIT: Duration = Duration::from_millis(200);
+
+/// Where to begin in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// The first record that the partition holds.
+    Earliest,
+    /// After the last record that the partition holds now.
+    Latest,
+    /// Exactly here; an error when the partition no longer, or not yet, reaches there.
+    Offset(i64),
+}
+
+/// Bounds of a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Queues among which the partitions are spread, one for each thread that reads. Default 1.
+    pub queues: usize,
+    /// Payload bytes fetched ahead in all queues together, in KiB; librdkafka overshoots by what one fetch brings.
+    /// Default 32 MiB. The client key `queued.max.messages.kbytes`, when set, is per queue and wins.
+    pub queued_kbytes: usize,
+    /// Bytes that one fetch brings of one partition, before decompression. Default 1 MiB. A larger record still comes.
+    pub fetch_bytes: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self { queues: 1, queued_kbytes: 32 * 1024, fetch_bytes: 1024 * 1024 }
+    }
+}
+
+/// Reads exactly the partitions and from exactly the positions that it is given; never joins a consumer group.
+///
+/// Partitions are spread over [`ReadQueue`]s so that several threads can each own some. The reader itself stays with the
+/// thread that controls them: it answers the questions of a [`Connection`] (watermarks, group offsets, link state).
+pub struct Reader {
+    connection: Connection,
+    starts: Vec<(TopicPartition, i64)>,
+    queues: Vec<ReadQueue>,
+}
+
+impl Reader {
+    /// Opens a reader and starts fetching.
+    ///
+    /// # Errors
+    /// A topic or partition that is missing or forbidden, a start that its partition does not hold, or no broker within
+    /// the settings' `connect_timeout`. librdkafka would be silent about the first and wait for ever for the last.
+    pub fn open(
+        settings: &ClientSettings,
+        positions: Vec<(TopicPartition, StartAt)>,
+        limits: ReadLimits,
+    ) -> Result<Self, ReadError> {
+        let queues = limits.queues.clamp(1, positions.len().max(1));
+        let queued_kbytes = (limits.queued_kbytes / queues).max(1).to_string();
+        let fetch_bytes = limits.fetch_bytes.to_string();
+        let connection = Connection::with(
+            settings,
+            &[
+                ("queued.max.messages.kbytes", &queued_kbytes),
+                ("fetch.message.max.bytes", &fetch_bytes),
+                // librdkafka's default of 1 s would stall a fast reader each time that its queue was full for a moment.
+                ("fetch.queue.backoff.ms", "10"),
+            ],
+            // Its event is the only sign of how far a partition was read when it ends in a transaction's marker.
+            &[("enable.partition.eof", "true")],
+        )?;
+        let starts = resolve(&connection, &positions)?;
+        let queues = spread(&connection, &starts, queues)?;
+        connection.consumer().assign(&assignment(&starts)?).map_err(|e| failed("assign partitions".to_owned(), &e))?;
+        Ok(Self { connection, starts, queues })
+    }
+
+    /// The offset at which each partition begins, in the order given to [`Reader::open`].
+    pub fn starts(&self) -> &[(TopicPartition, i64)] {
+        &self.starts
+    }
+
+    /// The queues, to be given to the threads that read. Empty the second time.
+    ///
+    /// Queues keep the client alive; drop them and the reader to leave the brokers.
+    pub fn split(&mut self) -> Vec<ReadQueue> {
+        std::mem::take(&mut self.queues)
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Turns starts into offsets, and refuses what librdkafka would accept in silence.
+fn resolve(
+    connection: &Connection,
+    positions: &[(TopicPartition, StartAt)],
+) -> Result<Vec<(TopicPartition, i64)>, ReadError> {
+    let mut known: Vec<(Arc<str>, Vec<i32>)> = Vec::new();
+    let mut starts = Vec::with_capacity(positions.len());
+    for (partition, start) in positions {
+        if !known.iter().any(|(topic, _)| *topic == partition.topic) {
+            known.push((partition.topic.clone(), connection.topic_partitions(&partition.topic)?));
+        }
+        // All partitions of a topic share one name, so that a reading thread compares pointers and not letters.
+        let shared = known.iter().find(|(topic, ids)| *topic == partition.topic && ids.contains(&partition.partition));
+        let Some((topic, _)) = shared else {
+            return Err(ClientError::PartitionMissing { partition: partition.clone() }.into());
+        };
+        let partition = &TopicPartition { topic: topic.clone(), partition: partition.partition };
+        let (earliest, latest) = connection.watermarks(std::slice::from_ref(partition))?[0];
+        let offset = match *start {
+            StartAt::Earliest => earliest,
+            StartAt::Latest => latest,
+            StartAt::Offset(position) if (earliest..=latest).contains(&position) => position,
+            StartAt::Offset(position) => {
+                return Err(ReadError::OffsetOutOfRange { partition: partition.clone(), position, earliest, latest });
+            }
+        };
+        starts.push((partition.clone(), offset));
+    }
+    Ok(starts)
+}
+
+fn spread(
+    connection: &Connection,
+    starts: &[(TopicPartition, i64)],
+    queues: usize,
+) -> Result<Vec<ReadQueue>, ReadError> {
+    (0..queues)
+        .map(|nth| {
+            let native = PartitionsQueue::new(connection.consumer().clone())
+                .ok_or_else(|| failed("open a queue".to_owned(), &"librdkafka gave none"))?;
+            let owned: Vec<_> = starts.iter().skip(nth).step_by(queues).cloned().collect();
+            for (partition, _) in &owned {
+                if !native.forward(partition) {
+                    return Err(ClientError::PartitionMissing { partition: partition.clone() }.into());
+                }
+            }
+            Ok(ReadQueue::new(connection, native, owned))
+        })
+        .collect()
+}
+
+/// The partitions that one thread reads.
+pub struct ReadQueue {
+    native: PartitionsQueue,
+    partitions: Partitions,
+    /// Bytes that the last batch's messages took on average, to size the next batch.
+    mean_bytes: usize,
+    errors: VecDeque<QueuedError>,
+    served_at: Instant,
+    probed_at: Instant,
+    consumer: Arc<BaseConsumer<LinkContext>>,
+    link: Arc<Link>,
+    servers: String,
+}
+
+impl ReadQueue {
+    fn new(connection: &Connection, native: PartitionsQueue, owned: Vec<(TopicPartition, i64)>) -> Self {
+        let now = Instant::now();
+        Self {
+            native,
+            partitions: Partitions { next: owned, handles: Vec::new(), last: 0 },
+            mean_bytes: 160,
+            errors: VecDeque::new(),
+            served_at: now,
+            probed_at: now,
+            consumer: connection.consumer().clone(),
+            link: connection.link().clone(),
+            servers: connection.settings().servers().to_owned(),
+        }
+    }
+
+    /// The partitions of this queue, each with the next offset: everything below it was returned by [`ReadQueue::next`]
+    /// or does not exist (compacted away, a transaction's marker). It reaches the high watermark at the partition's end.
+    pub fn positions(&self) -> &[(TopicPartition, i64)] {
+        &self.partitions.next
+    }
+
+    /// The next messages: what is there, without waiting for more; an empty batch when nothing came within `wait`.
+    ///
+    /// The batch ends at `max_rows`, or with the message that reaches `max_bytes` of payload (a few messages later when
+    /// their sizes jump). A lost connection is no error: it shows in [`Connection::state`], and reading goes on by itself
+    /// once a broker answers.
+    ///
+    /// # Errors
+    /// Returned after all messages that came before it. `OffsetOutOfRange` and `Fatal` end their partition; `Client`
+    /// errors come again as long as their cause lasts, and calling again is safe.
+    pub fn next(&mut self, max_rows: usize, max_bytes: usize, wait: Duration) -> Result<MessageBatch, ReadError> {
+        if let Some(error) = self.errors.pop_front() {
+            return Err(self.explain(error));
+        }
+        let mut builder = self.builder(max_rows, max_bytes);
+        self.drain(&mut builder, max_rows, max_bytes);
+        if builder.is_empty() && self.errors.is_empty() {
+            self.serve();
+            self.check_refusal()?;
+            // One message ends the wait; librdkafka would otherwise hold it back until the batch is full.
+            self.take(&mut builder, 1, wait);
+            if builder.is_empty() {
+                self.probe();
+            } else {
+                self.drain(&mut builder, max_rows, max_bytes);
+            }
+        } else if self.served_at.elapsed() > SERVE_EVERY {
+            // A refusal waits until there is no message: an error here would lose those just taken.
+            self.serve();
+        }
+        if builder.is_empty() {
+            return self.errors.pop_front().map_or(Ok(MessageBatch::default()), |error| Err(self.explain(error)));
+        }
+        if self.link.is_down() {
+            self.link.up();
+        }
+        self.mean_bytes = builder.payload_bytes() / builder.len() + 1;
+        Ok(builder.finish())
+    }
+
+    fn builder(&self, max_rows: usize, max_bytes: usize) -> BatchBuilder {
+        // Room for a full batch would cost more to clear than an idle stream's few messages are worth.
+        let rows = max_rows.min(CHUNK);
+        BatchBuilder::with_capacity(rows, (rows * self.mean_bytes).min(max_bytes))
+    }
+
+    /// Takes what is waiting, and does not wait.
+    fn drain(&mut self, builder: &mut BatchBuilder, max_rows: usize, max_bytes: usize) {
+        while builder.len() < max_rows && builder.payload_bytes() < max_bytes && self.errors.is_empty() {
+            let mean = builder.payload_bytes().checked_div(builder.len()).unwrap_or(self.mean_bytes);
+            let room = (max_bytes - builder.payload_bytes()) / mean.max(1) + 1;
+            let asked = room.min(max_rows - builder.len()).min(CHUNK);
+            if self.take(builder, asked, Duration::ZERO) < asked {
+                break;
+            }
+        }
+    }
+
+    fn take(&mut self, builder: &mut BatchBuilder, max: usize, wait: Duration) -> usize {
+        let Self { native, partitions, errors, .. } = self;
+        native.take(max, wait, |taken| match taken.error() {
+            None => {
+                if let Some((partition, next)) = partitions.find(taken) {
+                    *next = taken.offset() + 1;
+                    builder.push(partition, taken.offset(), taken.timestamp_ms(), taken.key(), taken.value());
+                }
+            }
+            Some(RDKafkaErrorCode::PartitionEOF) => {
+                if let Some((_, next)) = partitions.find(taken) {
+                    *next = (*next).max(taken.offset());
+                }
+            }
+            Some(code) => {
+                let reason =
+                    taken.value().map_or_else(|| told(code), |text| String::from_utf8_lossy(text).into_owned());
+                errors.push_back(QueuedError {
+                    code,
+                    at: partitions.find(taken).map(|(p, next)| (p.clone(), *next)),
+                    reason,
+                });
+            }
+        })
+    }
+
+    /// Hands librdkafka's events to the link.
+    fn serve(&mut self) {
+        self.served_at = Instant::now();
+        serve(&self.consumer);
+    }
+
+    fn check_refusal(&self) -> Result<(), ReadError> {
+        match self.link.take_refusal() {
+            Some(reason) => Err(ClientError::Auth { servers: self.servers.clone(), reason }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// While the link is down and no message proves the opposite, a question does.
+    fn probe(&mut self) {
+        if self.link.is_down() && self.probed_at.elapsed() > PROBE_EVERY {
+            self.probed_at = Instant::now();
+            let topic = self.partitions.next.first().map(|(partition, _)| &*partition.topic);
+            if topic.is_some() && self.consumer.fetch_metadata(topic, PROBE_WAIT).is_ok() {
+                self.link.up();
+            }
+        }
+    }
+
+    fn explain(&self, error: QueuedError) -> ReadError {
+        let QueuedError { code, at, reason } = error;
+        let Some((partition, position)) = at else {
+            return failed("read".to_owned(), &reason).into();
+        };
+        if let Some(error) = topic_error(code, &partition.topic) {
+            return error.into();
+        }
+        match code {
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+                let range =
+                    self.consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(5));
+                let (earliest, latest) = range.unwrap_or((-1, -1));
+                ReadError::OffsetOutOfRange { partition, position, earliest, latest }
+            }
+            _ => ReadError::Fatal { partition, position, reason },
+        }
+    }
+}
+
+struct QueuedError {
+    code: RDKafkaErrorCode,
+    at: Option<(TopicPartition, i64)>,
+    reason: String,
+}
+
+/// The partitions of a queue with their next offsets, found fast for a run of messages of the same partition.
+struct Partitions {
+    next: Vec<(TopicPartition, i64)>,
+    /// librdkafka's object of a topic, and the name it stands for.
+    handles: Vec<(usize, Arc<str>)>,
+    last: usize,
+}
+
+impl Partitions {
+    #[inline]
+    fn find(&mut self, taken: &Taken<'_>) -> Option<(&TopicPartition, &mut i64)> {
+        let handle = taken.topic_handle();
+        let topic = match self.handles.iter().find(|(known, _)| *known == handle) {
+            Some((_, topic)) => topic,
+            None => {
+                let name = taken.topic()?;
+                let topic = self.next.iter().find(|(p, _)| &*p.topic == name)?.0.topic.clone();
+                self.handles.push((handle, topic));
+                &self.handles.last()?.1
+            }
+        };
+        let is_it = |(p, _): &(TopicPartition, i64)| p.partition == taken.partition() && Arc::ptr_eq(&p.topic, topic);
+        if !self.next.get(self.last).is_some_and(is_it) {
+            self.last = self
+                .next
+                .iter()
+                .position(|entry| entry.0.partition == taken.partition() && *entry.0.topic == **topic)?;
+        }
+        self.next.get_mut(self.last).map(|(partition, next)| (&*partition, next))
+    }
+}

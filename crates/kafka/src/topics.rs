@@ -1,0 +1,234 @@
+//! Creates, lists, describes and deletes topics; every call waits for the cluster's answer.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use message::TopicPartition;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::connection::{Connection, failed, refused};
+use crate::error::{ClientError, told, topic_error};
+use crate::link::LinkContext;
+use crate::settings::ClientSettings;
+
+/// How long a broker may take to carry out a change.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Administers topics.
+pub struct Topics {
+    admin: AdminClient<LinkContext>,
+    connection: Connection,
+}
+
+/// A topic to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopicPlan {
+    /// Its name.
+    pub topic: String,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Copies of each partition; -1 is the broker's default.
+    pub replication: i32,
+    /// Topic settings, such as `retention.ms`.
+    pub config: Vec<(String, String)>,
+}
+
+/// A topic as the cluster describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Its name.
+    pub topic: String,
+    /// Its partitions, ascending.
+    pub partitions: Vec<PartitionDescription>,
+    /// Settings that differ from the broker's defaults; empty where the broker does not tell.
+    pub config: Vec<(String, String)>,
+}
+
+/// A partition as the cluster describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionDescription {
+    /// Its number.
+    pub partition: i32,
+    /// The broker that leads it; -1 when none does.
+    pub leader: i32,
+    /// Brokers that hold a copy.
+    pub replicas: Vec<i32>,
+    /// Brokers whose copy is complete.
+    pub in_sync: Vec<i32>,
+    /// First offset held.
+    pub low: i64,
+    /// Offset after the last one.
+    pub high: i64,
+}
+
+impl Topics {
+    /// A client with these settings; does no I/O.
+    ///
+    /// # Errors
+    /// `Settings` when librdkafka does not take the settings together.
+    pub fn open(settings: &ClientSettings) -> Result<Self, ClientError> {
+        let connection = Connection::open(settings)?;
+        let config = settings.config(&[("reconnect.backoff.max.ms", "2000")], &[]);
+        // The connection watches the link: it is asked first, and the admin client's own events are not served.
+        let context = LinkContext(Arc::new(crate::link::Link::new(settings.servers())));
+        let admin = AdminClient::from_config_and_context(&config, context).map_err(|e| refused(settings, &e))?;
+        Ok(Self { admin, connection })
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// `TopicExists`; `TopicForbidden`; or that no broker answers.
+    pub fn create(&self, plan: &NewTopicPlan) -> Result<(), ClientError> {
+        self.connection.metadata(None)?;
+        let mut topic = NewTopic::new(&plan.topic, plan.partitions, TopicReplication::Fixed(plan.replication));
+        for (key, value) in &plan.config {
+            topic = topic.set(key, value);
+        }
+        let results = wait(self.admin.create_topics([&topic], &options()));
+        self.outcome(results, "create", &plan.topic)
+    }
+
+    /// Creates the topic unless it exists; `true` when it did not.
+    ///
+    /// # Errors
+    /// As for [`Topics::create`].
+    pub fn create_if_missing(&self, plan: &NewTopicPlan) -> Result<bool, ClientError> {
+        match self.connection.topic_partitions(&plan.topic) {
+            Ok(_) => return Ok(false),
+            Err(ClientError::TopicMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        match self.create(plan) {
+            Ok(()) => Ok(true),
+            // Another process was faster.
+            Err(ClientError::TopicExists { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a topic with all its records.
+    ///
+    /// # Errors
+    /// `TopicMissing`; `TopicForbidden`; or that no broker answers.
+    pub fn delete(&self, topic: &str) -> Result<(), ClientError> {
+        self.connection.topic_partitions(topic)?;
+        let results = wait(self.admin.delete_topics(&[topic], &options()));
+        self.outcome(results, "delete", topic)
+    }
+
+    /// Names and partition counts of all topics that this client may see, by name; the cluster's own topics (their names
+    /// begin with `__`) are left out.
+    ///
+    /// # Errors
+    /// That no broker answers.
+    pub fn list(&self) -> Result<Vec<(String, usize)>, ClientError> {
+        let metadata = self.connection.metadata(None)?;
+        let mut topics: Vec<_> = metadata
+            .topics()
+            .iter()
+            .filter(|topic| !topic.name().starts_with("__"))
+            .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
+            .collect();
+        topics.sort();
+        Ok(topics)
+    }
+
+    /// Partitions, watermarks and settings of a topic.
+    ///
+    /// # Errors
+    /// `TopicMissing`; `TopicForbidden`; or that no broker answers.
+    pub fn describe(&self, topic: &str) -> Result<TopicDescription, ClientError> {
+        let ids = self.connection.topic_partitions(topic)?;
+        let asked: Vec<_> = ids.iter().map(|id| TopicPartition::new(topic, *id)).collect();
+        let watermarks = self.connection.watermarks(&asked)?;
+        let metadata = self.connection.metadata(Some(topic))?;
+        let found = metadata.topics().iter().find(|t| t.name() == topic);
+        let known = found.map(|t| t.partitions()).unwrap_or_default();
+        let partitions = ids
+            .into_iter()
+            .zip(watermarks)
+            .map(|(partition, (low, high))| {
+                let known = known.iter().find(|p| p.id() == partition);
+                PartitionDescription {
+                    partition,
+                    leader: known.map_or(-1, |p| p.leader()),
+                    replicas: known.map(|p| p.replicas().to_vec()).unwrap_or_default(),
+                    in_sync: known.map(|p| p.isr().to_vec()).unwrap_or_default(),
+                    low,
+                    high,
+                }
+            })
+            .collect();
+        Ok(TopicDescription { topic: topic.to_owned(), partitions, config: self.own_config(topic) })
+    }
+
+    /// A client may describe a topic without being allowed to see its settings, so a refusal leaves them out.
+    fn own_config(&self, topic: &str) -> Vec<(String, String)> {
+        let answer = wait(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
+        let Some(Ok(resource)) = answer.ok().and_then(|mut all| all.pop()) else { return Vec::new() };
+        let mut config: Vec<_> = resource
+            .entries
+            .into_iter()
+            .filter(|entry| !entry.is_default && !entry.is_sensitive)
+            .filter(|entry| matches!(entry.source, rdkafka::admin::ConfigSource::DynamicTopic))
+            .filter_map(|entry| Some((entry.name, entry.value?)))
+            .collect();
+        config.sort();
+        config
+    }
+
+    fn outcome(
+        &self,
+        results: Result<Vec<TopicResult>, KafkaError>,
+        verb: &str,
+        topic: &str,
+    ) -> Result<(), ClientError> {
+        let action = || format!("{verb} topic \"{topic}\"");
+        match results {
+            Ok(results) => match results.into_iter().next() {
+                Some(Ok(_)) => Ok(()),
+                Some(Err((_, code))) => Err(topic_error(code, topic).unwrap_or_else(|| failed(action(), &told(code)))),
+                None => Err(failed(action(), &"the broker's answer does not mention it")),
+            },
+            Err(KafkaError::AdminOp(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut,
+            )) => Err(failed(
+                action(),
+                &"the broker went away before it answered; list the topics to see whether it was done",
+            )),
+            Err(error) => Err(failed(action(), &error)),
+        }
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .operation_timeout(Some(OPERATION_TIMEOUT))
+        .request_timeout(Some(OPERATION_TIMEOUT + Duration::from_secs(5)))
+}
+
+/// Runs a future that another thread completes; no runtime is needed for that.
+fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! No broker at the address: what is said, and when it ends.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka::{
+    ClientError, ClientSettings, Connection, LinkState, Producer, ProducerLimits, ReadError, ReadLimits, Reader,
+    StartAt,
+};
+use message::TopicPartition;
+
+use crate::broker::record;
+
+/// A port at which nothing listens.
+fn nobody() -> ClientSettings {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    ClientSettings::from_servers(&format!("127.0.0.1:{port}")).unwrap()
+}
+
+#[test]
+fn a_reader_gives_up_after_the_named_time_with_the_client_s_reason() {
+    let settings = nobody().with_connect_timeout(Duration::from_millis(1500));
+    let started = Instant::now();
+    let error = Reader::open(&settings, vec![(TopicPartition::new("t", 0), StartAt::Earliest)], ReadLimits::default())
+        .err()
+        .unwrap();
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let ReadError::Client(ClientError::Unreachable { servers, reason, .. }) = &error else { panic!("{error}") };
+    assert!(servers.starts_with("127.0.0.1:"));
+    assert!(reason.contains("Connection refused"), "{reason}");
+}
+
+#[test]
+fn waiting_ends_when_the_stop_flag_is_set() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let connection = Connection::open(&nobody().with_stop(stop.clone())).unwrap();
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let started = Instant::now();
+    assert!(matches!(connection.topic_partitions("t"), Err(ClientError::Stopped)));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(matches!(connection.state(), LinkState::Down { .. } | LinkState::Connecting));
+    stopper.join().unwrap();
+}
+
+#[test]
+fn messages_that_cannot_be_delivered_are_counted_and_the_first_are_named() {
+    let limits = ProducerLimits {
+        delivery_timeout: Duration::from_millis(500),
+        kept_failures: 2,
+        idempotent: false,
+        ..ProducerLimits::default()
+    };
+    let producer = Producer::open(&nobody(), limits).unwrap();
+    for i in 0..5 {
+        producer.send("lost", &record(&format!("k{i}"), "v")).unwrap();
+    }
+    let (stats, failures) = producer.close(Duration::from_secs(20));
+    assert_eq!((stats.sent, stats.delivered, stats.failed, stats.outstanding()), (5, 0, 5, 0));
+    assert_eq!(failures.len(), 2);
+    assert!(
+        failures[0].to_string().starts_with("message with key k0 was not delivered to topic \"lost\": "),
+        "{}",
+        failures[0]
+    );
+}
+
+#[test]
+fn a_message_larger_than_the_client_sends_is_refused_with_its_size() {
+    let producer = Producer::open(&nobody(), ProducerLimits::default()).unwrap();
+    let error = producer.send("t", &record("k", &"x".repeat(2_000_000))).unwrap_err();
+    assert!(error.to_string().starts_with("a message of 2000001 bytes for topic \"t\""), "{error}");
+}

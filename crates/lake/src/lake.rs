@@ -1,0 +1,291 @@
+//! A data lake: a place for immutable files, checked for what the ledger needs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use crate::clock::{Clock, Machine};
+use crate::location::{Location, StoreOptions};
+use crate::store::{Creation, DurableLocal, Remote, Store, StoreError};
+
+/// Slots in one file of history. Part of ledger format 1: a history file's name follows from it.
+pub(crate) const SEGMENT: u64 = 1024;
+
+/// How often a call that may succeed later is sent, in all.
+const TRIES: u32 = 6;
+
+/// The wait before a call is sent again; it doubles each time.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// A lake, open. Cloning is cheap.
+#[derive(Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: String,
+    store: Arc<dyn Store>,
+    objects: Arc<dyn ObjectStore>,
+    clock: Arc<dyn Clock>,
+    segment: u64,
+}
+
+/// Why a lake cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The URL is not one of a lake.
+    #[error("{url:?} is not the URL of a lake: {reason}")]
+    Url {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// This binary was built without the store.
+    #[error("the lake {url} needs a build with the feature `{feature}`")]
+    NotBuilt {
+        /// The URL as given.
+        url: String,
+        /// The missing feature.
+        feature: &'static str,
+    },
+    /// A setting of the store is unknown, missing or wrong.
+    #[error("the settings of the lake {url} are wrong")]
+    Settings {
+        /// The URL as given.
+        url: String,
+        /// What the store's client said.
+        #[source]
+        source: object_store::Error,
+    },
+    /// The store cannot be read or written.
+    #[error("the lake {url} cannot be used; nothing was changed in it")]
+    Store {
+        /// The URL as given.
+        url: String,
+        /// What was asked and what the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// The store lets one writer overwrite another's object in silence.
+    #[error(
+        "the lake {url} does not honour create-if-absent: two creates of {probe} {seen}; \
+         two writers could both believe that they own the pipeline"
+    )]
+    NotConditional {
+        /// The URL as given.
+        url: String,
+        /// The object that was tried.
+        probe: String,
+        /// What happened instead.
+        seen: &'static str,
+    },
+}
+
+impl Lake {
+    /// Opens a lake for writing: creates a local folder that does not exist, and checks that the
+    /// store honours create-if-absent by creating one object twice.
+    ///
+    /// # Errors
+    /// All variants of [`LakeError`]. Nothing but the probe was written.
+    pub async fn open(url: &str, options: &StoreOptions) -> Result<Self, LakeError> {
+        let location = Location::parse(url)?;
+        let (store, objects): (Arc<dyn Store>, _) = match &location {
+            Location::Local(folder) => {
+                let folder = folder.clone();
+                let made = tokio::task::spawn_blocking(move || DurableLocal::create_root(&folder));
+                let store = made.await.expect("creating a folder does not panic");
+                (Arc::new(store.map_err(|e| unusable(url, e))?), location.objects(url, options)?)
+            }
+            _ => {
+                let objects = location.objects(url, options)?;
+                (Arc::new(Remote::new(objects.clone(), url)), objects)
+            }
+        };
+        let lake = Self::assemble(url, store, objects, Arc::new(Machine), SEGMENT);
+        lake.probe().await?;
+        Ok(lake)
+    }
+
+    /// Opens a lake for reading: nothing is created or written. A local folder must exist.
+    ///
+    /// # Errors
+    /// `Url`, `NotBuilt`, `Settings`. That the store answers shows at the first read.
+    pub async fn open_for_reading(url: &str, options: &StoreOptions) -> Result<Self, LakeError> {
+        let location = Location::parse(url)?;
+        let objects = location.objects(url, options)?;
+        let store: Arc<dyn Store> = match &location {
+            Location::Local(folder) => Arc::new(DurableLocal::over(folder)),
+            _ => Arc::new(Remote::new(objects.clone(), url)),
+        };
+        Ok(Self::assemble(url, store, objects, Arc::new(Machine), SEGMENT))
+    }
+
+    pub(crate) fn assemble(
+        url: &str,
+        store: Arc<dyn Store>,
+        objects: Arc<dyn ObjectStore>,
+        clock: Arc<dyn Clock>,
+        segment: u64,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { url: url.to_owned(), store, objects, clock, segment }) }
+    }
+
+    /// The lake's URL as it was given.
+    pub fn url(&self) -> &str {
+        &self.inner.url
+    }
+
+    /// The store of the lake's files, with paths as the ledger names them. For readers: what is
+    /// written past the ledger is foreign to it.
+    pub fn objects(&self) -> Arc<dyn ObjectStore> {
+        self.inner.objects.clone()
+    }
+
+    /// The bytes of one file, or `None` when there is no such file.
+    ///
+    /// # Errors
+    /// The store does not answer or refuses.
+    pub async fn read(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let path = Path::from(name);
+        self.persist(|| self.store().get(&path)).await
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.inner.store.as_ref()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.inner.clock.as_ref()
+    }
+
+    pub(crate) fn segment(&self) -> u64 {
+        self.inner.segment
+    }
+
+    /// Sends a call until it succeeds, fails for good, or was sent often enough.
+    pub(crate) async fn persist<T, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut wait = FIRST_WAIT;
+        for _ in 1..TRIES {
+            match call().await {
+                Err(e) if e.retriable => {
+                    tracing::warn!(operation = e.operation, path = e.path, error = %e.source, "sent again in {wait:?}");
+                }
+                done => return done,
+            }
+            self.clock().sleep(wait).await;
+            wait *= 2;
+        }
+        call().await
+    }
+
+    /// Creates one object twice. Some stores and many emulators accept the second in silence.
+    async fn probe(&self) -> Result<(), LakeError> {
+        let path = Path::from(format!("_turnstile/probe/{}", self.clock().nonce()));
+        let (first, second) = (Bytes::from_static(b"first"), Bytes::from_static(b"second"));
+        let unusable = |e| unusable(self.url(), e);
+        // The first result may be unknown and sent again, so only the second one tells.
+        self.persist(|| self.store().create(&path, first.clone())).await.map_err(unusable)?;
+        let again = self.persist(|| self.store().create(&path, second.clone())).await.map_err(unusable)?;
+        let found = self.persist(|| self.store().get(&path)).await.map_err(unusable)?;
+        let seen = match (again, found) {
+            (Creation::Exists, Some(found)) if found == first => None,
+            (Creation::Made, _) => Some("both succeeded"),
+            (Creation::Exists, Some(_)) => Some("left the second one's bytes"),
+            (Creation::Exists, None) => Some("left nothing"),
+        };
+        self.persist(|| self.store().delete(vec![path.clone()])).await.map_err(unusable)?;
+        match seen {
+            None => Ok(()),
+            Some(seen) => {
+                let probe = path.to_string();
+                Err(LakeError::NotConditional { url: self.url().to_owned(), probe, seen })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake").field("url", &self.inner.url).finish_non_exhaustive()
+    }
+}
+
+fn unusable(url: &str, source: StoreError) -> LakeError {
+    LakeError::Store { url: url.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    /// A store that overwrites in silence, as some emulators do.
+    #[derive(Debug)]
+    struct Overwriting(Remote);
+
+    impl Store for Overwriting {
+        fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
+            let (remote, path) = (self.0.clone(), path.clone());
+            async move {
+                remote.delete(vec![path.clone()]).await?;
+                remote.create(&path, bytes).await
+            }
+            .boxed()
+        }
+        fn get(&self, path: &Path) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>> {
+            self.0.get(path)
+        }
+        fn get_range(&self, path: &Path, range: Range<u64>) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>> {
+            self.0.get_range(path, range)
+        }
+        fn exists(&self, path: &Path) -> BoxFuture<'static, Result<bool, StoreError>> {
+            self.0.exists(path)
+        }
+        fn list(&self, folder: &Path, after: Option<&Path>) -> BoxFuture<'static, Result<Vec<Path>, StoreError>> {
+            self.0.list(folder, after)
+        }
+        fn delete(&self, paths: Vec<Path>) -> BoxFuture<'static, Result<(), StoreError>> {
+            self.0.delete(paths)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_overwrites_in_silence_is_refused() {
+        let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let store = Arc::new(Overwriting(Remote::new(objects.clone(), "memory:")));
+        let lake = Lake::assemble("memory:", store, objects, Arc::new(Machine), SEGMENT);
+        let error = lake.probe().await.unwrap_err();
+        assert!(matches!(error, LakeError::NotConditional { seen: "both succeeded", .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn opening_leaves_no_probe_behind() {
+        let lake = Lake::open("memory:", &StoreOptions::default()).await.unwrap();
+        assert_eq!(lake.store().list(&Path::default(), None).await.unwrap(), vec![]);
+    }
+
+    #[tokio::test]
+    async fn reading_creates_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file:{}/absent", folder.path().display());
+        assert!(matches!(
+            Lake::open_for_reading(&url, &StoreOptions::default()).await,
+            Err(LakeError::Settings { .. })
+        ));
+        assert!(!folder.path().join("absent").exists());
+    }
+}

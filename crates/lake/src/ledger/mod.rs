@@ -1,0 +1,347 @@
+//! The commit protocol: commit, then publish.
+//!
+//! In: cuts, each with offsets, state and files. Out: slots in the log, and each file at its final
+//! name exactly once.
+//! Refuses to know what the state holds and how the files were made. It takes time only for people
+//! to read: no decision depends on a clock.
+//! Start at [`Ledger::commit`]; the steps are numbered as in docs/ledger.md.
+
+pub(crate) mod append;
+mod cut;
+mod folder;
+mod garbage;
+pub(crate) mod history;
+pub(crate) mod open;
+mod publish;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+
+pub use cut::{Committed, Cut, NewFile, NewState, Recovered};
+pub(crate) use folder::Folder;
+pub use open::Opened;
+
+use crate::failpoint::reach;
+use crate::{FileEntry, Hash, Lake, LedgerError, Owner, Slot, StateRef, Writer};
+use garbage::Garbage;
+use history::Roll;
+use publish::Pending;
+
+/// Objects of one commit that are written to the store at the same time.
+const WRITES_AT_ONCE: usize = 8;
+
+/// Small blobs of state share an object up to this size: a store charges and syncs by the object.
+const STATE_OBJECT_BYTES: usize = 8 << 20;
+
+/// Files committed but not published. Past this, commits are refused until the store takes files.
+const PENDING_LIMIT: usize = 65_536;
+
+/// The ledger of one pipeline, owned by this writer until another one claims it.
+#[derive(Debug)]
+pub struct Ledger {
+    lake: Lake,
+    folder: Folder,
+    writer: Writer,
+    newest: Arc<Slot>,
+    newest_hash: Hash,
+    pending: Vec<Pending>,
+    attempt: Option<Arc<Attempt>>,
+    fenced: Option<Owner>,
+    garbage: Garbage,
+    roll: Roll,
+    #[cfg(test)]
+    mutant: Option<simulation::Mutant>,
+}
+
+/// A slot on its way to the log, with the objects that it refers to.
+#[derive(Debug)]
+struct Attempt {
+    slot: Slot,
+    bytes: Bytes,
+    objects: Vec<(Path, Bytes)>,
+    /// Bytes of the files in `slot.publish`, in that order.
+    files: Vec<Bytes>,
+    new_state: Vec<StateRef>,
+}
+
+impl Ledger {
+    /// Commits one cut: the offsets read, the state kept, the files to publish.
+    ///
+    /// Returns once the slot is in the log and every file is at its final name, or, when the store
+    /// fails after the slot was written, with the files that are still pending.
+    ///
+    /// A future that is dropped midway, or an error that is retriable, leaves the commit unfinished:
+    /// call [`Ledger::retry`] before the next commit.
+    ///
+    /// # Errors
+    /// `Fenced`: another writer owns the pipeline; stop.
+    /// `Store`: the store refused or did not answer; `retry`, or stop and open again.
+    /// `Unbalanced`: the cut contradicts itself or the commit before; nothing was written.
+    /// `FileChanged`: committed, but a foreign file holds a final name.
+    /// `Corrupt`, `NewerVersion`: what another writer put in the log cannot be read.
+    /// `Unfinished`: an earlier commit must be retried first.
+    ///
+    /// Source: docs/ledger.md, "A commit".
+    pub async fn commit(&mut self, cut: Cut) -> Result<Committed, LedgerError> {
+        if let Some(attempt) = &self.attempt {
+            return Err(LedgerError::Unfinished { pipeline: self.pipeline().to_owned(), seq: attempt.slot.seq });
+        }
+        if let Some(owner) = &self.fenced {
+            return Err(self.fenced_by(owner.clone(), first_window(cut.publish.iter().map(|file| &file.kind))));
+        }
+        self.check(&cut)?;
+        self.attempt = Some(Arc::new(self.prepare(cut)));
+        self.retry().await
+    }
+
+    /// Goes on with a commit that was left unfinished, sending the same bytes again.
+    ///
+    /// # Errors
+    /// As [`Ledger::commit`]. Without an unfinished commit: `Unbalanced`.
+    pub async fn retry(&mut self) -> Result<Committed, LedgerError> {
+        let Some(attempt) = self.attempt.clone() else {
+            return Err(self.unbalanced("there is no unfinished commit to retry".to_owned()));
+        };
+        reach("commit-before-stage");
+        self.write_objects(&attempt).await?;
+        reach("commit-after-stage");
+        #[cfg(test)]
+        if self.mutated(simulation::Mutant::PublishFirst) {
+            self.publish_unchecked(&attempt).await?;
+        }
+        self.append(&attempt).await?;
+
+        // From here the commit is a fact. No await lies between these lines, so a dropped future
+        // leaves either an unfinished commit or a finished one.
+        self.advance(&attempt);
+        self.attempt = None;
+
+        let published = self.publish_pending(Some(&attempt)).await?;
+        reach("commit-after-publish");
+        self.collect_garbage().await?;
+        reach("commit-after-garbage");
+        Ok(Committed {
+            seq: attempt.slot.seq,
+            committed_at_us: attempt.slot.committed_at_us,
+            state: attempt.new_state.clone(),
+            published,
+            pending: self.pending.iter().filter(|file| !file.confirmed).map(|file| file.entry.name.clone()).collect(),
+        })
+    }
+
+    /// The bytes of one blob of state.
+    ///
+    /// # Errors
+    /// `Corrupt`: it is missing or not what was written. `Fenced`: another writer has taken over and
+    /// needs it no more. `Store`.
+    pub async fn read_state(&self, state: &StateRef) -> Result<Bytes, LedgerError> {
+        let path = self.folder.object(&state.object);
+        let range = state.start..state.start + state.bytes;
+        let read = self.lake.persist(|| self.lake.store().get_range(&path, range.clone())).await?;
+        match read {
+            Some(bytes) if Hash::of(&bytes) == state.sha256 => Ok(bytes),
+            Some(_) => Err(corrupt(&path, "its bytes are not those that were committed")),
+            None => {
+                // Another writer that has taken over in the meantime has also collected the garbage.
+                self.ensure_newest(self.newest.seq, None).await?;
+                Err(corrupt(&path, "it is missing, and the newest slot refers to it"))
+            }
+        }
+    }
+
+    /// The pipeline's name.
+    pub fn pipeline(&self) -> &str {
+        self.folder.pipeline()
+    }
+
+    /// The newest slot of this writer.
+    pub fn newest(&self) -> &Slot {
+        &self.newest
+    }
+
+    /// The number that the next commit will have: it names that commit's dead letters.
+    pub fn next_seq(&self) -> u64 {
+        self.newest.seq + 1
+    }
+
+    /// Whether a commit was left unfinished and must be retried.
+    pub fn is_unfinished(&self) -> bool {
+        self.attempt.is_some()
+    }
+
+    /// Refuses a cut that contradicts itself or the commit before: a fault of the program must not
+    /// become part of the record.
+    fn check(&self, cut: &Cut) -> Result<(), LedgerError> {
+        let counters = cut.counters.imbalance(&self.newest.counters);
+        let wrong = counters.or_else(|| self.wrong_positions(cut)).or_else(|| self.wrong_files(cut));
+        wrong.map_or(Ok(()), |reason| Err(self.unbalanced(reason)))
+    }
+
+    fn wrong_positions(&self, cut: &Cut) -> Option<String> {
+        let now: HashMap<_, _> = cut.positions.iter().map(|now| (&now.partition, now.next_offset)).collect();
+        self.newest.positions.iter().find_map(|before| {
+            let (partition, then) = (&before.partition, before.next_offset);
+            // A topic that was made anew, and that a person chose to go on with, starts again.
+            let ids = (self.newest.topic_ids.get(&*partition.topic), cut.topic_ids.get(&*partition.topic));
+            if matches!(ids, (Some(then), Some(now)) if then != now) {
+                return None;
+            }
+            match now.get(partition) {
+                Some(now) if *now >= then => None,
+                Some(now) => Some(format!("{partition} went back from offset {then} to {now}")),
+                None => Some(format!("the position of {partition} is missing")),
+            }
+        })
+    }
+
+    fn wrong_files(&self, cut: &Cut) -> Option<String> {
+        let mut names = HashSet::new();
+        for file in &cut.publish {
+            if file.bytes.is_empty() || file.rows == 0 {
+                return Some(format!("{} would be empty", file.name));
+            }
+            if !names.insert(&file.name) {
+                return Some(format!("{} is to be published twice", file.name));
+            }
+        }
+        if let Some(foreign) = cut.kept.iter().find(|state| !self.newest.state.contains(state)) {
+            return Some(format!("{} is kept but is not in the commit before", foreign.object));
+        }
+        let waiting = self.pending.len() + cut.publish.len();
+        (waiting > PENDING_LIMIT).then(|| format!("{waiting} files wait to be published, more than {PENDING_LIMIT}"))
+    }
+
+    fn prepare(&self, cut: Cut) -> Attempt {
+        let (seq, nonce) = (self.next_seq(), self.lake.clock().nonce());
+        let mut objects = Vec::new();
+        let new_state = self.pack_state(&cut, seq, &nonce, &mut objects);
+        let mut files = Vec::with_capacity(cut.publish.len());
+        let mut publish = Vec::with_capacity(cut.publish.len());
+        for file in cut.publish {
+            let sha256 = Hash::of(&file.bytes);
+            let stage = Folder::stage_name(seq, &nonce, sha256);
+            objects.push((self.folder.object(&stage), file.bytes.clone()));
+            publish.push(FileEntry {
+                name: file.name,
+                sha256,
+                bytes: file.bytes.len() as u64,
+                rows: file.rows,
+                kind: file.kind,
+                sources: file.sources,
+                counts: file.counts,
+                stage,
+            });
+            files.push(file.bytes);
+        }
+        let slot = Slot {
+            seq,
+            nonce,
+            previous: Some(self.newest_hash),
+            committed_at_us: self.lake.clock().now_us(),
+            writer: self.writer.clone(),
+            released: cut.released,
+            topic_ids: cut.topic_ids,
+            positions: cut.positions,
+            watermark_us: cut.watermark_us,
+            closed_until_us: cut.closed_until_us,
+            quiet_closed_at_us: cut.quiet_closed_at_us,
+            state: cut.kept.into_iter().chain(new_state.iter().cloned()).collect(),
+            publish,
+            carried: self.pending.iter().filter(|file| !file.confirmed).map(|file| file.entry.clone()).collect(),
+            counters: cut.counters,
+            history: self.roll.written().or(self.newest.history),
+            pipeline: self.pipeline().to_owned(),
+            epoch: self.newest.epoch,
+            claimed_at_us: self.newest.claimed_at_us,
+            plan_hash: self.newest.plan_hash.clone(),
+        };
+        let bytes = slot.encode().into();
+        Attempt { slot, bytes, objects, files, new_state }
+    }
+
+    /// Puts the new blobs into objects, several small ones into one.
+    fn pack_state(&self, cut: &Cut, seq: u64, nonce: &str, objects: &mut Vec<(Path, Bytes)>) -> Vec<StateRef> {
+        let mut references = Vec::with_capacity(cut.state.len());
+        let mut packed: Vec<Vec<&Bytes>> = Vec::new();
+        let mut filled = usize::MAX;
+        for state in &cut.state {
+            if filled.saturating_add(state.bytes.len()) > STATE_OBJECT_BYTES {
+                packed.push(Vec::new());
+                filled = 0;
+            }
+            let number = packed.len() - 1;
+            packed[number].push(&state.bytes);
+            references.push(StateRef {
+                object: Folder::state_name(seq, nonce, number),
+                start: filled as u64,
+                bytes: state.bytes.len() as u64,
+                sha256: Hash::of(&state.bytes),
+                kind: state.kind.clone(),
+                live_until_us: state.live_until_us,
+            });
+            filled += state.bytes.len();
+        }
+        for (number, blobs) in packed.into_iter().enumerate() {
+            let bytes = match blobs.as_slice() {
+                [one] => (*one).clone(),
+                several => several.iter().map(|blob| blob.as_ref()).collect::<Vec<&[u8]>>().concat().into(),
+            };
+            objects.push((self.folder.object(&Folder::state_name(seq, nonce, number)), bytes));
+        }
+        references
+    }
+
+    /// Step 2. An object that exists already is this attempt's own: its name holds the nonce.
+    async fn write_objects(&self, attempt: &Attempt) -> Result<(), LedgerError> {
+        let lake = &self.lake;
+        futures::stream::iter(&attempt.objects)
+            .map(|(path, bytes)| async move {
+                lake.persist(|| lake.store().create(path, bytes.clone())).await?;
+                reach("commit-in-stage");
+                Ok(())
+            })
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Takes the attempt's slot as the newest one.
+    fn advance(&mut self, attempt: &Attempt) {
+        let before = std::mem::replace(&mut self.newest, Arc::new(attempt.slot.clone()));
+        self.newest_hash = Hash::of(&attempt.bytes);
+        let dropped: Vec<Pending> = self.pending.extract_if(.., |file| file.confirmed).collect();
+        self.pending.extend(attempt.slot.publish.iter().cloned().map(Pending::new));
+        self.garbage.superseded(&self.folder, &before, &self.newest, &dropped);
+        self.roll.committed(&attempt.slot, self.newest_hash);
+    }
+
+    fn unbalanced(&self, reason: String) -> LedgerError {
+        LedgerError::Unbalanced { pipeline: self.pipeline().to_owned(), seq: self.next_seq(), reason }
+    }
+
+    fn fenced_by(&self, owner: Owner, window_start_us: Option<i64>) -> LedgerError {
+        let (pipeline, lake) = (self.pipeline().to_owned(), self.lake.url().to_owned());
+        LedgerError::Fenced { pipeline, lake, window_start_us, owner }
+    }
+}
+
+fn first_window<'a>(kinds: impl Iterator<Item = &'a crate::FileKind>) -> Option<i64> {
+    kinds
+        .filter_map(|kind| match kind {
+            crate::FileKind::Window { start_us, .. } => Some(*start_us),
+            crate::FileKind::DeadLetters => None,
+        })
+        .min()
+}
+
+pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> LedgerError {
+    LedgerError::Corrupt { object: path.to_string(), reason: reason.into() }
+}

@@ -1,0 +1,38 @@
+//! The data lake: the ledger (commit protocol), file formats, object stores, provenance, audit.
+//!
+//! In: cuts through a pipeline, each with offsets, state blobs and files of closed windows. Out:
+//! every file at its final name exactly once, and a record from which any file is explained and all
+//! of them are audited.
+//! Refuses to know Kafka beyond positions ([`message::TopicPartition`], [`message::OffsetRange`]),
+//! what is in the state, and how windows are made.
+//! Start at [`Ledger::commit`]; docs/ledger.md has the protocol and the format.
+
+mod clock;
+mod counters;
+mod error;
+mod failpoint;
+mod format;
+mod hash;
+mod lake;
+mod ledger;
+mod location;
+mod position;
+mod read;
+mod slot;
+mod store;
+
+pub use counters::Counters;
+pub use error::{LedgerError, Owner};
+pub use failpoint::STEPS as CRASH_STEPS;
+pub use format::{
+    DeadLetter, EncodeOptions, Format, FormatError, OwnedDeadLetter, count_rows, dead_letters_name,
+    decode_dead_letters, encode_dead_letters, encode_window, readable_instant, window_name,
+};
+pub use hash::{Hash, NotAHash};
+pub use lake::{Lake, LakeError};
+pub use ledger::{Committed, Cut, Ledger, NewFile, NewState, Opened, Recovered};
+pub use location::StoreOptions;
+pub use position::Position;
+pub use read::{Audit, CommitRecord, Explained, Finding, Published, audit, entries, explain, for_each_commit};
+pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, Writer};
+pub use store::StoreError;

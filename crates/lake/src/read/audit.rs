@@ -1,0 +1,325 @@
+//! Audit: the ledger against itself, and the lake against the ledger.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use futures::StreamExt;
+use object_store::path::Path;
+use serde::Serialize;
+
+use super::chain::{Step, walk};
+use crate::ledger::history::Line;
+use crate::{Counters, FileEntry, Hash, Lake, LedgerError, StoreError, count_rows};
+
+/// Files read at the same time; each is held in memory whole.
+const READS_AT_ONCE: usize = 4;
+
+/// Findings kept; more are only counted.
+const FINDINGS: usize = 10_000;
+
+/// What an audit saw.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Audit {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The newest slot; 0 when the pipeline has no ledger.
+    pub seq: u64,
+    /// Files that the ledger has published.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Rows in files of windows and dead letters.
+    pub rows: u64,
+    /// What became of all rows read.
+    pub counters: Counters,
+    /// Files that the newest slot committed and that are not at their final names yet: no fault, the
+    /// next commit or start publishes them.
+    pub pending: Vec<String>,
+    /// Differences, in the order found.
+    pub findings: Vec<Finding>,
+    /// Differences beyond those listed.
+    pub more_findings: u64,
+}
+
+/// A difference between what was committed and what is there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "finding")]
+pub enum Finding {
+    /// A link of the ledger does not hold.
+    Ledger {
+        /// The slot or file of history.
+        object: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Rows are in no term, or a counter went down.
+    Unbalanced {
+        /// The commit.
+        seq: u64,
+        /// What does not hold.
+        reason: String,
+    },
+    /// A published file is not there.
+    Missing {
+        /// The file.
+        name: String,
+        /// The commit that published it.
+        seq: u64,
+    },
+    /// A published file has other bytes.
+    Changed {
+        /// The file.
+        name: String,
+        /// The commit that published it.
+        seq: u64,
+        /// Size and hash that were committed.
+        expected: (u64, Hash),
+        /// Size and hash of what is there.
+        found: (u64, Hash),
+    },
+    /// A published file has another number of rows than the ledger says.
+    Rows {
+        /// The file.
+        name: String,
+        /// Rows in the ledger.
+        expected: u64,
+        /// Rows in the file, or why they cannot be counted.
+        found: Result<u64, String>,
+    },
+    /// A name was published by two commits.
+    Twice {
+        /// The file.
+        name: String,
+        /// Both commits.
+        seqs: (u64, u64),
+    },
+    /// A file in a data folder that no ledger of the lake knows. Readers of the folder count it.
+    Foreign {
+        /// The file.
+        name: String,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ledger { object, reason } => write!(f, "ledger: {object}: {reason}"),
+            Self::Unbalanced { seq, reason } => write!(f, "unbalanced: commit {seq}: {reason}"),
+            Self::Missing { name, seq } => write!(f, "missing: {name}, published by commit {seq}"),
+            Self::Changed { name, seq, expected, found } => write!(
+                f,
+                "changed: {name}, published by commit {seq} with {} bytes and SHA-256 {}, has {} bytes and SHA-256 {}",
+                expected.0, expected.1, found.0, found.1
+            ),
+            Self::Rows { name, expected, found: Ok(found) } => {
+                write!(f, "rows: {name} has {found} rows, the ledger says {expected}")
+            }
+            Self::Rows { name, found: Err(reason), .. } => write!(f, "rows: {name} cannot be counted: {reason}"),
+            Self::Twice { name, seqs } => write!(f, "twice: {name} was published by commits {} and {}", seqs.0, seqs.1),
+            Self::Foreign { name } => write!(f, "foreign: {name} is in no ledger of this lake"),
+        }
+    }
+}
+
+impl Audit {
+    /// Whether nothing differs.
+    pub fn is_well(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    fn find(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS { self.findings.push(finding) } else { self.more_findings += 1 }
+    }
+}
+
+/// One difference a line, then one line that says whether all is well.
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in &self.pending {
+            writeln!(f, "pending: {name} is committed and not published yet")?;
+        }
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        let (name, files, seq) = (&self.pipeline, self.files, self.seq);
+        if self.seq == 0 {
+            return write!(f, "no ledger: nothing was ever committed for {name:?} here");
+        }
+        if !self.is_well() {
+            let differences = self.findings.len() as u64 + self.more_findings;
+            return write!(f, "NOT WELL: {differences} differences in {files} files and {seq} commits of {name:?}");
+        }
+        let mut terms: Vec<String> =
+            self.counters.terms().iter().map(|(term, count)| format!("{count} {term}")).collect();
+        terms.retain(|term| !term.starts_with("0 "));
+        let terms = if terms.is_empty() { "0".to_owned() } else { terms.join(" + ") };
+        write!(
+            f,
+            "all is well: {files} files, {} rows, {seq} commits of {name:?}; {} read = {terms}",
+            self.rows, self.counters.read
+        )
+    }
+}
+
+/// Audits a pipeline: verifies the chain of hashes, recomputes conservation at every commit, reads
+/// every published file and compares size, hash and rows, and names foreign files in the data
+/// folders. Changes nothing; may run beside a living writer.
+///
+/// # Errors
+/// `Store`: the store does not answer, so nothing can be said. `Corrupt`, `NewerVersion`,
+/// `OtherPipeline`: the newest slot cannot be read. `Name`.
+pub async fn audit(lake: &Lake, pipeline: &str) -> Result<Audit, LedgerError> {
+    // The listing comes first: a file that is in it was committed before, so the ledger, read later,
+    // must know it.
+    let listed = lake.persist(|| lake.store().list(&Path::default(), None)).await?;
+    let mut seen = Audit { pipeline: pipeline.to_owned(), ..Audit::default() };
+    let mut ledger = OwnLedger::default();
+    let newest = walk(lake, pipeline, |step| ledger.take(step, &mut seen)).await?;
+    if let Some(newest) = &newest {
+        seen.seq = newest.seq;
+        seen.counters = newest.counters.clone();
+        let pending: BTreeSet<&str> =
+            newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
+        check_files(lake, &ledger.files, &pending, &mut seen).await?;
+    }
+    find_foreign(lake, pipeline, &listed, &ledger.files, &mut seen).await?;
+    Ok(seen)
+}
+
+/// The ledger's own account, as the walk comes past it.
+#[derive(Default)]
+struct OwnLedger {
+    counters: Counters,
+    next: BTreeMap<String, BTreeMap<i32, i64>>,
+    topic_ids: BTreeMap<String, String>,
+    files: HashMap<String, (u64, FileEntry)>,
+}
+
+impl OwnLedger {
+    fn take(&mut self, step: Step, seen: &mut Audit) {
+        let line = match step {
+            Step::Commit(line) => line,
+            Step::Break(object, reason) => return seen.find(Finding::Ledger { object, reason }),
+        };
+        if let Some(reason) = line.counters.imbalance(&self.counters) {
+            seen.find(Finding::Unbalanced { seq: line.seq, reason });
+        }
+        if let Some(reason) = self.went_back(&line) {
+            seen.find(Finding::Unbalanced { seq: line.seq, reason });
+        }
+        for file in line.files {
+            seen.files += 1;
+            seen.bytes += file.bytes;
+            seen.rows += file.rows;
+            let name = file.name.clone();
+            if let Some((earlier, _)) = self.files.insert(name.clone(), (line.seq, file)) {
+                seen.find(Finding::Twice { name, seqs: (earlier, line.seq) });
+            }
+        }
+        self.counters = line.counters;
+        self.next = line.next;
+        self.topic_ids = line.topic_ids;
+    }
+
+    fn went_back(&self, line: &Line) -> Option<String> {
+        for (topic, partitions) in &self.next {
+            // A topic that was made anew, and that a person chose to go on with, starts again.
+            let ids = (self.topic_ids.get(topic), line.topic_ids.get(topic));
+            if matches!(ids, (Some(then), Some(now)) if then != now) {
+                continue;
+            }
+            for (partition, before) in partitions {
+                let now = line.next.get(topic).and_then(|partitions| partitions.get(partition));
+                if now.is_none_or(|now| now < before) {
+                    let now = now.map_or("none".to_owned(), i64::to_string);
+                    return Some(format!("{topic}[{partition}] went back from offset {before} to {now}"));
+                }
+            }
+        }
+        None
+    }
+}
+
+async fn check_files(
+    lake: &Lake,
+    files: &HashMap<String, (u64, FileEntry)>,
+    pending: &BTreeSet<&str>,
+    seen: &mut Audit,
+) -> Result<(), StoreError> {
+    let mut ordered: Vec<&(u64, FileEntry)> = files.values().collect();
+    ordered.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+    let mut checked = futures::stream::iter(ordered)
+        .map(|(seq, file)| async move { (*seq, file, lake.read(&file.name).await) })
+        .buffered(READS_AT_ONCE);
+    while let Some((seq, file, bytes)) = checked.next().await {
+        let name = file.name.clone();
+        let Some(bytes) = bytes? else {
+            if pending.contains(name.as_str()) {
+                seen.pending.push(name)
+            } else {
+                seen.find(Finding::Missing { name, seq })
+            }
+            continue;
+        };
+        let (expected, found) = ((file.bytes, file.sha256), (bytes.len() as u64, Hash::of(&bytes)));
+        if expected != found {
+            seen.find(Finding::Changed { name: name.clone(), seq, expected, found });
+        }
+        match count_rows(&name, &bytes) {
+            Ok(rows) if rows == file.rows => {}
+            found => {
+                let found = found.map_err(|e| e.to_string());
+                seen.find(Finding::Rows { name, expected: file.rows, found });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Names files in the data folders that neither this pipeline nor another one of the lake published.
+async fn find_foreign(
+    lake: &Lake,
+    pipeline: &str,
+    listed: &[Path],
+    own: &HashMap<String, (u64, FileEntry)>,
+    seen: &mut Audit,
+) -> Result<(), LedgerError> {
+    let data = |path: &&Path| {
+        path.parts().next().is_some_and(|part| part.as_ref().starts_with("date=") || part.as_ref() == "_dead_letters")
+    };
+    let mut unknown: BTreeSet<&str> =
+        listed.iter().filter(data).map(|path| path.as_ref()).filter(|name| !own.contains_key(*name)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let others: BTreeSet<String> = listed
+        .iter()
+        .filter_map(|path| {
+            let parts: Vec<_> = path.parts().take(3).collect();
+            let [root, pipeline, log] = parts.as_slice() else { return None };
+            (root.as_ref() == "_turnstile" && log.as_ref() == "log").then(|| pipeline.as_ref().to_owned())
+        })
+        .filter(|other| other != pipeline)
+        .collect();
+    for other in others {
+        let mut breaks = Vec::new();
+        let walked = walk(lake, &other, |step| match step {
+            Step::Commit(line) => {
+                for file in &line.files {
+                    unknown.remove(file.name.as_str());
+                }
+            }
+            Step::Break(object, reason) => breaks.push(Finding::Ledger { object, reason }),
+        })
+        .await;
+        match walked {
+            Err(LedgerError::Store(e)) => return Err(e.into()),
+            Err(e) => seen.find(Finding::Ledger { object: format!("_turnstile/{other}"), reason: e.to_string() }),
+            Ok(_) => breaks.into_iter().for_each(|finding| seen.find(finding)),
+        }
+    }
+    for name in unknown {
+        seen.find(Finding::Foreign { name: name.to_owned() });
+    }
+    Ok(())
+}

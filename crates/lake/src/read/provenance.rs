@@ -1,0 +1,133 @@
+//! From a file back to its messages.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, NaiveDateTime};
+use serde::Serialize;
+
+use super::chain::for_each_commit;
+use crate::{FileEntry, FileKind, Lake, LedgerError};
+
+/// A file of the lake with the commit that made it part of the lake.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Published {
+    /// The file: name, hash, size, rows, window, offset ranges, counts.
+    pub file: FileEntry,
+    /// The slot.
+    pub seq: u64,
+    /// The writer's epoch.
+    pub epoch: u64,
+    /// When it was committed, microseconds since the epoch, UTC.
+    pub committed_at_us: i64,
+    /// The writer's host.
+    pub host: String,
+    /// Whether a later commit has confirmed that the file is at its final name.
+    pub confirmed: bool,
+}
+
+/// All files that the pipeline ever published, in the order of their commits.
+///
+/// # Errors
+/// As [`for_each_commit`].
+pub async fn entries(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, LedgerError> {
+    let mut files = Vec::new();
+    let newest = for_each_commit(lake, pipeline, |commit| {
+        files.extend(commit.files.into_iter().map(|file| Published {
+            file: FileEntry { stage: String::new(), ..file },
+            seq: commit.seq,
+            epoch: commit.epoch,
+            committed_at_us: commit.committed_at_us,
+            host: commit.host.clone(),
+            confirmed: true,
+        }));
+    })
+    .await?;
+    if let Some(newest) = newest {
+        let pending: HashSet<&str> =
+            newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
+        for file in &mut files {
+            file.confirmed = !pending.contains(file.file.name.as_str());
+        }
+    }
+    Ok(files)
+}
+
+/// What a file or window was made from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explained {
+    /// The files that match, all versions of their windows included, by window and version. Of one
+    /// window, readers see the last.
+    pub files: Vec<Published>,
+}
+
+/// Explains a file, by its name or the end of its path, or a window, by its start
+/// (`2026-08-01T08:00Z`, `20260801T080000Z`) or by `START..END`. No match gives an empty list.
+///
+/// # Errors
+/// As [`for_each_commit`].
+pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
+    let all = entries(lake, pipeline).await?;
+    let named = |file: &FileEntry| {
+        let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));
+        file.name == what || ends_with(&file.name, what) || ends_with(what, &file.name)
+    };
+    let asked = parse_window(what);
+    let in_window = |file: &FileEntry| match (&file.kind, asked) {
+        (FileKind::Window { start_us, end_us, .. }, Some((start, end))) => {
+            *start_us == start && end.is_none_or(|end| *end_us == end)
+        }
+        _ => false,
+    };
+    let matching: Vec<&FileEntry> =
+        all.iter().map(|published| &published.file).filter(|file| named(file) || in_window(file)).collect();
+    let windows: HashSet<(i64, i64)> = matching.iter().filter_map(|file| window(file)).collect();
+    let names: HashSet<&str> = matching.iter().map(|file| file.name.as_str()).collect();
+    let chosen = |published: &&Published| {
+        let file = &published.file;
+        names.contains(file.name.as_str()) || window(file).is_some_and(|window| windows.contains(&window))
+    };
+    let mut files: Vec<Published> = all.iter().filter(chosen).cloned().collect();
+    files.sort_by(|a, b| (&a.file.kind, a.seq).cmp(&(&b.file.kind, b.seq)));
+    Ok(Explained { files })
+}
+
+fn window(file: &FileEntry) -> Option<(i64, i64)> {
+    match file.kind {
+        FileKind::Window { start_us, end_us, .. } => Some((start_us, end_us)),
+        FileKind::DeadLetters => None,
+    }
+}
+
+/// `START` or `START..END`, as microseconds since the epoch.
+fn parse_window(text: &str) -> Option<(i64, Option<i64>)> {
+    match text.split_once("..") {
+        Some((start, end)) => Some((parse_instant(start)?, Some(parse_instant(end)?))),
+        None => Some((parse_instant(text)?, None)),
+    }
+}
+
+fn parse_instant(text: &str) -> Option<i64> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(at.timestamp_micros());
+    }
+    ["%Y%m%dT%H%M%S%.fZ", "%Y-%m-%dT%H:%MZ"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .map(|at| at.and_utc().timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_named_in_the_ways_that_a_person_meets_it() {
+        let eight = 1_785_571_200_000_000;
+        for text in ["2026-08-01T08:00Z", "2026-08-01T08:00:00Z", "20260801T080000Z", "2026-08-01T04:00:00-04:00"] {
+            assert_eq!(parse_window(text), Some((eight, None)), "{text}");
+        }
+        let both = "2026-08-01T08:00Z..2026-08-01T08:05Z";
+        assert_eq!(parse_window(both), Some((eight, Some(eight + 300_000_000))));
+        assert_eq!(parse_window("date=2026-08-01/x.csv.gz"), None);
+    }
+}

@@ -1,0 +1,297 @@
+//! One slot of the log: the record of one commit.
+//!
+//! In: the bytes of `log/<seq>`. Out: a [`Slot`], or why the bytes are not one.
+//! Source: docs/ledger.md, "A slot".
+
+use std::collections::BTreeMap;
+
+use message::OffsetRange;
+use serde::{Deserialize, Serialize};
+
+use crate::position::Position;
+use crate::{Counters, Hash};
+
+/// Format version that this program writes, and the newest it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+const MAGIC: &str = "turnstile-ledger";
+
+/// The record of one commit, or of a writer's claim to the pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slot {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The slot's number, from 1, without holes.
+    pub seq: u64,
+    /// Counts the writers of this pipeline: each start takes the next one.
+    pub epoch: u64,
+    /// Told apart from any other attempt at this slot.
+    pub nonce: String,
+    /// SHA-256 of the bytes of the slot before; none for the first.
+    pub previous: Option<Hash>,
+    /// When it was written, by the writer's clock, microseconds since the epoch, UTC.
+    pub committed_at_us: i64,
+    /// When the writer claimed the pipeline, by its clock, microseconds since the epoch, UTC.
+    pub claimed_at_us: i64,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// Hash of the plan that the state belongs to.
+    pub plan_hash: String,
+    /// Whether the writer has let go of the pipeline.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
+    /// Topic ids by topic name, where the broker gave them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topic_ids: BTreeMap<String, String>,
+    /// Where reading goes on.
+    #[serde(default)]
+    pub positions: Vec<Position>,
+    /// Event time that the pipeline has reached, microseconds since the epoch, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark_us: Option<i64>,
+    /// Windows that end up to here are closed, microseconds since the epoch, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_until_us: Option<i64>,
+    /// Wall-clock time at which a quiet stream's windows were closed, microseconds since the epoch, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_closed_at_us: Option<i64>,
+    /// The state that belongs to the positions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<StateRef>,
+    /// Files that this commit made part of the lake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<FileEntry>,
+    /// Files of earlier commits of which it is not yet known that they are at their final names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<FileEntry>,
+    /// What became of all rows so far.
+    #[serde(default)]
+    pub counters: Counters,
+    /// The newest file of history; slots up to its last one are read from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryRef>,
+}
+
+/// The process that writes: for people, so that they know what to stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// Host name.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+    /// When the process started, microseconds since the epoch, UTC.
+    pub started_at_us: i64,
+    /// Whatever else helps to find it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// Where a blob of state lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateRef {
+    /// The object, below the pipeline's ledger folder.
+    pub object: String,
+    /// Where the blob starts in it, bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start: u64,
+    /// The blob's length, bytes.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: Hash,
+    /// The caller's word for what it is.
+    pub kind: String,
+    /// Event time after which nothing in it is needed, microseconds since the epoch, UTC. The ledger
+    /// does not act on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_until_us: Option<i64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// The rows of one window, `[start_us, end_us)`.
+    Window {
+        /// First instant of the window, microseconds since the epoch, UTC.
+        start_us: i64,
+        /// First instant after it.
+        end_us: i64,
+        /// 1, or more for a correction: the highest one counts.
+        version: u32,
+    },
+    /// Messages that could not be processed.
+    DeadLetters,
+}
+
+/// A file of the lake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its final name, below the lake's root.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Hash,
+    /// Its size.
+    pub bytes: u64,
+    /// Rows in it, without headers.
+    pub rows: u64,
+    /// What it holds.
+    pub kind: FileKind,
+    /// The messages that it was made from.
+    #[serde(with = "crate::position")]
+    pub sources: Vec<OffsetRange>,
+    /// The rows of this file by what became of them, in the caller's words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u64>,
+    /// Where its bytes lie until it is published, below the pipeline's ledger folder. Empty in history.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stage: String,
+}
+
+/// A file of history, by its last slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRef {
+    /// Number of the last slot in it.
+    pub last: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Hash,
+}
+
+/// Why bytes are not a slot that this program can read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Damaged(String),
+    Newer(u32),
+}
+
+impl Slot {
+    /// The slot's bytes: a header line, then one line of JSON.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // Text, numbers, lists and maps with text keys: nothing that JSON cannot hold.
+        let mut body = serde_json::to_vec(self).expect("a slot is plain data");
+        body.push(b'\n');
+        let header = format!("{MAGIC} {FORMAT} crc32c={:08x} length={}\n", crc32c::crc32c(&body), body.len());
+        [header.as_bytes(), &body].concat()
+    }
+
+    /// Reads what [`Slot::encode`] wrote, and checks that it arrived whole.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let damaged = |reason: &str| Unreadable::Damaged(reason.to_owned());
+        let end = bytes.iter().take(200).position(|b| *b == b'\n').ok_or_else(|| damaged("it has no header line"))?;
+        let header = std::str::from_utf8(&bytes[..end]).map_err(|_| damaged("its header line is not text"))?;
+        let body = &bytes[end + 1..];
+        let mut words = header.split(' ');
+        if words.next() != Some(MAGIC) {
+            return Err(damaged("it does not begin with the ledger's magic word"));
+        }
+        let version = words.next().and_then(|word| word.parse::<u32>().ok());
+        match version.ok_or_else(|| damaged("its header line has no format version"))? {
+            FORMAT => {}
+            newer if newer > FORMAT => return Err(Unreadable::Newer(newer)),
+            _ => return Err(damaged("its format version was never in use")),
+        }
+        let crc = words.next().and_then(|w| w.strip_prefix("crc32c=")).and_then(|w| u32::from_str_radix(w, 16).ok());
+        let length = words.next().and_then(|w| w.strip_prefix("length=")).and_then(|w| w.parse::<usize>().ok());
+        let (Some(crc), Some(length)) = (crc, length) else { return Err(damaged("its header line is incomplete")) };
+        if body.len() != length {
+            return Err(Unreadable::Damaged(format!("it has {} bytes where its header says {length}", body.len())));
+        }
+        if crc32c::crc32c(body) != crc {
+            return Err(damaged("its checksum does not match"));
+        }
+        serde_json::from_slice(body).map_err(|e| Unreadable::Damaged(format!("its record cannot be read: {e}")))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use message::TopicPartition;
+
+    use super::*;
+
+    pub(crate) fn slot() -> Slot {
+        Slot {
+            pipeline: "mta".into(),
+            seq: 7,
+            epoch: 2,
+            nonce: "abc".into(),
+            previous: Some(Hash::of(b"before")),
+            committed_at_us: 5,
+            claimed_at_us: 4,
+            writer: Writer { host: "batch-2".into(), pid: 9, started_at_us: 3, note: String::new() },
+            plan_hash: "p1".into(),
+            released: false,
+            topic_ids: BTreeMap::from([("t".into(), "id".into())]),
+            positions: vec![Position {
+                partition: TopicPartition::new("t", 3),
+                next_offset: 42,
+                leader_epoch: Some(1),
+                watermark_us: Some(-1),
+                idle: true,
+                fingerprint: Some(u64::MAX),
+            }],
+            watermark_us: Some(1),
+            closed_until_us: Some(0),
+            quiet_closed_at_us: None,
+            state: vec![StateRef {
+                object: "state/1".into(),
+                start: 0,
+                bytes: 1,
+                sha256: Hash::of(b"s"),
+                kind: "windows".into(),
+                live_until_us: None,
+            }],
+            publish: vec![FileEntry {
+                name: "date=1970-01-01/f.csv.gz".into(),
+                sha256: Hash::of(b"f"),
+                bytes: 1,
+                rows: 1,
+                kind: FileKind::Window { start_us: 0, end_us: 1, version: 1 },
+                sources: vec![OffsetRange { partition: TopicPartition::new("t", 3), first: 1, last: 41, messages: 40 }],
+                counts: BTreeMap::new(),
+                stage: "stage/1".into(),
+            }],
+            carried: vec![],
+            counters: Counters { read: 41, aggregated: 41, ..Counters::default() },
+            history: None,
+        }
+    }
+
+    #[test]
+    fn a_slot_is_read_back_as_it_was_written() {
+        assert_eq!(Slot::decode(&slot().encode()).unwrap(), slot());
+    }
+
+    #[test]
+    fn a_slot_is_two_lines_of_text() {
+        let bytes = slot().encode();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(text.starts_with("turnstile-ledger 1 crc32c="), "{text}");
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn no_single_changed_or_missing_byte_goes_unseen() {
+        let bytes = slot().encode();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            // A flipped letter case in the checksum's digits is the same checksum.
+            if let Ok(read) = Slot::decode(&changed) {
+                assert_eq!(read, slot(), "byte {at}");
+            }
+            assert!(Slot::decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() {
+        let newer = String::from_utf8(slot().encode()).unwrap().replacen("ledger 1 ", "ledger 2 ", 1);
+        assert_eq!(Slot::decode(newer.as_bytes()), Err(Unreadable::Newer(2)));
+        assert!(matches!(Slot::decode(b""), Err(Unreadable::Damaged(_))));
+        assert!(matches!(Slot::decode(b"\n{}"), Err(Unreadable::Damaged(_))));
+    }
+}

@@ -1,0 +1,179 @@
+//! A pipeline as a person reads it: what `turnstile check` prints and what a run logs when it starts.
+
+use std::fmt::Write;
+
+use crate::lake::Schedule;
+use crate::pipeline::Pipeline;
+use crate::query::{AggregateKind, spark_type};
+use crate::stream::{Dedup, Late};
+use crate::units::{show_bytes, show_us};
+
+impl Pipeline {
+    /// The plan in words, one fact a line. Holds no settings of the Kafka client or the store but
+    /// `bootstrap.servers`, so no secret.
+    pub fn explain(&self) -> String {
+        let mut out = Lines::default();
+        out.line("pipeline", &self.name);
+        out.line("plan", &self.plan_hash);
+        out.line("source", &self.explain_source());
+        out.line("decodes", &self.explain_columns());
+        let stream = &self.stream;
+        let off = || "off".to_owned();
+        out.line("event time", &format!("{}, watermark {}", stream.event_time, show_us(stream.watermark_us)));
+        out.line(
+            "dedup",
+            &match &stream.dedup {
+                Dedup::Off => off(),
+                Dedup::Value => "whole value".to_owned(),
+                Dedup::Fields(names) => names.join(", "),
+            },
+        );
+        out.line(
+            "late rows",
+            &match stream.late {
+                Late::Drop => "counted and dropped".to_owned(),
+                Late::DeadLetter => "dead letters".to_owned(),
+                Late::Correct => format!("correct the window for {} after its close", show_us(stream.correct_for_us)),
+            },
+        );
+        for (key, value) in [("idle", stream.idle_us), ("quiet", stream.quiet_us), ("future", stream.future_us)] {
+            out.line(key, &value.map_or_else(off, show_us));
+        }
+        self.explain_query(&mut out);
+        out.line("lake", &self.explain_lake());
+        let every = stream.commit.every_us.map(show_us);
+        let rows = stream.commit.rows.map(|rows| format!("{rows} rows"));
+        let cadence: Vec<String> = every.into_iter().chain(rows).collect();
+        out.line("commit", &format!("every {}", cadence.join(" or ")));
+        out.line("memory", &format!("at most {} for windows and dedup", show_bytes(stream.memory_bytes)));
+        if let Some(warehouse) = &self.warehouse {
+            let schedule = match &warehouse.schedule {
+                Schedule::Every(us) => format!("every {}", show_us(*us)),
+                Schedule::Cron(cron) => format!("cron {cron} (UTC)"),
+            };
+            out.line("warehouse", &format!("{}, {schedule}", warehouse.table));
+        }
+        out.text
+    }
+
+    /// The message's fields: name, Spark's name of the type, whether it can be null.
+    pub fn message_columns(&self) -> Vec<(&str, String, bool)> {
+        let fields = self.source.schema.iter();
+        fields.map(|field| (field.name.as_str(), field.kind.spark_name().to_owned(), true)).collect()
+    }
+
+    /// The result's columns: name, Spark's name of the type, whether it can be null.
+    pub fn output_columns(&self) -> Vec<(&str, String, bool)> {
+        let fields = self.query.output_schema.fields().iter();
+        fields
+            .map(|field| {
+                let kind = spark_type(field.data_type()).unwrap_or_else(|| field.data_type().to_string());
+                (field.name().as_str(), kind, field.is_nullable())
+            })
+            .collect()
+    }
+
+    /// The message's fields as Spark's `printSchema` shows them.
+    pub fn message_schema_tree(&self) -> String {
+        tree(self.message_columns())
+    }
+
+    /// The result's columns as Spark's `printSchema` shows them.
+    pub fn output_schema_tree(&self) -> String {
+        tree(self.output_columns())
+    }
+
+    fn explain_source(&self) -> String {
+        let source = &self.source;
+        let mut out = format!("topic {}, {}", source.topic, format!("{:?}", source.format).to_lowercase());
+        if let Some(servers) = source.kafka.get("bootstrap.servers") {
+            let _ = write!(out, ", {servers}");
+        }
+        if let Some(path) = &source.properties {
+            let _ = write!(out, ", settings of {}", path.display());
+        }
+        out
+    }
+
+    fn explain_columns(&self) -> String {
+        let fields = &self.source.schema;
+        let names: Vec<&str> = self.query.columns.iter().map(|i| fields[*i].name.as_str()).collect();
+        format!("{} of {} fields: {}", names.len(), fields.len(), names.join(", "))
+    }
+
+    fn explain_query(&self, out: &mut Lines) {
+        let query = &self.query;
+        let window = &query.window;
+        let mut shape = match window.slide_us == window.size_us {
+            true => format!("tumbling, {}", show_us(window.size_us)),
+            false => format!("hopping, {} every {}", show_us(window.size_us), show_us(window.slide_us)),
+        };
+        if window.offset_us != 0 {
+            let _ = write!(shape, ", starting {} after midnight UTC of the epoch", show_us(window.offset_us));
+        }
+        out.line("window", &shape);
+        if let Some(filter) = &query.filter {
+            out.line("where", &filter.to_string());
+        }
+        let keys: Vec<String> = query.keys.iter().map(ToString::to_string).collect();
+        out.line("group by", &std::iter::once("window".to_owned()).chain(keys).collect::<Vec<_>>().join(", "));
+        for aggregate in &query.aggregates {
+            out.line("aggregate", &format!("{} = {}", aggregate.name, show_aggregate(&aggregate.kind)));
+        }
+        if let Some(having) = &query.having {
+            out.line("having", &having.to_string());
+        }
+        for (name, expr) in &query.output {
+            out.line("column", &format!("{name} = {expr}"));
+        }
+    }
+
+    fn explain_lake(&self) -> String {
+        let lake = &self.lake;
+        let mut out = format!("{}, {}", lake.url, lake.format.extension());
+        if lake.index_column {
+            out.push_str(", index column");
+        }
+        match lake.retain_us {
+            Some(us) => {
+                let _ = write!(out, ", kept {}", show_us(us));
+            }
+            None => out.push_str(", kept for ever"),
+        }
+        out
+    }
+}
+
+fn show_aggregate(kind: &AggregateKind) -> String {
+    match kind {
+        AggregateKind::Function { udaf, args, distinct, filter } => {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            let distinct = if *distinct { "DISTINCT " } else { "" };
+            let filter = filter.as_ref().map_or_else(String::new, |filter| format!(" where {filter}"));
+            format!("{}({distinct}{}){filter}", udaf.name(), args.join(", "))
+        }
+        AggregateKind::Increase { register, cap: None } => format!("increase({register})"),
+        AggregateKind::Increase { register, cap: Some(cap) } => format!("increase({register}, {cap})"),
+        AggregateKind::Resets { register } => format!("resets({register})"),
+        AggregateKind::Jumps { register, cap } => format!("jumps({register}, {cap})"),
+    }
+}
+
+fn tree(fields: Vec<(&str, String, bool)>) -> String {
+    let mut out = String::from("root\n");
+    for (name, kind, nullable) in fields {
+        let _ = writeln!(out, " |-- {name}: {kind} (nullable = {nullable})");
+    }
+    out
+}
+
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn line(&mut self, key: &str, value: &str) {
+        let _ = writeln!(self.text, "{key:<11} {value}");
+    }
+}

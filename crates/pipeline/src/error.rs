@@ -1,0 +1,72 @@
+//! What is wrong with a pipeline file, and where.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Why a pipeline could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read.
+    #[error("cannot read the pipeline file {}: {source}", path.display())]
+    Read {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file was read and is wrong; every problem found is listed, one a line, in the order of the file.
+    #[error("{}", ProblemList(.0))]
+    Invalid(Vec<Problem>),
+}
+
+impl Error {
+    /// The problems found in the file; none when it could not be read.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Error::Read { .. } => &[],
+            Error::Invalid(problems) => problems,
+        }
+    }
+}
+
+/// One thing that is wrong, where it stands, and what a person can do about it.
+///
+/// Reads `file:line:column: message; hint`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file as it was named, or `--set <key>` for a value given on the command line.
+    pub source: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The fact.
+    pub message: String,
+    /// The next step.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.source, self.line, self.column, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct ProblemList<'a>(&'a [Problem]);
+
+impl fmt::Display for ProblemList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads one table strictly: every key that was not asked for is a fault.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::{At, Fault, Node, Table, Value};
+use crate::nearest::{nearest, suggest};
+use crate::units;
+
+/// Collects faults, so that a person sees all of them at once.
+pub(crate) type Faults = RefCell<Vec<Fault>>;
+
+/// A value with the place it was read from.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) at: At,
+}
+
+/// Reads the keys of one table. Call [`Reader::finish`] when all known keys were asked for.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    table: &'a Table,
+    at: At,
+    path: String,
+    known: Vec<&'static str>,
+    /// Needed keys that are not there; a misspelt one is reported once, as the unknown key it is.
+    missing: RefCell<Vec<&'static str>>,
+    faults: &'a Faults,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of the table at `node`; `path` is its dotted name, empty for the file itself.
+    pub(crate) fn new(node: &'a Node, path: &str, faults: &'a Faults) -> Option<Self> {
+        match &node.value {
+            Value::Table(table) => Some(Self {
+                table,
+                at: node.at.clone(),
+                path: path.to_owned(),
+                known: Vec::new(),
+                missing: RefCell::default(),
+                faults,
+            }),
+            other => {
+                let message = format!("[{path}] must be a table, not {}", other.kind());
+                faults.borrow_mut().push(Fault::new(&node.at, message));
+                None
+            }
+        }
+    }
+
+    /// The table's place, where a missing key is reported.
+    pub(crate) fn at(&self) -> &At {
+        &self.at
+    }
+
+    /// Records a fault.
+    pub(crate) fn fault(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// The value of `key` as it is; from now on the key is known.
+    pub(crate) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.known.push(key);
+        self.table.get(key).map(|entry| &entry.node)
+    }
+
+    /// Reports `key` as missing unless it is there; passes `value` through.
+    pub(crate) fn required<T>(&self, key: &'static str, value: Option<T>) -> Option<T> {
+        if value.is_none() && self.table.get(key).is_none() {
+            self.missing.borrow_mut().push(key);
+        }
+        value
+    }
+
+    /// A string.
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<Placed<String>> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::Text(text) => Some(Placed { value: text.clone(), at: node.at.clone() }),
+            _ => self.wrong(key, node, "a string"),
+        }
+    }
+
+    /// A string that `parse` understands.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        hint: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
+        let text = self.text(key)?;
+        match parse(&text.value) {
+            Ok(value) => Some(Placed { value, at: text.at }),
+            Err(message) => {
+                self.fault(Fault::new(&text.at, format!("{key}: {message}")).hint(hint));
+                None
+            }
+        }
+    }
+
+    /// A duration in microseconds.
+    pub(crate) fn duration(&mut self, key: &'static str) -> Option<i64> {
+        self.parsed(key, DURATION_HINT, units::duration_us).map(|placed| placed.value)
+    }
+
+    /// A duration longer than nothing.
+    pub(crate) fn positive_duration(&mut self, key: &'static str) -> Option<i64> {
+        self.parsed(key, DURATION_HINT, positive_us).map(|placed| placed.value)
+    }
+
+    /// A duration, or `off`, which is `Some(None)`. Nothing written is `None`.
+    pub(crate) fn duration_or_off(&mut self, key: &'static str) -> Option<Option<i64>> {
+        let parse = |text: &str| if text == "off" { Ok(None) } else { positive_us(text).map(Some) };
+        self.parsed(key, "write \"off\", or a duration such as \"5 minutes\"", parse).map(|placed| placed.value)
+    }
+
+    /// A number of bytes.
+    pub(crate) fn bytes(&mut self, key: &'static str) -> Option<u64> {
+        let node = self.node(key)?;
+        if let Value::Integer(count) = node.value
+            && let Ok(count) = u64::try_from(count)
+        {
+            return Some(count);
+        }
+        self.parsed(key, "write a size such as \"256 MiB\"", units::bytes).map(|placed| placed.value)
+    }
+
+    /// An integer from 1.
+    pub(crate) fn count(&mut self, key: &'static str) -> Option<u64> {
+        let node = self.node(key)?;
+        match node.value {
+            Value::Integer(count) if count >= 1 => Some(count as u64),
+            Value::Integer(count) => {
+                self.fault(Fault::new(&node.at, format!("{key} must be at least 1, not {count}")));
+                None
+            }
+            _ => self.wrong(key, node, "an integer from 1"),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let node = self.node(key)?;
+        match node.value {
+            Value::Boolean(value) => Some(value),
+            _ => self.wrong(key, node, "true or false"),
+        }
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        match choices.iter().find(|(word, _)| *word == text.value) {
+            Some((_, value)) => Some(*value),
+            None => {
+                let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+                let message = format!("{key} cannot be \"{}\"", text.value);
+                self.fault(Fault::new(&text.at, message).hint(suggest(&text.value, words)));
+                None
+            }
+        }
+    }
+
+    /// A table of settings whose keys are not ours: strings, numbers and booleans, all taken as text.
+    pub(crate) fn properties(&mut self, key: &'static str) -> BTreeMap<String, String> {
+        let mut out = BTreeMap::new();
+        let Some(node) = self.node(key) else { return out };
+        let Value::Table(table) = &node.value else {
+            self.wrong::<()>(key, node, "a table");
+            return out;
+        };
+        flatten(table, "", &mut |name, node| {
+            let text = match &node.value {
+                Value::Text(text) => text.clone(),
+                Value::Integer(value) => value.to_string(),
+                Value::Float(value) => value.to_string(),
+                Value::Boolean(value) => value.to_string(),
+                other => {
+                    let message = format!("{key}: \"{name}\" must be a string, not {}", other.kind());
+                    self.fault(Fault::new(&node.at, message));
+                    return;
+                }
+            };
+            out.insert(name, text);
+        });
+        out
+    }
+
+    /// Reports every key that nobody asked for, and every needed one that is not there.
+    pub(crate) fn finish(self) {
+        let place = if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path) };
+        let mut missing = self.missing.take();
+        for entry in &self.table.entries {
+            if self.known.contains(&entry.key.as_str()) {
+                continue;
+            }
+            let meant = nearest(&entry.key, self.known.iter().copied());
+            missing.retain(|key| meant != Some(key));
+            let message = format!("unknown key \"{}\" in {place}", entry.key);
+            self.fault(Fault::new(&entry.key_at, message).hint(suggest(&entry.key, self.known.iter().copied())));
+        }
+        for key in missing {
+            self.fault(Fault::new(&self.at, format!("{place} needs the key \"{key}\"")));
+        }
+    }
+
+    fn wrong<T>(&self, key: &str, node: &Node, expected: &str) -> Option<T> {
+        self.fault(Fault::new(&node.at, format!("{key} must be {expected}, not {}", node.value.kind())));
+        None
+    }
+}
+
+const DURATION_HINT: &str = "write a number and a unit, such as \"5 minutes\", \"1 hour\" or \"100 ms\"";
+
+fn positive_us(text: &str) -> Result<i64, String> {
+    match units::duration_us(text) {
+        Ok(0) => Err("it must be longer than nothing".to_owned()),
+        other => other,
+    }
+}
+
+/// Kafka's names hold dots, which TOML reads as nested tables unless they are quoted; both are meant.
+fn flatten<'a>(table: &'a Table, prefix: &str, visit: &mut impl FnMut(String, &'a Node)) {
+    for entry in &table.entries {
+        let name = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
+        match &entry.node.value {
+            Value::Table(inner) => flatten(inner, &name, visit),
+            _ => visit(name, &entry.node),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Functions that DataFusion does not have, or has with another meaning than Spark.
+//!
+//! In: Arrow arrays. Out: Arrow arrays, by Spark's rules. Knows nothing of SQL text or of the pipeline;
+//! `query` decides which name of the dialect stands for which function.
+
+mod arithmetic;
+mod registers;
+mod substring;
+mod sum;
+mod text_of_time;
+
+pub(crate) use arithmetic::{Arithmetic, checked};
+pub(crate) use registers::{RegisterFunction, register};
+pub(crate) use substring::substring;
+pub(crate) use sum::exact_sum;
+pub(crate) use text_of_time::{date_format, timestamp_text};

@@ -1,0 +1,145 @@
+//! Where closed windows go: `[lake]`, and `[warehouse]` over it.
+
+use std::collections::BTreeMap;
+
+use crate::file::read::{Faults, Reader};
+use crate::file::{Fault, Node};
+use crate::nearest::suggest;
+use crate::units;
+
+/// `[lake]`: the store, the form of its files, how long they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LakeSettings {
+    /// Where files go: `file:`, `s3://`, `gs://` or `az://`. A relative `file:` path is relative to the
+    /// working directory.
+    pub url: String,
+    /// The form of the files.
+    pub format: FileFormat,
+    /// How long files stay, in microseconds. `None`: for ever.
+    pub retain_us: Option<i64>,
+    /// Whether CSV files begin with an unnamed column of row numbers, as the system this replaces wrote.
+    pub index_column: bool,
+    /// Settings of the object store by its own names (endpoint, region…). Secrets belong in the environment.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The form of the lake's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// Comma-separated with a header line, gzip.
+    CsvGz,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl FileFormat {
+    /// The file name's ending, without the dot; also the word in the pipeline file.
+    pub fn extension(self) -> &'static str {
+        match self {
+            FileFormat::CsvGz => "csv.gz",
+            FileFormat::Parquet => "parquet",
+        }
+    }
+}
+
+/// `[warehouse]`: the table over the lake's files and when it loads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warehouse {
+    /// Name of the external table.
+    pub table: String,
+    /// When new files are loaded.
+    pub schedule: Schedule,
+}
+
+/// When something repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// Every so many microseconds.
+    Every(i64),
+    /// At the times of a five-field cron expression, in UTC.
+    Cron(String),
+}
+
+pub(crate) fn read_lake(node: &Node, faults: &Faults) -> Option<LakeSettings> {
+    let mut reader = Reader::new(node, "lake", faults)?;
+    let url = reader.parsed("url", "write file:./lake/turnstile, s3://bucket/path, gs://… or az://…", url);
+    let url = reader.required("url", url);
+    let format = read_format(&mut reader);
+    let retain_us = reader.positive_duration("retain");
+    let index_column = reader.boolean("index_column").unwrap_or(false);
+    if index_column && format == Some(FileFormat::Parquet) {
+        let at = reader.node("index_column").map_or_else(|| reader.at().clone(), |node| node.at.clone());
+        reader.fault(Fault::new(&at, "index_column is for csv.gz only"));
+    }
+    let options = reader.properties("options");
+    reader.finish();
+    Some(LakeSettings { url: url?.value, format: format?, retain_us, index_column, options })
+}
+
+fn read_format(reader: &mut Reader<'_>) -> Option<FileFormat> {
+    if reader.node("format").is_none() {
+        return Some(FileFormat::CsvGz);
+    }
+    let text = reader.text("format")?;
+    let fault = match text.value.as_str() {
+        "csv.gz" => return Some(FileFormat::CsvGz),
+        "parquet" => return Some(FileFormat::Parquet),
+        "delta" => Fault::new(&text.at, "format \"delta\" is not offered yet")
+            .hint("use \"parquet\" or \"csv.gz\"; the ledger already makes each file appear exactly once"),
+        other => {
+            Fault::new(&text.at, format!("format cannot be \"{other}\"")).hint(suggest(other, ["csv.gz", "parquet"]))
+        }
+    };
+    reader.fault(fault);
+    None
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let known = ["file:", "s3://", "gs://", "az://"];
+    match known.iter().find(|scheme| text.starts_with(**scheme)) {
+        Some(scheme) if text.len() > scheme.len() => Ok(text.to_owned()),
+        _ => Err(format!("\"{text}\" is not the url of a lake")),
+    }
+}
+
+pub(crate) fn read_warehouse(node: &Node, faults: &Faults) -> Option<Warehouse> {
+    let mut reader = Reader::new(node, "warehouse", faults)?;
+    let table = reader.text("table");
+    let table = reader.required("table", table);
+    let hint = "write a duration such as \"1 minute\", or a cron expression such as \"0 * * * *\"";
+    let schedule = reader.parsed("schedule", hint, schedule);
+    let schedule = reader.required("schedule", schedule);
+    reader.finish();
+    Some(Warehouse { table: table?.value, schedule: schedule?.value })
+}
+
+fn schedule(text: &str) -> Result<Schedule, String> {
+    if text.split_whitespace().count() == 5 {
+        return cron(text).map(|()| Schedule::Cron(text.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+    match units::duration_us(text)? {
+        0 => Err("it must be longer than nothing".to_owned()),
+        us => Ok(Schedule::Every(us)),
+    }
+}
+
+/// Checks minute, hour, day of month, month, day of week: `*`, `a`, `a-b`, `*/n`, `a-b/n`, and lists of them.
+fn cron(text: &str) -> Result<(), String> {
+    let limits = [("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7)];
+    for (field, (name, low, high)) in text.split_whitespace().zip(limits) {
+        let value = |text: &str| text.parse::<u32>().ok().filter(|v| (low..=high).contains(v));
+        let part = |text: &str| {
+            let (range, step) = text.split_once('/').map_or((text, None), |(range, step)| (range, Some(step)));
+            let range_ok = range == "*"
+                || match range.split_once('-') {
+                    Some((a, b)) => matches!((value(a), value(b)), (Some(a), Some(b)) if a <= b),
+                    None => value(range).is_some(),
+                };
+            range_ok && step.is_none_or(|step| step.parse::<u32>().is_ok_and(|n| n > 0))
+        };
+        if !field.split(',').all(part) {
+            return Err(format!("\"{field}\" is no {name} of a cron expression"));
+        }
+    }
+    Ok(())
+}

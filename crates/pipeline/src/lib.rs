@@ -1,0 +1,33 @@
+//! The pipeline file: source, schema, time rules, query, lake and warehouse, checked and planned.
+//!
+//! In: a TOML file, and values that replace some of its. Out: a [`Pipeline`], whose [`Query`] holds
+//! expressions that an engine evaluates as they are; or every problem of the file as
+//! `file:line:column: fact; next step`.
+//! Refuses to know who reads Kafka, where state is kept and what time it is; the only file it opens is
+//! the pipeline's own. Start at [`Pipeline::from_path`]; then `query` for what becomes of the SQL.
+
+mod describe;
+mod error;
+mod file;
+mod functions;
+mod lake;
+mod nearest;
+mod pattern;
+mod pipeline;
+mod query;
+mod source;
+mod stream;
+mod units;
+
+pub use error::{Error, Problem};
+pub use lake::{FileFormat, LakeSettings, Schedule, Warehouse};
+pub use pattern::{PatternItem, TimestampPattern};
+pub use pipeline::Pipeline;
+pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec};
+pub use source::{Field, FieldKind, Format, Policy, Source};
+pub use stream::{CommitCadence, Dedup, Late, Stream};
+
+/// The names of all functions that a query can call, in lower case.
+pub fn function_names() -> Vec<&'static str> {
+    query::call::names().collect()
+}

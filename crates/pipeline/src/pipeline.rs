@@ -1,0 +1,173 @@
+//! The pipeline file as a whole.
+
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::error::{Error, Problem};
+use crate::file::read::{Faults, Placed, Reader};
+use crate::file::{Fault, File};
+use crate::lake::{self, LakeSettings, Warehouse};
+use crate::query::{self, Query};
+use crate::source::{self, FieldKind, Fields, Source};
+use crate::stream::{self, Dedup, Stream};
+
+/// A checked pipeline file with its planned query.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The pipeline's name: part of the names of its files and of its ledger.
+    pub name: String,
+    /// `[source]`.
+    pub source: Source,
+    /// `[stream]`.
+    pub stream: Stream,
+    /// `[query]`, planned.
+    pub query: Query,
+    /// `[lake]`.
+    pub lake: LakeSettings,
+    /// `[warehouse]`.
+    pub warehouse: Option<Warehouse>,
+    /// 32 hexadecimal digits that change when results could: with the format, the schema, the time and
+    /// dedup rules and the query, but not with urls, cadence, limits or the way the file is written.
+    pub plan_hash: String,
+}
+
+impl Pipeline {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when it cannot be read; [`Error::Invalid`] with every problem found in it.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::from_path_with(path, &[])
+    }
+
+    /// Reads and checks the file at `path`, with some values replaced: pairs of a dotted key, such as
+    /// `stream.commit`, and a TOML value; a value that is no TOML is taken as a string.
+    ///
+    /// # Errors
+    /// As [`Pipeline::from_path`]; a problem of a replaced value names its key instead of the file.
+    pub fn from_path_with(path: impl AsRef<Path>, set: &[(String, String)]) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::from_str_with(&text, &path.display().to_string(), set)
+    }
+
+    /// Checks the text of a pipeline file; `name` stands for the file in problems.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every problem found.
+    pub fn from_str(text: &str, name: &str) -> Result<Self, Error> {
+        Self::from_str_with(text, name, &[])
+    }
+
+    /// [`Pipeline::from_str`] with some values replaced.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every problem found.
+    pub fn from_str_with(text: &str, name: &str, set: &[(String, String)]) -> Result<Self, Error> {
+        let file = File::parse(name, text, set).map_err(Error::Invalid)?;
+        read(&file).map_err(|mut faults| {
+            faults.sort_by_key(|fault| (fault.at.text, fault.at.bytes.start));
+            let mut problems: Vec<Problem> = faults.iter().map(|fault| file.locate(fault)).collect();
+            problems.dedup();
+            Error::Invalid(problems)
+        })
+    }
+}
+
+fn read(file: &File) -> Result<Pipeline, Vec<Fault>> {
+    let faults = Faults::default();
+    let pipeline = read_sections(file, &faults);
+    match (pipeline, faults.into_inner()) {
+        (Some(pipeline), faults) if faults.is_empty() => Ok(pipeline),
+        (_, faults) => Err(faults),
+    }
+}
+
+fn read_sections(file: &File, faults: &Faults) -> Option<Pipeline> {
+    let mut reader = Reader::new(&file.root, "", faults)?;
+    let hint = "use letters, digits, '.', '_' and '-', at most 64";
+    let name = reader.parsed("name", hint, pipeline_name);
+    let name = reader.required("name", name);
+    let source = reader.node("source");
+    let (source, fields) = match reader.required("source", source) {
+        Some(node) => source::read(node, faults),
+        None => (None, Fields { fields: Vec::new(), broken: true }),
+    };
+    let stream = reader.node("stream");
+    let stream = reader.required("stream", stream).and_then(|node| stream::read(node, &fields, faults));
+    let query = reader.node("query");
+    let sql = reader.required("query", query).and_then(|node| {
+        let mut inner = Reader::new(node, "query", faults)?;
+        let sql = inner.text("sql");
+        let sql = inner.required("sql", sql);
+        inner.finish();
+        sql
+    });
+    let lake = reader.node("lake");
+    let lake = reader.required("lake", lake).and_then(|node| lake::read_lake(node, faults));
+    let warehouse = reader.node("warehouse").map(|node| lake::read_warehouse(node, faults));
+    reader.finish();
+    let (source, stream, sql) = (source?, stream?, sql?);
+    if fields.broken {
+        return None;
+    }
+    let query = plan(file, &sql, &source, &stream, faults)?;
+    let plan_hash = plan_hash(&source, &stream, &query);
+    Some(Pipeline {
+        name: name?.value,
+        source,
+        stream,
+        query,
+        lake: lake?,
+        // A warehouse that is there and wrong has been reported.
+        warehouse: warehouse.flatten(),
+        plan_hash,
+    })
+}
+
+fn plan(file: &File, sql: &Placed<String>, source: &Source, stream: &Stream, faults: &Faults) -> Option<Query> {
+    query::plan(file, sql, source, stream).map_err(|found| faults.borrow_mut().extend(found)).ok()
+}
+
+fn pipeline_name(name: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !starts_well || name.len() > 64 || !name.chars().all(legal) {
+        return Err(format!("\"{name}\" is not a name for a pipeline"));
+    }
+    Ok(name.to_owned())
+}
+
+/// Written out by hand: a derived text would change the hash whenever a type is renamed.
+fn plan_hash(source: &Source, stream: &Stream, query: &Query) -> String {
+    let mut text = String::from("turnstile plan 1\n");
+    let mut line = |key: &str, value: String| {
+        // Lengths keep one value from running into the next.
+        text.push_str(&format!("{key} {}:{value}\n", value.len()));
+    };
+    line("format", format!("{:?}", source.format).to_lowercase());
+    line("extra_fields", format!("{:?}", source.extra_fields).to_lowercase());
+    for field in &source.schema {
+        let kind = match &field.kind {
+            FieldKind::Timestamp { format, zone } => format!("timestamp {} {format}", zone.name()),
+            other => other.spark_name().to_owned(),
+        };
+        line("field", field.name.clone());
+        line("type", kind);
+    }
+    line("event_time", stream.event_time.clone());
+    line("watermark", stream.watermark_us.to_string());
+    match &stream.dedup {
+        Dedup::Off => line("dedup", "off".to_owned()),
+        Dedup::Value => line("dedup", "value".to_owned()),
+        Dedup::Fields(names) => names.iter().for_each(|name| line("dedup field", name.clone())),
+    }
+    line("late", format!("{:?}", stream.late).to_lowercase());
+    line("correct_for", stream.correct_for_us.to_string());
+    for (key, value) in [("idle", stream.idle_us), ("quiet", stream.quiet_us), ("future", stream.future_us)] {
+        line(key, value.map_or_else(|| "off".to_owned(), |us| us.to_string()));
+    }
+    line("query", query.canonical.clone());
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}

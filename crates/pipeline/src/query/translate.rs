@@ -1,0 +1,390 @@
+//! From the SQL's syntax tree to DataFusion's expressions, node by node, with Spark's meaning.
+//!
+//! Every node is type-checked as it is built, so whatever is wrong is reported where it stands. What
+//! no arm names is refused.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion_common::{Column, DFSchemaRef, DataFusionError, ScalarValue};
+use datafusion_expr::expr::InList;
+use datafusion_expr::{Between, Case, Expr, ExprSchemable, Like, Operator, lit};
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use sqlparser::ast::{
+    self, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Spanned, TrimWhereField, UnaryOperator, ValueWithSpan,
+};
+use sqlparser::tokenizer::Span;
+
+use super::text::SqlText;
+use super::{WINDOW_END, WINDOW_START, call, cast, literal, operator};
+use crate::file::Fault;
+use crate::nearest::suggest;
+
+/// A translated expression and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Operand {
+    pub(crate) expr: Expr,
+    pub(crate) span: Span,
+}
+
+/// Which clause is being translated: it decides what may be referred to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clause {
+    Where,
+    GroupBy,
+    Select,
+    Having,
+    /// The argument of an aggregate function.
+    Argument,
+}
+
+impl Clause {
+    fn name(self) -> &'static str {
+        match self {
+            Clause::Where => "WHERE",
+            Clause::GroupBy => "GROUP BY",
+            Clause::Select => "SELECT",
+            Clause::Having => "HAVING",
+            Clause::Argument => "the argument of an aggregate",
+        }
+    }
+
+    /// Whether groups, and with them the window and aggregates, exist here.
+    pub(crate) fn sees_groups(self) -> bool {
+        matches!(self, Clause::Select | Clause::Having)
+    }
+}
+
+/// Translates the expressions of one query.
+pub(crate) struct Translator<'a> {
+    pub(crate) text: &'a SqlText,
+    /// All fields, then the window's bounds.
+    pub(crate) schema: &'a DFSchemaRef,
+    pub(crate) simplifier: &'a ExprSimplifier,
+    /// The name that columns may be qualified with.
+    pub(crate) qualifier: &'a str,
+    /// Zone of the event time, which is the zone of text that becomes a timestamp.
+    pub(crate) zone: &'a str,
+    pub(crate) clause: Clause,
+    /// The place of the expression around the one that is being translated.
+    pub(crate) place: Span,
+    /// In HAVING: the names of the SELECT list.
+    pub(crate) aliases: Vec<(String, Expr)>,
+    /// In HAVING: the columns that are grouped by.
+    pub(crate) grouped: Vec<String>,
+    /// Columns used outside aggregates, with their places.
+    pub(crate) uses: Vec<(String, Span)>,
+}
+
+type Translated = Result<Operand, Fault>;
+
+impl Translator<'_> {
+    /// Translates, checks and coerces one expression.
+    pub(crate) fn translate(&mut self, expr: &ast::Expr) -> Translated {
+        let span = self.span_of(expr);
+        let around = std::mem::replace(&mut self.place, span);
+        let built = self.build(expr, span);
+        self.place = around;
+        self.coerced(built?, span)
+    }
+
+    /// Where `expr` stands; the parser does not keep the place of everything, so what is near has to do.
+    fn span_of(&self, expr: &ast::Expr) -> Span {
+        let span = match expr {
+            ast::Expr::RLike { expr, .. } => expr.span(),
+            ast::Expr::Interval(interval) => interval.value.span(),
+            other => other.span(),
+        };
+        if span.start.line == 0 { self.place } else { span }
+    }
+
+    /// The expression with DataFusion's implicit casts, or what DataFusion has against it.
+    pub(crate) fn coerced(&self, expr: Expr, span: Span) -> Translated {
+        let coerced = self.simplifier.coerce(expr, self.schema).map_err(|error| self.rejected(span, &error))?;
+        coerced.get_type(self.schema.as_ref()).map_err(|error| self.rejected(span, &error))?;
+        Ok(Operand { expr: coerced, span })
+    }
+
+    /// A fault at `span`.
+    pub(crate) fn fault(&self, span: Span, message: impl Into<String>) -> Fault {
+        self.text.fault(span, message)
+    }
+
+    /// DataFusion's own words, at `span`.
+    pub(crate) fn rejected(&self, span: Span, error: &DataFusionError) -> Fault {
+        let message = error.strip_backtrace();
+        let words = message.trim_start_matches("Error during planning: ").lines().next().unwrap_or_default();
+        let written = self.text.between(span);
+        let what = if written.is_empty() { String::new() } else { format!("\"{written}\": ") };
+        self.fault(span, format!("{what}{words}"))
+    }
+
+    /// The type of a translated expression.
+    pub(crate) fn type_of(&self, operand: &Operand) -> Result<DataType, Fault> {
+        operand.expr.get_type(self.schema.as_ref()).map_err(|error| self.rejected(operand.span, &error))
+    }
+
+    /// The expression of `operand`, which must be true, false or null.
+    pub(crate) fn condition(&self, operand: Operand) -> Result<Expr, Fault> {
+        match self.type_of(&operand)? {
+            DataType::Boolean | DataType::Null => Ok(operand.expr),
+            other => {
+                let message = format!("this must be true or false; it is {}", cast::show(&other));
+                Err(self.fault(operand.span, message))
+            }
+        }
+    }
+
+    /// The type of instants: microseconds in the zone of the event time.
+    pub(crate) fn timestamp_type(&self) -> DataType {
+        DataType::Timestamp(TimeUnit::Microsecond, Some(self.zone.into()))
+    }
+
+    fn build(&mut self, expr: &ast::Expr, span: Span) -> Result<Expr, Fault> {
+        Ok(match expr {
+            ast::Expr::Nested(inner) => self.translate(inner)?.expr,
+            ast::Expr::Identifier(ident) => self.column(&ident.value, span)?,
+            ast::Expr::CompoundIdentifier(parts) => self.qualified(parts, span)?,
+            ast::Expr::Value(value) => self.value(value)?,
+            ast::Expr::TypedString(typed) => cast::typed_string(self, typed, span)?,
+            ast::Expr::Interval(interval) => literal::interval(self, interval, span)?,
+            ast::Expr::BinaryOp { left, op, right } => self.binary(left, op, right, span)?,
+            ast::Expr::UnaryOp { op, expr } => self.unary(*op, expr, span)?,
+            ast::Expr::IsNull(inner) => self.translate(inner)?.expr.is_null(),
+            ast::Expr::IsNotNull(inner) => self.translate(inner)?.expr.is_not_null(),
+            ast::Expr::IsTrue(inner) => {
+                let inner = self.translate(inner)?;
+                self.condition(inner)?.is_true()
+            }
+            ast::Expr::IsNotTrue(inner) => {
+                let inner = self.translate(inner)?;
+                self.condition(inner)?.is_not_true()
+            }
+            ast::Expr::IsFalse(inner) => {
+                let inner = self.translate(inner)?;
+                self.condition(inner)?.is_false()
+            }
+            ast::Expr::IsNotFalse(inner) => {
+                let inner = self.translate(inner)?;
+                self.condition(inner)?.is_not_false()
+            }
+            ast::Expr::IsDistinctFrom(left, right) => self.compare(left, Operator::IsDistinctFrom, right)?,
+            ast::Expr::IsNotDistinctFrom(left, right) => self.compare(left, Operator::IsNotDistinctFrom, right)?,
+            ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated)?,
+            ast::Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high)?,
+            ast::Expr::Like { negated, any: false, expr, pattern, escape_char } => {
+                self.like(expr, pattern, *negated, false, escape_char.as_ref())?
+            }
+            ast::Expr::ILike { negated, any: false, expr, pattern, escape_char } => {
+                self.like(expr, pattern, *negated, true, escape_char.as_ref())?
+            }
+            ast::Expr::RLike { negated, expr, pattern, .. } => {
+                let args = [self.translate(expr)?, self.translate(pattern)?];
+                let matched = call::scalar(self, "regexp_like", span, args.to_vec())?;
+                if *negated { Expr::Not(Box::new(matched)) } else { matched }
+            }
+            ast::Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref())?
+            }
+            ast::Expr::Cast { kind, expr, data_type, array: false, format: None } => {
+                let operand = self.translate(expr)?;
+                let safe = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
+                let target = cast::target(self, data_type, span)?;
+                cast::cast(self, operand, &target, safe)?
+            }
+            ast::Expr::Extract { field, expr, .. } => self.scalar(&field.to_string(), &[expr], span)?,
+            ast::Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                self.scalar("ceil", &[expr], span)?
+            }
+            ast::Expr::Floor { expr, field: CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                self.scalar("floor", &[expr], span)?
+            }
+            ast::Expr::Position { expr, r#in } => self.scalar("position", &[expr, r#in], span)?,
+            ast::Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => match substring_for {
+                Some(length) => self.scalar("substring", &[expr, from, length], span)?,
+                None => self.scalar("substring", &[expr, from], span)?,
+            },
+            ast::Expr::Trim { trim_where, trim_what, expr, trim_characters: None } => {
+                let name = match trim_where {
+                    None | Some(TrimWhereField::Both) => "btrim",
+                    Some(TrimWhereField::Leading) => "ltrim_of",
+                    Some(TrimWhereField::Trailing) => "rtrim_of",
+                };
+                match trim_what {
+                    Some(what) => self.scalar(name, &[expr, what], span)?,
+                    None => self.scalar(name, &[expr], span)?,
+                }
+            }
+            ast::Expr::Function(function) => call::function(self, function)?,
+            ast::Expr::Wildcard(_) | ast::Expr::QualifiedWildcard(..) => {
+                return Err(self.fault(span, "* is not offered here").hint("list the columns"));
+            }
+            other => {
+                let written = other.to_string();
+                return Err(self.fault(span, format!("\"{written}\" is not offered")).hint("see docs/sql.md"));
+            }
+        })
+    }
+
+    fn scalar(&mut self, name: &str, args: &[&ast::Expr], span: Span) -> Result<Expr, Fault> {
+        let args = args.iter().map(|arg| self.translate(arg)).collect::<Result<Vec<_>, _>>()?;
+        call::scalar(self, name, span, args)
+    }
+
+    fn value(&self, value: &ValueWithSpan) -> Result<Expr, Fault> {
+        literal::value(&value.value)
+            .map(|scalar| Expr::Literal(scalar, None))
+            .map_err(|message| self.fault(value.span, message))
+    }
+
+    fn qualified(&mut self, parts: &[ast::Ident], span: Span) -> Result<Expr, Fault> {
+        let [first, second] = parts else {
+            let written: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
+            return Err(self.fault(span, format!("unknown column \"{}\"", written.join("."))));
+        };
+        if first.value.eq_ignore_ascii_case("window") {
+            return self.window_bound(&second.value, span);
+        }
+        if first.value.eq_ignore_ascii_case(self.qualifier) {
+            return self.column(&second.value, second.span);
+        }
+        let message = format!("unknown table \"{}\"", first.value);
+        Err(self.fault(first.span, message).hint(suggest(&first.value, [self.qualifier, "window"])))
+    }
+
+    fn window_bound(&self, part: &str, span: Span) -> Result<Expr, Fault> {
+        if !self.clause.sees_groups() {
+            let message = format!("window.{part} cannot be used in {}", self.clause.name());
+            return Err(self.fault(span, message).hint("the window is known once rows are grouped"));
+        }
+        match part.to_ascii_lowercase().as_str() {
+            "start" => Ok(column(WINDOW_START)),
+            "end" => Ok(column(WINDOW_END)),
+            _ => Err(self.fault(span, format!("a window has no \"{part}\"")).hint("it has start and end")),
+        }
+    }
+
+    fn column(&mut self, name: &str, span: Span) -> Result<Expr, Fault> {
+        let field = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .find(|field| field.eq_ignore_ascii_case(name) && !field.starts_with("__"));
+        if self.clause == Clause::Having {
+            // As in Spark: a grouped column first, then the names of the SELECT list.
+            let grouped = field.is_some_and(|field| self.grouped.iter().any(|grouped| grouped == field));
+            if !grouped && let Some((_, expr)) = self.aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name))
+            {
+                return Ok(expr.clone());
+            }
+        }
+        match field {
+            Some(field) => {
+                let expr = column(field);
+                if self.clause != Clause::Argument {
+                    self.uses.push((field.to_owned(), span));
+                }
+                Ok(expr)
+            }
+            None if name.eq_ignore_ascii_case("window") => {
+                let fault = self.fault(span, "the window as a whole cannot be used: a file's column holds one value");
+                Err(fault.hint("write window.start and window.end"))
+            }
+            None => {
+                let fields = self.schema.fields().iter().map(|field| field.name().as_str());
+                let known: Vec<&str> = fields.filter(|field| !field.starts_with("__")).collect();
+                Err(self.fault(span, format!("unknown column \"{name}\"")).hint(suggest(name, known)))
+            }
+        }
+    }
+
+    fn unary(&mut self, op: UnaryOperator, expr: &ast::Expr, span: Span) -> Result<Expr, Fault> {
+        // A minus belongs to the number: the smallest bigint has no positive counterpart.
+        if op == UnaryOperator::Minus
+            && let ast::Expr::Value(ValueWithSpan { value: ast::Value::Number(digits, _), .. }) = expr
+        {
+            return literal::number(&format!("-{digits}")).map(lit_scalar).map_err(|message| self.fault(span, message));
+        }
+        let operand = self.translate(expr)?;
+        match op {
+            UnaryOperator::Minus => operator::negate(self, operand),
+            UnaryOperator::Plus => Ok(operand.expr),
+            UnaryOperator::Not | UnaryOperator::BangNot => Ok(Expr::Not(Box::new(self.condition(operand)?))),
+            other => Err(self.fault(span, format!("the operator {other} is not offered"))),
+        }
+    }
+
+    fn binary(&mut self, left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, span: Span) -> Result<Expr, Fault> {
+        let (left, right) = (self.translate(left)?, self.translate(right)?);
+        operator::binary(self, left, op, right, span)
+    }
+
+    fn compare(&mut self, left: &ast::Expr, op: Operator, right: &ast::Expr) -> Result<Expr, Fault> {
+        let (left, right) = (self.translate(left)?, self.translate(right)?);
+        operator::compare(self, left, op, right)
+    }
+
+    fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Expr, Fault> {
+        let operand = self.translate(expr)?;
+        let mut items = Vec::with_capacity(list.len());
+        for item in list {
+            let item = self.translate(item)?;
+            items.push(operator::like_type(self, item, &operand)?);
+        }
+        Ok(Expr::InList(InList::new(Box::new(operand.expr), items, negated)))
+    }
+
+    fn between(&mut self, expr: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Expr, Fault> {
+        let operand = self.translate(expr)?;
+        let (low, high) = (self.translate(low)?, self.translate(high)?);
+        let low = operator::like_type(self, low, &operand)?;
+        let high = operator::like_type(self, high, &operand)?;
+        Ok(Expr::Between(Between::new(Box::new(operand.expr), negated, Box::new(low), Box::new(high))))
+    }
+
+    fn like(
+        &mut self,
+        expr: &ast::Expr,
+        pattern: &ast::Expr,
+        negated: bool,
+        ignore_case: bool,
+        escape: Option<&ValueWithSpan>,
+    ) -> Result<Expr, Fault> {
+        if let Some(escape) = escape {
+            return Err(self.fault(escape.span, "ESCAPE is not offered").hint("the escape is the backslash"));
+        }
+        let (expr, pattern) = (self.translate(expr)?, self.translate(pattern)?);
+        let (expr, pattern) = (cast::to_text(self, expr)?, cast::to_text(self, pattern)?);
+        Ok(Expr::Like(Like::new(negated, Box::new(expr), Box::new(pattern), None, ignore_case)))
+    }
+
+    fn case(
+        &mut self,
+        operand: Option<&ast::Expr>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&ast::Expr>,
+    ) -> Result<Expr, Fault> {
+        // `CASE x WHEN a` is `CASE WHEN x = a`, so that comparisons mean the same in both forms.
+        let operand = operand.map(|operand| self.translate(operand)).transpose()?;
+        let mut branches = Vec::with_capacity(conditions.len());
+        for CaseWhen { condition, result } in conditions {
+            let condition = self.translate(condition)?;
+            let condition = match &operand {
+                Some(operand) => operator::compare(self, operand.clone(), Operator::Eq, condition)?,
+                None => self.condition(condition)?,
+            };
+            branches.push((Box::new(condition), Box::new(self.translate(result)?.expr)));
+        }
+        let otherwise = otherwise.map(|expr| self.translate(expr)).transpose()?.map(|operand| Box::new(operand.expr));
+        Ok(Expr::Case(Case::new(None, branches, otherwise)))
+    }
+}
+
+/// A column by its exact name.
+pub(crate) fn column(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+/// A constant.
+pub(crate) fn lit_scalar(scalar: ScalarValue) -> Expr {
+    lit(scalar)
+}

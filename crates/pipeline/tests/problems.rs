@@ -1,0 +1,226 @@
+//! What is refused, and how it is said. The snapshots are the catalogue; read them as a user would.
+
+use pipeline::{Error, Pipeline};
+
+const GOOD: &str = r#"name = "trips"
+
+[source]
+topic = "trips"
+format = "csv"
+[source.schema]
+STATION = "string"
+ENTRIES = "int"
+EXITS = "long"
+RATE = "double"
+OPEN = "boolean"
+AT = { type = "timestamp", zone = "America/New_York" }
+
+[stream]
+event_time = "AT"
+watermark = "5 minutes"
+
+[query]
+sql = """
+SQL
+"""
+
+[lake]
+url = "file:./lake"
+"#;
+
+const QUERY: &str = "SELECT STATION, sum(ENTRIES) AS N\nFROM turnstile\nGROUP BY window(AT, '5 minutes'), STATION";
+
+fn problems(text: &str, set: &[(&str, &str)]) -> String {
+    let set: Vec<(String, String)> = set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    match Pipeline::from_str_with(text, "x.toml", &set) {
+        Ok(_) => "accepted".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn good() -> String {
+    GOOD.replace("SQL", QUERY)
+}
+
+/// Every case as its own lines: what was changed, then what was said.
+fn catalogue<'a>(cases: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    cases.into_iter().map(|(case, said)| format!("# {}\n{said}\n\n", case.replace('\n', "⏎"))).collect()
+}
+
+#[test]
+fn the_file_that_the_other_tests_spoil_is_accepted() {
+    assert_eq!(problems(&good(), &[]), "accepted");
+}
+
+#[test]
+fn every_wrong_value_is_named_with_its_place() {
+    let cases = [
+        ("watermark = \"5 minutes\"", "watermrk = \"5 minutes\""),
+        ("watermark = \"5 minutes\"", "watermark = 5"),
+        ("watermark = \"5 minutes\"", "watermark = \"5 parsecs\""),
+        ("watermark = \"5 minutes\"", "watermark = \"1 month\""),
+        ("watermark = \"5 minutes\"", ""),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\nidle = \"0 seconds\""),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\nlate = \"corect\""),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\ncorrect_for = \"1 hour\""),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\ncommit = 100"),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\ncommit = { evry = \"1 second\" }"),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\nmemory = \"1 MB\"\nworkers = 0"),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\ndedup = [\"STATON\", \"AT\", \"AT\"]"),
+        ("watermark = \"5 minutes\"", "watermark = \"5 minutes\"\ndedup = \"all\""),
+        ("event_time = \"AT\"", "event_time = \"STATION\""),
+        ("event_time = \"AT\"", "event_time = \"TA\""),
+        ("[stream]", "[steam]"),
+        ("ENTRIES = \"int\"", "ENTRIES = \"itn\""),
+        ("ENTRIES = \"int\"", "ENTRIES = \"timestamp\""),
+        ("ENTRIES = \"int\"", "ENTRIES = \"int\"\nstation = \"int\""),
+        ("ENTRIES = \"int\"", "ENTRIES = \"int\"\nwindow = \"int\"\n__x = \"int\""),
+        ("America/New_York", "America/NewYork"),
+        ("zone =", "format = \"YYYY-MM-dd\", zone ="),
+        ("zone =", "format = \"HH:mm\", zone ="),
+        (", zone = \"America/New_York\"", ""),
+        ("format = \"csv\"", "format = \"avro\""),
+        ("format = \"csv\"", "format = \"cvs\""),
+        ("topic = \"trips\"", "topic = \"trips and more\""),
+        ("name = \"trips\"", "name = \"../trips\""),
+        ("url = \"file:./lake\"", "url = \"ftp://lake\""),
+        ("url = \"file:./lake\"", "url = \"file:./lake\"\nformat = \"delta\""),
+        ("url = \"file:./lake\"", "url = \"file:./lake\"\nformat = \"parquet\"\nindex_column = true"),
+        ("url = \"file:./lake\"", "url = \"file:./lake\"\n[warehouse]\ntable = \"t\"\nschedule = \"61 * * * *\""),
+        ("url = \"file:./lake\"", "url = \"file:./lake"),
+        ("topic = \"trips\"", "topic = \"trips\"\nkafka = { \"a\" = [1] }"),
+    ];
+    let said = cases.map(|(good_text, bad)| (bad, problems(&good().replacen(good_text, bad, 1), &[])));
+    insta::assert_snapshot!("values", catalogue(said));
+}
+
+#[test]
+fn what_a_stream_cannot_do_is_refused_where_it_stands() {
+    let group = "FROM turnstile GROUP BY window(AT, '5 minutes'), STATION";
+    let cases = [
+        format!("SELECT STATION {group} ORDER BY STATION"),
+        format!("SELECT STATION {group} LIMIT 5"),
+        format!("SELECT DISTINCT STATION {group}"),
+        "SELECT STATION FROM turnstile JOIN other ON true GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile, other GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM (SELECT * FROM turnstile) GROUP BY window(AT, '5 minutes'), STATION".into(),
+        format!("SELECT (SELECT 1) AS x {group}"),
+        format!("SELECT STATION {group} HAVING STATION IN (SELECT 'a')"),
+        format!("WITH t AS (SELECT 1) SELECT STATION {group}"),
+        format!("SELECT STATION {group} UNION ALL SELECT STATION {group}"),
+        format!("SELECT STATION,\n  row_number() OVER (ORDER BY STATION) AS r {group}"),
+        "SELECT STATION, sum(ENTRIES) AS n FROM turnstile GROUP BY STATION".into(),
+        "SELECT sum(ENTRIES) AS n FROM turnstile".into(),
+        format!("SELECT STATION {group}, window(AT, '1 hour')"),
+        "SELECT STATION FROM turnstil GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM trips GROUP BY window(AT, '5 minutes'), STATION".into(),
+        format!("SELECT STATON {group}"),
+        format!("SELECT other.STATION {group}"),
+        format!("SELECT STATION, sun(ENTRIES) AS n {group}"),
+        format!("SELECT STATION, quartile(ENTRIES) AS n {group}"),
+        "SELECT STATION FROM turnstile GROUP BY window(AT, '0 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(AT, '5 minutes', '10 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(AT, '5 minutes', '5 minutes', '6 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(AT, '100 ms'), STATION".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(AT, 300), STATION".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(STATION, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(AT), STATION".into(),
+        format!("SELECT window {group}"),
+        format!("SELECT window.middle AS m {group}"),
+        format!("SELECT STATION, window(AT, '5 minutes') AS w {group}"),
+        "SELECT STATION FROM turnstile WHERE window.start > AT GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE sum(ENTRIES) > 1 GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE ENTRIES GROUP BY window(AT, '5 minutes'), STATION".into(),
+        format!("SELECT STATION, sum(max(ENTRIES)) AS n {group}"),
+        format!("SELECT STATION,\n       ENTRIES {group}"),
+        format!("SELECT STATION, sum(ENTRIES) + EXITS AS n {group}"),
+        format!("SELECT STATION, sum(STATION) AS n {group}"),
+        format!("SELECT STATION, first(ENTRIES) AS n {group}"),
+        format!("SELECT STATION, collect_list(ENTRIES) AS n {group}"),
+        format!("SELECT STATION, current_timestamp() AS n {group}"),
+        format!("SELECT STATION, rand() AS n {group}"),
+        format!("SELECT STATION, sum(DISTINCT ENTRIES) AS n {group}"),
+        format!("SELECT STATION, percentile(ENTRIES, 2) AS n {group}"),
+        format!("SELECT STATION, increase(RATE) AS n {group}"),
+        format!("SELECT STATION, increase(ENTRIES, 0) AS n {group}"),
+        format!("SELECT STATION, jumps(ENTRIES) AS n {group}"),
+        format!("SELECT STATION, increase(ENTRIES) FILTER (WHERE OPEN) AS n {group}"),
+        format!("SELECT STATION, sum(ENTRIES) AS n, max(EXITS) AS N {group}"),
+        format!("SELECT * {group}"),
+        format!("SELECT STATION, upper(STATION, 1) AS n {group}"),
+        format!("SELECT STATION, date_format(window.end, 'YYYY') AS n {group}"),
+        format!("SELECT STATION, window.end - window.start AS n {group}"),
+        format!("SELECT STATION, CAST(sum(ENTRIES) AS tinyint) AS n {group}"),
+        format!("SELECT STATION, sum(ENTRIES) DIV 2 AS n {group}"),
+        format!("SELECT STATION {group} HAVING N > 1"),
+        "SELECT STATION FROM turnstile WHERE ENTRIES > 'many' GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE AT > '2023-99-01' GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE AT = 5 GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE AT > TIMESTAMP 'noon' GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE AT + INTERVAL 1 MONTH > AT GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE OPEN AND STATION RLIKE GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE STATION AND OPEN GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE CASE WHEN ENTRIES THEN OPEN END GROUP BY window(AT, '5 minutes'), STATION".into(),
+        format!("SELECT STATION, count_if(ENTRIES) AS n {group}"),
+        format!("SELECT STATION, sum(ENTRIES) FILTER (WHERE ENTRIES) AS n {group}"),
+        format!("SELECT STATION, if(STATION, 1, 2) AS n {group}"),
+        "SELECT STATION FROM turnstile WHERE upper(STATION) || AT + 1 = 'x' GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE ENTRIES[0] = 1 GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE hour(ENTRIES) = 1 GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile WHERE date_trunc('fortnight', AT) = AT GROUP BY window(AT, '5 minutes'), STATION".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(AT, '5 minutes'), 7".into(),
+        "SELECT STATION FROM turnstile GROUP BY ROLLUP(STATION)".into(),
+        "SELECT STATION FROM turnstile GROUP BY ALL".into(),
+        "SELECT STATION FROM turnstile GROUP BY window(AT, '5 minutes', STATION".into(),
+        "INSERT INTO x VALUES (1)".into(),
+        "SELECT 1; SELECT 2".into(),
+        String::new(),
+    ];
+    let said: Vec<(&str, String)> =
+        cases.iter().map(|sql| (sql.as_str(), problems(&GOOD.replace("SQL", sql), &[]))).collect();
+    for (sql, said) in &said {
+        assert_ne!(said, "accepted", "{sql}");
+    }
+    insta::assert_snapshot!("sql", catalogue(said));
+}
+
+#[test]
+fn a_register_cannot_be_corrected() {
+    let sql = "SELECT STATION, increase(ENTRIES) AS N FROM turnstile GROUP BY window(AT, '1 day'), STATION";
+    insta::assert_snapshot!("correct", problems(&GOOD.replace("SQL", sql), &[("stream.late", "correct")]));
+}
+
+#[test]
+fn a_value_set_from_outside_is_checked_like_the_file_and_named_by_its_key() {
+    let cases: [&[(&str, &str)]; 8] = [
+        &[("stream.watermrk", "5 minutes")],
+        &[("stream.watermark", "5 parsecs")],
+        &[("stream.watermark", "\"10 minutes\"")],
+        &[("stream.commit", "100 ms"), ("stream.workers", "2"), ("stream.dedup", "[\"STATION\"]")],
+        &[("stream.watermark.x", "1")],
+        &[("stream..x", "1")],
+        &[("query.sql", "SELECT STATON FROM turnstile GROUP BY window(AT, '5 minutes'), STATION")],
+        &[("lake.options.endpoint", "http://localhost:1")],
+    ];
+    let said = cases.map(|set| (format!("{set:?}"), problems(&good(), set)));
+    insta::assert_snapshot!("set", catalogue(said.iter().map(|(case, said)| (case.as_str(), said.clone()))));
+}
+
+#[test]
+fn the_place_of_an_sql_error_is_where_an_editor_finds_it() {
+    for quotes in [("\"\"\"\n", "\"\"\""), ("'''", "'''"), ("\"", "\"")] {
+        let sql = "SELECT STATON FROM turnstile GROUP BY window(AT, '5 minutes'), STATION";
+        let text = GOOD.replace("\"\"\"\nSQL\n\"\"\"", &format!("{}{sql}{}", quotes.0, quotes.1));
+        let error = Pipeline::from_str(&text, "x.toml").unwrap_err();
+        let Error::Invalid(problems) = &error else { panic!("{error}") };
+        let line = text.lines().nth(problems[0].line - 1).unwrap();
+        assert!(line[problems[0].column - 1..].starts_with("STATON"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Pipeline::from_path("no/such.toml").unwrap_err();
+    assert!(error.to_string().starts_with("cannot read the pipeline file no/such.toml: "), "{error}");
+    assert!(error.problems().is_empty());
+}

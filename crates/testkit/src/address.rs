@@ -1,0 +1,159 @@
+//! Addresses of the shared servers, handed down in environment variables.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::servers::KafkaHome;
+
+/// The names of the variables: the contract between `cargo xtask test` and this crate.
+pub mod var {
+    /// Bootstrap servers of the shared Apache Kafka broker, `host:port`.
+    pub const KAFKA: &str = "TURNSTILE_TEST_KAFKA";
+    /// The folder with Kafka's jars and the formatted template, see [`crate::servers::KafkaHome`].
+    pub const KAFKA_HOME: &str = "TURNSTILE_TEST_KAFKA_HOME";
+    /// URL of the S3 server.
+    pub const S3: &str = "TURNSTILE_TEST_S3";
+    /// URL of the Google Cloud Storage server (JSON API).
+    pub const GCS: &str = "TURNSTILE_TEST_GCS";
+    /// URL of the Azure Blob server.
+    pub const AZURE: &str = "TURNSTILE_TEST_AZURE";
+    /// The same URL under the name that `object_store` reads when told to use the emulator.
+    pub const AZURITE_BLOB_STORAGE_URL: &str = "AZURITE_BLOB_STORAGE_URL";
+    /// A Python interpreter that has confluent-kafka.
+    pub const PYTHON: &str = "TURNSTILE_TEST_PYTHON";
+}
+
+/// The bucket or container that exists on every object store.
+pub(crate) const BUCKET: &str = "lake";
+/// The S3 server's access key.
+pub(crate) const S3_ACCESS_KEY: &str = "test";
+/// The S3 server's secret key.
+pub(crate) const S3_SECRET_KEY: &str = "testtest";
+
+/// The shared S3 server. Path-style addresses, plain HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3 {
+    /// `http://127.0.0.1:PORT`.
+    pub endpoint: String,
+    /// The region to sign for.
+    pub region: &'static str,
+    /// A bucket that exists.
+    pub bucket: &'static str,
+    /// The access key id.
+    pub access_key: &'static str,
+    /// The secret key.
+    pub secret_key: &'static str,
+}
+
+/// The shared Google Cloud Storage server: its JSON API only. No authentication, plain HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gcs {
+    /// `http://127.0.0.1:PORT`.
+    pub endpoint: String,
+    /// A bucket that exists.
+    pub bucket: &'static str,
+}
+
+/// The shared Azure Blob server. Account and key are the emulator's well-known ones, plain HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Azure {
+    /// `http://127.0.0.1:PORT`, without the account.
+    pub endpoint: String,
+    /// The account's name.
+    pub account: &'static str,
+    /// The account's key, base64.
+    pub key: &'static str,
+    /// A container that exists.
+    pub container: &'static str,
+}
+
+/// The emulator's account, the same on every installation.
+/// Source: Microsoft's documentation of Azurite, "well-known storage account and key".
+pub(crate) const AZURE_ACCOUNT: &str = "devstoreaccount1";
+/// The key of [`AZURE_ACCOUNT`]; public, and good for nothing but the emulator.
+pub(crate) const AZURE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// Bootstrap servers of the shared broker, `host:port`.
+///
+/// # Panics
+/// When the variable is not set: the test was not run by `cargo xtask test`.
+pub fn kafka() -> String {
+    text(var::KAFKA)
+}
+
+/// Kafka's jars: to start a broker of one's own, or one of Kafka's command-line tools.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn kafka_home() -> KafkaHome {
+    KafkaHome::at(text(var::KAFKA_HOME))
+}
+
+/// The shared S3 server.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn s3() -> S3 {
+    S3 {
+        endpoint: text(var::S3),
+        region: "us-east-1",
+        bucket: BUCKET,
+        access_key: S3_ACCESS_KEY,
+        secret_key: S3_SECRET_KEY,
+    }
+}
+
+/// The shared Google Cloud Storage server.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn gcs() -> Gcs {
+    Gcs { endpoint: text(var::GCS), bucket: BUCKET }
+}
+
+/// The shared Azure Blob server.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn azure() -> Azure {
+    Azure { endpoint: text(var::AZURE), account: AZURE_ACCOUNT, key: AZURE_KEY, container: BUCKET }
+}
+
+/// A Python interpreter that has confluent-kafka.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn python() -> PathBuf {
+    text(var::PYTHON).into()
+}
+
+fn text(name: &str) -> String {
+    match required(name, std::env::var_os(name)) {
+        Ok(value) => value,
+        // A test without its server has not passed: it fails, and says what to type.
+        Err(fault) => panic!("{fault}"),
+    }
+}
+
+fn required(name: &str, value: Option<OsString>) -> Result<String, String> {
+    let value = value.filter(|v| !v.is_empty()).ok_or(format!("{name} is not set: run `cargo xtask test`"))?;
+    value.into_string().map_err(|v| format!("{name} is not UTF-8: {v:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_server_names_its_variable_and_the_command() {
+        let fault = required(var::KAFKA, None).unwrap_err();
+        assert_eq!(fault, "TURNSTILE_TEST_KAFKA is not set: run `cargo xtask test`");
+        assert_eq!(required(var::KAFKA, Some("".into())), Err(fault));
+    }
+
+    #[test]
+    fn a_given_address_is_passed_on_as_it_is() {
+        assert_eq!(required(var::S3, Some("http://127.0.0.1:9".into())), Ok("http://127.0.0.1:9".into()));
+    }
+}

@@ -1,0 +1,26 @@
+//! How tests get servers.
+//!
+//! In: environment variables that `cargo xtask test` sets once its servers answer.
+//! Out: addresses of shared servers ([`kafka`], [`s3`], [`gcs`], [`azure`]) and, for tests that kill
+//! their broker, servers of their own ([`servers`]).
+//! Refuses to know: how servers are fetched (that is xtask's), and what the tests say to them.
+//! Start reading at [`kafka`]; for a broker of one's own at [`servers::KafkaServer`].
+//!
+//! A test that needs a server is marked, so that plain `cargo test` says loudly that it did not run:
+//!
+//! ```text
+//! #[test]
+//! #[ignore = "needs servers: cargo xtask test"]
+//! fn a_topic_is_created() {
+//!     let bootstrap = testkit::kafka();
+//!     …
+//! }
+//! ```
+//!
+//! The shared servers outlive a test and are used by many tests at once: every test names its own
+//! topic, key prefix or folder, and none deletes what it did not make.
+
+mod address;
+pub mod servers;
+
+pub use address::{Azure, Gcs, S3, azure, gcs, kafka, kafka_home, python, s3, var};

@@ -1,0 +1,164 @@
+//! `turnstile broker`: the embedded broker on its own, until told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use broker::{Broker, BrokerError, Fsync, Settings};
+
+use crate::exit::Exit;
+use crate::report::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  turnstile broker --dir ./kafka-data
+      keeps messages in ./kafka-data and serves on 127.0.0.1:9092 until Ctrl-C
+
+  turnstile broker --listen 127.0.0.1:0 --auto-create
+      in memory, on a free port, which is the only line on stdout
+
+librdkafka clients should set fetch.queue.backoff.ms=10: its default makes a fast broker look slow.
+One machine, no replication, no transactions, no passwords: for trying out. Production is Apache Kafka.";
+
+/// How soon a signal is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Serve the Kafka protocol from this process: one machine, no replication, loopback only
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092")]
+    listen: SocketAddr,
+
+    /// Keep messages in this folder; without it they are in memory and gone at the end
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+
+    /// When messages are forced to the disk: a killed process loses nothing either way, power loss may
+    #[arg(long, value_enum, default_value_t = FsyncChoice::Interval)]
+    fsync: FsyncChoice,
+
+    /// How often `--fsync interval` does so, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    fsync_interval_ms: u64,
+
+    /// Delete messages older than this by their own timestamps, in milliseconds; -1 keeps them
+    #[arg(long, value_name = "MS", default_value_t = 604_800_000, allow_negative_numbers = true)]
+    retention_ms: i64,
+
+    /// Delete the oldest messages of a partition that holds more than this, in bytes; -1 sets no limit
+    #[arg(long, value_name = "BYTES", default_value_t = -1, allow_negative_numbers = true)]
+    retention_bytes: i64,
+
+    /// Close a segment file before it grows beyond this, in bytes; retention deletes whole segments
+    #[arg(long, value_name = "BYTES", default_value_t = 134_217_728, value_parser = clap::value_parser!(u64).range(16_384..))]
+    segment_bytes: u64,
+
+    /// Make a topic when a client names one that does not exist
+    #[arg(long)]
+    auto_create: bool,
+
+    /// Partitions of a topic whose creator names no number
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+
+    /// Allow a --listen address that other machines reach, although there are no passwords
+    #[arg(long)]
+    i_know: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FsyncChoice {
+    /// The operating system decides
+    Never,
+    /// In the background, every --fsync-interval-ms
+    Interval,
+    /// Before each batch is acknowledged
+    EveryBatch,
+}
+
+/// Serves until SIGINT or SIGTERM. The address stands on stdout once clients can connect.
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    // Before the broker starts, so that a signal in between is not the end of the process.
+    let stop = super::stop_flag()?;
+    let in_memory = args.dir.is_none();
+    let broker = Broker::start(settings(args)).map_err(failure)?;
+    println!("{}", broker.address());
+    if in_memory {
+        tracing::warn!("messages are kept in memory and gone when this process ends; --dir keeps them");
+    }
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    broker.stop();
+    Ok(Exit::Done)
+}
+
+fn settings(args: Args) -> Settings {
+    Settings {
+        listen: args.listen,
+        beyond_loopback: args.i_know,
+        dir: args.dir,
+        fsync: match args.fsync {
+            FsyncChoice::Never => Fsync::Never,
+            FsyncChoice::Interval => Fsync::Interval(Duration::from_millis(args.fsync_interval_ms)),
+            FsyncChoice::EveryBatch => Fsync::EveryBatch,
+        },
+        segment_bytes: args.segment_bytes,
+        retention_ms: u64::try_from(args.retention_ms).ok(),
+        retention_bytes: u64::try_from(args.retention_bytes).ok(),
+        auto_create_topics: args.auto_create,
+        default_partitions: args.partitions,
+        ..Settings::default()
+    }
+}
+
+fn failure(error: BrokerError) -> anyhow::Error {
+    let hint = match &error {
+        BrokerError::BeyondLoopback(_) => "listen on 127.0.0.1, or add --i-know on a network that you trust",
+        BrokerError::Listen { .. } => "choose another port with --listen; port 0 takes a free one",
+        BrokerError::InUse(_) => "stop that process, or choose another --dir",
+        BrokerError::Storage { .. } => "choose a --dir that this user may write, empty or written by this broker",
+        BrokerError::Corrupt(_) => "docs/broker.md, 'Damage', tells what can be saved",
+        _ => "see docs/broker.md",
+    };
+    Failure::new(Exit::Failed, "the broker did not start").cause(error).hint(hint).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(line: &[&str]) -> Settings {
+        settings(Line::parse_from([&["broker"], line].concat()).args)
+    }
+
+    #[test]
+    fn without_flags_it_is_in_memory_on_kafkas_port_and_keeps_a_week() {
+        let settings = parsed(&[]);
+        assert_eq!((settings.listen.to_string().as_str(), settings.dir), ("127.0.0.1:9092", None));
+        assert_eq!((settings.retention_ms, settings.retention_bytes), (Some(7 * 24 * 3600 * 1000), None));
+    }
+
+    #[test]
+    fn minus_one_keeps_everything() {
+        assert_eq!(parsed(&["--retention-ms", "-1"]).retention_ms, None);
+    }
+
+    #[test]
+    fn an_address_that_others_reach_is_refused_with_the_flag_that_allows_it() {
+        let error = Broker::start(parsed(&["--listen", "0.0.0.0:0"])).map_err(failure).unwrap_err();
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("--i-know")));
+    }
+}

@@ -1,0 +1,81 @@
+//! `turnstile check`: reads a pipeline file, plans its query, and says what it would do.
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use pipeline::Pipeline;
+use serde_json::{Value, json};
+
+use super::{pipeline_failure, split_set};
+use crate::exit::Exit;
+
+/// Check a pipeline file and show its plan; nothing is read from Kafka and nothing is written.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  turnstile check pipelines/mta-turnstile.toml
+  turnstile check pipelines/mta-turnstile.toml --set stream.watermark='10 minutes'
+  turnstile check pipelines/mta-turnstile.toml --json
+
+Ends with 0 when the file is good and with 3 when it is not; every problem found is listed.")]
+pub(crate) struct Args {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the plan, or the problems, as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
+        Ok(pipeline) if args.json => println!("{:#}", describe(&pipeline)),
+        Ok(pipeline) => print!(
+            "{}\nmessage\n{}result\n{}",
+            pipeline.explain(),
+            pipeline.message_schema_tree(),
+            pipeline.output_schema_tree()
+        ),
+        Err(error) if args.json && !error.problems().is_empty() => {
+            println!("{:#}", json!({ "ok": false, "problems": problems(&error) }));
+            return Ok(Exit::Config);
+        }
+        Err(error) => return Err(pipeline_failure(error)),
+    }
+    Ok(Exit::Done)
+}
+
+fn describe(pipeline: &Pipeline) -> Value {
+    let columns = |columns: Vec<(&str, String, bool)>| -> Vec<Value> {
+        let column = |(name, kind, nullable)| json!({ "name": name, "type": kind, "nullable": nullable });
+        columns.into_iter().map(column).collect()
+    };
+    let window = &pipeline.query.window;
+    json!({
+        "ok": true,
+        "name": pipeline.name,
+        "plan_hash": pipeline.plan_hash,
+        "topic": pipeline.source.topic,
+        "window": { "size_us": window.size_us, "slide_us": window.slide_us, "offset_us": window.offset_us },
+        "message": columns(pipeline.message_columns()),
+        "result": columns(pipeline.output_columns()),
+        "lake": { "url": pipeline.lake.url, "format": pipeline.lake.format.extension() },
+        "plan": pipeline.explain().lines().collect::<Vec<_>>(),
+    })
+}
+
+/// The problems of a file that was read and is wrong.
+fn problems(error: &pipeline::Error) -> Vec<Value> {
+    let problem = |problem: &pipeline::Problem| {
+        json!({
+            "source": problem.source,
+            "line": problem.line,
+            "column": problem.column,
+            "message": problem.message,
+            "hint": problem.hint,
+        })
+    };
+    error.problems().iter().map(problem).collect()
+}

@@ -1,0 +1,100 @@
+//! What every verb that talks to a cluster needs: which cluster, when to stop, and what an error means for the caller.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use kafka::{ClientError, ClientSettings, ReadError};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// Which cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Java-style properties file of the Kafka client; may be left out when --bootstrap is given
+    #[arg(long, value_name = "FILE", default_value = kafka::DEFAULT_PROPERTIES)]
+    config: PathBuf,
+    /// Broker addresses; they win over the file's, and without --config no file is read
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap: Option<String>,
+    /// Give up when no broker has answered for this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    connect_timeout: u64,
+}
+
+impl ClusterArgs {
+    /// The client's settings. Waiting for a broker ends when `stop` is set.
+    pub(crate) fn settings(&self, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
+        let is_default = self.config.as_os_str() == kafka::DEFAULT_PROPERTIES;
+        let settings = match &self.bootstrap {
+            Some(servers) if is_default => ClientSettings::from_servers(servers),
+            Some(servers) => ClientSettings::from_properties(&self.config)
+                .and_then(|settings| settings.with("bootstrap.servers", servers, "--bootstrap")),
+            None => ClientSettings::from_properties(&self.config),
+        };
+        let settings = settings.map_err(|error| {
+            Failure::new(Exit::Config, error.to_string())
+                .hint("name a properties file with --config, or a broker with --bootstrap")
+        })?;
+        Ok(settings.with_connect_timeout(Duration::from_secs(self.connect_timeout)).with_stop(stop.clone()))
+    }
+}
+
+/// A flag that SIGINT and SIGTERM set; a second signal ends the process at once.
+pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the first handler looks at the flag before the second sets it.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
+            .context("signal handler")?;
+        signal_hook::flag::register(signal, stop.clone()).context("signal handler")?;
+    }
+    Ok(stop)
+}
+
+/// Adds what a person does next, and the exit code.
+pub(crate) fn client_failure(error: ClientError) -> anyhow::Error {
+    let (exit, hint) = match &error {
+        ClientError::Settings(_) => (Exit::Config, None),
+        ClientError::Unreachable { .. } => {
+            (Exit::Source, Some("start the broker, or check the address and --connect-timeout"))
+        }
+        ClientError::Auth { .. } => {
+            (Exit::Source, Some("check security.protocol, sasl.* and ssl.* in the properties file"))
+        }
+        ClientError::TopicMissing { .. } => (
+            Exit::SourceData,
+            Some("create it with `turnstile topic create`, or list topics with `turnstile topic list`"),
+        ),
+        ClientError::TopicForbidden { .. } => (Exit::Source, Some("ask for the permission, or use another user")),
+        ClientError::TopicExists { .. } => (Exit::Failed, Some("see it with `turnstile topic describe`")),
+        ClientError::PartitionMissing { .. } => (Exit::SourceData, None),
+        ClientError::Stopped | ClientError::Failed { .. } => (Exit::Source, None),
+    };
+    with_hint(exit, error.to_string(), hint)
+}
+
+/// The same for an error of reading.
+pub(crate) fn read_failure(error: ReadError) -> anyhow::Error {
+    match error {
+        ReadError::Client(error) => client_failure(error),
+        ReadError::OffsetOutOfRange { .. } => with_hint(
+            Exit::SourceData,
+            error.to_string(),
+            Some("records were deleted or the topic was created anew; choose where to begin with --from"),
+        ),
+        ReadError::Fatal { .. } => with_hint(Exit::Source, error.to_string(), None),
+    }
+}
+
+fn with_hint(exit: Exit, fact: String, hint: Option<&str>) -> anyhow::Error {
+    let failure = Failure::new(exit, fact);
+    match hint {
+        Some(hint) => failure.hint(hint).into(),
+        None => failure.into(),
+    }
+}

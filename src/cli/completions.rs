@@ -1,0 +1,21 @@
+//! `turnstile completions`: shell completion.
+
+use clap::Args as ClapArgs;
+use clap_complete::Shell;
+
+use crate::exit::Exit;
+
+/// Print the completion script of a shell.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Example:
+  turnstile completions bash > ~/.local/share/bash-completion/completions/turnstile")]
+pub(crate) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+pub(crate) fn run(args: Args, mut command: clap::Command) -> anyhow::Result<Exit> {
+    clap_complete::generate(args.shell, &mut command, "turnstile", &mut std::io::stdout());
+    Ok(Exit::Done)
+}

@@ -1,0 +1,176 @@
+//! `turnstile deadletter`: messages that no window took, and a way to send them again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Subcommand};
+use kafka::{Producer, ProducerLimits, Record};
+use lake::{FileKind, Lake, OwnedDeadLetter, Published};
+use pipeline::Pipeline;
+use serde_json::json;
+
+use super::{load_pipeline, runtime, stop_flag};
+use crate::exit::Exit;
+use crate::flow;
+use crate::report::Failure;
+
+/// How long the broker may take for all messages sent again.
+const FLUSH: Duration = Duration::from_secs(60);
+
+/// List, show or send again the messages that no window took.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  turnstile deadletter list pipelines/mta-turnstile.toml
+  turnstile deadletter show pipelines/mta-turnstile.toml --max 10
+  turnstile deadletter requeue pipelines/mta-turnstile.toml --file _dead_letters/mta-turnstile_00000000000000000007.jsonl.gz --topic repaired")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// One line for each file of dead letters: how many messages, and why
+    List(Of),
+    /// The messages: where each stood, why it was rejected, its bytes
+    Show {
+        #[command(flatten)]
+        of: Of,
+        /// At most this many
+        #[arg(long, value_name = "N")]
+        max: Option<usize>,
+    },
+    /// Send messages again, as they were
+    Requeue {
+        #[command(flatten)]
+        of: Of,
+        /// The topic to send to [default: the pipeline's own]
+        #[arg(long)]
+        topic: Option<String>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+struct Of {
+    /// The pipeline file
+    pipeline: PathBuf,
+    /// Only this file of dead letters
+    #[arg(long, value_name = "NAME")]
+    file: Option<String>,
+    /// Only messages rejected for this reason, such as `type` or `late`
+    #[arg(long, value_name = "WORD")]
+    reason: Option<String>,
+    /// Set a key of the pipeline file; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    match args.verb {
+        Verb::List(of) => list(&of),
+        Verb::Show { of, max } => show(&of, max.unwrap_or(usize::MAX)),
+        Verb::Requeue { of, topic } => requeue(&of, topic),
+    }
+}
+
+fn list(of: &Of) -> anyhow::Result<Exit> {
+    let pipeline = load_pipeline(&of.pipeline, &of.set)?;
+    let (files, _) = read(&pipeline, of, false)?;
+    for file in &files {
+        if of.json {
+            println!("{}", json!({ "name": file.file.name, "messages": file.file.rows, "reasons": file.file.counts }));
+        } else {
+            let reasons: Vec<String> = file.file.counts.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+            println!("{}  {} messages: {}", file.file.name, file.file.rows, reasons.join(", "));
+        }
+    }
+    if files.is_empty() && !of.json {
+        eprintln!("{} has no dead letters", pipeline.name);
+    }
+    Ok(Exit::Done)
+}
+
+fn show(of: &Of, max: usize) -> anyhow::Result<Exit> {
+    let pipeline = load_pipeline(&of.pipeline, &of.set)?;
+    let (_, letters) = read(&pipeline, of, true)?;
+    for letter in letters.iter().take(max) {
+        let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| String::from_utf8_lossy(b).into_owned());
+        if of.json {
+            println!(
+                "{}",
+                json!({
+                    "topic": &*letter.position.partition.topic, "partition": letter.position.partition.partition,
+                    "offset": letter.position.offset, "timestamp_ms": letter.timestamp_ms, "reason": letter.reason,
+                    "field": letter.field, "key": text(&letter.key), "value": text(&letter.value),
+                })
+            );
+        } else {
+            let field = letter.field.as_ref().map(|f| format!(" in {f}")).unwrap_or_default();
+            println!("{}{field}: {}", letter.position, letter.reason);
+            println!("  {}", text(&letter.value).unwrap_or_else(|| "(null)".to_owned()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
+    let pipeline = load_pipeline(&of.pipeline, &of.set)?;
+    let (_, letters) = read(&pipeline, of, true)?;
+    let stop = stop_flag()?;
+    let settings = flow::client_settings(&pipeline, &stop)?;
+    let topic = topic.unwrap_or_else(|| pipeline.source.topic.clone());
+    let producer = Producer::open(&settings, ProducerLimits::default()).map_err(flow::client)?;
+    for letter in &letters {
+        let record = Record {
+            key: letter.key.clone().unwrap_or_default(),
+            keyed: letter.key.is_some(),
+            value: letter.value.clone().unwrap_or_default(),
+            event_at_ms: letter.timestamp_ms,
+        };
+        producer.send(&topic, &record).map_err(|e| {
+            Failure::new(Exit::Source, format!("{} was not sent again", letter.position)).cause(e)
+        })?;
+    }
+    let (stats, failures) = producer.close(FLUSH);
+    if let Some(failure) = failures.first() {
+        return Err(Failure::new(Exit::Source, format!("{} of {} messages did not reach {topic}", stats.failed, letters.len()))
+            .cause(anyhow::anyhow!(failure.reason.clone()))
+            .into());
+    }
+    if of.json {
+        println!("{}", json!({ "topic": topic, "sent": stats.delivered }));
+    } else {
+        println!("{} messages sent to {topic}", stats.delivered);
+    }
+    Ok(Exit::Done)
+}
+
+/// The files of dead letters that `of` names, and their messages when `contents` is asked for.
+fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Published>, Vec<OwnedDeadLetter>)> {
+    runtime()?.block_on(async {
+        let options = flow::store_options(pipeline);
+        let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
+        let mut files = lake::entries(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
+        files.retain(|f| f.file.kind == FileKind::DeadLetters && of.file.as_ref().is_none_or(|name| *name == f.file.name));
+        if let (Some(name), true) = (&of.file, files.is_empty()) {
+            return Err(Failure::new(Exit::Failed, format!("{name:?} is no file of dead letters of {}", pipeline.name))
+                .hint("`turnstile deadletter list` names them")
+                .into());
+        }
+        let mut letters = Vec::new();
+        if contents {
+            for file in &files {
+                let name = &file.file.name;
+                let bytes = lake.read(name).await.map_err(|e| flow::ledger_failed(e.into()))?;
+                let bytes = bytes.ok_or_else(|| Failure::new(Exit::Lake, format!("{name} is not in the lake any more")))?;
+                letters.extend(lake::decode_dead_letters(&bytes)?);
+            }
+            letters.retain(|l| of.reason.as_ref().is_none_or(|word| l.reason.split(':').next() == Some(word)));
+        }
+        Ok((files, letters))
+    })
+}

@@ -1,0 +1,135 @@
+//! `turnstile explain`: from a file of the lake back to its messages.
+
+use lake::{FileKind, Published, explain, readable_instant};
+
+use super::runtime;
+use super::status::LedgerArgs;
+use crate::exit::Exit;
+use crate::flow;
+use crate::report::Failure;
+
+/// Show what a file or window was made from: messages, commit, versions
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile explain 2026-08-01T08:00Z pipelines/mta-turnstile.toml
+  turnstile explain mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz pipelines/mta-turnstile.toml
+  turnstile explain 2026-08-01T08:00Z --lake file:./lake/turnstile --pipeline mta-turnstile --json
+
+All versions of a window are shown; readers see the highest.")]
+pub(crate) struct Args {
+    /// A file, by its name or path; or a window, by its start or by START..END, in UTC
+    #[arg(value_name = "FILE_OR_WINDOW")]
+    what: String,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let at = args.ledger.resolve()?;
+    let explained = runtime()?.block_on(async {
+        let lake = at.open().await?;
+        explain(&lake, &at.pipeline, &args.what).await.map_err(flow::ledger_failed)
+    })?;
+    if explained.files.is_empty() {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("{:?} published nothing that matches {:?}", at.pipeline, args.what),
+        )
+        .hint("name a file below the lake's root, or a window's start in UTC, such as 2026-08-01T08:00Z")
+        .into());
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&explained)?);
+        return Ok(Exit::Done);
+    }
+    for (at, published) in explained.files.iter().enumerate() {
+        print!("{}", render(published, superseded(published, &explained.files[at + 1..])));
+    }
+    Ok(Exit::Done)
+}
+
+/// The version that readers see instead, when there is one.
+fn superseded(published: &Published, later: &[Published]) -> Option<u32> {
+    let FileKind::Window { start_us, end_us, .. } = published.file.kind else { return None };
+    later.iter().rev().find_map(|other| match other.file.kind {
+        FileKind::Window { start_us: s, end_us: e, version } if (s, e) == (start_us, end_us) => Some(version),
+        _ => None,
+    })
+}
+
+fn render(published: &Published, superseded_by: Option<u32>) -> String {
+    let file = &published.file;
+    let mut out = format!("{}\n", file.name);
+    let mut line = |name: &str, text: String| out.push_str(&format!("  {name:<8} {text}\n"));
+    match file.kind {
+        FileKind::Window { start_us, end_us, version } => {
+            let newer = superseded_by.map_or(String::new(), |newer| format!(", superseded by version {newer}"));
+            line(
+                "window",
+                format!("{} .. {}, version {version}{newer}", readable_instant(start_us), readable_instant(end_us)),
+            );
+        }
+        FileKind::DeadLetters => line("holds", "messages that could not be processed".to_owned()),
+    }
+    line("content", format!("{} rows, {} bytes, SHA-256 {}", file.rows, file.bytes, file.sha256));
+    let state = if published.confirmed { "published" } else { "publishing is not confirmed yet" };
+    line(
+        "commit",
+        format!(
+            "{} at {}, epoch {}, host {}; {state}",
+            published.seq,
+            readable_instant(published.committed_at_us),
+            published.epoch,
+            published.host
+        ),
+    );
+    for range in &file.sources {
+        line("from", format!("{range}, {} messages", range.messages));
+    }
+    for (name, count) in &file.counts {
+        line("count", format!("{name} {count}"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use lake::{FileEntry, Hash};
+    use message::{OffsetRange, TopicPartition};
+
+    use super::*;
+
+    fn version(version: u32) -> Published {
+        let start_us = 1_785_571_200_000_000;
+        Published {
+            file: FileEntry {
+                name: format!("date=2026-08-01/mta_v{version}.csv.gz"),
+                sha256: Hash::of(b""),
+                bytes: 9,
+                rows: 2,
+                kind: FileKind::Window { start_us, end_us: start_us + 300_000_000, version },
+                sources: vec![OffsetRange { partition: TopicPartition::new("mta", 1), first: 3, last: 8, messages: 5 }],
+                counts: Default::default(),
+                stage: String::new(),
+            },
+            seq: 4,
+            epoch: 1,
+            committed_at_us: start_us,
+            host: "batch-1".into(),
+            confirmed: true,
+        }
+    }
+
+    #[test]
+    fn a_corrected_window_says_which_version_counts_and_where_it_came_from() {
+        let files = [version(1), version(2)];
+        let text = render(&files[0], superseded(&files[0], &files[1..]));
+        assert!(text.contains("2026-08-01T08:00Z .. 2026-08-01T08:05Z, version 1, superseded by version 2"), "{text}");
+        assert!(text.contains("from     mta[1]@3..=8, 5 messages"), "{text}");
+        assert!(!render(&files[1], superseded(&files[1], &[])).contains("superseded"));
+    }
+}

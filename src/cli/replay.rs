@@ -1,0 +1,143 @@
+//! `turnstile replay`: makes a published file again from its messages.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args as ClapArgs;
+use lake::{FileKind, Lake, Published};
+use message::{OffsetRange, TopicPartition};
+use pipeline::Pipeline;
+use sha2::{Digest, Sha256};
+
+use super::{load_pipeline, runtime, stop_flag};
+use crate::exit::Exit;
+use crate::flow;
+use crate::report::Failure;
+
+/// Make a published file again from its messages, and compare.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  turnstile replay pipelines/mta-turnstile.toml 2026-08-01T08:00Z --to /tmp/again
+  turnstile replay pipelines/mta-turnstile.toml date=2026-08-01/mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz --to /tmp/again
+  turnstile replay pipelines/mta-turnstile.toml 'mta-turnstile[0]@0..=4999' --to /tmp/range
+
+Nothing is written to the lake or its ledger. Exit code 9: the rows differ from the published file's.")]
+pub(crate) struct Args {
+    /// The pipeline file
+    pipeline: PathBuf,
+    /// A published file, a window's start, or an offset range `TOPIC[PARTITION]@FIRST..=LAST`
+    what: String,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Set a key of the pipeline file; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let pipeline = load_pipeline(&args.pipeline, &args.set)?;
+    if let Some(range) = parse_range(&args.what) {
+        let windows = replay(&pipeline, &[range])?;
+        for window in &windows {
+            let bytes = flow::encode(&pipeline, window)?;
+            let format = flow::file_format(&pipeline);
+            let name = lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
+            write(&args.to, &name, &bytes)?;
+            println!("{name}  {} rows from {} messages", window.rows.num_rows(), window.messages);
+        }
+        return Ok(Exit::Done);
+    }
+    let files = published(&pipeline, &args.what)?;
+    let mut exit = Exit::Done;
+    for published in &files {
+        if !again(&pipeline, published, &args.to)? {
+            exit = Exit::Difference;
+        }
+    }
+    Ok(exit)
+}
+
+/// The newest version of each window that `what` names.
+fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> {
+    let files = runtime()?.block_on(async {
+        let options = flow::store_options(pipeline);
+        let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
+        lake::explain(&lake, &pipeline.name, what).await.map_err(flow::ledger_failed)
+    })?;
+    let mut newest: Vec<Published> = Vec::new();
+    for file in files.files {
+        let FileKind::Window { start_us, version, .. } = file.file.kind else { continue };
+        let same = |other: &Published| matches!(other.file.kind, FileKind::Window { start_us: s, .. } if s == start_us);
+        match newest.iter_mut().find(|other| same(other)) {
+            Some(other) => {
+                if matches!(other.file.kind, FileKind::Window { version: v, .. } if v < version) {
+                    *other = file;
+                }
+            }
+            None => newest.push(file),
+        }
+    }
+    if newest.is_empty() {
+        return Err(Failure::new(Exit::Failed, format!("no published window matches {what:?}"))
+            .hint("name a file below the lake's root, or a window's start such as 2026-08-01T08:00Z")
+            .into());
+    }
+    Ok(newest)
+}
+
+/// Whether the replay gives the rows that were published.
+fn again(pipeline: &Pipeline, published: &Published, to: &Path) -> anyhow::Result<bool> {
+    let entry = &published.file;
+    let FileKind::Window { start_us, .. } = entry.kind else { return Ok(true) };
+    let windows = replay(pipeline, &entry.sources)?;
+    let Some(window) = windows.iter().find(|w| w.start_us == start_us) else {
+        println!("{}  differs: its messages make no such window now", entry.name);
+        return Ok(false);
+    };
+    let bytes = flow::encode(pipeline, window)?;
+    write(to, &entry.name, &bytes)?;
+    let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let same = hash == entry.sha256.to_string();
+    let verdict = if same { "the same, byte for byte" } else { "differs from what was published" };
+    println!("{}  {} rows from {} messages: {verdict}", entry.name, window.rows.num_rows(), window.messages);
+    Ok(same)
+}
+
+fn replay(pipeline: &Pipeline, ranges: &[OffsetRange]) -> anyhow::Result<Vec<engine::ClosedWindow>> {
+    let stop = stop_flag()?;
+    let settings = flow::client_settings(pipeline, &stop)?;
+    Ok(flow::replay(pipeline, &settings, ranges, &stop)?.0)
+}
+
+fn write(to: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    let path = to.join(name);
+    let folder = path.parent().unwrap_or(to);
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    std::fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// `TOPIC[PARTITION]@FIRST..=LAST`.
+fn parse_range(text: &str) -> Option<OffsetRange> {
+    let (topic, rest) = text.split_once('[')?;
+    let (partition, rest) = rest.split_once("]@")?;
+    let (first, last) = rest.split_once("..=")?;
+    let partition = TopicPartition::new(topic, partition.parse().ok()?);
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(OffsetRange { partition, first, last, messages: (last - first + 1) as u64 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_written_as_explain_prints_it() {
+        let range = parse_range("city[3]@10..=99").unwrap();
+        assert_eq!(range.to_string(), "city[3]@10..=99");
+        for wrong in ["city@1..=2", "city[x]@1..=2", "city[0]@5..=2", "date=2026-08-01/x.csv.gz"] {
+            assert_eq!(parse_range(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `turnstile run`: runs a pipeline against Kafka.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use pipeline::Pipeline;
+
+use super::{load_pipeline, stop_flag};
+use crate::exit::Exit;
+use crate::flow::{self, Options, Until};
+use crate::progress::Progress;
+
+/// Read a topic, aggregate it in event-time windows, publish every closed window once.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  turnstile run pipelines/mta-turnstile.toml
+  turnstile run pipelines/mta-turnstile.toml --set 'source.kafka={\"bootstrap.servers\"=\"broker:9092\"}'
+  turnstile run pipelines/mta-registers.toml --drain        # read all there is, publish all windows, end
+
+A run goes on where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
+pub(crate) struct Args {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// Stop once what the topic holds now is read and committed; windows stay open.
+    #[arg(long, conflicts_with = "drain")]
+    until_end: bool,
+    /// The same, and then close and publish the windows that are open.
+    #[arg(long)]
+    drain: bool,
+    /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Take the pipeline over from a process that seems alive; that process stops at its next commit.
+    #[arg(long)]
+    takeover: bool,
+    /// Go on with what is there when records were lost before they were read.
+    #[arg(long)]
+    accept_loss: bool,
+    /// Give up when no broker has answered for this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    connect_timeout: u64,
+    /// Print events as JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let pipeline = load_pipeline(&args.pipeline, &args.set)?;
+    let until = match (args.until_end, args.drain) {
+        (true, _) => Until::End,
+        (_, true) => Until::Drained,
+        _ => Until::Stopped,
+    };
+    let options = Options {
+        until,
+        takeover: args.takeover,
+        accept_loss: args.accept_loss,
+        connect_timeout: Duration::from_secs(args.connect_timeout),
+        stop: stop_flag()?,
+    };
+    run_pipeline(&pipeline, &options, args.json)
+}
+
+/// Runs with progress shown; the last line says where everything stands.
+pub(crate) fn run_pipeline(pipeline: &Pipeline, options: &Options, json: bool) -> anyhow::Result<Exit> {
+    let mut progress = Progress::new(json);
+    let result = flow::run(pipeline, options, &mut |event| progress.show(&event));
+    progress.end();
+    let status = result?;
+    progress.closing(&pipeline.name, &pipeline.lake.url, &status);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,139 @@
+//! `turnstile status`: where a pipeline stands, from its ledger alone.
+
+use std::path::PathBuf;
+
+use lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
+
+use super::{load_pipeline, runtime, split_set};
+use crate::exit::Exit;
+use crate::flow;
+use crate::report::Failure;
+
+/// Show where a pipeline stands: last commit, owner, positions, watermark, what became of all rows
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile status pipelines/mta-turnstile.toml
+  turnstile status --lake file:./lake/turnstile --pipeline mta-turnstile --json
+
+Reads the ledger only: no broker is asked, and a running pipeline is not disturbed.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// Print the newest slot of the ledger as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which ledger: that of a pipeline file, or one named by lake and pipeline.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LedgerArgs {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml", required_unless_present = "lake", conflicts_with = "lake")]
+    file: Option<PathBuf>,
+    /// The lake's URL, instead of a pipeline file
+    #[arg(long, value_name = "URL", requires = "pipeline")]
+    lake: Option<String>,
+    /// The pipeline's name in that lake
+    #[arg(long, value_name = "NAME", requires = "lake")]
+    pipeline: Option<String>,
+    /// Set a key of the pipeline file, or with --lake an option of its store; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// A ledger to read, resolved.
+#[derive(Debug)]
+pub(crate) struct LedgerAt {
+    pub(crate) url: String,
+    pub(crate) pipeline: String,
+    pub(crate) options: StoreOptions,
+}
+
+impl LedgerArgs {
+    /// Takes lake and name from the pipeline file or the flags.
+    pub(crate) fn resolve(self) -> anyhow::Result<LedgerAt> {
+        if let (Some(url), Some(pipeline)) = (self.lake, self.pipeline) {
+            return Ok(LedgerAt { url, pipeline, options: split_set(&self.set)?.into_iter().collect() });
+        }
+        let Some(file) = self.file else {
+            return Err(Failure::new(Exit::Usage, "neither a pipeline file nor --lake and --pipeline was given").into());
+        };
+        let pipeline = load_pipeline(&file, &self.set)?;
+        let options = flow::store_options(&pipeline);
+        Ok(LedgerAt { url: pipeline.lake.url, pipeline: pipeline.name, options })
+    }
+}
+
+impl LedgerAt {
+    /// Opens the lake for reading.
+    pub(crate) async fn open(&self) -> anyhow::Result<Lake> {
+        Lake::open_for_reading(&self.url, &self.options).await.map_err(flow::lake_failed)
+    }
+
+    /// What to say when the pipeline has no ledger there.
+    pub(crate) fn nothing(&self) -> anyhow::Error {
+        Failure::new(Exit::Failed, format!("the lake {} has no ledger of {:?}", self.url, self.pipeline))
+            .hint("was it ever run, and is the lake's URL the one that it ran with?")
+            .into()
+    }
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let at = args.ledger.resolve()?;
+    let newest = runtime()?.block_on(async {
+        let lake = at.open().await?;
+        Ledger::peek(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
+    })?;
+    let Some(slot) = newest else { return Err(at.nothing()) };
+    if args.json {
+        println!("{}", serde_json::to_string(&slot)?);
+    } else {
+        print!("{}", render(&slot, &at.url));
+    }
+    Ok(Exit::Done)
+}
+
+fn render(slot: &Slot, url: &str) -> String {
+    let mut lines = vec![("pipeline", format!("{} in {url}", slot.pipeline))];
+    let writer = &slot.writer;
+    let owner = if slot.released { "released by" } else { "owned by" };
+    let commit = format!("{} at {}, plan {}", slot.seq, readable_instant(slot.committed_at_us), slot.plan_hash);
+    lines.push(("commit", commit));
+    lines.push((
+        "owner",
+        format!(
+            "{owner} host {}, process {}, epoch {}, since {}",
+            writer.host,
+            writer.pid,
+            slot.epoch,
+            readable_instant(slot.claimed_at_us)
+        ),
+    ));
+    let instant = |us: Option<i64>| us.map_or("none yet".to_owned(), readable_instant);
+    lines.push(("watermark", instant(slot.watermark_us)));
+    lines.push(("closed", format!("until {}", instant(slot.closed_until_us))));
+    lines.push(("rows", rows(slot)));
+    for position in &slot.positions {
+        let idle = if position.idle { ", idle" } else { "" };
+        let reached = instant(position.watermark_us);
+        lines.push((
+            "partition",
+            format!("{} next {}, event time {reached}{idle}", position.partition, position.next_offset),
+        ));
+    }
+    let bytes: u64 = slot.state.iter().map(|state| state.bytes).sum();
+    lines.push(("state", format!("{} parts, {bytes} bytes", slot.state.len())));
+    for file in &slot.publish {
+        lines.push(("file", format!("{}, {} rows", file.name, file.rows)));
+    }
+    for file in &slot.carried {
+        lines.push(("pending", format!("{}, committed earlier and not known to be published", file.name)));
+    }
+    lines.iter().map(|(name, text)| format!("{name:<10} {text}\n")).collect()
+}
+
+fn rows(slot: &Slot) -> String {
+    let terms: Vec<String> = slot.counters.terms().iter().map(|(name, count)| format!("{count} {name}")).collect();
+    format!("{} read = {}", slot.counters.read, terms.join(" + "))
+}

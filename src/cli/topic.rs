@@ -1,0 +1,168 @@
+//! `turnstile topic`: create, list, describe, delete.
+
+use std::io::{self, Write};
+
+use kafka::{ClientError, NewTopicPlan, TopicDescription, Topics};
+
+use crate::cli::cluster::{ClusterArgs, client_failure, stop_on_signals};
+use crate::exit::Exit;
+
+/// Create, list, describe and delete topics
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    turnstile topic create mta-turnstile --partitions 4 --bootstrap localhost:9092\n  \
+    turnstile topic describe mta-turnstile --config ~/.kafka/docker-kafka.properties --json")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Create a topic
+    Create {
+        /// Its name
+        topic: String,
+        /// Number of partitions
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        partitions: i32,
+        /// Copies of each partition [default: the broker's]
+        #[arg(long, value_name = "N")]
+        replication: Option<i32>,
+        /// A setting of the topic, such as retention.ms=86400000
+        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+        set: Vec<(String, String)>,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// List topics with their number of partitions
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Show partitions, offsets and settings of a topic
+    Describe {
+        /// Its name
+        topic: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Delete a topic with all its messages
+    Delete {
+        /// Its name
+        topic: String,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let stop = stop_on_signals()?;
+    let open = |cluster: &ClusterArgs| -> anyhow::Result<Topics> {
+        Topics::open(&cluster.settings(&stop)?).map_err(client_failure)
+    };
+    let outcome = match &args.verb {
+        Verb::Create { topic, partitions, replication, set, cluster } => {
+            let replication = replication.unwrap_or(-1);
+            let plan = NewTopicPlan { topic: topic.clone(), partitions: *partitions, replication, config: set.clone() };
+            open(cluster)?.create(&plan).map(|()| format!("created topic \"{topic}\" with {partitions} partitions"))
+        }
+        Verb::List { json, cluster } => open(cluster)?.list().map(|topics| list(&topics, *json)),
+        Verb::Describe { topic, json, cluster } => open(cluster)?.describe(topic).map(|found| describe(&found, *json)),
+        Verb::Delete { topic, cluster } => open(cluster)?.delete(topic).map(|()| format!("deleted topic \"{topic}\"")),
+    };
+    match outcome {
+        Err(ClientError::Stopped) => {}
+        Err(error) => return Err(client_failure(error)),
+        // A list of no topics prints nothing.
+        Ok(text) if text.is_empty() => {}
+        Ok(text) => writeln!(io::stdout(), "{text}")?,
+    }
+    Ok(Exit::Done)
+}
+
+fn list(topics: &[(String, usize)], json: bool) -> String {
+    if json {
+        let all: Vec<_> =
+            topics.iter().map(|(topic, n)| serde_json::json!({ "topic": topic, "partitions": n })).collect();
+        return serde_json::Value::from(all).to_string();
+    }
+    let lines: Vec<String> = topics.iter().map(|(topic, partitions)| format!("{topic}\t{partitions}")).collect();
+    lines.join("\n")
+}
+
+fn describe(found: &TopicDescription, json: bool) -> String {
+    if json {
+        let partitions: Vec<_> = found
+            .partitions
+            .iter()
+            .map(|p| {
+                serde_json::json!({
+                    "partition": p.partition, "leader": p.leader, "replicas": p.replicas, "in_sync": p.in_sync,
+                    "low": p.low, "high": p.high,
+                })
+            })
+            .collect();
+        let config: serde_json::Map<_, _> = found.config.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+        return serde_json::json!({ "topic": found.topic, "partitions": partitions, "config": config }).to_string();
+    }
+    let mut text = format!("topic {}, {} partitions", found.topic, found.partitions.len());
+    for (key, value) in &found.config {
+        text.push_str(&format!("\n  {key}={value}"));
+    }
+    text.push_str("\npartition\tlow\thigh\tleader\treplicas\tin sync");
+    for p in &found.partitions {
+        text.push_str(&format!(
+            "\n{}\t{}\t{}\t{}\t{}\t{}",
+            p.partition,
+            p.low,
+            p.high,
+            p.leader,
+            ids(&p.replicas),
+            ids(&p.in_sync)
+        ));
+    }
+    text
+}
+
+fn ids(brokers: &[i32]) -> String {
+    brokers.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("\"{text}\" is no setting; write KEY=VALUE")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::PartitionDescription;
+
+    use super::*;
+
+    #[test]
+    fn a_description_shows_offsets_and_settings() {
+        let partition =
+            PartitionDescription { partition: 0, leader: 1, replicas: vec![1, 2], in_sync: vec![1], low: 3, high: 9 };
+        let config = vec![("retention.ms".to_owned(), "1000".to_owned())];
+        let found = TopicDescription { topic: "t".to_owned(), partitions: vec![partition], config };
+        let text = describe(&found, false);
+        assert!(text.contains("  retention.ms=1000") && text.ends_with("0\t3\t9\t1\t1,2\t1"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&describe(&found, true)).unwrap();
+        assert_eq!((&json["partitions"][0]["high"], &json["config"]["retention.ms"]), (&9.into(), &"1000".into()));
+    }
+
+    #[test]
+    fn a_setting_needs_a_key() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(key_value("=b").is_err() && key_value("ab").is_err());
+    }
+}

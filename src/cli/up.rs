@@ -1,0 +1,260 @@
+//! `turnstile up`: broker, producer and pipeline in one process, for one machine and for trying out.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use broker::{Broker, BrokerError};
+use clap::Args as ClapArgs;
+use kafka::{
+    City, CitySettings, ClientSettings, Connection, FeedPlan, NewTopicPlan, Pace, Producer, ProducerLimits, Provider,
+    ProviderError, Record, SyntheticClock, Topics, Zone, feed,
+};
+use message::TopicPartition;
+use pipeline::Pipeline;
+use serde::{Deserialize, Serialize};
+
+use super::cluster::{client_failure, stop_on_signals};
+use super::run::run_pipeline;
+use super::{parse_pipeline, split_set};
+use crate::exit::Exit;
+use crate::flow::{Options, Until};
+use crate::report::Failure;
+
+/// The pipeline that runs when no file is named.
+const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mta-turnstile.toml");
+
+/// The port that is tried first, so that the next start has the same address.
+const PORT: u16 = 19_092;
+
+/// How far back the made-up city begins, so that event time can run fast for a while before it meets the clock.
+const BEGINS_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the producer may take to hand over what it has sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Run it all on this machine: embedded broker, producer, pipeline, lake.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  turnstile up                          # a made-up city, event time 60 times as fast as the clock
+  turnstile up --speed 1 --dir /data/turnstile
+  turnstile up my-pipeline.toml --no-producer
+
+Everything is kept under --dir; a second start goes on where the first stopped.")]
+pub(crate) struct Args {
+    /// The pipeline file [default: the turnstile job, built in]
+    pipeline: Option<PathBuf>,
+    /// Where broker and lake keep their data
+    #[arg(long, default_value = "turnstile-data")]
+    dir: PathBuf,
+    /// How many times as fast as the clock event time runs
+    #[arg(long, default_value_t = 60.0, value_name = "X")]
+    speed: f64,
+    /// Stations of the made-up city, 13 turnstiles each, each read every 10 s of event time
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    stations: u64,
+    /// Partitions of the topic, when it is made
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    partitions: i32,
+    /// The broker's port on the loopback address; 0 takes a free one [default: 19092, or a free one]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Only broker and pipeline: messages come from elsewhere
+    #[arg(long)]
+    no_producer: bool,
+    /// Set a key of the pipeline file; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print events as JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    if !(args.speed.is_finite() && args.speed > 0.0) {
+        return Err(Failure::new(Exit::Usage, "--speed must be above 0").into());
+    }
+    let began = Instant::now();
+    std::fs::create_dir_all(&args.dir).map_err(|e| {
+        Failure::new(Exit::Failed, format!("the folder {} cannot be made", args.dir.display())).cause(e)
+    })?;
+    let dir = args.dir.canonicalize().context("the data folder")?;
+    let broker = start_broker(&dir, args.port)?;
+    let servers = broker.address().to_string();
+    let pipeline = pipeline(&args, &dir, &servers)?;
+    let stop = stop_on_signals()?;
+    let settings = ClientSettings::from_servers(&servers).map_err(|e| client_failure(e.into()))?;
+    let topic = pipeline.source.topic.clone();
+    let topics = Topics::open(&settings).map_err(client_failure)?;
+    let plan = NewTopicPlan { topic: topic.clone(), partitions: args.partitions, replication: 1, config: Vec::new() };
+    topics.create_if_missing(&plan).map_err(client_failure)?;
+    eprintln!("broker    {servers}  (embedded, for one machine; production is Apache Kafka)");
+    eprintln!("topic     {topic}");
+    eprintln!("pipeline  {}", pipeline.name);
+    eprintln!("lake      {}", pipeline.lake.url);
+    eprintln!("messages  turnstile consume --topic {topic} --bootstrap {servers}");
+    eprintln!("started in {:.2} s; Ctrl-C stops, the next start goes on from there", began.elapsed().as_secs_f64());
+
+    let producer = if args.no_producer { None } else { Some(start_producer(&args, &dir, settings, topic, &stop)?) };
+    let options = Options {
+        until: Until::Stopped,
+        takeover: false,
+        accept_loss: false,
+        connect_timeout: kafka::DEFAULT_CONNECT_TIMEOUT,
+        stop: Arc::clone(&stop),
+    };
+    let result = run_pipeline(&pipeline, &options, args.json);
+    stop.store(true, Ordering::Relaxed);
+    if let Some(producer) = producer {
+        let produced = producer.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the producer panicked")));
+        // The pipeline's own failure says more than what it did to the producer.
+        if result.is_ok() {
+            produced?;
+        }
+    }
+    broker.stop();
+    result
+}
+
+fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Broker> {
+    let start = |port: u16| {
+        Broker::start(broker::Settings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            dir: Some(dir.join("broker")),
+            // A made-up city begins a month ago, by whose timestamps nothing must be deleted.
+            retention_ms: None,
+            ..broker::Settings::default()
+        })
+    };
+    let started = match port {
+        Some(port) => start(port),
+        None => start(PORT).or_else(|error| match error {
+            BrokerError::Listen { .. } => start(0),
+            other => Err(other),
+        }),
+    };
+    started.map_err(|e| {
+        Failure::new(Exit::Failed, "the embedded broker did not start")
+            .cause(e)
+            .hint("another `turnstile up` may use the same --dir; name another one")
+            .into()
+    })
+}
+
+fn pipeline(args: &Args, dir: &Path, servers: &str) -> anyhow::Result<Pipeline> {
+    let lake = dir.join("lake");
+    let mut set = vec![
+        ("source.kafka".to_owned(), format!("{{ \"bootstrap.servers\" = \"{servers}\" }}")),
+        ("lake.url".to_owned(), format!("file:{}", lake.display())),
+    ];
+    set.extend(split_set(&args.set)?);
+    match &args.pipeline {
+        Some(path) => super::load_pipeline_with(path, &set),
+        None => parse_pipeline(DEFAULT_PIPELINE, "pipelines/mta-turnstile.toml", &set),
+    }
+}
+
+/// What a second start needs to go on with the same city.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+struct Begun {
+    /// Event time of message 0, milliseconds since the epoch.
+    start_ms: i64,
+    stations: u64,
+}
+
+fn begun(args: &Args, dir: &Path) -> anyhow::Result<Begun> {
+    let file = dir.join("city.json");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let start = now - BEGINS_BACK;
+    // Whole five minutes: the first window is then a full one.
+    let begun = Begun { start_ms: (start.as_secs() / 300 * 300 * 1000) as i64, stations: args.stations };
+    std::fs::write(&file, serde_json::to_string(&begun)?).with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(begun)
+}
+
+fn start_producer(
+    args: &Args,
+    dir: &Path,
+    settings: ClientSettings,
+    topic: String,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let begun = begun(args, dir)?;
+    let connection = Connection::open(&settings).map_err(client_failure)?;
+    let ids = connection.topic_partitions(&topic).map_err(client_failure)?;
+    let partitions: Vec<_> = ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)).collect();
+    let ends = connection.watermarks(&partitions).map_err(client_failure)?;
+    let turnstiles = begun.stations * 13;
+    let city = CitySettings {
+        stations: begun.stations,
+        turnstiles,
+        // Every message so far is one of the city's: the next one has their number.
+        first: ends.iter().map(|(_, high)| *high as u64).sum(),
+        late_permille: 1,
+        duplicates_permille: 2,
+        malformed_permille: 1,
+        ..CitySettings::default()
+    };
+    let start = chrono::DateTime::from_timestamp_millis(begun.start_ms).unwrap_or_default().naive_utc();
+    let zone: Zone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
+    let local = start.and_utc().with_timezone(&chrono_tz::America::New_York).naive_local();
+    let clock = SyntheticClock::starting(local, City::default_step(turnstiles), zone);
+    let mut provider = NotAhead { city: City::new(city, clock)?, stop: Arc::clone(stop) };
+    let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
+    let producer = Producer::open(&settings, limits).map_err(client_failure)?;
+    let plan = FeedPlan {
+        topic,
+        pace: Pace::EventTime { speed: args.speed },
+        count: None,
+        report_every: Duration::from_secs(3600),
+    };
+    let stop = Arc::clone(stop);
+    let thread = std::thread::Builder::new().name("producer".to_owned()).spawn(move || {
+        let fed = feed(&mut provider, &producer, &plan, &stop, |_| {});
+        let (stats, failures) = producer.close(CLOSE_TIMEOUT);
+        // Without its producer the stream would only fall silent; ending says what is wrong.
+        stop.store(true, Ordering::Relaxed);
+        fed.context("the producer stopped")?;
+        match failures.first() {
+            Some(failure) => Err(anyhow::anyhow!("{} messages were not delivered, the first: {}", stats.failed, failure.reason)),
+            None => Ok(()),
+        }
+    })?;
+    Ok(thread)
+}
+
+/// The city, but never ahead of the clock: readings from the future would be refused.
+struct NotAhead {
+    city: City,
+    stop: Arc<AtomicBool>,
+}
+
+impl Provider for NotAhead {
+    fn name(&self) -> &'static str {
+        self.city.name()
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.city.total()
+    }
+
+    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+        let more = self.city.next(record)?;
+        let ahead = |record: &Record| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+            record.event_at_ms - now
+        };
+        while more && ahead(record) > 0 && !self.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(more)
+    }
+}

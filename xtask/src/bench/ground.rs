@@ -1,0 +1,123 @@
+//! What several benches stand on: the binary, the reference programs, a broker, a filled topic. Each is
+//! made when first asked for and kept for the run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use testkit::servers::{KafkaConfig, KafkaServer};
+
+use super::measure::Cost;
+use super::product::Product;
+use super::reference::Reference;
+use crate::{args, fetch, place};
+
+/// The broker's heap: what a small real one has.
+const KAFKA_HEAP_MB: u32 = 1024;
+/// Partitions of every bench topic.
+pub(super) const PARTITIONS: u32 = 4;
+/// The topic that [`Ground::filled_topic`] fills.
+const CITY: &str = "city";
+
+/// The shared ground of one bench run.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) messages: u64,
+    asked_reference: Option<PathBuf>,
+    asked_binary: Option<PathBuf>,
+    product: Option<Product>,
+    reference: Option<Option<Reference>>,
+    kafka: Option<KafkaServer>,
+    city_is_filled: bool,
+    // Last, so that it is deleted after the broker that writes there has ended.
+    scratch: tempfile::TempDir,
+}
+
+impl Ground {
+    pub(super) fn new(options: &args::Bench) -> Result<Self> {
+        Ok(Self {
+            messages: options.messages,
+            asked_reference: options.reference.clone(),
+            asked_binary: options.binary.clone(),
+            product: None,
+            reference: None,
+            kafka: None,
+            city_is_filled: false,
+            scratch: place::scratch()?,
+        })
+    }
+
+    /// A folder for files of this run.
+    pub(super) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The binary under test.
+    pub(super) fn product(&mut self) -> Result<&Product> {
+        if self.product.is_none() {
+            self.product = Some(Product::new(self.asked_binary.as_deref())?);
+        }
+        self.product.as_ref().context("no binary")
+    }
+
+    /// The programs to compare with; `None` when there are none.
+    pub(super) fn reference(&mut self) -> Result<Option<&Reference>> {
+        if self.reference.is_none() {
+            self.reference = Some(Reference::find(self.asked_reference.as_deref())?);
+        }
+        Ok(self.reference.as_ref().and_then(Option::as_ref))
+    }
+
+    /// The broker's bootstrap servers.
+    pub(super) fn kafka(&mut self) -> Result<String> {
+        if self.kafka.is_none() {
+            let home = fetch::kafka()?;
+            println!("starting Apache Kafka with {KAFKA_HEAP_MB} MB of heap …");
+            let config = KafkaConfig::default().heap_mb(KAFKA_HEAP_MB).long_lived();
+            let config = config.property("log.retention.ms", -1);
+            self.kafka = Some(KafkaServer::start(&home, config.data(self.scratch().join("kafka")))?);
+        }
+        Ok(self.kafka.as_ref().context("no broker")?.bootstrap())
+    }
+
+    /// Makes a topic that keeps its records.
+    pub(super) fn make_topic(&mut self, topic: &str) -> Result<()> {
+        let bootstrap = self.kafka()?;
+        let mut tool = fetch::kafka()?.tool("TopicCommand")?;
+        tool.args(["--create", "--topic", topic, "--replication-factor", "1"]);
+        tool.args(["--partitions", &PARTITIONS.to_string(), "--config", "retention.ms=-1"]);
+        tool.args(["--bootstrap-server", &bootstrap]);
+        Cost::of(&mut tool, &self.scratch().join("make-topic")).map(drop)
+    }
+
+    /// Bootstrap servers and name of the topic `city`, filled with [`Ground::messages`] messages.
+    pub(super) fn filled_topic(&mut self) -> Result<(String, &'static str)> {
+        let bootstrap = self.kafka()?;
+        if !self.city_is_filled {
+            let count = self.messages.to_string();
+            println!("filling the topic {CITY} with {count} messages …");
+            self.make_topic(CITY)?;
+            let partitions = PARTITIONS.to_string();
+            let log = self.scratch().join("fill");
+            let mut fill = match self.reference()? {
+                Some(reference) => {
+                    let mut load = reference.program("load");
+                    load.args([&bootstrap, CITY, &count, "city", &partitions]);
+                    load
+                }
+                None => {
+                    let settings = log.with_extension("properties");
+                    std::fs::write(&settings, format!("bootstrap.servers={bootstrap}\ncompression.type=lz4\n"))?;
+                    let mut produce = self.product()?.verb("produce");
+                    produce.args(["--topic", CITY, "--provider", "city", "--rate", "max", "--count", &count]);
+                    produce.arg("--config").arg(settings);
+                    produce
+                }
+            };
+            let said = Cost::of(&mut fill, &log)?.said;
+            print!("{said}");
+            self.city_is_filled = true;
+        }
+        ensure!(self.messages > 0, "an empty topic measures nothing");
+        Ok((bootstrap, CITY))
+    }
+}

@@ -1,0 +1,101 @@
+//! What the build and the servers need from the system, and how Debian calls it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command::{answers, shown};
+
+/// One thing needed: how to see that it is there, and the package that brings it.
+struct Need {
+    package: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const fn need(package: &'static str, program: &'static str, arguments: &'static [&'static str]) -> Need {
+    Need { package, program, arguments }
+}
+
+/// For the build: librdkafka is C, and uses the system's OpenSSL.
+const BUILD: [Need; 6] = [
+    need("build-essential", "cc", &["--version"]),
+    need("build-essential", "c++", &["--version"]),
+    need("build-essential", "make", &["--version"]),
+    need("pkg-config", "pkg-config", &["--version"]),
+    need("libssl-dev", "pkg-config", &["--exists", "openssl"]),
+    need("zlib1g-dev", "pkg-config", &["--exists", "zlib"]),
+];
+
+/// For the servers. A Go that is missing or too old is fetched with them, see `fetch::go`.
+const SERVERS: [Need; 4] = [
+    need("default-jdk-headless", "java", &["-version"]),
+    need("maven", "mvn", &["--version"]),
+    need("python3-venv", "python3", &["-c", "import venv, ensurepip"]),
+    need("npm", "npm", &["--version"]),
+];
+
+/// Sees to the packages that are missing.
+///
+/// # Errors
+/// Names the one command to type when they may not be installed from here.
+pub(crate) fn install_missing(with_servers: bool) -> Result<()> {
+    let missing = missing(with_servers, |need| answers(need.program, need.arguments));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    ensure!(answers("apt-get", &["--version"]), "missing on this machine (Debian's names): {names}");
+    ensure!(is_root(), "missing on this machine; type: sudo apt-get install --no-install-recommends {names}");
+
+    println!("xtask: installing Debian packages: {names}");
+    // A source that does not answer is no reason to stop: the packages may be known already.
+    if !shown(apt_get().args(["-q", "update"]))? {
+        println!("xtask: apt-get update failed; trying with the lists as they are");
+    }
+    let mut install = apt_get();
+    install.args(["-q", "-y", "--no-install-recommends", "install"]).args(&missing);
+    ensure!(shown(&mut install)?, "apt-get could not install {names}");
+    Ok(())
+}
+
+/// Each missing package once.
+fn missing(with_servers: bool, is_there: impl Fn(&Need) -> bool) -> Vec<&'static str> {
+    let servers: &[Need] = if with_servers { &SERVERS } else { &[] };
+    let needs = BUILD.iter().chain(servers).filter(|need| !is_there(need));
+    let mut packages: Vec<&str> = needs.map(|need| need.package).collect();
+    packages.dedup();
+    packages
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Root may write where packages go; asking for the user's number would take another dependency.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    Path::new("/proc/self").metadata().is_ok_and(|me| me.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_machine_lacks_each_package_once() {
+        let build = ["build-essential", "pkg-config", "libssl-dev", "zlib1g-dev"];
+        assert_eq!(missing(false, |_| false), build);
+        let servers = ["default-jdk-headless", "maven", "python3-venv", "npm"];
+        assert_eq!(missing(true, |_| false), [build, servers].concat());
+    }
+
+    #[test]
+    fn what_answers_is_not_installed_again() {
+        assert!(missing(true, |_| true).is_empty());
+        assert_eq!(missing(true, |need| need.program != "npm"), ["npm"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The shared test servers: started together, described by the variables that tests read.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Result;
+use testkit::servers::{AzuriteServer, FakeGcsServer, KafkaConfig, KafkaServer, VersityServer};
+use testkit::var;
+
+use crate::fetch::{self, Fetched};
+use crate::{debian, place};
+
+/// Enough for the tests of all rooms at once; the small default serves one test.
+const KAFKA_HEAP_MB: u32 = 256;
+
+/// All shared servers. Dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    kafka: KafkaServer,
+    s3: VersityServer,
+    gcs: FakeGcsServer,
+    azure: AzuriteServer,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Servers {
+    /// Starts every server on a free loopback port; their files go to `dir`.
+    ///
+    /// # Errors
+    /// When one does not come up: the others are stopped again.
+    pub(crate) fn start(fetched: &Fetched, dir: &Path) -> Result<Self> {
+        let begin = Instant::now();
+        println!("xtask: starting Apache Kafka, versitygw, fake-gcs-server and azurite on loopback …");
+        let own = |name: &str| -> Result<_> {
+            let own = dir.join(name);
+            fs::create_dir_all(&own)?;
+            Ok(own)
+        };
+        let (kafka_dir, azure_dir) = (own("kafka")?, own("azurite")?);
+        let config = KafkaConfig::default().heap_mb(KAFKA_HEAP_MB).data(kafka_dir);
+        let (kafka, azure) = std::thread::scope(|scope| {
+            let azure = scope.spawn(|| AzuriteServer::start(&fetched.azurite, &azure_dir));
+            let kafka = KafkaServer::start(&fetched.kafka, config);
+            (kafka, azure.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (kafka, azure) = (kafka?, azure?);
+        let s3 = VersityServer::start(&fetched.versitygw, &own("versitygw")?)?;
+        let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &own("fake-gcs-server")?)?;
+        println!("xtask: servers ready in {:.1} s; their logs are in {}", begin.elapsed().as_secs_f32(), dir.display());
+        let variables = vec![
+            (var::KAFKA, kafka.bootstrap()),
+            (var::KAFKA_HOME, fetched.kafka_dir.display().to_string()),
+            (var::S3, s3.endpoint()),
+            (var::GCS, gcs.endpoint()),
+            (var::AZURE, azure.endpoint()),
+            (var::AZURITE_BLOB_STORAGE_URL, azure.endpoint()),
+            (var::PYTHON, fetched.python.display().to_string()),
+        ];
+        Ok(Self { kafka, s3, gcs, azure, variables })
+    }
+
+    /// The variables that tests read, see `testkit::var`.
+    pub(crate) fn set_variables(&self, command: &mut Command) {
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// Names the servers that have ended by themselves: their tests then failed for no fault of their own.
+    pub(crate) fn ended(&mut self) -> Vec<&'static str> {
+        let servers = [
+            ("Apache Kafka", self.kafka.process_mut()),
+            ("versitygw", self.s3.process_mut()),
+            ("fake-gcs-server", self.gcs.process_mut()),
+            ("azurite", self.azure.process_mut()),
+        ];
+        servers.into_iter().filter_map(|(name, p)| (!p.is_running().unwrap_or(false)).then_some(name)).collect()
+    }
+}
+
+/// The `servers` chore: starts them and keeps them until the terminal says stop.
+pub(crate) fn run(fetch_only: bool) -> Result<bool> {
+    debian::install_missing(true)?;
+    let fetched = fetch::all()?;
+    if fetch_only {
+        return Ok(true);
+    }
+    let scratch = place::scratch()?;
+    let servers = Servers::start(&fetched, scratch.path())?;
+    for (name, value) in &servers.variables {
+        println!("export {name}={value}");
+    }
+    eprintln!("running until Ctrl-C, or the end of input (Ctrl-D)");
+    // Ctrl-C ends this process at once; the servers' guards see that and end the servers.
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(true)
+}

@@ -1,0 +1,136 @@
+//! The `test` chore: lints, builds once, runs every test, with servers unless asked for a quick run.
+
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::args;
+use crate::command::{cargo, shown};
+use crate::fetch::{self, Fetched};
+use crate::servers::Servers;
+use crate::tally::Tally;
+use crate::{debian, lint, place};
+
+/// Runs the chore; whether everything was good. The last line printed is the runner's closing line.
+pub(crate) fn run(options: &args::Test) -> Result<bool> {
+    let begin = Instant::now();
+    debian::install_missing(!options.quick)?;
+    let packages: Vec<String> = options.only.iter().map(|room| package(room)).collect();
+
+    // Fetching waits for networks, building for cores: side by side.
+    let (fetched, linted, built) = std::thread::scope(|scope| -> Result<_> {
+        let fetching = (!options.quick).then(|| scope.spawn(fetch::all));
+        let linted = lint::run(&packages)?;
+        let built = build(&packages)?;
+        let fetched = fetching.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        Ok((fetched.transpose()?, linted, built))
+    })?;
+    if !built {
+        eprintln!("error: the tests did not build; none was run");
+        return Ok(false);
+    }
+
+    let (tally, servers_lived) = match fetched {
+        None => (tests(&packages, options, |_| ())?, true),
+        Some(fetched) => with_servers(&packages, options, &fetched)?,
+    };
+    println!();
+    if !linted {
+        println!("xtask: formatting or clippy found something, see above (`cargo xtask lint` runs them alone)");
+    }
+    if tally.passed + tally.failed == 0 {
+        println!("xtask: no test ran: does a filter match nothing?");
+    }
+    if tally.crashed() > 0 {
+        println!("xtask: {} test binaries ended without a result", tally.crashed());
+    }
+    println!("xtask: tests took {}", minutes(begin.elapsed()));
+    println!("{}", tally.closing());
+    Ok(linted && servers_lived && tally.is_good())
+}
+
+fn with_servers(packages: &[String], options: &args::Test, fetched: &Fetched) -> Result<(Tally, bool)> {
+    let scratch = place::scratch()?;
+    let mut servers = Servers::start(fetched, scratch.path())?;
+    let tally = tests(packages, options, |command| servers.set_variables(command))?;
+    let ended = servers.ended();
+    if !ended.is_empty() {
+        println!("xtask: ended while the tests ran: {}", ended.join(", "));
+    }
+    Ok((tally, ended.is_empty()))
+}
+
+fn build(packages: &[String]) -> Result<bool> {
+    shown(cargo_test(packages).arg("--no-run"))
+}
+
+/// Runs the tests with their output passed on line by line.
+fn tests(packages: &[String], options: &args::Test, prepare: impl FnOnce(&mut Command)) -> Result<Tally> {
+    let mut command = cargo_test(packages);
+    // One failing binary is no reason to know nothing of the others.
+    command.args(["--no-fail-fast", "--"]);
+    if !options.quick {
+        command.arg("--include-ignored");
+    }
+    if std::io::stdout().is_terminal() {
+        command.arg("--color=always");
+    }
+    command.args(&options.filter);
+    prepare(&mut command);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let output = child.stdout.take().context("cargo's output is not piped")?;
+    let mut tally = Tally::default();
+    let mut out = std::io::stdout().lock();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+        tally.line(&String::from_utf8_lossy(&line));
+    }
+    let status = child.wait()?;
+    // A failure that no line told of, such as a doc test that did not compile on its own.
+    if !status.success() && tally.failed == 0 && tally.crashed() == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+fn cargo_test(packages: &[String]) -> Command {
+    let mut command = cargo();
+    command.arg("test");
+    if packages.is_empty() {
+        command.arg("--workspace");
+    }
+    for package in packages {
+        command.args(["-p", package]);
+    }
+    command
+}
+
+/// A room's package: `kafka` is `turnstile-kafka`; the binary and xtask have their own names.
+fn package(room: &str) -> String {
+    match room {
+        "turnstile" | "xtask" => room.into(),
+        room if room.starts_with("turnstile-") => room.into(),
+        room => format!("turnstile-{room}"),
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_names_its_package() {
+        assert_eq!(
+            ["kafka", "turnstile-kafka", "turnstile", "xtask"].map(package),
+            ["turnstile-kafka", "turnstile-kafka", "turnstile", "xtask"]
+        );
+    }
+}
