@@ -1,6 +1,7 @@
 //! Shows what a flow does: one line for each file on stdout, and on a terminal a live line on stderr.
 
 use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use crate::flow::{Event, Status};
 
@@ -9,9 +10,15 @@ pub(crate) struct Progress {
     json: bool,
     live: bool,
     shown: bool,
-    /// A status line that is not live is printed this often, so that a log does not fill with them.
+    /// Status lines since the last one that was printed where there is no terminal.
     quiet_statuses: u32,
+    /// Dead letters since the last line about them, and when that was.
+    dead: u64,
+    dead_at: Option<Instant>,
 }
+
+/// A stream with steady trouble tells of it this often; every file of dead letters is in the lake.
+const DEAD_EVERY: Duration = Duration::from_secs(30);
 
 /// Seconds between two status lines where there is no terminal.
 const PLAIN_EVERY: u32 = 10;
@@ -19,7 +26,7 @@ const PLAIN_EVERY: u32 = 10;
 impl Progress {
     pub(crate) fn new(json: bool) -> Self {
         let live = !json && std::io::stderr().is_terminal();
-        Self { json, live, shown: false, quiet_statuses: 0 }
+        Self { json, live, shown: false, quiet_statuses: 0, dead: 0, dead_at: None }
     }
 
     pub(crate) fn show(&mut self, event: &Event) {
@@ -36,12 +43,19 @@ impl Progress {
                 self.note(&format!("ready: reading {partitions} partitions of {topic}, {from} ({took:.2} s)"));
             }
             Event::Published { name, rows, messages, version } => {
-                let correction = if *version > 1 { format!(", corrects version {}", version - 1) } else { String::new() };
+                let correction =
+                    if *version > 1 { format!(", corrects version {}", version - 1) } else { String::new() };
                 self.clear();
                 line(&format!("published {name}  {rows} rows from {messages} messages{correction}"));
             }
             Event::DeadLetters { name, count, first } => {
-                self.note(&format!("{count} messages went to {name}, the first: {first}"));
+                self.dead += count;
+                if self.dead_at.is_none_or(|at| at.elapsed() >= DEAD_EVERY) {
+                    let count = std::mem::take(&mut self.dead);
+                    self.dead_at = Some(Instant::now());
+                    let messages = if count == 1 { "message" } else { "messages" };
+                    self.note(&format!("dead letters: {count} {messages}, the last file {name}, in it {first}"));
+                }
             }
             Event::Status(status) => self.status(status),
             Event::Note(text) => self.note(text),

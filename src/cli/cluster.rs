@@ -6,10 +6,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
-use kafka::{ClientError, ClientSettings, ReadError};
+use kafka::{ClientSettings, ReadError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Exit;
+use crate::flow;
+pub(crate) use crate::flow::client as client_failure;
 use crate::report::Failure;
 
 /// Which cluster.
@@ -56,45 +58,12 @@ pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Adds what a person does next, and the exit code.
-pub(crate) fn client_failure(error: ClientError) -> anyhow::Error {
-    let (exit, hint) = match &error {
-        ClientError::Settings(_) => (Exit::Config, None),
-        ClientError::Unreachable { .. } => {
-            (Exit::Source, Some("start the broker, or check the address and --connect-timeout"))
-        }
-        ClientError::Auth { .. } => {
-            (Exit::Source, Some("check security.protocol, sasl.* and ssl.* in the properties file"))
-        }
-        ClientError::TopicMissing { .. } => (
-            Exit::SourceData,
-            Some("create it with `turnstile topic create`, or list topics with `turnstile topic list`"),
-        ),
-        ClientError::TopicForbidden { .. } => (Exit::Source, Some("ask for the permission, or use another user")),
-        ClientError::TopicExists { .. } => (Exit::Failed, Some("see it with `turnstile topic describe`")),
-        ClientError::PartitionMissing { .. } => (Exit::SourceData, None),
-        ClientError::Stopped | ClientError::Failed { .. } => (Exit::Source, None),
-    };
-    with_hint(exit, error.to_string(), hint)
-}
-
-/// The same for an error of reading.
+/// What an error of reading means where a person chose the position.
 pub(crate) fn read_failure(error: ReadError) -> anyhow::Error {
     match error {
-        ReadError::Client(error) => client_failure(error),
-        ReadError::OffsetOutOfRange { .. } => with_hint(
-            Exit::SourceData,
-            error.to_string(),
-            Some("records were deleted or the topic was created anew; choose where to begin with --from"),
-        ),
-        ReadError::Fatal { .. } => with_hint(Exit::Source, error.to_string(), None),
-    }
-}
-
-fn with_hint(exit: Exit, fact: String, hint: Option<&str>) -> anyhow::Error {
-    let failure = Failure::new(exit, fact);
-    match hint {
-        Some(hint) => failure.hint(hint).into(),
-        None => failure.into(),
+        ReadError::OffsetOutOfRange { .. } => Failure::new(Exit::SourceData, error.to_string())
+            .hint("records were deleted or the topic was created anew; choose where to begin with --from")
+            .into(),
+        other => flow::read_failed(other),
     }
 }

@@ -131,15 +131,18 @@ fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
             value: letter.value.clone().unwrap_or_default(),
             event_at_ms: letter.timestamp_ms,
         };
-        producer.send(&topic, &record).map_err(|e| {
-            Failure::new(Exit::Source, format!("{} was not sent again", letter.position)).cause(e)
-        })?;
+        producer
+            .send(&topic, &record)
+            .map_err(|e| Failure::new(Exit::Source, format!("{} was not sent again", letter.position)).cause(e))?;
     }
     let (stats, failures) = producer.close(FLUSH);
     if let Some(failure) = failures.first() {
-        return Err(Failure::new(Exit::Source, format!("{} of {} messages did not reach {topic}", stats.failed, letters.len()))
-            .cause(anyhow::anyhow!(failure.reason.clone()))
-            .into());
+        return Err(Failure::new(
+            Exit::Source,
+            format!("{} of {} messages did not reach {topic}", stats.failed, letters.len()),
+        )
+        .cause(anyhow::anyhow!(failure.reason.clone()))
+        .into());
     }
     if of.json {
         println!("{}", json!({ "topic": topic, "sent": stats.delivered }));
@@ -155,18 +158,24 @@ fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Pub
         let options = flow::store_options(pipeline);
         let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
         let mut files = lake::entries(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
-        files.retain(|f| f.file.kind == FileKind::DeadLetters && of.file.as_ref().is_none_or(|name| *name == f.file.name));
+        files.retain(|f| {
+            f.file.kind == FileKind::DeadLetters && of.file.as_ref().is_none_or(|name| *name == f.file.name)
+        });
         if let (Some(name), true) = (&of.file, files.is_empty()) {
-            return Err(Failure::new(Exit::Failed, format!("{name:?} is no file of dead letters of {}", pipeline.name))
-                .hint("`turnstile deadletter list` names them")
-                .into());
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("{name:?} is no file of dead letters of {}", pipeline.name),
+            )
+            .hint("`turnstile deadletter list` names them")
+            .into());
         }
         let mut letters = Vec::new();
         if contents {
             for file in &files {
                 let name = &file.file.name;
                 let bytes = lake.read(name).await.map_err(|e| flow::ledger_failed(e.into()))?;
-                let bytes = bytes.ok_or_else(|| Failure::new(Exit::Lake, format!("{name} is not in the lake any more")))?;
+                let bytes =
+                    bytes.ok_or_else(|| Failure::new(Exit::Lake, format!("{name} is not in the lake any more")))?;
                 letters.extend(lake::decode_dead_letters(&bytes)?);
             }
             letters.retain(|l| of.reason.as_ref().is_none_or(|word| l.reason.split(':').next() == Some(word)));

@@ -176,7 +176,8 @@ fn begun(args: &Args, dir: &Path) -> anyhow::Result<Begun> {
     let start = now - BEGINS_BACK;
     // Whole five minutes: the first window is then a full one.
     let begun = Begun { start_ms: (start.as_secs() / 300 * 300 * 1000) as i64, stations: args.stations };
-    std::fs::write(&file, serde_json::to_string(&begun)?).with_context(|| format!("{} cannot be written", file.display()))?;
+    std::fs::write(&file, serde_json::to_string(&begun)?)
+        .with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(begun)
 }
 
@@ -224,7 +225,9 @@ fn start_producer(
         stop.store(true, Ordering::Relaxed);
         fed.context("the producer stopped")?;
         match failures.first() {
-            Some(failure) => Err(anyhow::anyhow!("{} messages were not delivered, the first: {}", stats.failed, failure.reason)),
+            Some(failure) => {
+                Err(anyhow::anyhow!("{} messages were not delivered, the first: {}", stats.failed, failure.reason))
+            }
             None => Ok(()),
         }
     })?;

@@ -12,17 +12,21 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
     let (exit, hint) = match &error {
         ClientError::Settings(_) => (Exit::Config, None),
         ClientError::Unreachable { .. } => {
-            (Exit::Source, Some("start the broker, or correct `bootstrap.servers`; nothing was lost"))
+            (Exit::Source, Some("start the broker, or check its address and --connect-timeout; nothing was lost"))
         }
-        ClientError::Auth { .. } => (Exit::Source, Some("check user, password and certificates of the client settings")),
-        ClientError::TopicMissing { .. } => {
-            (Exit::SourceData, Some("create it with `turnstile topic create`, or correct `[source] topic`"))
+        ClientError::Auth { .. } => {
+            (Exit::Source, Some("check security.protocol, sasl.* and ssl.* of the client settings"))
         }
-        ClientError::TopicForbidden { .. } => (Exit::Source, Some("give this user the right to read the topic")),
+        ClientError::TopicMissing { .. } => (
+            Exit::SourceData,
+            Some("create it with `turnstile topic create`, or list topics with `turnstile topic list`"),
+        ),
+        ClientError::TopicForbidden { .. } => (Exit::Source, Some("ask for the permission, or use another user")),
+        ClientError::TopicExists { .. } => (Exit::Failed, Some("see it with `turnstile topic describe`")),
         ClientError::PartitionMissing { .. } => {
             (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it created anew?"))
         }
-        _ => (Exit::Source, None),
+        ClientError::Stopped | ClientError::Failed { .. } => (Exit::Source, None),
     };
     failure(exit, error.to_string(), hint)
 }

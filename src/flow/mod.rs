@@ -15,7 +15,7 @@ mod worker;
 
 pub(crate) use commit::encode;
 pub(crate) use event::{Event, Status};
-pub(crate) use fault::{client, lake_failed, ledger_failed};
+pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed};
 pub(crate) use replay::replay;
 pub(crate) use run::{Options, Until, run};
 pub(crate) use start::{client_settings, file_format, store_options};

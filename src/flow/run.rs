@@ -93,7 +93,12 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
     let queues = reader.split();
     let part_bytes = (pipeline.stream.memory_bytes as usize / 2) / queues.len().max(1);
     let workers = Workers::start(queues, || engine.worker(), part_bytes)?;
-    watch(Event::Ready { topic: pipeline.source.topic.clone(), partitions: partitions.len(), resumed_at, took: began.elapsed() });
+    watch(Event::Ready {
+        topic: pipeline.source.topic.clone(),
+        partitions: partitions.len(),
+        resumed_at,
+        took: began.elapsed(),
+    });
 
     let status = Status { seq: ledger.newest().seq, ..Status::default() };
     let now = Instant::now();
@@ -153,7 +158,12 @@ struct Activity {
 }
 
 impl Flow<'_> {
-    fn go(&mut self, options: &Options, ends: &[(TopicPartition, i64)], watch: &mut dyn FnMut(Event)) -> anyhow::Result<()> {
+    fn go(
+        &mut self,
+        options: &Options,
+        ends: &[(TopicPartition, i64)],
+        watch: &mut dyn FnMut(Event),
+    ) -> anyhow::Result<()> {
         let (mut status_at, mut status_read) = (Instant::now(), 0);
         loop {
             if let Some(error) = self.workers.wait(TICK) {
@@ -252,7 +262,13 @@ impl Flow<'_> {
     }
 
     /// Takes a consistent cut and commits it. At most one commit is in flight; workers go on meanwhile.
-    fn cut(&mut self, close: Close, quiet_at: Option<i64>, last: bool, watch: &mut dyn FnMut(Event)) -> anyhow::Result<()> {
+    fn cut(
+        &mut self,
+        close: Close,
+        quiet_at: Option<i64>,
+        last: bool,
+        watch: &mut dyn FnMut(Event),
+    ) -> anyhow::Result<()> {
         self.cut_at = Instant::now();
         let read = self.workers.shared.read.load(Ordering::Relaxed);
         let parts = self.workers.take()?.into_iter().map(|taken| taken.part).collect();
@@ -303,7 +319,9 @@ impl Flow<'_> {
         let mut result = self.runtime.block_on(self.ledger.commit(cut));
         loop {
             match result {
-                Err(LedgerError::Store(error)) if error.retriable && self.ledger.is_unfinished() && began.elapsed() < RETRY_FOR => {
+                Err(LedgerError::Store(error))
+                    if error.retriable && self.ledger.is_unfinished() && began.elapsed() < RETRY_FOR =>
+                {
                     watch(Event::Note(format!("{error}; trying again in {} s", wait.as_secs_f32())));
                     std::thread::sleep(wait);
                     wait = (wait * 2).min(RETRY_MOST);
@@ -317,7 +335,8 @@ impl Flow<'_> {
     /// Sends dead letters to their topic before they are committed: a crash in between sends them twice,
     /// never not at all.
     fn send_dead_letters(&mut self, letters: &[engine::DeadLetter]) -> anyhow::Result<()> {
-        let (Some(producer), Some(topic)) = (&self.dead_letter_producer, &self.pipeline.stream.dead_letter_topic) else {
+        let (Some(producer), Some(topic)) = (&self.dead_letter_producer, &self.pipeline.stream.dead_letter_topic)
+        else {
             return Ok(());
         };
         if letters.is_empty() {

@@ -137,7 +137,11 @@ fn starts(
             Some(_) if accept_loss && next < earliest => starts.push((partition.clone(), StartAt::Earliest)),
             Some(_) if accept_loss && next <= latest => starts.push((partition.clone(), StartAt::Offset(next))),
             Some(cause) => {
-                let range = if next < earliest { format!("offsets {next}..{earliest} are lost") } else { "the topic was created anew".to_owned() };
+                let range = if next < earliest {
+                    format!("offsets {next}..{earliest} are lost")
+                } else {
+                    "the topic was created anew".to_owned()
+                };
                 return Err(Failure::new(Exit::SourceData, format!("{partition} cannot be read on: {range}"))
                     .cause(anyhow::anyhow!(cause))
                     .hint(

@@ -105,11 +105,6 @@ impl Workers {
         Ok(Self { commands, threads, errors, shared })
     }
 
-    /// The first error of any worker.
-    pub(crate) fn error(&self) -> Option<anyhow::Error> {
-        self.errors.try_recv().ok()
-    }
-
     /// Waits up to `timeout` for an error.
     pub(crate) fn wait(&self, timeout: Duration) -> Option<anyhow::Error> {
         self.errors.recv_timeout(timeout).ok()

@@ -139,8 +139,7 @@ fn a_ledger_of_another_pipeline_or_a_newer_version_is_refused() {
         std::fs::read_dir(ledger.join("story/log")).unwrap().map(|slot| slot.unwrap().path()).collect();
     slots.sort();
     let newest = slots.last().unwrap();
-    let mut words: Vec<String> =
-        std::fs::read_to_string(newest).unwrap().splitn(3, ' ').map(str::to_owned).collect();
+    let mut words: Vec<String> = std::fs::read_to_string(newest).unwrap().splitn(3, ' ').map(str::to_owned).collect();
     words[1] = "99".to_owned();
     std::fs::write(newest, words.join(" ")).unwrap();
     fails(&scene, &["run", path], 8, &["has format 99; this program reads up to"]);
@@ -185,5 +184,10 @@ fn records_that_were_deleted_before_they_were_read_stop_the_run_with_their_range
         .create(&kafka::NewTopicPlan { topic: scene.topic.clone(), partitions: 1, replication: 1, config: Vec::new() })
         .unwrap();
     scene.send(messages(150)[1..].iter().map(String::as_bytes));
-    fails(&scene, &["run", pipeline.to_str().unwrap()], 5, &["city[0] cannot be read on", "created anew", "--accept-loss"]);
+    fails(
+        &scene,
+        &["run", pipeline.to_str().unwrap()],
+        5,
+        &["city[0] cannot be read on", "created anew", "--accept-loss"],
+    );
 }

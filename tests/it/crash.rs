@@ -12,6 +12,7 @@ fn scene(messages: &[String]) -> Scene {
 }
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs the feature failpoints: cargo xtask test")]
 fn killed_at_every_step_of_the_commit_protocol_the_lake_is_the_undisturbed_one() {
     let messages = messages(400);
     let expected: Rows = expected(&messages);

@@ -76,7 +76,8 @@ fn a_late_message_corrects_its_window_when_the_pipeline_says_so() {
     scene.send([messages[0].as_bytes()]);
     assert!(scene.drain(&pipeline).status.success());
     assert_eq!(scene.rows(), expected(&messages));
-    let versions: Vec<_> = data_files(&scene.lake()).into_iter().filter(|f| f.to_string_lossy().contains("_v2")).collect();
+    let versions: Vec<_> =
+        data_files(&scene.lake()).into_iter().filter(|f| f.to_string_lossy().contains("_v2")).collect();
     assert_eq!(versions.len(), 1);
     assert!(scene.audit(&pipeline).contains("all is well"));
 }

@@ -75,8 +75,16 @@ fn believed(step: i64) -> i64 {
 /// Increments a station and five-minute window equal the oracle's.
 fn increments_agree(scene: &Scene, week: &Path) {
     let produced = scene.turnstile(&[
-        "produce", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--provider", "mta-replay", "--increments",
-        "--from", week.to_str().unwrap(),
+        "produce",
+        "--topic",
+        &scene.topic,
+        "--bootstrap",
+        &scene.servers,
+        "--provider",
+        "mta-replay",
+        "--increments",
+        "--from",
+        week.to_str().unwrap(),
     ]);
     assert!(produced.status.success(), "{}", text(&produced));
     let pipeline = scene.pipeline_with("", "", crate::scene::SQL);
@@ -103,7 +111,14 @@ fn increments_agree(scene: &Scene, week: &Path) {
 /// `increase`, `resets` and `jumps` over the registers equal the oracle's; gives the sums of resets and jumps.
 fn registers_agree(scene: &Scene, week: &Path, pipeline: &str, size_hours: i64, offset_hours: i64) -> (i64, i64) {
     let produced = scene.turnstile(&[
-        "produce", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--provider", "mta-replay", "--from",
+        "produce",
+        "--topic",
+        &scene.topic,
+        "--bootstrap",
+        &scene.servers,
+        "--provider",
+        "mta-replay",
+        "--from",
         week.to_str().unwrap(),
     ]);
     assert!(produced.status.success(), "{}", text(&produced));
@@ -143,7 +158,8 @@ fn registers_agree(scene: &Scene, week: &Path, pipeline: &str, size_hours: i64, 
         let csv = unpack(&file);
         let header: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
         let column = |name: &str| header.iter().position(|h| *h == name).unwrap_or_else(|| panic!("no column {name}"));
-        let cells = ["ENTRIES", "EXITS", "ENTRIES_RESETS", "ENTRIES_JUMPS", "EXITS_RESETS", "EXITS_JUMPS", "READINGS"].map(column);
+        let cells = ["ENTRIES", "EXITS", "ENTRIES_RESETS", "ENTRIES_JUMPS", "EXITS_RESETS", "EXITS_JUMPS", "READINGS"]
+            .map(column);
         for line in csv.lines().skip(1) {
             let f: Vec<&str> = line.split(',').collect();
             let start = chrono::DateTime::parse_from_rfc3339(f[column("START")]).unwrap().timestamp();

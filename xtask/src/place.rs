@@ -27,6 +27,14 @@ pub(crate) fn servers() -> PathBuf {
     target().join("servers")
 }
 
+/// The folder with the MTA's weekly files: what `TURNSTILE_WEEKS` names, or `shared/data` beside the project.
+pub(crate) fn weeks() -> Option<PathBuf> {
+    let named = std::env::var_os("TURNSTILE_WEEKS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"));
+    let folder = folder.canonicalize().ok()?;
+    folder.join("240106.csv.gz").is_file().then_some(folder)
+}
+
 /// A new folder for the files of one run, deleted when the value is dropped.
 pub(crate) fn scratch() -> Result<tempfile::TempDir> {
     let runs = servers().join("run");

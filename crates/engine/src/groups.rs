@@ -12,7 +12,7 @@ use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
 
 use crate::EngineError;
-use crate::plan::{Plan, Slot};
+use crate::plan::{Inputs, Plan, Slot};
 use crate::registers::{Carry, Readings};
 
 /// Partial aggregates as they are handed over, merged and persisted.
@@ -69,36 +69,21 @@ impl Groups {
         Ok(())
     }
 
-    /// Adds rows. `keys` are the evaluated key columns; `orders` gives the source order of each row, which
-    /// only registers ask for.
+    /// Adds rows. `orders` gives the source order of each row, which only registers ask for.
     pub(crate) fn update(
         &mut self,
-        batch: &RecordBatch,
-        keys: &[ArrayRef],
+        inputs: &Inputs,
         event_us: &[i64],
         orders: impl Fn(usize) -> i64,
     ) -> Result<(), EngineError> {
-        let rows = batch.num_rows();
-        self.intern(keys, rows)?;
+        self.intern(&inputs.keys, inputs.rows)?;
         let total = self.len();
-        let plan = Arc::clone(&self.plan);
-        for (function, accumulator) in plan.functions.iter().zip(&mut self.accumulators) {
-            let args =
-                function.args.iter().map(|arg| arg.evaluate(batch)?.into_array(rows)).collect::<Result<Vec<_>, _>>()?;
-            let filter = match &function.filter {
-                Some(filter) => Some(filter.evaluate(batch)?.into_array(rows)?),
-                None => None,
-            };
+        for ((args, filter), accumulator) in inputs.functions.iter().zip(&mut self.accumulators) {
             let filter = filter.as_ref().map(|f| f.as_boolean());
-            accumulator.update_batch(&args, &self.ids, filter, total)?;
+            accumulator.update_batch(args, &self.ids, filter, total)?;
         }
-        if !plan.registers.is_empty() {
-            let columns = plan
-                .registers
-                .iter()
-                .map(|register| register.evaluate(batch)?.into_array(rows))
-                .collect::<Result<Vec<_>, _>>()?;
-            let columns: Vec<_> = columns.iter().map(|c| c.as_primitive::<Int64Type>()).collect();
+        if !inputs.registers.is_empty() {
+            let columns: Vec<_> = inputs.registers.iter().map(|c| c.as_primitive::<Int64Type>()).collect();
             for (row, event_us) in event_us.iter().enumerate() {
                 let values = columns.iter().map(|c| c.is_valid(row).then(|| c.value(row)));
                 self.readings.push(self.ids[row] as u32, *event_us, orders(row), values);

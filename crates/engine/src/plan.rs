@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::DFSchema;
 use datafusion_expr::execution_props::ExecutionProps;
@@ -45,6 +47,31 @@ pub struct Plan {
     output_schema: SchemaRef,
 }
 
+/// The evaluated expressions of some rows.
+pub(crate) struct Inputs {
+    pub(crate) rows: usize,
+    /// Group keys.
+    pub(crate) keys: Vec<ArrayRef>,
+    /// Arguments and FILTER of every function.
+    pub(crate) functions: Vec<(Vec<ArrayRef>, Option<ArrayRef>)>,
+    /// Registers, as 64-bit integers.
+    pub(crate) registers: Vec<ArrayRef>,
+}
+
+impl Inputs {
+    /// The rows that `picked` names.
+    pub(crate) fn take(&self, picked: &UInt32Array) -> Result<Self, EngineError> {
+        let column = |array: &ArrayRef| -> Result<ArrayRef, EngineError> { Ok(take(array, picked, None)?) };
+        let columns = |arrays: &[ArrayRef]| arrays.iter().map(column).collect::<Result<Vec<_>, _>>();
+        let functions = self
+            .functions
+            .iter()
+            .map(|(args, filter)| Ok((columns(args)?, filter.as_ref().map(column).transpose()?)))
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        Ok(Self { rows: picked.len(), keys: columns(&self.keys)?, functions, registers: columns(&self.registers)? })
+    }
+}
+
 /// What makes two messages duplicates.
 #[derive(Debug)]
 pub(crate) enum DedupPlan {
@@ -62,8 +89,8 @@ pub(crate) enum DedupPlan {
 #[derive(Debug)]
 pub(crate) struct Function {
     expr: Arc<AggregateFunctionExpr>,
-    pub(crate) args: Vec<Arc<dyn PhysicalExpr>>,
-    pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
+    args: Vec<Arc<dyn PhysicalExpr>>,
+    filter: Option<Arc<dyn PhysicalExpr>>,
     pub(crate) states: usize,
 }
 
@@ -191,6 +218,21 @@ impl Plan {
         &self.output_schema
     }
 
+    /// Everything that aggregation reads of the rows of `table`.
+    pub(crate) fn evaluate(&self, table: &RecordBatch) -> Result<Inputs, EngineError> {
+        let rows = table.num_rows();
+        let array = |expr: &Arc<dyn PhysicalExpr>| -> Result<ArrayRef, EngineError> {
+            Ok(expr.evaluate(table)?.into_array(rows)?)
+        };
+        let columns = |exprs: &[Arc<dyn PhysicalExpr>]| exprs.iter().map(array).collect::<Result<Vec<_>, _>>();
+        let functions = self
+            .functions
+            .iter()
+            .map(|function| Ok((columns(&function.args)?, function.filter.as_ref().map(array).transpose()?)))
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        Ok(Inputs { rows, keys: columns(&self.keys)?, functions, registers: columns(&self.registers)? })
+    }
+
     /// First instant, microseconds, of the last window that holds `event_us`.
     #[inline]
     pub(crate) fn last_start(&self, event_us: i64) -> i64 {
@@ -209,7 +251,7 @@ impl Plan {
 
 mod project {
     use super::*;
-    use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+    use arrow::array::{AsArray, TimestampMicrosecondArray};
     use arrow::compute::{cast, filter_record_batch, lexsort_to_indices, take_record_batch};
 
     impl Plan {

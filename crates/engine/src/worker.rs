@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, UInt32Array};
+use arrow::compute::filter_record_batch;
 use message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition};
 use pipeline::Late;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -18,7 +18,7 @@ use crate::counters::Counters;
 use crate::decode::{Decoder, Reason, Rejection};
 use crate::dedup::{Dedup, RowHasher, Seen};
 use crate::groups::{Groups, Layer};
-use crate::plan::{DedupPlan, Plan};
+use crate::plan::{DedupPlan, Inputs, Plan};
 
 /// Which windows are closed for good: those that end at or before `closed_until_us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,8 +122,8 @@ impl Worker {
     /// further ahead of it than the pipeline allows are rejected. Without it none is.
     ///
     /// # Errors
-    /// [`EngineError`] when an expression of the query fails (a division by zero is null, a sum that leaves
-    /// its type is an error) or the memory limit is reached. The worker must not be used afterwards.
+    /// [`EngineError`] when an aggregate fails. A row that an expression fails on is a dead letter instead.
+    /// The worker must not be used afterwards.
     pub fn push(&mut self, batch: &MessageBatch, now_us: Option<i64>) -> Result<(), EngineError> {
         self.counters.read += batch.len() as u64;
         let decoded = self.decoder.decode(batch);
@@ -143,18 +143,15 @@ impl Worker {
             return Ok(());
         }
         let table = RecordBatch::try_new(Arc::clone(self.plan.decode.schema()), decoded.columns)?;
-        self.drop_filtered(&table, &mut keep)?;
+        let filtered = self.filter(batch, &table, &decoded.rows, &mut keep)?;
+        self.drop_filtered(filtered.as_ref(), &mut keep);
         let (table, rows, event_us) = match keep.mask() {
             None => (table, decoded.rows, decoded.event_us),
-            Some(mask) => {
-                let pick = |at: &usize| mask.value(*at);
-                let rows = (0..mask.len()).filter(pick).map(|at| decoded.rows[at]).collect();
-                let event_us = (0..mask.len()).filter(pick).map(|at| decoded.event_us[at]).collect();
-                (filter_record_batch(&table, &mask)?, rows, event_us)
-            }
+            Some(mask) => select(&table, &decoded.rows, &decoded.event_us, &mask)?,
         };
+        let (inputs, rows, event_us) = self.evaluate(batch, table, rows, event_us)?;
         self.counters.aggregated += rows.len() as u64;
-        self.assign(batch, &table, &rows, &event_us)
+        self.assign(batch, &inputs, &rows, &event_us)
     }
 
     /// Bytes of dead letters waiting for the next cut: a flood of them asks for an early one.
@@ -292,25 +289,78 @@ impl Worker {
         }
     }
 
-    fn drop_filtered(&mut self, table: &RecordBatch, keep: &mut Keep) -> Result<(), EngineError> {
-        let Some(filter) = &self.plan.filter else { return Ok(()) };
-        let passes = filter.evaluate(table)?.into_array(table.num_rows())?;
-        let passes = passes.as_boolean();
-        for at in 0..passes.len() {
+    /// WHERE's verdict on every row. A row that it fails on goes to the dead letters.
+    fn filter(
+        &mut self,
+        batch: &MessageBatch,
+        table: &RecordBatch,
+        rows: &[u32],
+        keep: &mut Keep,
+    ) -> Result<Option<ArrayRef>, EngineError> {
+        let plan = Arc::clone(&self.plan);
+        let Some(filter) = &plan.filter else { return Ok(None) };
+        let verdict = |table: &RecordBatch| filter.evaluate(table)?.into_array(table.num_rows());
+        if let Ok(verdicts) = verdict(table) {
+            return Ok(Some(verdicts));
+        }
+        let mut verdicts = BooleanBuilder::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            match verdict(&table.slice(at, 1)) {
+                Ok(one) => verdicts.append_option(one.is_valid(0).then(|| one.as_boolean().value(0))),
+                Err(error) => {
+                    verdicts.append_null();
+                    if keep.keeps(at) {
+                        keep.drop(at);
+                        self.counters.dead_lettered += 1;
+                        self.reject(batch, *row as usize, Rejection::new(Reason::Query, None, error.strip_backtrace()));
+                    }
+                }
+            }
+        }
+        Ok(Some(Arc::new(verdicts.finish())))
+    }
+
+    fn drop_filtered(&mut self, verdicts: Option<&ArrayRef>, keep: &mut Keep) {
+        let Some(verdicts) = verdicts else { return };
+        let verdicts = verdicts.as_boolean();
+        for at in 0..verdicts.len() {
             // SQL's WHERE keeps what is true; null is not.
-            if !(passes.is_valid(at) && passes.value(at)) && keep.keeps(at) {
+            if !(verdicts.is_valid(at) && verdicts.value(at)) && keep.keeps(at) {
                 keep.drop(at);
                 self.counters.filtered += 1;
             }
         }
-        Ok(())
+    }
+
+    /// Evaluates what aggregation reads. Rows that an expression fails on go to the dead letters.
+    fn evaluate(
+        &mut self,
+        batch: &MessageBatch,
+        table: RecordBatch,
+        rows: Vec<u32>,
+        event_us: Vec<i64>,
+    ) -> Result<(Inputs, Vec<u32>, Vec<i64>), EngineError> {
+        if let Ok(inputs) = self.plan.evaluate(&table) {
+            return Ok((inputs, rows, event_us));
+        }
+        let mut fits = Vec::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            let result = self.plan.evaluate(&table.slice(at, 1));
+            fits.push(result.is_ok());
+            if let Err(error) = result {
+                self.counters.dead_lettered += 1;
+                self.reject(batch, *row as usize, Rejection::new(Reason::Query, None, error.to_string()));
+            }
+        }
+        let (table, rows, event_us) = select(&table, &rows, &event_us, &BooleanArray::from(fits))?;
+        Ok((self.plan.evaluate(&table)?, rows, event_us))
     }
 
     /// Splits the rows by window and adds them.
     fn assign(
         &mut self,
         batch: &MessageBatch,
-        table: &RecordBatch,
+        inputs: &Inputs,
         rows: &[u32],
         event_us: &[i64],
     ) -> Result<(), EngineError> {
@@ -320,7 +370,7 @@ impl Worker {
         let starts: Vec<i64> = event_us.iter().map(|event| self.plan.last_start(*event)).collect();
         if self.plan.is_tumbling() && starts.iter().all(|s| *s == starts[0]) {
             self.count_corrections(&starts);
-            return self.add(batch, starts[0], table, rows, event_us);
+            return self.add(batch, starts[0], inputs, rows, event_us);
         }
         let mut by_window: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         for (at, last) in starts.iter().enumerate() {
@@ -334,13 +384,13 @@ impl Worker {
         self.count_corrections(&starts);
         for (start, picked) in by_window {
             if picked.len() == rows.len() {
-                self.add(batch, start, table, rows, event_us)?;
+                self.add(batch, start, inputs, rows, event_us)?;
                 continue;
             }
             let picked_rows: Vec<u32> = picked.iter().map(|at| rows[*at as usize]).collect();
             let picked_events: Vec<i64> = picked.iter().map(|at| event_us[*at as usize]).collect();
-            let table = take_record_batch(table, &UInt32Array::from(picked))?;
-            self.add(batch, start, &table, &picked_rows, &picked_events)?;
+            let inputs = inputs.take(&UInt32Array::from(picked))?;
+            self.add(batch, start, &inputs, &picked_rows, &picked_events)?;
         }
         Ok(())
     }
@@ -355,16 +405,11 @@ impl Worker {
         &mut self,
         batch: &MessageBatch,
         start_us: i64,
-        table: &RecordBatch,
+        inputs: &Inputs,
         rows: &[u32],
         event_us: &[i64],
     ) -> Result<(), EngineError> {
         let plan = Arc::clone(&self.plan);
-        let keys = plan
-            .keys
-            .iter()
-            .map(|key| key.evaluate(table)?.into_array(table.num_rows()))
-            .collect::<Result<Vec<_>, _>>()?;
         let delta = match self.windows.entry(start_us) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
@@ -391,7 +436,7 @@ impl Worker {
             }
             at = until;
         }
-        delta.groups.update(table, &keys, event_us, |at| partition_of[at] | batch.offsets[rows[at] as usize])
+        delta.groups.update(inputs, event_us, |at| partition_of[at] | batch.offsets[rows[at] as usize])
     }
 
     #[cold]
@@ -407,6 +452,18 @@ impl Worker {
             128 + letter.value.as_ref().map_or(0, Vec::len) + letter.key.as_ref().map_or(0, Vec::len);
         self.dead_letters.push(letter);
     }
+}
+
+/// The rows that `mask` keeps.
+fn select(
+    table: &RecordBatch,
+    rows: &[u32],
+    event_us: &[i64],
+    mask: &BooleanArray,
+) -> Result<(RecordBatch, Vec<u32>, Vec<i64>), EngineError> {
+    let kept = || (0..mask.len()).filter(|at| mask.value(*at));
+    let (rows, event_us) = (kept().map(|at| rows[at]).collect(), kept().map(|at| event_us[at]).collect());
+    Ok((filter_record_batch(table, mask)?, rows, event_us))
 }
 
 /// Adds `range` to the ranges of a window, one a partition.

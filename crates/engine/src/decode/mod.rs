@@ -41,6 +41,8 @@ pub enum Reason {
     Future,
     /// The window had closed already.
     Late,
+    /// An expression of the query fails on it, such as a cast of text that is no number.
+    Query,
 }
 
 impl Reason {
@@ -55,6 +57,7 @@ impl Reason {
             Self::EventTime => "event-time",
             Self::Future => "future",
             Self::Late => "late",
+            Self::Query => "query",
         }
     }
 }

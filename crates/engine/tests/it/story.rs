@@ -90,11 +90,25 @@ impl Story {
 
     pub(crate) fn value(&mut self, partition: usize, value: Option<&[u8]>) -> &mut Self {
         let mut batch = BatchBuilder::default();
+        self.append(&mut batch, partition, value);
+        self.workers[partition].push(&batch.finish(), self.now_us).unwrap();
+        self
+    }
+
+    /// Several values in one batch.
+    pub(crate) fn values(&mut self, partition: usize, values: impl IntoIterator<Item = String>) -> &mut Self {
+        let mut batch = BatchBuilder::default();
+        for value in values {
+            self.append(&mut batch, partition, Some(value.as_bytes()));
+        }
+        self.workers[partition].push(&batch.finish(), self.now_us).unwrap();
+        self
+    }
+
+    fn append(&mut self, batch: &mut BatchBuilder, partition: usize, value: Option<&[u8]>) {
         let at = TopicPartition::new("t", partition as i32);
         batch.push(&at, self.offsets[partition], 0, None, value);
         self.offsets[partition] += 1;
-        self.workers[partition].push(&batch.finish(), self.now_us).unwrap();
-        self
     }
 
     pub(crate) fn idle(&mut self, partition: usize, idle: bool) -> &mut Self {

@@ -161,3 +161,16 @@ fn a_window_keeps_where_its_messages_stand() {
         story.closed.iter().map(|w| w.sources.iter().map(|s| format!("{s} {}", s.messages)).collect()).collect();
     assert_eq!(sources, [vec!["t[0]@0..=2 2"], vec!["t[0]@1..=1 1", "t[1]@0..=1 2"]]);
 }
+
+#[test]
+fn a_row_that_an_expression_fails_on_is_a_dead_letter_and_its_neighbours_count() {
+    let sql = "SELECT sum(CAST(ID AS INT)) AS IDS FROM turnstile WHERE CAST(ID AS INT) > 0 OR STATION = 'B' \
+               GROUP BY window(TIMESTAMP, '5 minutes'), CAST(STATION AS STRING)";
+    let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", sql), 1);
+    let rows = [("A", "7"), ("A", "x"), ("B", "y"), ("A", "-1"), ("A", "5")];
+    story.values(0, rows.map(|(station, id)| format!("{station},1,{id},2023-12-09 08:01:00")));
+    story.drain();
+    story.expect(&["08:00: 12"]);
+    assert_eq!((story.counters.dead_lettered, story.counters.filtered, story.counters.aggregated), (2, 1, 2));
+    assert!(story.dead_letters.iter().all(|l| l.rejection.reason == Reason::Query), "{:?}", story.dead_letters);
+}

@@ -33,7 +33,7 @@ pub(super) enum Mutant {
 const SEGMENT: u64 = 2;
 
 /// Turns of the chaos, before the work is finished in peace.
-const TURNS: u32 = 700;
+const TURNS: u32 = 500;
 
 /// Writers that a run may start in its chaos.
 const WRITERS: usize = 6;
@@ -64,7 +64,7 @@ fn run(seed: u64, mutant: Option<Mutant>) -> Result<Outcome, String> {
             match world.roll(400) {
                 // A crash: the future is dropped wherever it stands; its requests are still under way.
                 0..=1 => drop(writers.swap_remove(at)),
-                2..=7 => writers[at].asleep_until = turn + 30 + world.roll(500) as u32,
+                2..=7 => writers[at].asleep_until = turn + 30 + world.roll(350) as u32,
                 _ => {
                     if let Some(done) = poll(&mut writers[at].task) {
                         done?;

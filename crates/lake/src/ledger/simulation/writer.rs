@@ -12,7 +12,7 @@ use super::world::SharedWorld;
 use crate::{Counters, Cut, FileKind, Lake, Ledger, LedgerError, NewFile, NewState, Position, Recovered, Writer};
 
 pub(super) const PARTITIONS: usize = 2;
-pub(super) const MESSAGES: i64 = 7;
+pub(super) const MESSAGES: i64 = 5;
 pub(super) const PIPELINE: &str = "sim";
 
 /// State between commits: open rows as `partition:offset` words, and the number of the next window.
