@@ -216,16 +216,23 @@ fn accept(node: &Arc<Node>, listener: &TcpListener) {
         let Ok(handle) = stream.try_clone() else { continue };
         connections.insert(id, handle);
         drop(connections);
-        let serving = node.clone();
-        let served = spawn("broker-client", move || {
-            connection::serve(&serving, stream);
-            serving.connections.lock().remove(&id);
-            serving.changed.notify_all();
-        });
-        if let Err(error) = served {
+        let open = Open { node: node.clone(), id };
+        if let Err(error) = spawn("broker-client", move || connection::serve(&open.node, stream)) {
             tracing::warn!(%error, "cannot serve a connection");
-            node.connections.lock().remove(&id);
         }
+    }
+}
+
+/// A connection's place among the open ones; given back however its thread ends.
+struct Open {
+    node: Arc<Node>,
+    id: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.node.connections.lock().remove(&self.id);
+        self.node.changed.notify_all();
     }
 }
 

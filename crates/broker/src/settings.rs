@@ -71,7 +71,7 @@ impl Default for Settings {
             auto_create_topics: false,
             default_partitions: 1,
             max_partitions: 500,
-            max_request_bytes: 100 << 20,
+            max_request_bytes: 32 << 20,
             max_connections: 256,
             max_groups: 1000,
             memory_bytes: 1 << 30,

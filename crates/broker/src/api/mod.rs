@@ -8,6 +8,7 @@ mod cluster;
 mod configs;
 mod fetch;
 mod groups;
+mod guard;
 mod offsets;
 mod produce;
 mod sessions;
@@ -20,7 +21,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Decodable, Encodable, Message, Request, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
 
 use crate::broker::Node;
 use crate::log::LEADER_EPOCH;
@@ -123,6 +124,7 @@ pub(crate) fn answer(node: &Node, caller: &mut Caller, request: Bytes, out: &mut
         return Err(format!("{key:?} version {version} is not offered (client '{}')", caller.client_id));
     }
     let mut body = request;
+    // The header holds no arrays, so its lengths need no guard.
     let header = RequestHeader::decode(&mut body, key.request_header_version(version))
         .map_err(|error| format!("{key:?} version {version}: cannot read the header: {error}"))?;
     if let Some(client_id) = header.client_id.filter(|client_id| **client_id != *caller.client_id) {
@@ -135,7 +137,7 @@ pub(crate) fn answer(node: &Node, caller: &mut Caller, request: Bytes, out: &mut
 fn dispatch(c: &Context, key: ApiKey, correlation: i32, body: Bytes, out: &mut BytesMut) -> Result<Answer, String> {
     macro_rules! reply {
         ($request:ty, $answer:expr) => {{
-            let request = decode::<$request>(body, c.version)?;
+            let request = guard::decode::<$request>(body, c.version)?;
             let response: <$request as Request>::Response = $answer(c, request);
             send(&response, correlation, key.response_header_version(c.version), c.version, out)
         }};
@@ -143,14 +145,14 @@ fn dispatch(c: &Context, key: ApiKey, correlation: i32, body: Bytes, out: &mut B
     match key {
         ApiKey::ApiVersions => reply!(ApiVersionsRequest, |_: &Context, _| api_versions()),
         ApiKey::Produce => {
-            let request: ProduceRequest = decode(body, c.version)?;
+            let request: ProduceRequest = guard::decode(body, c.version)?;
             match produce::produce(c, request)? {
                 Some(response) => send(&response, correlation, key.response_header_version(c.version), c.version, out),
                 None => Ok(Answer::Nothing),
             }
         }
         ApiKey::Fetch => {
-            let request: FetchRequest = decode(body, c.version)?;
+            let request: FetchRequest = guard::decode(body, c.version)?;
             put(
                 &ResponseHeader::default().with_correlation_id(correlation),
                 key.response_header_version(c.version),
@@ -199,10 +201,6 @@ fn api_versions() -> ApiVersionsResponse {
         ApiVersion::default().with_api_key(*key as i16).with_min_version(lowest).with_max_version(*highest)
     });
     ApiVersionsResponse::default().with_api_keys(keys.collect())
-}
-
-fn decode<Q: Decodable + Message>(mut body: Bytes, version: i16) -> Result<Q, String> {
-    Q::decode(&mut body, version).map_err(|error| format!("cannot read the request: {error}"))
 }
 
 fn put(message: &impl Encodable, version: i16, out: &mut BytesMut) -> Result<(), String> {

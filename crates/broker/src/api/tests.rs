@@ -172,6 +172,29 @@ fn a_request_that_is_not_offered_or_cannot_be_read_closes_the_connection_with_th
 }
 
 #[test]
+fn no_request_ends_the_broker_whatever_stands_in_it() {
+    let client = std::cell::RefCell::new(Client::new());
+    // Sorts of bytes that make plausible lengths more often than chance would.
+    let byte = proptest::prop_oneof![0u8..4, proptest::prelude::Just(0xff), proptest::prelude::any::<u8>()];
+    let bodies = proptest::collection::vec(byte, 0..60);
+    let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config {
+        cases: 4_000,
+        failure_persistence: None,
+        ..Default::default()
+    });
+    let outcome = runner.run(&(0..OFFERED.len(), 0i16..18, bodies), |(at, version, body)| {
+        let (key, highest) = OFFERED[at];
+        // These may wait for others, as they should.
+        if !matches!(key, ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Fetch) {
+            let _ = client.borrow_mut().raw(key as i16, version.min(highest), &body);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(client.borrow_mut().send(MetadataRequest::default(), 12).unwrap().is_some());
+}
+
+#[test]
 fn a_fetch_tells_what_is_wrong_with_each_partition() {
     let mut client = Client::new();
     let error = |client: &mut Client, request: FetchRequest, version| {

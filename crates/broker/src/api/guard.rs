@@ -1,0 +1,118 @@
+//! Reads requests without believing the lengths they state.
+//!
+//! The message library reserves room for as many elements as an array claims to have, before it reads the
+//! first: sixteen bytes that claim two thousand million topics would end the process. So every request is
+//! read twice. The first time, each length that exceeds the bytes left is made to exceed them by one: room
+//! for that many elements is harmless, and reading them fails. Numbers that are no lengths may be changed
+//! the same way, which nobody sees. Only what could be read like this is read again as it is.
+
+use bytes::{Buf, Bytes, TryGetError};
+use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::buf::ByteBuf;
+
+pub(super) fn decode<Q: Decodable>(mut body: Bytes, version: i16) -> Result<Q, String> {
+    let unreadable = |error| format!("cannot read the request: {error}");
+    let mut distrusted = Distrusted { bytes: body.clone(), instead: Vec::new() };
+    Q::decode(&mut distrusted, version).map_err(unreadable)?;
+    Q::decode(&mut body, version).map_err(unreadable)
+}
+
+struct Distrusted {
+    bytes: Bytes,
+    /// The rest of a number that takes the place of the next bytes; the next is last.
+    instead: Vec<u8>,
+}
+
+impl Buf for Distrusted {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+
+    /// Lengths of arrays and of bytes, in older versions.
+    fn try_get_i32(&mut self) -> Result<i32, TryGetError> {
+        let number = self.bytes.try_get_i32()?;
+        let left = i32::try_from(self.bytes.len()).unwrap_or(i32::MAX - 1);
+        Ok(number.min(left + 1))
+    }
+
+    /// A byte of a length in the compact form: seven bits each, lowest first, plus one.
+    fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
+        let byte = self.bytes.try_get_u8()?;
+        if let Some(instead) = self.instead.pop() {
+            return Ok(instead);
+        }
+        if byte < 0x80 {
+            return Ok(byte);
+        }
+        let rest = self.bytes.iter().take(4).position(|byte| *byte < 0x80).map_or(4, |at| at + 1).min(self.bytes.len());
+        let number = self.bytes[..rest]
+            .iter()
+            .enumerate()
+            .fold(u64::from(byte & 0x7f), |sum, (at, byte)| sum | u64::from(byte & 0x7f) << (7 * (at + 1)));
+        let number = number.min((self.bytes.len() - rest) as u64 + 2);
+        self.instead =
+            (1..=rest).rev().map(|at| (number >> (7 * at)) as u8 & 0x7f | if at < rest { 0x80 } else { 0 }).collect();
+        Ok(number as u8 & 0x7f | if rest > 0 { 0x80 } else { 0 })
+    }
+}
+
+impl ByteBuf for Distrusted {
+    fn peek_bytes(&mut self, range: std::ops::Range<usize>) -> Bytes {
+        self.bytes.slice(range)
+    }
+
+    fn get_bytes(&mut self, size: usize) -> Bytes {
+        self.bytes.split_to(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut as _, BytesMut};
+    use kafka_protocol::messages::*;
+    use kafka_protocol::protocol::Encodable;
+
+    use super::*;
+
+    #[test]
+    fn an_array_that_claims_more_than_there_is_cannot_be_read_and_reserves_nothing() {
+        for claim in [1, 2, 1_000, i32::MAX] {
+            let mut body = BytesMut::new();
+            body.put_i32(claim);
+            assert!(decode::<MetadataRequest>(body.freeze(), 1).is_err(), "{claim}");
+        }
+        for claim in [&[2][..], &[0x83, 0x01], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0xff; 5], &[0xff; 2]] {
+            assert!(decode::<MetadataRequest>(Bytes::from_static(claim), 12).is_err(), "{claim:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_no_lengths_stay_what_they_are() {
+        let request = FetchRequest::default().with_max_bytes(i32::MAX).with_max_wait_ms(77_777).with_min_bytes(-5);
+        for version in [4, 11, 12, 17] {
+            let mut body = BytesMut::new();
+            request.encode(&mut body, version).unwrap();
+            assert_eq!(decode::<FetchRequest>(body.freeze(), version).unwrap().max_bytes, i32::MAX);
+        }
+    }
+
+    #[test]
+    fn a_long_field_in_the_compact_form_is_read_whole() {
+        let name = |length| TopicName(super::super::text(&"x".repeat(length)));
+        for length in [1, 126, 127, 128, 5_000, 20_000] {
+            let topic = metadata_request::MetadataRequestTopic::default().with_name(Some(name(length)));
+            let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+            let mut body = BytesMut::new();
+            request.encode(&mut body, 12).unwrap();
+            assert_eq!(decode::<MetadataRequest>(body.freeze(), 12).unwrap(), request);
+        }
+    }
+}
