@@ -18,16 +18,18 @@ use crate::report::Failure;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  turnstile replay pipelines/mta-turnstile.toml 2026-08-01T08:00Z --to /tmp/again
-  turnstile replay pipelines/mta-turnstile.toml date=2026-08-01/mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz --to /tmp/again
-  turnstile replay pipelines/mta-turnstile.toml 'mta-turnstile[0]@0..=4999' --to /tmp/range
+  turnstile replay 2026-08-01T08:00Z pipelines/mta-turnstile.toml --to /tmp/again
+  turnstile replay mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz pipelines/mta-turnstile.toml --to /tmp/again
+  turnstile replay 'mta-turnstile[0]@0..=4999' pipelines/mta-turnstile.toml --to /tmp/range
 
 Nothing is written to the lake or its ledger. Exit code 9: the rows differ from the published file's.")]
 pub(crate) struct Args {
-    /// The pipeline file
-    pipeline: PathBuf,
     /// A published file, a window's start, or an offset range `TOPIC[PARTITION]@FIRST..=LAST`
+    #[arg(value_name = "FILE_OR_RANGE")]
     what: String,
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
     /// The folder to write to
     #[arg(long, value_name = "DIR")]
     to: PathBuf,

@@ -1,6 +1,6 @@
 //! `turnstile status`: where a pipeline stands, from its ledger alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
 
@@ -28,8 +28,8 @@ pub(crate) struct Args {
 /// Which ledger: that of a pipeline file, or one named by lake and pipeline.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LedgerArgs {
-    /// The pipeline file
-    #[arg(value_name = "PIPELINE.toml", required_unless_present = "lake", conflicts_with = "lake")]
+    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    #[arg(value_name = "PIPELINE.toml", conflicts_with = "lake")]
     file: Option<PathBuf>,
     /// The lake's URL, instead of a pipeline file
     #[arg(long, value_name = "URL", requires = "pipeline")]
@@ -56,13 +56,26 @@ impl LedgerArgs {
         if let (Some(url), Some(pipeline)) = (self.lake, self.pipeline) {
             return Ok(LedgerAt { url, pipeline, options: split_set(&self.set)?.into_iter().collect() });
         }
-        let Some(file) = self.file else {
-            return Err(Failure::new(Exit::Usage, "neither a pipeline file nor --lake and --pipeline was given").into());
-        };
+        let Some(file) = self.file else { return demo() };
         let pipeline = load_pipeline(&file, &self.set)?;
         let options = flow::store_options(&pipeline);
         Ok(LedgerAt { url: pipeline.lake.url, pipeline: pipeline.name, options })
     }
+}
+
+/// The ledger that `turnstile up` keeps here; of several, the one that was written to last.
+fn demo() -> anyhow::Result<LedgerAt> {
+    let lake = Path::new(super::up::DATA).join("lake");
+    let written = |entry: std::fs::DirEntry| {
+        let log = entry.path().join("log").metadata().ok()?;
+        Some((log.modified().ok()?, entry.file_name().into_string().ok()?))
+    };
+    let pipelines = std::fs::read_dir(lake.join("_turnstile")).into_iter().flatten();
+    let Some((_, pipeline)) = pipelines.filter_map(|entry| written(entry.ok()?)).max() else {
+        let fact = format!("no pipeline file was named, and there is no lake in ./{}", lake.display());
+        return Err(Failure::new(Exit::Usage, fact).hint("name a pipeline file, or --lake and --pipeline").into());
+    };
+    Ok(LedgerAt { url: format!("file:{}", lake.display()), pipeline, options: StoreOptions::default() })
 }
 
 impl LedgerAt {

@@ -28,6 +28,9 @@ use crate::report::Failure;
 /// The pipeline that runs when no file is named.
 const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mta-turnstile.toml");
 
+/// The folder that holds everything when none is named.
+pub(super) const DATA: &str = "turnstile-data";
+
 /// The port that is tried first, so that the next start has the same address.
 const PORT: u16 = 19_092;
 
@@ -50,7 +53,7 @@ pub(crate) struct Args {
     /// The pipeline file [default: the turnstile job, built in]
     pipeline: Option<PathBuf>,
     /// Where broker and lake keep their data
-    #[arg(long, default_value = "turnstile-data")]
+    #[arg(long, default_value = DATA)]
     dir: PathBuf,
     /// How many times as fast as the clock event time runs
     #[arg(long, default_value_t = 60.0, value_name = "X")]

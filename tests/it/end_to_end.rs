@@ -13,7 +13,7 @@ fn the_main_job(scene: &Scene) {
     let audit = scene.audit(&pipeline);
     assert!(audit.contains("all is well"), "{audit}");
 
-    let replay = scene.turnstile(&["replay", pipeline.to_str().unwrap(), "2026-08-01T01:00Z", "--to", "again"]);
+    let replay = scene.turnstile(&["replay", "2026-08-01T01:00Z", pipeline.to_str().unwrap(), "--to", "again"]);
     assert!(replay.status.success(), "{}", text(&replay));
     assert!(text(&replay).contains("the same, byte for byte"), "{}", text(&replay));
 
@@ -42,9 +42,9 @@ fn explain_gives_the_offsets_of_a_file_and_they_make_its_rows_again() {
     assert!(scene.drain(&pipeline).status.success());
     for file in data_files(&scene.lake()) {
         let name = file.strip_prefix(scene.lake()).unwrap().to_str().unwrap().to_owned();
-        let explain = scene.turnstile(&["explain", pipeline.to_str().unwrap(), &name]);
+        let explain = scene.turnstile(&["explain", &name, pipeline.to_str().unwrap()]);
         assert!(explain.status.success() && text(&explain).contains("city["), "{}", text(&explain));
-        let replay = scene.turnstile(&["replay", pipeline.to_str().unwrap(), &name, "--to", "again"]);
+        let replay = scene.turnstile(&["replay", &name, pipeline.to_str().unwrap(), "--to", "again"]);
         assert!(replay.status.success(), "{}", text(&replay));
         let again = std::fs::read(scene.dir.path().join("again").join(&name)).unwrap();
         assert_eq!(again, std::fs::read(&file).unwrap(), "{name}");

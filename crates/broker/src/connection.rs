@@ -1,6 +1,6 @@
 //! One connection: requests in, answers out, in order.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use bytes::BytesMut;
@@ -18,6 +18,10 @@ pub(crate) fn serve(node: &Node, stream: TcpStream) {
     match converse(node, stream, caller) {
         Ok(()) => tracing::debug!(%peer, "a client went"),
         Err(_) if node.is_stopping() => {}
+        // How most clients leave.
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+            tracing::debug!(%peer, %error, "a client went");
+        }
         Err(error) => tracing::warn!(%peer, %error, "closed a connection"),
     }
 }

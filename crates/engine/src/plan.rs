@@ -306,8 +306,9 @@ mod project {
                 .into_iter()
                 .enumerate()
                 .map(|(at, instant)| {
-                    let array: ArrayRef = Arc::new(TimestampMicrosecondArray::from_value(instant, rows));
-                    Ok(cast(&array, self.input.field(first + at).data_type())?)
+                    // The number is the instant whatever the zone; a cast would take it for a local time.
+                    let array = TimestampMicrosecondArray::from_value(instant, rows);
+                    Ok(Arc::new(array.with_data_type(self.input.field(first + at).data_type().clone())) as ArrayRef)
                 })
                 .collect()
         }

@@ -263,7 +263,9 @@ async fn check_files(
         };
         let (expected, found) = ((file.bytes, file.sha256), (bytes.len() as u64, Hash::of(&bytes)));
         if expected != found {
-            seen.find(Finding::Changed { name: name.clone(), seq, expected, found });
+            // Its rows are another file's rows: one line says enough.
+            seen.find(Finding::Changed { name, seq, expected, found });
+            continue;
         }
         match count_rows(&name, &bytes) {
             Ok(rows) if rows == file.rows => {}
