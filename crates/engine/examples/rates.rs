@@ -22,7 +22,9 @@ const KEYS: &str = "CA, UNIT, SCP, STATION, LINENAME, DIVISION, DATE, DESC";
 fn main() {
     let messages = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
     let batches = batches(messages);
-    let sums = format!("SELECT {KEYS}, sum(ENTRIES) AS ENTRIES, sum(EXITS) AS EXITS FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), {KEYS}");
+    let sums = format!(
+        "SELECT {KEYS}, sum(ENTRIES) AS ENTRIES, sum(EXITS) AS EXITS FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), {KEYS}"
+    );
     let nothing = sums.replace("FROM turnstile", "FROM turnstile WHERE ENTRIES < 0");
     let decode = measure(&batches, messages, &pipeline(&nothing, ""));
     let windows = measure(&batches, messages, &pipeline(&sums, ""));
