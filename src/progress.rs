@@ -90,7 +90,7 @@ impl Progress {
 
     fn status(&mut self, status: &Status) {
         self.quiet_statuses += 1;
-        if !self.live && self.quiet_statuses % PLAIN_EVERY != 0 {
+        if !self.live && !self.quiet_statuses.is_multiple_of(PLAIN_EVERY) {
             return;
         }
         let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), instant);
@@ -161,7 +161,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

@@ -369,10 +369,11 @@ impl Flow<'_> {
         self.group_at = Instant::now();
         let offsets: Vec<(TopicPartition, i64)> =
             self.ledger.newest().positions.iter().map(|p| (p.partition.clone(), p.next_offset)).collect();
-        if self.connection.settings().group().is_some() && !offsets.is_empty() {
-            if let Err(error) = self.connection.commit_group_offsets(&offsets) {
-                tracing::debug!(%error, "group offsets were not committed");
-            }
+        if self.connection.settings().group().is_some()
+            && !offsets.is_empty()
+            && let Err(error) = self.connection.commit_group_offsets(&offsets)
+        {
+            tracing::debug!(%error, "group offsets were not committed");
         }
     }
 }

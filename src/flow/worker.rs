@@ -1,7 +1,7 @@
 //! Worker threads: each reads its partitions and aggregates them, and hands over its part at a cut.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +28,9 @@ const DEAD_LETTER_BYTES: usize = 16 << 20;
 
 /// Batches between two looks at how much memory a worker's part takes.
 const LOOK_EVERY: u32 = 64;
+
+/// Commands that may wait for a worker: a `Take`, and the `Advance` that answers it.
+const ORDERS: usize = 2;
 
 /// What the flow tells a worker.
 enum Command {
@@ -72,7 +75,7 @@ impl Shared {
 
 /// All workers of a flow.
 pub(crate) struct Workers {
-    commands: Vec<Sender<Command>>,
+    commands: Vec<SyncSender<Command>>,
     threads: Vec<JoinHandle<()>>,
     errors: Receiver<anyhow::Error>,
     pub(crate) shared: Arc<Shared>,
@@ -86,10 +89,11 @@ impl Workers {
         part_bytes: usize,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let (failed, errors) = channel();
+        // One error ends a worker, so there is room for all of them.
+        let (failed, errors) = sync_channel(queues.len().max(1));
         let (mut commands, mut threads) = (Vec::new(), Vec::new());
         for (nth, queue) in queues.into_iter().enumerate() {
-            let (command, orders) = channel();
+            let (command, orders) = sync_channel(ORDERS);
             shared.reached(queue.positions());
             let task = Task { queue, worker: worker(), orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
             let failed = failed.clone();

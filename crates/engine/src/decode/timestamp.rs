@@ -113,11 +113,11 @@ const MONTHS: [&str; 12] = [
 fn month_name(rest: &mut &[u8], full: bool) -> Option<i64> {
     for (month, name) in MONTHS.iter().enumerate() {
         let name = if full { name } else { &name[..3] };
-        if let Some((text, after)) = rest.split_at_checked(name.len()) {
-            if text.eq_ignore_ascii_case(name.as_bytes()) {
-                *rest = after;
-                return Some(month as i64 + 1);
-            }
+        if let Some((text, after)) = rest.split_at_checked(name.len())
+            && text.eq_ignore_ascii_case(name.as_bytes())
+        {
+            *rest = after;
+            return Some(month as i64 + 1);
         }
     }
     None

@@ -1,6 +1,6 @@
 //! What the engine costs a message, stage by stage, on one core and in memory.
 //!
-//! `cargo run --release -p turnstile-engine --example rates [messages]`
+//! `cargo run --release -p turnstile-engine --example engine_rates [messages]`
 //!
 //! Messages are those of the `city`: 130 bytes, 5,026 turnstiles, 13 fields, one reading each per 10 s.
 

@@ -1,6 +1,6 @@
 //! How fast the broker takes and gives messages through librdkafka, on disk.
 //!
-//! `cargo run --release -p turnstile-broker --example rates -- [messages] [codec] [fsync]`
+//! `cargo run --release -p turnstile-broker --example broker_rates -- [messages] [codec] [fsync]`
 //! Prints messages a second in and out, for 130-byte messages in 4 partitions. Client and broker share
 //! the machine, so this is what both together reach.
 
