@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -46,15 +46,27 @@ impl ClusterArgs {
     }
 }
 
-/// A flag that SIGINT and SIGTERM set; a second signal ends the process at once.
+/// A second signal within this time of the first is taken for the same one: shells and supervisors often
+/// signal a process and its group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
+
+/// A flag that SIGINT and SIGTERM set; a later second signal ends the process at once.
 pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
+    let armed = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The order matters: the first handler looks at the flag before the second sets it.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, armed.clone())
             .context("signal handler")?;
         signal_hook::flag::register(signal, stop.clone()).context("signal handler")?;
     }
+    let stopped = stop.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            std::thread::sleep(SAME_SIGNAL / 10);
+        }
+        std::thread::sleep(SAME_SIGNAL);
+        armed.store(true, Ordering::Relaxed);
+    })?;
     Ok(stop)
 }
 

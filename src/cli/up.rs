@@ -101,6 +101,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     eprintln!("pipeline  {}", pipeline.name);
     eprintln!("lake      {}", pipeline.lake.url);
     eprintln!("messages  turnstile consume --topic {topic} --bootstrap {servers}");
+    eprintln!("audit     turnstile audit --lake {} --pipeline {}", pipeline.lake.url, pipeline.name);
     eprintln!("started in {:.2} s; Ctrl-C stops, the next start goes on from there", began.elapsed().as_secs_f64());
 
     let producer = if args.no_producer { None } else { Some(start_producer(&args, &dir, settings, topic, &stop)?) };
@@ -202,7 +203,6 @@ fn start_producer(
         turnstiles,
         // Every message so far is one of the city's: the next one has their number.
         first: ends.iter().map(|(_, high)| *high as u64).sum(),
-        late_permille: 1,
         duplicates_permille: 2,
         malformed_permille: 1,
         ..CitySettings::default()

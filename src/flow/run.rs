@@ -15,7 +15,7 @@ use super::event::{Event, Status};
 use super::fault::{client, engine_failed, ledger_failed};
 use super::owner::now_us;
 use super::start::{StartOptions, Started, client_settings, start};
-use super::worker::Workers;
+use super::worker::{Progress, Workers};
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -46,6 +46,8 @@ pub(crate) struct Options {
 
 /// The loop's own rhythm: how late at the most it notices that a cut is due.
 const TICK: Duration = Duration::from_millis(5);
+/// Windows that can close are cut early, but not sooner than this part of the interval after the last cut.
+const EARLY: i64 = 4;
 /// How often a status is given.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// How often the topic is asked for its end, for lag and idleness.
@@ -199,17 +201,26 @@ impl Flow<'_> {
     }
 
     fn reached(&self, ends: &[(TopicPartition, i64)]) -> bool {
-        let positions = self.workers.shared.positions();
-        ends.iter().all(|(partition, end)| positions.iter().any(|(p, next)| p == partition && next >= end))
+        let progress = self.workers.shared.progress();
+        ends.iter().all(|(partition, end)| progress.iter().any(|p| p.partition == *partition && p.next_offset >= *end))
     }
 
     fn is_due(&self) -> bool {
         let read = self.workers.shared.read.load(Ordering::Relaxed) - self.cut_read;
         let cadence = &self.pipeline.stream.commit;
         let news = read > 0 || !self.idle_changes.is_empty();
-        let time = cadence.every_us.is_some_and(|every| self.cut_at.elapsed().as_micros() as i64 >= every);
+        let since = self.cut_at.elapsed().as_micros() as i64;
+        let time = cadence.every_us.is_some_and(|every| since >= every);
         let rows = cadence.rows.is_some_and(|rows| read >= rows);
-        (news && time) || rows || self.workers.shared.urgent.load(Ordering::Relaxed)
+        // A window that can close does not wait for the rest of the interval.
+        let closing = cadence.every_us.is_some_and(|every| since >= every / EARLY) && self.would_close();
+        (news && (time || closing)) || rows || self.workers.shared.urgent.load(Ordering::Relaxed)
+    }
+
+    fn would_close(&self) -> bool {
+        let progress = self.workers.shared.progress();
+        let events: Vec<_> = progress.into_iter().filter_map(|p| Some((p.partition, p.event_us?))).collect();
+        self.engine.would_close(&events)
     }
 
     /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.
@@ -219,8 +230,7 @@ impl Flow<'_> {
         }
         let now = Instant::now();
         self.ends_at = Some(now);
-        let positions = self.workers.shared.positions();
-        for (partition, position) in &positions {
+        for Progress { partition, next_offset: position, .. } in &self.workers.shared.progress() {
             match self.activity.iter_mut().find(|a| a.partition == *partition) {
                 Some(activity) if activity.position == *position => {}
                 Some(activity) => {

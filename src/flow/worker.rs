@@ -53,21 +53,36 @@ pub(crate) struct Shared {
     /// A worker's part has grown so large that a cut cannot wait.
     pub(crate) urgent: AtomicBool,
     stop: AtomicBool,
-    positions: Mutex<Vec<(TopicPartition, i64)>>,
+    progress: Mutex<Vec<Progress>>,
+}
+
+/// How far one partition was taken in.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    pub(crate) partition: TopicPartition,
+    /// Everything before this offset has been taken in.
+    pub(crate) next_offset: i64,
+    /// The latest event time, microseconds since the epoch.
+    pub(crate) event_us: Option<i64>,
 }
 
 impl Shared {
-    /// The next offset of every partition: everything before it has been taken in.
-    pub(crate) fn positions(&self) -> Vec<(TopicPartition, i64)> {
-        self.positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How far every partition was taken in.
+    pub(crate) fn progress(&self) -> Vec<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn reached(&self, positions: &[(TopicPartition, i64)]) {
-        let mut all = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        for (partition, next) in positions {
-            match all.iter_mut().find(|(known, _)| known == partition) {
-                Some((_, known)) => *known = *next,
-                None => all.push((partition.clone(), *next)),
+    fn reached(&self, positions: &[(TopicPartition, i64)], worker: &Worker) {
+        let mut all = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        for (partition, next_offset) in positions {
+            match all.iter_mut().find(|p| p.partition == *partition) {
+                Some(known) => known.next_offset = *next_offset,
+                None => all.push(Progress { partition: partition.clone(), next_offset: *next_offset, event_us: None }),
+            }
+        }
+        for (partition, event_us) in worker.event_times() {
+            if let Some(known) = all.iter_mut().find(|p| p.partition == *partition) {
+                known.event_us = Some(event_us);
             }
         }
     }
@@ -94,8 +109,9 @@ impl Workers {
         let (mut commands, mut threads) = (Vec::new(), Vec::new());
         for (nth, queue) in queues.into_iter().enumerate() {
             let (command, orders) = sync_channel(ORDERS);
-            shared.reached(queue.positions());
-            let task = Task { queue, worker: worker(), orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
+            let worker = worker();
+            shared.reached(queue.positions(), &worker);
+            let task = Task { queue, worker, orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
             let failed = failed.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{nth}")).spawn(move || {
                 if let Err(error) = task.run() {
@@ -195,7 +211,7 @@ impl Task {
                 self.shared.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 self.batches = self.batches.wrapping_add(1);
             }
-            self.shared.reached(self.queue.positions());
+            self.shared.reached(self.queue.positions(), &self.worker);
         }
     }
 

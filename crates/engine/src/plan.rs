@@ -244,6 +244,11 @@ impl Plan {
         start_us + self.window.size_us
     }
 
+    /// Number of the last window that ends at or before `instant_us`.
+    pub(crate) fn ends_by(&self, instant_us: i64) -> i64 {
+        instant_us.saturating_sub(self.window.offset_us + self.window.size_us).div_euclid(self.window.slide_us)
+    }
+
     pub(crate) fn is_tumbling(&self) -> bool {
         self.window.slide_us == self.window.size_us
     }

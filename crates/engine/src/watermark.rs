@@ -73,13 +73,21 @@ impl Watermark {
     /// The latest event time that every partition has reached, less `delay_us`: the minimum over the
     /// partitions that are not idle, the maximum when all are, nothing while one that is not has no message.
     pub(crate) fn now(&self, delay_us: i64) -> Option<i64> {
-        let active: Vec<_> = self.partitions.values().filter(|p| !p.idle).collect();
-        let event_us = if active.is_empty() {
-            self.partitions.values().filter_map(|p| p.max_event_us).max()?
-        } else if active.iter().any(|p| p.max_event_us.is_none()) {
-            return None;
+        self.with(&[], delay_us)
+    }
+
+    /// What [`Watermark::now`] would be had the partitions of `news` come to these event times.
+    pub(crate) fn with(&self, news: &[(TopicPartition, i64)], delay_us: i64) -> Option<i64> {
+        let event_us = |p: &PartitionState| {
+            let new = news.iter().find(|(partition, _)| *partition == p.partition).map(|(_, event_us)| *event_us);
+            p.max_event_us.max(new)
+        };
+        let mut active = self.partitions.values().filter(|p| !p.idle).peekable();
+        let event_us = if active.peek().is_none() {
+            self.partitions.values().filter_map(event_us).max()?
         } else {
-            active.iter().filter_map(|p| p.max_event_us).min()?
+            // None is less than any event time: one partition without a message decides.
+            active.map(event_us).min().flatten()?
         };
         Some(event_us.saturating_sub(delay_us))
     }

@@ -210,6 +210,14 @@ impl Engine {
         self.watermark.add(partition, next_offset);
     }
 
+    /// Whether a cut would close windows, now that partitions have come to the event times of `news`.
+    pub fn would_close(&self, news: &[(TopicPartition, i64)]) -> bool {
+        let published = self.frontier.published_until_us;
+        let Some(now) = self.watermark.with(news, self.plan.watermark_us) else { return false };
+        // Before anything was published there is no end of a window to compare with; the cadence decides.
+        published != i64::MIN && now > published && self.plan.ends_by(now) > self.plan.ends_by(published)
+    }
+
     /// Takes what every worker has and decides which windows close. Quick: workers wait for the answer.
     /// `idle` tells for partitions whether they are read to their end and quiet.
     pub fn absorb(&mut self, parts: Vec<Part>, idle: &[(TopicPartition, bool)], close: Close) -> Frontier {

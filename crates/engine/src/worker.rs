@@ -154,6 +154,11 @@ impl Worker {
         self.assign(batch, &inputs, &rows, &event_us)
     }
 
+    /// The latest event time of each partition that had a message.
+    pub fn event_times(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
+        self.partitions.values().filter_map(|p| Some((&p.partition, p.max_event_us?)))
+    }
+
     /// Bytes of dead letters waiting for the next cut: a flood of them asks for an early one.
     pub fn dead_letter_bytes(&self) -> usize {
         self.dead_letter_bytes
