@@ -31,7 +31,7 @@ pub(crate) struct Around<'a> {
 pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<lake::Cut> {
     let mut publish = Vec::with_capacity(cut.closed.len() + 1);
     for window in &cut.closed {
-        // A window that HAVING left empty has no file, unless the file corrects one that is there.
+        // A window that HAVING left empty has no file. (HAVING and corrections do not go together.)
         if window.rows.num_rows() > 0 {
             publish.push(window_file(around.pipeline, window)?);
         }
@@ -48,6 +48,7 @@ pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<lake::Cu
             let new = NewState { kind: ADD.to_owned(), live_until_us, bytes: bytes.into() };
             (still_live(around.live, cut.closed_until_us), vec![new])
         }
+        StateChange::Clear => (Vec::new(), Vec::new()),
         StateChange::None => (still_live(around.live, cut.closed_until_us), Vec::new()),
     };
     let positions = cut

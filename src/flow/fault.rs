@@ -38,10 +38,7 @@ pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
         ReadError::OffsetOutOfRange { .. } => failure(
             Exit::SourceData,
             error.to_string(),
-            Some(
-                "records that were not read yet are gone, or the topic was created anew; \
-                 `turnstile run --accept-loss` goes on with what is there",
-            ),
+            Some("messages that were not read yet are gone; `turnstile run --accept-loss` goes on with what is there"),
         ),
         ReadError::Fatal { .. } => failure(Exit::Source, error.to_string(), None),
     }

@@ -48,6 +48,12 @@ pub(crate) struct Options {
 const TICK: Duration = Duration::from_millis(5);
 /// Windows that can close are cut early, but not sooner than this part of the interval after the last cut.
 const EARLY: i64 = 4;
+/// The longest interval between cuts of a pipeline that commits by rows alone: quiet times have few rows.
+const ROWS_EVERY_US: i64 = 10_000_000;
+/// How long a question about the topic's end may take; the loop waits for its answer.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Largest dead letter that its topic is asked to take.
+const DEAD_LETTER_BYTES: &str = "67108864";
 /// How often a status is given.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// How often the topic is asked for its end, for lag and idleness.
@@ -88,10 +94,14 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
     let dead_letter_producer = match &pipeline.stream.dead_letter_topic {
         Some(topic) => {
             connection.topic_partitions(topic).map_err(client)?;
+            // A message that is too large for this client's default may be what is wrong with it.
+            let settings = settings.clone().with("message.max.bytes", DEAD_LETTER_BYTES, "dead_letter_topic");
+            let settings = settings.map_err(|e| client(e.into()))?;
             Some(Producer::open(&settings, ProducerLimits::default()).map_err(client)?)
         }
         None => None,
     };
+    let connection = Connection::open(&settings.with_connect_timeout(ENDS_TIMEOUT)).map_err(client)?;
     let queues = reader.split();
     let part_bytes = (pipeline.stream.memory_bytes as usize / 2) / queues.len().max(1);
     let workers = Workers::start(queues, || engine.worker(), part_bytes)?;
@@ -123,6 +133,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         ends_at: None,
         group_at: now,
         open_windows: 0,
+        more: false,
     };
     let result = flow.go(options, &ends, watch);
     let Flow { workers, status, .. } = flow;
@@ -149,6 +160,8 @@ struct Flow<'a> {
     ends_at: Option<Instant>,
     group_at: Instant,
     open_windows: usize,
+    /// More windows are due than the last cut closed.
+    more: bool,
 }
 
 /// When a partition last moved.
@@ -182,7 +195,7 @@ impl Flow<'_> {
             self.look_for_idleness()?;
             let quiet = self.is_quiet();
             if quiet {
-                self.cut(Close::All, Some(now_us()), false, watch)?;
+                self.cut(Close::Quiet, Some(now_us()), false, watch)?;
                 watch(Event::Note("the stream is quiet: its windows were closed by the wall clock".to_owned()));
             } else if self.is_due() {
                 self.cut(Close::Passed, None, false, watch)?;
@@ -210,11 +223,12 @@ impl Flow<'_> {
         let cadence = &self.pipeline.stream.commit;
         let news = read > 0 || !self.idle_changes.is_empty();
         let since = self.cut_at.elapsed().as_micros() as i64;
-        let time = cadence.every_us.is_some_and(|every| since >= every);
+        let every = cadence.every_us.unwrap_or(ROWS_EVERY_US);
+        let time = since >= every;
         let rows = cadence.rows.is_some_and(|rows| read >= rows);
         // A window that can close does not wait for the rest of the interval.
-        let closing = cadence.every_us.is_some_and(|every| since >= every / EARLY) && self.would_close();
-        (news && (time || closing)) || rows || self.workers.shared.urgent.load(Ordering::Relaxed)
+        let closing = since >= every / EARLY && self.would_close();
+        self.more || (news && (time || closing)) || rows || self.workers.shared.urgent.load(Ordering::Relaxed)
     }
 
     fn would_close(&self) -> bool {
@@ -246,7 +260,15 @@ impl Flow<'_> {
             }
         }
         // A broker that does not answer now says nothing about idleness; reading reports its own troubles.
-        let Ok(ends) = ends(&self.connection, &self.partitions) else { return Ok(()) };
+        let Ok(ends) = ends(&self.connection, &self.partitions) else {
+            self.status.lag = None;
+            return Ok(());
+        };
+        if self.status.lag.is_none() {
+            // Silence counts from when the broker can be heard.
+            self.quiet_since = now;
+            self.activity.iter_mut().for_each(|activity| activity.moved_at = now);
+        }
         let mut lag = 0;
         for activity in &mut self.activity {
             let Some((_, end)) = ends.iter().find(|(p, _)| *p == activity.partition) else { continue };
@@ -287,8 +309,29 @@ impl Flow<'_> {
         if !last {
             self.workers.advance(frontier);
         }
-        let cut = self.engine.finish().map_err(engine_failed)?;
         self.cut_read = read;
+        self.settle(close, quiet_at, last, watch)?;
+        while last && self.more {
+            // The workers have ended, so nothing comes between.
+            self.engine.absorb(Vec::new(), &[], close);
+            self.settle(close, quiet_at, last, watch)?;
+        }
+        Ok(())
+    }
+
+    /// Commits what the engine has absorbed.
+    fn settle(
+        &mut self,
+        close: Close,
+        quiet_at: Option<i64>,
+        last: bool,
+        watch: &mut dyn FnMut(Event),
+    ) -> anyhow::Result<()> {
+        let mut cut = self.engine.finish().map_err(engine_failed)?;
+        self.more = cut.more;
+        if last && !cut.more && close == Close::All && self.engine.clear_if_spent() {
+            cut.state = engine::StateChange::Clear;
+        }
         self.open_windows = cut.open_windows;
         self.status.read = cut.counters.read;
         self.status.late = cut.counters.late;
@@ -305,7 +348,7 @@ impl Flow<'_> {
             live: &self.live,
             seq: self.ledger.next_seq(),
             quiet_closed_at_us: quiet_at,
-            released: last,
+            released: last && !self.more,
         };
         let cut = lake_cut(cut, &around)?;
         let files: Vec<Event> = cut.publish.iter().map(|file| file_event(file, first.clone())).collect();

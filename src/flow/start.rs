@@ -84,15 +84,15 @@ pub(crate) async fn start(
     if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
         owner::refuse_if_alive(newest, lake.url())?;
     }
-    let known = newest.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
-    let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
-
     let opened = Ledger::open(&lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
     let opened = opened.await.map_err(ledger_failed)?;
     let ledger = opened.ledger;
     let slot = opened.recovered.map(|recovered| recovered.slot);
     let resumed_at = slot.as_ref().map(|slot| slot.seq);
     let live = slot.as_ref().map(|slot| slot.state.clone()).unwrap_or_default();
+    // Offsets and state must come from the same slot: another writer may have committed since the peek.
+    let known = slot.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
+    let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
     let restore = match &slot {
         Some(slot) => restore(&ledger, slot).await?,
         None => Restore::default(),
@@ -125,32 +125,28 @@ fn starts(
             continue;
         };
         let next = position.next_offset;
-        let lost = if next < earliest || next > latest {
-            Some(format!("{partition} holds {earliest}..{latest} and the next message to read is {next}"))
-        } else if !same_record(connection, position, earliest)? {
-            Some(format!("the record at {partition}@{} is not the one that was read before", next - 1))
-        } else {
-            None
+        let last = SourcePosition { partition: partition.clone(), offset: next - 1 };
+        let lost = |fact: String, cause: String, hint: &str| {
+            Failure::new(Exit::SourceData, format!("{partition} cannot be read on: {fact}"))
+                .cause(anyhow::anyhow!(cause))
+                .hint(hint)
         };
-        match lost {
-            None => starts.push((partition.clone(), StartAt::Offset(next))),
-            Some(_) if accept_loss && next < earliest => starts.push((partition.clone(), StartAt::Earliest)),
-            Some(_) if accept_loss && next <= latest => starts.push((partition.clone(), StartAt::Offset(next))),
-            Some(cause) => {
-                let range = if next < earliest {
-                    format!("offsets {next}..{earliest} are lost")
-                } else {
-                    "the topic was created anew".to_owned()
-                };
-                return Err(Failure::new(Exit::SourceData, format!("{partition} cannot be read on: {range}"))
-                    .cause(anyhow::anyhow!(cause))
-                    .hint(
-                        "to go on with what is there, start with --accept-loss (records that are gone stay uncounted); \
-                         a topic that was created anew and is shorter needs a new pipeline name",
-                    )
-                    .into());
-            }
+        if next > latest || !same_record(connection, position, earliest)? {
+            let cause = if next > latest {
+                format!("the next message to read is {next}, and the partition ends at {latest}")
+            } else {
+                format!("the message at {last} is not the one that was read before")
+            };
+            let hint = "give the pipeline a new name, so that it reads the new topic from its beginning";
+            return Err(lost("the topic was created anew".to_owned(), cause, hint).into());
         }
+        if next < earliest && !accept_loss {
+            let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
+            let hint = "to go on with what is there, start with --accept-loss";
+            return Err(lost(format!("offsets {next}..{earliest} are lost"), cause, hint).into());
+        }
+        let start = if next < earliest { StartAt::Earliest } else { StartAt::Offset(next) };
+        starts.push((partition.clone(), start));
     }
     Ok(starts)
 }
@@ -196,7 +192,8 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
             partition: p.partition.clone(),
             next_offset: p.next_offset,
             max_event_us: p.watermark_us,
-            idle: p.idle,
+            // Whether it is still quiet and read to its end nobody has looked yet.
+            idle: false,
             fingerprint: p.fingerprint,
         })
         .collect();

@@ -27,7 +27,7 @@ const WAIT: Duration = Duration::from_millis(10);
 const DEAD_LETTER_BYTES: usize = 16 << 20;
 
 /// Batches between two looks at how much memory a worker's part takes.
-const LOOK_EVERY: u32 = 64;
+const LOOK_EVERY: u32 = 8;
 
 /// Commands that may wait for a worker: a `Take`, and the `Advance` that answers it.
 const ORDERS: usize = 2;
@@ -127,7 +127,11 @@ impl Workers {
 
     /// Waits up to `timeout` for an error.
     pub(crate) fn wait(&self, timeout: Duration) -> Option<anyhow::Error> {
-        self.errors.recv_timeout(timeout).ok()
+        match self.errors.recv_timeout(timeout) {
+            Ok(error) => Some(error),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(anyhow::anyhow!("all workers ended without a reason")),
+        }
     }
 
     /// What every worker has, at one moment: each waits for [`Workers::advance`] afterwards.
@@ -220,6 +224,9 @@ impl Task {
         match command {
             Command::Advance(frontier) => self.worker.advance(frontier),
             Command::Take(reply) => {
+                for (partition, next_offset) in self.queue.positions() {
+                    self.worker.skip_to(partition, *next_offset);
+                }
                 let part = self.worker.take().map_err(engine_failed)?;
                 if reply.send(Taken { part }).is_err() {
                     return Ok(false);

@@ -1,5 +1,6 @@
 //! Killed at any moment, the lake ends up as if nothing had happened.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use crate::scene::{Rows, Scene, expected, finish, messages, text};
@@ -53,4 +54,53 @@ fn killed_at_fifty_moments_the_lake_is_the_undisturbed_one() {
     assert!(last.status.success(), "{}", text(&last));
     assert_eq!(scene.rows(), expected(&messages));
     assert!(scene.audit(&pipeline).contains("all is well"));
+}
+
+#[test]
+fn a_killed_broker_has_every_message_that_it_acknowledged() {
+    let scene = Scene::embedded(1);
+    let (address, dir) = ("127.0.0.1:0", "broker-data");
+    let start = |address: &str| {
+        let mut broker = scene.spawn(&["broker", "--listen", address, "--dir", dir], &[]);
+        let mut lines = BufReader::new(broker.stdout.take().unwrap()).lines();
+        let address = lines.next().expect("the broker prints its address").unwrap();
+        (broker, address)
+    };
+    let (mut broker, address) = start(address);
+    let made = scene.turnstile(&["topic", "create", "kept", "--partitions", "2", "--bootstrap", &address]);
+    assert!(made.status.success(), "{}", text(&made));
+    for round in 1..=3 {
+        let count = "5000";
+        let produced = scene.turnstile(&[
+            "produce",
+            "--topic",
+            "kept",
+            "--bootstrap",
+            &address,
+            "--provider",
+            "city",
+            "--rate",
+            "max",
+            "--count",
+            count,
+        ]);
+        assert!(produced.status.success(), "{}", text(&produced));
+        broker.kill().unwrap();
+        broker.wait().unwrap();
+        broker = start(&address).0;
+        let read = scene.turnstile(&[
+            "consume",
+            "--topic",
+            "kept",
+            "--bootstrap",
+            &address,
+            "--from",
+            "beginning",
+            "--until-end",
+        ]);
+        let lines = String::from_utf8_lossy(&read.stdout).lines().count();
+        assert_eq!(lines, round * 5_000, "round {round}: {}", String::from_utf8_lossy(&read.stderr));
+    }
+    broker.kill().unwrap();
+    broker.wait().unwrap();
 }

@@ -118,8 +118,9 @@ impl<'a> RowHasher<'a> {
     pub(crate) fn hash(&mut self, row: usize) -> u128 {
         self.scratch.clear();
         for column in &self.columns {
+            // A tag keeps a null apart from every value.
+            self.scratch.push(u8::from(column.is_valid(row)));
             if column.is_null(row) {
-                self.scratch.extend_from_slice(&u32::MAX.to_le_bytes());
                 continue;
             }
             match column.data_type() {

@@ -28,15 +28,16 @@ pub(crate) struct Watermark {
 }
 
 impl Watermark {
-    /// Adds a partition that will be read from `next_offset`; a known one stays as it is.
+    /// Adds a partition that will be read from `next_offset`; what is known of its event time stays.
     pub(crate) fn add(&mut self, partition: TopicPartition, next_offset: i64) {
-        self.partitions.entry(partition.clone()).or_insert(PartitionState {
+        let state = self.partitions.entry(partition.clone()).or_insert(PartitionState {
             partition,
             next_offset,
             max_event_us: None,
             idle: false,
             fingerprint: None,
         });
+        state.next_offset = next_offset;
     }
 
     pub(crate) fn restore(&mut self, state: PartitionState) {

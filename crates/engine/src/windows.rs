@@ -12,7 +12,7 @@ use crate::EngineError;
 use crate::counters::Counters;
 use crate::dedup::{Dedup, Seen};
 use crate::groups::{Groups, Layer};
-use crate::plan::Plan;
+use crate::plan::{DedupPlan, Plan};
 use crate::registers::Carry;
 use crate::state::{self, Snapshot, WindowMeta};
 use crate::watermark::{PartitionState, Watermark};
@@ -20,6 +20,9 @@ use crate::worker::{DeadLetter, Frontier, Part, Worker, add_range};
 
 /// Layers that a window keeps before it merges them: bounds the work that closing leaves to do.
 const MAX_LAYERS: usize = 8;
+
+/// Windows that one cut closes at the most: bounds the files of a commit and the time that it takes.
+const MAX_CLOSES: usize = 4096;
 
 /// State changes before one with everything replaces them: bounds what a restart has to read.
 const MAX_CHANGES: usize = 32;
@@ -29,7 +32,9 @@ const MAX_CHANGES: usize = 32;
 pub enum Close {
     /// Those that the watermark has passed.
     Passed,
-    /// All: the stream was quiet for as long as the pipeline waits, or is drained.
+    /// All, unless messages came since the last cut: the stream was quiet for as long as the pipeline waits.
+    Quiet,
+    /// All: the stream is drained.
     All,
 }
 
@@ -55,6 +60,8 @@ pub struct ClosedWindow {
 pub enum StateChange {
     /// Nothing changed.
     None,
+    /// Nothing that was there is needed any more.
+    Clear,
     /// Comes on top of what was there. It is dead once every window that ends by `live_until_us` has closed.
     Add {
         /// The bytes.
@@ -88,6 +95,8 @@ pub struct Cut {
     pub counters: Counters,
     /// The state to go on from.
     pub state: StateChange,
+    /// More windows are due than one cut closes: another one should follow at once.
+    pub more: bool,
     /// Windows still open.
     pub open_windows: usize,
     /// Bytes that windows and dedup hold, about.
@@ -130,6 +139,7 @@ pub struct Engine {
     /// `live_until_us` of the state changes that a restart would read.
     changes: Vec<i64>,
     new: Pending,
+    more: bool,
 }
 
 /// What came with the last cut and is not settled yet.
@@ -159,6 +169,7 @@ impl Engine {
             carry,
             changes: Vec::new(),
             new: Pending::default(),
+            more: false,
         };
         engine.publish_until(restore.published_until_us.unwrap_or(i64::MIN));
         for partition in restore.partitions {
@@ -171,6 +182,10 @@ impl Engine {
         }
         let closed = engine.frontier.closed_until_us;
         engine.windows.retain(|start, _| engine.plan.end(*start) > closed);
+        for window in engine.windows.values_mut() {
+            // What was read back are slices of larger buffers; merged, a layer holds no more than its own.
+            window.layers = vec![Arc::new(merge(&engine.plan, &window.layers)?.into_layer()?)];
+        }
         Ok(engine)
     }
 
@@ -221,6 +236,14 @@ impl Engine {
     /// Takes what every worker has and decides which windows close. Quick: workers wait for the answer.
     /// `idle` tells for partitions whether they are read to their end and quiet.
     pub fn absorb(&mut self, parts: Vec<Part>, idle: &[(TopicPartition, bool)], close: Close) -> Frontier {
+        let close = match close {
+            Close::Quiet if parts.iter().any(|part| part.counters.read > 0) => Close::Passed,
+            other => other,
+        };
+        // Idleness was seen before these parts were taken: news in them ends it.
+        for (partition, idle) in idle {
+            self.watermark.set_idle(partition, *idle);
+        }
         for part in parts {
             self.counters += part.counters;
             part.partitions.into_iter().for_each(|p| self.watermark.update(p));
@@ -229,9 +252,6 @@ impl Engine {
             }
             self.new.seen.extend(part.seen);
             self.new.dead_letters.extend(part.dead_letters);
-        }
-        for (partition, idle) in idle {
-            self.watermark.set_idle(partition, *idle);
         }
         for (start, layer, sources, messages) in &self.new.layers {
             let window = self.windows.entry(*start).or_default();
@@ -244,9 +264,13 @@ impl Engine {
         let all = self.windows.keys().next_back().map_or(i64::MIN, |start| self.plan.end(*start));
         let published = match close {
             Close::Passed => passed,
-            Close::All => passed.max(all),
+            Close::Quiet | Close::All => passed.max(all),
         };
-        self.publish_until(published);
+        // The windows beyond the bound close with the next cut; time comes only as far as those of this one.
+        let mut due = self.windows.iter().filter(|(_, window)| window.dirty).map(|(start, _)| self.plan.end(*start));
+        let bound = due.by_ref().take_while(|end| *end <= published).nth(MAX_CLOSES - 1);
+        self.more = bound.is_some() && due.next().is_some_and(|end| end <= published);
+        self.publish_until(if self.more { bound.unwrap_or(published) } else { published });
         self.frontier
     }
 
@@ -299,9 +323,23 @@ impl Engine {
             published_until_us: self.frontier.published_until_us,
             counters: self.counters,
             state,
+            more: self.more,
             open_windows: self.windows.values().filter(|w| w.version == 0 || w.dirty).count(),
             state_bytes,
         })
+    }
+
+    /// Drops the state when no later message could depend on it: no window is kept, no register's last
+    /// reading, and whatever repeats a message seen so far is late anyway. A drained pipeline may then go on
+    /// with another query.
+    pub fn clear_if_spent(&mut self) -> bool {
+        let same_time = !matches!(self.plan.dedup, Some(DedupPlan::Columns { same_time: false, .. }));
+        let spent = self.windows.is_empty() && self.carry.is_none() && same_time;
+        if spent {
+            self.changes.clear();
+            self.seen.clear();
+        }
+        spent
     }
 
     fn close(&mut self, start_us: i64) -> Result<ClosedWindow, EngineError> {

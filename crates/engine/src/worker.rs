@@ -166,7 +166,17 @@ impl Worker {
 
     /// Bytes held since the last cut, about.
     pub fn bytes(&self) -> usize {
-        self.windows.values().map(|w| w.groups.bytes()).sum::<usize>() + self.dead_letter_bytes
+        // What was seen lies here and in the shared set.
+        let seen = self.seen.capacity() * (size_of::<Seen>() + 2 * size_of::<u128>());
+        self.windows.values().map(|w| w.groups.bytes()).sum::<usize>() + self.dead_letter_bytes + seen
+    }
+
+    /// Tells that everything before `next_offset` was read or does not exist, such as a transaction's marker
+    /// behind the last message.
+    pub fn skip_to(&mut self, partition: &TopicPartition, next_offset: i64) {
+        if let Some(part) = self.partitions.get_mut(partition) {
+            part.next_offset = part.next_offset.max(next_offset);
+        }
     }
 
     /// Hands over everything since the last call. The worker goes on once it was told the new frontier.

@@ -17,6 +17,9 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The variable that names another broker to ask than an embedded one a test.
+pub(crate) const ON: &str = "TURNSTILE_CLIENTS_ON";
+
 /// A broker to ask.
 pub(crate) struct Target {
     pub(crate) bootstrap: String,
@@ -25,7 +28,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new() -> Self {
-        if let Ok(bootstrap) = std::env::var("TURNSTILE_TEST_KAFKA") {
+        if let Ok(bootstrap) = std::env::var(ON) {
             return Self { bootstrap, _embedded: None };
         }
         let dir = tempfile::tempdir().unwrap();

@@ -279,8 +279,12 @@ impl Decoder {
                 }
             }
         }
-        if memchr::memchr(b'\n', &values[start..start + len]).is_some() {
-            return self.header_and_row(values, start, len);
+        if let Some(at) = memchr::memchr(b'\n', &values[start..start + len]) {
+            if at + 1 < len {
+                return self.header_and_row(values, start, len);
+            }
+            // A line that keeps its end.
+            len = at - usize::from(at > 0 && values[start + at - 1] == b'\r');
         }
         csv::cut(values, start, len, Home::Values, &mut self.unescaped, &mut self.fields)
             .map_err(|e| Rejection::new(Reason::Csv, None, e))?;

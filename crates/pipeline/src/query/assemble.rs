@@ -293,6 +293,13 @@ fn refuse_correction(text: &SqlText, faults: &mut Vec<Fault>) {
             faults.push(text.fault(token.span, message).hint("use late = \"dead-letter\" and a longer watermark"));
             return;
         }
+        if name == "having" {
+            let message = "HAVING cannot be used with late = \"correct\": a correction that leaves no row would leave the old file";
+            faults.push(
+                text.fault(token.span, message).hint("filter where the files are read, or use late = \"dead-letter\""),
+            );
+            return;
+        }
     }
 }
 

@@ -7,6 +7,9 @@ use crate::file::Fault;
 use crate::nearest::suggest;
 use crate::units;
 
+/// Windows that one row may be in: a day by minutes.
+const MAX_WINDOWS: i64 = 1_440;
+
 /// Windows `[start, start + size)`, one beginning at every `offset + n * slide` from the epoch (UTC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WindowSpec {
@@ -77,6 +80,11 @@ pub(crate) fn read(
             units::show_us(slide_us),
             units::show_us(size_us)
         );
+        return Err(text.fault(slide.map_or(place, |slide| slide.span()), message));
+    }
+    if size_us / slide_us > MAX_WINDOWS {
+        let message =
+            format!("every row would be in {} windows; more than {MAX_WINDOWS} are not offered", size_us / slide_us);
         return Err(text.fault(slide.map_or(place, |slide| slide.span()), message));
     }
     let start_us = start.map_or(Ok(0), |start| interval(text, start))?;
