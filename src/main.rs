@@ -1,5 +1,8 @@
 //! The `turnstile` binary: parses the command line, runs one verb, reports how it ended.
 
+#[macro_use]
+mod stdout;
+
 mod cli;
 mod exit;
 mod flow;

@@ -31,7 +31,7 @@ impl Progress {
 
     pub(crate) fn show(&mut self, event: &Event) {
         if self.json {
-            return line(&as_json(event).to_string());
+            return outln!("{}", &as_json(event).to_string());
         }
         match event {
             Event::Ready { topic, partitions, resumed_at, took } => {
@@ -46,7 +46,7 @@ impl Progress {
                 let correction =
                     if *version > 1 { format!(", corrects version {}", version - 1) } else { String::new() };
                 self.clear();
-                line(&format!("published {name}  {rows} rows from {messages} messages{correction}"));
+                outln!("{}", &format!("published {name}  {rows} rows from {messages} messages{correction}"));
             }
             Event::DeadLetters { name, count, first } => {
                 self.dead += count;
@@ -72,7 +72,7 @@ impl Progress {
         if self.json {
             let mut closing = as_json(&Event::Status(status.clone()));
             closing["event"] = "stopped".into();
-            return line(&closing.to_string());
+            return outln!("{}", &closing.to_string());
         }
         self.note(&format!(
             "{pipeline} stopped at commit {}: {} messages read so far, {} files published to {lake}, {} windows open",
@@ -121,11 +121,6 @@ impl Progress {
             self.shown = false;
         }
     }
-}
-
-/// Writes a line of data; a reader that has gone away (`| head`) is no error.
-fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn as_json(event: &Event) -> serde_json::Value {

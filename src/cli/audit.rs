@@ -33,9 +33,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         return Err(at.nothing());
     }
     if args.json {
-        println!("{}", serde_json::to_string(&audit)?);
+        outln!("{}", serde_json::to_string(&audit)?);
     } else {
-        println!("{audit}");
+        outln!("{audit}");
     }
     Ok(if audit.is_well() { Exit::Done } else { Exit::Difference })
 }

@@ -85,7 +85,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let stop = super::stop_flag()?;
     let in_memory = args.dir.is_none();
     let broker = Broker::start(settings(args)).map_err(failure)?;
-    println!("{}", broker.address());
+    outln!("{}", broker.address());
     if in_memory {
         tracing::warn!("messages are kept in memory and gone when this process ends; --dir keeps them");
     }

@@ -31,15 +31,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
-        Ok(pipeline) if args.json => println!("{:#}", describe(&pipeline)),
-        Ok(pipeline) => print!(
+        Ok(pipeline) if args.json => outln!("{:#}", describe(&pipeline)),
+        Ok(pipeline) => out!(
             "{}\nmessage\n{}result\n{}",
             pipeline.explain(),
             pipeline.message_schema_tree(),
             pipeline.output_schema_tree()
         ),
         Err(error) if args.json && !error.problems().is_empty() => {
-            println!("{:#}", json!({ "ok": false, "problems": problems(&error) }));
+            outln!("{:#}", json!({ "ok": false, "problems": problems(&error) }));
             return Ok(Exit::Config);
         }
         Err(error) => return Err(pipeline_failure(error)),

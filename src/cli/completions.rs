@@ -16,6 +16,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, mut command: clap::Command) -> anyhow::Result<Exit> {
-    clap_complete::generate(args.shell, &mut command, "turnstile", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "turnstile", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
     Ok(Exit::Done)
 }

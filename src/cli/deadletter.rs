@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
 use kafka::{Producer, ProducerLimits, Record};
 use lake::{FileKind, Lake, OwnedDeadLetter, Published};
@@ -82,10 +83,10 @@ fn list(of: &Of) -> anyhow::Result<Exit> {
     let (files, _) = read(&pipeline, of, false)?;
     for file in &files {
         if of.json {
-            println!("{}", json!({ "name": file.file.name, "messages": file.file.rows, "reasons": file.file.counts }));
+            outln!("{}", json!({ "name": file.file.name, "messages": file.file.rows, "reasons": file.file.counts }));
         } else {
             let reasons: Vec<String> = file.file.counts.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
-            println!("{}  {} messages: {}", file.file.name, file.file.rows, reasons.join(", "));
+            outln!("{}  {} messages: {}", file.file.name, file.file.rows, reasons.join(", "));
         }
     }
     if files.is_empty() && !of.json {
@@ -99,19 +100,27 @@ fn show(of: &Of, max: usize) -> anyhow::Result<Exit> {
     let (_, letters) = read(&pipeline, of, true)?;
     for letter in letters.iter().take(max) {
         let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| String::from_utf8_lossy(b).into_owned());
+        // Bytes that are no text are given as the file of dead letters gives them: docs/ledger.md.
+        let exact = |bytes: &Option<Vec<u8>>| match bytes.as_ref().map(|b| std::str::from_utf8(b)) {
+            Some(Ok(text)) => (Some(text.to_owned()), None),
+            Some(Err(_)) => (None, bytes.as_ref().map(|b| BASE64_STANDARD.encode(b))),
+            None => (None, None),
+        };
+        let ((key, key_base64), (value, value_base64)) = (exact(&letter.key), exact(&letter.value));
         if of.json {
-            println!(
+            outln!(
                 "{}",
                 json!({
                     "topic": &*letter.position.partition.topic, "partition": letter.position.partition.partition,
                     "offset": letter.position.offset, "timestamp_ms": letter.timestamp_ms, "reason": letter.reason,
-                    "field": letter.field, "key": text(&letter.key), "value": text(&letter.value),
+                    "field": letter.field, "key": key, "value": value, "key_base64": key_base64,
+                    "value_base64": value_base64,
                 })
             );
         } else {
             let field = letter.field.as_ref().map(|f| format!(" in {f}")).unwrap_or_default();
-            println!("{}{field}: {}", letter.position, letter.reason);
-            println!("  {}", text(&letter.value).unwrap_or_else(|| "(null)".to_owned()));
+            outln!("{}{field}: {}", letter.position, letter.reason);
+            outln!("  {}", text(&letter.value).unwrap_or_else(|| "(null)".to_owned()));
         }
     }
     Ok(Exit::Done)
@@ -145,9 +154,9 @@ fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
         .into());
     }
     if of.json {
-        println!("{}", json!({ "topic": topic, "sent": stats.delivered }));
+        outln!("{}", json!({ "topic": topic, "sent": stats.delivered }));
     } else {
-        println!("{} messages sent to {topic}", stats.delivered);
+        outln!("{} messages sent to {topic}", stats.delivered);
     }
     Ok(Exit::Done)
 }
@@ -161,6 +170,9 @@ fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Pub
         files.retain(|f| {
             f.file.kind == FileKind::DeadLetters && of.file.as_ref().is_none_or(|name| *name == f.file.name)
         });
+        if let Some(word) = &of.reason {
+            files.retain(|f| f.file.counts.contains_key(word));
+        }
         if let (Some(name), true) = (&of.file, files.is_empty()) {
             return Err(Failure::new(
                 Exit::Failed,

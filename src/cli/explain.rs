@@ -43,11 +43,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         .into());
     }
     if args.json {
-        println!("{}", serde_json::to_string(&explained)?);
+        outln!("{}", serde_json::to_string(&explained)?);
         return Ok(Exit::Done);
     }
     for (at, published) in explained.files.iter().enumerate() {
-        print!("{}", render(published, superseded(published, &explained.files[at + 1..])));
+        out!("{}", render(published, superseded(published, &explained.files[at + 1..])));
     }
     Ok(Exit::Done)
 }

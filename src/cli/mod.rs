@@ -26,7 +26,7 @@ use pipeline::Pipeline;
 use crate::exit::Exit;
 use crate::report::Failure;
 
-/// A Kafka topic into warehouse tables: aggregated in event-time windows, exactly once.
+/// A Kafka topic into tables in a data lake: aggregated in event-time windows, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "turnstile", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug shows what happens inside.")]

@@ -1,9 +1,12 @@
 //! `turnstile replay`: makes a published file again from its messages.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
+use engine::ClosedWindow;
 use lake::{FileKind, Lake, Published};
 use message::{OffsetRange, TopicPartition};
 use pipeline::Pipeline;
@@ -40,21 +43,22 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let pipeline = load_pipeline(&args.pipeline, &args.set)?;
+    let stop = stop_flag()?;
     if let Some(range) = parse_range(&args.what) {
-        let windows = replay(&pipeline, &[range])?;
+        let windows = replay(&pipeline, &[range], &stop)?;
         for window in &windows {
             let bytes = flow::encode(&pipeline, window)?;
             let format = flow::file_format(&pipeline);
             let name = lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
             write(&args.to, &name, &bytes)?;
-            println!("{name}  {} rows from {} messages", window.rows.num_rows(), window.messages);
+            outln!("{name}  {} rows from {} messages", window.rows.num_rows(), window.messages);
         }
         return Ok(Exit::Done);
     }
     let files = published(&pipeline, &args.what)?;
     let mut exit = Exit::Done;
     for published in &files {
-        if !again(&pipeline, published, &args.to)? {
+        if !again(&pipeline, published, &args.to, &stop)? {
             exit = Exit::Difference;
         }
     }
@@ -90,12 +94,12 @@ fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> 
 }
 
 /// Whether the replay gives the rows that were published.
-fn again(pipeline: &Pipeline, published: &Published, to: &Path) -> anyhow::Result<bool> {
+fn again(pipeline: &Pipeline, published: &Published, to: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
     let entry = &published.file;
     let FileKind::Window { start_us, .. } = entry.kind else { return Ok(true) };
-    let windows = replay(pipeline, &entry.sources)?;
+    let windows = replay(pipeline, &entry.sources, stop)?;
     let Some(window) = windows.iter().find(|w| w.start_us == start_us) else {
-        println!("{}  differs: its messages make no such window now", entry.name);
+        outln!("{}  differs: its messages make no such window now", entry.name);
         return Ok(false);
     };
     let bytes = flow::encode(pipeline, window)?;
@@ -103,14 +107,13 @@ fn again(pipeline: &Pipeline, published: &Published, to: &Path) -> anyhow::Resul
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     let same = hash == entry.sha256.to_string();
     let verdict = if same { "the same, byte for byte" } else { "differs from what was published" };
-    println!("{}  {} rows from {} messages: {verdict}", entry.name, window.rows.num_rows(), window.messages);
+    outln!("{}  {} rows from {} messages: {verdict}", entry.name, window.rows.num_rows(), window.messages);
     Ok(same)
 }
 
-fn replay(pipeline: &Pipeline, ranges: &[OffsetRange]) -> anyhow::Result<Vec<engine::ClosedWindow>> {
-    let stop = stop_flag()?;
-    let settings = flow::client_settings(pipeline, &stop)?;
-    Ok(flow::replay(pipeline, &settings, ranges, &stop)?.0)
+fn replay(pipeline: &Pipeline, ranges: &[OffsetRange], stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<ClosedWindow>> {
+    let settings = flow::client_settings(pipeline, stop)?;
+    flow::replay(pipeline, &settings, ranges, stop)
 }
 
 fn write(to: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {

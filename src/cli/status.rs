@@ -37,7 +37,8 @@ pub(crate) struct LedgerArgs {
     /// The pipeline's name in that lake
     #[arg(long, value_name = "NAME", requires = "lake")]
     pipeline: Option<String>,
-    /// Set a key of the pipeline file, or with --lake an option of its store; may be given several times
+    /// Set a key of the pipeline file, or with --lake an option of its store; may be given several times.
+    /// Credentials belong in the environment
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -100,9 +101,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     })?;
     let Some(slot) = newest else { return Err(at.nothing()) };
     if args.json {
-        println!("{}", serde_json::to_string(&slot)?);
+        outln!("{}", serde_json::to_string(&slot)?);
     } else {
-        print!("{}", render(&slot, &at.url));
+        out!("{}", render(&slot, &at.url));
     }
     Ok(Exit::Done)
 }

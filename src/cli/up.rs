@@ -96,6 +96,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let topics = Topics::open(&settings).map_err(client_failure)?;
     let plan = NewTopicPlan { topic: topic.clone(), partitions: args.partitions, replication: 1, config: Vec::new() };
     topics.create_if_missing(&plan).map_err(client_failure)?;
+    drop(topics);
     eprintln!("broker    {servers}  (embedded, for one machine; production is Apache Kafka)");
     eprintln!("topic     {topic}");
     eprintln!("pipeline  {}", pipeline.name);

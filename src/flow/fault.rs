@@ -46,6 +46,14 @@ pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
 
 /// The lake cannot be opened.
 pub(crate) fn lake_failed(error: LakeError) -> anyhow::Error {
+    if let LakeError::Missing { .. } = error {
+        return Failure::new(Exit::Lake, error.to_string())
+            .hint(
+                "was it ever run, and is lake.url the one that it ran with? \
+                 A relative file: path is relative to the working directory",
+            )
+            .into();
+    }
     let exit = match error {
         LakeError::Store { .. } | LakeError::NotConditional { .. } => Exit::Lake,
         _ => Exit::Config,

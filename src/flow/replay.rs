@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{Close, ClosedWindow, Engine, Plan, Restore};
 use kafka::{ClientSettings, ReadLimits, Reader, StartAt};
@@ -29,13 +29,17 @@ pub(crate) fn needs_history(pipeline: &Pipeline) -> bool {
     pipeline.query.aggregates.iter().any(|a| !matches!(a.kind, AggregateKind::Function { .. }))
 }
 
-/// The windows that the messages of `ranges` make, and how many messages were read.
+/// The windows that the messages of `ranges` make.
+///
+/// They are those of the first time if what the pipeline did then depends on these messages alone. It does not
+/// where a duplicate's first occurrence lies outside (dedup without the event time), and a register's reading
+/// before the window may have been deleted since.
 pub(crate) fn replay(
     pipeline: &Pipeline,
     settings: &ClientSettings,
     ranges: &[OffsetRange],
     stop: &AtomicBool,
-) -> anyhow::Result<(Vec<ClosedWindow>, u64)> {
+) -> anyhow::Result<Vec<ClosedWindow>> {
     let plan = Arc::new(Plan::new(pipeline).map_err(engine_failed)?);
     let history = needs_history(pipeline);
     let starts = ranges
@@ -47,16 +51,20 @@ pub(crate) fn replay(
     let mut worker = engine.worker();
     let mut queues = reader.split();
     let queue = queues.first_mut().ok_or_else(|| Failure::new(Exit::Failed, "there is nothing to replay"))?;
-    let (mut read, mut silent) = (0, Duration::ZERO);
-    while !stop.load(Ordering::Relaxed) {
-        let batch = within(&queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed)?, ranges);
-        silent = if batch.is_empty() { silent + WAIT } else { Duration::ZERO };
-        if silent >= SILENCE {
+    let mut heard_at = Instant::now();
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(client(kafka::ClientError::Stopped));
+        }
+        let all = queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed)?;
+        if !all.is_empty() {
+            heard_at = Instant::now();
+        } else if heard_at.elapsed() >= SILENCE {
             let servers = settings.servers().to_owned();
             let reason = "the messages to replay did not come".to_owned();
             return Err(client(kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
         }
-        read += batch.len() as u64;
+        let batch = within(&all, ranges);
         if !batch.is_empty() {
             worker.push(&batch, None).map_err(engine_failed)?;
         }
@@ -67,7 +75,15 @@ pub(crate) fn replay(
     }
     let part = worker.take().map_err(engine_failed)?;
     engine.absorb(vec![part], &[], Close::All);
-    Ok((engine.finish().map_err(engine_failed)?.closed, read))
+    let mut closed = Vec::new();
+    loop {
+        let cut = engine.finish().map_err(engine_failed)?;
+        closed.extend(cut.closed);
+        if !cut.more {
+            return Ok(closed);
+        }
+        engine.absorb(Vec::new(), &[], Close::All);
+    }
 }
 
 /// The messages of `batch` that lie within `ranges`.

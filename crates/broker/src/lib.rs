@@ -1,7 +1,7 @@
 //! The embedded log: a broker for one machine that speaks a subset of the Kafka protocol.
 //!
 //! In: Kafka clients' requests on a TCP port. Out: their answers; record batches are stored and given back
-//! as they came, never opened on the way.
+//! as they came; opened only to find an offset by time.
 //! Refuses to know of other brokers, transactions, passwords and permissions, and what messages mean.
 //! What it offers and what it does not is told in `docs/broker.md`.
 //!

@@ -46,6 +46,12 @@ pub enum LakeError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// There is no such folder to read.
+    #[error("there is no lake at {url}")]
+    Missing {
+        /// The URL as given.
+        url: String,
+    },
     /// This binary was built without the store.
     #[error("the lake {url} needs a build with the feature `{feature}`")]
     NotBuilt {
@@ -115,9 +121,12 @@ impl Lake {
     /// Opens a lake for reading: nothing is created or written. A local folder must exist.
     ///
     /// # Errors
-    /// `Url`, `NotBuilt`, `Settings`. That the store answers shows at the first read.
+    /// `Url`, `Missing`, `NotBuilt`, `Settings`. That the store answers shows at the first read.
     pub async fn open_for_reading(url: &str, options: &StoreOptions) -> Result<Self, LakeError> {
         let location = Location::parse(url)?;
+        if matches!(&location, Location::Local(folder) if !folder.is_dir()) {
+            return Err(LakeError::Missing { url: url.to_owned() });
+        }
         let objects = location.objects(url, options)?;
         let store: Arc<dyn Store> = match &location {
             Location::Local(folder) => Arc::new(DurableLocal::over(folder)),

@@ -136,7 +136,7 @@ impl Pipeline {
         }
         match lake.retain_us {
             Some(us) => {
-                let _ = write!(out, ", kept {}", show_us(us));
+                let _ = write!(out, ", to be kept {} (nothing is deleted yet)", show_us(us));
             }
             None => out.push_str(", kept for ever"),
         }

@@ -9,7 +9,7 @@ use testkit::servers::{KafkaConfig, KafkaServer};
 use crate::broker::{record, values};
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn reading_and_producing_go_on_by_themselves_after_the_broker_was_killed() {
     let mut broker = KafkaServer::start(&testkit::kafka_home(), KafkaConfig::default()).unwrap();
     let settings = ClientSettings::from_servers(&broker.bootstrap()).unwrap();

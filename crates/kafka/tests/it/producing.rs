@@ -11,7 +11,7 @@ use kafka::{
 use crate::broker::{Topic, producer, record, settings};
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_full_queue_makes_the_sender_wait_and_loses_nothing() {
     let topic = Topic::new("full", 1);
     let producer = producer(ProducerLimits { queue_messages: 10, ..ProducerLimits::default() });
@@ -23,7 +23,7 @@ fn a_full_queue_makes_the_sender_wait_and_loses_nothing() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
     let topic = Topic::new("city", 3);
     let settings_of_city = CitySettings { stations: 10, turnstiles: 50, ..CitySettings::default() };
@@ -65,7 +65,7 @@ fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_feed_keeps_its_pace() {
     let topic = Topic::new("pace", 1);
     let clock = SyntheticClock::starting_now(Duration::from_secs(1), Zone::Local);

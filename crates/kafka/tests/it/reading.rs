@@ -37,7 +37,7 @@ fn read_to(queue: &mut ReadQueue, ends: &[(TopicPartition, i64)]) -> Vec<Message
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn null_and_empty_payloads_are_told_apart() {
     let topic = Topic::new("nulls", 1);
     topic.write(&[(None, Some("v")), (Some(""), None), (Some("k"), Some("")), (None, None)]);
@@ -60,7 +60,7 @@ fn null_and_empty_payloads_are_told_apart() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn reading_begins_exactly_where_it_is_told() {
     let topic = Topic::new("exact", 1);
     topic.write_numbers(0, 0..10);
@@ -76,7 +76,7 @@ fn reading_begins_exactly_where_it_is_told() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn partitions_are_spread_over_the_queues_and_each_message_is_read_once() {
     let topic = Topic::new("spread", 5);
     for partition in 0..5 {
@@ -114,7 +114,7 @@ fn partitions_are_spread_over_the_queues_and_each_message_is_read_once() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_batch_ends_at_its_rows_and_at_its_bytes() {
     let topic = Topic::new("bounds", 1);
     let value = "x".repeat(1000);
@@ -135,7 +135,7 @@ fn a_batch_ends_at_its_rows_and_at_its_bytes() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_message_comes_at_once_and_not_when_the_batch_is_full() {
     let topic = Topic::new("prompt", 1);
     let (_reader, mut queue) = open(&topic, StartAt::Earliest);
@@ -150,7 +150,7 @@ fn a_message_comes_at_once_and_not_when_the_batch_is_full() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_position_that_the_partition_does_not_hold_is_refused_at_once_with_its_range() {
     let topic = Topic::new("beyond", 1);
     topic.write_numbers(0, 0..10);
@@ -161,7 +161,7 @@ fn a_position_that_the_partition_does_not_hold_is_refused_at_once_with_its_range
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn records_deleted_under_a_reader_are_an_error_with_position_and_range() {
     let topic = Topic::new("truncated", 1);
     let admin: AdminClient<DefaultClientContext> =
@@ -191,7 +191,7 @@ fn records_deleted_under_a_reader_are_an_error_with_position_and_range() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_missing_topic_and_a_missing_partition_are_named() {
     let topic = Topic::new("one", 1);
     let connection = Connection::open(&settings()).unwrap();
@@ -211,7 +211,7 @@ fn a_missing_topic_and_a_missing_partition_are_named() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn the_position_reaches_the_end_past_a_transaction_s_marker_and_skips_what_was_aborted() {
     let topic = Topic::new("transactions", 1);
     let producer = plain_producer(&[("transactional.id", &topic.0)]);
@@ -236,7 +236,7 @@ fn the_position_reaches_the_end_past_a_transaction_s_marker_and_skips_what_was_a
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn one_record_is_read_by_its_position_or_not_at_all() {
     let topic = Topic::new("single", 2);
     topic.write_to(1, &[(Some("k"), Some("a")), (None, None)]);
@@ -256,7 +256,7 @@ fn one_record_is_read_by_its_position_or_not_at_all() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn group_offsets_are_written_for_others_to_see() {
     let topic = Topic::new("group", 2);
     topic.write_numbers(0, 0..10);

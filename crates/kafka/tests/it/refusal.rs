@@ -30,7 +30,7 @@ fn settings(broker: &KafkaServer, user: &str, password: &str) -> ClientSettings 
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_wrong_password_and_a_missing_permission_are_errors_of_their_own_and_hold_no_secret() {
     let broker = broker();
     let admin = settings(&broker, "admin", "admin-pw");

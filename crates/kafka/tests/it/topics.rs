@@ -5,7 +5,7 @@ use kafka::{ClientError, Connection, NewTopicPlan, Topics};
 use crate::broker::{Topic, settings};
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_topic_is_described_as_it_was_created() {
     let topic = Topic::new("described", 2);
     topic.write_numbers(1, 0..3);
@@ -18,7 +18,7 @@ fn a_topic_is_described_as_it_was_created() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_setting_of_the_topic_is_shown() {
     let name = format!("configured-{}", std::process::id());
     let topics = Topics::open(&settings()).unwrap();
@@ -31,7 +31,7 @@ fn a_setting_of_the_topic_is_shown() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_topic_that_exists_and_one_that_does_not_are_told_apart() {
     let topic = Topic::new("twice", 1);
     let topics = Topics::open(&settings()).unwrap();
@@ -46,7 +46,7 @@ fn a_topic_that_exists_and_one_that_does_not_are_told_apart() {
 }
 
 #[test]
-#[ignore = "needs a broker: cargo xtask test starts one"]
+#[ignore = "needs servers: cargo xtask test"]
 fn a_name_that_no_topic_can_have_is_refused_with_the_rule() {
     let plan = NewTopicPlan { topic: "no spaces".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
     let error = Topics::open(&settings()).unwrap().create(&plan).unwrap_err().to_string();
