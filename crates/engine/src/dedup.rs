@@ -148,3 +148,22 @@ impl<'a> RowHasher<'a> {
         xxh3_128(&self.scratch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int32Array, StringViewArray};
+
+    use super::*;
+
+    #[test]
+    fn nulls_and_neighbouring_texts_hash_apart() {
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![None, Some(-1), Some(0), Some(0)]));
+        let first: ArrayRef = Arc::new(StringViewArray::from(vec!["x", "x", "ab", "a"]));
+        let second: ArrayRef = Arc::new(StringViewArray::from(vec!["", "", "c", "bc"]));
+        let mut hasher = RowHasher::new([&first, &second, &numbers].into_iter());
+        let hashes: std::collections::BTreeSet<u128> = (0..4).map(|row| hasher.hash(row)).collect();
+        assert_eq!(hashes.len(), 4);
+    }
+}

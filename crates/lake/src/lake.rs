@@ -293,7 +293,7 @@ mod tests {
         let url = format!("file:{}/absent", folder.path().display());
         assert!(matches!(
             Lake::open_for_reading(&url, &StoreOptions::default()).await,
-            Err(LakeError::Settings { .. })
+            Err(LakeError::Missing { .. })
         ));
         assert!(!folder.path().join("absent").exists());
     }

@@ -69,19 +69,22 @@ fn run(seed: u64) {
         uncommitted.push(row);
         match rng.below(30) {
             0 | 1 => {
+                let moved: Vec<usize> = uncommitted.iter().map(|row| row.0).collect();
                 for (partition, station, entries, id, time) in uncommitted.drain(..) {
                     oracle.row(partition, &station, entries, &id, time);
                 }
                 if rng.below(3) == 0 {
                     let partition = rng.below(partitions as u64) as usize;
                     story.idle(partition, true);
-                    oracle.idle[partition] = true;
+                    // A partition with news is not idle, whatever was seen of it before they came.
+                    oracle.idle[partition] |= !moved.contains(&partition);
                 }
                 story.cut();
                 oracle.cut();
             }
             2 => {
                 story.crash();
+                oracle.idle.fill(false);
                 uncommitted.iter().for_each(|row| feed(&mut story, row));
             }
             _ => {}

@@ -137,6 +137,7 @@ impl Story {
         assert!(cut.counters.balanced(), "read is not the sum of its terms: {:?}", cut.counters);
         match cut.state {
             StateChange::None => {}
+            StateChange::Clear => self.state.clear(),
             StateChange::Add { bytes, live_until_us } => self.state.push((bytes, live_until_us)),
             StateChange::Replace { bytes } => self.state = vec![(bytes, i64::MAX)],
         }
@@ -156,6 +157,9 @@ impl Story {
             let at = TopicPartition::new("t", partition as i32);
             *offset = partitions.iter().find(|p| p.partition == at).map_or(0, |p| p.next_offset);
         }
+        let mut partitions = partitions;
+        // As the flow does: whether a partition is still quiet nobody has looked yet.
+        partitions.iter_mut().for_each(|p| p.idle = false);
         let restore = Restore {
             partitions,
             published_until_us: (published != i64::MIN).then_some(published),

@@ -174,3 +174,32 @@ fn a_row_that_an_expression_fails_on_is_a_dead_letter_and_its_neighbours_count()
     assert_eq!((story.counters.dead_lettered, story.counters.filtered, story.counters.aggregated), (2, 1, 2));
     assert!(story.dead_letters.iter().all(|l| l.rejection.reason == Reason::Query), "{:?}", story.dead_letters);
 }
+
+#[test]
+fn a_partition_that_was_idle_before_a_restart_is_waited_for_after_it() {
+    let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'"));
+    let mut story = Story::new(&pipeline, 2);
+    story.row(0, "A", 1, "1", "2023-12-09 08:01:00").row(1, "A", 2, "2", "2023-12-09 08:01:00");
+    story.cut().idle(0, true).idle(1, true).cut();
+    story.crash();
+    story.row(0, "A", 4, "3", "2023-12-09 10:00:00").cut();
+    story.expect(&[]);
+    story.row(1, "A", 8, "4", "2023-12-09 08:02:00").drain();
+    story.expect(&["08:00: A|11|3|1|8", "10:00: A|4|1|4|4"]);
+    assert_eq!(story.counters.late, 0);
+}
+
+#[test]
+fn more_windows_than_one_cut_closes_follow_with_the_next_ones() {
+    let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'1 minute'"));
+    let mut story = Story::new(&pipeline, 1);
+    let minute =
+        |i: i64| chrono::DateTime::from_timestamp(1_702_080_000 + i * 60, 0).unwrap().format("%F %T").to_string();
+    story.values(0, (0..5_000).map(|i| format!("A,1,{i},{}", minute(i))));
+    story.cut();
+    assert_eq!(story.closed.len(), 4_096);
+    story.cut();
+    assert_eq!(story.closed.len(), 4_999);
+    story.drain();
+    assert_eq!((story.closed.len(), story.counters.late), (5_000, 0));
+}
