@@ -229,8 +229,10 @@ impl Engine {
     pub fn would_close(&self, news: &[(TopicPartition, i64)]) -> bool {
         let published = self.frontier.published_until_us;
         let Some(now) = self.watermark.with(news, self.plan.watermark_us) else { return false };
-        // Before anything was published there is no end of a window to compare with; the cadence decides.
-        published != i64::MIN && now > published && self.plan.ends_by(now) > self.plan.ends_by(published)
+        if published == i64::MIN {
+            return self.windows.keys().next().is_some_and(|start| self.plan.end(*start) <= now);
+        }
+        now > published && self.plan.ends_by(now) > self.plan.ends_by(published)
     }
 
     /// Takes what every worker has and decides which windows close. Quick: workers wait for the answer.
