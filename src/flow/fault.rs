@@ -89,6 +89,13 @@ pub(crate) fn engine_failed(error: EngineError) -> anyhow::Error {
         EngineError::Memory { .. } => {
             (Exit::Failed, Some("raise `[stream] memory`, or shorten the window or the watermark; nothing was lost"))
         }
+        EngineError::Window { .. } => (
+            Exit::Failed,
+            Some(
+                "the same messages give the same error again: change the query (a cap for increase, a double for sum), \
+                 and give the pipeline a new name; nothing was lost",
+            ),
+        ),
         EngineError::State(_) => (Exit::Ledger, None),
         _ => (Exit::Failed, Some("nothing was lost: the messages since the last commit are read again")),
     };

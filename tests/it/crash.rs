@@ -57,6 +57,34 @@ fn killed_at_fifty_moments_the_lake_is_the_undisturbed_one() {
 }
 
 #[test]
+fn killed_at_any_moment_every_message_of_several_partitions_is_in_exactly_one_term() {
+    let messages = messages(6_000);
+    let scene = Scene::embedded(3);
+    scene.send(messages.iter().map(String::as_bytes));
+    // Partitions are read at their own pace, so which rows are late differs from run to run.
+    let pipeline =
+        scene.pipeline("dedup = [\"ID\"]\nwatermark = \"0 seconds\"\ncommit = { every = \"5 ms\", rows = 50 }");
+    let twice = std::fs::read_to_string(&pipeline).unwrap().replacen("watermark = \"5 minutes\"\n", "", 1);
+    std::fs::write(&pipeline, twice).unwrap();
+    for wait in (0..20).map(|i| 30 + i * 17) {
+        let mut child = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let last = scene.drain(&pipeline);
+    assert!(last.status.success(), "{}", text(&last));
+    assert!(scene.audit(&pipeline).contains("all is well"));
+    let status = scene.turnstile(&["status", pipeline.to_str().unwrap(), "--json"]);
+    let slot: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let count = |name: &str| slot["counters"][name].as_u64().unwrap_or_default();
+    assert_eq!(count("read"), 6_000, "{}", slot["counters"]);
+    assert_eq!(count("aggregated") + count("late"), 6_000, "{}", slot["counters"]);
+    let published: i64 = scene.rows().values().map(|row| row.2).sum();
+    assert_eq!(published as u64, count("aggregated"), "each aggregated message is in one published window");
+}
+
+#[test]
 fn a_killed_broker_has_every_message_that_it_acknowledged() {
     let scene = Scene::embedded(1);
     let (address, dir) = ("127.0.0.1:0", "broker-data");

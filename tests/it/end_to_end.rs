@@ -1,6 +1,8 @@
 //! From messages in a topic to files in the lake, and from a file back to its messages.
 
-use crate::scene::{Scene, data_files, expected, messages, text};
+use std::time::{Duration, Instant};
+
+use crate::scene::{PATIENCE, Scene, data_files, expected, finish, messages, signal, text};
 
 fn the_main_job(scene: &Scene) {
     let messages = messages(3_000);
@@ -90,5 +92,29 @@ fn a_lake_of_parquet_files_is_audited_as_well() {
     assert!(scene.drain(&pipeline).status.success());
     let files = data_files(&scene.lake());
     assert!(files.iter().all(|f| f.extension().is_some_and(|e| e == "parquet")) && files.len() == 5, "{files:?}");
+    assert!(scene.audit(&pipeline).contains("all is well"));
+}
+
+#[test]
+fn a_quiet_stream_closes_its_windows_by_the_wall_clock_and_the_next_messages_go_on() {
+    // Two of the three partitions may stay empty: they must not hold the windows open.
+    let scene = Scene::embedded(3);
+    let messages = messages(400);
+    let pipeline = scene.pipeline("idle = \"1 second\"\nquiet = \"2 seconds\"\ncommit = \"100 ms\"");
+    let run = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
+    for (part, files) in [(&messages[..100], 3), (&messages[150..400], 10)] {
+        scene.send(part.iter().map(String::as_bytes));
+        let began = Instant::now();
+        while data_files(&scene.lake()).len() < files {
+            assert!(began.elapsed() < PATIENCE, "{:?}", data_files(&scene.lake()));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    signal(&run, "INT");
+    let output = finish(run);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("closed by the wall clock"), "{}", text(&output));
+    let both: Vec<String> = messages[..100].iter().chain(&messages[150..]).cloned().collect();
+    assert_eq!(scene.rows(), expected(&both));
     assert!(scene.audit(&pipeline).contains("all is well"));
 }

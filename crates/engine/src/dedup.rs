@@ -68,7 +68,17 @@ impl Dedup {
         if !self.same_time && shard.iter().any(|(at, set)| *at != bucket_us && set.contains(&hash)) {
             return None;
         }
-        shard.entry(bucket_us).or_default().insert(hash).then_some(Seen { bucket_us, hash })
+        let set = match shard.get_mut(&bucket_us) {
+            Some(set) => set,
+            None => {
+                // Neighbouring buckets are about as full: room for as many at once spares the growth.
+                let expected = shard.values().next_back().map_or(0, HashSet::len);
+                shard
+                    .entry(bucket_us)
+                    .or_insert_with(|| HashSet::with_capacity_and_hasher(expected, Default::default()))
+            }
+        };
+        set.insert(hash).then_some(Seen { bucket_us, hash })
     }
 
     /// Takes back what was persisted.

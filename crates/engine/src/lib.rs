@@ -41,6 +41,15 @@ pub enum EngineError {
     /// A register's growth left the range of a 64-bit integer.
     #[error("the growth of a register does not fit a 64-bit integer")]
     Overflow,
+    /// A window cannot be computed: its sums overflow, or an expression of SELECT or HAVING fails on it.
+    /// The same messages give the same error again; change the query.
+    #[error("the window that begins at {start} cannot be computed: {source}")]
+    Window {
+        /// Its first instant, RFC 3339, UTC.
+        start: String,
+        /// Why.
+        source: Box<EngineError>,
+    },
     /// Open windows and dedup state outgrew their limit.
     #[error("open windows and dedup state hold {held} bytes, more than `[stream] memory` allows ({limit})")]
     Memory {

@@ -16,7 +16,7 @@ use crate::plan::{DedupPlan, Plan};
 use crate::registers::Carry;
 use crate::state::{self, Snapshot, WindowMeta};
 use crate::watermark::{PartitionState, Watermark};
-use crate::worker::{DeadLetter, Frontier, Part, Worker, add_range};
+use crate::worker::{DeadLetter, Frontier, Part, Worker, add_range, instant};
 
 /// Layers that a window keeps before it merges them: bounds the work that closing leaves to do.
 const MAX_LAYERS: usize = 8;
@@ -367,7 +367,9 @@ impl Engine {
             start_us,
             end_us: plan.end(start_us),
             version: window.version,
-            rows: groups.finish(start_us, carry, start_us + plan.window.slide_us)?,
+            rows: groups
+                .finish(start_us, carry, start_us + plan.window.slide_us)
+                .map_err(|e| EngineError::Window { start: instant(start_us), source: Box::new(e) })?,
             messages: window.messages,
             sources: window.sources.clone(),
         })
@@ -383,8 +385,8 @@ impl Engine {
         let until = self.frontier.closed_until_us;
         let mut new = std::mem::take(&mut self.new.layers);
         let seen = std::mem::take(&mut self.new.seen);
-        for seen in &seen {
-            self.seen.entry(seen.bucket_us).or_default().push(seen.hash);
+        for run in seen.chunk_by(|a, b| a.bucket_us == b.bucket_us) {
+            self.seen.entry(run[0].bucket_us).or_default().extend(run.iter().map(|seen| seen.hash));
         }
         new.retain(|(start, ..)| self.plan.end(*start) > until);
         self.changes.retain(|live_until| *live_until > until);

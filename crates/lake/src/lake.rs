@@ -291,10 +291,7 @@ mod tests {
     async fn reading_creates_no_folder() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file:{}/absent", folder.path().display());
-        assert!(matches!(
-            Lake::open_for_reading(&url, &StoreOptions::default()).await,
-            Err(LakeError::Missing { .. })
-        ));
+        assert!(matches!(Lake::open_for_reading(&url, &StoreOptions::default()).await, Err(LakeError::Missing { .. })));
         assert!(!folder.path().join("absent").exists());
     }
 }

@@ -9,7 +9,7 @@ use crate::target::ON;
 fn apache_kafka_passes_the_same_suite() {
     let suite = std::env::current_exe().unwrap();
     let output = Command::new(suite)
-        .args(["--skip", "embedded", "--skip", "apache"])
+        .args(["--skip", "embedded", "--skip", "apache", "--skip", "others"])
         .env(ON, testkit::kafka())
         .output()
         .unwrap();

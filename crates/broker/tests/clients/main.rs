@@ -8,5 +8,6 @@ mod embedded;
 mod groups;
 mod messages;
 mod offsets;
+mod others;
 mod target;
 mod topics;

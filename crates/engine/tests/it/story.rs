@@ -124,6 +124,13 @@ impl Story {
         self.cut_with(Close::All)
     }
 
+    /// Drains, which fails.
+    pub(crate) fn drain_error(&mut self) -> engine::EngineError {
+        let parts = self.workers.iter_mut().map(|w| w.take().unwrap()).collect();
+        self.engine.absorb(parts, &[], Close::All);
+        self.engine.finish().unwrap_err()
+    }
+
     fn cut_with(&mut self, close: Close) -> &mut Self {
         let parts = self.workers.iter_mut().map(|w| w.take().unwrap()).collect();
         let frontier = self.engine.absorb(parts, &std::mem::take(&mut self.idle), close);

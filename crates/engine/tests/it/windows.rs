@@ -203,3 +203,12 @@ fn more_windows_than_one_cut_closes_follow_with_the_next_ones() {
     story.drain();
     assert_eq!((story.closed.len(), story.counters.late), (5_000, 0));
 }
+
+#[test]
+fn a_window_that_cannot_be_computed_is_named() {
+    let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'")), 1);
+    let huge = i64::MAX;
+    story.row(0, "A", huge, "1", "2023-12-09 08:01:00").row(0, "A", huge, "2", "2023-12-09 08:01:00");
+    let error = story.drain_error().to_string();
+    assert!(error.starts_with("the window that begins at 2023-12-09T08:00:00Z cannot be computed: "), "{error}");
+}
