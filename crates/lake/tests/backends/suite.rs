@@ -100,23 +100,29 @@ async fn a_pipeline_is_taken_over_with_nothing_lost(lake: &Lake) {
 }
 
 async fn racing_starts_get_one_epoch_each(lake: &Lake) {
-    let mut won = Vec::new();
+    let mut won = std::collections::BTreeSet::new();
     for round in 0..6 {
         let racers = (0..4).map(|racer| {
             let lake = lake.clone();
             async move { open(&lake, "race", &format!("{round}-{racer}")).await }
         });
+        let before = won.len();
         for opened in futures::future::join_all(racers).await {
             match opened {
-                Ok(opened) => won.push(opened.ledger.newest().epoch),
+                Ok(opened) => {
+                    let epoch = opened.ledger.newest().epoch;
+                    assert!(won.insert(epoch), "two writers believe that they own epoch {epoch}");
+                }
+                // Also a racer whose claim stood for a moment: another one claimed the next epoch before this
+                // one had looked, so that epoch is nobody's.
                 Err(LedgerError::Fenced { .. }) => {}
                 Err(other) => panic!("{other}: {:?}", std::error::Error::source(&other)),
             }
         }
+        assert!(won.len() > before, "nobody won round {round}");
+        let newest = Ledger::peek(lake, "race").await.unwrap().unwrap();
+        assert_eq!(won.last(), Some(&newest.epoch), "the newest epoch is a winner's");
     }
-    won.sort_unstable();
-    let expected: Vec<u64> = (1..=won.len() as u64).collect();
-    assert_eq!(won, expected, "two writers believe that they own one epoch, or one is missing");
     assert!(audit(lake, "race").await.unwrap().is_well());
 }
 
