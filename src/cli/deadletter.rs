@@ -134,12 +134,7 @@ fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
     let topic = topic.unwrap_or_else(|| pipeline.source.topic.clone());
     let producer = Producer::open(&settings, ProducerLimits::default()).map_err(flow::client)?;
     for letter in &letters {
-        let record = Record {
-            key: letter.key.clone().unwrap_or_default(),
-            keyed: letter.key.is_some(),
-            value: letter.value.clone().unwrap_or_default(),
-            event_at_ms: letter.timestamp_ms,
-        };
+        let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
         producer
             .send(&topic, &record)
             .map_err(|e| Failure::new(Exit::Source, format!("{} was not sent again", letter.position)).cause(e))?;

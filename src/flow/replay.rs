@@ -15,11 +15,10 @@ use message::{BatchBuilder, MessageBatch, OffsetRange};
 use pipeline::{AggregateKind, Pipeline};
 
 use super::fault::{client, engine_failed, read_failed};
+use super::worker::{BATCH_BYTES, BATCH_ROWS};
 use crate::exit::Exit;
 use crate::report::Failure;
 
-const BATCH_ROWS: usize = 4096;
-const BATCH_BYTES: usize = 2 << 20;
 const WAIT: Duration = Duration::from_millis(100);
 /// How long the topic may say nothing before the replay gives up.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -303,7 +303,7 @@ impl Flow<'_> {
     ) -> anyhow::Result<()> {
         self.cut_at = Instant::now();
         let read = self.workers.shared.read.load(Ordering::Relaxed);
-        let parts = self.workers.take()?.into_iter().map(|taken| taken.part).collect();
+        let parts = self.workers.take()?;
         let idle = std::mem::take(&mut self.idle_changes);
         let frontier = self.engine.absorb(parts, &idle, close);
         if !last {
@@ -401,12 +401,7 @@ impl Flow<'_> {
                 .hint("nothing was committed or lost; correct the topic, or leave `dead_letter_topic` out: the lake keeps them too")
         };
         for letter in letters {
-            let record = Record {
-                key: letter.key.clone().unwrap_or_default(),
-                keyed: letter.key.is_some(),
-                value: letter.value.clone().unwrap_or_default(),
-                event_at_ms: letter.timestamp_ms,
-            };
+            let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
             producer.send(topic, &record).map_err(|e| failed(e.to_string()))?;
         }
         let stats = producer.flush(DEAD_LETTER_FLUSH);

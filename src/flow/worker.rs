@@ -15,10 +15,10 @@ use super::owner::now_us;
 
 /// Messages that one batch holds at the most: large enough that work a batch is small beside work a message,
 /// small enough that a batch and its columns stay in the processor's cache.
-const BATCH_ROWS: usize = 4096;
+pub(super) const BATCH_ROWS: usize = 4096;
 
 /// Payload bytes after which a batch ends.
-const BATCH_BYTES: usize = 2 << 20;
+pub(super) const BATCH_BYTES: usize = 2 << 20;
 
 /// How long a worker waits for messages before it looks at its commands again.
 const WAIT: Duration = Duration::from_millis(10);
@@ -35,14 +35,9 @@ const ORDERS: usize = 2;
 /// What the flow tells a worker.
 enum Command {
     /// Hand over; then wait for `Advance`.
-    Take(SyncSender<Taken>),
+    Take(SyncSender<Part>),
     /// Go on.
     Advance(Frontier),
-}
-
-/// A worker's part and how far it has read.
-pub(crate) struct Taken {
-    pub(crate) part: Part,
 }
 
 /// What workers and the flow see of each other all the time.
@@ -135,7 +130,7 @@ impl Workers {
     }
 
     /// What every worker has, at one moment: each waits for [`Workers::advance`] afterwards.
-    pub(crate) fn take(&self) -> anyhow::Result<Vec<Taken>> {
+    pub(crate) fn take(&self) -> anyhow::Result<Vec<Part>> {
         let mut replies = Vec::with_capacity(self.commands.len());
         for command in &self.commands {
             let (reply, taken) = sync_channel(1);
@@ -228,7 +223,7 @@ impl Task {
                     self.worker.skip_to(partition, *next_offset);
                 }
                 let part = self.worker.take().map_err(engine_failed)?;
-                if reply.send(Taken { part }).is_err() {
+                if reply.send(part).is_err() {
                     return Ok(false);
                 }
                 // The frontier decides what is late from here on, so nothing is read before it is known.

@@ -72,21 +72,19 @@ fn believed(step: i64) -> i64 {
     if (0..=10_000).contains(&step) { step } else { 0 }
 }
 
+/// Replays the week into the scene's topic.
+fn produce(scene: &Scene, week: &Path, more: &[&str]) {
+    let week = week.to_str().unwrap();
+    let mut args = vec!["produce", "--topic", &scene.topic, "--bootstrap", &scene.servers];
+    args.extend(["--provider", "mta-replay", "--from", week]);
+    args.extend(more);
+    let produced = scene.turnstile(&args);
+    assert!(produced.status.success(), "{}", text(&produced));
+}
+
 /// Increments a station and five-minute window equal the oracle's.
 fn increments_agree(scene: &Scene, week: &Path) {
-    let produced = scene.turnstile(&[
-        "produce",
-        "--topic",
-        &scene.topic,
-        "--bootstrap",
-        &scene.servers,
-        "--provider",
-        "mta-replay",
-        "--increments",
-        "--from",
-        week.to_str().unwrap(),
-    ]);
-    assert!(produced.status.success(), "{}", text(&produced));
+    produce(scene, week, &["--increments"]);
     let pipeline = scene.pipeline_with("", "", crate::scene::SQL);
     let new_york = std::fs::read_to_string(&pipeline).unwrap().replace("zone = \"UTC\"", "zone = \"America/New_York\"");
     std::fs::write(&pipeline, new_york).unwrap();
@@ -110,18 +108,7 @@ fn increments_agree(scene: &Scene, week: &Path) {
 
 /// `increase`, `resets` and `jumps` over the registers equal the oracle's; gives the sums of resets and jumps.
 fn registers_agree(scene: &Scene, week: &Path, pipeline: &str, size_hours: i64, offset_hours: i64) -> (i64, i64) {
-    let produced = scene.turnstile(&[
-        "produce",
-        "--topic",
-        &scene.topic,
-        "--bootstrap",
-        &scene.servers,
-        "--provider",
-        "mta-replay",
-        "--from",
-        week.to_str().unwrap(),
-    ]);
-    assert!(produced.status.success(), "{}", text(&produced));
+    produce(scene, week, &[]);
     let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines").join(pipeline);
     let set = [
         format!("source.kafka={{ \"bootstrap.servers\" = \"{}\" }}", scene.servers),

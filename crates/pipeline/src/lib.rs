@@ -21,7 +21,7 @@ mod units;
 
 pub use error::{Error, Problem};
 pub use lake::{FileFormat, LakeSettings, Schedule, Warehouse};
-pub use pattern::{PatternItem, TimestampPattern};
+pub use pattern::{MONTHS, PatternItem, TimestampPattern};
 pub use pipeline::Pipeline;
 pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec};
 pub use source::{Field, FieldKind, Format, Policy, Source};

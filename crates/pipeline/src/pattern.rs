@@ -285,7 +285,8 @@ fn name(full_name: &'static str, full: bool) -> &'static str {
     if full { full_name } else { &full_name[..3] }
 }
 
-const MONTHS: [&str; 12] = [
+/// The names of the months, January first.
+pub const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",

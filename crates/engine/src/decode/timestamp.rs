@@ -4,7 +4,7 @@
 //! alone takes one or two digits, a run of letters exactly as many as it has.
 
 use chrono::NaiveDate;
-use pipeline::{PatternItem, TimestampPattern};
+use pipeline::{MONTHS, PatternItem, TimestampPattern};
 
 /// A local time that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,21 +94,6 @@ fn half(rest: &mut &[u8]) -> Option<bool> {
         None
     }
 }
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 fn month_name(rest: &mut &[u8], full: bool) -> Option<i64> {
     for (month, name) in MONTHS.iter().enumerate() {

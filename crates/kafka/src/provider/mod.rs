@@ -34,6 +34,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// A message as it was read, to be sent again; a null value becomes an empty one.
+    pub fn resent(key: Option<&[u8]>, value: Option<&[u8]>, event_at_ms: i64) -> Self {
+        let (keyed, key, value) = (key.is_some(), key.unwrap_or_default(), value.unwrap_or_default());
+        Self { key: key.to_vec(), keyed, value: value.to_vec(), event_at_ms }
+    }
+
     /// The key, or `None` when there is none.
     pub fn key(&self) -> Option<&[u8]> {
         self.keyed.then_some(&self.key)
