@@ -29,8 +29,8 @@ pub(crate) fn servers() -> PathBuf {
 
 /// The folder with the MTA's weekly files: what `TURNSTILE_WEEKS` names, or `shared/data` beside the project.
 pub(crate) fn weeks() -> Option<PathBuf> {
-    let named = std::env::var_os("TURNSTILE_WEEKS").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"));
+    let named = env::var_os("TURNSTILE_WEEKS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| root().join("../shared/data"));
     let folder = folder.canonicalize().ok()?;
     ["240106.csv.gz", "turnstile_230603.csv.gz"].iter().all(|week| folder.join(week).is_file()).then_some(folder)
 }
