@@ -34,13 +34,13 @@ impl Progress {
             return outln!("{}", &as_json(event).to_string());
         }
         match event {
-            Event::Ready { topic, partitions, resumed_at, took } => {
+            Event::Ready { topics, partitions, resumed_at, took } => {
                 let from = match resumed_at {
                     Some(seq) => format!("going on from commit {seq}"),
                     None => "from the beginning".to_owned(),
                 };
                 let took = took.as_secs_f64();
-                self.note(&format!("ready: reading {partitions} partitions of {topic}, {from} ({took:.2} s)"));
+                self.note(&format!("ready: reading {partitions} partitions of {topics}, {from} ({took:.2} s)"));
             }
             Event::Published { name, rows, messages, version } => {
                 let correction =
@@ -126,8 +126,8 @@ impl Progress {
 fn as_json(event: &Event) -> serde_json::Value {
     use serde_json::json;
     match event {
-        Event::Ready { topic, partitions, resumed_at, took } => json!({
-            "event": "ready", "topic": topic, "partitions": partitions, "resumed_at": resumed_at,
+        Event::Ready { topics, partitions, resumed_at, took } => json!({
+            "event": "ready", "topics": topics, "partitions": partitions, "resumed_at": resumed_at,
             "took_ms": took.as_millis() as u64,
         }),
         Event::Published { name, rows, messages, version } => json!({

@@ -1,36 +1,49 @@
 //! `turnstile check`: reads a pipeline file, plans its query, and says what it would do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use pipeline::Pipeline;
 use serde_json::{Value, json};
 
-use super::{pipeline_failure, split_set};
+use super::{connect, pipeline_failure, split_set};
 use crate::exit::Exit;
 
-/// Check a pipeline file and show its plan; nothing is read from Kafka and nothing is written.
+/// Check a pipeline file and show its plan, or with --connect its cluster; nothing is written.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   turnstile check pipelines/mta-turnstile.toml
   turnstile check pipelines/mta-turnstile.toml --set stream.watermark='10 minutes'
   turnstile check pipelines/mta-turnstile.toml --json
+  turnstile check pipelines/mta-turnstile.toml --connect --connect-timeout 5
 
-Ends with 0 when the file is good and with 3 when it is not; every problem found is listed.")]
+Ends with 0 when the file is good and with 3 when it is not; every problem found is listed. With --connect it
+ends with the code of the first step that failed.")]
 pub(crate) struct Args {
     /// The pipeline file.
     pipeline: PathBuf,
     /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print the plan, or the problems, as one JSON object.
+    /// Try the cluster instead: resolve, connect, log in, find the topic, read from it, and whether the group and the
+    /// topic of dead letters may be used.
+    #[arg(long)]
+    connect: bool,
+    /// With --connect: give up a step when no broker has answered for this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    connect_timeout: u64,
+    /// Print the plan, or the problems, or the steps of --connect, as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
+        Ok(pipeline) if args.connect => {
+            return connect::run(pipeline, Duration::from_secs(args.connect_timeout), args.json);
+        }
         Ok(pipeline) if args.json => outln!("{:#}", describe(&pipeline)),
         Ok(pipeline) => out!(
             "{}\nmessage\n{}result\n{}",
@@ -57,7 +70,7 @@ fn describe(pipeline: &Pipeline) -> Value {
         "ok": true,
         "name": pipeline.name,
         "plan_hash": pipeline.plan_hash,
-        "topic": pipeline.source.topic,
+        "topic": pipeline.source.topics.to_string(),
         "window": { "size_us": window.size_us, "slide_us": window.slide_us, "offset_us": window.offset_us },
         "message": columns(pipeline.message_columns()),
         "result": columns(pipeline.output_columns()),

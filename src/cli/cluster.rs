@@ -1,12 +1,12 @@
 //! What every verb that talks to a cluster needs: which cluster, when to stop, and what an error means for the caller.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use kafka::{ClientSettings, ReadError};
+use kafka::{ClientSettings, ReadError, SettingsError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Exit;
@@ -17,7 +17,7 @@ use crate::report::Failure;
 /// Which cluster.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClusterArgs {
-    /// Java-style properties file of the Kafka client; may be left out when --bootstrap is given
+    /// Java-style properties file of the Kafka client; the default one may be missing: then it is localhost:9092
     #[arg(long, value_name = "FILE", default_value = kafka::DEFAULT_PROPERTIES)]
     config: PathBuf,
     /// Broker addresses; they win over the file's, and without --config no file is read
@@ -31,19 +31,61 @@ pub(crate) struct ClusterArgs {
 impl ClusterArgs {
     /// The client's settings. Waiting for a broker ends when `stop` is set.
     pub(crate) fn settings(&self, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
-        let is_default = self.config.as_os_str() == kafka::DEFAULT_PROPERTIES;
-        let settings = match &self.bootstrap {
-            Some(servers) if is_default => ClientSettings::from_servers(servers),
-            Some(servers) => ClientSettings::from_properties(&self.config)
-                .and_then(|settings| settings.with("bootstrap.servers", servers, "--bootstrap")),
-            None => ClientSettings::from_properties(&self.config),
-        };
-        let settings = settings.map_err(|error| {
-            Failure::new(Exit::Config, error.to_string())
-                .hint("name a properties file with --config, or a broker with --bootstrap")
-        })?;
-        Ok(settings.with_connect_timeout(Duration::from_secs(self.connect_timeout)).with_stop(stop.clone()))
+        let settings = self.merged().map_err(|error| client_failure(error.into()))?;
+        Ok(settings.with_connect_timeout(self.connect_timeout()).with_stop(stop.clone()))
     }
+
+    /// The file's settings, over them those of the environment, over them the arguments'.
+    fn merged(&self) -> Result<ClientSettings, SettingsError> {
+        let environment = ClientSettings::from_environment()?;
+        let (file, servers) = self.place_beside(&environment);
+        let settings = match file {
+            Some(file) => ClientSettings::from_properties(file)?.over(environment),
+            None => environment,
+        };
+        match servers {
+            Some(servers) => settings.with("bootstrap.servers", &servers, "--bootstrap"),
+            None => Ok(settings),
+        }
+    }
+
+    /// The properties file to read, and the brokers that win over its own and the environment's.
+    pub(crate) fn place(&self) -> anyhow::Result<(Option<&Path>, Option<String>)> {
+        let environment = ClientSettings::from_environment().map_err(|error| client_failure(error.into()))?;
+        Ok(self.place_beside(&environment))
+    }
+
+    /// The default file is read only where nothing else names a broker. Where it is not there either, it is the broker of
+    /// this machine, and that is said.
+    fn place_beside(&self, environment: &ClientSettings) -> (Option<&Path>, Option<String>) {
+        let is_default = self.config.as_os_str() == kafka::DEFAULT_PROPERTIES;
+        match &self.bootstrap {
+            Some(servers) => ((!is_default).then_some(self.config.as_path()), Some(servers.clone())),
+            None if is_default && !environment.servers().is_empty() => (None, None),
+            None if is_default && !is_there(&self.config) => {
+                eprintln!("no {} here: using the broker at {LOCAL_BROKER}", kafka::DEFAULT_PROPERTIES);
+                (None, Some(LOCAL_BROKER.to_owned()))
+            }
+            None => (Some(&self.config), None),
+        }
+    }
+
+    /// How long to look for a broker.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout)
+    }
+}
+
+/// The broker when nothing names one: where a Kafka that was started with its own defaults listens.
+const LOCAL_BROKER: &str = "localhost:9092";
+
+/// Whether a file is there; one that cannot be read is, and is complained about when it is read.
+fn is_there(file: &Path) -> bool {
+    let file = match (file.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => file.to_owned(),
+    };
+    file.symlink_metadata().is_ok()
 }
 
 /// A second signal within this time of the first is taken for the same one: shells and supervisors often

@@ -10,7 +10,8 @@ use lake::{FileKind, Lake, OwnedDeadLetter, Published};
 use pipeline::Pipeline;
 use serde_json::json;
 
-use super::{load_pipeline, runtime, stop_flag};
+use super::remembered::pipeline_or_last;
+use super::{runtime, stop_flag};
 use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
@@ -23,8 +24,8 @@ const FLUSH: Duration = Duration::from_secs(60);
 #[command(after_help = "\
 Examples:
   turnstile deadletter list pipelines/mta-turnstile.toml
-  turnstile deadletter show pipelines/mta-turnstile.toml --max 10
-  turnstile deadletter requeue pipelines/mta-turnstile.toml --file _dead_letters/mta-turnstile_00000000000000000007.jsonl.gz --topic repaired")]
+  turnstile deadletter show pipelines/mta-turnstile.toml --count 10
+  turnstile deadletter requeue pipelines/mta-turnstile.toml --reason type --topic repaired")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -33,20 +34,33 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// One line for each file of dead letters: how many messages, and why
+    #[command(after_help = "\
+Examples:
+  turnstile deadletter list
+  turnstile deadletter list pipelines/mta-turnstile.toml --reason late --json")]
     List(Of),
     /// The messages: where each stood, why it was rejected, its bytes
+    #[command(after_help = "\
+Examples:
+  turnstile deadletter show --count 10
+  turnstile deadletter show pipelines/mta-turnstile.toml --reason type --json")]
     Show {
         #[command(flatten)]
         of: Of,
         /// At most this many
-        #[arg(long, value_name = "N")]
-        max: Option<usize>,
+        #[arg(long, visible_alias = "max", value_name = "N")]
+        count: Option<usize>,
     },
     /// Send messages again, as they were
+    #[command(after_help = "\
+Examples:
+  turnstile deadletter requeue pipelines/mta-turnstile.toml --reason future
+  turnstile deadletter requeue pipelines/mta-turnstile.toml --topic repaired \\
+      --file _dead_letters/mta-turnstile_00000000000000000007.jsonl.gz")]
     Requeue {
         #[command(flatten)]
         of: Of,
-        /// The topic to send to [default: the pipeline's own]
+        /// The topic to send to [default: the one that each came from]
         #[arg(long)]
         topic: Option<String>,
     },
@@ -54,8 +68,9 @@ enum Verb {
 
 #[derive(Debug, ClapArgs)]
 struct Of {
-    /// The pipeline file
-    pipeline: PathBuf,
+    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: Option<PathBuf>,
     /// Only this file of dead letters
     #[arg(long, value_name = "NAME")]
     file: Option<String>,
@@ -73,13 +88,13 @@ struct Of {
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match args.verb {
         Verb::List(of) => list(&of),
-        Verb::Show { of, max } => show(&of, max.unwrap_or(usize::MAX)),
+        Verb::Show { of, count } => show(&of, count.unwrap_or(usize::MAX)),
         Verb::Requeue { of, topic } => requeue(&of, topic),
     }
 }
 
 fn list(of: &Of) -> anyhow::Result<Exit> {
-    let pipeline = load_pipeline(&of.pipeline, &of.set)?;
+    let pipeline = pipeline_or_last(of.pipeline.as_ref(), &of.set)?;
     let (files, _) = read(&pipeline, of, false)?;
     for file in &files {
         if of.json {
@@ -95,10 +110,10 @@ fn list(of: &Of) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn show(of: &Of, max: usize) -> anyhow::Result<Exit> {
-    let pipeline = load_pipeline(&of.pipeline, &of.set)?;
+fn show(of: &Of, count: usize) -> anyhow::Result<Exit> {
+    let pipeline = pipeline_or_last(of.pipeline.as_ref(), &of.set)?;
     let (_, letters) = read(&pipeline, of, true)?;
-    for letter in letters.iter().take(max) {
+    for letter in letters.iter().take(count) {
         let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| String::from_utf8_lossy(b).into_owned());
         // Bytes that are no text are given as the file of dead letters gives them: docs/ledger.md.
         let exact = |bytes: &Option<Vec<u8>>| match bytes.as_ref().map(|b| std::str::from_utf8(b)) {
@@ -127,31 +142,32 @@ fn show(of: &Of, max: usize) -> anyhow::Result<Exit> {
 }
 
 fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
-    let pipeline = load_pipeline(&of.pipeline, &of.set)?;
+    let pipeline = pipeline_or_last(of.pipeline.as_ref(), &of.set)?;
     let (_, letters) = read(&pipeline, of, true)?;
     let stop = stop_flag()?;
     let settings = flow::client_settings(&pipeline, &stop)?;
-    let topic = topic.unwrap_or_else(|| pipeline.source.topic.clone());
     let producer = Producer::open(&settings, ProducerLimits::default()).map_err(flow::client)?;
+    let topics = topic.clone().unwrap_or_else(|| pipeline.source.topics.to_string());
     for letter in &letters {
+        let topic = topic.as_deref().unwrap_or(&letter.position.partition.topic);
         let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
         producer
-            .send(&topic, &record)
+            .send(topic, &record)
             .map_err(|e| Failure::new(Exit::Source, format!("{} was not sent again", letter.position)).cause(e))?;
     }
     let (stats, failures) = producer.close(FLUSH);
     if let Some(failure) = failures.first() {
         return Err(Failure::new(
             Exit::Source,
-            format!("{} of {} messages did not reach {topic}", stats.failed, letters.len()),
+            format!("{} of {} messages did not reach {topics}", stats.failed, letters.len()),
         )
         .cause(anyhow::anyhow!(failure.reason.clone()))
         .into());
     }
     if of.json {
-        outln!("{}", json!({ "topic": topic, "sent": stats.delivered }));
+        outln!("{}", json!({ "topic": topics, "sent": stats.delivered }));
     } else {
-        outln!("{} messages sent to {topic}", stats.delivered);
+        outln!("{} messages sent to {topics}", stats.delivered);
     }
     Ok(Exit::Done)
 }

@@ -5,13 +5,17 @@ mod broker;
 mod check;
 mod cluster;
 mod completions;
+mod connect;
 mod consume;
 mod deadletter;
 mod explain;
+mod lag;
 mod produce;
+mod remembered;
 mod replay;
 mod run;
 mod status;
+mod stream;
 mod topic;
 mod up;
 
@@ -24,6 +28,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use pipeline::Pipeline;
 
 use crate::exit::Exit;
+use crate::flow;
 use crate::report::Failure;
 
 /// A Kafka topic into tables in a data lake: aggregated in event-time windows, exactly once.
@@ -39,10 +44,12 @@ struct Cli {
 enum Verb {
     Up(up::Args),
     Run(run::Args),
+    Stream(Box<stream::Args>),
     Check(check::Args),
     Produce(Box<produce::Args>),
-    Consume(consume::Args),
+    Consume(Box<consume::Args>),
     Status(status::Args),
+    Lag(Box<lag::Args>),
     Explain(explain::Args),
     Audit(audit::Args),
     Replay(replay::Args),
@@ -59,10 +66,12 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
     match cli.verb {
         Verb::Up(args) => up::run(args),
         Verb::Run(args) => run::run(args),
+        Verb::Stream(args) => stream::run(*args),
         Verb::Check(args) => check::run(args),
         Verb::Produce(args) => produce::run(*args),
-        Verb::Consume(args) => consume::run(args),
+        Verb::Consume(args) => consume::run(*args),
         Verb::Status(args) => status::run(args),
+        Verb::Lag(args) => lag::run(*args),
         Verb::Explain(args) => explain::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::Replay(args) => replay::run(args),
@@ -95,6 +104,19 @@ fn load_pipeline_with(path: &Path, set: &[(String, String)]) -> anyhow::Result<P
     Pipeline::from_path_with(path, set).map_err(pipeline_failure)
 }
 
+/// Reads a pipeline file for a verb that talks to its cluster: client settings in the environment win over the file's.
+fn load_pipeline_for_cluster(path: &Path, set: &[String]) -> anyhow::Result<Pipeline> {
+    let mut pipeline = load_pipeline(path, set)?;
+    add_environment(&mut pipeline)?;
+    Ok(pipeline)
+}
+
+fn add_environment(pipeline: &mut Pipeline) -> anyhow::Result<()> {
+    let environment = kafka::ClientSettings::from_environment().map_err(|error| flow::client(error.into()))?;
+    pipeline.source.kafka.extend(environment.pairs().map(|(key, value)| (key.to_owned(), value.to_owned())));
+    Ok(())
+}
+
 fn parse_pipeline(text: &str, name: &str, set: &[(String, String)]) -> anyhow::Result<Pipeline> {
     Pipeline::from_str_with(text, name, set).map_err(pipeline_failure)
 }
@@ -108,7 +130,10 @@ fn split_set(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     set.iter()
         .map(|pair| match pair.split_once('=') {
             Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
-            None => Err(Failure::new(Exit::Usage, format!("--set {pair:?} is not KEY=VALUE")).into()),
+            // The text is not shown: where the sign is missing, a secret may stand.
+            None => Err(Failure::new(Exit::Usage, "an argument of --set is not KEY=VALUE")
+                .hint("write it as in --set stream.commit='100 ms'")
+                .into()),
         })
         .collect()
 }

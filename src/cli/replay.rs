@@ -10,9 +10,11 @@ use engine::ClosedWindow;
 use lake::{FileKind, Lake, Published};
 use message::{OffsetRange, TopicPartition};
 use pipeline::Pipeline;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{load_pipeline, runtime, stop_flag};
+use super::remembered::pipeline_or_last;
+use super::{runtime, stop_flag};
 use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
@@ -22,6 +24,7 @@ use crate::report::Failure;
 #[command(after_help = "\
 Examples:
   turnstile replay 2026-08-01T08:00Z pipelines/mta-turnstile.toml --to /tmp/again
+  turnstile replay 2026-08-01T08:00Z --to /tmp/again --json        # what `turnstile up` published
   turnstile replay mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz pipelines/mta-turnstile.toml --to /tmp/again
   turnstile replay 'mta-turnstile[0]@0..=4999' pipelines/mta-turnstile.toml --to /tmp/range
 
@@ -30,19 +33,47 @@ pub(crate) struct Args {
     /// A published file, a window's start, or an offset range `TOPIC[PARTITION]@FIRST..=LAST`
     #[arg(value_name = "FILE_OR_RANGE")]
     what: String,
-    /// The pipeline file
+    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
-    pipeline: PathBuf,
+    pipeline: Option<PathBuf>,
     /// The folder to write to
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// Set a key of the pipeline file; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Print a JSON line for each file
+    #[arg(long)]
+    json: bool,
+}
+
+/// One file made again.
+#[derive(Debug, Serialize)]
+struct Made {
+    /// Its name, below the lake's root and below the folder.
+    name: String,
+    rows: usize,
+    messages: u64,
+    /// Whether its bytes are those that were published; `None` where there is nothing to compare with.
+    same: Option<bool>,
+}
+
+impl Made {
+    fn print(&self, json: bool) -> anyhow::Result<()> {
+        let Self { name, rows, messages, same } = self;
+        match same {
+            _ if json => outln!("{}", serde_json::to_string(self)?),
+            None => outln!("{name}  {rows} rows from {messages} messages"),
+            Some(true) => outln!("{name}  {rows} rows from {messages} messages: the same, byte for byte"),
+            Some(false) if *messages == 0 => outln!("{name}  differs: its messages make no such window now"),
+            Some(false) => outln!("{name}  {rows} rows from {messages} messages: differs from what was published"),
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let pipeline = load_pipeline(&args.pipeline, &args.set)?;
+    let pipeline = pipeline_or_last(args.pipeline.as_ref(), &args.set)?;
     let stop = stop_flag()?;
     if let Some(range) = parse_range(&args.what) {
         let windows = replay(&pipeline, &[range], &stop)?;
@@ -51,14 +82,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             let format = flow::file_format(&pipeline);
             let name = lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
             write(&args.to, &name, &bytes)?;
-            outln!("{name}  {} rows from {} messages", window.rows.num_rows(), window.messages);
+            let (rows, messages) = (window.rows.num_rows(), window.messages);
+            Made { name, rows, messages, same: None }.print(args.json)?;
         }
         return Ok(Exit::Done);
     }
     let files = published(&pipeline, &args.what)?;
     let mut exit = Exit::Done;
     for published in &files {
-        if !again(&pipeline, published, &args.to, &stop)? {
+        let made = again(&pipeline, published, &args.to, &stop)?;
+        made.print(args.json)?;
+        if made.same != Some(true) {
             exit = Exit::Difference;
         }
     }
@@ -93,22 +127,24 @@ fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> 
     Ok(newest)
 }
 
-/// Whether the replay gives the rows that were published.
-fn again(pipeline: &Pipeline, published: &Published, to: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<bool> {
+/// Makes a published window's file again.
+fn again(pipeline: &Pipeline, published: &Published, to: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<Made> {
     let entry = &published.file;
-    let FileKind::Window { start_us, .. } = entry.kind else { return Ok(true) };
     let windows = replay(pipeline, &entry.sources, stop)?;
-    let Some(window) = windows.iter().find(|w| w.start_us == start_us) else {
-        outln!("{}  differs: its messages make no such window now", entry.name);
-        return Ok(false);
+    let window =
+        windows.iter().find(|w| matches!(entry.kind, FileKind::Window { start_us, .. } if start_us == w.start_us));
+    let Some(window) = window else {
+        return Ok(Made { name: entry.name.clone(), rows: 0, messages: 0, same: Some(false) });
     };
     let bytes = flow::encode(pipeline, window)?;
     write(to, &entry.name, &bytes)?;
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-    let same = hash == entry.sha256.to_string();
-    let verdict = if same { "the same, byte for byte" } else { "differs from what was published" };
-    outln!("{}  {} rows from {} messages: {verdict}", entry.name, window.rows.num_rows(), window.messages);
-    Ok(same)
+    Ok(Made {
+        name: entry.name.clone(),
+        rows: window.rows.num_rows(),
+        messages: window.messages,
+        same: Some(hash == entry.sha256.to_string()),
+    })
 }
 
 fn replay(pipeline: &Pipeline, ranges: &[OffsetRange], stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<ClosedWindow>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use pipeline::Pipeline;
 
-use super::{load_pipeline, stop_flag};
+use super::{load_pipeline_for_cluster, stop_flag};
 use crate::exit::Exit;
 use crate::flow::{self, Options, Until};
 use crate::progress::Progress;
@@ -23,44 +23,52 @@ A run goes on where the last one stopped. Ctrl-C commits what was read and leave
 pub(crate) struct Args {
     /// The pipeline file.
     pipeline: PathBuf,
+    /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    how: HowArgs,
+    /// Give up when no broker has answered for this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    connect_timeout: u64,
+}
+
+/// How a pipeline runs, and when it ends.
+#[derive(Debug, ClapArgs)]
+pub(super) struct HowArgs {
     /// Stop once what the topic holds now is read and committed; windows stay open.
     #[arg(long, conflicts_with = "drain")]
     until_end: bool,
     /// The same, and then close and publish the windows that are open.
     #[arg(long)]
     drain: bool,
-    /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
     /// Take the pipeline over from a process that seems alive; that process stops at its next commit.
     #[arg(long)]
     takeover: bool,
     /// Go on with what is there when records were lost before they were read.
     #[arg(long)]
     accept_loss: bool,
-    /// Give up when no broker has answered for this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
-    connect_timeout: u64,
     /// Print events as JSON lines.
     #[arg(long)]
     json: bool,
 }
 
+impl HowArgs {
+    /// Runs `pipeline` so, until it ends or is told to.
+    pub(super) fn run(&self, pipeline: &Pipeline, connect_timeout: Duration) -> anyhow::Result<Exit> {
+        let until = match (self.until_end, self.drain) {
+            (true, _) => Until::End,
+            (_, true) => Until::Drained,
+            _ => Until::Stopped,
+        };
+        let (takeover, accept_loss, stop) = (self.takeover, self.accept_loss, stop_flag()?);
+        run_pipeline(pipeline, &Options { until, takeover, accept_loss, connect_timeout, stop }, self.json)
+    }
+}
+
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let pipeline = load_pipeline(&args.pipeline, &args.set)?;
-    let until = match (args.until_end, args.drain) {
-        (true, _) => Until::End,
-        (_, true) => Until::Drained,
-        _ => Until::Stopped,
-    };
-    let options = Options {
-        until,
-        takeover: args.takeover,
-        accept_loss: args.accept_loss,
-        connect_timeout: Duration::from_secs(args.connect_timeout),
-        stop: stop_flag()?,
-    };
-    run_pipeline(&pipeline, &options, args.json)
+    let pipeline = load_pipeline_for_cluster(&args.pipeline, &args.set)?;
+    args.how.run(&pipeline, Duration::from_secs(args.connect_timeout))
 }
 
 /// Runs with progress shown; the last line says where everything stands.

@@ -66,7 +66,7 @@ impl LedgerArgs {
 
 /// The ledger that `turnstile up` keeps here; of several, the one that was written to last.
 fn demo() -> anyhow::Result<LedgerAt> {
-    let lake = Path::new(super::up::DATA).join("lake");
+    let lake = Path::new(super::remembered::DATA).join("lake");
     let written = |entry: std::fs::DirEntry| {
         let log = entry.path().join("log").metadata().ok()?;
         Some((log.modified().ok()?, entry.file_name().into_string().ok()?))
@@ -126,11 +126,11 @@ fn render(slot: &Slot, url: &str) -> String {
     ));
     let instant = |us: Option<i64>| us.map_or("none yet".to_owned(), readable_instant);
     lines.push(("watermark", instant(slot.watermark_us)));
-    lines.push(("closed", format!("until {}", instant(slot.closed_until_us))));
+    lines.push(("published", format!("until {}", instant(slot.published_until_us))));
     lines.push(("rows", rows(slot)));
     for position in &slot.positions {
         let idle = if position.idle { ", idle" } else { "" };
-        let reached = instant(position.watermark_us);
+        let reached = instant(position.max_event_us);
         lines.push((
             "partition",
             format!("{} next {}, event time {reached}{idle}", position.partition, position.next_offset),

@@ -20,6 +20,9 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Create a topic
+    #[command(after_help = "Examples:\n  \
+        turnstile topic create mta-turnstile --partitions 4 --bootstrap localhost:9092\n  \
+        turnstile topic create old-weeks --set retention.ms=-1 --replication 3")]
     Create {
         /// Its name
         topic: String,
@@ -32,10 +35,14 @@ enum Verb {
         /// A setting of the topic, such as retention.ms=86400000
         #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
         set: Vec<(String, String)>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         cluster: ClusterArgs,
     },
     /// List topics with their number of partitions
+    #[command(after_help = "Example:\n  turnstile topic list --bootstrap localhost:9092 --json")]
     List {
         /// Print JSON
         #[arg(long)]
@@ -44,6 +51,7 @@ enum Verb {
         cluster: ClusterArgs,
     },
     /// Show partitions, offsets and settings of a topic
+    #[command(after_help = "Example:\n  turnstile topic describe mta-turnstile --bootstrap localhost:9092")]
     Describe {
         /// Its name
         topic: String,
@@ -54,9 +62,13 @@ enum Verb {
         cluster: ClusterArgs,
     },
     /// Delete a topic with all its messages
+    #[command(after_help = "Example:\n  turnstile topic delete mta-turnstile --bootstrap localhost:9092")]
     Delete {
         /// Its name
         topic: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         cluster: ClusterArgs,
     },
@@ -68,14 +80,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Topics::open(&cluster.settings(&stop)?).map_err(client_failure)
     };
     let outcome = match &args.verb {
-        Verb::Create { topic, partitions, replication, set, cluster } => {
+        Verb::Create { topic, partitions, replication, set, json, cluster } => {
             let replication = replication.unwrap_or(-1);
             let plan = NewTopicPlan { topic: topic.clone(), partitions: *partitions, replication, config: set.clone() };
-            open(cluster)?.create(&plan).map(|()| format!("created topic \"{topic}\" with {partitions} partitions"))
+            open(cluster)?.create(&plan).map(|()| match json {
+                true => serde_json::json!({ "created": topic, "partitions": partitions }).to_string(),
+                false => format!("created topic \"{topic}\" with {partitions} partitions"),
+            })
         }
         Verb::List { json, cluster } => open(cluster)?.list().map(|topics| list(&topics, *json)),
         Verb::Describe { topic, json, cluster } => open(cluster)?.describe(topic).map(|found| describe(&found, *json)),
-        Verb::Delete { topic, cluster } => open(cluster)?.delete(topic).map(|()| format!("deleted topic \"{topic}\"")),
+        Verb::Delete { topic, json, cluster } => open(cluster)?.delete(topic).map(|()| match json {
+            true => serde_json::json!({ "deleted": topic }).to_string(),
+            false => format!("deleted topic \"{topic}\""),
+        }),
     };
     match outcome {
         Err(ClientError::Stopped) => {}

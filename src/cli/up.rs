@@ -19,6 +19,7 @@ use pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{client_failure, stop_on_signals};
+use super::remembered::{DATA, remember};
 use super::run::run_pipeline;
 use super::{parse_pipeline, split_set};
 use crate::exit::Exit;
@@ -27,9 +28,6 @@ use crate::report::Failure;
 
 /// The pipeline that runs when no file is named.
 const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mta-turnstile.toml");
-
-/// The folder that holds everything when none is named.
-pub(super) const DATA: &str = "turnstile-data";
 
 /// The port that is tried first, so that the next start has the same address.
 const PORT: u16 = 19_092;
@@ -92,7 +90,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let pipeline = pipeline(&args, &dir, &servers)?;
     let stop = stop_on_signals()?;
     let settings = ClientSettings::from_servers(&servers).map_err(|e| client_failure(e.into()))?;
-    let topic = pipeline.source.topic.clone();
+    let Some(topic) = pipeline.source.topics.single().map(str::to_owned) else {
+        let fact = format!("`turnstile up` fills one topic, and {} reads {}", pipeline.name, pipeline.source.topics);
+        return Err(Failure::new(Exit::Config, fact).hint("name one topic with --set source.topic=NAME").into());
+    };
     let topics = Topics::open(&settings).map_err(client_failure)?;
     let plan = NewTopicPlan { topic: topic.clone(), partitions: args.partitions, replication: 1, config: Vec::new() };
     topics.create_if_missing(&plan).map_err(client_failure)?;
@@ -157,11 +158,19 @@ fn pipeline(args: &Args, dir: &Path, servers: &str) -> anyhow::Result<Pipeline> 
         ("source.kafka".to_owned(), format!("{{ \"bootstrap.servers\" = \"{servers}\" }}")),
         ("lake.url".to_owned(), format!("file:{}", lake.display())),
     ];
+    let (origin, text) = match &args.pipeline {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Failure::new(Exit::Config, format!("{} cannot be read", path.display())).cause(e))?;
+            (path.display().to_string(), text)
+        }
+        None => ("pipelines/mta-turnstile.toml".to_owned(), DEFAULT_PIPELINE.to_owned()),
+    };
+    let own = set.clone();
     set.extend(split_set(&args.set)?);
-    match &args.pipeline {
-        Some(path) => super::load_pipeline_with(path, &set),
-        None => parse_pipeline(DEFAULT_PIPELINE, "pipelines/mta-turnstile.toml", &set),
-    }
+    let pipeline = parse_pipeline(&text, &origin, &set)?;
+    remember(dir, &origin, &text, &own)?;
+    Ok(pipeline)
 }
 
 /// What a second start needs to go on with the same city.

@@ -19,6 +19,8 @@ pub(crate) struct Around<'a> {
     pub(crate) pipeline: &'a Pipeline,
     /// State of earlier commits, oldest first.
     pub(crate) live: &'a [StateRef],
+    /// Ids of the topics, where the cluster gives them.
+    pub(crate) topic_ids: &'a BTreeMap<String, String>,
     /// Number of the commit, which names its dead letters.
     pub(crate) seq: u64,
     /// The wall clock closed the windows of a quiet stream, at this time.
@@ -58,16 +60,16 @@ pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<lake::Cu
             partition: p.partition,
             next_offset: p.next_offset,
             leader_epoch: None,
-            watermark_us: p.max_event_us,
+            max_event_us: p.max_event_us,
             idle: p.idle,
             fingerprint: p.fingerprint,
         })
         .collect();
     Ok(lake::Cut {
         positions,
-        topic_ids: BTreeMap::new(),
+        topic_ids: around.topic_ids.clone(),
         watermark_us: cut.watermark_us,
-        closed_until_us: (cut.published_until_us != i64::MIN).then_some(cut.published_until_us),
+        published_until_us: (cut.published_until_us != i64::MIN).then_some(cut.published_until_us),
         quiet_closed_at_us: around.quiet_closed_at_us,
         kept,
         state,

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub(crate) enum Event {
     /// Partitions are assigned and reading has begun.
     Ready {
-        /// The topic.
-        topic: String,
+        /// The topics, as the pipeline names them.
+        topics: String,
         /// How many partitions.
         partitions: usize,
         /// Whether it goes on from an earlier commit, and from which.

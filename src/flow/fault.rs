@@ -3,6 +3,7 @@
 use engine::EngineError;
 use kafka::{ClientError, ReadError};
 use lake::{LakeError, LedgerError};
+use registry::RegistryError;
 
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -10,25 +11,45 @@ use crate::report::Failure;
 /// A client error: the broker, the topic or the settings.
 pub(crate) fn client(error: ClientError) -> anyhow::Error {
     let (exit, hint) = match &error {
-        ClientError::Settings(_) => (Exit::Config, None),
-        ClientError::Unreachable { .. } => {
-            (Exit::Source, Some("start the broker, or check its address and --connect-timeout; nothing was lost"))
+        ClientError::Settings(error) => (Exit::Config, Some(error.hint())),
+        ClientError::Unreachable { reason, .. } => {
+            let usual = "start the broker, or check its address and --connect-timeout; nothing was lost";
+            (Exit::Source, Some(kafka::advice(reason).unwrap_or(usual)))
         }
-        ClientError::Auth { .. } => {
-            (Exit::Source, Some("check security.protocol, sasl.* and ssl.* of the client settings"))
+        ClientError::Auth { reason, .. } => {
+            let usual = "check security.protocol, sasl.* and ssl.* of the client settings; see docs/kafka.md";
+            (Exit::Source, Some(kafka::advice(reason).unwrap_or(usual)))
         }
         ClientError::TopicMissing { .. } => (
             Exit::SourceData,
             Some("create it with `turnstile topic create`, or list topics with `turnstile topic list`"),
         ),
-        ClientError::TopicForbidden { .. } => (Exit::Source, Some("ask for the permission, or use another user")),
+        ClientError::TopicForbidden { .. } => (
+            Exit::Source,
+            Some("ask for the permission (READ to read, WRITE to write), or use another user; nothing was lost"),
+        ),
+        ClientError::GroupForbidden { .. } => {
+            (Exit::Source, Some("ask for READ on the group, or set another group.id"))
+        }
         ClientError::TopicExists { .. } => (Exit::Failed, Some("see it with `turnstile topic describe`")),
         ClientError::PartitionMissing { .. } => {
             (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it created anew?"))
         }
-        ClientError::Stopped | ClientError::Failed { .. } => (Exit::Source, None),
+        ClientError::Stopped => (Exit::Source, None),
+        ClientError::Failed { .. } => {
+            (Exit::Source, Some("`turnstile check PIPELINE.toml --connect` tries each step by itself"))
+        }
     };
-    failure(exit, error.to_string(), hint)
+    let (fact, cause) = error.fact_and_cause();
+    let failure = Failure::new(exit, fact);
+    let failure = match cause {
+        Some(cause) => failure.cause(anyhow::anyhow!(cause)),
+        None => failure,
+    };
+    match hint {
+        Some(hint) => failure.hint(hint).into(),
+        None => failure.into(),
+    }
 }
 
 /// A reader's error.
@@ -42,6 +63,24 @@ pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
         ),
         ReadError::Fatal { .. } => failure(Exit::Source, error.to_string(), None),
     }
+}
+
+/// The schema registry gave no schema.
+pub(crate) fn registry_failed(error: RegistryError) -> anyhow::Error {
+    let (exit, hint) = match &error {
+        RegistryError::Settings { .. } => (Exit::Config, "correct [source.registry] of the pipeline file"),
+        RegistryError::Unreachable { .. } => {
+            (Exit::Source, "start the registry, or correct [source.registry] url; run again: nothing was lost")
+        }
+        RegistryError::Denied { .. } => {
+            (Exit::Source, "correct user and password of [source.registry]; run again: nothing was lost")
+        }
+        RegistryError::Refused { .. } => (
+            Exit::Source,
+            "is [source.registry] url the one that the registry's own clients use? Run again: nothing was lost",
+        ),
+    };
+    failure(exit, error.to_string(), Some(hint))
 }
 
 /// The lake cannot be opened.

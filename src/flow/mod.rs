@@ -7,15 +7,20 @@
 mod commit;
 mod event;
 mod fault;
+mod observer;
 mod owner;
 mod replay;
+mod retention;
 mod run;
+mod schemas;
 mod start;
 mod worker;
 
 pub(crate) use commit::encode;
 pub(crate) use event::{Event, Status};
-pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed};
+pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed, registry_failed};
+pub(crate) use owner::now_us;
 pub(crate) use replay::replay;
 pub(crate) use run::{Options, Until, run};
-pub(crate) use start::{client_settings, file_format, store_options};
+pub(crate) use schemas::open_registry;
+pub(crate) use start::{client_settings, file_format, partitions, store_options, topic_names};

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use engine::{Close, ClosedWindow, Engine, Plan, Restore};
 use kafka::{ClientSettings, ReadLimits, Reader, StartAt};
 use message::{BatchBuilder, MessageBatch, OffsetRange};
-use pipeline::{AggregateKind, Pipeline};
+use pipeline::{AggregateKind, Dedup, Pipeline};
 
 use super::fault::{client, engine_failed, read_failed};
+use super::schemas::{Schemas, open_registry};
 use super::worker::{BATCH_BYTES, BATCH_ROWS};
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -23,16 +24,19 @@ const WAIT: Duration = Duration::from_millis(100);
 /// How long the topic may say nothing before the replay gives up.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Whether what a window holds depends on messages before it: growth counts from the reading before.
-pub(crate) fn needs_history(pipeline: &Pipeline) -> bool {
-    pipeline.query.aggregates.iter().any(|a| !matches!(a.kind, AggregateKind::Function { .. }))
+/// Whether what a window holds depends on messages before it: growth counts from the reading before, and
+/// duplicates that may differ in event time can have their first occurrence in an earlier window.
+fn needs_history(pipeline: &Pipeline) -> bool {
+    let grows = pipeline.query.aggregates.iter().any(|a| !matches!(a.kind, AggregateKind::Function { .. }));
+    let stream = &pipeline.stream;
+    grows || matches!(&stream.dedup, Dedup::Fields(names) if !names.contains(&stream.event_time))
 }
 
 /// The windows that the messages of `ranges` make.
 ///
-/// They are those of the first time if what the pipeline did then depends on these messages alone. It does not
-/// where a duplicate's first occurrence lies outside (dedup without the event time), and a register's reading
-/// before the window may have been deleted since.
+/// They are those of the first time if what the pipeline did then depends on these partitions' messages up to the
+/// last one of the ranges alone. Where windows depend on earlier messages, those are read from the partitions'
+/// beginning: they may have been deleted since, and a duplicate's first occurrence may lie in another partition.
 pub(crate) fn replay(
     pipeline: &Pipeline,
     settings: &ClientSettings,
@@ -48,6 +52,7 @@ pub(crate) fn replay(
     let mut reader = Reader::open(settings, starts, ReadLimits::default()).map_err(read_failed)?;
     let mut engine = Engine::new(plan, Restore::default(), 1).map_err(engine_failed)?;
     let mut worker = engine.worker();
+    let mut schemas = open_registry(pipeline)?.map(Schemas::new);
     let mut queues = reader.split();
     let queue = queues.first_mut().ok_or_else(|| Failure::new(Exit::Failed, "there is nothing to replay"))?;
     let mut heard_at = Instant::now();
@@ -65,6 +70,10 @@ pub(crate) fn replay(
         }
         let batch = within(&all, ranges);
         if !batch.is_empty() {
+            let batch = match &mut schemas {
+                Some(schemas) => schemas.teach(batch, &mut worker, stop)?,
+                None => batch,
+            };
             worker.push(&batch, None).map_err(engine_failed)?;
         }
         let done = |r: &OffsetRange| queue.positions().iter().any(|(p, next)| *p == r.partition && *next > r.last);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::{Close, Engine, Plan};
-use kafka::{Connection, Producer, ProducerLimits, Record};
+use kafka::{Connection, LeaderWatch, Producer, ProducerLimits, Record};
 use lake::{FileKind, Ledger, LedgerError, StateRef};
 use message::TopicPartition;
 use pipeline::Pipeline;
@@ -13,8 +13,11 @@ use pipeline::Pipeline;
 use super::commit::{Around, lake_cut};
 use super::event::{Event, Status};
 use super::fault::{client, engine_failed, ledger_failed};
+use super::observer::{Lost, Observer, Seen};
 use super::owner::now_us;
-use super::start::{StartOptions, Started, client_settings, start};
+use super::retention::Retention;
+use super::schemas::open_registry;
+use super::start::{StartOptions, Started, client_settings, recreated, start};
 use super::worker::{Progress, Workers};
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -50,21 +53,17 @@ const TICK: Duration = Duration::from_millis(5);
 const EARLY: i64 = 4;
 /// The longest interval between cuts of a pipeline that commits by rows alone: quiet times have few rows.
 const ROWS_EVERY_US: i64 = 10_000_000;
-/// How long a question about the topic's end may take; the loop waits for its answer.
-const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a run that ends over lost offsets waits for the observer to tell why.
+const OBSERVE: Duration = Duration::from_secs(4);
 /// Largest dead letter that its topic is asked to take.
 const DEAD_LETTER_BYTES: &str = "67108864";
 /// How often a status is given.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-/// How often the topic is asked for its end, for lag and idleness.
-const ENDS_EVERY: Duration = Duration::from_secs(1);
-/// How often group offsets are committed, for lag tools.
-const GROUP_EVERY: Duration = Duration::from_secs(5);
-/// The first wait before a commit is tried again, and the longest.
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_MOST: Duration = Duration::from_secs(10);
-/// How long a store may refuse before the run gives up.
-const RETRY_FOR: Duration = Duration::from_secs(600);
+/// The first wait before a commit is tried again, or the schema registry asked, and the longest.
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(200);
+pub(super) const RETRY_MOST: Duration = Duration::from_secs(10);
+/// How soon a wait between two tries notices that the run is to end.
+const RETRY_SLICE: Duration = Duration::from_millis(100);
 /// How long dead letters may take into their topic.
 const DEAD_LETTER_FLUSH: Duration = Duration::from_secs(30);
 
@@ -77,6 +76,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
     let began = Instant::now();
     let plan = Arc::new(Plan::new(pipeline).map_err(engine_failed)?);
     let settings = client_settings(pipeline, &options.stop)?.with_connect_timeout(options.connect_timeout);
+    let registry = open_registry(pipeline)?;
     // Commits run on this thread; the runtime's own thread carries the store's I/O.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -86,7 +86,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         workers: pipeline.stream.workers.unwrap_or(cores),
     };
     let started = runtime.block_on(start(pipeline, plan, &settings, &start_options))?;
-    let Started { ledger, engine, mut reader, connection, live, partitions, resumed_at } = started;
+    let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at } = started;
     let ends = match options.until {
         Until::Stopped => Vec::new(),
         _ => ends(&connection, &partitions)?,
@@ -101,12 +101,12 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         }
         None => None,
     };
-    let connection = Connection::open(&settings.with_connect_timeout(ENDS_TIMEOUT)).map_err(client)?;
+    let observer = Observer::start(&pipeline.source, connection, partitions.clone(), topic_ids.clone())?;
     let queues = reader.split();
     let part_bytes = (pipeline.stream.memory_bytes as usize / 2) / queues.len().max(1);
-    let workers = Workers::start(queues, || engine.worker(), part_bytes)?;
+    let workers = Workers::start(queues, || engine.worker(), part_bytes, registry.as_ref())?;
     watch(Event::Ready {
-        topic: pipeline.source.topic.clone(),
+        topics: pipeline.source.topics.to_string(),
         partitions: partitions.len(),
         resumed_at,
         took: began.elapsed(),
@@ -119,10 +119,13 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         runtime,
         ledger,
         engine,
-        connection,
+        observer,
+        seen: Seen { topic_ids, ..Seen::default() },
+        retention: Retention::default(),
         live,
         partitions,
         workers,
+        stop: Arc::clone(&options.stop),
         dead_letter_producer,
         status,
         cut_at: now,
@@ -130,13 +133,13 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         quiet_since: now,
         activity: Vec::new(),
         idle_changes: Vec::new(),
-        ends_at: None,
-        group_at: now,
         open_windows: 0,
         more: false,
+        leaders: reader.leader_watch(),
     };
     let result = flow.go(options, &ends, watch);
-    let Flow { workers, status, .. } = flow;
+    let Flow { workers, observer, status, .. } = flow;
+    observer.stop();
     workers.stop();
     result.map(|()| status)
 }
@@ -146,10 +149,14 @@ struct Flow<'a> {
     runtime: tokio::runtime::Runtime,
     ledger: Ledger,
     engine: Engine,
-    connection: Connection,
+    observer: Observer,
+    /// What the observer saw last.
+    seen: Seen,
+    retention: Retention,
     live: Vec<StateRef>,
     partitions: Vec<TopicPartition>,
     workers: Workers,
+    stop: Arc<AtomicBool>,
     dead_letter_producer: Option<Producer>,
     status: Status,
     cut_at: Instant,
@@ -157,11 +164,10 @@ struct Flow<'a> {
     quiet_since: Instant,
     activity: Vec<Activity>,
     idle_changes: Vec<(TopicPartition, bool)>,
-    ends_at: Option<Instant>,
-    group_at: Instant,
     open_windows: usize,
     /// More windows are due than the last cut closed.
     more: bool,
+    leaders: LeaderWatch,
 }
 
 /// When a partition last moved.
@@ -182,17 +188,20 @@ impl Flow<'_> {
         let (mut status_at, mut status_read) = (Instant::now(), 0);
         loop {
             if let Some(error) = self.workers.wait(TICK) {
-                return Err(error);
+                return Err(self.told_by_the_topic(error));
             }
+            self.workers.shared.take_notes().into_iter().for_each(|note| watch(Event::Note(note)));
             let stopped = options.stop.load(Ordering::Relaxed);
             let at_end = options.until != Until::Stopped && self.reached(ends);
             if stopped || at_end {
                 let close = if at_end && options.until == Until::Drained { Close::All } else { Close::Passed };
                 self.cut(close, None, true, watch)?;
-                self.commit_group_offsets();
                 return Ok(());
             }
-            self.look_for_idleness()?;
+            if let Some(seen) = self.observer.news(self.seen.round) {
+                self.seen = seen;
+                self.look_around(watch)?;
+            }
             let quiet = self.is_quiet();
             if quiet {
                 self.cut(Close::Quiet, Some(now_us()), false, watch)?;
@@ -206,9 +215,7 @@ impl Flow<'_> {
                 self.status.rate = (read - status_read) as f64 / since.as_secs_f64();
                 (status_at, status_read) = (Instant::now(), read);
                 watch(Event::Status(self.status.clone()));
-            }
-            if self.group_at.elapsed() >= GROUP_EVERY {
-                self.commit_group_offsets();
+                self.leaders.take().iter().for_each(|change| watch(Event::Note(change.to_string())));
             }
         }
     }
@@ -237,14 +244,81 @@ impl Flow<'_> {
         self.engine.would_close(&events)
     }
 
-    /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.
-    fn look_for_idleness(&mut self) -> anyhow::Result<()> {
-        if self.ends_at.is_some_and(|at| at.elapsed() < ENDS_EVERY) {
-            return Ok(());
+    /// Offsets that are out of range can be those of another topic under the same name, which the observer can tell.
+    fn told_by_the_topic(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if error.downcast_ref::<Failure>().is_none_or(|failure| failure.exit != Exit::SourceData) {
+            return error;
         }
+        let (began, round) = (Instant::now(), self.seen.round);
+        // The round that is under way may have begun before the fault.
+        while began.elapsed() < OBSERVE && self.seen.round < round + 2 {
+            std::thread::sleep(TICK);
+            if let Some(seen) = self.observer.news(self.seen.round) {
+                self.seen = seen;
+            }
+            if let Some(Lost::Recreated { topic, was, is }) = &self.seen.lost {
+                return recreated(topic, was, is).into();
+            }
+        }
+        error
+    }
+
+    /// Acts on what the observer saw: lag, idle and new partitions, topics that vanished.
+    fn look_around(&mut self, watch: &mut dyn FnMut(Event)) -> anyhow::Result<()> {
+        match &self.seen.lost {
+            Some(Lost::Deleted { topic }) => {
+                let failure = self.deleted(topic);
+                // What was read of it counts.
+                self.cut(Close::Passed, None, true, watch)?;
+                return Err(failure.into());
+            }
+            Some(Lost::Recreated { topic, was, is }) => return Err(recreated(topic, was, is).into()),
+            None => {}
+        }
+        for (partition, first) in std::mem::take(&mut self.seen.new) {
+            // The observer may have looked before it was told of the last ones.
+            if !self.partitions.contains(&partition) {
+                self.add(partition, first, watch);
+            }
+        }
+        let progress = self.workers.shared.progress();
+        self.look_for_idleness(&progress);
+        let ranges = self.seen.ranges.as_deref().unwrap_or_default();
+        let now_ms = now_us() / 1000;
+        let risk = self.retention.look(Instant::now(), now_ms, &progress, ranges, &self.seen.retention_ms);
+        if let Some(risk) = risk {
+            watch(Event::Note(risk));
+        }
+        Ok(())
+    }
+
+    /// Reads a partition that was added, from the `first` offset that it holds.
+    fn add(&mut self, partition: TopicPartition, first: i64, watch: &mut dyn FnMut(Event)) {
+        watch(Event::Note(format!("{partition} was added; it is read from its beginning")));
+        self.engine.add_partition(partition.clone(), first);
+        self.workers.add(partition.clone(), first);
+        self.partitions.push(partition);
+        self.observer.reads(&self.partitions);
+    }
+
+    fn deleted(&self, topic: &str) -> Failure {
+        let unread: Vec<String> = self
+            .workers
+            .shared
+            .progress()
+            .iter()
+            .filter(|p| &*p.partition.topic == topic)
+            .map(|p| format!("{} from {}", p.partition, p.next_offset))
+            .collect();
+        Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted while it was read"))
+            .cause(anyhow::anyhow!("what was not read of it is gone: {}", unread.join(", ")))
+            .hint("what was read is committed; for a topic that is made anew, give the pipeline a new name")
+    }
+
+    /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.
+    fn look_for_idleness(&mut self, progress: &[Progress]) {
         let now = Instant::now();
-        self.ends_at = Some(now);
-        for Progress { partition, next_offset: position, .. } in &self.workers.shared.progress() {
+        for Progress { partition, next_offset: position, .. } in progress {
             match self.activity.iter_mut().find(|a| a.partition == *partition) {
                 Some(activity) if activity.position == *position => {}
                 Some(activity) => {
@@ -260,9 +334,9 @@ impl Flow<'_> {
             }
         }
         // A broker that does not answer now says nothing about idleness; reading reports its own troubles.
-        let Ok(ends) = ends(&self.connection, &self.partitions) else {
+        let Some(ranges) = &self.seen.ranges else {
             self.status.lag = None;
-            return Ok(());
+            return;
         };
         if self.status.lag.is_none() {
             // Silence counts from when the broker can be heard.
@@ -271,7 +345,7 @@ impl Flow<'_> {
         }
         let mut lag = 0;
         for activity in &mut self.activity {
-            let Some((_, end)) = ends.iter().find(|(p, _)| *p == activity.partition) else { continue };
+            let Some((_, (_, end))) = ranges.iter().find(|(p, _)| *p == activity.partition) else { continue };
             lag += (end - activity.position).max(0) as u64;
             let quiet_for = activity.moved_at.elapsed().as_micros() as i64;
             let idle = activity.position >= *end && self.pipeline.stream.idle_us.is_some_and(|idle| quiet_for >= idle);
@@ -281,7 +355,6 @@ impl Flow<'_> {
             }
         }
         self.status.lag = Some(lag);
-        Ok(())
     }
 
     /// Whether the whole stream has been quiet for as long as the pipeline waits, with windows still open.
@@ -346,6 +419,7 @@ impl Flow<'_> {
         let around = Around {
             pipeline: self.pipeline,
             live: &self.live,
+            topic_ids: &self.seen.topic_ids,
             seq: self.ledger.next_seq(),
             quiet_closed_at_us: quiet_at,
             released: last && !self.more,
@@ -357,6 +431,9 @@ impl Flow<'_> {
         live.extend(committed.state);
         self.live = live;
         self.status.seq = committed.seq;
+        let positions = self.ledger.newest().positions.iter();
+        // For those who watch lag. The ledger decides where to go on, not this.
+        self.observer.commits(positions.map(|p| (p.partition.clone(), p.next_offset)).collect());
         self.status.files += committed.published.len() as u64;
         files.into_iter().for_each(&mut *watch);
         for name in &committed.pending {
@@ -368,21 +445,36 @@ impl Flow<'_> {
     /// Commits, again and again while the store refuses for now.
     fn commit(&mut self, cut: lake::Cut, watch: &mut dyn FnMut(Event)) -> anyhow::Result<lake::Committed> {
         let began = Instant::now();
+        let patience = Duration::from_micros(self.pipeline.lake.retry_for_us.max(0) as u64);
         let mut wait = RETRY_FIRST;
         let mut result = self.runtime.block_on(self.ledger.commit(cut));
         loop {
             match result {
                 Err(LedgerError::Store(error))
-                    if error.retriable && self.ledger.is_unfinished() && began.elapsed() < RETRY_FOR =>
+                    if error.retriable && self.ledger.is_unfinished() && began.elapsed() < patience =>
                 {
-                    watch(Event::Note(format!("{error}; trying again in {} s", wait.as_secs_f32())));
-                    std::thread::sleep(wait);
+                    watch(Event::Note(format!("{error}: {}; trying again in {} s", error.source, wait.as_secs_f32())));
+                    if self.stopped_within(wait) {
+                        return Err(ledger_failed(LedgerError::Store(error)));
+                    }
                     wait = (wait * 2).min(RETRY_MOST);
                     result = self.runtime.block_on(self.ledger.retry());
                 }
                 other => return other.map_err(ledger_failed),
             }
         }
+    }
+
+    /// Waits; true as soon as the run is told to stop. A run that ends by itself is not told.
+    fn stopped_within(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
+            if self.stop.load(Ordering::Relaxed) {
+                return true;
+            }
+            std::thread::sleep(RETRY_SLICE.min(until.saturating_duration_since(Instant::now())));
+        }
+        false
     }
 
     /// Sends dead letters to their topic before they are committed: a crash in between sends them twice,
@@ -410,19 +502,6 @@ impl Flow<'_> {
             return Err(failed(reason.unwrap_or_else(|| "the broker did not answer".to_owned())).into());
         }
         Ok(())
-    }
-
-    /// Tells the broker how far this pipeline has come, for those who watch lag. The ledger decides, not this.
-    fn commit_group_offsets(&mut self) {
-        self.group_at = Instant::now();
-        let offsets: Vec<(TopicPartition, i64)> =
-            self.ledger.newest().positions.iter().map(|p| (p.partition.clone(), p.next_offset)).collect();
-        if self.connection.settings().group().is_some()
-            && !offsets.is_empty()
-            && let Err(error) = self.connection.commit_group_offsets(&offsets)
-        {
-            tracing::debug!(%error, "group offsets were not committed");
-        }
     }
 }
 

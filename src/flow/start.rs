@@ -1,13 +1,14 @@
 //! Opens what a flow needs: lake, ledger, engine, reader; and finds where to go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use engine::{Engine, PartitionState, Plan, Restore, fingerprint};
-use kafka::{ClientSettings, Connection, ReadLimits, Reader, StartAt};
+use kafka::{ClientError, ClientSettings, Connection, ReadLimits, Reader, StartAt};
 use lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
 use message::{SourcePosition, TopicPartition};
-use pipeline::{FileFormat, Pipeline};
+use pipeline::{FileFormat, Pipeline, Topics};
 
 use super::fault::{client, engine_failed, lake_failed, ledger_failed, read_failed};
 use super::owner;
@@ -22,6 +23,7 @@ pub(crate) struct Started {
     pub(crate) connection: Connection,
     pub(crate) live: Vec<StateRef>,
     pub(crate) partitions: Vec<TopicPartition>,
+    pub(crate) topic_ids: BTreeMap<String, String>,
     pub(crate) resumed_at: Option<u64>,
 }
 
@@ -39,6 +41,11 @@ pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> an
             }
             settings
         }
+    };
+    // Lag tools know a consumer by its group; one that no file names is named as the pipeline.
+    let settings = match settings.group() {
+        Some(_) => settings,
+        None => settings.with("group.id", &pipeline.name, "the pipeline's name").map_err(wrong)?,
     };
     Ok(settings.with_stop(Arc::clone(stop)))
 }
@@ -76,9 +83,7 @@ pub(crate) async fn start(
     options: &StartOptions,
 ) -> anyhow::Result<Started> {
     let mut connection = Connection::open(settings).map_err(client)?;
-    let topic = &pipeline.source.topic;
-    let ids = connection.topic_partitions(topic).map_err(client)?;
-    let partitions: Vec<TopicPartition> = ids.iter().map(|id| TopicPartition::new(topic.as_str(), *id)).collect();
+    let partitions = partitions(&connection, &pipeline.source.topics)?;
     let lake = open_lake(pipeline).await?;
     let newest = Ledger::peek(&lake, &pipeline.name).await.map_err(ledger_failed)?;
     if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
@@ -92,6 +97,7 @@ pub(crate) async fn start(
     let live = slot.as_ref().map(|slot| slot.state.clone()).unwrap_or_default();
     // Offsets and state must come from the same slot: another writer may have committed since the peek.
     let known = slot.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
+    let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
     let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
     let restore = match &slot {
         Some(slot) => restore(&ledger, slot).await?,
@@ -99,12 +105,63 @@ pub(crate) async fn start(
     };
     let workers = options.workers.min(partitions.len()).max(1);
     let mut engine = Engine::new(plan, restore, workers).map_err(engine_failed)?;
-    let limits = ReadLimits { queues: workers, ..ReadLimits::default() };
+    let limits = ReadLimits { queues: workers, watch_leaders: true, ..ReadLimits::default() };
     let reader = Reader::open(settings, starts, limits).map_err(read_failed)?;
     for (partition, offset) in reader.starts() {
         engine.add_partition(partition.clone(), *offset);
     }
-    Ok(Started { ledger, engine, reader, connection, live, partitions, resumed_at })
+    Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at })
+}
+
+/// The names of a pipeline's topics: those that it names, or those that match now.
+pub(crate) fn topic_names(connection: &Connection, topics: &Topics) -> Result<Vec<String>, ClientError> {
+    Ok(match topics {
+        Topics::Named(names) => names.clone(),
+        matching => connection.topics()?.into_iter().filter(|name| matching.contains(name)).collect(),
+    })
+}
+
+/// All partitions of a pipeline's topics, topic by topic.
+pub(crate) fn partitions(connection: &Connection, topics: &Topics) -> anyhow::Result<Vec<TopicPartition>> {
+    let names = topic_names(connection, topics).map_err(client)?;
+    if names.is_empty() {
+        return Err(Failure::new(Exit::SourceData, format!("no topic matches {:?}", topics.to_string()))
+            .hint("the whole name has to match; `turnstile topic list` shows the names that this user may see")
+            .into());
+    }
+    let mut partitions = Vec::new();
+    for topic in &names {
+        let ids = connection.topic_partitions(topic).map_err(client)?;
+        partitions.extend(ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)));
+    }
+    Ok(partitions)
+}
+
+/// The topics' ids, which have to be those that the ledger knows: a topic that was created anew may be longer than the
+/// old one, and nothing else would tell.
+fn topic_ids(
+    connection: &Connection,
+    partitions: &[TopicPartition],
+    slot: Option<&Slot>,
+    accept_loss: bool,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut names: Vec<&str> = partitions.iter().map(|p| &*p.topic).collect();
+    names.dedup();
+    let ids = connection.topic_ids(&names).map_err(client)?;
+    let known = slot.map(|slot| &slot.topic_ids);
+    for (topic, is) in &ids {
+        if let Some(was) = known.and_then(|known| known.get(topic)).filter(|was| *was != is && !accept_loss) {
+            return Err(recreated(topic, was, is).into());
+        }
+    }
+    Ok(ids)
+}
+
+/// A topic under the name of one that was read before.
+pub(crate) fn recreated(topic: &str, was: &str, is: &str) -> Failure {
+    Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted and created anew"))
+        .cause(anyhow::anyhow!("its id was {was} and is {is}; what was not read of the old one is gone"))
+        .hint("give the pipeline a new name, so that it reads the new topic from its beginning")
 }
 
 /// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know.
@@ -116,7 +173,7 @@ fn starts(
 ) -> anyhow::Result<Vec<(TopicPartition, StartAt)>> {
     let ranges = connection.watermarks(partitions).map_err(client)?;
     if let Some(missing) = known.iter().find(|p| !partitions.contains(&p.partition)) {
-        return Err(client(kafka::ClientError::PartitionMissing { partition: missing.partition.clone() }));
+        return Err(client(ClientError::PartitionMissing { partition: missing.partition.clone() }));
     }
     let mut starts = Vec::with_capacity(partitions.len());
     for (partition, (earliest, latest)) in partitions.iter().zip(ranges) {
@@ -191,11 +248,11 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
         .map(|p| PartitionState {
             partition: p.partition.clone(),
             next_offset: p.next_offset,
-            max_event_us: p.watermark_us,
+            max_event_us: p.max_event_us,
             // Whether it is still quiet and read to its end nobody has looked yet.
             idle: false,
             fingerprint: p.fingerprint,
         })
         .collect();
-    Ok(Restore { partitions, published_until_us: slot.closed_until_us, counters, state })
+    Ok(Restore { partitions, published_until_us: slot.published_until_us, counters, state })
 }

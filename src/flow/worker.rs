@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use engine::{Frontier, Part, Worker};
 use kafka::ReadQueue;
-use message::TopicPartition;
+use message::{MessageBatch, TopicPartition};
+use registry::Registry;
 
 use super::fault::{engine_failed, read_failed};
 use super::owner::now_us;
+use super::schemas::Schemas;
 
 /// Messages that one batch holds at the most: large enough that work a batch is small beside work a message,
 /// small enough that a batch and its columns stay in the processor's cache.
@@ -29,8 +31,11 @@ const DEAD_LETTER_BYTES: usize = 16 << 20;
 /// Batches between two looks at how much memory a worker's part takes.
 const LOOK_EVERY: u32 = 8;
 
-/// Commands that may wait for a worker: a `Take`, and the `Advance` that answers it.
-const ORDERS: usize = 2;
+/// Commands that may wait for a worker: a `Take`, the `Advance` that answers it, an `Add`.
+const ORDERS: usize = 3;
+
+/// Notes that may wait for the flow; more than that say nothing new.
+const NOTES: usize = 16;
 
 /// What the flow tells a worker.
 enum Command {
@@ -38,6 +43,8 @@ enum Command {
     Take(SyncSender<Part>),
     /// Go on.
     Advance(Frontier),
+    /// Read one more partition, from this offset.
+    Add(TopicPartition, i64),
 }
 
 /// What workers and the flow see of each other all the time.
@@ -49,6 +56,13 @@ pub(crate) struct Shared {
     pub(crate) urgent: AtomicBool,
     stop: AtomicBool,
     progress: Mutex<Vec<Progress>>,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    waiting: Vec<String>,
+    last: String,
 }
 
 /// How far one partition was taken in.
@@ -59,6 +73,8 @@ pub(crate) struct Progress {
     pub(crate) next_offset: i64,
     /// The latest event time, microseconds since the epoch.
     pub(crate) event_us: Option<i64>,
+    /// The last message's own timestamp, milliseconds since the epoch.
+    pub(crate) timestamp_ms: Option<i64>,
 }
 
 impl Shared {
@@ -67,17 +83,42 @@ impl Shared {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn reached(&self, positions: &[(TopicPartition, i64)], worker: &Worker) {
+    /// What a person should know, since the last call.
+    pub(crate) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner).waiting)
+    }
+
+    /// Workers find the same thing at the same time, and again and again: it is said once.
+    fn note(&self, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.waiting.len() < NOTES && notes.last != note {
+            notes.last.clone_from(&note);
+            notes.waiting.push(note);
+        }
+    }
+
+    fn reached(&self, positions: &[(TopicPartition, i64)], worker: &Worker, batch: &MessageBatch) {
         let mut all = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         for (partition, next_offset) in positions {
             match all.iter_mut().find(|p| p.partition == *partition) {
                 Some(known) => known.next_offset = *next_offset,
-                None => all.push(Progress { partition: partition.clone(), next_offset: *next_offset, event_us: None }),
+                None => all.push(Progress {
+                    partition: partition.clone(),
+                    next_offset: *next_offset,
+                    event_us: None,
+                    timestamp_ms: None,
+                }),
             }
         }
         for (partition, event_us) in worker.event_times() {
             if let Some(known) = all.iter_mut().find(|p| p.partition == *partition) {
                 known.event_us = Some(event_us);
+            }
+        }
+        for run in &batch.runs {
+            let last = run.rows.end.checked_sub(1).and_then(|row| batch.timestamps_ms.get(row)).filter(|ms| **ms >= 0);
+            if let (Some(known), Some(ms)) = (all.iter_mut().find(|p| p.partition == run.partition), last) {
+                known.timestamp_ms = Some(*ms);
             }
         }
     }
@@ -87,6 +128,8 @@ impl Shared {
 pub(crate) struct Workers {
     commands: Vec<SyncSender<Command>>,
     threads: Vec<JoinHandle<()>>,
+    /// How many partitions each reads.
+    owned: Vec<usize>,
     errors: Receiver<anyhow::Error>,
     pub(crate) shared: Arc<Shared>,
 }
@@ -97,16 +140,19 @@ impl Workers {
         queues: Vec<ReadQueue>,
         mut worker: impl FnMut() -> Worker,
         part_bytes: usize,
+        registry: Option<&Arc<Registry>>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         // One error ends a worker, so there is room for all of them.
         let (failed, errors) = sync_channel(queues.len().max(1));
         let (mut commands, mut threads) = (Vec::new(), Vec::new());
+        let owned = queues.iter().map(|queue| queue.positions().len()).collect();
         for (nth, queue) in queues.into_iter().enumerate() {
             let (command, orders) = sync_channel(ORDERS);
             let worker = worker();
-            shared.reached(queue.positions(), &worker);
-            let task = Task { queue, worker, orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
+            shared.reached(queue.positions(), &worker, &MessageBatch::default());
+            let schemas = registry.map(|registry| Schemas::new(Arc::clone(registry)));
+            let task = Task { queue, worker, schemas, orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
             let failed = failed.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{nth}")).spawn(move || {
                 if let Err(error) = task.run() {
@@ -117,7 +163,7 @@ impl Workers {
             commands.push(command);
             threads.push(thread);
         }
-        Ok(Self { commands, threads, errors, shared })
+        Ok(Self { commands, threads, owned, errors, shared })
     }
 
     /// Waits up to `timeout` for an error.
@@ -160,6 +206,14 @@ impl Workers {
         }
     }
 
+    /// Has the worker with the fewest partitions read one more.
+    pub(crate) fn add(&mut self, partition: TopicPartition, offset: i64) {
+        let Some(nth) = (0..self.owned.len()).min_by_key(|nth| self.owned[*nth]) else { return };
+        self.owned[nth] += 1;
+        // A worker that has ended is noticed at the next take.
+        let _ = self.commands[nth].send(Command::Add(partition, offset));
+    }
+
     /// Ends the threads and waits for them.
     pub(crate) fn stop(self) {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -173,6 +227,8 @@ impl Workers {
 struct Task {
     queue: ReadQueue,
     worker: Worker,
+    /// What waits for the schema registry, in pipelines that have one.
+    schemas: Option<Schemas>,
     orders: Receiver<Command>,
     shared: Arc<Shared>,
     part_bytes: usize,
@@ -193,6 +249,7 @@ impl Task {
             }
             if self.is_full() {
                 self.shared.urgent.store(true, Ordering::Relaxed);
+                self.queue.serve();
                 match self.orders.recv_timeout(WAIT) {
                     Ok(command) => {
                         if !self.obey(command)? {
@@ -204,23 +261,41 @@ impl Task {
                 }
                 continue;
             }
-            let batch = self.queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed)?;
+            let Some(batch) = self.next_batch()? else { continue };
             if !batch.is_empty() {
                 self.worker.push(&batch, Some(now_us())).map_err(engine_failed)?;
                 self.shared.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 self.batches = self.batches.wrapping_add(1);
             }
-            self.shared.reached(self.queue.positions(), &self.worker);
+            self.shared.reached(self.queue.positions(), &self.worker, &batch);
         }
+    }
+
+    /// The next messages, once their schemas are known; `None` while the schema registry is waited for.
+    fn next_batch(&mut self) -> anyhow::Result<Option<MessageBatch>> {
+        let mut next = || self.queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed);
+        let Some(schemas) = &mut self.schemas else { return next().map(Some) };
+        if !schemas.is_holding() {
+            schemas.hold(next()?, &mut self.worker);
+        }
+        let batch = schemas.release(&mut self.worker, |note| self.shared.note(note))?;
+        if batch.is_none() {
+            std::thread::sleep(WAIT);
+        }
+        Ok(batch)
     }
 
     /// False when the flow has ended.
     fn obey(&mut self, command: Command) -> anyhow::Result<bool> {
         match command {
             Command::Advance(frontier) => self.worker.advance(frontier),
+            Command::Add(partition, offset) => self.queue.add(&partition, offset).map_err(read_failed)?,
             Command::Take(reply) => {
-                for (partition, next_offset) in self.queue.positions() {
-                    self.worker.skip_to(partition, *next_offset);
+                // Messages that wait for the schema registry lie before the queue's positions, unread.
+                if self.schemas.as_ref().is_none_or(|schemas| !schemas.is_holding()) {
+                    for (partition, next_offset) in self.queue.positions() {
+                        self.worker.skip_to(partition, *next_offset);
+                    }
                 }
                 let part = self.worker.take().map_err(engine_failed)?;
                 if reply.send(part).is_err() {

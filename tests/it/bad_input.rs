@@ -177,18 +177,3 @@ fn a_file_changed_or_deleted_by_hand_is_named_by_the_audit() {
     let report = text(&audit);
     assert!(report.contains(&name(1)) && report.contains(&name(2)) && !report.contains(&name(3)), "{report}");
 }
-
-#[test]
-fn records_that_were_deleted_before_they_were_read_stop_the_run_with_their_range() {
-    let scene = Scene::embedded(1);
-    scene.send(messages(100).iter().map(String::as_bytes));
-    let pipeline = scene.pipeline("");
-    assert!(scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end"]).status.success());
-    let topics = kafka::Topics::open(&scene.client()).unwrap();
-    topics.delete(&scene.topic).unwrap();
-    topics
-        .create(&kafka::NewTopicPlan { topic: scene.topic.clone(), partitions: 1, replication: 1, config: Vec::new() })
-        .unwrap();
-    scene.send(messages(150)[1..].iter().map(String::as_bytes));
-    fails(&scene, &["run", pipeline.to_str().unwrap()], 5, &["city[0] cannot be read on", "created anew", "new name"]);
-}

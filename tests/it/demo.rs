@@ -48,3 +48,30 @@ fn finish_without_stdout(mut child: std::process::Child) -> std::process::Output
     child.stdout = Some(std::process::ChildStdout::from(std::os::fd::OwnedFd::from(reader)));
     finish(child)
 }
+
+#[test]
+fn other_verbs_find_what_up_runs_without_a_file() {
+    let scene = Scene::embedded(1);
+    let mut child = scene.spawn(&["up", "--port", "0", "--speed", "600", "--stations", "2", "--json"], &[]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|l| l.unwrap());
+    let published = lines
+        .by_ref()
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap())
+        .find(|event| event["event"] == "published")
+        .expect("a window is published");
+    let name = published["name"].as_str().unwrap();
+    let replay = scene.turnstile(&["replay", name, "--to", "again", "--json"]);
+    assert!(replay.status.success(), "{}", text(&replay));
+    let made: serde_json::Value = serde_json::from_slice(&replay.stdout).unwrap();
+    assert_eq!((made["name"].as_str(), made["same"].as_bool()), (Some(name), Some(true)), "{made}");
+    for verb in [&["status"][..], &["audit"], &["explain", name], &["deadletter", "list"]] {
+        let output = scene.turnstile(verb);
+        assert!(output.status.success(), "{verb:?}: {}", text(&output));
+    }
+    signal(&child, "INT");
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+
+    let elsewhere = scene.turnstile(&["deadletter", "list", "--set", "x"]);
+    assert_eq!(elsewhere.status.code(), Some(2), "{}", text(&elsewhere));
+}

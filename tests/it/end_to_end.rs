@@ -118,3 +118,33 @@ fn a_quiet_stream_closes_its_windows_by_the_wall_clock_and_the_next_messages_go_
     assert_eq!(scene.rows(), expected(&both));
     assert!(scene.audit(&pipeline).contains("all is well"));
 }
+
+#[test]
+fn a_window_whose_duplicates_began_in_an_earlier_one_is_replayed_to_the_same_bytes() {
+    let scene = Scene::embedded(1);
+    let mut all = messages(300);
+    // The same ID with a time two windows later: a duplicate wherever dedup looks at the ID alone.
+    let again = all[10].rsplit_once(',').unwrap().0.to_owned() + "," + all[120].rsplit_once(',').unwrap().1;
+    all.insert(121, again);
+    scene.send(all.iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("dedup = [\"ID\"]");
+    assert!(scene.drain(&pipeline).status.success());
+    let start = chrono::DateTime::from_timestamp(1_785_542_400 + 120 * 7 / 300 * 300, 0).unwrap();
+    let window = start.format("%Y-%m-%dT%H:%MZ").to_string();
+    let replay = scene.turnstile(&["replay", &window, pipeline.to_str().unwrap(), "--to", "again", "--json"]);
+    assert!(replay.status.success(), "{}", text(&replay));
+    assert!(String::from_utf8_lossy(&replay.stdout).contains("\"same\":true"), "{}", text(&replay));
+}
+
+#[test]
+fn topics_are_made_listed_and_deleted_for_programs_too() {
+    let scene = Scene::embedded(1);
+    let topic = |args: &[&str]| {
+        let output = scene.turnstile(&[&["topic"], args, &["--bootstrap", &scene.servers, "--json"]].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(topic(&["create", "made", "--partitions", "3"])["partitions"], 3);
+    assert!(topic(&["list"]).as_array().unwrap().iter().any(|t| t["topic"] == "made" && t["partitions"] == 3));
+    assert_eq!(topic(&["delete", "made"])["deleted"], "made");
+}

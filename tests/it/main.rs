@@ -4,9 +4,22 @@
 //! `ignore` need the servers that `cargo xtask test` starts.
 
 mod bad_input;
+mod consume;
+mod containers;
 mod crash;
 mod demo;
+mod disk;
 mod end_to_end;
+mod failover;
+mod interop;
+mod lag;
+mod original;
+mod produce;
+mod registry;
 mod scene;
+mod security;
+mod spark;
+mod topics;
+mod trouble;
 mod two_writers;
 mod weeks;

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use broker::Broker;
 use kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 
+use crate::disk::Disk;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_turnstile");
+
 /// How long anything in a story may take before it counts as stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -28,16 +32,31 @@ impl Scene {
     pub(crate) fn embedded(partitions: i32) -> Self {
         let broker = Broker::start(broker::Settings::default()).expect("the embedded broker starts");
         let servers = broker.address().to_string();
-        Self::on(servers, "city", partitions, Some(broker))
+        Self::on(servers, "city", partitions, &[], Some(broker))
     }
 
     /// On the shared Apache Kafka, in a topic of its own.
     pub(crate) fn apache(topic: &str, partitions: i32) -> Self {
-        let topic = format!("{topic}-{}", std::process::id());
-        Self::on(testkit::kafka(), &topic, partitions, None)
+        Self::on_brokers(testkit::kafka(), topic, partitions, &[])
     }
 
-    fn on(servers: String, topic: &str, partitions: i32, broker: Option<Broker>) -> Self {
+    /// On a broker of the story's own.
+    pub(crate) fn at(servers: String, topic: &str, partitions: i32) -> Self {
+        Self::on(servers, topic, partitions, &[], None)
+    }
+
+    /// On brokers that the story has started and filled itself.
+    pub(crate) fn beside(servers: String, topic: &str) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), _broker: None }
+    }
+
+    /// On a broker that is there, in a topic of its own with these settings.
+    pub(crate) fn on_brokers(servers: String, topic: &str, partitions: i32, config: &[(&str, &str)]) -> Self {
+        let topic = format!("{topic}-{}", std::process::id());
+        Self::on(servers, &topic, partitions, config, None)
+    }
+
+    fn on(servers: String, topic: &str, partitions: i32, config: &[(&str, &str)], broker: Option<Broker>) -> Self {
         let scene = Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), _broker: broker };
         let topics = Topics::open(&scene.client()).unwrap();
         topics
@@ -45,7 +64,11 @@ impl Scene {
                 topic: scene.topic.clone(),
                 partitions,
                 replication: 1,
-                config: vec![("retention.ms".to_owned(), "-1".to_owned())],
+                config: [("retention.ms", "-1")]
+                    .iter()
+                    .chain(config)
+                    .map(|(k, v)| ((*k).into(), (*v).into()))
+                    .collect(),
             })
             .unwrap();
         scene
@@ -124,7 +147,15 @@ url = "file:{url}"
     }
 
     pub(crate) fn spawn(&self, args: &[&str], env: &[(&str, &str)]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        self.start(Command::new(BINARY), args, env)
+    }
+
+    /// The same, where `disk` is mounted.
+    pub(crate) fn spawn_on(&self, disk: &Disk, args: &[&str]) -> Child {
+        self.start(disk.command(BINARY), args, &[])
+    }
+
+    fn start(&self, mut command: Command, args: &[&str], env: &[(&str, &str)]) -> Child {
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("TURNSTILE_CRASH_AT");
         command.envs(env.iter().copied()).spawn().expect("the binary starts")
@@ -138,6 +169,11 @@ url = "file:{url}"
     /// The newest version of every published window.
     pub(crate) fn rows(&self) -> Rows {
         published_rows(&self.lake())
+    }
+
+    /// The same, of a lake on `disk`.
+    pub(crate) fn rows_on(&self, disk: &Disk) -> Rows {
+        published_rows(&disk.path())
     }
 
     /// The audit's closing line; panics when it is not well.

@@ -35,13 +35,15 @@ pub(crate) struct Bench {
     pub(crate) which: Vec<String>,
     /// Messages in the `city` topic.
     pub(crate) messages: u64,
+    /// How often the failover bench kills a leader.
+    pub(crate) kills: u32,
     /// The folder of programs to compare with, when one was named.
     pub(crate) reference: Option<PathBuf>,
     /// The turnstile binary to measure, when one was named; otherwise a release binary is built.
     pub(crate) binary: Option<PathBuf>,
 }
 
-const BENCHES: [&str; 5] = ["engine", "e2e", "latency", "broker", "ready"];
+const BENCHES: [&str; 7] = ["engine", "e2e", "latency", "broker", "produce", "ready", "failover"];
 
 pub(crate) fn test(arguments: &[String]) -> Result<Test> {
     let mut options = Test::default();
@@ -67,7 +69,7 @@ pub(crate) fn servers(arguments: &[String]) -> Result<bool> {
 }
 
 pub(crate) fn bench(arguments: &[String]) -> Result<Bench> {
-    let mut options = Bench { which: Vec::new(), messages: 5_000_000, reference: None, binary: None };
+    let mut options = Bench { which: Vec::new(), messages: 5_000_000, kills: 20, reference: None, binary: None };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
@@ -75,6 +77,10 @@ pub(crate) fn bench(arguments: &[String]) -> Result<Bench> {
                 let text = value(argument, rest.next())?;
                 let digits = text.replace('_', "");
                 options.messages = digits.parse().map_err(|_| Usage(format!("--messages: `{text}` is no number")))?;
+            }
+            "--kills" => {
+                let text = value(argument, rest.next())?;
+                options.kills = text.parse().map_err(|_| Usage(format!("--kills: `{text}` is no number")))?;
             }
             "--reference" => options.reference = Some(value(argument, rest.next())?.into()),
             "--binary" => options.binary = Some(value(argument, rest.next())?.into()),
@@ -118,7 +124,10 @@ mod tests {
     fn a_bench_is_all_of_them_unless_one_is_named() {
         assert_eq!(bench(&[]).unwrap().which, BENCHES);
         let options = bench(&words("e2e --messages 1_000 --reference /r")).unwrap();
-        assert_eq!(options, Bench { which: words("e2e"), messages: 1000, reference: Some("/r".into()), binary: None });
+        let expected =
+            Bench { which: words("e2e"), messages: 1000, kills: 20, reference: Some("/r".into()), binary: None };
+        assert_eq!(options, expected);
+        assert_eq!(bench(&words("failover --kills 3")).unwrap().kills, 3);
     }
 
     #[test]

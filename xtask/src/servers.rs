@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
-use testkit::servers::{AzuriteServer, FakeGcsServer, KafkaConfig, KafkaServer, VersityServer};
+use testkit::servers::{AzuriteServer, FakeGcsServer, KafkaConfig, KafkaServer, RegistryServer, VersityServer};
 use testkit::var;
 
 use crate::fetch::{self, Fetched};
@@ -23,6 +23,7 @@ pub(crate) struct Servers {
     s3: VersityServer,
     gcs: FakeGcsServer,
     azure: AzuriteServer,
+    registry: RegistryServer,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -33,7 +34,7 @@ impl Servers {
     /// When one does not come up: the others are stopped again.
     pub(crate) fn start(fetched: &Fetched, dir: &Path) -> Result<Self> {
         let begin = Instant::now();
-        println!("xtask: starting Apache Kafka, versitygw, fake-gcs-server and azurite on loopback …");
+        println!("xtask: starting Kafka, versitygw, fake-gcs-server, azurite and Apicurio Registry on loopback …");
         let own = |name: &str| -> Result<_> {
             let own = dir.join(name);
             fs::create_dir_all(&own)?;
@@ -47,6 +48,7 @@ impl Servers {
             (kafka, azure.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let (kafka, azure) = (kafka?, azure?);
+        let registry = RegistryServer::start(&fetched.registry, &own("apicurio")?)?;
         let s3 = VersityServer::start(&fetched.versitygw, &own("versitygw")?)?;
         let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &own("fake-gcs-server")?)?;
         println!("xtask: servers ready in {:.1} s; their logs are in {}", begin.elapsed().as_secs_f32(), dir.display());
@@ -57,9 +59,12 @@ impl Servers {
             (var::GCS, gcs.endpoint()),
             (var::AZURE, azure.endpoint()),
             (var::AZURITE_BLOB_STORAGE_URL, azure.endpoint()),
+            (var::REGISTRY, registry.url()),
             (var::PYTHON, fetched.python.display().to_string()),
+            (var::CHECKERS, fetched.checkers.display().to_string()),
+            (var::SPARK, fetched.spark.display().to_string()),
         ];
-        Ok(Self { kafka, s3, gcs, azure, variables })
+        Ok(Self { kafka, s3, gcs, azure, registry, variables })
     }
 
     /// The variables that tests read, see `testkit::var`.
@@ -74,6 +79,7 @@ impl Servers {
             ("versitygw", self.s3.process_mut()),
             ("fake-gcs-server", self.gcs.process_mut()),
             ("azurite", self.azure.process_mut()),
+            ("Apicurio Registry", self.registry.process_mut()),
         ];
         servers.into_iter().filter_map(|(name, p)| (!p.is_running().unwrap_or(false)).then_some(name)).collect()
     }

@@ -12,6 +12,7 @@ mod counters;
 mod decode;
 mod dedup;
 mod groups;
+mod inspect;
 mod plan;
 mod registers;
 mod state;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use counters::Counters;
 pub use decode::{Reason, Rejection};
+pub use inspect::{Inspected, Inspector};
 pub use plan::Plan;
 pub use watermark::PartitionState;
 pub use windows::{Close, ClosedWindow, Cut, Engine, Restore, StateChange};
@@ -57,6 +59,12 @@ pub enum EngineError {
         held: usize,
         /// The limit.
         limit: usize,
+    },
+    /// A batch names a schema that the worker was not told of.
+    #[error("schema {id} was not learned before its messages")]
+    SchemaNotLearned {
+        /// Its id in the registry.
+        id: u32,
     },
     /// Persisted state cannot be read.
     #[error("the saved state cannot be read: {0}")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, UInt32Array};
 use arrow::compute::filter_record_batch;
-use message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition};
+use message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition, WriterSchema};
 use pipeline::Late;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -118,13 +118,28 @@ impl Worker {
         }
     }
 
+    /// The ids of the schemas that the messages of `batch` name and this worker does not know. Each has to be
+    /// learned before the batch is pushed. Ask once a batch.
+    pub fn missing_schemas(&mut self, batch: &MessageBatch) -> Vec<u32> {
+        self.decoder.missing_schemas(batch)
+    }
+
+    /// Learns schema `id`. `None`: the registry does not know it, so its messages in this batch are dead letters.
+    pub fn learn_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
+        self.decoder.learn_schema(id, schema);
+    }
+
     /// Takes the messages of `batch`. `now_us` is the wall clock, microseconds since the epoch: messages
     /// further ahead of it than the pipeline allows are rejected. Without it none is.
     ///
     /// # Errors
-    /// [`EngineError`] when an aggregate fails. A row that an expression fails on is a dead letter instead.
+    /// [`EngineError::SchemaNotLearned`] before anything of the batch is taken; see [`Worker::missing_schemas`].
+    /// Any other when an aggregate fails. A row that an expression fails on is a dead letter instead.
     /// The worker must not be used afterwards.
     pub fn push(&mut self, batch: &MessageBatch, now_us: Option<i64>) -> Result<(), EngineError> {
+        if let Some(id) = self.decoder.first_unlearned(batch) {
+            return Err(EngineError::SchemaNotLearned { id });
+        }
         self.counters.read += batch.len() as u64;
         let decoded = self.decoder.decode(batch);
         self.counters.tombstones += decoded.tombstones;

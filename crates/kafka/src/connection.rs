@@ -1,5 +1,6 @@
 //! Questions to a cluster: partitions, watermarks, single records, group offsets.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::{ClientError, told, topic_error};
 use crate::link::{Link, LinkContext, LinkState};
+use crate::native::{self, Operation};
 use crate::settings::{ClientSettings, SettingsError};
 
 /// Consumer group when the settings name none. librdkafka needs one to assign partitions, even when it never commits.
@@ -22,9 +24,16 @@ const DEFAULT_GROUP: &str = "turnstile";
 /// Longest single wait within librdkafka: how late a stop flag or a refusal is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(500);
 
+/// Events of librdkafka that are served in one go: more than come in between, statistics and log lines together.
+const SERVED_AT_ONCE: usize = 64;
+
 /// librdkafka's longest pause between two attempts to connect. Its own 10 s would keep a person waiting for a broker
 /// that is back already.
 const RECONNECT_MAX_MS: &str = "2000";
+
+/// librdkafka's longest pause between two questions for a partition's new leader. Its own is 1 s, which the third
+/// question reaches: reading would begin again up to that much later than it could.
+pub(crate) const LEADER_BACKOFF: (&str, &str) = ("retry.backoff.max.ms", "250");
 
 /// A client that asks and does not read a stream. Nothing is sent before the first question.
 ///
@@ -63,9 +72,10 @@ impl Connection {
         defaults: &[(&str, &str)],
         forced: &[(&str, &str)],
     ) -> Result<Self, ClientError> {
-        settings.check_servers().map_err(ClientError::Settings)?;
+        settings.check().map_err(ClientError::Settings)?;
         let defaults =
-            [&[("group.id", DEFAULT_GROUP), ("reconnect.backoff.max.ms", RECONNECT_MAX_MS)], defaults].concat();
+            [&[("group.id", DEFAULT_GROUP), ("reconnect.backoff.max.ms", RECONNECT_MAX_MS), LEADER_BACKOFF], defaults]
+                .concat();
         // Positions belong to the caller: nothing is committed, stored or reset behind its back.
         let forced = [
             &[
@@ -82,6 +92,12 @@ impl Connection {
         let consumer = BaseConsumer::from_config_and_context(&config, LinkContext(link.clone()))
             .map_err(|error| refused(settings, &error))?;
         Ok(Self { consumer: Arc::new(consumer), link, settings: settings.clone() })
+    }
+
+    /// From now on every question waits this long for a broker.
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings = self.settings.with_connect_timeout(timeout);
+        self
     }
 
     pub(crate) fn consumer(&self) -> &Arc<BaseConsumer<LinkContext>> {
@@ -135,6 +151,45 @@ impl Connection {
         }
     }
 
+    /// Names of the topics that this client may see, ascending.
+    ///
+    /// # Errors
+    /// `Unreachable` and `Auth` when no broker takes this client.
+    pub fn topics(&self) -> Result<Vec<String>, ClientError> {
+        let metadata = self.metadata(None)?;
+        let mut topics: Vec<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
+        topics.sort_unstable();
+        Ok(topics)
+    }
+
+    /// The ids of `topics` by name, in Kafka's own base64: a topic that is deleted and created anew gets another one.
+    /// Clusters older than ids (Kafka 2.8) give none.
+    ///
+    /// # Errors
+    /// `TopicMissing` or `TopicForbidden`; `Unreachable` and `Auth` when no broker takes this client.
+    pub fn topic_ids(&self, topics: &[&str]) -> Result<BTreeMap<String, String>, ClientError> {
+        if topics.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let found = self.patiently(
+            |wait| {
+                let ids = native::topic_ids(&self.consumer, topics, wait);
+                ids.map_err(KafkaError::MetadataFetch)
+            },
+            |code| failed("topic ids".to_owned(), &told(code)),
+        )?;
+        let mut ids = BTreeMap::new();
+        for (topic, id) in found {
+            let id = id.map_err(|code| {
+                topic_error(code, &topic).unwrap_or_else(|| failed(format!("topic \"{topic}\""), &told(code)))
+            })?;
+            if !id.is_empty() {
+                ids.insert(topic, id);
+            }
+        }
+        Ok(ids)
+    }
+
     /// Low and high watermark of each partition, in the order asked: the first offset held and the one after the last.
     ///
     /// For a client that reads committed records only (the default) the high watermark ends before open transactions.
@@ -172,11 +227,7 @@ impl Connection {
         if !(low..high).contains(&position.offset) {
             return Ok(None);
         }
-        let assignment = assignment(&[(partition.clone(), position.offset)])?;
-        self.consumer.assign(&assignment).map_err(|e| failed(format!("assign {partition}"), &e))?;
-        let record = self.first_record_at(position);
-        self.consumer.unassign().map_err(|e| failed(format!("unassign {partition}"), &e))?;
-        record
+        self.fetch_at(position)
     }
 
     fn first_record_at(&self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
@@ -223,7 +274,7 @@ impl Connection {
                 let list = assignment(&asked).map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
                 self.consumer.committed_offsets(list, wait)
             },
-            |code| failed("committed group offsets".to_owned(), &told(code)),
+            |code| self.group_error(code, "committed group offsets"),
         )?;
         Ok(partitions
             .iter()
@@ -232,6 +283,81 @@ impl Connection {
                 _ => None,
             })
             .collect())
+    }
+
+    /// The brokers of the cluster, each as `host:port`, by number. Asked for one `topic` alone, the answer is small;
+    /// the topic need not exist.
+    ///
+    /// # Errors
+    /// `Unreachable` and `Auth` when no broker takes this client.
+    pub fn brokers(&self, topic: Option<&str>) -> Result<Vec<(i32, String)>, ClientError> {
+        let metadata = self.metadata(topic)?;
+        let mut brokers: Vec<_> =
+            metadata.brokers().iter().map(|b| (b.id(), format!("{}:{}", b.host(), b.port()))).collect();
+        brokers.sort();
+        Ok(brokers)
+    }
+
+    /// Each partition's leader as a broker knows it, by partition; -1 where there is none. Needs no leader to answer.
+    ///
+    /// # Errors
+    /// `Unreachable` and `Auth` when no broker takes this client.
+    pub fn leaders(&self, topic: &str) -> Result<Vec<(i32, i32)>, ClientError> {
+        let metadata = self.metadata(Some(topic))?;
+        let partitions = metadata.topics().iter().filter(|t| t.name() == topic).flat_map(|t| t.partitions());
+        let mut leaders: Vec<_> = partitions.map(|p| (p.id(), p.leader())).collect();
+        leaders.sort_unstable();
+        Ok(leaders)
+    }
+
+    /// Fetches at exactly this position, to see whether that is allowed: the record there, or `None` at the partition's
+    /// end and where there is no record.
+    ///
+    /// # Errors
+    /// As for [`Connection::watermarks`].
+    pub fn fetch_at(&mut self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
+        let partition = &position.partition;
+        let assignment = assignment(&[(partition.clone(), position.offset)])?;
+        self.consumer.assign(&assignment).map_err(|e| failed(format!("assign {partition}"), &e))?;
+        let record = self.first_record_at(position);
+        self.consumer.unassign().map_err(|e| failed(format!("unassign {partition}"), &e))?;
+        record
+    }
+
+    /// Whether this client may write to the topic; `None` when the cluster does not tell. Nothing is written.
+    ///
+    /// # Errors
+    /// `TopicMissing`, `TopicForbidden` when it may not even see the topic, or that no broker answers.
+    pub fn may_write(&self, topic: &str) -> Result<Option<bool>, ClientError> {
+        self.topic_partitions(topic)?;
+        let allowed = native::allowed_on_topic(&self.consumer, topic, self.settings.connect_timeout());
+        let otherwise = |code| failed(format!("permissions of topic \"{topic}\""), &told(code));
+        let allowed = allowed.map_err(|code| topic_error(code, topic).unwrap_or_else(|| otherwise(code)))?;
+        Ok(allowed.map(|operations| operations.contains(&Operation::Write)))
+    }
+
+    /// Whether this client may commit offsets of its group; `None` when the cluster does not tell, as it does not of a
+    /// group that has no members and no offsets yet. Nothing is committed.
+    ///
+    /// # Errors
+    /// `GroupForbidden` when it may not even see the group, or that no broker answers.
+    pub fn may_use_group(&self, group: &str) -> Result<Option<bool>, ClientError> {
+        let allowed = native::allowed_on_group(&self.consumer, group, self.settings.connect_timeout());
+        match allowed {
+            Ok(allowed) => Ok(allowed.map(|operations| operations.contains(&Operation::Read))),
+            Err(RDKafkaErrorCode::GroupIdNotFound) => Ok(None),
+            Err(code) => Err(self.group_error(code, "permissions of the consumer group")),
+        }
+    }
+
+    fn group_error(&self, code: RDKafkaErrorCode, action: &str) -> ClientError {
+        match code {
+            RDKafkaErrorCode::GroupAuthorizationFailed => ClientError::GroupForbidden {
+                group: self.settings.group().unwrap_or(DEFAULT_GROUP).to_owned(),
+                reason: told(code),
+            },
+            code => failed(action.to_owned(), &told(code)),
+        }
     }
 
     /// Commits the group's offsets (per partition the next one to read) for tools that show lag. It returns before the
@@ -247,6 +373,17 @@ impl Connection {
         }
     }
 
+    /// The same, and waits for the broker's answer: for the last offsets before the end.
+    ///
+    /// # Errors
+    /// When the broker refuses them, or the client gave up.
+    pub fn commit_group_offsets_now(&self, next_offsets: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
+        match self.consumer.commit(&assignment(next_offsets)?, CommitMode::Sync) {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
+            Err(error) => Err(failed("commit group offsets".to_owned(), &error)),
+        }
+    }
+
     /// Metadata of one topic or of all, as soon as a broker answers.
     pub(crate) fn metadata(&self, topic: Option<&str>) -> Result<Metadata, ClientError> {
         self.patiently(
@@ -257,7 +394,7 @@ impl Connection {
 
     /// Asks until a broker answers, the time is up, the client is refused or told to stop. librdkafka itself pauses
     /// longer and longer between attempts to connect.
-    fn patiently<T>(
+    pub(crate) fn patiently<T>(
         &self,
         ask: impl Fn(Duration) -> Result<T, KafkaError>,
         otherwise: impl Fn(RDKafkaErrorCode) -> ClientError,
@@ -313,18 +450,17 @@ impl Connection {
         }
     }
 
-    fn unreachable(&self, waited: Duration) -> ClientError {
+    pub(crate) fn unreachable(&self, waited: Duration) -> ClientError {
         ClientError::Unreachable { servers: self.settings.servers().to_owned(), waited, reason: self.link.reason() }
     }
 }
 
 /// Hands librdkafka's pending log lines and errors to the link; does not wait.
 pub(crate) fn serve(consumer: &BaseConsumer<LinkContext>) {
-    // Bounded, so that a flood of events cannot hold the caller.
-    for _ in 0..64 {
-        if consumer.poll(Duration::ZERO).is_none() {
-            break;
-        }
+    // Bounded, so that a flood of events cannot hold the caller. An event that was served and an empty queue look the
+    // same from here, so it is looked as often as there may be events; an empty look costs next to nothing.
+    for _ in 0..SERVED_AT_ONCE {
+        consumer.poll(Duration::ZERO);
     }
 }
 

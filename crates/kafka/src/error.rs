@@ -45,6 +45,14 @@ pub enum ClientError {
         /// The broker's reason.
         reason: String,
     },
+    /// This client may not use the consumer group.
+    #[error("not permitted on consumer group \"{group}\": {reason}")]
+    GroupForbidden {
+        /// The group.
+        group: String,
+        /// The broker's reason.
+        reason: String,
+    },
     /// The topic exists already.
     #[error("topic \"{topic}\" exists already")]
     TopicExists {
@@ -68,6 +76,29 @@ pub enum ClientError {
         /// Why it failed.
         reason: String,
     },
+}
+
+impl ClientError {
+    /// The error as a fact and its cause, for whoever shows them apart.
+    pub fn fact_and_cause(&self) -> (String, Option<String>) {
+        match self {
+            Self::Unreachable { servers, waited, reason } => {
+                let fact = format!("no Kafka broker at {servers} answered within {}", seconds(*waited));
+                (fact, Some(reason.clone()))
+            }
+            Self::Auth { servers, reason } => {
+                let fact = format!("the Kafka broker at {servers} and this client do not accept each other");
+                (fact, Some(reason.clone()))
+            }
+            Self::TopicForbidden { topic, reason } => {
+                (format!("not permitted on topic \"{topic}\""), Some(reason.clone()))
+            }
+            Self::GroupForbidden { group, reason } => {
+                (format!("not permitted on consumer group \"{group}\""), Some(reason.clone()))
+            }
+            other => (other.to_string(), None),
+        }
+    }
 }
 
 /// Why a reader cannot go on.

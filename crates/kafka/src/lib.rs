@@ -5,32 +5,39 @@
 //! Out: [`message::MessageBatch`]es of a reader's partitions; delivered records, and a count and the reasons of those
 //! that were not.
 //! Refuses to know what a message means, what a window is and where results go. Positions to read from are given by the
-//! caller and never taken from a consumer group: group offsets are written for lag tools only.
+//! caller and never taken from a consumer group: group offsets are written for lag tools only. The one that joins groups is
+//! [`Consumer`], for people who look at a topic.
 //! Start at [`Reader`] for what comes in, at [`feed`] for what goes out.
 
+mod advice;
 mod connection;
+mod consumer;
 mod error;
 mod feed;
+mod leaders;
 mod link;
 mod native;
 mod pace;
 mod producer;
-mod properties;
 mod provider;
 mod reader;
 mod settings;
+mod times;
 mod topics;
 
+pub use advice::advice;
 pub use connection::{Connection, ReadRecord};
+pub use consumer::{Consumed, ConsumedMessage, Consumer, Subscription};
 pub use error::{ClientError, ReadError};
 pub use feed::{FeedError, FeedPlan, FeedProgress, feed};
+pub use leaders::{LeaderChange, LeaderWatch};
 pub use link::LinkState;
 pub use pace::Pace;
 pub use producer::{DeliveryFailure, Producer, ProducerLimits, ProducerStats, SendError};
 pub use provider::{
-    City, CitySettings, DEFAULT_STEP_CAP, HeaderRow, MAX_FILE_ROWS, MtaReplay, Provider, ProviderError, Record,
-    Registers, SyntheticClock, TestStation, Zone,
+    City, CitySettings, DEFAULT_STEP_CAP, HeaderRow, LeftOut, LineFormat, LineInput, LineSettings, Lines,
+    MAX_FILE_ROWS, MtaReplay, Provider, ProviderError, Record, Registers, SyntheticClock, TestStation, Zone,
 };
 pub use reader::{ReadLimits, ReadQueue, Reader, StartAt};
-pub use settings::{ClientSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_PROPERTIES, SettingsError};
+pub use settings::{ClientSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_PROPERTIES, SettingsError, is_secret};
 pub use topics::{NewTopicPlan, PartitionDescription, TopicDescription, Topics};

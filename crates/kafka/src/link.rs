@@ -5,12 +5,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Statistics, TopicPartitionList};
+
+use crate::advice::{is_final, without_timing};
+use crate::leaders::Leaders;
 
 /// Whether brokers can be reached. librdkafka keeps trying in every state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,7 @@ pub(crate) struct Link {
     inner: Mutex<Inner>,
     /// Mirrors `inner.state` for the reading threads, which look at it once a batch.
     down: AtomicBool,
+    leaders: Leaders,
 }
 
 struct Inner {
@@ -43,7 +48,16 @@ impl Link {
     pub(crate) fn new(servers: &str) -> Self {
         let inner =
             Inner { state: LinkState::Connecting, reason: "no connection was made yet".to_owned(), refusal: None };
-        Self { servers: servers.to_owned(), inner: Mutex::new(inner), down: AtomicBool::new(false) }
+        Self {
+            servers: servers.to_owned(),
+            inner: Mutex::new(inner),
+            down: AtomicBool::new(false),
+            leaders: Leaders::default(),
+        }
+    }
+
+    pub(crate) fn leaders(&self) -> &Leaders {
+        &self.leaders
     }
 
     pub(crate) fn state(&self) -> LinkState {
@@ -93,7 +107,14 @@ impl Link {
 
     fn on_error(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
         use RDKafkaErrorCode as Code;
+        let reason = without_timing(reason);
         match code {
+            // librdkafka would try again for ever, with the same certificate.
+            Some(Code::BrokerTransportFailure) if is_final(reason) => {
+                let mut inner = self.lock();
+                inner.reason = reason.to_owned();
+                inner.refusal = Some(reason.to_owned());
+            }
             Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => {
                 let mut inner = self.lock();
                 inner.reason = reason.to_owned();
@@ -112,7 +133,7 @@ impl Link {
             if !matches!(inner.state, LinkState::Up) && inner.refusal.is_none() {
                 // The line begins with the name of librdkafka's thread.
                 let words = line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: "));
-                inner.reason = words.map_or(line, |(_, words)| words).to_owned();
+                inner.reason = without_timing(words.map_or(line, |(_, words)| words)).to_owned();
             }
         }
         match level {
@@ -138,7 +159,9 @@ impl ClientContext for LinkContext {
         self.0.on_log(level, facility, line);
     }
 
-    fn stats(&self, _: Statistics) {}
+    fn stats(&self, statistics: Statistics) {
+        self.0.leaders.observe(&statistics, Instant::now());
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.on_error(error.rdkafka_error_code(), reason);

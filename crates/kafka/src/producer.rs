@@ -1,7 +1,8 @@
 //! Sends records, and accounts for every one of them.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rdkafka::Statistics;
@@ -9,13 +10,19 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
-use crate::connection::refused;
+use crate::connection::{LEADER_BACKOFF, refused};
 use crate::error::{ClientError, told, topic_error};
 use crate::link::{Link, LinkContext, LinkState};
 use crate::provider::Record;
 use crate::settings::ClientSettings;
+
+/// After so many records acknowledgements are taken: often enough beside batches of thousands.
+const SERVE_EVERY: u64 = 64;
+
+/// So many batches of acknowledgements are taken when somebody asks.
+const SERVE_MOST: usize = 32;
 
 /// Bounds and manners of a producer. Client keys that a person set win over these, except idempotence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +31,7 @@ pub struct ProducerLimits {
     pub compression: String,
     /// How long a record waits for others to share its batch. Default 5 ms.
     pub linger: Duration,
-    /// Most records waiting for delivery. Default 200,000.
+    /// Most records waiting for delivery. Default 50,000: more of them fall out of the processor's cache meanwhile.
     pub queue_messages: usize,
     /// Most payload bytes waiting for delivery, in KiB. Default 64 MiB.
     pub queue_kbytes: usize,
@@ -34,6 +41,8 @@ pub struct ProducerLimits {
     pub kept_failures: usize,
     /// Whether the broker removes the duplicates that retries cause and keeps the order. Default yes.
     pub idempotent: bool,
+    /// Whether [`Producer::delivered_prefix`] is kept. One thread may then send. Default no.
+    pub track_prefix: bool,
 }
 
 impl Default for ProducerLimits {
@@ -41,11 +50,12 @@ impl Default for ProducerLimits {
         Self {
             compression: "lz4".to_owned(),
             linger: Duration::from_millis(5),
-            queue_messages: 200_000,
+            queue_messages: 50_000,
             queue_kbytes: 64 * 1024,
             delivery_timeout: Duration::from_secs(120),
             kept_failures: 10,
             idempotent: true,
+            track_prefix: false,
         }
     }
 }
@@ -105,10 +115,11 @@ pub enum SendError {
     Client(#[from] ClientError),
 }
 
-/// Sends records from any number of threads; a thread of its own takes the broker's acknowledgements.
+/// Sends records from any number of threads. Whoever sends also takes the acknowledgements that have come, so that the
+/// memory of a record is given back by the thread that asked for it; asking for the counts takes them too.
 pub struct Producer {
     // Dropped last of all uses of the link; librdkafka's thread ends with it.
-    client: ThreadedProducer<DeliveryContext>,
+    client: BaseProducer<DeliveryContext>,
     accounts: Arc<Accounts>,
     link: Arc<Link>,
     settings: ClientSettings,
@@ -121,7 +132,7 @@ impl Producer {
     /// # Errors
     /// `Settings` when librdkafka does not take the settings together.
     pub fn open(settings: &ClientSettings, limits: ProducerLimits) -> Result<Self, ClientError> {
-        settings.check_servers().map_err(ClientError::Settings)?;
+        settings.check().map_err(ClientError::Settings)?;
         let linger = limits.linger.as_millis().to_string();
         let timeout = limits.delivery_timeout.as_millis().max(1).to_string();
         let (messages, kbytes) = (limits.queue_messages.max(1).to_string(), limits.queue_kbytes.max(1).to_string());
@@ -133,15 +144,20 @@ impl Producer {
             ("queue.buffering.max.kbytes", &kbytes),
             ("batch.num.messages", "100000"),
             ("reconnect.backoff.max.ms", "2000"),
+            LEADER_BACKOFF,
             // Java's choice of partition for a key, so that both clients keep a key in one partition.
             ("partitioner", "murmur2_random"),
         ];
-        let forced = [("enable.idempotence", if limits.idempotent { "true" } else { "false" })];
+        let forced = [
+            ("enable.idempotence", if limits.idempotent { "true" } else { "false" }),
+            // Every record is accounted for: without reports of success all of them would count as failed.
+            ("delivery.report.only.error", "false"),
+        ];
         let config = settings.config(&defaults, &forced);
         let link = Arc::new(Link::new(settings.servers()));
-        let accounts = Arc::new(Accounts::new(limits.kept_failures));
+        let accounts = Arc::new(Accounts::new(limits.kept_failures, limits.track_prefix));
         let context = DeliveryContext { link: LinkContext(link.clone()), accounts: accounts.clone() };
-        let client = ThreadedProducer::from_config_and_context(&config, context).map_err(|e| refused(settings, &e))?;
+        let client = BaseProducer::from_config_and_context(&config, context).map_err(|e| refused(settings, &e))?;
         Ok(Self { client, accounts, link, settings: settings.clone() })
     }
 
@@ -164,14 +180,34 @@ impl Producer {
     /// # Errors
     /// The record was not taken; see [`SendError`].
     pub fn try_send(&self, topic: &str, record: &Record) -> Result<(), SendError> {
-        let mut out = BaseRecord::<[u8], [u8]>::to(topic).payload(&record.value);
+        // The next record would be refused as the one before was: an endless stream of them helps nobody.
+        if let Some((_, code)) = self.accounts.refused.get().filter(|(refused, _)| refused == topic)
+            && let Some(error) = topic_error(*code, topic)
+        {
+            return Err(error.into());
+        }
+        // The number is only looked at where the prefix is kept, and there one thread sends.
+        let number = self.accounts.sent.load(Ordering::Relaxed) as usize;
+        let mut out = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number).payload(&record.value);
         out.key = record.key();
         match self.client.send(out) {
             Ok(()) => {
-                self.accounts.sent.fetch_add(1, Ordering::Relaxed);
+                if self.accounts.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(SERVE_EVERY) {
+                    self.client.poll(Duration::ZERO);
+                }
                 Ok(())
             }
-            Err((error, _)) => Err(self.explain(error, topic, record)),
+            Err((error, _)) => {
+                self.serve();
+                Err(self.explain(error, topic, record))
+            }
+        }
+    }
+
+    /// Takes the acknowledgements and errors that have come; each call of librdkafka hands over one batch's.
+    fn serve(&self) {
+        for _ in 0..SERVE_MOST {
+            self.client.poll(Duration::ZERO);
         }
     }
 
@@ -184,28 +220,47 @@ impl Producer {
 
     /// Flushes, gives up what is left when the time is up (it counts as failed), and returns the final account.
     pub fn close(self, timeout: Duration) -> (ProducerStats, Vec<DeliveryFailure>) {
+        self.settle(timeout);
+        (self.stats(), self.failures())
+    }
+
+    /// [`Producer::close`] without giving the producer up: every record's fate is known afterwards.
+    pub fn settle(&self, timeout: Duration) -> ProducerStats {
         if self.flush(timeout).outstanding() > 0 {
             self.client.purge(PurgeConfig::default().queue().inflight());
             self.flush(Duration::from_secs(5));
         }
-        (self.stats(), self.failures())
+        self.stats()
     }
 
     /// The counts now.
     pub fn stats(&self) -> ProducerStats {
+        self.serve();
         // Fates are read before `sent`, so that records sent meanwhile show as outstanding and never as less than none.
         let delivered = self.accounts.delivered.load(Ordering::Acquire);
         let failed = self.accounts.failed.load(Ordering::Acquire);
         ProducerStats { sent: self.accounts.sent.load(Ordering::Acquire), delivered, failed }
     }
 
+    /// How many of the records sent first have all been delivered: a record that failed ends it for good. 0 unless
+    /// [`ProducerLimits::track_prefix`] is set.
+    pub fn delivered_prefix(&self) -> u64 {
+        self.accounts.prefix().map_or(0, |prefix| prefix.delivered)
+    }
+
     /// The first failed deliveries, as many as [`ProducerLimits::kept_failures`] says.
     pub fn failures(&self) -> Vec<DeliveryFailure> {
-        self.accounts.kept().clone()
+        let mut kept = self.accounts.kept().clone();
+        // What a fatal error is, only the client knows.
+        if let Some((code, _)) = self.client.client().fatal_error() {
+            kept.iter_mut().filter(|f| f.reason == told(RDKafkaErrorCode::Fatal)).for_each(|f| f.reason = told(code));
+        }
+        kept
     }
 
     /// Whether brokers can be reached, as far as this client has noticed.
     pub fn state(&self) -> LinkState {
+        self.serve();
         self.link.state()
     }
 
@@ -218,8 +273,9 @@ impl Producer {
                 bytes: record.value.len() + record.key().map_or(0, <[u8]>::len),
             },
             _ => {
+                let fatal = self.client.client().fatal_error();
+                let code = fatal.as_ref().map(|(code, _)| *code).or(code);
                 let client = code.and_then(|code| topic_error(code, topic)).unwrap_or_else(|| {
-                    let fatal = self.client.client().fatal_error();
                     let reason = fatal.map_or_else(|| error.to_string(), |(_, reason)| reason);
                     ClientError::Failed { action: format!("send to topic \"{topic}\""), reason }
                 });
@@ -245,16 +301,58 @@ struct Accounts {
     failed: AtomicU64,
     keep: usize,
     kept: Mutex<Vec<DeliveryFailure>>,
+    prefix: Option<Mutex<Prefix>>,
+    /// The first topic that this client may not write to.
+    refused: OnceLock<(String, RDKafkaErrorCode)>,
 }
 
 impl Accounts {
-    fn new(keep: usize) -> Self {
+    fn new(keep: usize, track_prefix: bool) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { sent: zero(), delivered: zero(), failed: zero(), keep, kept: Mutex::new(Vec::new()) }
+        let prefix = track_prefix.then(|| Mutex::new(Prefix::default()));
+        let kept = Mutex::new(Vec::new());
+        Self { sent: zero(), delivered: zero(), failed: zero(), keep, kept, prefix, refused: OnceLock::new() }
+    }
+
+    fn prefix(&self) -> Option<MutexGuard<'_, Prefix>> {
+        self.prefix.as_ref().map(|prefix| prefix.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<DeliveryFailure>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which records have been delivered, by the order in which they were sent. Partitions acknowledge independently, so
+/// what is delivered has holes; their number is bounded by the producer's queue.
+#[derive(Debug, Default)]
+struct Prefix {
+    /// All records before this one are delivered.
+    delivered: u64,
+    /// Whether each record from there on is.
+    beyond: VecDeque<bool>,
+    /// The first record that failed: what lies beyond it is of no interest.
+    end: Option<u64>,
+}
+
+impl Prefix {
+    fn fail(&mut self, number: u64) {
+        self.end = Some(self.end.map_or(number, |end| end.min(number)));
+    }
+
+    fn deliver(&mut self, number: u64) {
+        if self.end.is_some_and(|end| number >= end) {
+            return;
+        }
+        let Some(at) = number.checked_sub(self.delivered).map(|at| at as usize) else { return };
+        if self.beyond.len() <= at {
+            self.beyond.resize(at + 1, false);
+        }
+        self.beyond[at] = true;
+        while self.beyond.front() == Some(&true) {
+            self.beyond.pop_front();
+            self.delivered += 1;
+        }
     }
 }
 
@@ -276,14 +374,26 @@ impl ClientContext for DeliveryContext {
 }
 
 impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         match result {
             Ok(_) => {
+                if let Some(mut prefix) = self.accounts.prefix() {
+                    prefix.deliver(number as u64);
+                }
                 self.accounts.delivered.fetch_add(1, Ordering::Release);
             }
             Err((error, record)) => {
+                if let Some(mut prefix) = self.accounts.prefix() {
+                    prefix.fail(number as u64);
+                }
+                use RDKafkaErrorCode::{ClusterAuthorizationFailed, TopicAuthorizationFailed};
+                if let Some(code @ (TopicAuthorizationFailed | ClusterAuthorizationFailed)) = error.rdkafka_error_code()
+                {
+                    // Only the first one counts.
+                    let _ = self.accounts.refused.set((record.topic().to_owned(), code));
+                }
                 let mut kept = self.accounts.kept();
                 if kept.len() < self.accounts.keep {
                     let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());
@@ -294,5 +404,24 @@ impl ProducerContext for DeliveryContext {
                 self.accounts.failed.fetch_add(1, Ordering::Release);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_ends_at_the_first_record_that_is_not_delivered() {
+        let mut prefix = Prefix::default();
+        for (number, delivered) in [(1, 0), (3, 0), (0, 2), (2, 4), (6, 4), (4, 5)] {
+            prefix.deliver(number);
+            assert_eq!(prefix.delivered, delivered, "after {number}");
+        }
+        assert_eq!(prefix.beyond, [false, true]);
+        prefix.fail(7);
+        prefix.deliver(8);
+        prefix.deliver(5);
+        assert_eq!((prefix.delivered, prefix.beyond.len()), (7, 0), "what follows a failure is not kept");
     }
 }

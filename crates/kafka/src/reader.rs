@@ -10,6 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::connection::{Connection, assignment, failed, serve};
 use crate::error::{ClientError, ReadError, told, topic_error};
+use crate::leaders::{self, LeaderWatch};
 use crate::link::{Link, LinkContext};
 use crate::native::{CHUNK, PartitionsQueue, Taken};
 use crate::settings::ClientSettings;
@@ -38,15 +39,18 @@ pub struct ReadLimits {
     /// Queues among which the partitions are spread, one for each thread that reads. Default 1.
     pub queues: usize,
     /// Payload bytes fetched ahead in all queues together, in KiB; librdkafka overshoots by what one fetch brings.
-    /// Default 32 MiB. The client key `queued.max.messages.kbytes`, when set, is per queue and wins.
+    /// Default 16 MiB. The client key `queued.max.messages.kbytes`, when set, is per queue and wins.
     pub queued_kbytes: usize,
-    /// Bytes that one fetch brings of one partition, before decompression. Default 1 MiB. A larger record still comes.
+    /// Bytes that one fetch brings of one partition, before decompression. Default 768 KiB. A larger record still comes.
     pub fetch_bytes: usize,
+    /// Whether [`Reader::leader_watch`] tells anything. Default no: it needs librdkafka's statistics, which pile up
+    /// while nobody calls [`ReadQueue::next`] or [`ReadQueue::serve`].
+    pub watch_leaders: bool,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { queues: 1, queued_kbytes: 32 * 1024, fetch_bytes: 1024 * 1024 }
+        Self { queues: 1, queued_kbytes: 16 * 1024, fetch_bytes: 768 * 1024, watch_leaders: false }
     }
 }
 
@@ -74,6 +78,11 @@ impl Reader {
         let queues = limits.queues.clamp(1, positions.len().max(1));
         let queued_kbytes = (limits.queued_kbytes / queues).max(1).to_string();
         let fetch_bytes = limits.fetch_bytes.to_string();
+        let statistics = match limits.watch_leaders {
+            false => "0",
+            true if positions.len() > leaders::WIDE => leaders::WIDE_INTERVAL_MS,
+            true => leaders::INTERVAL_MS,
+        };
         let connection = Connection::with(
             settings,
             &[
@@ -81,6 +90,9 @@ impl Reader {
                 ("fetch.message.max.bytes", &fetch_bytes),
                 // librdkafka's default of 1 s would stall a fast reader each time that its queue was full for a moment.
                 ("fetch.queue.backoff.ms", "10"),
+                ("statistics.interval.ms", statistics),
+                // After a fetch that failed, such as the first from a new leader; the default is half a second.
+                ("fetch.error.backoff.ms", "100"),
             ],
             // Its event is the only sign of how far a partition was read when it ends in a transaction's marker.
             &[("enable.partition.eof", "true")],
@@ -101,6 +113,11 @@ impl Reader {
     /// Queues keep the client alive; drop them and the reader to leave the brokers.
     pub fn split(&mut self) -> Vec<ReadQueue> {
         std::mem::take(&mut self.queues)
+    }
+
+    /// Tells of leaders that went away and came back while this reader reads, if [`ReadLimits::watch_leaders`].
+    pub fn leader_watch(&self) -> LeaderWatch {
+        LeaderWatch(self.connection.link().clone())
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -195,6 +212,26 @@ impl ReadQueue {
         &self.partitions.next
     }
 
+    /// Reads one more partition from now on, from exactly `offset`.
+    ///
+    /// # Errors
+    /// `PartitionMissing` when the cluster has no such partition.
+    pub fn add(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), ReadError> {
+        // All partitions of a topic share one name, so that a run of messages compares pointers and not letters.
+        let known = self.partitions.next.iter().find(|(p, _)| p.topic == partition.topic);
+        let topic = known.map_or_else(|| partition.topic.clone(), |(p, _)| p.topic.clone());
+        let partition = TopicPartition { topic, partition: partition.partition };
+        if !self.native.forward(&partition) {
+            return Err(ClientError::PartitionMissing { partition }.into());
+        }
+        let position = (partition, offset);
+        self.consumer
+            .incremental_assign(&assignment(std::slice::from_ref(&position))?)
+            .map_err(|e| failed(format!("assign {}", position.0), &e))?;
+        self.partitions.next.push(position);
+        Ok(())
+    }
+
     /// The next messages: what is there, without waiting for more; an empty batch when nothing came within `wait`.
     ///
     /// The batch ends at `max_rows`, or with the message that reaches `max_bytes` of payload (a few messages later when
@@ -278,8 +315,8 @@ impl ReadQueue {
         })
     }
 
-    /// Hands librdkafka's events to the link.
-    fn serve(&mut self) {
+    /// Hands librdkafka's events to the link, as [`ReadQueue::next`] does; for a thread that does not read for a while.
+    pub fn serve(&mut self) {
         self.served_at = Instant::now();
         serve(&self.consumer);
     }

@@ -169,6 +169,17 @@ impl Topics {
         Ok(TopicDescription { topic: topic.to_owned(), partitions, config: self.own_config(topic) })
     }
 
+    /// How long the topic keeps a message, in milliseconds, its own setting or the broker's default. `None`: for ever,
+    /// or this client may not see it.
+    pub fn retention_ms(&self, topic: &str) -> Option<i64> {
+        let answer = wait(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
+        let resource = answer.ok()?.pop()?.ok()?;
+        let deletes =
+            resource.get("cleanup.policy").and_then(|e| e.value.as_deref()).is_none_or(|v| v.contains("delete"));
+        let retention = resource.get("retention.ms")?.value.as_deref()?.parse().ok()?;
+        (deletes && retention >= 0).then_some(retention)
+    }
+
     /// A client may describe a topic without being allowed to see its settings, so a refusal leaves them out.
     fn own_config(&self, topic: &str) -> Vec<(String, String)> {
         let answer = wait(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));

@@ -112,7 +112,7 @@ impl LedgerError {
             Self::Fenced { .. } => {
                 Some("stop that process, or take over with `turnstile run --takeover`; nothing was lost")
             }
-            Self::Store(e) if e.retriable => Some("start again when the store answers; nothing was lost"),
+            Self::Store(e) if e.retriable => Some("start again when the store answers and has room; nothing was lost"),
             Self::Store(_) => Some("give the lake room or permission and start again; nothing was lost"),
             Self::PlanChanged { .. } => Some(
                 "close the open windows under the old file (`turnstile run --drain`), or give the pipeline a new name \

@@ -186,7 +186,8 @@ impl Lake {
         for _ in 1..TRIES {
             match call().await {
                 Err(e) if e.retriable => {
-                    tracing::warn!(operation = e.operation, path = e.path, error = %e.source, "sent again in {wait:?}");
+                    // Many calls may meet the same trouble at once; the caller hears of it when trying did not help.
+                    tracing::debug!(operation = e.operation, path = e.path, error = %e.source, "sent again in {wait:?}");
                 }
                 done => return done,
             }

@@ -33,6 +33,8 @@ pub use lake::{Lake, LakeError};
 pub use ledger::{Committed, Cut, Ledger, NewFile, NewState, Opened, Recovered};
 pub use location::StoreOptions;
 pub use position::Position;
-pub use read::{Audit, CommitRecord, Explained, Finding, Published, audit, entries, explain, for_each_commit};
+pub use read::{
+    Audit, CommitRecord, Explained, Finding, Published, audit, entries, explain, for_each_commit, recent_commits,
+};
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, Writer};
 pub use store::StoreError;

@@ -13,8 +13,8 @@ pub struct Position {
     pub next_offset: i64,
     /// Leader epoch of the last message read, when the broker gave one.
     pub leader_epoch: Option<i32>,
-    /// Event time this partition has reached, microseconds since the epoch, UTC.
-    pub watermark_us: Option<i64>,
+    /// Latest event time read from this partition, microseconds since the epoch, UTC.
+    pub max_event_us: Option<i64>,
     /// Whether the partition was quiet and did not hold the watermark back.
     pub idle: bool,
     /// Fingerprint of the last message read: tells a recreated topic from the one that was read.
@@ -29,7 +29,7 @@ struct PositionText {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     leader_epoch: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    watermark_us: Option<i64>,
+    max_event_us: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     idle: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ impl From<PositionText> for Position {
             partition: TopicPartition::new(text.topic, text.partition),
             next_offset: text.next_offset,
             leader_epoch: text.leader_epoch,
-            watermark_us: text.watermark_us,
+            max_event_us: text.max_event_us,
             idle: text.idle,
             fingerprint: text.fingerprint,
         }
@@ -56,7 +56,7 @@ impl From<Position> for PositionText {
             partition: position.partition.partition,
             next_offset: position.next_offset,
             leader_epoch: position.leader_epoch,
-            watermark_us: position.watermark_us,
+            max_event_us: position.max_event_us,
             idle: position.idle,
             fingerprint: position.fingerprint,
         }

@@ -49,9 +49,9 @@ pub struct Slot {
     /// Event time that the pipeline has reached, microseconds since the epoch, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark_us: Option<i64>,
-    /// Windows that end up to here are closed, microseconds since the epoch, UTC.
+    /// Windows that end up to here are published, microseconds since the epoch, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed_until_us: Option<i64>,
+    pub published_until_us: Option<i64>,
     /// Wall-clock time at which a quiet stream's windows were closed, microseconds since the epoch, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_closed_at_us: Option<i64>,
@@ -229,12 +229,12 @@ pub(crate) mod tests {
                 partition: TopicPartition::new("t", 3),
                 next_offset: 42,
                 leader_epoch: Some(1),
-                watermark_us: Some(-1),
+                max_event_us: Some(-1),
                 idle: true,
                 fingerprint: Some(u64::MAX),
             }],
             watermark_us: Some(1),
-            closed_until_us: Some(0),
+            published_until_us: Some(0),
             quiet_closed_at_us: None,
             state: vec![StateRef {
                 object: "state/1".into(),

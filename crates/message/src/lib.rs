@@ -8,6 +8,8 @@
 
 mod batch;
 mod position;
+mod schema;
 
 pub use batch::{BatchBuilder, MessageBatch, Payloads, Run};
 pub use position::{OffsetRange, SourcePosition, TopicPartition};
+pub use schema::{SchemaKind, WriterSchema};

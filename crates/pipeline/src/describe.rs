@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::lake::Schedule;
 use crate::pipeline::Pipeline;
-use crate::query::{AggregateKind, spark_type};
+use crate::query::spark_type;
+use crate::source::PasswordSource;
 use crate::stream::{Dedup, Late};
 use crate::units::{show_bytes, show_us};
 
@@ -85,12 +86,24 @@ impl Pipeline {
 
     fn explain_source(&self) -> String {
         let source = &self.source;
-        let mut out = format!("topic {}, {}", source.topic, format!("{:?}", source.format).to_lowercase());
+        let mut out = format!("topic {}, {}", source.topics, source.format.as_str());
         if let Some(servers) = source.kafka.get("bootstrap.servers") {
             let _ = write!(out, ", {servers}");
         }
         if let Some(path) = &source.properties {
             let _ = write!(out, ", settings of {}", path.display());
+        }
+        if let Some(registry) = &source.registry {
+            let _ = write!(out, ", schemas of {}", registry.url);
+            match &registry.password {
+                Some(PasswordSource::Environment(name)) => {
+                    let _ = write!(out, " (password of ${name})");
+                }
+                Some(PasswordSource::File(path)) => {
+                    let _ = write!(out, " (password of {})", path.display());
+                }
+                None => {}
+            }
         }
         out
     }
@@ -113,18 +126,15 @@ impl Pipeline {
         }
         out.line("window", &shape);
         if let Some(filter) = &query.filter {
-            out.line("where", &filter.to_string());
+            out.line("where", &query.readable_input(filter));
         }
-        let keys: Vec<String> = query.keys.iter().map(ToString::to_string).collect();
+        let keys: Vec<String> = query.keys.iter().map(|key| query.readable_input(key)).collect();
         out.line("group by", &std::iter::once("window".to_owned()).chain(keys).collect::<Vec<_>>().join(", "));
-        for aggregate in &query.aggregates {
-            out.line("aggregate", &format!("{} = {}", aggregate.name, show_aggregate(&aggregate.kind)));
-        }
         if let Some(having) = &query.having {
-            out.line("having", &having.to_string());
+            out.line("having", &query.readable_output(having));
         }
         for (name, expr) in &query.output {
-            out.line("column", &format!("{name} = {expr}"));
+            out.line("column", &format!("{name} = {}", query.readable_output(expr)));
         }
     }
 
@@ -141,21 +151,6 @@ impl Pipeline {
             None => out.push_str(", kept for ever"),
         }
         out
-    }
-}
-
-fn show_aggregate(kind: &AggregateKind) -> String {
-    match kind {
-        AggregateKind::Function { udaf, args, distinct, filter } => {
-            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-            let distinct = if *distinct { "DISTINCT " } else { "" };
-            let filter = filter.as_ref().map_or_else(String::new, |filter| format!(" where {filter}"));
-            format!("{}({distinct}{}){filter}", udaf.name(), args.join(", "))
-        }
-        AggregateKind::Increase { register, cap: None } => format!("increase({register})"),
-        AggregateKind::Increase { register, cap: Some(cap) } => format!("increase({register}, {cap})"),
-        AggregateKind::Resets { register } => format!("resets({register})"),
-        AggregateKind::Jumps { register, cap } => format!("jumps({register}, {cap})"),
     }
 }
 

@@ -1,10 +1,9 @@
 //! Where closed windows go: `[lake]`, and `[warehouse]` over it.
 
-use std::collections::BTreeMap;
-
 use crate::file::read::{Faults, Reader};
 use crate::file::{Fault, Node};
 use crate::nearest::suggest;
+use crate::properties::Properties;
 use crate::units;
 
 /// `[lake]`: the store, the form of its files, how long they stay.
@@ -17,11 +16,16 @@ pub struct LakeSettings {
     pub format: FileFormat,
     /// How long files stay, in microseconds. `None`: for ever.
     pub retain_us: Option<i64>,
+    /// How long a run waits for a store that refuses for now (full, not reachable), in microseconds.
+    pub retry_for_us: i64,
     /// Whether CSV files begin with an unnamed column of row numbers, as the system this replaces wrote.
     pub index_column: bool,
     /// Settings of the object store by its own names (endpoint, region…). Secrets belong in the environment.
-    pub options: BTreeMap<String, String>,
+    pub options: Properties,
 }
+
+/// How long a run waits for its store by default: ten minutes.
+const RETRY_FOR_US: i64 = 600_000_000;
 
 /// The form of the lake's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,7 @@ pub(crate) fn read_lake(node: &Node, faults: &Faults) -> Option<LakeSettings> {
     let url = reader.required("url", url);
     let format = read_format(&mut reader);
     let retain_us = reader.positive_duration("retain");
+    let retry_for_us = reader.duration("retry_for").unwrap_or(RETRY_FOR_US);
     let index_column = reader.boolean("index_column").unwrap_or(false);
     if index_column && format == Some(FileFormat::Parquet) {
         let at = reader.node("index_column").map_or_else(|| reader.at().clone(), |node| node.at.clone());
@@ -73,7 +78,8 @@ pub(crate) fn read_lake(node: &Node, faults: &Faults) -> Option<LakeSettings> {
     }
     let options = reader.properties("options");
     reader.finish();
-    Some(LakeSettings { url: url?.value, format: format?, retain_us, index_column, options })
+    let options = options.into();
+    Some(LakeSettings { url: url?.value, format: format?, retain_us, retry_for_us, index_column, options })
 }
 
 fn read_format(reader: &mut Reader<'_>) -> Option<FileFormat> {

@@ -14,20 +14,32 @@ mod lake;
 mod nearest;
 mod pattern;
 mod pipeline;
+mod properties;
 mod query;
 mod source;
 mod stream;
+mod topics;
 mod units;
 
 pub use error::{Error, Problem};
 pub use lake::{FileFormat, LakeSettings, Schedule, Warehouse};
 pub use pattern::{MONTHS, PatternItem, TimestampPattern};
 pub use pipeline::Pipeline;
+pub use properties::Properties;
 pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec};
-pub use source::{Field, FieldKind, Format, Policy, Source};
+pub use source::{Field, FieldKind, Format, PasswordSource, Policy, RegistrySettings, Source};
 pub use stream::{CommitCadence, Dedup, Late, Stream};
+pub use topics::{TopicPattern, Topics};
 
 /// The names of all functions that a query can call, in lower case.
 pub fn function_names() -> Vec<&'static str> {
     query::call::names().collect()
+}
+
+/// Microseconds of an interval as Spark writes it, such as `5 minutes` or `1 hour 30 minutes`: what `window` takes.
+///
+/// # Errors
+/// Says what is no such interval, and what has no fixed length.
+pub fn spark_interval_us(text: &str) -> Result<i64, String> {
+    units::spark_interval_us(text)
 }

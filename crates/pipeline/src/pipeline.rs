@@ -146,7 +146,7 @@ fn plan_hash(source: &Source, stream: &Stream, query: &Query) -> String {
         // Lengths keep one value from running into the next.
         text.push_str(&format!("{key} {}:{value}\n", value.len()));
     };
-    line("format", format!("{:?}", source.format).to_lowercase());
+    line("format", source.format.as_str().to_owned());
     line("extra_fields", format!("{:?}", source.extra_fields).to_lowercase());
     for field in &source.schema {
         let kind = match &field.kind {

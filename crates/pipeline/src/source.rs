@@ -1,6 +1,6 @@
 //! Where messages come from and how their bytes become rows: `[source]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -10,14 +10,21 @@ use crate::file::read::{Faults, Placed, Reader};
 use crate::file::{Fault, Node, Table, Value};
 use crate::nearest::{nearest, suggest};
 use crate::pattern::TimestampPattern;
+use crate::properties::Properties;
+use crate::topics::{self, Topics};
+
+/// How often new partitions are looked for by default: every ten seconds.
+const DISCOVER_US: i64 = 10_000_000;
 
 /// `[source]`: the topic and the form of its messages.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The Kafka topic.
-    pub topic: String,
+    /// The Kafka topics.
+    pub topics: Topics,
+    /// How often to look for new partitions and topics, in microseconds. `None`: never.
+    pub discover_us: Option<i64>,
     /// Client settings by Kafka's own names. They win over those of `properties`.
-    pub kafka: BTreeMap<String, String>,
+    pub kafka: Properties,
     /// A Java-style properties file with client settings, as written (a leading `~` is not expanded here).
     pub properties: Option<PathBuf>,
     /// The name that the query's FROM gives to the stream.
@@ -28,6 +35,8 @@ pub struct Source {
     pub schema: Vec<Field>,
     /// What to do with fields that the schema does not have.
     pub extra_fields: Policy,
+    /// The schema registry; there exactly for the formats that use one.
+    pub registry: Option<RegistrySettings>,
 }
 
 /// How a message's value is written.
@@ -38,6 +47,47 @@ pub enum Format {
     Csv,
     /// A JSON object whose members are named as the fields.
     Json,
+    /// A record in Avro's binary encoding, after the id of its schema in a registry.
+    Avro,
+    /// A JSON object as of `json`, after the id of its schema in a registry.
+    JsonSchema,
+}
+
+impl Format {
+    /// The word in the pipeline file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Json => "json",
+            Format::Avro => "avro",
+            Format::JsonSchema => "json-schema",
+        }
+    }
+
+    /// Whether its messages name their schema by an id in a registry.
+    pub fn uses_registry(self) -> bool {
+        matches!(self, Format::Avro | Format::JsonSchema)
+    }
+}
+
+/// `[source.registry]`: the schema registry that messages' schema ids belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Where it answers, `http://` or `https://`, without a user in it.
+    pub url: String,
+    /// Who asks, when it wants to know.
+    pub user: Option<String>,
+    /// Where the user's password is.
+    pub password: Option<PasswordSource>,
+}
+
+/// Where a password is to be found; never the password itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordSource {
+    /// In this environment variable.
+    Environment(String),
+    /// In this file: its first line.
+    File(PathBuf),
 }
 
 /// What to do with something that was not declared.
@@ -135,54 +185,111 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> (Option<Source>, Fields) {
     let Some(mut reader) = Reader::new(node, "source", faults) else {
         return (None, Fields { fields: Vec::new(), broken: true });
     };
-    let topic = reader.parsed("topic", "see Kafka's rules for topic names", topic_name);
-    let topic = reader.required("topic", topic);
+    let topics = topics::read(&mut reader);
+    let discover_us = reader.duration_or_off("discover").unwrap_or(Some(DISCOVER_US));
     let kafka = reader.properties("kafka");
     let properties = reader.text("properties").map(|path| PathBuf::from(path.value));
     let table = reader.parsed("table", "write a plain SQL name, such as \"turnstile\"", table_name);
-    let format = reader.node("format").is_some().then(|| read_format(&mut reader)).flatten();
+    let format = reader.choice("format", &FORMATS);
     let format = reader.required("format", format);
-    let extra_fields =
-        reader.choice("extra_fields", &[("error", Policy::Error), ("ignore", Policy::Ignore)]).unwrap_or(Policy::Error);
+    let extra_fields = reader.choice("extra_fields", &[("error", Policy::Error), ("ignore", Policy::Ignore)]);
+    // Avro's own rule: a reader leaves out what its schema does not name.
+    let usual = if format.as_ref() == Some(&Format::Avro) { Policy::Ignore } else { Policy::Error };
+    let registry = read_registry(&mut reader, format, faults);
     let schema = reader.node("schema");
     let schema = reader.required("schema", schema);
     let before = faults.borrow().len();
     let fields = schema.map(|node| read_schema(node, faults)).unwrap_or_default();
     let broken = schema.is_none() || faults.borrow().len() > before;
     reader.finish();
-    let source = match (topic, format) {
-        (Some(topic), Some(format)) => Some(Source {
-            topic: topic.value,
-            kafka,
+    let source = match (topics, format) {
+        (Some(topics), Some(format)) => Some(Source {
+            topics,
+            discover_us,
+            kafka: kafka.into(),
             properties,
             table: table.map_or_else(|| "turnstile".to_owned(), |table| table.value),
             format,
             schema: fields.clone(),
-            extra_fields,
+            extra_fields: extra_fields.unwrap_or(usual),
+            registry,
         }),
         _ => None,
     };
     (source, Fields { fields, broken })
 }
 
-fn read_format(reader: &mut Reader<'_>) -> Option<Format> {
-    let text = reader.text("format")?;
-    let fault = match text.value.as_str() {
-        "csv" => return Some(Format::Csv),
-        "json" => return Some(Format::Json),
-        "avro" => Fault::new(&text.at, "format \"avro\" is not offered yet").hint("use \"csv\" or \"json\""),
-        other => Fault::new(&text.at, format!("format cannot be \"{other}\"")).hint(suggest(other, ["csv", "json"])),
-    };
-    reader.fault(fault);
-    None
+const FORMATS: [(&str, Format); 4] =
+    [("csv", Format::Csv), ("json", Format::Json), ("avro", Format::Avro), ("json-schema", Format::JsonSchema)];
+
+/// `[source.registry]`, which the formats that use one need and the others have no use for.
+fn read_registry(reader: &mut Reader<'_>, format: Option<Format>, faults: &Faults) -> Option<RegistrySettings> {
+    let node = reader.node("registry");
+    match (node, format) {
+        (Some(node), Some(format)) if !format.uses_registry() => {
+            let message = format!("messages of format \"{}\" have no schema in a registry", format.as_str());
+            reader.fault(
+                Fault::new(&node.at, message).hint("leave [source.registry] out, or use \"avro\" or \"json-schema\""),
+            );
+            None
+        }
+        (Some(node), _) => read_registry_table(node, faults),
+        (None, Some(format)) if format.uses_registry() => {
+            let message = format!("format \"{}\" needs [source.registry]", format.as_str());
+            reader.fault(Fault::new(reader.at(), message).hint("write registry = { url = \"http://localhost:8081\" }"));
+            None
+        }
+        (None, _) => None,
+    }
 }
 
-fn topic_name(name: &str) -> Result<String, String> {
-    let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !legal {
-        return Err(format!("\"{name}\" is not a topic name: 1 to 249 of a-z A-Z 0-9 . _ -"));
+fn read_registry_table(node: &Node, faults: &Faults) -> Option<RegistrySettings> {
+    let mut reader = Reader::new(node, "source.registry", faults)?;
+    let url =
+        reader.parsed("url", "write http://host:port or https://host, as the registry's own clients do", registry_url);
+    let url = reader.required("url", url);
+    let user = reader.text("user");
+    let environment = reader.text("password_env");
+    let file = reader.text("password_file");
+    if let (Some(_), Some(file)) = (&environment, &file) {
+        reader.fault(Fault::new(&file.at, "password_env and password_file are both there").hint("write one of them"));
     }
-    Ok(name.to_owned())
+    let password = environment
+        .map(|name| Placed { value: PasswordSource::Environment(name.value), at: name.at })
+        .or(file.map(|path| Placed { value: PasswordSource::File(path.value.into()), at: path.at }));
+    match (&user, &password) {
+        (Some(user), None) => {
+            let fault = Fault::new(&user.at, "user has no password");
+            reader.fault(fault.hint("write password_env = \"NAME\" or password_file = \"path\""));
+        }
+        (None, Some(password)) => {
+            reader.fault(Fault::new(&password.at, "a password without a user").hint("write user"))
+        }
+        _ => {}
+    }
+    reader.finish();
+    Some(RegistrySettings {
+        url: url?.value,
+        user: user.map(|user| user.value),
+        password: password.map(|password| password.value),
+    })
+}
+
+/// The url is never repeated in an error: one with a password in it would show it.
+fn registry_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest else { return Err("it begins with neither http:// nor https://".to_owned()) };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("it holds a user: write user, and password_env or password_file, instead".to_owned());
+    }
+    if authority.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("it names no host".to_owned());
+    }
+    if rest.contains(['?', '#']) {
+        return Err("it has a query or a fragment".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn table_name(name: &str) -> Result<String, String> {

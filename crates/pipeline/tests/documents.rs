@@ -14,10 +14,10 @@ fn every_key_of_the_file_is_in_the_document() {
     // An unknown key far from all known ones makes each section list its keys.
     let set = ["qqqqqqqqqq", "source.qqqqqqqqqq", "stream.qqqqqqqqqq", "query.qqqqqqqqqq", "lake.qqqqqqqqqq"]
         .into_iter()
-        .chain(["warehouse.qqqqqqqqqq", "source.schema.TIMESTAMP.qqqqqqqqqq"])
+        .chain(["warehouse.qqqqqqqqqq", "source.schema.TIMESTAMP.qqqqqqqqqq", "source.registry.qqqqqqqqqq"])
         .map(|key| (key.to_owned(), "1".to_owned()))
         .collect::<Vec<_>>();
-    let file = include_str!("../../../pipelines/mta-turnstile.toml");
+    let file = include_str!("../../../pipelines/mta-avro.toml");
     let error = pipeline::Pipeline::from_str_with(file, "x.toml", &set).unwrap_err();
     let hints: Vec<&str> = error.problems().iter().filter_map(|problem| problem.hint.as_deref()).collect();
     assert_eq!(hints.len(), set.len(), "{error}");

@@ -1,6 +1,6 @@
 //! The pipelines that come with the project: each reads, plans and means what it says.
 
-use pipeline::{AggregateKind, Dedup, Late, Pipeline, WindowSpec};
+use pipeline::{AggregateKind, Dedup, Format, Late, Pipeline, Policy, WindowSpec};
 
 fn shipped(name: &str) -> Pipeline {
     let path = format!("{}/../../pipelines/{name}.toml", env!("CARGO_MANIFEST_DIR"));
@@ -22,6 +22,18 @@ fn the_turnstile_job_dates_its_rows_by_the_window_and_decodes_only_what_it_needs
     assert_eq!(names(&query.dedup), ["ID", "STATION", "TIMESTAMP"]);
     // DATE and TIME of the message are not decoded.
     assert_eq!(query.columns, [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12]);
+}
+
+#[test]
+fn the_avro_job_computes_what_the_turnstile_job_does_from_other_messages() {
+    let (csv, avro) = (shipped("mta-turnstile"), shipped("mta-avro"));
+    assert_eq!((avro.source.format, avro.source.extra_fields), (Format::Avro, Policy::Ignore));
+    let registry = avro.source.registry.as_ref().unwrap();
+    assert_eq!((registry.url.as_str(), &registry.user, &registry.password), ("http://localhost:8081", &None, &None));
+    assert!(avro.explain().contains("avro, localhost:9092, schemas of http://localhost:8081"), "{}", avro.explain());
+    assert_eq!(avro.source.schema, csv.source.schema);
+    assert_eq!(avro.query.canonical, csv.query.canonical);
+    assert_ne!(avro.plan_hash, csv.plan_hash);
 }
 
 #[test]

@@ -19,8 +19,14 @@ pub mod var {
     pub const AZURE: &str = "TURNSTILE_TEST_AZURE";
     /// The same URL under the name that `object_store` reads when told to use the emulator.
     pub const AZURITE_BLOB_STORAGE_URL: &str = "AZURITE_BLOB_STORAGE_URL";
+    /// URL of the schema registry, as Confluent's clients take it.
+    pub const REGISTRY: &str = "TURNSTILE_TEST_REGISTRY";
     /// A Python interpreter that has confluent-kafka.
     pub const PYTHON: &str = "TURNSTILE_TEST_PYTHON";
+    /// A Python interpreter beside which hadolint and ShellCheck lie, and that has Docker Compose as a package.
+    pub const CHECKERS: &str = "TURNSTILE_TEST_CHECKERS";
+    /// A Python interpreter that has pyspark, with Spark itself.
+    pub const SPARK: &str = "TURNSTILE_TEST_SPARK";
 }
 
 /// The bucket or container that exists on every object store.
@@ -120,12 +126,36 @@ pub fn azure() -> Azure {
     Azure { endpoint: text(var::AZURE), account: AZURE_ACCOUNT, key: AZURE_KEY, container: BUCKET }
 }
 
+/// URL of the shared schema registry, as Confluent's clients take it.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn registry() -> String {
+    text(var::REGISTRY)
+}
+
 /// A Python interpreter that has confluent-kafka.
 ///
 /// # Panics
 /// As [`kafka`].
 pub fn python() -> PathBuf {
     text(var::PYTHON).into()
+}
+
+/// A Python interpreter beside which hadolint and ShellCheck lie, and that has Docker Compose as a package.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn checkers() -> PathBuf {
+    text(var::CHECKERS).into()
+}
+
+/// A Python interpreter that has pyspark, with Spark itself.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn spark() -> PathBuf {
+    text(var::SPARK).into()
 }
 
 fn text(name: &str) -> String {

@@ -89,6 +89,14 @@ impl Ground {
         Cost::of(&mut tool, &self.scratch().join("make-topic")).map(drop)
     }
 
+    /// Deletes a topic, so that its records do not fill the disk.
+    pub(super) fn delete_topic(&mut self, topic: &str) -> Result<()> {
+        let bootstrap = self.kafka()?;
+        let mut tool = fetch::kafka()?.tool("TopicCommand")?;
+        tool.args(["--delete", "--topic", topic, "--bootstrap-server", &bootstrap]);
+        Cost::of(&mut tool, &self.scratch().join("delete-topic")).map(drop)
+    }
+
     /// Bootstrap servers and name of the topic `city`, filled with [`Ground::messages`] messages.
     pub(super) fn filled_topic(&mut self) -> Result<(String, &'static str)> {
         let bootstrap = self.kafka()?;

@@ -4,9 +4,11 @@
 
 mod broker;
 mod e2e;
+mod failover;
 mod ground;
 mod latency;
 mod measure;
+mod produce;
 mod product;
 mod ready;
 mod reference;
@@ -32,6 +34,8 @@ pub(crate) fn run(options: &args::Bench) -> Result<bool> {
             "e2e" => e2e::run(&mut ground),
             "latency" => latency::run(&mut ground),
             "broker" => broker::run(&mut ground),
+            "produce" => produce::run(&mut ground),
+            "failover" => failover::run(options.kills),
             _ => ready::run(&mut ground),
         };
         if let Err(fault) = done {

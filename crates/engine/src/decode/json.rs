@@ -91,7 +91,9 @@ impl<'de> Visitor<'de> for Object<'_> {
                         unescaped: self.row.unescaped,
                     };
                     if let Some(text) = map.next_value_seed(value)? {
-                        *self.problem = Some(Rejection::new(Reason::Type, Some(name.as_ref()), text));
+                        let expected = self.row.columns[*at].type_name();
+                        let detail = format!("expected {expected}, found {text}");
+                        *self.problem = Some(Rejection::new(Reason::Type, Some(name.as_ref()), detail));
                         return Err(A::Error::custom("type"));
                     }
                 }
@@ -140,13 +142,13 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Option<String>, E> {
         // Borrowed text lies in the buffer that is being read, so its address gives its place.
         let start = text.as_ptr() as usize - self.buffer.as_ptr() as usize;
-        Self::fits(self.column.push_text(self.buffer, start, text.len(), Home::Values), text)
+        Self::fits(self.column.push_text(self.buffer, start, text.len(), Home::Values), format_args!("{text:?}"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
         let start = self.unescaped.len();
         self.unescaped.extend_from_slice(text.as_bytes());
-        Self::fits(self.column.push_text(self.unescaped, start, text.len(), Home::Unescaped), text)
+        Self::fits(self.column.push_text(self.unescaped, start, text.len(), Home::Unescaped), format_args!("{text:?}"))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Option<String>, E> {

@@ -3,9 +3,12 @@
 //! In: a [`MessageBatch`]. Out: [`Decoded`]: the columns that the query needs, and what was rejected.
 //! Knows nothing of windows or time's order. Start at [`Decoder::decode`].
 
+mod avro;
+mod avro_schema;
 mod columns;
 mod csv;
 mod json;
+mod schemas;
 mod timestamp;
 mod zone;
 
@@ -15,12 +18,13 @@ use arrow::array::ArrayRef;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use hashbrown::HashMap;
-use message::MessageBatch;
+use message::{MessageBatch, SchemaKind, WriterSchema};
 use pipeline::{FieldKind, Format, Pipeline, Policy};
 use std::sync::Arc;
 
 use columns::{Column, ColumnType, Home};
 use json::Key;
+use schemas::{KnownSchema, Schemas};
 
 /// Why a message was rejected, in one word that counters and dead letters carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +35,12 @@ pub enum Reason {
     Csv,
     /// The value is not a JSON object.
     Json,
+    /// The value does not begin as messages do whose schema is in a registry.
+    WireFormat,
+    /// The registry does not know the value's schema, or messages of that schema can be no rows.
+    Schema,
+    /// The value does not follow its Avro schema.
+    Avro,
     /// A field is missing, or one too many.
     Fields,
     /// A value does not fit its field's type.
@@ -52,6 +62,9 @@ impl Reason {
             Self::Utf8 => "not-utf8",
             Self::Csv => "csv",
             Self::Json => "json",
+            Self::WireFormat => "wire-format",
+            Self::Schema => "schema",
+            Self::Avro => "avro",
             Self::Fields => "fields",
             Self::Type => "type",
             Self::EventTime => "event-time",
@@ -82,6 +95,14 @@ pub struct Rejection {
 impl Rejection {
     pub(crate) fn new(reason: Reason, field: Option<&str>, detail: impl Into<String>) -> Self {
         Self { reason, field: field.map(str::to_owned), detail: shorten(&detail.into()) }
+    }
+}
+
+impl Rejection {
+    /// Names the schema of the message.
+    fn of_schema(mut self, id: u32) -> Self {
+        self.detail = format!("{} (schema {id})", self.detail);
+        self
     }
 }
 
@@ -153,6 +174,10 @@ impl DecodePlan {
         })
     }
 
+    fn record_reader(&self, schema: &WriterSchema) -> Result<avro::RecordReader, Rejection> {
+        avro::RecordReader::new(schema, &self.keys, self.field_of.len(), self.extra_is_error)
+    }
+
     /// The decoded columns, in order.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -185,6 +210,7 @@ pub(crate) struct Decoder {
     unescaped: Vec<u8>,
     seen: Vec<bool>,
     header: Option<Header>,
+    schemas: Schemas,
 }
 
 /// A header line seen in messages of the header-and-row form, and the field that each of its names is.
@@ -197,7 +223,52 @@ struct Header {
 impl Decoder {
     pub(crate) fn new(plan: Arc<DecodePlan>) -> Self {
         let columns = plan.field_of.iter().map(|field| Column::new(&plan.types[*field])).collect();
-        Self { plan, columns, fields: csv::Fields::default(), unescaped: Vec::new(), seen: Vec::new(), header: None }
+        Self {
+            plan,
+            columns,
+            fields: csv::Fields::default(),
+            unescaped: Vec::new(),
+            seen: Vec::new(),
+            header: None,
+            schemas: Schemas::default(),
+        }
+    }
+
+    /// The ids of the schemas that `batch` needs and this has not learned yet.
+    pub(crate) fn missing_schemas(&mut self, batch: &MessageBatch) -> Vec<u32> {
+        match self.plan.format {
+            Format::Csv | Format::Json => Vec::new(),
+            Format::Avro | Format::JsonSchema => self.schemas.missing(batch),
+        }
+    }
+
+    /// Learns what schema `id` is; `None`: the registry does not know it.
+    pub(crate) fn learn_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
+        let known = match (schema, self.plan.format) {
+            (None, _) => KnownSchema::Unknown,
+            (Some(schema), Format::Avro) if schema.kind == SchemaKind::Avro => match self.plan.record_reader(schema) {
+                Ok(reader) => KnownSchema::Avro(Box::new(reader)),
+                Err(rejection) => KnownSchema::Unusable(rejection),
+            },
+            (Some(schema), Format::JsonSchema) if schema.kind == SchemaKind::Json => KnownSchema::Json,
+            (Some(schema), format) => {
+                let detail = format!(
+                    "its language is {}, and the pipeline's format is {}",
+                    schema.kind.as_str(),
+                    format.as_str()
+                );
+                KnownSchema::Unusable(Rejection::new(Reason::Schema, None, detail))
+            }
+        };
+        self.schemas.learn(id, known, schema.map_or(0, WriterSchema::bytes));
+    }
+
+    /// The first schema that `batch` needs and nobody has told of.
+    pub(crate) fn first_unlearned(&self, batch: &MessageBatch) -> Option<u32> {
+        match self.plan.format {
+            Format::Csv | Format::Json => None,
+            Format::Avro | Format::JsonSchema => self.schemas.first_unlearned(batch),
+        }
     }
 
     /// Decodes every message of `batch`.
@@ -221,6 +292,7 @@ impl Decoder {
             let result = match self.plan.format {
                 Format::Csv => self.csv(values, start as usize, len as usize),
                 Format::Json => self.json(values, start as usize, len as usize),
+                Format::Avro | Format::JsonSchema => self.by_schema(values, start as usize, len as usize),
             };
             let event = result.and_then(|()| {
                 self.columns[self.plan.event_column].last_micros().ok_or_else(|| {
@@ -249,6 +321,25 @@ impl Decoder {
         }
         out.columns = self.columns.iter_mut().map(|column| column.finish(&buffers)).collect();
         out
+    }
+
+    /// A message that begins with its schema's id. Its own function, so that the loop over CSV stays small.
+    #[inline(never)]
+    fn by_schema(&mut self, values: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
+        let value = &values[start..start + len];
+        let (id, header) = schemas::header(value).ok_or_else(|| schemas::no_header(value))?;
+        match self.schemas.get(id) {
+            Some(KnownSchema::Avro(reader)) => {
+                let bytes = start + header..start + len;
+                reader.decode(values, bytes, &mut self.columns, &mut self.unescaped).map_err(|r| r.of_schema(id))
+            }
+            Some(KnownSchema::Json) => self.json(values, start + header, len - header).map_err(|r| r.of_schema(id)),
+            Some(KnownSchema::Unusable(rejection)) => Err(rejection.clone().of_schema(id)),
+            // `Worker::push` takes no batch whose schemas it has not been told.
+            Some(KnownSchema::Unknown) | None => {
+                Err(Rejection::new(Reason::Schema, None, format!("the registry does not know schema {id}")))
+            }
+        }
     }
 
     fn json(&mut self, values: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
@@ -386,5 +477,7 @@ fn utf8(text: &[u8]) -> Result<(), Rejection> {
     }
 }
 
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use message::{BatchBuilder, TopicPartition};
 
 use super::*;
 
-const CSV: &str = r#"
+pub(super) const CSV: &str = r#"
 name = "t"
 [source]
 topic = "t"
@@ -33,7 +33,7 @@ fn decode(pipeline: &str, values: &[Option<&[u8]>]) -> Decoded {
     decoder.decode(&batch.finish())
 }
 
-fn rows(decoded: &Decoded) -> Vec<(Option<&str>, i32, i64)> {
+pub(super) fn rows(decoded: &Decoded) -> Vec<(Option<&str>, i32, i64)> {
     let stations = decoded.columns[0].as_string_view();
     let entries = decoded.columns[1].as_primitive::<Int32Type>();
     let times = decoded.columns[2].as_primitive::<TimestampMicrosecondType>();

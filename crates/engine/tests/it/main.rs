@@ -3,5 +3,6 @@
 mod oracle;
 mod random;
 mod registers;
+mod schemas;
 mod story;
 mod windows;

@@ -7,6 +7,7 @@
 mod city;
 mod clock;
 mod draw;
+mod lines;
 mod mta_file;
 mod mta_replay;
 mod original;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 pub use city::{City, CitySettings};
 pub use clock::{SyntheticClock, Zone};
+pub use lines::{LineFormat, LineInput, LineSettings, Lines};
 pub use mta_file::MAX_FILE_ROWS;
 pub use mta_replay::{DEFAULT_STEP_CAP, MtaReplay, Registers};
 pub use original::{HeaderRow, TestStation};
@@ -71,6 +73,20 @@ pub trait Provider: Send {
     /// # Errors
     /// Its input is wrong; the record is not to be used.
     fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError>;
+
+    /// The rows of its input that it has left out so far, because they are wrong and it was told to go on.
+    fn left_out(&self) -> LeftOut {
+        LeftOut::default()
+    }
+}
+
+/// Rows that became no message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many.
+    pub rows: u64,
+    /// Where the first ten stand and what is wrong with them.
+    pub first: Vec<String>,
 }
 
 /// Input or settings that a provider cannot use.

@@ -149,16 +149,16 @@ fn row_error(file: &Path, line: usize, reason: String) -> ProviderError {
 
 /// Where each of the eleven columns stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Columns {
+pub(super) struct Columns {
     places: [usize; 11],
     width: usize,
 }
 
 /// Fields of a row, by the order of [`NAMES`].
-type Fields<'a> = [&'a str; 11];
+pub(super) type Fields<'a> = [&'a str; 11];
 
 impl Columns {
-    fn parse(file: &Path, header: &str) -> Result<Self, ProviderError> {
+    pub(super) fn parse(file: &Path, header: &str) -> Result<Self, ProviderError> {
         let names: Vec<&str> = header.trim_start_matches('\u{FEFF}').split(',').map(str::trim).collect();
         let mut places = [0; 11];
         for (place, name) in places.iter_mut().zip(NAMES) {
@@ -168,7 +168,7 @@ impl Columns {
         Ok(Self { places, width: names.len() })
     }
 
-    fn split<'a>(&self, file: &Path, line: usize, row: &'a str) -> Result<Fields<'a>, ProviderError> {
+    pub(super) fn split<'a>(&self, file: &Path, line: usize, row: &'a str) -> Result<Fields<'a>, ProviderError> {
         let mut fields = [""; 11];
         let mut width = 0;
         for field in row.split(',') {
@@ -193,7 +193,12 @@ impl Columns {
         Ok(date.and_time(time))
     }
 
-    fn reading<'a>(&self, file: &Path, line: usize, fields: &Fields<'a>) -> Result<Reading<'a>, ProviderError> {
+    pub(super) fn reading<'a>(
+        &self,
+        file: &Path,
+        line: usize,
+        fields: &Fields<'a>,
+    ) -> Result<Reading<'a>, ProviderError> {
         let register = |column: usize| {
             fields[column].parse::<i64>().map_err(|_| {
                 let (name, text) = (NAMES[column], fields[column]);

@@ -17,8 +17,8 @@ pub struct Cut {
     pub topic_ids: BTreeMap<String, String>,
     /// Event time that the pipeline has reached, microseconds since the epoch, UTC.
     pub watermark_us: Option<i64>,
-    /// Windows that end up to here are closed, microseconds since the epoch, UTC.
-    pub closed_until_us: Option<i64>,
+    /// Windows that end up to here are published, microseconds since the epoch, UTC.
+    pub published_until_us: Option<i64>,
     /// Wall-clock time at which a quiet stream's windows were closed, microseconds since the epoch, UTC.
     pub quiet_closed_at_us: Option<i64>,
     /// State of earlier commits that is still needed, as those returned it.

@@ -251,7 +251,7 @@ impl Ledger {
             topic_ids: cut.topic_ids,
             positions: cut.positions,
             watermark_us: cut.watermark_us,
-            closed_until_us: cut.closed_until_us,
+            published_until_us: cut.published_until_us,
             quiet_closed_at_us: cut.quiet_closed_at_us,
             state: cut.kept.into_iter().chain(new_state.iter().cloned()).collect(),
             publish,

@@ -114,7 +114,7 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: Writer, before: O
             topic_ids: Default::default(),
             positions: vec![],
             watermark_us: None,
-            closed_until_us: None,
+            published_until_us: None,
             quiet_closed_at_us: None,
             state: vec![],
             publish: vec![],

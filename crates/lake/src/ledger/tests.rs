@@ -66,7 +66,7 @@ fn cut(number: i64) -> Cut {
             partition: TopicPartition::new("t", 0),
             next_offset: read as i64,
             leader_epoch: None,
-            watermark_us: None,
+            max_event_us: None,
             idle: false,
             fingerprint: None,
         }],
@@ -129,6 +129,26 @@ async fn peek_tells_who_writes_and_whether_it_has_let_go() {
     assert!(Ledger::peek(&lake, "mta").await.unwrap().unwrap().released);
     let _next = open(&lake, "two").await;
     assert!(!Ledger::peek(&lake, "mta").await.unwrap().unwrap().released);
+}
+
+#[tokio::test]
+async fn recent_commits_are_the_newest_ones_that_are_not_rolled_up_without_a_hole() {
+    let lake = lake(4);
+    assert!(crate::recent_commits(&lake, "mta", 8).await.unwrap().is_none());
+    let mut ledger = open(&lake, "one").await.ledger;
+    for number in 0..30 {
+        ledger.commit(cut(number)).await.unwrap();
+    }
+    for most in [1, 3, 8, 1_000] {
+        let (newest, lines) = crate::recent_commits(&lake, "mta", most).await.unwrap().unwrap();
+        assert_eq!((newest.seq, newest.counters.read), (31, 90));
+        let seqs: Vec<u64> = lines.iter().map(|line| line.seq).collect();
+        let first = 32 - seqs.len() as u64;
+        assert_eq!(seqs, (first..=31).collect::<Vec<_>>());
+        assert!(seqs.len() as u64 <= most && lines.iter().all(|line| line.counters.read == (line.seq - 1) * 3));
+        let rolled_up = newest.history.map_or(0, |history| history.last);
+        assert_eq!(first, (32 - most.min(31)).max(rolled_up + 1), "{most} of what {rolled_up} leaves");
+    }
 }
 
 #[tokio::test]

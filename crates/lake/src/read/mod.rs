@@ -6,9 +6,11 @@
 mod audit;
 mod chain;
 mod provenance;
+mod recent;
 
 pub use audit::{Audit, Finding, audit};
 pub use chain::for_each_commit;
 pub use provenance::{Explained, Published, entries, explain};
+pub use recent::recent_commits;
 
 pub use crate::ledger::history::Line as CommitRecord;

@@ -197,7 +197,9 @@ fn sweep_abandoned(temporary: &FsPath) {
 }
 
 fn error(operation: &'static str, path: &FsPath, source: io::Error) -> StoreError {
-    let retriable = matches!(source.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::WouldBlock);
+    use ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut, WouldBlock};
+    // Somebody may make room on a full disk; no permission comes by waiting.
+    let retriable = matches!(source.kind(), Interrupted | TimedOut | WouldBlock | StorageFull | QuotaExceeded);
     StoreError { operation, path: path.display().to_string(), retriable, source: explain(source) }
 }
 

@@ -44,7 +44,7 @@ fn cut(pipeline: &str, number: i64, format: Format) -> Cut {
             partition: partition.clone(),
             next_offset: read as i64,
             leader_epoch: Some(0),
-            watermark_us: Some(end_us),
+            max_event_us: Some(end_us),
             idle: false,
             fingerprint: Some(read),
         }],

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{At, Fault, Node, Table, Value};
 use crate::nearest::{nearest, suggest};
+use crate::properties::is_secret;
 use crate::units;
 
 /// Collects faults, so that a person sees all of them at once.
@@ -170,6 +171,7 @@ impl<'a> Reader<'a> {
             self.wrong::<()>(key, node, "a table");
             return out;
         };
+        let faults = self.faults;
         flatten(table, "", &mut |name, node| {
             let text = match &node.value {
                 Value::Text(text) => text.clone(),
@@ -182,6 +184,10 @@ impl<'a> Reader<'a> {
                     return;
                 }
             };
+            // The file itself is the text 0; all others stood in an argument.
+            if node.at.text > 0 && is_secret(&name) {
+                faults.borrow_mut().push(secret_argument(key, &name, &node.at));
+            }
             out.insert(name, text);
         });
         out
@@ -221,6 +227,17 @@ fn positive_us(text: &str) -> Result<i64, String> {
 }
 
 /// Kafka's names hold dots, which TOML reads as nested tables unless they are quoted; both are meant.
+fn secret_argument(table: &str, name: &str, at: &At) -> Fault {
+    let hint = if table == "kafka" {
+        let variable = name.to_uppercase().replace('.', "_");
+        format!("set TURNSTILE_KAFKA_{variable}, or \"{name}.file\" to the path of a file that holds it")
+    } else {
+        "set the environment variable that the store's own tools use".to_owned()
+    };
+    let message = format!("\"{name}\" is a secret, and every user of the machine can see a command's arguments");
+    Fault::new(at, message).hint(hint)
+}
+
 fn flatten<'a>(table: &'a Table, prefix: &str, visit: &mut impl FnMut(String, &'a Node)) {
     for entry in &table.entries {
         let name = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };

@@ -10,6 +10,7 @@ pub(crate) mod call;
 mod cast;
 mod literal;
 mod operator;
+mod readable;
 mod scalar;
 mod syntax;
 mod text;

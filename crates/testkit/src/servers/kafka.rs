@@ -19,6 +19,8 @@ use super::process::Process;
 /// How long a broker may take to open its port. Seconds when the machine is quiet; builds that run
 /// beside it make it many.
 const READY_LIMIT: Duration = Duration::from_secs(120);
+/// How long Java may take to write its class archive on the way out: seconds when the machine is quiet.
+const ARCHIVE_LIMIT: Duration = Duration::from_secs(300);
 /// How often a start is tried again when another process took the port in between.
 const PORT_TRIES: usize = 3;
 
@@ -43,15 +45,13 @@ impl KafkaHome {
     pub fn prepare(&self, scratch: &Path) -> Result<()> {
         let template = self.dir.join("template");
         let properties = scratch.join("format.properties");
-        fs::write(&properties, text_of(&settings(1, 1, 2, &template)))?;
-        let mut format = self.quick_java()?;
-        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&properties);
-        let out = format.output().context("cannot start `java`")?;
-        ensure!(out.status.success(), "formatting failed: {}", String::from_utf8_lossy(&out.stderr));
+        fs::write(&properties, text_of(&settings(&Place::alone(1, 2), &template)))?;
+        self.format(&properties, &[])?;
 
         // Exits by SIGTERM, and writes the archive on its way out.
         let trial = KafkaConfig { making_archive: true, ..KafkaConfig::default().data(scratch.join("trial")) };
-        KafkaServer::start(self, trial)?.stop()?;
+        let mut broker = KafkaServer::start(self, trial)?;
+        broker.process.stop_within(ARCHIVE_LIMIT)?;
         ensure!(self.archive().exists(), "Java wrote no class archive to {}", self.archive().display());
         Ok(())
     }
@@ -68,6 +68,29 @@ impl KafkaHome {
             command.arg(format!("org.apache.kafka.tools.{class}"));
         }
         Ok(command)
+    }
+
+    /// A program in one Java file, compiled as it starts, with Kafka's client at hand.
+    ///
+    /// # Errors
+    /// When the home holds no jars.
+    pub fn program(&self, source: &Path) -> Result<Command> {
+        let mut command = self.quick_java()?;
+        command.arg(source);
+        Ok(command)
+    }
+
+    /// Formats `data` for a broker with these settings; `users` are SCRAM credentials, such as
+    /// `SCRAM-SHA-256=[name=reader,password=…]`.
+    pub(super) fn format(&self, properties: &Path, users: &[String]) -> Result<()> {
+        let mut format = self.quick_java()?;
+        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(properties);
+        for user in users {
+            format.args(["--add-scram", user]);
+        }
+        let out = format.output().context("cannot start `java`")?;
+        ensure!(out.status.success(), "formatting failed: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(())
     }
 
     fn archive(&self) -> PathBuf {
@@ -125,12 +148,21 @@ pub struct KafkaConfig {
     long_lived: bool,
     properties: Vec<(String, String)>,
     data: Option<PathBuf>,
+    /// SCRAM credentials that the data folder is formatted with.
+    pub(super) users: Vec<String>,
     making_archive: bool,
 }
 
 impl Default for KafkaConfig {
     fn default() -> Self {
-        Self { heap_mb: 96, long_lived: false, properties: Vec::new(), data: None, making_archive: false }
+        Self {
+            heap_mb: 96,
+            long_lived: false,
+            properties: Vec::new(),
+            data: None,
+            users: Vec::new(),
+            making_archive: false,
+        }
     }
 }
 
@@ -160,7 +192,27 @@ impl KafkaConfig {
     }
 }
 
-/// A running broker. Dropping it kills it.
+/// Which node of which cluster a broker is, and its ports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// From 1.
+    pub(super) node: u32,
+    pub(super) port: u16,
+    /// The controllers' ports; node `n` has the one at `n - 1`. As many nodes as there are ports that are not 0.
+    pub(super) controllers: [u16; 3],
+}
+
+impl Place {
+    fn alone(port: u16, controller: u16) -> Self {
+        Self { node: 1, port, controllers: [controller, 0, 0] }
+    }
+
+    fn nodes(&self) -> usize {
+        self.controllers.iter().filter(|port| **port != 0).count()
+    }
+}
+
+/// A running broker. Dropping it kills it; while a test panics its files are kept, and their place is printed.
 #[derive(Debug)]
 pub struct KafkaServer {
     process: Process,
@@ -169,7 +221,7 @@ pub struct KafkaServer {
     dir: PathBuf,
     port: u16,
     // Deleted with the server, when the data was to be temporary.
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl KafkaServer {
@@ -178,6 +230,11 @@ impl KafkaServer {
     /// # Errors
     /// When it does not come up; the message holds the end of its log.
     pub fn start(home: &KafkaHome, config: KafkaConfig) -> Result<Self> {
+        with_free_ports(|| Self::start_at(home, config.clone(), Place::alone(free_port()?, free_port()?)))
+    }
+
+    /// Starts one node at its place, with an empty data folder.
+    pub(super) fn start_at(home: &KafkaHome, config: KafkaConfig, place: Place) -> Result<Self> {
         let temporary = if config.data.is_none() { Some(tempfile::tempdir()?) } else { None };
         let dir = match (&config.data, &temporary) {
             (Some(dir), _) => dir.clone(),
@@ -185,25 +242,21 @@ impl KafkaServer {
             (None, None) => unreachable!("a folder is made when none is given"),
         };
         fs::create_dir_all(&dir)?;
-        let data = dir.join("data");
-        copy_folder(&home.dir.join("template"), &data)
-            .with_context(|| format!("{} holds no formatted template: run `cargo xtask test`", home.dir.display()))?;
-
-        let mut tries = PORT_TRIES;
-        loop {
-            let (port, controller) = (free_port()?, free_port()?);
-            let mut all = settings(1, port, controller, &data);
-            all.extend(config.properties.iter().cloned());
-            fs::write(dir.join("server.properties"), text_of(&all))?;
-            tries -= 1;
-            match launch(home, &config, &dir, port) {
-                Ok(process) => {
-                    return Ok(Self { process, home: home.clone(), config, dir, port, _temporary: temporary });
-                }
-                Err(fault) if tries > 0 && fault.to_string().contains("Address already in use") => continue,
-                Err(fault) => return Err(fault),
-            }
+        let (data, properties) = (dir.join("data"), dir.join("server.properties"));
+        let mut all = settings(&place, &data);
+        all.extend(config.properties.iter().cloned());
+        fs::write(&properties, text_of(&all))?;
+        if config.users.is_empty() {
+            let template = home.dir.join("template");
+            copy_folder(&template, &data).with_context(|| {
+                format!("{} holds no formatted template: run `cargo xtask test`", home.dir.display())
+            })?;
+            name_node(&data, place.node)?;
+        } else {
+            home.format(&properties, &config.users)?;
         }
+        let process = launch(home, &config, &dir, place.port)?;
+        Ok(Self { process, home: home.clone(), config, dir, port: place.port, temporary })
     }
 
     /// `127.0.0.1:port`: what `bootstrap.servers` wants. It stays the same over a restart.
@@ -249,6 +302,49 @@ impl KafkaServer {
     }
 }
 
+impl Drop for KafkaServer {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(dir) = self.temporary.take()
+        {
+            eprintln!("the files of the broker at {} are kept in {}", self.bootstrap(), dir.keep().display());
+        }
+    }
+}
+
+/// Tries again when another process took a port between its choice and its use.
+pub(super) fn with_free_ports<T>(start: impl Fn() -> Result<T>) -> Result<T> {
+    let mut tries = PORT_TRIES;
+    loop {
+        tries -= 1;
+        match start() {
+            Err(fault) if tries > 0 && fault.to_string().contains("Address already in use") => {}
+            other => return other,
+        }
+    }
+}
+
+/// Makes a copy of the template the folder of another node: the node's number and the folder's id differ.
+fn name_node(data: &Path, node: u32) -> Result<()> {
+    let file = data.join("meta.properties");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let renamed = text.lines().map(|line| match line.split_once('=') {
+        Some(("node.id", _)) => format!("node.id={node}\n"),
+        Some(("directory.id", id)) => format!("directory.id={}\n", nth_id(id, node)),
+        _ => format!("{line}\n"),
+    });
+    fs::write(&file, renamed.collect::<String>()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// An id (16 bytes in base64) for node `node`, made from that of node 1. Only the first letter changes: the last one
+/// holds bits that must stay zero.
+fn nth_id(id: &str, node: u32) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let first = id.bytes().next().and_then(|first| LETTERS.iter().position(|letter| *letter == first)).unwrap_or(0);
+    let letter = LETTERS[(first + node as usize - 1) % LETTERS.len()];
+    format!("{}{}", letter as char, id.get(1..).unwrap_or_default())
+}
+
 fn launch(home: &KafkaHome, config: &KafkaConfig, dir: &Path, port: u16) -> Result<Process> {
     let mut command = home.java(config.heap_mb)?;
     if config.making_archive {
@@ -272,24 +368,30 @@ const C1_ONLY: &str = "-XX:TieredStopAtLevel=1";
 /// Any id does; the same one in every template.
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 
-fn settings(node: u32, port: u16, controller: u16, data: &Path) -> Vec<(String, String)> {
-    let plain = format!("PLAINTEXT://127.0.0.1:{port}");
+fn settings(place: &Place, data: &Path) -> Vec<(String, String)> {
+    let plain = format!("PLAINTEXT://127.0.0.1:{}", place.port);
+    let controller = place.controllers[place.node as usize - 1];
+    let voters: Vec<String> =
+        (1..=place.nodes()).map(|node| format!("{node}@127.0.0.1:{}", place.controllers[node - 1])).collect();
+    // One broker holds every replica there is; three hold one each, and a write needs two.
+    let (copies, in_sync) = if place.nodes() == 1 { ("1", "1") } else { ("3", "2") };
     [
         ("process.roles", "broker,controller".into()),
-        ("node.id", node.to_string()),
-        ("controller.quorum.voters", format!("{node}@127.0.0.1:{controller}")),
+        ("node.id", place.node.to_string()),
+        ("controller.quorum.voters", voters.join(",")),
         ("controller.listener.names", "CONTROLLER".into()),
         ("listeners", format!("{plain},CONTROLLER://127.0.0.1:{controller}")),
         ("advertised.listeners", plain),
         ("log.dirs", data.display().to_string()),
-        // One broker holds every replica there is.
-        ("offsets.topic.replication.factor", "1".into()),
+        ("default.replication.factor", copies.into()),
+        ("min.insync.replicas", in_sync.into()),
+        ("offsets.topic.replication.factor", copies.into()),
         ("offsets.topic.num.partitions", "1".into()),
-        ("transaction.state.log.replication.factor", "1".into()),
-        ("transaction.state.log.min.isr", "1".into()),
+        ("transaction.state.log.replication.factor", copies.into()),
+        ("transaction.state.log.min.isr", in_sync.into()),
         ("transaction.state.log.num.partitions", "1".into()),
-        ("share.coordinator.state.topic.replication.factor", "1".into()),
-        ("share.coordinator.state.topic.min.isr", "1".into()),
+        ("share.coordinator.state.topic.replication.factor", copies.into()),
+        ("share.coordinator.state.topic.min.isr", in_sync.into()),
         // Nobody else joins the group: do not wait for them.
         ("group.initial.rebalance.delay.ms", "0".into()),
         // A misspelt topic is to be an error.
@@ -385,8 +487,20 @@ mod tests {
     }
 
     #[test]
+    fn a_copied_template_becomes_the_folder_of_another_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("meta.properties");
+        fs::write(&file, "version=1\ncluster.id=c\nnode.id=1\ndirectory.id=ABCDEFGHIJKLMNOPQRSTUQ\n").unwrap();
+        name_node(dir.path(), 3).unwrap();
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            "version=1\ncluster.id=c\nnode.id=3\ndirectory.id=CBCDEFGHIJKLMNOPQRSTUQ\n"
+        );
+    }
+
+    #[test]
     fn a_later_property_counts() {
-        let mut all = settings(1, 1000, 1001, Path::new("/data"));
+        let mut all = settings(&Place::alone(1000, 1001), Path::new("/data"));
         all.push(("num.io.threads".into(), "9".into()));
         let text = text_of(&all);
         assert!(text.find("num.io.threads=2").unwrap() < text.find("num.io.threads=9").unwrap(), "{text}");

@@ -4,20 +4,28 @@
 //! ended by the id of its group when its value is dropped, or when the process that started it dies.
 
 mod azure;
+mod certificates;
+mod cluster;
 mod gcs;
 mod guard;
 mod http;
 mod kafka;
 mod port;
 mod process;
+mod registry;
 mod s3;
+mod secured;
 
 pub use azure::{Azurite, AzuriteServer};
+pub use certificates::{Certificates, KeyPair};
+pub use cluster::KafkaCluster;
 pub use gcs::FakeGcsServer;
 pub use kafka::{KafkaConfig, KafkaHome, KafkaServer};
 pub use port::free_port;
 pub use process::{Process, tail};
+pub use registry::RegistryServer;
 pub use s3::VersityServer;
+pub use secured::{Listener, SecuredKafka};
 
 #[cfg(test)]
 mod tests {

@@ -114,9 +114,17 @@ impl Process {
     /// # Errors
     /// When the system refuses.
     pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.stop_within(STOP_LIMIT)
+    }
+
+    /// The same, for a process that may take longer.
+    ///
+    /// # Errors
+    /// As [`Process::stop`].
+    pub fn stop_within(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.end(Signal::TERM)?;
         let begin = Instant::now();
-        while begin.elapsed() < STOP_LIMIT {
+        while begin.elapsed() < limit {
             if let Some(status) = self.child.try_wait()? {
                 self.ended();
                 return Ok(status);

@@ -43,6 +43,12 @@ pub struct MtaReplay {
     waiting: IntoIter<Glance>,
     current: Option<Playing>,
     last: HashMap<Box<str>, (i64, i64)>,
+    scratch: Scratch,
+}
+
+/// Text that is used again for every message.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
     line: String,
     hashed: String,
 }
@@ -77,8 +83,7 @@ impl MtaReplay {
             waiting: waiting.into_iter(),
             current: None,
             last: HashMap::new(),
-            line: String::new(),
-            hashed: String::new(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -132,15 +137,8 @@ impl Provider for MtaReplay {
         }
         let Some(playing) = &self.current else { return Ok(false) };
         let reading = playing.rows.reading(playing.place)?;
-        let [ca, unit, scp, ..] = reading.texts;
         record.reset();
-        record.keyed = true;
-        for (at, part) in [ca, unit, scp].into_iter().enumerate() {
-            if at > 0 {
-                record.key.push(b',');
-            }
-            record.key.extend_from_slice(part.as_bytes());
-        }
+        write_key(&reading, record);
         record.event_at_ms = self.zone.instant_ms(reading.at);
 
         let (entries, exits) = match self.registers {
@@ -170,18 +168,38 @@ impl Provider for MtaReplay {
                 }
             }
         };
-        let id = row_id(&reading, &mut self.hashed);
-        self.line.clear();
-        for text in reading.texts {
-            self.line.push_str(text);
-            self.line.push(',');
-        }
-        let stamp = stamp(reading.at);
-        // Writing to a string or a vector cannot fail.
-        let _ = write!(self.line, "{entries},{exits},{},{}", id.hyphenated(), String::from_utf8_lossy(&stamp));
-        let _ = serde_json::to_writer(record.value.by_ref(), &self.line);
+        write_value(&reading, (entries, exits), record, &mut self.scratch);
         Ok(true)
     }
+}
+
+/// The turnstile: `CA,UNIT,SCP`.
+pub(super) fn write_key(reading: &Reading<'_>, record: &mut Record) {
+    let [ca, unit, scp, ..] = reading.texts;
+    record.key.clear();
+    record.keyed = true;
+    for (at, part) in [ca, unit, scp].into_iter().enumerate() {
+        if at > 0 {
+            record.key.push(b',');
+        }
+        record.key.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// The 13 fields as a JSON string that holds one CSV line.
+pub(super) fn write_value(reading: &Reading<'_>, registers: (i64, i64), record: &mut Record, scratch: &mut Scratch) {
+    let id = row_id(reading, &mut scratch.hashed);
+    let line = &mut scratch.line;
+    line.clear();
+    for text in reading.texts {
+        line.push_str(text);
+        line.push(',');
+    }
+    let (entries, exits) = registers;
+    let stamp = stamp(reading.at);
+    // Writing to a string or a vector cannot fail.
+    let _ = write!(line, "{entries},{exits},{},{}", id.hyphenated(), String::from_utf8_lossy(&stamp));
+    let _ = serde_json::to_writer(record.value.by_ref(), line);
 }
 
 /// A UUID that depends on the row's line number and fields alone: the same file gives the same IDs under any name, packed

@@ -127,7 +127,7 @@ impl Engine {
             partition: partition(number),
             next_offset: self.next[number],
             leader_epoch: None,
-            watermark_us: None,
+            max_event_us: None,
             idle: false,
             fingerprint: None,
         }

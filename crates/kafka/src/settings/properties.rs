@@ -1,8 +1,7 @@
 //! Java-style properties files, with the line of every entry.
 //!
 //! The format is `java.util.Properties.load`'s: `#` and `!` comments, `=`, `:` or blanks between key and value, a
-//! backslash that continues a line or escapes a character, `\uXXXX`. One thing is stricter: a key without a value is an
-//! error, because in a client's configuration it is a slip and never a wish.
+//! backslash that continues a line or escapes a character, `\uXXXX`. Only a value without a key is an error.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -37,9 +36,6 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, BrokenLine> {
         if key.is_empty() {
             return Err(broken("a value without a key".to_owned()));
         }
-        if value.is_empty() {
-            return Err(broken(format!("`{key}` has no value; write `{key}=value`")));
-        }
         entries.push(Entry { line, key, value });
     }
     Ok(entries)
@@ -49,6 +45,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, BrokenLine> {
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
+    // Some editors begin a file with a mark of its encoding.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, raw) in text.lines().enumerate() {
         let part = raw.trim_start();
         if open.is_none() && (part.is_empty() || part.starts_with(['#', '!'])) {
@@ -89,19 +87,30 @@ fn unescape(chars: &mut Peekable<Chars<'_>>, is_key: bool) -> Result<String, Str
             Some('n') => out.push('\n'),
             Some('r') => out.push('\r'),
             Some('f') => out.push('\u{c}'),
-            Some('u') => {
-                let digits: String = chars.by_ref().take(4).collect();
-                let code = (digits.len() == 4).then(|| u32::from_str_radix(&digits, 16).ok()).flatten();
-                let c = code
-                    .and_then(char::from_u32)
-                    .ok_or("`\\u` must be followed by four hexadecimal digits of a character")?;
-                out.push(c);
-            }
+            Some('u') => out.push(unicode(chars)?),
             Some(other) => out.push(other),
             None => {}
         }
     }
     Ok(out)
+}
+
+/// The character after `\u`: one of four digits, or two of them that make a pair of UTF-16.
+fn unicode(chars: &mut Peekable<Chars<'_>>) -> Result<char, String> {
+    let mut character = || {
+        let first = unit(chars)?;
+        if let Some(c) = char::from_u32(first.into()) {
+            return Some(c);
+        }
+        let second = (chars.next() == Some('\\') && chars.next() == Some('u')).then(|| unit(chars)).flatten()?;
+        char::decode_utf16([first, second]).next()?.ok()
+    };
+    character().ok_or_else(|| "`\\u` must be followed by four hexadecimal digits of a character".to_owned())
+}
+
+fn unit(chars: &mut Peekable<Chars<'_>>) -> Option<u16> {
+    let digits: String = chars.by_ref().take(4).collect();
+    if digits.len() == 4 { u16::from_str_radix(&digits, 16).ok() } else { None }
 }
 
 #[cfg(test)]
@@ -133,13 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn characters_beyond_the_first_plane_are_written_as_pairs() {
+        assert_eq!(entries("a=\\u00e9\\uD83D\\uDE00x"), vec![(1, "a".into(), "\u{e9}\u{1F600}x".into())]);
+        assert!(parse("a=\\uD83Dx").is_err() && parse("a=\\uD83D\\u0041").is_err());
+    }
+
+    #[test]
+    fn a_key_may_stand_alone() {
+        assert_eq!(entries("\u{feff}a\nb=\n"), vec![(1, "a".into(), "".into()), (2, "b".into(), "".into())]);
+    }
+
+    #[test]
     fn a_broken_line_is_named_and_its_text_is_not_shown() {
-        let broken = parse("a=1\n\nsasl.password\n").unwrap_err();
-        assert_eq!(
-            (broken.line, broken.reason.as_str()),
-            (3, "`sasl.password` has no value; write `sasl.password=value`")
-        );
-        assert_eq!(parse("=x").unwrap_err().reason, "a value without a key");
+        let broken = parse("a=1\n\n=hush\n").unwrap_err();
+        assert_eq!((broken.line, broken.reason.as_str()), (3, "a value without a key"));
         let escape = parse("sasl.password=hush\\u00zz").unwrap_err();
         assert!(escape.line == 1 && !escape.reason.contains("hush"), "{escape:?}");
     }

@@ -1,21 +1,26 @@
-//! `turnstile produce`: readings of a provider into a topic.
+//! `turnstile produce`: readings of a provider, or lines of files, into a topic.
+
+mod resume;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use kafka::{
     City, CitySettings, ClientError, Connection, DeliveryFailure, FeedError, FeedPlan, FeedProgress, HeaderRow,
-    MtaReplay, NewTopicPlan, Pace, Producer, ProducerLimits, ProducerStats, Provider, ProviderError, Registers,
-    SendError, SyntheticClock, TestStation, Topics, Zone, feed,
+    LeftOut, LineFormat, LineInput, LineSettings, Lines, MtaReplay, NewTopicPlan, Pace, Producer, ProducerLimits,
+    ProducerStats, Provider, ProviderError, Registers, SendError, SyntheticClock, TestStation, Topics, Zone, feed,
 };
 
 use crate::cli::cluster::{ClusterArgs, client_failure, stop_on_signals};
 use crate::exit::Exit;
 use crate::report::Failure;
+use resume::Resume;
 
 /// How long a stopped producer waits for the broker to acknowledge what is on its way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,21 +28,26 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The first moment of a stream that is produced as fast as the topic takes it, so that it is the same each time.
 const FIXED_START: &str = "2026-08-01 00:00:00";
 
-/// Produce turnstile readings into a topic
+/// How often a replay that can be resumed writes how far it has come.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Produce turnstile readings into a topic, or the lines of files and standard input
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     turnstile produce --topic mta-turnstile --config ~/.kafka/docker-kafka.properties\n  \
     turnstile produce --topic city --bootstrap localhost:9092 --partitions 4 --provider city --rate 20000 --speed 60\n  \
-    turnstile produce --topic weeks --bootstrap localhost:9092 --provider mta-replay --from week.csv.gz --increments")]
+    turnstile produce --topic weeks --bootstrap localhost:9092 --provider mta-replay --from week.csv.gz --increments\n  \
+    turnstile produce --topic rows --bootstrap localhost:9092 --from rows.csv --format csv --header --key-field ID --resume\n  \
+    jq -c .[] all.json | turnstile produce --topic rows --bootstrap localhost:9092 --from - --format json")]
 pub(crate) struct Args {
     /// Topic to produce into
     #[arg(long)]
     topic: String,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Where the readings come from
-    #[arg(long, value_enum, default_value_t = Source::TestStation)]
-    provider: Source,
+    /// Where the messages come from [default: lines with --from, otherwise test-station]
+    #[arg(long, value_enum)]
+    provider: Option<Source>,
     /// One message each time this has passed, such as 10s or 500ms (the default of test-station and header-row: 10s)
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "rate")]
     every: Option<Duration>,
@@ -48,11 +58,30 @@ pub(crate) struct Args {
     #[arg(long, value_name = "X", value_parser = positive)]
     speed: Option<f64>,
     /// Stop after this many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, alias = "max", value_name = "N")]
     count: Option<u64>,
-    /// mta-replay: the weekly files, packed with gzip or not
-    #[arg(long, value_name = "FILE", num_args = 1.., required_if_eq("provider", "mta-replay"))]
+    /// mta-replay: the weekly files; lines: any files, - for standard input. Packed with gzip or not
+    #[arg(long, value_name = "FILE", num_args = 1.., required_if_eq_any([("provider", "mta-replay"), ("provider", "lines")]))]
     from: Vec<PathBuf>,
+    /// lines: what a line is [default: raw]
+    #[arg(long, value_enum)]
+    format: Option<LineForm>,
+    /// lines: the first line of each file names the fields and is not sent
+    #[arg(long)]
+    header: bool,
+    /// lines: the field whose text is the message's key: a name of the header, or a member of the JSON object
+    #[arg(long, value_name = "NAME")]
+    key_field: Option<String>,
+    /// lines: leave wrong rows out and count them, instead of ending at the first
+    #[arg(long)]
+    skip_wrong: bool,
+    /// Go on after the last row known to be delivered, by a file beside the first one of --from. A row is never lost; after
+    /// a kill, rows of its last second or so are sent again
+    #[arg(long, requires = "from")]
+    resume: bool,
+    /// The file of --resume [default: beside the data, named as it and the topic]
+    #[arg(long, value_name = "FILE", requires = "resume")]
+    state: Option<PathBuf>,
     /// mta-replay: send each register's step since the turnstile's reading before, instead of the register
     #[arg(long)]
     increments: bool,
@@ -101,6 +130,20 @@ enum Source {
     City,
     /// The real weekly files of the MTA
     MtaReplay,
+    /// One message a line of --from
+    Lines,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LineForm {
+    /// A row of comma-separated fields
+    Csv,
+    /// A JSON value
+    Json,
+    /// Any bytes
+    Raw,
+    /// A row of the MTA's weekly files, sent as mta-replay sends it
+    Mta,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,37 +155,100 @@ enum Rate {
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let stop = stop_on_signals()?;
     let settings = args.cluster.settings(&stop)?;
-    let (mut provider, pace) = args.provider().map_err(provider_failure)?;
+    let (mut provider, pace) = args.provider(&stop).map_err(provider_failure)?;
+    let resume = args.resume_file()?.map(|file| Resume::open(file, &args.topic)).transpose()?;
     match args.ensure_topic(&settings) {
         Err(ClientError::Stopped) => {
-            report(&args, ProducerStats::default(), &[], Duration::ZERO)?;
+            report(&args, &Outcome::default())?;
             return Ok(Exit::Done);
         }
         checked => checked.map_err(client_failure)?,
     }
-    let limits = ProducerLimits { compression: args.compression.clone(), ..ProducerLimits::default() };
+    let mut before = 0;
+    if let Some(resume) = &resume {
+        provider = resume.skip(provider)?;
+        before = resume.delivered_before();
+        resume.told().inspect(|told| eprintln!("{told}"));
+        // A file that cannot be written is known before the first row is sent.
+        resume.save(0, None)?;
+    }
+    let limits = ProducerLimits {
+        compression: args.compression.clone(),
+        track_prefix: resume.is_some(),
+        ..ProducerLimits::default()
+    };
     let producer = Producer::open(&settings, limits).map_err(client_failure)?;
 
-    let bounded = match (args.count, provider.total()) {
+    let total = provider.total().map(|total| total.saturating_sub(before));
+    let bounded = match (args.count, total) {
         (Some(count), Some(total)) => Some(count.min(total)),
         (count, total) => count.or(total),
     };
     let mut display = Display::new(bounded);
-    let plan = FeedPlan { topic: args.topic.clone(), pace, count: args.count, report_every: display.every() };
-    let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| display.show(progress));
+    let report_every = if resume.is_some() { display.every().min(SAVE_EVERY) } else { display.every() };
+    let plan = FeedPlan { topic: args.topic.clone(), pace, count: args.count, report_every };
+    let mut saved = Ok(());
+    let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| {
+        if let (Some(resume), Ok(())) = (&resume, &saved) {
+            saved = resume.save(producer.delivered_prefix(), None);
+            if saved.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        display.show(progress);
+    });
     let started = display.started;
-    let (stats, failures) = producer.close(CLOSE_TIMEOUT);
+    let stats = producer.settle(CLOSE_TIMEOUT);
     display.finish();
+    if let Some(resume) = &resume {
+        saved = saved.and_then(|()| resume.save(producer.delivered_prefix(), Some(stats.delivered)));
+    }
+    let (left_out, failures) = (provider.left_out(), producer.failures());
     // What was sent is reported even when the feed ended in an error.
-    report(&args, stats, &failures, started.elapsed())?;
+    let delivered_before = resume.is_some().then_some(before);
+    let outcome = Outcome { stats, failures, left_out, delivered_before, took: started.elapsed() };
+    report(&args, &outcome)?;
+    saved?;
     fed.map_err(feed_failure)?;
-    Ok(if stats.failed == 0 { Exit::Done } else { Exit::Source })
+    undelivered(&args.topic, stats, &outcome.failures)
+}
+
+/// Whether all messages arrived.
+fn undelivered(topic: &str, stats: ProducerStats, failures: &[DeliveryFailure]) -> anyhow::Result<Exit> {
+    if stats.failed == 0 {
+        return Ok(Exit::Done);
+    }
+    let reason = failures.first().map_or("the broker did not take them", |failure| failure.reason.as_str());
+    Err(Failure::new(Exit::Source, format!("{} messages did not reach topic \"{topic}\"", stats.failed))
+        .cause(anyhow::anyhow!(reason.to_owned()))
+        .hint("`turnstile topic describe` shows whether the topic can be reached; those that were delivered stay")
+        .into())
+}
+
+/// What became of a run.
+#[derive(Default)]
+struct Outcome {
+    stats: ProducerStats,
+    failures: Vec<DeliveryFailure>,
+    left_out: LeftOut,
+    /// Rows that runs before this one have delivered, when it can be resumed.
+    delivered_before: Option<u64>,
+    took: Duration,
 }
 
 impl Args {
-    fn provider(&self) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
+    fn source(&self) -> Source {
+        self.provider.unwrap_or(if self.from.is_empty() { Source::TestStation } else { Source::Lines })
+    }
+
+    fn provider(&self, stop: &Arc<AtomicBool>) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
         let speed = self.speed.unwrap_or(1.0);
-        Ok(match self.provider {
+        let of_lines = self.format.is_some() || self.header || self.key_field.is_some() || self.skip_wrong;
+        if of_lines && self.source() != Source::Lines {
+            let flags = "--format, --header, --key-field and --skip-wrong belong to the provider lines";
+            return Err(ProviderError::Settings(flags.to_owned()));
+        }
+        Ok(match self.source() {
             Source::TestStation => {
                 let (pace, clock) = self.tick(Duration::from_secs(10), speed);
                 (Box::new(TestStation::new(self.seed, clock)), pace)
@@ -161,16 +267,65 @@ impl Args {
             Source::MtaReplay => {
                 let registers =
                     if self.increments { Registers::Increments { cap: self.cap } } else { Registers::AsInFile };
-                let zone = self.zone.map_or_else(|| "America/New_York".parse(), Ok)?;
-                let pace = match (self.rate, self.every, self.speed) {
-                    (Some(Rate::PerSecond(rate)), ..) => Pace::Rate(rate),
-                    (None, Some(every), _) => Pace::Every(every),
-                    (None, None, Some(speed)) => Pace::EventTime { speed },
-                    (Some(Rate::Max), ..) | (None, None, None) => Pace::Unlimited,
+                (Box::new(MtaReplay::open(&self.from, registers, self.mta_zone()?)?), self.replay_pace())
+            }
+            Source::Lines => {
+                let format = match self.format.unwrap_or(LineForm::Raw) {
+                    LineForm::Csv => LineFormat::Csv,
+                    LineForm::Json => LineFormat::Json,
+                    LineForm::Raw => LineFormat::Raw,
+                    LineForm::Mta => LineFormat::Mta,
                 };
-                (Box::new(MtaReplay::open(&self.from, registers, zone)?), pace)
+                if self.speed.is_some() && format != LineFormat::Mta {
+                    return Err(ProviderError::Settings("--speed needs lines with an event time: mta".to_owned()));
+                }
+                let settings = LineSettings {
+                    format,
+                    header: self.header,
+                    key_field: self.key_field.clone(),
+                    skip_wrong: self.skip_wrong,
+                    zone: self.mta_zone()?,
+                };
+                let input = |file: &PathBuf| match file.as_os_str() == "-" {
+                    true => LineInput::Stdin,
+                    false => LineInput::File(file.clone()),
+                };
+                let inputs = self.from.iter().map(input).collect();
+                (Box::new(Lines::open(inputs, settings, stop.clone())?), self.replay_pace())
             }
         })
+    }
+
+    fn mta_zone(&self) -> Result<Zone, ProviderError> {
+        self.zone.map_or_else(|| "America/New_York".parse(), Ok)
+    }
+
+    fn replay_pace(&self) -> Pace {
+        match (self.rate, self.every, self.speed) {
+            (Some(Rate::PerSecond(rate)), ..) => Pace::Rate(rate),
+            (None, Some(every), _) => Pace::Every(every),
+            (None, None, Some(speed)) => Pace::EventTime { speed },
+            (Some(Rate::Max), ..) | (None, None, None) => Pace::Unlimited,
+        }
+    }
+
+    /// The file of `--resume`, when it is asked for.
+    fn resume_file(&self) -> anyhow::Result<Option<PathBuf>> {
+        if !self.resume {
+            return Ok(None);
+        }
+        let beside = self.from.first().filter(|file| file.as_os_str() != "-");
+        match (self.source(), &self.state, beside) {
+            (Source::MtaReplay | Source::Lines, Some(file), _) => Ok(Some(file.clone())),
+            (Source::MtaReplay | Source::Lines, None, Some(data)) => Ok(Some(beside_data(data, &self.topic))),
+            (Source::MtaReplay | Source::Lines, None, None) => {
+                let fact = "standard input has no place beside it for the file of --resume";
+                Err(Failure::new(Exit::Usage, fact)
+                    .hint("name one with --state, and pipe in the same rows again")
+                    .into())
+            }
+            _ => Err(Failure::new(Exit::Usage, "only a replay of files can be resumed: mta-replay or lines").into()),
+        }
     }
 
     fn city(&self) -> CitySettings {
@@ -215,10 +370,17 @@ impl Args {
     }
 }
 
+fn beside_data(data: &Path, topic: &str) -> PathBuf {
+    let mut name = data.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{topic}.resume"));
+    data.with_file_name(name)
+}
+
 /// A bar on a terminal for work with an end, plain lines otherwise; both on stderr.
 struct Display {
     bar: Option<ProgressBar>,
-    started: std::time::Instant,
+    started: Instant,
+    shown_at: Instant,
 }
 
 impl Display {
@@ -228,7 +390,8 @@ impl Display {
                 ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} · {per_sec} · {eta} left · {msg}");
             ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { bar, started: std::time::Instant::now() }
+        let now = Instant::now();
+        Self { bar, started: now, shown_at: now }
     }
 
     fn every(&self) -> Duration {
@@ -236,6 +399,10 @@ impl Display {
     }
 
     fn show(&mut self, progress: &FeedProgress) {
+        if self.shown_at.elapsed() < self.every().mul_f64(0.9) {
+            return;
+        }
+        self.shown_at = Instant::now();
         let ProducerStats { sent, delivered, failed } = progress.stats;
         match &self.bar {
             Some(bar) => {
@@ -257,7 +424,8 @@ impl Display {
     }
 }
 
-fn report(args: &Args, stats: ProducerStats, failures: &[DeliveryFailure], took: Duration) -> anyhow::Result<()> {
+fn report(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
+    let Outcome { stats, failures, left_out, delivered_before, took } = outcome;
     for failure in failures {
         eprintln!("{failure}");
     }
@@ -265,24 +433,34 @@ fn report(args: &Args, stats: ProducerStats, failures: &[DeliveryFailure], took:
     if unnamed > 0 {
         eprintln!("and {unnamed} more that were not delivered");
     }
-    let rate = per_second(stats.delivered, took);
+    for row in &left_out.first {
+        eprintln!("left out: {row}");
+    }
+    let unnamed = left_out.rows.saturating_sub(left_out.first.len() as u64);
+    if unnamed > 0 {
+        eprintln!("and {unnamed} more that were left out");
+    }
+    let rate = per_second(stats.delivered, *took);
+    let failed = stats.failed + stats.outstanding();
     let line = if args.json {
         serde_json::json!({
             "topic": args.topic,
             "sent": stats.sent,
             "delivered": stats.delivered,
-            "failed": stats.failed + stats.outstanding(),
+            "failed": failed,
+            "left_out": left_out.rows,
+            "delivered_before": delivered_before,
             "seconds": took.as_secs_f64(),
             "messages_per_second": rate,
         })
         .to_string()
     } else {
+        let out = if left_out.rows > 0 { format!(", {} rows left out", left_out.rows) } else { String::new() };
+        let seconds = took.as_secs_f64();
+        let delivered = stats.delivered;
         format!(
-            "{} messages to \"{}\" in {:.1} s, {rate:.0} a second; {} failed",
-            stats.delivered,
-            args.topic,
-            took.as_secs_f64(),
-            stats.failed + stats.outstanding()
+            "{delivered} messages to \"{}\" in {seconds:.1} s, {rate:.0} a second; {failed} failed{out}",
+            args.topic
         )
     };
     writeln!(std::io::stdout(), "{line}")?;

@@ -1,0 +1,104 @@
+//! Schemas by their ids in a registry: which ones a batch needs, and what is known of them.
+//!
+//! The engine asks no registry: whoever feeds it is told which ids are missing, and teaches them. Ids are never
+//! given twice to different schemas, so what is learned stays true; that an id is unknown does not, and is
+//! forgotten with the batch.
+
+use hashbrown::HashMap;
+use message::MessageBatch;
+
+use super::avro::RecordReader;
+use super::{Reason, Rejection};
+
+/// Most schemas that are remembered from batch to batch, and most bytes of their texts. Beyond either, all are
+/// forgotten and those that are still in use learned again.
+const SCHEMAS: usize = 1_000;
+const SCHEMA_BYTES: usize = 32 << 20;
+
+/// The first byte of a message whose schema is in a registry.
+const MAGIC: u8 = 0;
+/// Bytes before the message itself: the magic byte, and the schema's id with its highest byte first.
+/// Source: Confluent's documentation of the Schema Registry, "wire format".
+const HEADER: usize = 5;
+
+/// What is known of a schema.
+#[derive(Debug)]
+pub(crate) enum KnownSchema {
+    Avro(Box<RecordReader>),
+    Json,
+    /// No message of it can be a row.
+    Unusable(Rejection),
+    /// The registry does not know it.
+    Unknown,
+}
+
+/// The schemas learned so far.
+#[derive(Debug, Default)]
+pub(crate) struct Schemas {
+    known: HashMap<u32, KnownSchema>,
+    bytes: usize,
+}
+
+impl Schemas {
+    pub(crate) fn get(&self, id: u32) -> Option<&KnownSchema> {
+        self.known.get(&id)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(crate) fn learn(&mut self, id: u32, schema: KnownSchema, bytes: usize) {
+        self.known.insert(id, schema);
+        self.bytes += bytes;
+    }
+
+    /// The ids in `batch` that are not known, each once. Begins a new batch: forgets what the last one leaves.
+    pub(crate) fn missing(&mut self, batch: &MessageBatch) -> Vec<u32> {
+        if self.known.len() > SCHEMAS || self.bytes > SCHEMA_BYTES {
+            self.known.clear();
+            self.bytes = 0;
+        }
+        self.known.retain(|_, schema| !matches!(schema, KnownSchema::Unknown));
+        let mut missing = Vec::new();
+        let mut last = None;
+        for id in ids(batch) {
+            if last.replace(id) != Some(id) && !self.known.contains_key(&id) {
+                missing.push(id);
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
+
+    /// The first id in `batch` that is not known.
+    pub(crate) fn first_unlearned(&self, batch: &MessageBatch) -> Option<u32> {
+        let mut last = None;
+        ids(batch).find(|id| last.replace(*id) != Some(*id) && !self.known.contains_key(id))
+    }
+}
+
+/// The id that `value` begins with, and where the message itself begins.
+#[inline]
+pub(crate) fn header(value: &[u8]) -> Option<(u32, usize)> {
+    match *value {
+        [MAGIC, a, b, c, d, ..] => Some((u32::from_be_bytes([a, b, c, d]), HEADER)),
+        _ => None,
+    }
+}
+
+/// Why `value` has no [`header`].
+#[cold]
+pub(crate) fn no_header(value: &[u8]) -> Rejection {
+    let detail = match value.first() {
+        Some(first) if *first != MAGIC => format!("the value begins with byte {first}, not with 0 and a schema id"),
+        _ => format!("the value is {} bytes long, too short for a schema id", value.len()),
+    };
+    Rejection::new(Reason::WireFormat, None, detail)
+}
+
+fn ids(batch: &MessageBatch) -> impl Iterator<Item = u32> {
+    (0..batch.len()).filter_map(|row| Some(header(batch.values.get(row)?)?.0))
+}

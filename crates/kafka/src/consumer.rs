@@ -1,0 +1,300 @@
+//! Reads one topic message by message, whole: with headers and the kind of timestamp. For people who look at a topic;
+//! pipelines read through [`crate::Reader`].
+//!
+//! Either it is given positions and belongs to no group, or it joins a group, which hands it partitions and keeps its
+//! offsets.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use message::{SourcePosition, TopicPartition};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, Statistics, TopicPartitionList};
+
+use crate::connection::{assignment, failed, refused};
+use crate::error::{ClientError, ReadError, told, topic_error};
+use crate::link::{Link, LinkContext};
+use crate::settings::ClientSettings;
+
+/// Who says where reading begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subscription {
+    /// These partitions, each from its offset; no group is joined and nothing is committed.
+    Assigned(Vec<(TopicPartition, i64)>),
+    /// The partitions that the settings' group hands out, from its committed offsets. A partition named here begins at
+    /// its offset instead, the first time that it is handed out; one without either begins with its first record.
+    Group {
+        /// The topic.
+        topic: String,
+        /// Where partitions begin, against what the group has committed.
+        starts: Vec<(TopicPartition, i64)>,
+    },
+}
+
+/// A message with all that its record holds. Null and empty payloads are different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumedMessage {
+    /// Where it stands.
+    pub position: SourcePosition,
+    /// Milliseconds since the epoch; `None` when it has no timestamp.
+    pub timestamp_ms: Option<i64>,
+    /// Whether the broker gave the timestamp when it appended the record (LogAppendTime), not the producer.
+    pub appended_at: bool,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value.
+    pub value: Option<Vec<u8>>,
+    /// Headers in their order; names may repeat.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// Reads one topic. Dropping it leaves the group, with the offsets kept that [`Consumer::done`] was told of.
+pub struct Consumer {
+    consumer: BaseConsumer<MemberContext>,
+    topic: Arc<str>,
+    link: Arc<Link>,
+    settings: ClientSettings,
+    joined: bool,
+}
+
+impl Consumer {
+    /// Starts reading.
+    ///
+    /// Ask a [`crate::Connection`] for the topic first: librdkafka is silent about one that is missing.
+    ///
+    /// # Errors
+    /// `Settings` when librdkafka does not take the settings together.
+    pub fn open(settings: &ClientSettings, subscription: Subscription) -> Result<Self, ReadError> {
+        settings.check().map_err(ClientError::Settings)?;
+        let joined = matches!(subscription, Subscription::Group { .. });
+        let kept = if joined { "true" } else { "false" };
+        let defaults = [
+            ("group.id", "turnstile"),
+            ("reconnect.backoff.max.ms", "2000"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("auto.commit.interval.ms", "1000"),
+            // A group that watches a topic should notice new partitions while a person is still looking.
+            ("topic.metadata.refresh.interval.ms", "10000"),
+        ];
+        let forced = [
+            // Offsets are committed once the message was handled, and never those of messages on their way.
+            ("enable.auto.commit", kept),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", if joined { "earliest" } else { "error" }),
+            ("allow.auto.create.topics", "false"),
+            ("enable.partition.eof", "true"),
+        ];
+        let link = Arc::new(Link::new(settings.servers()));
+        let (topic, starts, assigned) = match &subscription {
+            Subscription::Assigned(positions) => {
+                let topic = positions.first().map_or_else(|| Arc::from(""), |(p, _)| p.topic.clone());
+                (topic, HashMap::new(), positions.iter().map(|(p, _)| p.partition).collect())
+            }
+            Subscription::Group { topic, starts } => {
+                let starts = starts.iter().map(|(p, offset)| (p.partition, *offset)).collect();
+                (Arc::from(topic.as_str()), starts, Vec::new())
+            }
+        };
+        let membership = Mutex::new(Membership { starts, assigned, is_settled: !joined });
+        let context = MemberContext { link: LinkContext(link.clone()), membership };
+        let consumer = BaseConsumer::from_config_and_context(&settings.config(&defaults, &forced), context)
+            .map_err(|error| refused(settings, &error))?;
+        match &subscription {
+            Subscription::Assigned(positions) => {
+                consumer.assign(&assignment(positions)?).map_err(|e| failed("assign partitions".to_owned(), &e))?;
+            }
+            Subscription::Group { topic, .. } => {
+                consumer.subscribe(&[topic]).map_err(|e| failed(format!("subscribe to \"{topic}\""), &e))?;
+            }
+        }
+        Ok(Self { consumer, topic, link, settings: settings.clone(), joined })
+    }
+
+    /// The partitions that are read now, ascending; `None` while the group has yet to hand them out.
+    pub fn partitions(&self) -> Option<Vec<i32>> {
+        let membership = self.consumer.context().membership();
+        membership.is_settled.then(|| membership.assigned.clone())
+    }
+
+    /// What comes next; `None` when nothing came within `wait`.
+    ///
+    /// # Errors
+    /// The topic or the client; `OffsetOutOfRange` when a partition no longer holds what was to be read.
+    pub fn next(&mut self, wait: Duration) -> Result<Option<Consumed>, ReadError> {
+        let polled = match self.consumer.poll(wait) {
+            None => None,
+            Some(Ok(message)) => Some(Consumed::Message(taken(&self.topic, &message))),
+            Some(Err(KafkaError::PartitionEOF(partition))) => Some(Consumed::End(partition)),
+            Some(Err(error)) => {
+                self.explain(error)?;
+                None
+            }
+        };
+        if polled.is_none()
+            && let Some(reason) = self.link.take_refusal()
+        {
+            return Err(ClientError::Auth { servers: self.settings.servers().to_owned(), reason }.into());
+        }
+        Ok(polled)
+    }
+
+    /// Says that everything in `partition` before `next_offset` was handled: a group goes on from there. The offset is
+    /// committed within a second, and when this is dropped.
+    pub fn done(&mut self, partition: i32, next_offset: i64) {
+        if self.joined {
+            // A partition that was taken away meanwhile is another member's: its new owner reads the message again.
+            let _ = self.consumer.store_offset(&self.topic, partition, next_offset - 1);
+        }
+    }
+
+    /// Errors that end reading; others pass by themselves.
+    fn explain(&self, error: KafkaError) -> Result<(), ReadError> {
+        use RDKafkaErrorCode as Code;
+        let Some(code) = error.rdkafka_error_code() else { return Err(failed("read".to_owned(), &error).into()) };
+        if let Some(error) = topic_error(code, &self.topic) {
+            return Err(error.into());
+        }
+        match code {
+            Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::Resolve
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::RebalanceInProgress
+            // Whoever took our output did not for long; the group takes this member back.
+            | Code::PollExceeded => Ok(()),
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => Err(ClientError::Failed {
+                action: format!("read topic \"{}\"", self.topic),
+                reason: "records that were to be read next were deleted".to_owned(),
+            }
+            .into()),
+            // Partitions that are assigned are read all the same: librdkafka only looked for where offsets would go.
+            Code::GroupAuthorizationFailed if !self.joined => Ok(()),
+            Code::GroupAuthorizationFailed => Err(ClientError::Failed {
+                action: format!("join the group \"{}\"", self.settings.group().unwrap_or_default()),
+                reason: told(code),
+            }
+            .into()),
+            Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => Ok(()),
+            _ => Err(failed(format!("read topic \"{}\"", self.topic), &told(code)).into()),
+        }
+    }
+}
+
+/// What a consumer met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consumed {
+    /// A message.
+    Message(ConsumedMessage),
+    /// This partition is read to its present end.
+    End(i32),
+}
+
+fn taken(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> ConsumedMessage {
+    let partition = TopicPartition { topic: topic.clone(), partition: message.partition() };
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+    });
+    let timestamp = message.timestamp();
+    ConsumedMessage {
+        position: SourcePosition { partition, offset: message.offset() },
+        timestamp_ms: timestamp.to_millis().filter(|ms| *ms >= 0),
+        appended_at: matches!(timestamp, Timestamp::LogAppendTime(_)),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers,
+    }
+}
+
+/// What the group has handed out.
+struct Membership {
+    /// Where partitions begin when they are handed out for the first time.
+    starts: HashMap<i32, i64>,
+    assigned: Vec<i32>,
+    /// Whether the group has handed out what it will.
+    is_settled: bool,
+}
+
+struct MemberContext {
+    link: LinkContext,
+    membership: Mutex<Membership>,
+}
+
+impl MemberContext {
+    fn membership(&self) -> MutexGuard<'_, Membership> {
+        // Each change of it is one assignment, so a panic elsewhere cannot have left it half made.
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.link.log(level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.link.error(error, reason);
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let handed_out = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let mut membership = self.membership();
+        let named: Vec<(String, i32)> =
+            list.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
+        if handed_out {
+            for (topic, partition) in &named {
+                // Only the first time: when it comes back, the group knows better how far it was read.
+                if let Some(start) = membership.starts.remove(partition) {
+                    let _ = list.set_partition_offset(topic, *partition, Offset::Offset(start));
+                }
+            }
+        }
+        let cooperative = matches!(consumer.rebalance_protocol(), rdkafka::consumer::RebalanceProtocol::Cooperative);
+        let outcome = match (handed_out, cooperative) {
+            (true, true) => consumer.incremental_assign(list),
+            (true, false) => consumer.assign(list),
+            (false, true) => consumer.incremental_unassign(list),
+            (false, false) => consumer.unassign(),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "the group's partitions were not taken over");
+        }
+        let numbers = named.iter().map(|(_, partition)| *partition);
+        match (handed_out, cooperative) {
+            (true, false) => membership.assigned = numbers.collect(),
+            (true, true) => membership.assigned.extend(numbers),
+            (false, true) => {
+                let gone: Vec<i32> = numbers.collect();
+                membership.assigned.retain(|partition| !gone.contains(partition));
+            }
+            (false, false) => membership.assigned.clear(),
+        }
+        membership.assigned.sort_unstable();
+        // Between an eager group's taking back and handing out, nobody knows what this member will have.
+        membership.is_settled = handed_out || cooperative;
+        tracing::info!(partitions = ?membership.assigned, "the group has handed out partitions");
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            // Nothing was read since the last commit.
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => tracing::warn!(%error, "the group's offsets were not committed"),
+        }
+    }
+}

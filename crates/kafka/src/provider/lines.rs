@@ -1,0 +1,483 @@
+//! `lines`: one message a line, from files or standard input.
+//!
+//! Lines keep their order. A line of `raw`, `csv` and `json` is the message's value as it stands; a row of `mta` becomes
+//! the message that `mta-replay` makes of it, with the registers as in the file.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+use std::vec::IntoIter;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::clock::Zone;
+use super::mta_file::Columns;
+use super::mta_replay::{Scratch, write_key, write_value};
+use super::{LeftOut, Provider, ProviderError, Record};
+
+/// Longest line: a broker that takes larger messages is rarer than a file without line ends.
+const MAX_LINE: usize = 64 << 20;
+
+/// How many rows left out are named.
+const NAMED: usize = 10;
+
+/// Bytes that are read from standard input ahead of what was sent: so many chunks of so many bytes.
+const CHUNKS: usize = 16;
+const CHUNK: usize = 64 << 10;
+
+/// How late the end of waiting for standard input is noticed.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineFormat {
+    /// Any bytes.
+    Raw,
+    /// A row of comma-separated fields (RFC 4180), as many in every line.
+    Csv,
+    /// A JSON value.
+    Json,
+    /// A row of the MTA's weekly files, whose first line is their header.
+    Mta,
+}
+
+/// Where lines come from. What is packed with gzip is unpacked: the content decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineInput {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+/// How lines become messages.
+#[derive(Debug, Clone)]
+pub struct LineSettings {
+    /// What a line is.
+    pub format: LineFormat,
+    /// `csv`: the first line of each input names the fields and is not sent.
+    pub header: bool,
+    /// The field whose text is the message's key: of `csv` a name of the header, of `json` a member. Without one, `mta`
+    /// has its own key and the others none.
+    pub key_field: Option<String>,
+    /// Leave wrong rows out, instead of ending with an error that names the first.
+    pub skip_wrong: bool,
+    /// `mta`: where the clocks of its times stood.
+    pub zone: Zone,
+}
+
+/// The provider.
+pub struct Lines {
+    settings: LineSettings,
+    waiting: IntoIter<LineInput>,
+    current: Option<Open>,
+    stop: Arc<AtomicBool>,
+    line: Vec<u8>,
+    left_out: LeftOut,
+    scratch: Scratch,
+}
+
+/// An input that is being read.
+struct Open {
+    name: PathBuf,
+    from: Box<dyn BufRead + Send>,
+    /// Number of the last line read.
+    number: usize,
+    shape: Shape,
+}
+
+/// What an input's first line said about the others.
+#[derive(Default)]
+struct Shape {
+    key_place: Option<usize>,
+    width: Option<usize>,
+    mta: Option<Columns>,
+}
+
+impl Lines {
+    /// A provider of the lines of all inputs, one after the other. Waiting for standard input ends when `stop` is set.
+    ///
+    /// # Errors
+    /// `Settings` when the settings contradict each other.
+    pub fn open(inputs: Vec<LineInput>, settings: LineSettings, stop: Arc<AtomicBool>) -> Result<Self, ProviderError> {
+        let wrong = |reason: &str| Err(ProviderError::Settings(reason.to_owned()));
+        match (settings.format, &settings.key_field, settings.header) {
+            (LineFormat::Raw | LineFormat::Mta, Some(_), _) => {
+                return wrong("a key field needs the format csv or json");
+            }
+            (LineFormat::Csv, Some(_), false) => {
+                return wrong("a key field of csv needs a header that names the fields");
+            }
+            (LineFormat::Raw | LineFormat::Json, _, true) => return wrong("a header needs the format csv"),
+            _ => {}
+        }
+        if inputs.iter().filter(|input| **input == LineInput::Stdin).count() > 1 {
+            return wrong("standard input can be read once");
+        }
+        Ok(Self {
+            settings,
+            waiting: inputs.into_iter(),
+            current: None,
+            stop,
+            line: Vec::new(),
+            left_out: LeftOut::default(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// Reads the next line of the input into `self.line`, its end cut off; `false` when no input is left.
+    fn advance(&mut self) -> Result<bool, ProviderError> {
+        loop {
+            if self.current.is_none() {
+                let Some(input) = self.waiting.next() else { return Ok(false) };
+                let mut open = Open::new(input, &self.stop)?;
+                open.begin(&self.settings, &mut self.line)?;
+                self.current = Some(open);
+            }
+            let Some(open) = &mut self.current else { return Ok(false) };
+            if open.read_line(&mut self.line)? {
+                return Ok(true);
+            }
+            self.current = None;
+        }
+    }
+
+    /// Makes a message of the line; why not, when it is wrong.
+    fn fill(&mut self, record: &mut Record) -> Result<(), ProviderError> {
+        let Some(open) = &mut self.current else { return Ok(()) };
+        let line = &self.line;
+        record.reset();
+        match self.settings.format {
+            LineFormat::Raw => record.value.extend_from_slice(line),
+            LineFormat::Csv => {
+                let fields = csv_fields(line).map_err(|reason| open.wrong(reason))?;
+                let width = *open.shape.width.get_or_insert(fields.len());
+                if width != fields.len() {
+                    return Err(open.wrong(format!("{} fields where the first line has {width}", fields.len())));
+                }
+                if let Some(place) = open.shape.key_place {
+                    record.set_key(&fields[place]);
+                }
+                record.value.extend_from_slice(line);
+            }
+            LineFormat::Json => {
+                let value: serde_json::Value =
+                    serde_json::from_slice(line).map_err(|e| open.wrong(format!("no JSON: {e}")))?;
+                if let Some(name) = &self.settings.key_field {
+                    match value.get(name) {
+                        None | Some(serde_json::Value::Null) => {}
+                        Some(serde_json::Value::String(text)) => record.set_key(text.as_bytes()),
+                        Some(other) => record.set_key(other.to_string().as_bytes()),
+                    }
+                }
+                record.value.extend_from_slice(line);
+            }
+            LineFormat::Mta => {
+                let Some(columns) = &open.shape.mta else { return Err(open.wrong("no header".to_owned())) };
+                let text = std::str::from_utf8(line).map_err(|_| open.wrong("not UTF-8".to_owned()))?;
+                let fields = columns.split(&open.name, open.number, text)?;
+                let reading = columns.reading(&open.name, open.number, &fields)?;
+                write_key(&reading, record);
+                record.event_at_ms = self.settings.zone.instant_ms(reading.at);
+                write_value(&reading, (reading.entries, reading.exits), record, &mut self.scratch);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Provider for Lines {
+    fn name(&self) -> &'static str {
+        "lines"
+    }
+
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+        while self.advance()? {
+            // An empty message means something, an empty row does not.
+            if self.line.is_empty() && self.settings.format != LineFormat::Raw {
+                continue;
+            }
+            match self.fill(record) {
+                Err(error) if self.settings.skip_wrong => {
+                    self.left_out.rows += 1;
+                    if self.left_out.first.len() < NAMED {
+                        self.left_out.first.push(error.to_string());
+                    }
+                }
+                filled => return filled.map(|()| true),
+            }
+        }
+        Ok(false)
+    }
+
+    fn left_out(&self) -> LeftOut {
+        self.left_out.clone()
+    }
+}
+
+impl Open {
+    fn new(input: LineInput, stop: &Arc<AtomicBool>) -> Result<Self, ProviderError> {
+        let (name, plain): (PathBuf, Box<dyn Read + Send>) = match input {
+            LineInput::Stdin => ("standard input".into(), Box::new(Stdin::start(stop.clone()))),
+            LineInput::File(file) => {
+                let opened = std::fs::File::open(&file);
+                let opened = opened.map_err(|source| ProviderError::Unreadable { file: file.clone(), source })?;
+                (file, Box::new(opened))
+            }
+        };
+        let mut plain = BufReader::with_capacity(CHUNK, plain);
+        let start = plain.fill_buf().map_err(|source| ProviderError::Unreadable { file: name.clone(), source })?;
+        let is_gzip = start.starts_with(&[0x1F, 0x8B]);
+        let from: Box<dyn BufRead + Send> = if is_gzip {
+            Box::new(BufReader::with_capacity(CHUNK, MultiGzDecoder::new(plain)))
+        } else {
+            Box::new(plain)
+        };
+        Ok(Self { name, from, number: 0, shape: Shape::default() })
+    }
+
+    /// Reads what the first line says.
+    fn begin(&mut self, settings: &LineSettings, line: &mut Vec<u8>) -> Result<(), ProviderError> {
+        let is_mta = settings.format == LineFormat::Mta;
+        if !(settings.header || is_mta) || !self.read_line(line)? {
+            return Ok(());
+        }
+        if is_mta {
+            let header = String::from_utf8_lossy(line).into_owned();
+            self.shape.mta = Some(Columns::parse(&self.name, &header)?);
+            return Ok(());
+        }
+        let names = csv_fields(line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)).map_err(|e| self.wrong(e))?;
+        if let Some(key) = &settings.key_field {
+            let place = names.iter().position(|name| name.trim_ascii() == key.as_bytes());
+            let place = place.ok_or_else(|| {
+                let names = names.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>().join(", ");
+                self.wrong(format!("the header has no field \"{key}\"; it has {names}"))
+            })?;
+            self.shape.key_place = Some(place);
+        }
+        self.shape.width = Some(names.len());
+        Ok(())
+    }
+
+    fn read_line(&mut self, line: &mut Vec<u8>) -> Result<bool, ProviderError> {
+        line.clear();
+        let read = (&mut self.from).take(MAX_LINE as u64 + 1).read_until(b'\n', line);
+        let read = read.map_err(|source| ProviderError::Unreadable { file: self.name.clone(), source })?;
+        if read == 0 {
+            return Ok(false);
+        }
+        self.number += 1;
+        if line.len() > MAX_LINE {
+            return Err(self.wrong(format!("a line of more than {MAX_LINE} bytes")));
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+        }
+        Ok(true)
+    }
+
+    fn wrong(&self, reason: String) -> ProviderError {
+        ProviderError::Row { file: self.name.clone(), line: self.number, reason }
+    }
+}
+
+/// The fields of a row, unquoted.
+fn csv_fields(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut fields = Vec::new();
+    let mut rest = line;
+    loop {
+        let mut field = Vec::new();
+        if let Some(quoted) = rest.strip_prefix(b"\"") {
+            rest = quoted;
+            loop {
+                let at = rest.iter().position(|byte| *byte == b'"');
+                let at = at.ok_or("a quoted field that does not end in its line; a message is one line")?;
+                field.extend_from_slice(&rest[..at]);
+                rest = &rest[at + 1..];
+                match rest.strip_prefix(b"\"") {
+                    Some(more) => {
+                        field.push(b'"');
+                        rest = more;
+                    }
+                    None => break,
+                }
+            }
+            if !matches!(rest.first(), None | Some(b',')) {
+                return Err("text after a quoted field".to_owned());
+            }
+        } else {
+            let end = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
+            field.extend_from_slice(&rest[..end]);
+            rest = &rest[end..];
+        }
+        fields.push(field);
+        match rest.split_first() {
+            Some((_, more)) => rest = more,
+            None => return Ok(fields),
+        }
+    }
+}
+
+/// Standard input, read by a thread of its own so that waiting for it can be ended.
+struct Stdin {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+    taken: usize,
+    stop: Arc<AtomicBool>,
+}
+
+impl Stdin {
+    fn start(stop: Arc<AtomicBool>) -> Self {
+        let (send, chunks) = sync_channel(CHUNKS);
+        // The thread ends with its input or with the first chunk that nobody takes; nothing waits for it.
+        std::thread::spawn(move || {
+            let mut stdin = io::stdin().lock();
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = stdin.read(&mut chunk);
+                let ended = !matches!(read, Ok(n) if n > 0);
+                let sent = send.send(read.map(|n| {
+                    chunk.truncate(n);
+                    chunk
+                }));
+                if ended || sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { chunks, chunk: Vec::new(), taken: 0, stop }
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.chunk.len() {
+            match self.chunks.recv_timeout(LOOK_UP) {
+                Ok(chunk) => (self.chunk, self.taken) = (chunk?, 0),
+                Err(RecvTimeoutError::Timeout) if !self.stop.load(Ordering::Relaxed) => continue,
+                // Stopped: whoever set the flag sends nothing more, not even a line that was cut here.
+                Err(_) => return Ok(0),
+            }
+            if self.chunk.is_empty() {
+                return Ok(0);
+            }
+        }
+        let n = out.len().min(self.chunk.len() - self.taken);
+        out[..n].copy_from_slice(&self.chunk[self.taken..self.taken + n]);
+        self.taken += n;
+        Ok(n)
+    }
+}
+
+/// For errors that name it.
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at: Option<(&Path, usize)> = self.current.as_ref().map(|open| (open.name.as_path(), open.number));
+        f.debug_struct("Lines").field("settings", &self.settings).field("at", &at).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn settings(format: LineFormat) -> LineSettings {
+        LineSettings { format, header: false, key_field: None, skip_wrong: false, zone: Zone::Local }
+    }
+
+    fn file(bytes: &[u8]) -> (tempfile::TempDir, LineInput) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        std::fs::write(&path, bytes).unwrap();
+        (dir, LineInput::File(path))
+    }
+
+    type Sent = Vec<(Option<String>, String)>;
+
+    fn sent(bytes: &[u8], settings: LineSettings) -> Result<(Sent, LeftOut), ProviderError> {
+        let (_dir, input) = file(bytes);
+        let mut lines = Lines::open(vec![input], settings, Arc::default())?;
+        let (mut record, mut sent) = (Record::default(), Vec::new());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        while lines.next(&mut record)? {
+            sent.push((record.key().map(text), text(&record.value)));
+        }
+        Ok((sent, lines.left_out()))
+    }
+
+    #[test]
+    fn raw_lines_are_sent_as_they_are_empty_ones_too() {
+        let (sent, _) = sent(b"a,\"b\n\nlast", settings(LineFormat::Raw)).unwrap();
+        assert_eq!(sent.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["a,\"b", "", "last"]);
+        assert!(sent.iter().all(|(key, _)| key.is_none()));
+    }
+
+    #[test]
+    fn a_header_names_the_key_and_is_not_sent() {
+        let with_key = LineSettings { header: true, key_field: Some("STATION".into()), ..settings(LineFormat::Csv) };
+        let (rows, _) = sent(b"CA,STATION\r\nA1,\"59 ST, \"\"N\"\"\"\r\nA2,GRAND\r\n", with_key.clone()).unwrap();
+        let expected = [(Some("59 ST, \"N\""), "A1,\"59 ST, \"\"N\"\"\""), (Some("GRAND"), "A2,GRAND")];
+        assert_eq!(rows, expected.map(|(key, value)| (key.map(str::to_owned), value.to_owned())));
+        let error = sent(b"CA,UNIT\nA1,R1\n", with_key).unwrap_err().to_string();
+        assert!(error.ends_with(":1: the header has no field \"STATION\"; it has CA, UNIT"), "{error}");
+    }
+
+    #[test]
+    fn a_json_member_is_the_key_and_its_absence_is_none() {
+        let with_key = LineSettings { key_field: Some("id".into()), ..settings(LineFormat::Json) };
+        let (rows, _) = sent(b"{\"id\":\"a\"}\n{\"id\": 7}\n{\"id\":null}\n{}\n", with_key).unwrap();
+        let keys: Vec<_> = rows.iter().map(|(key, _)| key.as_deref()).collect();
+        assert_eq!(keys, [Some("a"), Some("7"), None, None]);
+    }
+
+    #[test]
+    fn a_wrong_row_ends_it_with_its_line_or_is_left_out_and_counted() {
+        let header = LineSettings { header: true, ..settings(LineFormat::Csv) };
+        let input = b"A,B\n1,2\n3\n4,\"5\n6,7\n";
+        let error = sent(input, header.clone()).unwrap_err().to_string();
+        assert!(error.ends_with("lines:3: 1 fields where the first line has 2"), "{error}");
+        let (rows, left_out) = sent(input, LineSettings { skip_wrong: true, ..header }).unwrap();
+        assert_eq!(rows.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["1,2", "6,7"]);
+        assert_eq!(left_out.rows, 2);
+        assert!(left_out.first[1].contains(":4: a quoted field that does not end"), "{left_out:?}");
+    }
+
+    #[test]
+    fn rows_of_the_weekly_files_become_the_replay_s_messages_in_the_file_s_order() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let week = ",CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS   \n\
+             0,A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,07:00:00,REGULAR,5,6\n\
+             1,A001,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,3,4\n";
+        gzip.write_all(week.as_bytes()).unwrap();
+        let (rows, _) = sent(&gzip.finish().unwrap(), settings(LineFormat::Mta)).unwrap();
+        assert_eq!(rows[0].0.as_deref(), Some("A002,R051,02-00-00"));
+        let line: String = serde_json::from_str(&rows[1].1).unwrap();
+        assert!(line.starts_with("A001,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,3,4,"), "{line}");
+        assert!(line.ends_with(",2023-12-30 03:00:00"), "{line}");
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        let wrong = [
+            LineSettings { key_field: Some("x".into()), ..settings(LineFormat::Raw) },
+            LineSettings { key_field: Some("x".into()), ..settings(LineFormat::Csv) },
+            LineSettings { header: true, ..settings(LineFormat::Json) },
+        ];
+        for settings in wrong {
+            assert!(matches!(sent(b"", settings), Err(ProviderError::Settings(_))));
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The keys of a client's settings: those of librdkafka, which of them are secret, and the name nearest to a wrong one.
+
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka_sys::RDKafkaConfRes;
+
+use super::SettingsError;
+use super::java;
+
+/// The login mechanisms of this build of librdkafka: it has neither Kerberos nor curl.
+pub(super) const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
+
+/// Asks librdkafka whether it knows the key and takes the value.
+pub(super) fn check(key: &str, value: &str, origin: &str) -> Result<(), SettingsError> {
+    let refused =
+        |reason: String| SettingsError::InvalidValue { origin: origin.to_owned(), key: key.to_owned(), reason };
+    if key == "sasl.mechanisms" && !MECHANISMS.contains(&value) {
+        return Err(refused(format!("this client logs in with {}", MECHANISMS.join(", "))));
+    }
+    if key == "sasl.oauthbearer.method" && value != "default" {
+        return Err(refused("this client has no OpenID Connect, only `default`".to_owned()));
+    }
+    match ClientConfig::new().set(key, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => Err(SettingsError::UnknownKey {
+            origin: origin.to_owned(),
+            key: key.to_owned(),
+            hint: nearest(key).map_or_else(String::new, |near| format!("; did you mean `{near}`?")),
+        }),
+        // librdkafka's text repeats the value; it is passed on only where the value cannot be a secret.
+        Err(KafkaError::ClientConfig(_, reason, ..)) if !may_hold_a_secret(key) => Err(refused(reason)),
+        Err(_) => Err(refused("librdkafka does not take this value".to_owned())),
+    }
+}
+
+/// Whether the key's value is a secret: not to be shown, nor to be given as an argument of a command.
+pub fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
+}
+
+/// Secret keys by librdkafka's names and Java's.
+const SECRETS: [&str; 14] = [
+    "sasl.password",
+    "sasl.jaas.config",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.key",
+    "ssl.keystore.password",
+    "ssl.truststore.password",
+    "basic.auth.user.info",
+    "schema.registry.basic.auth.user.info",
+];
+
+/// The key whose value the file named by `key` holds: `sasl.password` of `sasl.password.file`.
+pub(super) fn held_in_file(key: &str) -> Option<&str> {
+    key.strip_suffix(".file").filter(|held| is_secret(held) || *held == "sasl.username")
+}
+
+/// Wider than [`is_secret`]: a key that is written wrong may hold a secret too.
+fn may_hold_a_secret(key: &str) -> bool {
+    ["password", "secret", "token", "pem", "username", "oauthbearer", "key", "jaas"]
+        .iter()
+        .any(|part| key.contains(part))
+}
+
+/// The known key within three letters of `key`.
+fn nearest(key: &str) -> Option<&'static str> {
+    let known = KNOWN.into_iter().chain(java::known_keys()).chain(SECRETS);
+    known.map(|known| (distance(key, known), known)).min().filter(|(far, _)| *far <= 3).map(|(_, known)| known)
+}
+
+/// Levenshtein distance: how many letters to change, add or leave out.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], cost);
+        }
+    }
+    row[b.len()]
+}
+
+/// librdkafka's keys that a person may set.
+/// Source: CONFIGURATION.md of librdkafka 2.12.1, without callbacks and what this build has not.
+const KNOWN: [&str; 129] = [
+    "acks",
+    "allow.auto.create.topics",
+    "api.version.fallback.ms",
+    "api.version.request",
+    "api.version.request.timeout.ms",
+    "auto.commit.enable",
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "batch.num.messages",
+    "batch.size",
+    "bootstrap.servers",
+    "broker.address.family",
+    "broker.address.ttl",
+    "broker.version.fallback",
+    "check.crcs",
+    "client.dns.lookup",
+    "client.id",
+    "client.rack",
+    "compression.codec",
+    "compression.level",
+    "compression.type",
+    "connections.max.idle.ms",
+    "consume.callback.max.messages",
+    "coordinator.query.interval.ms",
+    "debug",
+    "delivery.report.only.error",
+    "delivery.timeout.ms",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.gapless.guarantee",
+    "enable.idempotence",
+    "enable.metrics.push",
+    "enable.partition.eof",
+    "enable.random.seed",
+    "enable.sasl.oauthbearer.unsecure.jwt",
+    "enable.ssl.certificate.verification",
+    "fetch.error.backoff.ms",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.protocol.type",
+    "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "linger.ms",
+    "log.connection.close",
+    "log.queue",
+    "log.thread.name",
+    "log_level",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "message.copy.max.bytes",
+    "message.max.bytes",
+    "message.send.max.retries",
+    "message.timeout.ms",
+    "metadata.broker.list",
+    "metadata.max.age.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "offset.store.method",
+    "offset.store.path",
+    "offset.store.sync.interval.ms",
+    "partition.assignment.strategy",
+    "partitioner",
+    "produce.offset.report",
+    "queue.buffering.backpressure.threshold",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.ms",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "queuing.strategy",
+    "receive.message.max.bytes",
+    "reconnect.backoff.jitter.ms",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.required.acks",
+    "request.timeout.ms",
+    "retries",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.method",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "session.timeout.ms",
+    "socket.blocking.max.ms",
+    "socket.connection.setup.timeout.ms",
+    "socket.keepalive.enable",
+    "socket.max.fails",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "socket.timeout.ms",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.cipher.suites",
+    "ssl.crl.location",
+    "ssl.curves.list",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.providers",
+    "ssl.sigalgs.list",
+    "statistics.interval.ms",
+    "sticky.partitioning.linger.ms",
+    "topic.blacklist",
+    "topic.metadata.propagation.max.ms",
+    "topic.metadata.refresh.fast.cnt",
+    "topic.metadata.refresh.fast.interval.ms",
+    "topic.metadata.refresh.interval.ms",
+    "topic.metadata.refresh.sparse",
+    "transaction.timeout.ms",
+    "transactional.id",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn librdkafka_knows_every_key_that_may_be_suggested() {
+        for key in KNOWN {
+            let wrong = check(key, "", "test").err();
+            assert!(!matches!(wrong, Some(SettingsError::UnknownKey { .. })), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_only_kerberos_or_open_id_need_is_refused_with_what_there_is() {
+        let error = check("sasl.mechanisms", "GSSAPI", "f:1").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "f:1: `sasl.mechanisms`: this client logs in with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"
+        );
+        assert!(check("sasl.oauthbearer.method", "oidc", "f:1").is_err());
+    }
+
+    #[test]
+    fn a_secret_may_be_kept_in_a_file_and_other_values_may_not() {
+        assert_eq!(held_in_file("sasl.password.file"), Some("sasl.password"));
+        assert_eq!(held_in_file("sasl.username.file"), Some("sasl.username"));
+        assert_eq!((held_in_file("client.id.file"), held_in_file("sasl.password")), (None, None));
+    }
+}

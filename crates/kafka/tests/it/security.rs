@@ -1,0 +1,110 @@
+//! Every way into a secured cluster, as a person writes it in a properties file, and what the cluster allows then.
+
+use std::process::Command;
+
+use kafka::{ClientError, ClientSettings, Connection, NewTopicPlan, Topics};
+use testkit::servers::{Listener, SecuredKafka};
+
+fn broker() -> SecuredKafka {
+    let broker = SecuredKafka::start(&testkit::kafka_home()).unwrap();
+    let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
+    let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
+    Topics::open(&open).unwrap().create(&plan).unwrap();
+    broker
+}
+
+fn settings(servers: &str, lines: &str) -> ClientSettings {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("bootstrap.servers={servers}\n{lines}\n")).unwrap();
+    ClientSettings::from_properties(file.path()).unwrap().with_connect_timeout(std::time::Duration::from_secs(20))
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn every_login_and_every_form_of_certificate_is_let_in() {
+    let broker = broker();
+    broker.allow("reader", "Read", &["--topic", "t"]).unwrap();
+    let made = broker.certificates();
+    let (ca, client) = (made.authority.display(), &made.client);
+    let (certificate, key, keystore) = (client.certificate.display(), client.key.display(), client.keystore.display());
+    let pkcs12 = client.keystore.with_extension("p12");
+    let mut pack = Command::new("openssl");
+    pack.args(["pkcs12", "-export", "-passout", "pass:store-pw", "-inkey"]).arg(&client.key);
+    pack.arg("-in").arg(&client.certificate).arg("-out").arg(&pkcs12);
+    assert!(pack.status().unwrap().success());
+    let pkcs12 = pkcs12.display();
+    let login = |module: &str, mechanism: &str| {
+        format!(
+            "sasl.mechanism={mechanism}\nsasl.jaas.config=org.apache.kafka.common.security.{module} required \\\n  \
+             username=\"reader\" password=\"reader-pw\";"
+        )
+    };
+    let (plain, scram) = ("plain.PlainLoginModule", "scram.ScramLoginModule");
+    let pem = format!("ssl.truststore.type=PEM\nssl.truststore.location={ca}");
+    for (listener, lines) in [
+        (Listener::Plaintext, String::new()),
+        (Listener::Sasl, format!("security.protocol=SASL_PLAINTEXT\n{}", login(plain, "PLAIN"))),
+        (Listener::Sasl, format!("security.protocol=SASL_PLAINTEXT\n{}", login(scram, "SCRAM-SHA-256"))),
+        (
+            Listener::Sasl,
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanisms=SCRAM-SHA-512\nsasl.username=reader\n\
+             sasl.password=reader-pw"
+                .to_owned(),
+        ),
+        (Listener::SaslTls, format!("security.protocol=SASL_SSL\n{pem}\n{}", login(scram, "SCRAM-SHA-512"))),
+        (Listener::SaslTls, format!("security.protocol=SASL_SSL\n{pem}\n{}", login(plain, "PLAIN"))),
+        (Listener::Tls, format!("security.protocol=SSL\nssl.ca.location={ca}")),
+        (
+            Listener::MutualTls,
+            format!(
+                "security.protocol=SSL\nssl.ca.location={ca}\nssl.certificate.location={certificate}\n\
+                 ssl.key.location={key}"
+            ),
+        ),
+        (
+            Listener::MutualTls,
+            format!("security.protocol=SSL\n{pem}\nssl.keystore.type=PEM\nssl.keystore.location={keystore}"),
+        ),
+        (
+            Listener::MutualTls,
+            format!(
+                "security.protocol=SSL\n{pem}\nssl.keystore.type=PKCS12\nssl.keystore.location={pkcs12}\n\
+                 ssl.keystore.password=store-pw"
+            ),
+        ),
+        (
+            Listener::OAuth,
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.jaas.config=\
+             org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+             unsecuredLoginStringClaim_sub=\"reader\";"
+                .to_owned(),
+        ),
+        // Without the check of the name a certificate for another host will do.
+        (
+            Listener::Elsewhere,
+            format!("security.protocol=SSL\nssl.ca.location={ca}\nssl.endpoint.identification.algorithm="),
+        ),
+    ] {
+        let connection = Connection::open(&settings(&broker.at(listener), &lines)).unwrap();
+        assert_eq!(connection.topic_partitions("t").unwrap(), [0], "{listener:?} {lines}");
+    }
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn permissions_are_known_without_using_them() {
+    let broker = broker();
+    let lines = "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=reader\n\
+                 sasl.password=reader-pw\ngroup.id=g";
+    let connection = Connection::open(&settings(&broker.at(Listener::Sasl), lines)).unwrap();
+    assert!(matches!(connection.may_write("t"), Err(ClientError::TopicForbidden { .. })));
+    assert!(matches!(connection.may_use_group("g"), Err(ClientError::GroupForbidden { .. })));
+
+    broker.allow("reader", "Read", &["--topic", "t"]).unwrap();
+    assert_eq!(connection.may_write("t").unwrap(), Some(false));
+    broker.allow("reader", "Write", &["--topic", "t"]).unwrap();
+    assert_eq!(connection.may_write("t").unwrap(), Some(true));
+
+    broker.allow("reader", "Read", &["--group", "g"]).unwrap();
+    assert_ne!(connection.may_use_group("g").unwrap(), Some(false));
+}

@@ -1,0 +1,121 @@
+//! Which topics a pipeline reads: one, several, or all whose names match.
+
+use std::fmt;
+
+use regex::Regex;
+
+use crate::file::read::Reader;
+use crate::file::{Fault, Node, Value};
+
+/// The topics of a source.
+#[derive(Debug, Clone)]
+pub enum Topics {
+    /// These; at least one, none twice.
+    Named(Vec<String>),
+    /// All whose whole names match, also those that are created later. The cluster's own (`__…`) never do.
+    Matching(TopicPattern),
+}
+
+/// A regular expression over topic names. It begins with `^`, as in Kafka's own clients.
+#[derive(Debug, Clone)]
+pub struct TopicPattern {
+    text: String,
+    regex: Regex,
+}
+
+impl Topics {
+    /// Whether the topic `name` is one of them.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Topics::Named(names) => names.iter().any(|known| known == name),
+            Topics::Matching(pattern) => !name.starts_with("__") && pattern.regex.is_match(name),
+        }
+    }
+
+    /// The topic, when it is a single one that is named.
+    pub fn single(&self) -> Option<&str> {
+        match self {
+            Topics::Named(names) if names.len() == 1 => names.first().map(String::as_str),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Topics::Named(names) => f.write_str(&names.join(", ")),
+            Topics::Matching(pattern) => f.write_str(&pattern.text),
+        }
+    }
+}
+
+const HINT: &str = "write a name, a list of names, or a pattern such as \"^mta-.*\"; see Kafka's rules for topic names";
+
+/// Reads `topic`. The outer `None`: it is not there or wrong, and the fault was told.
+pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Topics> {
+    let node = reader.node("topic");
+    let node = reader.required("topic", node)?;
+    let topics = match &node.value {
+        Value::Text(text) if text.starts_with('^') => pattern(text).map(Topics::Matching),
+        Value::Text(name) => name_of(name).map(|name| Topics::Named(vec![name])),
+        Value::List(items) => return list(reader, node, items),
+        other => Err(format!("must be a name or a list of names, not {}", other.kind())),
+    };
+    topics.map_err(|message| reader.fault(Fault::new(&node.at, format!("topic: {message}")).hint(HINT))).ok()
+}
+
+fn list(reader: &mut Reader<'_>, node: &Node, items: &[Node]) -> Option<Topics> {
+    let mut names: Vec<String> = Vec::new();
+    let mut whole = true;
+    let mut fault = |at: &Node, message: String| {
+        reader.fault(Fault::new(&at.at, format!("topic: {message}")).hint(HINT));
+        whole = false;
+    };
+    if items.is_empty() {
+        fault(node, "the list names no topic".to_owned());
+    }
+    for item in items {
+        match &item.value {
+            Value::Text(name) if names.contains(name) => fault(item, format!("\"{name}\" is there twice")),
+            Value::Text(name) => match name_of(name) {
+                Ok(name) => names.push(name),
+                Err(message) => fault(item, message),
+            },
+            other => fault(item, format!("a name must be a string, not {}", other.kind())),
+        }
+    }
+    whole.then_some(Topics::Named(names))
+}
+
+fn name_of(name: &str) -> Result<String, String> {
+    let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !legal {
+        return Err(format!("\"{name}\" is not a topic name: 1 to 249 of a-z A-Z 0-9 . _ -"));
+    }
+    Ok(name.to_owned())
+}
+
+fn pattern(text: &str) -> Result<TopicPattern, String> {
+    // The whole name has to match: `^mta` alone is not to take `mta-old`.
+    let regex = Regex::new(&format!("^(?:{})$", text.trim_start_matches('^').trim_end_matches('$')));
+    let regex = regex.map_err(|e| {
+        let reason = e.to_string();
+        format!("\"{text}\" is no pattern: {}", reason.lines().last().unwrap_or_default())
+    })?;
+    Ok(TopicPattern { text: text.to_owned(), regex })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_takes_whole_names_and_never_the_clusters_own() {
+        let topics = Topics::Matching(pattern("^mta-(east|west)").unwrap());
+        assert!(topics.contains("mta-east") && topics.contains("mta-west"));
+        assert!(!topics.contains("mta-east-old") && !topics.contains("old-mta-east"));
+        assert!(!Topics::Matching(pattern("^.*").unwrap()).contains("__consumer_offsets"));
+        assert!(pattern("^mta-(").unwrap_err().contains("unclosed group"));
+    }
+}

@@ -1,0 +1,243 @@
+//! Asks a registry, and remembers what it said.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use message::{SchemaKind, WriterSchema};
+use reqwest::header::ACCEPT;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use crate::Settings;
+use crate::answer::{Answer, Found, Reference, sort};
+
+/// How long a connection and a whole request may take.
+const CONNECT: Duration = Duration::from_secs(3);
+const REQUEST: Duration = Duration::from_secs(5);
+/// Longest answer that is read.
+const BODY_BYTES: usize = 4 << 20;
+/// Most schemas that one schema may draw in.
+const REFERENCES: usize = 100;
+/// Most schemas that are remembered, and most bytes of their texts; beyond either, all are forgotten.
+const SCHEMAS: usize = 1_000;
+const SCHEMA_BYTES: usize = 32 << 20;
+/// Most ids that are remembered as unknown, and for how long: a schema may be registered after its first message.
+const UNKNOWN_IDS: usize = 10_000;
+const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+
+/// Why a registry gave no answer about a schema.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The settings are wrong, or no client can be made; fix the pipeline file.
+    #[error("the schema registry's settings are wrong: {reason}")]
+    Settings {
+        /// What is wrong.
+        reason: String,
+    },
+    /// It cannot be reached, or has troubles of its own; ask again later.
+    #[error("the schema registry {url} cannot be asked now: {reason}")]
+    Unreachable {
+        /// Its address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// It does not let this user in; fix user or password.
+    #[error("the schema registry {url} refuses this user: {reason}")]
+    Denied {
+        /// Its address.
+        url: String,
+        /// Its words.
+        reason: String,
+    },
+    /// It answers, but not as a registry does; fix the address.
+    #[error("the schema registry {url} gives no schemas: {reason}")]
+    Refused {
+        /// Its address.
+        url: String,
+        /// What came instead.
+        reason: String,
+    },
+}
+
+/// A registry. May be shared by threads.
+#[derive(Debug)]
+pub struct Registry {
+    settings: Settings,
+    base: Url,
+    client: Client,
+    /// Drives the requests of whichever thread asks.
+    runtime: tokio::runtime::Runtime,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    known: HashMap<u32, Arc<WriterSchema>>,
+    bytes: usize,
+    unknown: HashMap<u32, Instant>,
+}
+
+impl Registry {
+    /// A client of the registry; nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Settings`] when the address is none.
+    pub fn new(settings: Settings) -> Result<Self, RegistryError> {
+        // The address is not repeated: a wrong one may be a password in the wrong place.
+        let wrong = |reason: String| RegistryError::Settings { reason };
+        let base = Url::parse(&settings.url).map_err(|e| wrong(format!("its url cannot be read: {e}")))?;
+        if base.cannot_be_a_base() {
+            return Err(wrong("its url cannot be extended by a path".to_owned()));
+        }
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(REQUEST)
+            // Schemas are asked for so rarely that a kept connection would be found closed.
+            .pool_max_idle_per_host(0)
+            .redirect(Policy::none())
+            .build()
+            .map_err(|e| wrong(cause(&e)))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| wrong(e.to_string()))?;
+        Ok(Self { settings, base, client, runtime, memory: Mutex::default() })
+    }
+
+    /// The registry's address.
+    pub fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    /// The schema with this id; `None` when the registry does not know it. Not to be called from async code:
+    /// it waits, for a few seconds at the most. Safe to repeat; what is known is not asked for again.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unreachable`]: try again later. The others stay until somebody acts.
+    pub fn schema(&self, id: u32) -> Result<Option<Arc<WriterSchema>>, RegistryError> {
+        if let Some(remembered) = self.remembered(id) {
+            return Ok(remembered);
+        }
+        let answer = self.ask(&["schemas", "ids", &id.to_string()])?;
+        let schema = answer.map(|found| self.with_references(found)).transpose()?.map(Arc::new);
+        match &schema {
+            Some(schema) => tracing::debug!(id, kind = schema.kind.as_str(), bytes = schema.bytes(), "schema used"),
+            None => tracing::debug!(id, "schema unknown"),
+        }
+        self.remember(id, schema.clone());
+        Ok(schema)
+    }
+
+    fn remembered(&self, id: u32) -> Option<Option<Arc<WriterSchema>>> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown = memory.unknown.get(&id).is_some_and(|at| at.elapsed() < UNKNOWN_FOR);
+        memory.known.get(&id).map(|schema| Some(Arc::clone(schema))).or(unknown.then_some(None))
+    }
+
+    fn remember(&self, id: u32, schema: Option<Arc<WriterSchema>>) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(schema) = schema else {
+            if memory.unknown.len() >= UNKNOWN_IDS {
+                memory.unknown.clear();
+            }
+            memory.unknown.insert(id, Instant::now());
+            return;
+        };
+        if memory.known.len() >= SCHEMAS || memory.bytes + schema.bytes() > SCHEMA_BYTES {
+            memory.known.clear();
+            memory.bytes = 0;
+        }
+        memory.bytes += schema.bytes();
+        memory.known.insert(id, schema);
+    }
+
+    fn with_references(&self, found: Found) -> Result<WriterSchema, RegistryError> {
+        let kind = match found.kind.as_deref() {
+            None | Some("AVRO") => SchemaKind::Avro,
+            Some("JSON") => SchemaKind::Json,
+            Some(other) => SchemaKind::Other(other.to_owned()),
+        };
+        let (mut texts, mut seen) = (Vec::new(), Vec::new());
+        // A JSON message is read by the declared fields; its schema's parts are of no use to that.
+        if kind == SchemaKind::Avro {
+            self.collect(found.references.unwrap_or_default(), &mut texts, &mut seen)?;
+        }
+        Ok(WriterSchema { kind, text: found.schema, references: texts })
+    }
+
+    /// Gathers the texts of `references`, each after those that it refers to itself.
+    fn collect(
+        &self,
+        references: Vec<Reference>,
+        texts: &mut Vec<String>,
+        seen: &mut Vec<Reference>,
+    ) -> Result<(), RegistryError> {
+        for reference in references {
+            if seen.contains(&reference) {
+                continue;
+            }
+            if seen.len() == REFERENCES {
+                let reason = format!("one schema refers to more than {REFERENCES} others");
+                return Err(RegistryError::Refused { url: self.settings.url.clone(), reason });
+            }
+            seen.push(reference.clone());
+            let version = reference.version.to_string();
+            // A part that is gone is missed by whoever reads the whole, and named there.
+            if let Some(found) = self.ask(&["subjects", &reference.subject, "versions", &version])? {
+                self.collect(found.references.unwrap_or_default(), texts, seen)?;
+                texts.push(found.schema);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&self, path: &[&str]) -> Result<Option<Found>, RegistryError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let at = || self.settings.url.clone();
+        let (status, body) = self
+            .runtime
+            .block_on(self.get(url))
+            .map_err(|e| RegistryError::Unreachable { url: at(), reason: cause(&e) })?;
+        match sort(status, &body) {
+            Answer::Found(found) => Ok(Some(found)),
+            Answer::Unknown => Ok(None),
+            Answer::Busy(reason) => Err(RegistryError::Unreachable { url: at(), reason }),
+            Answer::Denied(reason) => Err(RegistryError::Denied { url: at(), reason }),
+            Answer::Refused(reason) => Err(RegistryError::Refused { url: at(), reason }),
+        }
+    }
+
+    async fn get(&self, url: Url) -> reqwest::Result<(u16, Vec<u8>)> {
+        let mut request =
+            self.client.get(url).header(ACCEPT, "application/vnd.schemaregistry.v1+json, application/json");
+        if let Some((user, password)) = &self.settings.user {
+            request = request.basic_auth(user, Some(password.reveal()));
+        }
+        let mut response = request.send().await?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > BODY_BYTES {
+                // What is cut off is no JSON, and refused as such.
+                break;
+            }
+        }
+        Ok((status, body))
+    }
+}
+
+/// The innermost cause, which is the one that says something: "Connection refused".
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {} s", REQUEST.as_secs());
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

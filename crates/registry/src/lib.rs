@@ -1,0 +1,16 @@
+//! Schemas by their ids, from a Confluent-compatible schema registry.
+//!
+//! In: a registry's address, and ids that messages carry. Out: [`WriterSchema`](message::WriterSchema)s, or the
+//! word that the registry does not know an id.
+//! Refuses to know what a schema means and what becomes of a message; it asks, and never registers anything.
+//! Start at [`Registry::schema`].
+
+mod answer;
+mod client;
+mod settings;
+
+pub use client::{Registry, RegistryError};
+pub use settings::{Secret, Settings};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! `--resume`: a replay that goes on after the last row known to be delivered.
+//!
+//! A small file beside the data says how many rows, from the first on, the broker has acknowledged, and a hash of them.
+//! It is written about once a second and at the end, never ahead of an acknowledgement: whatever kills the process, no row
+//! is lost. Rows that were acknowledged after the last writing are sent again.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kafka::{LeftOut, Provider, ProviderError, Record};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// What the file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    /// The topic that the rows went to.
+    topic: String,
+    /// Rows from the first on that are delivered.
+    delivered: u64,
+    /// A hash of their keys and values, in order.
+    hash: String,
+    /// Whether the run that wrote this came to its end: it then knows that nothing else was delivered, but `beyond`.
+    ended: bool,
+    /// Rows delivered after one that was not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    beyond: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A replay's state file.
+pub(super) struct Resume {
+    file: PathBuf,
+    state: State,
+    existed: bool,
+    hashes: Arc<Mutex<Hashes>>,
+}
+
+/// The hash after each row that was yielded and is not yet known to be delivered.
+#[derive(Debug, Default)]
+struct Hashes {
+    /// Rows before the first of `after`.
+    base: u64,
+    at_base: u64,
+    after: VecDeque<u64>,
+}
+
+impl Hashes {
+    /// Forgets rows before `delivered`, and returns the hash after them.
+    fn advance(&mut self, delivered: u64) -> u64 {
+        while self.base < delivered {
+            let Some(hash) = self.after.pop_front() else { break };
+            self.at_base = hash;
+            self.base += 1;
+        }
+        self.at_base
+    }
+
+    fn last(&self) -> u64 {
+        self.after.back().copied().unwrap_or(self.at_base)
+    }
+}
+
+impl Resume {
+    /// Reads the state file, if there is one.
+    pub(super) fn open(file: PathBuf, topic: &str) -> anyhow::Result<Self> {
+        let fresh = State { topic: topic.to_owned(), delivered: 0, hash: hex(0), ended: true, beyond: 0 };
+        let (state, existed) = match std::fs::read(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (fresh, false),
+            Err(error) => return Err(unusable(&file, error)),
+            Ok(bytes) => (serde_json::from_slice::<State>(&bytes).map_err(|e| unusable(&file, e))?, true),
+        };
+        if state.topic != topic {
+            let fact = format!("{} belongs to a replay into \"{}\", not into \"{topic}\"", file.display(), state.topic);
+            return Err(Failure::new(Exit::Config, fact).hint("name another file with --state").into());
+        }
+        Ok(Self { file, state, existed, hashes: Arc::default() })
+    }
+
+    /// Wraps the provider so that its rows are hashed, and skips those that are delivered.
+    pub(super) fn skip(&self, provider: Box<dyn Provider>) -> anyhow::Result<Box<dyn Provider>> {
+        let mut hashed = Hashed { provider, hashes: self.hashes.clone() };
+        let (mut record, delivered) = (Record::default(), self.state.delivered);
+        for row in 0..delivered {
+            let more = hashed.next(&mut record).map_err(super::provider_failure)?;
+            let reached = self.hashes().advance(row + 1);
+            if !more || (row + 1 == delivered && hex(reached) != self.state.hash) {
+                let fact = format!("the rows are not those of which {delivered} were delivered before");
+                let hint = format!("give the same files and flags, or delete {} to begin anew", self.file.display());
+                return Err(Failure::new(Exit::Config, fact).hint(hint).into());
+            }
+        }
+        Ok(Box::new(hashed))
+    }
+
+    /// Where this run begins, in words; `None` at the beginning of a replay.
+    pub(super) fn told(&self) -> Option<String> {
+        if !self.existed {
+            return None;
+        }
+        let State { delivered, ended, beyond, .. } = &self.state;
+        let twice = match (ended, beyond) {
+            (true, 0) => String::new(),
+            (true, n) => format!("; {n} rows after one that failed were delivered, and are sent again"),
+            (false, _) => {
+                "; the run before was killed: rows that it sent in its last second or so are sent again".to_owned()
+            }
+        };
+        Some(format!("going on after row {delivered}, by {}{twice}", self.file.display()))
+    }
+
+    /// How many rows were delivered before this run.
+    pub(super) fn delivered_before(&self) -> u64 {
+        self.state.delivered
+    }
+
+    /// Writes that `delivered` rows of this run, from its first on, are delivered; `ended` gives the number of all that
+    /// are, at the end of a run.
+    pub(super) fn save(&self, delivered: u64, ended: Option<u64>) -> anyhow::Result<()> {
+        let total = self.state.delivered + delivered;
+        let hash = hex(self.hashes().advance(total));
+        let beyond = ended.map_or(0, |all| all.saturating_sub(delivered));
+        let topic = self.state.topic.clone();
+        let state = State { topic, delivered: total, hash, ended: ended.is_some(), beyond };
+        write_whole(&self.file, &serde_json::to_vec(&state)?).map_err(|error| unusable(&self.file, error))
+    }
+
+    fn hashes(&self) -> MutexGuard<'_, Hashes> {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unusable(file: &Path, error: impl Into<anyhow::Error>) -> anyhow::Error {
+    let fact = format!("{} cannot be used to resume from", file.display());
+    Failure::new(Exit::Failed, fact).cause(error).hint("name a file that can be written with --state").into()
+}
+
+/// Replaces the file at once: a crash leaves the old one or the new one.
+fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let mut out = std::fs::File::create(&new)?;
+    out.write_all(bytes)?;
+    out.sync_data()?;
+    std::fs::rename(&new, file)
+}
+
+fn hex(hash: u64) -> String {
+    format!("{hash:016x}")
+}
+
+/// A provider whose rows are hashed as they pass.
+struct Hashed {
+    provider: Box<dyn Provider>,
+    hashes: Arc<Mutex<Hashes>>,
+}
+
+impl Provider for Hashed {
+    fn name(&self) -> &'static str {
+        self.provider.name()
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.provider.total()
+    }
+
+    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+        let more = self.provider.next(record)?;
+        if more {
+            let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+            // Lengths keep a key from running into its value.
+            let before = hashes.last() ^ record.key.len() as u64;
+            let hash = xxh3_64_with_seed(&record.value, xxh3_64_with_seed(&record.key, before));
+            hashes.after.push_back(hash);
+        }
+        Ok(more)
+    }
+
+    fn left_out(&self) -> LeftOut {
+        self.provider.left_out()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Numbers(u64, u64);
+
+    impl Provider for Numbers {
+        fn name(&self) -> &'static str {
+            "numbers"
+        }
+
+        fn total(&self) -> Option<u64> {
+            Some(self.1)
+        }
+
+        fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+            *record = Record { value: self.0.to_string().into_bytes(), ..Record::default() };
+            self.0 += 1;
+            Ok(self.0 <= self.1)
+        }
+    }
+
+    fn rest(provider: &mut dyn Provider) -> Vec<String> {
+        let (mut record, mut rows) = (Record::default(), Vec::new());
+        while provider.next(&mut record).unwrap() {
+            rows.push(String::from_utf8(record.value.clone()).unwrap());
+        }
+        rows
+    }
+
+    #[test]
+    fn the_next_run_goes_on_after_the_rows_that_are_known_to_be_delivered() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state");
+        let first = Resume::open(file.clone(), "t").unwrap();
+        let mut provider = first.skip(Box::new(Numbers(0, 10))).unwrap();
+        assert_eq!((rest(&mut *provider).len(), first.told()), (10, None));
+        first.save(4, None).unwrap();
+
+        let second = Resume::open(file.clone(), "t").unwrap();
+        assert!(second.told().is_some_and(|told| told.contains("after row 4") && told.contains("killed")));
+        assert_eq!(rest(&mut *second.skip(Box::new(Numbers(0, 10))).unwrap()), ["4", "5", "6", "7", "8", "9"]);
+        second.save(6, Some(6)).unwrap();
+
+        let third = Resume::open(file, "t").unwrap();
+        assert!(third.told().is_some_and(|told| told.contains("after row 10") && !told.contains("again")));
+        assert!(rest(&mut *third.skip(Box::new(Numbers(0, 10))).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn other_rows_than_those_delivered_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state");
+        let first = Resume::open(file.clone(), "t").unwrap();
+        rest(&mut *first.skip(Box::new(Numbers(0, 10))).unwrap());
+        first.save(4, Some(5)).unwrap();
+        let again = Resume::open(file.clone(), "t").unwrap();
+        assert!(again.told().is_some_and(|told| told.contains("1 rows after one that failed")));
+        for other in [Numbers(1, 10), Numbers(0, 3)] {
+            assert!(again.skip(Box::new(other)).is_err());
+        }
+        assert!(Resume::open(file.clone(), "other").is_err());
+        std::fs::write(&file, "{").unwrap();
+        assert!(Resume::open(file, "t").is_err());
+    }
+}

@@ -1,0 +1,56 @@
+//! The pipeline that `turnstile up` ran last, so that other verbs need no file named.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use pipeline::Pipeline;
+use serde::{Deserialize, Serialize};
+
+use super::{add_environment, load_pipeline_for_cluster, parse_pipeline, split_set};
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// The folder that holds everything of `turnstile up` when none is named.
+pub(super) const DATA: &str = "turnstile-data";
+
+/// The file in it.
+const FILE: &str = "up.json";
+
+/// A pipeline file's text as it ran.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    /// Where the text came from, for messages.
+    origin: String,
+    text: String,
+    /// What `up` itself set: its broker, its lake.
+    set: Vec<(String, String)>,
+}
+
+/// Keeps what runs in the data folder `dir`. What a person set on the command line may be a secret and is not kept.
+pub(super) fn remember(dir: &Path, origin: &str, text: &str, set: &[(String, String)]) -> anyhow::Result<()> {
+    let file = dir.join(FILE);
+    let remembered = Remembered { origin: origin.to_owned(), text: text.to_owned(), set: set.to_vec() };
+    std::fs::write(&file, serde_json::to_string_pretty(&remembered)?)
+        .with_context(|| format!("{} cannot be written", file.display()))
+}
+
+/// The pipeline of `file`, or without one that of `turnstile up` under ./turnstile-data. `set` are `KEY=VALUE`
+/// pairs; client settings in the environment win.
+pub(super) fn pipeline_or_last(file: Option<&PathBuf>, set: &[String]) -> anyhow::Result<Pipeline> {
+    if let Some(file) = file {
+        return load_pipeline_for_cluster(file, set);
+    }
+    let kept = Path::new(DATA).join(FILE);
+    let text = std::fs::read_to_string(&kept).map_err(|e| {
+        Failure::new(Exit::Usage, format!("no pipeline file was named, and there is no ./{}", kept.display()))
+            .cause(e)
+            .hint("name a pipeline file, or run `turnstile up` here first")
+    })?;
+    let remembered: Remembered =
+        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))?;
+    let mut all = remembered.set;
+    all.extend(split_set(set)?);
+    let mut pipeline = parse_pipeline(&remembered.text, &remembered.origin, &all)?;
+    add_environment(&mut pipeline)?;
+    Ok(pipeline)
+}

@@ -1,0 +1,211 @@
+//! `turnstile stream`: the turnstile job by the original's command line. The same flow as `run`; the pipeline file is the
+//! built-in one with the flags written into it.
+
+use std::path::Path;
+
+use clap::Args as ClapArgs;
+use pipeline::Pipeline;
+
+use super::add_environment;
+use super::cluster::ClusterArgs;
+use super::run::HowArgs;
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// The pipeline that the flags are written into.
+const BUILT_IN: &str = include_str!("../../pipelines/mta-turnstile.toml");
+
+/// The lake when none is named.
+const LAKE: &str = "turnstile-data/lake";
+
+/// Run the turnstile job on a topic: sums of entries and exits in windows, published to a lake
+///
+/// What it runs is a pipeline file, which --print-pipeline prints: go on from there with `turnstile run`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  turnstile stream --topic mta-turnstile --group turnstile --client me --config ~/.kafka/docker-kafka.properties
+  turnstile stream --topic mta-turnstile --bootstrap localhost:9092 --duration '1 hour' --slide '5 minutes'
+  turnstile stream --topic mta-turnstile --print-pipeline > mta.toml && turnstile run mta.toml
+
+A run goes on where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
+pub(crate) struct Args {
+    /// Topic to read
+    #[arg(long)]
+    topic: String,
+    /// Consumer group under which lag tools see how far this has read; the ledger in the lake decides where it goes on
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Name of this client in the broker's logs and metrics
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Length of a window, in Spark's words
+    #[arg(long, value_name = "INTERVAL", default_value = "5 minutes", value_parser = interval)]
+    duration: Interval,
+    /// From one window's start to the next, in Spark's words [default: the duration: windows do not overlap]
+    #[arg(long, value_name = "INTERVAL", value_parser = interval)]
+    slide: Option<Interval>,
+    /// Where files go, such as s3://bucket/turnstile [default: file:./turnstile-data/lake]
+    #[arg(long, value_name = "URL")]
+    lake: Option<String>,
+    /// Name of the pipeline: of its ledger and part of its files' names [default: the topic]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Print the pipeline file that these flags make, and run nothing
+    #[arg(long)]
+    print_pipeline: bool,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// An interval of time as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Interval {
+    text: String,
+    us: i64,
+}
+
+fn interval(text: &str) -> Result<Interval, String> {
+    let hint = "write it as Spark does: \"5 minutes\", \"1 hour\", \"1 hour 30 minutes\"";
+    match pipeline::spark_interval_us(text) {
+        Ok(us) if us > 0 => Ok(Interval { text: text.trim().to_owned(), us }),
+        Ok(_) => Err(format!("a window must be longer than nothing; {hint}")),
+        Err(reason) => Err(format!("{reason}; {hint}")),
+    }
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    if let Some(slide) = args.slide.as_ref().filter(|slide| slide.us > args.duration.us) {
+        let fact = format!("--slide {:?} is longer than --duration {:?}", slide.text, args.duration.text);
+        return Err(Failure::new(Exit::Usage, fact).hint("rows between two windows would be lost").into());
+    }
+    let text = args.pipeline_text()?;
+    if args.print_pipeline {
+        out!("{text}");
+        return Ok(Exit::Done);
+    }
+    // The built-in text is right, so what is wrong came from the command line.
+    let mut pipeline = Pipeline::from_str(&text, "the built-in pipeline").map_err(|error| {
+        Failure::new(Exit::Usage, error.to_string()).hint("--print-pipeline prints the file that the flags make")
+    })?;
+    add_environment(&mut pipeline)?;
+    introduce(&args, &pipeline);
+    args.how.run(&pipeline, args.cluster.connect_timeout())
+}
+
+/// Says what runs. The original prints the schemas of the message and of the aggregate too.
+fn introduce(args: &Args, pipeline: &Pipeline) {
+    eprintln!("pipeline  {}, built in; --print-pipeline prints its file", pipeline.name);
+    let slide = args.slide.as_ref().filter(|slide| slide.us != args.duration.us);
+    let slide = slide.map(|slide| format!(", one every {}", slide.text)).unwrap_or_default();
+    eprintln!("windows   {}{slide}", args.duration.text);
+    eprintln!("lake      {}", pipeline.lake.url);
+    eprint!("message\n{}aggregate\n{}", pipeline.message_schema_tree(), pipeline.output_schema_tree());
+}
+
+impl Args {
+    /// The built-in pipeline file with the flags in it.
+    fn pipeline_text(&self) -> anyhow::Result<String> {
+        let (file, servers) = self.cluster.place()?;
+        let mut text = BUILT_IN.to_owned();
+        let mut put = |line: &str, with: String| text = text.replacen(line, &with, 1);
+        put("name = \"mta-turnstile\"", format!("name = {}", quoted(&self.name()?)));
+        put("topic  = \"mta-turnstile\"", format!("topic  = {}", quoted(&self.topic)));
+        put(
+            "# For a broker with credentials: properties = \"~/.kafka/docker-kafka.properties\"\n",
+            file.map(properties_line).unwrap_or_default(),
+        );
+        let kafka = [("bootstrap.servers", &servers), ("group.id", &self.group), ("client.id", &self.client)];
+        let kafka: Vec<String> = kafka
+            .iter()
+            .filter_map(|(key, value)| Some(format!("{} = {}", quoted(key), quoted(value.as_deref()?))))
+            .collect();
+        put("kafka  = { \"bootstrap.servers\" = \"localhost:9092\" }", format!("kafka  = {{ {} }}", kafka.join(", ")));
+        let slide = self.slide.as_ref().map(|slide| format!(", '{}'", slide.text)).unwrap_or_default();
+        put("window(TIMESTAMP, '5 minutes')", format!("window(TIMESTAMP, '{}'{slide})", self.duration.text));
+        put(
+            "url    = \"file:./lake/turnstile\"             # or gs://, s3://, az://",
+            format!("url    = {}", quoted(&self.lake.clone().unwrap_or_else(|| format!("file:./{LAKE}")))),
+        );
+        put(
+            "# Turnstile readings in five-minute windows: entries and exits of every turnstile.",
+            "# Turnstile readings in windows: entries and exits of every turnstile. Printed by `turnstile stream`."
+                .to_owned(),
+        );
+        Ok(text)
+    }
+
+    /// Another topic is another stream of offsets, and so another pipeline.
+    fn name(&self) -> anyhow::Result<String> {
+        let name = self.name.clone().unwrap_or_else(|| self.topic.clone());
+        let fits = name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if self.name.is_none() && !fits {
+            let fact = format!("the topic {name:?} cannot name a pipeline: at most 64, the first a letter or digit");
+            return Err(Failure::new(Exit::Usage, fact).hint("choose a name with --name").into());
+        }
+        Ok(name)
+    }
+}
+
+fn properties_line(file: &Path) -> String {
+    format!("properties = {}\n", quoted(&file.display().to_string()))
+}
+
+/// A TOML string. JSON's escapes are TOML's too, but for one control character, which it leaves as it is.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\x7f', "\\u007F")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(line: &[&str]) -> Args {
+        Line::try_parse_from([&["stream"], line].concat()).map_err(|e| e.to_string()).unwrap().args
+    }
+
+    #[test]
+    fn every_flag_of_the_original_is_in_the_pipeline() {
+        let flags = ["--topic", "t-1", "--group", "g \"1\"", "--client", "c", "--config", "/etc/k.properties"];
+        let args = args(&[&flags[..], &["--duration", "1 hour", "--slide", "5 minutes"]].concat());
+        let text = args.pipeline_text().unwrap();
+        let pipeline = Pipeline::from_str(&text, "test").map_err(|e| e.to_string()).unwrap();
+        assert_eq!((pipeline.name.as_str(), pipeline.source.topics.single()), ("t-1", Some("t-1")));
+        assert_eq!(pipeline.source.properties.as_deref(), Some(Path::new("/etc/k.properties")));
+        let kafka: Vec<_> = pipeline.source.kafka.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(kafka, [("client.id", "c"), ("group.id", "g \"1\"")]);
+        let window = pipeline.query.window;
+        assert_eq!((window.size_us, window.slide_us), (3_600_000_000, 300_000_000));
+        assert_eq!(pipeline.lake.url, "file:./turnstile-data/lake");
+    }
+
+    #[test]
+    fn without_flags_it_is_the_built_in_pipeline() {
+        let args = args(&["--topic", "mta-turnstile", "--bootstrap", "localhost:9092"]);
+        let ours = Pipeline::from_str(&args.pipeline_text().unwrap(), "test").unwrap();
+        let built_in = Pipeline::from_str(BUILT_IN, "test").unwrap();
+        assert_eq!((&ours.name, &ours.plan_hash), (&built_in.name, &built_in.plan_hash));
+        assert_eq!(ours.source.kafka, built_in.source.kafka);
+    }
+
+    #[test]
+    fn an_interval_that_spark_does_not_take_is_refused_with_an_example() {
+        for wrong in ["5", "five minutes", "5 min", "0 minutes", "-1 hour", "1 month", "5 minutes')--"] {
+            let error = interval(wrong).unwrap_err();
+            assert!(error.contains("\"5 minutes\""), "{wrong}: {error}");
+        }
+        assert_eq!(interval("INTERVAL 5 minutes").unwrap().us, 300_000_000);
+        let longer = args(&["--topic", "t", "--bootstrap", "b:1", "--duration", "5 minutes", "--slide", "1 hour"]);
+        assert!(run(longer).unwrap_err().to_string().contains("--slide \"1 hour\" is longer"));
+    }
+}

@@ -1,0 +1,282 @@
+//! Watches the topics from beside a running flow: how far they reach, partitions and topics that come or vanish,
+//! what retention deletes. It also tells the consumer group's offsets to those who watch lag.
+//!
+//! In: which partitions are read, how far. Out: [`Seen`], at most a second old. It owns a client of its own, so a
+//! broker that answers slowly never holds up reading or commits.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kafka::{ClientError, Connection, Topics};
+use message::TopicPartition;
+use pipeline::Source;
+
+use super::start::topic_names;
+
+/// How often the topics are asked how far they reach.
+const ROUND: Duration = Duration::from_secs(1);
+/// How long a question may wait for its answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How often group offsets are told.
+const GROUP_EVERY: Duration = Duration::from_secs(5);
+/// When topics are asked how long they keep messages: a run of a moment need not know.
+const RETENTION_AFTER: Duration = Duration::from_secs(20);
+const RETENTION_EVERY: Duration = Duration::from_secs(300);
+/// How often a topic must be missing in a row before it counts as deleted: a broker that just started knows few topics.
+const MISSING: u32 = 3;
+/// How long the end of a flow waits for the last group offsets to be told.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What was seen last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    /// Counts the rounds; 0 is before the first.
+    pub(crate) round: u64,
+    /// Partitions with the first offset that they hold and the one after the last. `None`: no broker answered.
+    pub(crate) ranges: Option<Vec<(TopicPartition, (i64, i64))>>,
+    /// Partitions that exist and are not read, with the first offset that they hold.
+    pub(crate) new: Vec<(TopicPartition, i64)>,
+    /// A topic that cannot be read on.
+    pub(crate) lost: Option<Lost>,
+    /// Ids of the topics, where the cluster gives them.
+    pub(crate) topic_ids: BTreeMap<String, String>,
+    /// How long each topic keeps its messages, milliseconds.
+    pub(crate) retention_ms: BTreeMap<String, i64>,
+}
+
+/// What became of a topic that was being read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It does not exist any more.
+    Deleted {
+        /// Its name.
+        topic: String,
+    },
+    /// It is another one under the same name.
+    Recreated {
+        /// Its name.
+        topic: String,
+        /// The id that was being read.
+        was: String,
+        /// The id that it has now.
+        is: String,
+    },
+}
+
+/// The watching thread.
+pub(crate) struct Observer {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    inner: Mutex<Inner>,
+    woken: Condvar,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    read: Vec<TopicPartition>,
+    /// The group's offsets, until they are told.
+    offsets: Option<Vec<(TopicPartition, i64)>>,
+    seen: Seen,
+}
+
+impl Observer {
+    /// Starts to watch the topics of `source`, of which `read` are being read; `topic_ids` are those of the topics
+    /// as they were when reading began.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn start(
+        source: &Source,
+        connection: Connection,
+        read: Vec<TopicPartition>,
+        topic_ids: BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let seen = Seen { topic_ids, ..Seen::default() };
+        let shared = Arc::new(Shared { inner: Mutex::new(Inner { read, offsets: None, seen }), ..Shared::default() });
+        let watch = Watch {
+            connection: connection.with_connect_timeout(ANSWER),
+            source: source.clone(),
+            shared: Arc::clone(&shared),
+            missing: BTreeMap::new(),
+            // Whoever began to read knows all that there was then.
+            discovered_at: Instant::now(),
+            retention_due: Instant::now() + RETENTION_AFTER,
+        };
+        let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || watch.run())?;
+        Ok(Self { shared, thread })
+    }
+
+    /// What was seen last, when it is news to one who knows `round`.
+    pub(crate) fn news(&self, round: u64) -> Option<Seen> {
+        let inner = self.shared.lock();
+        (inner.seen.round != round).then(|| inner.seen.clone())
+    }
+
+    /// Says which partitions are read from now on.
+    pub(crate) fn reads(&self, partitions: &[TopicPartition]) {
+        self.shared.lock().read = partitions.to_vec();
+    }
+
+    /// Gives the group's offsets, next to read, to be told within a few seconds.
+    pub(crate) fn commits(&self, offsets: Vec<(TopicPartition, i64)>) {
+        self.shared.lock().offsets = Some(offsets);
+    }
+
+    /// Ends the watch; the last offsets given are told first, unless that takes too long.
+    pub(crate) fn stop(self) {
+        {
+            // Under the lock, so that a thread that is about to wait does not miss it.
+            let _inner = self.shared.lock();
+            self.shared.stop.store(true, Ordering::Relaxed);
+        }
+        self.shared.woken.notify_all();
+        let began = Instant::now();
+        while !self.thread.is_finished() && began.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // A thread that is still waiting for a broker ends with the process: its offsets are advisory.
+        if self.thread.is_finished() {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Each assignment leaves it whole, so a panic elsewhere cannot have left it half written.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Watch {
+    connection: Connection,
+    source: Source,
+    shared: Arc<Shared>,
+    /// How often in a row a topic was missing.
+    missing: BTreeMap<String, u32>,
+    discovered_at: Instant,
+    retention_due: Instant,
+}
+
+impl Watch {
+    fn run(mut self) {
+        let mut told_at = Instant::now();
+        loop {
+            let stop = self.shared.stop.load(Ordering::Relaxed);
+            if stop || told_at.elapsed() >= GROUP_EVERY {
+                told_at = Instant::now();
+                self.tell_offsets(stop);
+            }
+            if stop {
+                return;
+            }
+            self.look();
+            let goes_on = |_: &mut Inner| !self.shared.stop.load(Ordering::Relaxed);
+            drop(self.shared.woken.wait_timeout_while(self.shared.lock(), ROUND, goes_on));
+        }
+    }
+
+    fn tell_offsets(&self, last: bool) {
+        let offsets = self.shared.lock().offsets.take();
+        let (Some(offsets), Some(_)) = (offsets, self.connection.settings().group()) else { return };
+        if offsets.is_empty() {
+            return;
+        }
+        let told = if last {
+            self.connection.commit_group_offsets_now(&offsets)
+        } else {
+            self.connection.commit_group_offsets(&offsets)
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "group offsets were not committed");
+        }
+    }
+
+    fn look(&mut self) {
+        let read = self.shared.lock().read.clone();
+        // A broker that does not answer now says nothing; reading reports its own troubles.
+        let ranges = self.connection.watermarks(&read).ok();
+        let ranges = ranges.map(|ranges| read.iter().cloned().zip(ranges).collect());
+        let lost = self.look_for_losses(&read);
+        let every = self.source.discover_us.map(|us| Duration::from_micros(us.max(0) as u64));
+        let due = every.is_some_and(|every| self.discovered_at.elapsed() >= every);
+        let found = if due { self.discover(&read).ok() } else { None };
+        let retention = if Instant::now() >= self.retention_due { self.retention(&read) } else { None };
+        let mut inner = self.shared.lock();
+        inner.seen.ranges = ranges;
+        inner.seen.lost = lost;
+        if let Some(found) = found {
+            inner.seen.new = found.new;
+            inner.seen.topic_ids.extend(found.topic_ids);
+        }
+        if let Some(retention_ms) = retention {
+            inner.seen.retention_ms = retention_ms;
+        }
+        inner.seen.round += 1;
+    }
+
+    /// A topic that was deleted, or is another one now.
+    fn look_for_losses(&mut self, read: &[TopicPartition]) -> Option<Lost> {
+        let mut names: Vec<&str> = read.iter().map(|p| &*p.topic).collect();
+        names.sort_unstable();
+        names.dedup();
+        match self.connection.topic_ids(&names) {
+            Ok(ids) => {
+                self.missing.clear();
+                let known = &self.shared.lock().seen.topic_ids;
+                ids.into_iter().find_map(|(topic, is)| {
+                    let was = known.get(&topic).filter(|was| **was != is)?.clone();
+                    Some(Lost::Recreated { topic, was, is })
+                })
+            }
+            Err(ClientError::TopicMissing { topic }) => {
+                let times = self.missing.entry(topic.clone()).or_default();
+                *times += 1;
+                (*times >= MISSING).then_some(Lost::Deleted { topic })
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// What came since: partitions that are not read, and what else is to be known of their topics.
+    fn discover(&mut self, read: &[TopicPartition]) -> Result<Found, ClientError> {
+        let names = topic_names(&self.connection, &self.source.topics)?;
+        let known = self.shared.lock().seen.topic_ids.clone();
+        let mut found = Found::default();
+        for name in &names {
+            let partitions = self.connection.topic_partitions(name)?.into_iter();
+            let mut new: Vec<_> = partitions.map(|id| TopicPartition::new(name.as_str(), id)).collect();
+            new.retain(|partition| !read.contains(partition));
+            let ranges = self.connection.watermarks(&new)?;
+            found.new.extend(new.into_iter().zip(ranges).map(|(partition, (low, _))| (partition, low)));
+            if !known.contains_key(name) {
+                found.topic_ids.extend(self.connection.topic_ids(&[name])?);
+            }
+        }
+        self.discovered_at = Instant::now();
+        Ok(found)
+    }
+
+    /// How long the topics keep their messages. That takes a client more, which is not kept.
+    fn retention(&mut self, read: &[TopicPartition]) -> Option<BTreeMap<String, i64>> {
+        self.retention_due = Instant::now() + RETENTION_EVERY;
+        let topics = Topics::open(self.connection.settings()).ok()?;
+        let mut names: Vec<&str> = read.iter().map(|p| &*p.topic).collect();
+        names.dedup();
+        Some(names.into_iter().filter_map(|name| Some((name.to_owned(), topics.retention_ms(name)?))).collect())
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    new: Vec<(TopicPartition, i64)>,
+    topic_ids: BTreeMap<String, String>,
+}

@@ -1,0 +1,130 @@
+//! Warns before retention deletes messages that are not read yet.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use message::TopicPartition;
+
+use super::worker::Progress;
+
+/// The oldest unread message has come so far on its way to deletion, in percent of the topic's retention, before a
+/// warning is due.
+const AGE_PERCENT: i64 = 80;
+/// Deletion that would reach unread messages within this time is warned of.
+const NEAR: Duration = Duration::from_secs(600);
+/// How long the pace of deletion is measured before it is measured anew.
+const MEASURE: Duration = Duration::from_secs(600);
+/// Warnings come this often at the most.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// What it knows of earlier rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    /// A partition's first offset, and when it was seen.
+    lows: HashMap<TopicPartition, (Instant, i64)>,
+    warned_at: Option<Instant>,
+}
+
+impl Retention {
+    /// A warning, when one is due. `ranges`: first offset held and the one after the last; `retention_ms` a topic.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        now_ms: i64,
+        progress: &[Progress],
+        ranges: &[(TopicPartition, (i64, i64))],
+        retention_ms: &BTreeMap<String, i64>,
+    ) -> Option<String> {
+        let mut warning = None;
+        for (partition, (low, high)) in ranges {
+            let (since, first) = *self.lows.entry(partition.clone()).or_insert((now, *low));
+            let Some(at) = progress.iter().find(|p| p.partition == *partition) else { continue };
+            let unread = high - at.next_offset;
+            if unread <= 0 {
+                continue;
+            }
+            let measured = now.duration_since(since);
+            let kept_ms = retention_ms.get(&*partition.topic).copied();
+            let age = at.timestamp_ms.map(|at| now_ms - at).zip(kept_ms);
+            if let Some((age_ms, kept_ms)) = age.filter(|(age, kept)| *age >= kept / 100 * AGE_PERCENT) {
+                warning = Some(format!(
+                    "{partition}: the {unread} unread messages begin about {} ago, and the topic deletes them after {}",
+                    span(age_ms),
+                    span(kept_ms)
+                ));
+            } else if *low > first && !measured.is_zero() {
+                let pace = (low - first) as f64 / measured.as_secs_f64();
+                let left = (at.next_offset - low).max(0) as f64 / pace;
+                if left < NEAR.as_secs_f64() {
+                    warning = Some(format!(
+                        "{partition}: deletion comes nearer by {pace:.0} messages/s and reaches the {unread} unread \
+                         messages in about {}",
+                        span((left * 1000.0) as i64)
+                    ));
+                }
+            }
+            if measured > MEASURE {
+                self.lows.insert(partition.clone(), (now, *low));
+            }
+        }
+        let warning = warning.filter(|_| self.warned_at.is_none_or(|at| now.duration_since(at) >= EVERY))?;
+        self.warned_at = Some(now);
+        Some(format!(
+            "{warning}; what is deleted before it is read stops this pipeline: raise retention, or read faster"
+        ))
+    }
+}
+
+/// A time as a person says it.
+fn span(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn at(next_offset: i64, timestamp_ms: i64) -> Progress {
+        let partition = TopicPartition::new("t", 0);
+        Progress { partition, next_offset, event_us: None, timestamp_ms: Some(timestamp_ms) }
+    }
+
+    fn ranges(low: i64, high: i64) -> Vec<(TopicPartition, (i64, i64))> {
+        vec![(TopicPartition::new("t", 0), (low, high))]
+    }
+
+    #[test]
+    fn a_reader_whose_next_message_is_nearly_too_old_is_warned_once_a_minute() {
+        let mut retention = Retention::default();
+        let kept = BTreeMap::from([("t".to_owned(), 10 * HOUR_MS)]);
+        let now = Instant::now();
+        let mut look =
+            |now, age, next| retention.look(now, 100 * HOUR_MS, &[at(next, 100 * HOUR_MS - age)], &ranges(0, 9), &kept);
+        assert_eq!(look(now, 7 * HOUR_MS, 5), None);
+        assert_eq!(look(now, 9 * HOUR_MS, 9), None, "there is nothing unread");
+        let warning = look(now, 9 * HOUR_MS, 5).unwrap();
+        assert!(warning.contains("t[0]: the 4 unread messages begin about 9 h ago"), "{warning}");
+        assert_eq!(look(now + Duration::from_secs(30), 9 * HOUR_MS, 5), None);
+        assert!(look(now + Duration::from_secs(61), 9 * HOUR_MS, 5).is_some());
+    }
+
+    #[test]
+    fn deletion_that_comes_nearer_is_warned_of_and_deletion_far_behind_is_not() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(10);
+        for (next, warned) in [(1_000, true), (1_000_000, false)] {
+            let mut retention = Retention::default();
+            let mut look = |now, low| retention.look(now, 0, &[at(next, 0)], &ranges(low, 2_000_000), &BTreeMap::new());
+            assert_eq!(look(now, 0), None);
+            assert_eq!(look(later, 500).is_some(), warned, "{next}");
+        }
+    }
+}

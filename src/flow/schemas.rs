@@ -1,0 +1,248 @@
+//! Holds a batch back until the registry has told of the schemas that its messages name.
+//!
+//! In: batches, as they are read. Out: the same ones, once the worker knows their schemas. A registry that does
+//! not answer is asked again and again, for ten minutes; meanwhile nothing is taken in, so
+//! nothing is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::Worker;
+use message::{MessageBatch, WriterSchema};
+use pipeline::{PasswordSource, Pipeline, RegistrySettings};
+use registry::{Registry, RegistryError, Secret, Settings};
+
+use super::fault::registry_failed;
+use super::run::{RETRY_FIRST, RETRY_MOST};
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// How long a schema registry may be silent before the run gives up.
+const RETRY_FOR: Duration = Duration::from_secs(600);
+/// Most bytes of a file that is said to hold a password.
+const PASSWORD_BYTES: usize = 4096;
+
+/// A client of the pipeline's registry, for the formats that need one.
+pub(crate) fn open_registry(pipeline: &Pipeline) -> anyhow::Result<Option<Arc<Registry>>> {
+    let Some(settings) = &pipeline.source.registry else { return Ok(None) };
+    let user = match (&settings.user, &settings.password) {
+        (Some(user), Some(source)) => Some((user.clone(), password(settings, source)?)),
+        _ => None,
+    };
+    let registry = Registry::new(Settings { url: settings.url.clone(), user }).map_err(registry_failed)?;
+    Ok(Some(Arc::new(registry)))
+}
+
+fn password(settings: &RegistrySettings, source: &PasswordSource) -> anyhow::Result<Secret> {
+    let missing = |cause: String, hint: &str| {
+        let fact = format!("there is no password for the schema registry {}", settings.url);
+        Failure::new(Exit::Config, fact).cause(anyhow::anyhow!(cause)).hint(hint)
+    };
+    let text = match source {
+        PasswordSource::Environment(name) => std::env::var(name).map_err(|_| {
+            missing(
+                format!("the environment variable {name} is not set, or is no text"),
+                "set it, or use password_file",
+            )
+        })?,
+        PasswordSource::File(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| {
+                missing(format!("{} cannot be read: {e}", path.display()), "write the password into that file")
+            })?;
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+    };
+    if text.is_empty() || text.len() > PASSWORD_BYTES {
+        return Err(missing("what stands there is empty, or no password".to_owned(), "write the password there").into());
+    }
+    Ok(Secret::new(text))
+}
+
+/// Most schemas that are asked for before the worker looks at its commands again.
+const ASKS: usize = 8;
+
+/// The batch that waits for its schemas, when one does.
+#[derive(Debug)]
+pub(super) struct Schemas {
+    registry: Arc<Registry>,
+    held: Option<Held>,
+}
+
+/// A batch, and the ids that nobody has told of yet.
+#[derive(Debug)]
+struct Held {
+    batch: MessageBatch,
+    ids: Vec<u32>,
+    /// Since when the registry does not answer.
+    silent_since: Option<Instant>,
+    wait: Duration,
+    again_at: Instant,
+}
+
+impl Schemas {
+    pub(super) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, held: None }
+    }
+
+    /// Whether a batch waits.
+    pub(super) fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Takes a batch in. Not while another one waits.
+    pub(super) fn hold(&mut self, batch: MessageBatch, worker: &mut Worker) {
+        let ids = worker.missing_schemas(&batch);
+        self.held = Some(Held { batch, ids, silent_since: None, wait: RETRY_FIRST, again_at: Instant::now() });
+    }
+
+    /// The batch that was held, once `worker` knows its schemas. `None`: it goes on waiting; `note` is told why.
+    ///
+    /// # Errors
+    /// When the registry refuses, or has not answered for as long as a flow waits.
+    pub(super) fn release(
+        &mut self,
+        worker: &mut Worker,
+        note: impl FnMut(String),
+    ) -> anyhow::Result<Option<MessageBatch>> {
+        let Some(held) = &mut self.held else { return Ok(None) };
+        let registry = &self.registry;
+        let learn = |id, schema: Option<Arc<WriterSchema>>| worker.learn_schema(id, schema.as_deref());
+        match held.look(Instant::now(), |id| registry.schema(id), learn, note) {
+            Ok(true) => Ok(self.held.take().map(|held| held.batch)),
+            Ok(false) => Ok(None),
+            Err(error) => Err(registry_failed(error)),
+        }
+    }
+
+    /// Waits until `worker` knows the schemas of `batch`, or `stop` says to wait no longer.
+    pub(super) fn teach(
+        &mut self,
+        batch: MessageBatch,
+        worker: &mut Worker,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<MessageBatch> {
+        self.hold(batch, worker);
+        loop {
+            if let Some(batch) = self.release(worker, |note| tracing::warn!("{note}"))? {
+                return Ok(batch);
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(super::client(kafka::ClientError::Stopped));
+            }
+            std::thread::sleep(RETRY_FIRST);
+        }
+    }
+}
+
+impl Held {
+    /// Asks for what is missing; whether nothing is any more.
+    fn look(
+        &mut self,
+        now: Instant,
+        mut ask: impl FnMut(u32) -> Result<Option<Arc<WriterSchema>>, RegistryError>,
+        mut learn: impl FnMut(u32, Option<Arc<WriterSchema>>),
+        mut note: impl FnMut(String),
+    ) -> Result<bool, RegistryError> {
+        if now < self.again_at {
+            return Ok(false);
+        }
+        for _ in 0..ASKS {
+            let Some(id) = self.ids.last().copied() else { break };
+            match ask(id) {
+                Ok(schema) => {
+                    learn(id, schema);
+                    self.ids.pop();
+                    self.wait = RETRY_FIRST;
+                    if self.silent_since.take().is_some() {
+                        note("the schema registry answers again".to_owned());
+                    }
+                }
+                Err(error @ RegistryError::Unreachable { .. })
+                    if now.duration_since(*self.silent_since.get_or_insert(now)) < RETRY_FOR =>
+                {
+                    note(format!("{error}; trying again in {} s", self.wait.as_secs_f32()));
+                    self.again_at = now + self.wait;
+                    self.wait = (self.wait * 2).min(RETRY_MOST);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.ids.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use message::BatchBuilder;
+
+    fn held(ids: &[u32], now: Instant) -> Held {
+        let batch = BatchBuilder::default().finish();
+        Held { batch, ids: ids.to_vec(), silent_since: None, wait: RETRY_FIRST, again_at: now }
+    }
+
+    fn unreachable() -> RegistryError {
+        RegistryError::Unreachable { url: "http://r".to_owned(), reason: "gone".to_owned() }
+    }
+
+    #[test]
+    fn a_registry_that_comes_back_is_asked_only_for_what_is_still_missing() {
+        let now = Instant::now();
+        let mut held = held(&[3, 2, 1], now);
+        let (mut asked, mut learned, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut look = |held: &mut Held, now, up: &[u32]| {
+            let ask = |id| {
+                asked.push(id);
+                if up.contains(&id) { Ok(None) } else { Err(unreachable()) }
+            };
+            held.look(now, ask, |id, _| learned.push(id), |note| notes.push(note)).unwrap()
+        };
+        assert!(!look(&mut held, now, &[1]));
+        assert!(!look(&mut held, now + RETRY_FIRST / 2, &[1, 2, 3]), "it is not asked before its time");
+        assert!(look(&mut held, now + RETRY_FIRST, &[2, 3]));
+        assert_eq!((asked, learned), (vec![1, 2, 2, 3], vec![1, 2, 3]));
+        assert_eq!(
+            notes,
+            [
+                "the schema registry http://r cannot be asked now: gone; trying again in 0.2 s",
+                "the schema registry answers again"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_worker_with_many_schemas_to_ask_for_looks_at_its_commands_in_between() {
+        let now = Instant::now();
+        let mut held = held(&[1; 20], now);
+        let mut looks = || held.look(now, |_| Ok(None), |_, _| (), |_| panic!("no note")).unwrap();
+        assert_eq!([looks(), looks(), looks()], [false, false, true]);
+    }
+
+    #[test]
+    fn a_registry_that_stays_away_is_waited_for_as_long_as_a_lake() {
+        let began = Instant::now();
+        let mut held = held(&[1], began);
+        let (mut now, mut notes) = (began, 0);
+        let error = loop {
+            match held.look(now, |_| Err(unreachable()), |_, _| (), |_| notes += 1) {
+                Ok(done) => assert!(!done),
+                Err(error) => break error,
+            }
+            now = held.again_at;
+        };
+        assert!(matches!(error, RegistryError::Unreachable { .. }));
+        let waited = now - began;
+        assert!(waited >= RETRY_FOR && waited <= RETRY_FOR + RETRY_MOST, "{waited:?}");
+        assert!((60..80).contains(&notes), "{notes} notes in ten minutes");
+    }
+
+    #[test]
+    fn a_registry_that_refuses_is_not_asked_again() {
+        let now = Instant::now();
+        let denied = || RegistryError::Denied { url: "http://r".to_owned(), reason: "it answered 401".to_owned() };
+        let result = held(&[1], now).look(now, |_| Err(denied()), |_, _| (), |_| panic!("no note"));
+        assert!(matches!(result, Err(RegistryError::Denied { .. })));
+    }
+}

@@ -1,0 +1,130 @@
+//! The original's command lines, as they are.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::scene::{Scene, data_files, finish, messages, signal, text, unpack};
+
+/// A properties file as the original's, in the place where it looked for it below a home folder.
+fn properties(scene: &Scene) -> String {
+    let folder = scene.dir.path().join(".kafka");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("docker-kafka.properties");
+    std::fs::write(&file, format!("# Kafka\nbootstrap.servers={}\n", scene.servers)).unwrap();
+    file.display().to_string()
+}
+
+/// Waits for a line of the child's output, which is then ended by Ctrl-C.
+fn until_line(mut child: Child, part: &str) -> (Vec<String>, Output) {
+    let mut lines = Vec::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+    let found = stdout.by_ref().map_while(Result::ok).any(|line| {
+        let is_it = line.contains(part);
+        lines.push(line);
+        is_it
+    });
+    signal(&child, "INT");
+    lines.extend(stdout.map_while(Result::ok));
+    let (_, writer) = std::io::pipe().unwrap();
+    drop(writer);
+    let (reader, _) = std::io::pipe().unwrap();
+    child.stdout = Some(std::process::ChildStdout::from(std::os::fd::OwnedFd::from(reader)));
+    let output = finish(child);
+    assert!(found, "{part:?} was not printed: {lines:?}\n{}", text(&output));
+    (lines, output)
+}
+
+#[test]
+fn the_original_s_three_command_lines_work_as_they_are() {
+    let scene = Scene::embedded(1);
+    let config = properties(&scene);
+    // The producer sends one reading at once and the next ten seconds later.
+    let producer = scene.spawn(&["produce", "--topic", "city", "--config", &config], &[]);
+    let line = ["consume", "--topic", "city", "--groupid", "g", "--clientid", "c", "--config", &config];
+    let (_, consumer) = until_line(scene.spawn(&line, &[]), "Test-Station");
+    assert!(consumer.status.success() && text(&consumer).contains("messages from \"city\""), "{}", text(&consumer));
+    signal(&producer, "INT");
+    let producer = finish(producer);
+    assert!(producer.status.success() && text(&producer).contains("0 failed"), "{}", text(&producer));
+
+    // Another topic, whose readings are not all later than the one that was just taken.
+    let scene = Scene::embedded(1);
+    let config = properties(&scene);
+    scene.send(messages(1_000).iter().map(String::as_bytes));
+    let line = ["stream", "--topic", "city", "--group", "g", "--client", "c", "--config", &config];
+    let more = ["--duration", "1 hour", "--slide", "30 minutes", "--drain"];
+    let stream = scene.turnstile(&[&line[..], &more].concat());
+    assert!(stream.status.success(), "{}", text(&stream));
+    for said in ["|-- STATION: string", "|-- ENTRIES: long", "windows   1 hour, one every 30 minutes"] {
+        assert!(text(&stream).contains(said), "{said:?} is not in {}", text(&stream));
+    }
+    let files = data_files(&scene.dir.path().join("turnstile-data/lake"));
+    assert!(files.len() >= 4, "{files:?}");
+    let header = unpack(&files[0]).lines().next().unwrap().to_owned();
+    assert!(header.starts_with("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS"), "{header}");
+}
+
+#[test]
+fn without_config_the_original_s_file_is_read_or_the_broker_of_this_machine_is_asked_and_named() {
+    let scene = Scene::embedded(1);
+    scene.send([&b"hello"[..]]);
+    properties(&scene);
+    let home = scene.dir.path().to_str().unwrap().to_owned();
+    let line = ["consume", "--topic", "city", "--until-end"];
+    let output = finish(scene.spawn(&line, &[("HOME", &home)]));
+    assert!(output.status.success() && text(&output).contains("hello"), "{}", text(&output));
+
+    let elsewhere = scene.dir.path().join("elsewhere");
+    let line = ["consume", "--topic", "no-such-topic", "--until-end", "--connect-timeout", "1"];
+    let output = finish(scene.spawn(&line, &[("HOME", elsewhere.to_str().unwrap())]));
+    let said = "no ~/.kafka/docker-kafka.properties here: using the broker at localhost:9092";
+    // Whether a broker answers there is this machine's affair; which one was asked is not.
+    assert!(text(&output).contains(said) && !output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn a_duration_that_spark_does_not_take_is_a_usage_error_and_so_is_a_window_that_cannot_be() {
+    let scene = Scene::embedded(1);
+    for wrong in [
+        ["--duration", "5", "--slide", "5 minutes"],
+        ["--duration", "5 minutes", "--slide", "a while"],
+        ["--duration", "5 minutes", "--slide", "1 hour"],
+        ["--duration", "2 weeks", "--slide", "1 second"],
+    ] {
+        let line = ["stream", "--topic", "city", "--bootstrap", &scene.servers];
+        let output = scene.turnstile(&[&line[..], &wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", text(&output));
+    }
+}
+
+#[test]
+fn the_printed_pipeline_is_a_file_that_run_goes_on_with() {
+    let scene = Scene::embedded(1);
+    let messages = messages(400);
+    scene.send(messages[..250].iter().map(String::as_bytes));
+    let line = ["stream", "--topic", "city", "--group", "g", "--bootstrap", &scene.servers, "--duration", "10 minutes"];
+    let first = scene.turnstile(&[&line[..], &["--until-end"]].concat());
+    assert!(first.status.success(), "{}", text(&first));
+    let printed = scene.turnstile(&[&line[..], &["--print-pipeline"]].concat());
+    std::fs::write(scene.dir.path().join("mta.toml"), &printed.stdout).unwrap();
+    scene.send(messages[250..].iter().map(String::as_bytes));
+    let second = scene.turnstile(&["run", "mta.toml", "--drain"]);
+    assert!(second.status.success() && text(&second).contains("going on from commit"), "{}", text(&second));
+}
+
+/// The image's and the scripts' way in: nothing but the environment's PATH and HOME.
+#[test]
+fn help_of_every_verb_names_the_original_s_flags() {
+    for (verb, flags) in [
+        ("produce", &["--topic", "--config"][..]),
+        ("consume", &["--topic", "--groupid", "--clientid", "--config"]),
+        ("stream", &["--topic", "--group", "--client", "--config", "--duration", "--slide"]),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        let output = command.args([verb, "--help"]).stdin(Stdio::null()).output().unwrap();
+        let help = text(&output);
+        for flag in flags {
+            assert!(help.contains(&format!("{flag} <")), "{flag} is not in {help}");
+        }
+    }
+}
