@@ -165,6 +165,35 @@ impl Lake {
         self.persist(|| self.store().get(&path)).await
     }
 
+    /// Creates an object that belongs to no pipeline's ledger, such as one of a warehouse over the lake, unless the
+    /// name is taken. `false`: something of that name is there, or a race for it is being decided. Never overwrites.
+    ///
+    /// # Errors
+    /// The store does not answer or refuses; the object may exist all the same.
+    pub async fn create(&self, name: &str, bytes: Bytes) -> Result<bool, StoreError> {
+        let path = Path::from(name);
+        Ok(self.persist(|| self.store().create(&path, bytes.clone())).await? == Creation::Made)
+    }
+
+    /// The names below `folder` that sort after `after`, sorted.
+    ///
+    /// # Errors
+    /// The store does not answer or refuses.
+    pub async fn list(&self, folder: &str, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let (folder, after) = (Path::from(folder), after.map(Path::from));
+        let found = self.persist(|| self.store().list(&folder, after.as_ref())).await?;
+        Ok(found.into_iter().map(String::from).collect())
+    }
+
+    /// Deletes objects that belong to no pipeline's ledger; those that do not exist are no error.
+    ///
+    /// # Errors
+    /// The store does not answer or refuses; some may be deleted.
+    pub async fn delete(&self, names: &[String]) -> Result<(), StoreError> {
+        let paths: Vec<Path> = names.iter().map(|name| Path::from(name.as_str())).collect();
+        self.persist(|| self.store().delete(paths.clone())).await
+    }
+
     pub(crate) fn store(&self) -> &dyn Store {
         self.inner.store.as_ref()
     }

@@ -1,0 +1,13 @@
+//! Brings what a load changed to another database.
+//!
+//! In: a [`Delivery`]: the tables that changed since the target's own position, and their rows. Out: the same rows in
+//! the target, with the new position, in one transaction.
+//! Refuses to know how the rows came about: models, lake files, ledgers. Start at [`Target`].
+
+mod change;
+mod error;
+mod target;
+
+pub use change::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};
+pub use error::TargetError;
+pub use target::{Delivered, Target};
