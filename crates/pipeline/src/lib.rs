@@ -23,6 +23,7 @@ mod units;
 
 pub use error::{Error, Problem};
 pub use lake::{FileFormat, LakeSettings, Schedule, Warehouse};
+pub use nearest::{nearest, suggest};
 pub use pattern::{MONTHS, PatternItem, TimestampPattern};
 pub use pipeline::Pipeline;
 pub use properties::Properties;

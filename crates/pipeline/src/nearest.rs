@@ -3,7 +3,7 @@
 /// The candidate within a third of `name`'s length in edits (at least one edit), the nearest first.
 ///
 /// Letter case does not count; ties go to the candidate that stands first.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let allowed = (name.chars().count() / 3).max(1);
     candidates
@@ -15,7 +15,7 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// `did you mean "x"?`, or the list of what is known when nothing is near.
-pub(crate) fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(name, candidates.clone()) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("known: {}", candidates.into_iter().collect::<Vec<_>>().join(", ")),

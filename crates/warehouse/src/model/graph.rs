@@ -1,0 +1,77 @@
+//! Which model comes after which.
+
+use pipeline::suggest;
+
+use super::{Model, ModelError, ModelKind};
+
+/// The models, each after those that it reads; among equals by name.
+///
+/// # Errors
+/// Two models of one name, one that has the name of a table of the lake, a table that is not known, a cycle with its
+/// path, or an incremental model that reads a whole table which changes with each load.
+pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Model>, ModelError> {
+    models.sort_by(|a, b| a.name.cmp(&b.name));
+    let lake = lake_tables(external);
+    if let Some([first, second]) = models.array_windows().find(|[a, b]| a.name == b.name) {
+        let reason = format!("{} is also the name of the model in {}", second.name, first.path);
+        return Err(second.fault(1, reason, "name one of them with -- name:"));
+    }
+    if let Some(model) = models.iter().find(|model| lake.contains(&model.name)) {
+        let reason = format!("{} is the name of a table of the lake", model.name);
+        return Err(model.fault(1, reason, "give the model another name"));
+    }
+    for model in &models {
+        let known = || lake.iter().map(String::as_str).chain(models.iter().map(|model| model.name.as_str()));
+        if let Some(unknown) = model.reads.iter().find(|table| !known().any(|known| known == table.as_str())) {
+            let reason = format!("it reads {unknown}, which is no model and no table of the lake");
+            return Err(model.fault(model.sql_line, reason, suggest(unknown, known().collect::<Vec<_>>())));
+        }
+        let scoped = matches!(model.kind, ModelKind::Incremental | ModelKind::Dimension);
+        let rebuilt = |name: &&String| models.iter().any(|m| m.name == **name && m.kind == ModelKind::Table);
+        if let Some(table) = model.reads.iter().find(rebuilt).filter(|_| scoped) {
+            let reason = format!("the {} model {} reads {table}, a table that each load computes anew", model.kind.word(), model.name);
+            return Err(model.fault(model.sql_line, reason, "read what that table is made of, or make this one a table too"));
+        }
+    }
+    let mut ordered: Vec<Model> = Vec::with_capacity(models.len());
+    while !models.is_empty() {
+        let waits = |model: &Model| model.reads.iter().any(|table| models.iter().any(|other| other.name == *table));
+        match models.iter().position(|model| !waits(model)) {
+            Some(ready) => ordered.push(models.remove(ready)),
+            None => return Err(cycle(&models)),
+        }
+    }
+    Ok(ordered)
+}
+
+/// The tables that are there without any model.
+fn lake_tables(external: &str) -> Vec<String> {
+    let in_schema = ["files", "windows", "offsets", "dead_letters", "conservation"].map(|t| format!("_turnstile.{t}"));
+    let public = [external.to_owned(), format!("{external}_history"), live_name(external), "load_runs".to_owned()];
+    public.into_iter().chain(in_schema).collect()
+}
+
+/// The name of the table of open windows: `ext_turnstile` has `live_turnstile`.
+pub(crate) fn live_name(external: &str) -> String {
+    format!("live_{}", external.strip_prefix("ext_").unwrap_or(external))
+}
+
+/// Every one of `models` waits for another: following them leads round.
+fn cycle(models: &[Model]) -> ModelError {
+    let next = |name: &str| {
+        let model = models.iter().find(|model| model.name == name);
+        model.and_then(|model| model.reads.iter().find(|table| models.iter().any(|other| other.name == **table)))
+    };
+    let mut path = vec![models[0].name.as_str()];
+    while let Some(table) = next(path[path.len() - 1]) {
+        let met = path.iter().position(|name| name == table);
+        path.push(table);
+        if let Some(first) = met {
+            path.drain(..first);
+            break;
+        }
+    }
+    let begins = models.iter().find(|model| model.name == path[0]).unwrap_or(&models[0]);
+    let reason = format!("the models read each other in a circle: {}", path.join(" -> "));
+    begins.fault(begins.sql_line, reason, "one of them must do without the other")
+}

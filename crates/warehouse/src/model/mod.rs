@@ -1,0 +1,139 @@
+//! Models: SQL files that make tables of the external one.
+//!
+//! In: files, each a header of comments and one SELECT. Out: models in an order in which each comes after those that
+//! it reads, or the fault with its file and line.
+//! Refuses to know when they run and where their rows go. Start at [`Models::read`]; docs/models.md is for users.
+
+mod docs;
+pub(crate) mod graph;
+mod header;
+mod test;
+
+use std::path::Path;
+
+use lake::Hash;
+
+pub use docs::describe;
+pub use header::{ColumnDoc, ModelKind};
+pub use test::{Check, TestResult};
+
+/// The models of the pipeline that comes with turnstile: file names and texts.
+pub const BUILT_IN: [(&str, &str); 3] = [
+    ("models/dim_booth.sql", include_str!("../../../../models/dim_booth.sql")),
+    ("models/dim_station.sql", include_str!("../../../../models/dim_station.sql")),
+    ("models/fact_turnstile.sql", include_str!("../../../../models/fact_turnstile.sql")),
+];
+
+/// One model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// The table's name: that of the file unless the header gives another.
+    pub name: String,
+    /// The file, for messages.
+    pub path: String,
+    /// How the table changes.
+    pub kind: ModelKind,
+    /// The columns that tell its rows apart.
+    pub key: Vec<String>,
+    /// The column that holds the first instant of the window that a row belongs to.
+    pub window: Option<String>,
+    /// What it is for.
+    pub description: String,
+    /// What its columns are.
+    pub columns: Vec<ColumnDoc>,
+    /// What must hold.
+    pub checks: Vec<Check>,
+    /// The SELECT.
+    pub sql: String,
+    /// The line of the file on which the SELECT begins, from 1.
+    pub sql_line: usize,
+    /// Names of the tables that it reads.
+    pub reads: Vec<String>,
+}
+
+/// A model that is wrong.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{path}:{line}: {reason}")]
+pub struct ModelError {
+    /// The file.
+    pub path: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub reason: String,
+    /// What a person can do.
+    pub hint: String,
+}
+
+/// Models in an order in which each comes after those that it reads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Models(Vec<Model>);
+
+impl Model {
+    /// SHA-256 of all that decides which rows it makes.
+    pub fn fingerprint(&self) -> Hash {
+        let decisive = format!("{:?}|{:?}|{:?}|{}", self.kind, self.key, self.window, self.sql);
+        Hash::of(decisive.as_bytes())
+    }
+
+    pub(crate) fn fault(&self, line: usize, reason: impl Into<String>, hint: impl Into<String>) -> ModelError {
+        ModelError { path: self.path.clone(), line, reason: reason.into(), hint: hint.into() }
+    }
+}
+
+impl Models {
+    /// The models in the files `*.sql` of `folder`, over the external table `external`.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a model is wrong: file, line, what and what to do.
+    pub fn read(folder: &Path, external: &str) -> Result<Self, ModelError> {
+        let fault = |path: &Path, error: std::io::Error| ModelError {
+            path: path.display().to_string(),
+            line: 1,
+            reason: format!("cannot be read: {error}"),
+            hint: "[warehouse] models is a folder of .sql files, relative to the pipeline file".to_owned(),
+        };
+        let entries = std::fs::read_dir(folder).map_err(|e| fault(folder, e))?;
+        let mut texts = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|e| fault(folder, e))?.path();
+            if path.extension().is_some_and(|ending| ending == "sql") {
+                let text = std::fs::read_to_string(&path).map_err(|e| fault(&path, e))?;
+                texts.push((path.display().to_string(), text));
+            }
+        }
+        texts.sort();
+        Self::parse(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())), external)
+    }
+
+    /// The models in `texts`: paths and contents.
+    ///
+    /// # Errors
+    /// As [`Models::read`].
+    pub fn parse<'a>(
+        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+        external: &str,
+    ) -> Result<Self, ModelError> {
+        let models: Result<Vec<Model>, ModelError> =
+            texts.into_iter().map(|(path, text)| header::parse(path, text)).collect();
+        graph::in_order(models?, external).map(Self)
+    }
+
+    /// Each after those that it reads.
+    pub fn iter(&self) -> impl Iterator<Item = &Model> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The model of that name.
+    pub fn get(&self, name: &str) -> Option<&Model> {
+        self.0.iter().find(|model| model.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! What must hold of a model's rows: queries that count the rows for which it does not.
+
+use serde::Serialize;
+
+use super::Model;
+
+/// What must hold of a model's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// No two rows have the same values in these columns.
+    Unique(Vec<String>),
+    /// The column has a value in every row.
+    NotNull(String),
+    /// Every value of the column is one of another table's column.
+    Relationship {
+        /// This table's column.
+        column: String,
+        /// The other table.
+        table: String,
+        /// Its column.
+        other: String,
+    },
+    /// Every value of the column is one of these.
+    Accepted {
+        /// The column.
+        column: String,
+        /// The values, as text.
+        values: Vec<String>,
+    },
+    /// The columns' sums are those of the same columns of the external table: nothing was lost on the way.
+    Conservation(Vec<String>),
+}
+
+/// How one check came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TestResult {
+    /// The model.
+    pub model: String,
+    /// The check, as the header says it.
+    pub check: String,
+    /// Rows for which it does not hold.
+    pub failures: u64,
+    /// One of them, where there is one to show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+}
+
+impl TestResult {
+    /// Whether it held.
+    pub fn passed(&self) -> bool {
+        self.failures == 0
+    }
+}
+
+const WORDS: &str = "known: unique, not_null, relationship(table.column), accepted(a, b, …), conservation(column, …)";
+
+/// Reads `unique, not_null, accepted(a, b)`; within a column's line, `column` is whose they are.
+pub(super) fn parse_checks(text: &str, column: Option<&str>) -> Result<Vec<Check>, (String, String)> {
+    split_outside_brackets(text).into_iter().filter(|part| !part.is_empty()).map(|part| parse(part, column)).collect()
+}
+
+fn parse(text: &str, column: Option<&str>) -> Result<Check, (String, String)> {
+    let (word, inner) = match text.split_once('(') {
+        Some((word, rest)) => match rest.strip_suffix(')') {
+            Some(inner) => (word.trim(), inner),
+            None => return Err((format!("{text:?} has no closing bracket"), WORDS.to_owned())),
+        },
+        None => (text, ""),
+    };
+    let arguments: Vec<String> = split_outside_brackets(inner)
+        .into_iter()
+        .filter(|argument| !argument.is_empty())
+        .map(|argument| argument.trim_matches('\'').to_owned())
+        .collect();
+    let lower = || arguments.iter().map(|argument| argument.to_lowercase()).collect::<Vec<_>>();
+    let refuse = |reason: &str| Err((format!("{text:?} {reason}"), WORDS.to_owned()));
+    match (word, column) {
+        ("unique", Some(column)) if arguments.is_empty() => Ok(Check::Unique(vec![column.to_owned()])),
+        ("unique", None) if !arguments.is_empty() => Ok(Check::Unique(lower())),
+        ("not_null", Some(column)) if arguments.is_empty() => Ok(Check::NotNull(column.to_owned())),
+        ("relationship", Some(column)) => match arguments.as_slice() {
+            [to] => match to.to_lowercase().split_once('.') {
+                Some((table, other)) => Ok(Check::Relationship {
+                    column: column.to_owned(),
+                    table: table.to_owned(),
+                    other: other.to_owned(),
+                }),
+                None => refuse("does not name table.column"),
+            },
+            _ => refuse("takes one table.column"),
+        },
+        ("accepted", Some(column)) if !arguments.is_empty() => {
+            Ok(Check::Accepted { column: column.to_owned(), values: arguments })
+        }
+        ("conservation", None) if !arguments.is_empty() => Ok(Check::Conservation(lower())),
+        ("unique" | "conservation" | "accepted", _) => refuse("lacks or has too many arguments here"),
+        ("not_null" | "relationship", _) => refuse("belongs to a column's line"),
+        _ => refuse("is no check"),
+    }
+}
+
+/// Splits at commas that stand in no brackets.
+fn split_outside_brackets(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text[start..].trim());
+    parts
+}
+
+impl Check {
+    /// A SELECT with two columns: how many rows it does not hold for, and one of them as text. `external` is the name
+    /// of the external table.
+    pub(crate) fn sql(&self, model: &Model, external: &str) -> String {
+        let table = &model.name;
+        match self {
+            Self::Unique(columns) => {
+                let columns = columns.iter().map(|c| quote(c)).collect::<Vec<_>>();
+                let (list, text) = (columns.join(", "), as_text(&columns));
+                format!(
+                    "SELECT count(*), min(example) FROM (SELECT {text} AS example FROM {table} GROUP BY {list} HAVING count(*) > 1)"
+                )
+            }
+            Self::NotNull(column) => {
+                let keys: Vec<String> = model.key.iter().filter(|k| *k != column).map(|k| quote(k)).collect();
+                let text = if keys.is_empty() { "'a row'".to_owned() } else { as_text(&keys) };
+                format!("SELECT count(*), min({text}) FROM {table} WHERE {} IS NULL", quote(column))
+            }
+            Self::Relationship { column, table: to, other } => {
+                let (column, other) = (quote(column), quote(other));
+                format!(
+                    "SELECT count(*), min(CAST(t.{column} AS text)) FROM {table} t \
+                     WHERE t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {to} o WHERE o.{other} = t.{column})"
+                )
+            }
+            Self::Accepted { column, values } => {
+                let list = values.iter().map(|v| format!("'{}'", v.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
+                let text = format!("CAST({} AS text)", quote(column));
+                format!("SELECT count(*), min({text}) FROM {table} WHERE {text} NOT IN ({list})")
+            }
+            Self::Conservation(columns) => {
+                let sums = |from: &str| {
+                    let sums = columns.iter().map(|c| format!("coalesce(sum({0}), 0) AS {0}", quote(c)));
+                    format!("(SELECT {} FROM {from})", sums.collect::<Vec<_>>().join(", "))
+                };
+                let differ = columns.iter().map(|c| format!("m.{0} <> e.{0}", quote(c))).collect::<Vec<_>>().join(" OR ");
+                let each = columns.iter().map(|c| format!("'{c} ', CAST(m.{0} AS text), ' of ', CAST(e.{0} AS text)", quote(c)));
+                let text = each.collect::<Vec<_>>().join(", ', ', ");
+                format!(
+                    "SELECT count(*), min(concat({text})) FROM {} m CROSS JOIN {} e WHERE {differ}",
+                    sums(table),
+                    sums(external)
+                )
+            }
+        }
+    }
+
+    /// The check as the header says it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Unique(columns) => format!("unique({})", columns.join(", ")),
+            Self::NotNull(column) => format!("not_null({column})"),
+            Self::Relationship { column, table, other } => format!("relationship({column} -> {table}.{other})"),
+            Self::Accepted { column, values } => format!("accepted({column}: {})", values.join(", ")),
+            Self::Conservation(columns) => format!("conservation({})", columns.join(", ")),
+        }
+    }
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn as_text(columns: &[String]) -> String {
+    let parts: Vec<String> = columns.iter().map(|column| format!("CAST({column} AS text)")).collect();
+    format!("concat({})", parts.join(", ' ', "))
+}

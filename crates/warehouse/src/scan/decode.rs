@@ -1,0 +1,160 @@
+//! One lake file's bytes into rows, checked against what the ledger says of it.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::csv::ReaderBuilder;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use lake::{Format, Hash};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::{Source, WarehouseError};
+
+/// Rows a batch.
+const BATCH_ROWS: usize = 8192;
+
+/// The rows of the file `name`, under the names and types of [`Source::columns`], in batches.
+///
+/// Columns are found by name, so that a file of an earlier query that lacks one has nulls there, and the unnamed index
+/// column is passed over.
+///
+/// # Errors
+/// `File`: the bytes do not have the hash that the ledger recorded, or are not rows of these columns.
+pub(crate) fn decode(
+    source: &Source,
+    name: &str,
+    bytes: &Bytes,
+    expected: &Hash,
+) -> Result<Vec<RecordBatch>, WarehouseError> {
+    let fault = |reason: String| WarehouseError::File { name: name.to_owned(), reason };
+    let found = Hash::of(bytes);
+    if found != *expected {
+        return Err(fault(format!(
+            "changed since it was published: its SHA-256 is {found}, the ledger recorded {expected}"
+        )));
+    }
+    let rows = match Format::of(name) {
+        Some(Format::CsvGz) => csv_gz(source, bytes),
+        Some(Format::Parquet) => from_parquet(source, bytes),
+        None => return Err(fault("has an ending that is none of .csv.gz and .parquet".to_owned())),
+    };
+    rows.map_err(|e| fault(format!("cannot be read as rows of {}: {e}", source.table)))
+}
+
+fn csv_gz(source: &Source, bytes: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
+    let format = arrow::csv::reader::Format::default().with_header(true);
+    let (found, _) = format.infer_schema(MultiGzDecoder::new(bytes), Some(0))?;
+    // The file's own columns, in its own order, in the types that they are asked in.
+    let fields = found.fields().iter().map(|field| {
+        let asked = source.files.index_of(field.name()).ok().map(|at| source.columns.field(at).data_type());
+        Field::new(field.name(), asked.map_or(DataType::Utf8, as_read), true)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let reader = ReaderBuilder::new(schema)
+        .with_header(true)
+        .with_batch_size(BATCH_ROWS)
+        .build(MultiGzDecoder::new(bytes))?;
+    reader.map(|batch| by_name(source, &batch?)).collect()
+}
+
+/// The CSV reader builds plain text, and views are made of it.
+fn as_read(asked: &DataType) -> DataType {
+    match asked {
+        DataType::Utf8View => DataType::Utf8,
+        other => other.clone(),
+    }
+}
+
+fn from_parquet(source: &Source, bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(ArrowError::from)?;
+    let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(ArrowError::from)?;
+    reader.map(|batch| by_name(source, &batch?)).collect()
+}
+
+fn by_name(source: &Source, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns: Result<Vec<ArrayRef>, ArrowError> = source
+        .files
+        .fields()
+        .iter()
+        .zip(source.columns.fields())
+        .map(|(file, asked)| match batch.column_by_name(file.name()) {
+            Some(column) => arrow::compute::cast(column, asked.data_type()),
+            None => Ok(arrow::array::new_null_array(asked.data_type(), batch.num_rows())),
+        })
+        .collect();
+    let rows = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(source.columns.clone(), columns?, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
+    use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
+    use lake::{EncodeOptions, encode_window};
+
+    use super::*;
+
+    fn rows() -> RecordBatch {
+        let start = TimestampMicrosecondArray::from(vec![1_785_571_200_000_000, 1_785_571_200_500_000]);
+        RecordBatch::try_from_iter_with_nullable([
+            ("STATION", Arc::new(StringViewArray::from(vec![Some("59 ST, \"N\"\nQR"), None])) as ArrayRef, true),
+            ("START", Arc::new(start.with_timezone("America/New_York")), true),
+            ("ENTRIES", Arc::new(Int64Array::from(vec![7, -1])), true),
+        ])
+        .unwrap()
+    }
+
+    fn source(schema: SchemaRef) -> Source {
+        Source::new("p", "ext", schema, Format::CsvGz).unwrap()
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were_written_in_either_form() {
+        let source = source(rows().schema());
+        for (format, options) in [
+            (Format::CsvGz, EncodeOptions::default()),
+            (Format::CsvGz, EncodeOptions { index_column: true, ..EncodeOptions::default() }),
+            (Format::Parquet, EncodeOptions::default()),
+        ] {
+            let bytes = Bytes::from(encode_window(format, &rows(), &options).unwrap());
+            let name = format!("date=2026-08-01/p.{}", format.extension());
+            let read = decode(&source, &name, &bytes, &Hash::of(&bytes)).unwrap();
+            assert_eq!(read.len(), 1, "{format:?}");
+            assert_eq!(read[0].column(0).as_string_view(), &StringViewArray::from(vec![Some("59 ST, \"N\"\nQR"), None]));
+            assert_eq!(read[0].column(1).as_primitive::<TimestampMicrosecondType>().value(1), 1_785_571_200_500_000);
+            assert_eq!(read[0].column(2).as_primitive::<Int64Type>().values(), &[7, -1]);
+            assert_eq!(read[0].schema().field(0).name(), "station");
+        }
+    }
+
+    #[test]
+    fn a_file_that_changed_is_named_with_both_hashes() {
+        let bytes = Bytes::from(encode_window(Format::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
+        let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(b"other")).unwrap_err().to_string();
+        assert!(error.starts_with("f.csv.gz changed since it was published"), "{error}");
+        assert!(error.contains(&Hash::of(&bytes).to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_column_that_an_older_file_lacks_is_null() {
+        let wide = Schema::new(vec![
+            Field::new("STATION", DataType::Utf8View, true),
+            Field::new("EXITS", DataType::Int64, true),
+        ]);
+        let bytes = Bytes::from(encode_window(Format::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
+        let read = decode(&source(Arc::new(wide)), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap();
+        assert_eq!(read[0].column(1).null_count(), 2);
+    }
+
+    #[test]
+    fn text_where_a_number_belongs_is_named_with_its_line() {
+        let text = RecordBatch::try_from_iter([("ENTRIES", Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef)]);
+        let bytes = Bytes::from(encode_window(Format::CsvGz, &text.unwrap(), &EncodeOptions::default()).unwrap());
+        let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap_err().to_string();
+        assert!(error.contains("f.csv.gz") && error.contains("line"), "{error}");
+    }
+}

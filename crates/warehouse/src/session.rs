@@ -1,0 +1,102 @@
+//! Sessions: tables under their names, with limits.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
+use datafusion::catalog::{CatalogProvider, SchemaProvider};
+use datafusion::common::Result;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use lake::Lake;
+
+use crate::Limits;
+use crate::functions::surrogate_key;
+use crate::scan::DATA;
+
+/// The database's name, which is the catalog's.
+pub(crate) const CATALOG: &str = "turnstile";
+
+/// The schema of tables that are asked without one.
+pub(crate) const PUBLIC: &str = "public";
+
+/// The schema of the ledger's own tables.
+pub(crate) const LEDGER: &str = "_turnstile";
+
+/// How many of the largest users of memory an error names.
+const LARGEST: usize = 3;
+
+/// What all sessions of one warehouse share: memory, disk, the footers of Parquet files, the store.
+pub(crate) fn runtime(lake: &Lake, limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+    let largest = std::num::NonZeroUsize::new(LARGEST).expect("a constant above zero");
+    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), largest);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_max_temp_directory_size(limits.spill_bytes)
+        .with_metadata_cache_limit(limits.footer_bytes)
+        .build_arc()?;
+    runtime.register_object_store(ObjectStoreUrl::parse(DATA)?.as_ref(), lake.objects());
+    Ok(runtime)
+}
+
+/// A session with the given tables of the schema `public`.
+pub(crate) struct Builder {
+    session: SessionContext,
+    catalog: Arc<MemoryCatalogProvider>,
+}
+
+impl Builder {
+    pub(crate) fn new(runtime: &Arc<RuntimeEnv>) -> Result<Self> {
+        let mut config = SessionConfig::new()
+            .with_default_catalog_and_schema(CATALOG, PUBLIC)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true);
+        config.options_mut().sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+        config.options_mut().execution.time_zone = Some("UTC".to_owned());
+        config.options_mut().execution.parquet.pushdown_filters = true;
+        let session = SessionContext::new_with_config_rt(config, runtime.clone());
+        session.register_udf(surrogate_key());
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        for schema in [PUBLIC, LEDGER] {
+            catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
+        }
+        session.register_catalog(CATALOG, catalog.clone());
+        Ok(Self { session, catalog })
+    }
+
+    pub(crate) fn table(&self, schema: &str, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        if let Some(schema) = self.catalog.schema(schema) {
+            schema.register_table(name.to_owned(), table)?;
+        }
+        Ok(())
+    }
+
+    /// A view over tables that are there already.
+    pub(crate) async fn view(&self, schema: &str, name: &str, sql: &str) -> Result<()> {
+        let plan = plan(&self.session, sql).await?;
+        self.table(schema, name, Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
+    }
+
+    pub(crate) fn session(&self) -> &SessionContext {
+        &self.session
+    }
+
+    pub(crate) fn finish(self) -> SessionContext {
+        self.session
+    }
+}
+
+/// The plan of one question: nothing in it changes anything.
+pub(crate) async fn plan(session: &SessionContext, sql: &str) -> Result<datafusion::logical_expr::LogicalPlan> {
+    let plan = session.state().create_logical_plan(sql).await?;
+    questions().verify_plan(&plan)?;
+    Ok(plan)
+}
+
+/// What a question may be.
+pub(crate) fn questions() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}

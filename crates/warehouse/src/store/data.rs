@@ -1,0 +1,31 @@
+//! The files of tables: Parquet, written whole.
+
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// Rows a row group: what one core reads at a time.
+const ROW_GROUP: usize = 131_072;
+
+/// The bytes of a file with these rows.
+pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes, ArrowError> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_created_by("turnstile".to_owned())
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(ArrowError::from)?;
+    for batch in batches {
+        writer.write(batch).map_err(ArrowError::from)?;
+    }
+    Ok(writer.into_inner().map_err(ArrowError::from)?.into())
+}
+
+/// A name that no other attempt uses: number of the load to be, a nonce, a number within the load.
+pub(crate) fn new_name(root: &str, table: &str, load: u64, nonce: &str, number: usize) -> String {
+    format!("{root}/tables/{table}/{load:020}-{nonce}-{number}.parquet")
+}

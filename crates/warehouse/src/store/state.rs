@@ -1,0 +1,72 @@
+//! The warehouse as of one entry: its tables' files and its newest runs.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lake::Hash;
+use serde::{Deserialize, Serialize};
+
+use super::record::{DataFile, Entry, Run, TableHead};
+
+/// Runs that are remembered, the newest. `load_runs` shows no older ones.
+pub(crate) const RUNS: usize = 2000;
+
+/// The warehouse as of one entry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// Made up when the warehouse was; empty before.
+    pub(crate) warehouse: String,
+    /// The newest entry.
+    pub(crate) load: u64,
+    /// SHA-256 of its bytes.
+    pub(crate) hash: Option<Hash>,
+    pub(crate) ledger_seq: u64,
+    pub(crate) tables: BTreeMap<String, TableState>,
+    pub(crate) runs: VecDeque<Run>,
+    /// Files that tables no longer have, and when they were let go, microseconds since the epoch, UTC.
+    pub(crate) removed: Vec<(String, i64)>,
+}
+
+/// A table as of one entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TableState {
+    pub(crate) head: TableHead,
+    /// The entry that made it: rows of earlier ones are not in it.
+    pub(crate) made_at: u64,
+    /// The entry that changed its rows last.
+    pub(crate) changed_at: u64,
+    pub(crate) files: Vec<DataFile>,
+}
+
+impl State {
+    /// The state after `entry`, whose bytes have `hash`. `now_us` dates what it lets go.
+    pub(crate) fn apply(&mut self, entry: &Entry, hash: Hash, now_us: i64) {
+        self.warehouse.clone_from(&entry.warehouse);
+        (self.load, self.hash, self.ledger_seq) = (entry.load, Some(hash), entry.ledger_seq);
+        for (name, delta) in &entry.tables {
+            if let Some(head) = &delta.made {
+                let files = self.tables.remove(name).map(|table| table.files).unwrap_or_default();
+                self.removed.extend(files.into_iter().map(|file| (file.name, now_us)));
+                let (made_at, changed_at) = (entry.load, entry.load);
+                self.tables
+                    .insert(name.clone(), TableState { head: head.clone(), made_at, changed_at, files: Vec::new() });
+            }
+            let Some(table) = self.tables.get_mut(name) else { continue };
+            table.files.retain(|file| !delta.remove.contains(&file.name));
+            table.files.extend(delta.add.iter().cloned());
+            if !delta.same_rows {
+                table.changed_at = entry.load;
+            }
+            self.removed.extend(delta.remove.iter().map(|name| (name.clone(), now_us)));
+        }
+        if let Some(run) = &entry.run {
+            self.runs.push_back(run.clone());
+            while self.runs.len() > RUNS {
+                self.runs.pop_front();
+            }
+        }
+    }
+
+    pub(crate) fn rows(&self, table: &str) -> u64 {
+        self.tables.get(table).map_or(0, |table| table.files.iter().map(|file| file.rows).sum())
+    }
+}

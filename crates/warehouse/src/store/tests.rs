@@ -1,0 +1,112 @@
+use std::collections::BTreeMap;
+
+use lake::StoreOptions;
+
+use super::*;
+
+async fn store() -> Store {
+    Store::new(&Lake::open("memory:", &StoreOptions::default()).await.unwrap(), "p")
+}
+
+fn entry(state: &State, note: &str) -> Entry {
+    Entry {
+        format: FORMAT,
+        warehouse: "w".to_owned(),
+        load: state.load + 1,
+        previous: state.hash,
+        ledger_seq: state.ledger_seq + 1,
+        windows: WindowSet::default(),
+        tables: BTreeMap::new(),
+        run: Some(Run {
+            load: state.load + 1,
+            target: "embedded".to_owned(),
+            state: RunState::Succeeded,
+            started_at_us: 0,
+            ended_at_us: 0,
+            from_seq: state.ledger_seq,
+            to_seq: state.ledger_seq + 1,
+            windows: 0,
+            rows_in: 0,
+            rows_out: 0,
+            tests_passed: 0,
+            tests_failed: 0,
+            error: Some(note.to_owned()),
+        }),
+    }
+}
+
+#[tokio::test]
+async fn of_two_loads_at_once_one_is_told_that_the_other_was_first() {
+    let store = store().await;
+    let (mut one, mut other) = (store.newest().await.unwrap(), store.newest().await.unwrap());
+    let (first, second) = (entry(&one, "one"), entry(&other, "other"));
+    store.commit(&mut one, &first).await.unwrap();
+    assert!(matches!(store.commit(&mut other, &second).await, Err(WarehouseError::Moved)));
+    assert_eq!(other, State::default());
+    // A commit whose answer was lost is sent again and is the same commit.
+    let mut again = State::default();
+    store.commit(&mut again, &first).await.unwrap();
+    assert_eq!(again.hash, one.hash);
+}
+
+#[tokio::test]
+async fn a_start_reads_a_checkpoint_and_the_few_entries_after_it() {
+    let store = store().await;
+    let mut state = store.newest().await.unwrap();
+    for n in 0..200 {
+        let next = entry(&state, &n.to_string());
+        store.commit(&mut state, &next).await.unwrap();
+        store.tidy(&mut state).await.unwrap();
+    }
+    let mut read = store.newest().await.unwrap();
+    assert_eq!((read.load, read.hash, read.runs.len()), (200, state.hash, 200));
+    assert!(!store.advance(&mut read).await.unwrap());
+    assert_eq!(store.lake.list("_warehouse/p/checkpoint", None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_entry_that_does_not_follow_from_the_one_before_is_damage() {
+    let store = store().await;
+    let mut state = store.newest().await.unwrap();
+    let first = entry(&state, "first");
+    store.commit(&mut state, &first).await.unwrap();
+    let mut foreign = entry(&state, "second");
+    foreign.previous = Some(Hash::of(b"another"));
+    store.commit(&mut state, &foreign).await.unwrap();
+    let error = store.newest().await.unwrap_err().to_string();
+    assert!(error.contains("00000000000000000002 is damaged: it does not follow"), "{error}");
+}
+
+#[tokio::test]
+async fn files_of_a_load_that_was_killed_are_deleted_and_those_of_one_under_way_are_not() {
+    let store = store().await;
+    let mut state = store.newest().await.unwrap();
+    let head = TableHead {
+        kind: delivery::Kind::Table,
+        key: vec![],
+        description: String::new(),
+        columns: vec![],
+        model: Hash::of(b"m"),
+    };
+    let file = |load: u64| new_name("_warehouse/p", "t", load, "nonce", 0);
+    for load in [1, 3, 65] {
+        store.lake.create(&file(load), Bytes::from_static(b"x")).await.unwrap();
+    }
+    for n in 0..64 {
+        let mut next = entry(&state, "");
+        if n == 0 {
+            let data = DataFile {
+                name: file(1),
+                sha256: Hash::of(b"x"),
+                bytes: 1,
+                rows: 0,
+                windows: WindowSet::default(),
+            };
+            let delta = TableDelta { made: Some(head.clone()), add: vec![data], ..TableDelta::default() };
+            next.tables.insert("t".to_owned(), delta);
+        }
+        store.commit(&mut state, &next).await.unwrap();
+        store.tidy(&mut state).await.unwrap();
+    }
+    assert_eq!(store.lake.list("_warehouse/p/tables/t", None).await.unwrap(), [file(1), file(65)]);
+}

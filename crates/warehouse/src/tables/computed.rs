@@ -1,0 +1,56 @@
+//! A small table that is computed when it is asked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::memory::MemorySourceConfig;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
+
+type Compute = dyn Fn() -> BoxFuture<'static, Result<Vec<RecordBatch>>> + Send + Sync;
+
+/// A table whose rows are computed each time that it is read: for few rows only.
+pub(crate) struct Computed {
+    schema: SchemaRef,
+    compute: Arc<Compute>,
+}
+
+impl Computed {
+    pub(crate) fn new(schema: SchemaRef, compute: Arc<Compute>) -> Self {
+        Self { schema, compute }
+    }
+}
+
+impl fmt::Debug for Computed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a computed table")
+    }
+}
+
+#[async_trait]
+impl TableProvider for Computed {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = (self.compute)().await?;
+        Ok(MemorySourceConfig::try_new_exec(&[rows], self.schema.clone(), projection.cloned())?)
+    }
+}

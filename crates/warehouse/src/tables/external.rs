@@ -1,0 +1,286 @@
+//! The external table: the lake's files as they count now.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use datafusion::physical_plan::streaming::StreamingTableExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use lake::{Catalog, Extent, Format, Lake};
+
+use crate::Source;
+use crate::scan::{Piece, Pieces, ScanFile, parquet};
+
+/// The rows of every window's highest published version, as of one position of the ledger.
+pub(crate) struct External {
+    lake: Lake,
+    source: Arc<Source>,
+    catalog: Catalog,
+}
+
+impl External {
+    pub(crate) fn new(lake: &Lake, source: &Arc<Source>, catalog: &Catalog) -> Self {
+        Self { lake: lake.clone(), source: source.clone(), catalog: catalog.clone() }
+    }
+
+    /// The files' columns under their own names, in the types that they are asked in.
+    fn in_files(&self) -> SchemaRef {
+        let pairs = self.source.files.fields().iter().zip(self.source.columns.fields());
+        let fields = pairs.map(|(file, asked)| Field::new(file.name(), asked.data_type().clone(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The windows that `filters` leave, by the instants that the ledger records of them.
+    fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Extent>> {
+        let extents = self.catalog.current(..);
+        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(extents) };
+        let named = DFSchema::try_from(self.source.columns.clone())?;
+        let predicate = state.create_physical_expr(filter, &named)?;
+        let predicate = PruningPredicate::try_new(predicate, self.source.columns.clone())?;
+        let windows = Windows { source: &self.source, extents: &extents };
+        let kept = predicate.prune(&windows)?;
+        Ok(extents.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(extent, _)| extent).collect())
+    }
+
+    /// The filters as a predicate over the files' own columns, for the statistics within the files.
+    fn predicate(&self, state: &dyn Session, filters: &[Expr]) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(None) };
+        let named = DFSchema::try_from(self.source.columns.clone())?;
+        let predicate = state.create_physical_expr(filter, &named)?;
+        Ok(Some(renamed(predicate, &self.in_files())?))
+    }
+
+    fn from_parquet(
+        &self,
+        state: &dyn Session,
+        files: &[ScanFile],
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let predicate = self.predicate(state, filters)?;
+        let read = parquet(state, files, &self.in_files(), projection, predicate, limit)?;
+        let asked = projected(&self.source.columns, projection);
+        let names = asked.fields().iter().zip(read.schema().fields().clone().iter()).enumerate();
+        let renamed: Vec<ProjectionExpr> = names
+            .map(|(at, (asked, file))| {
+                let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(file.name(), at));
+                ProjectionExpr::new(column, asked.name().clone())
+            })
+            .collect();
+        Ok(Arc::new(ProjectionExec::try_new(renamed, read)?))
+    }
+}
+
+#[async_trait]
+impl TableProvider for External {
+    fn schema(&self) -> SchemaRef {
+        self.source.columns.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let extents = self.pruned(state, filters)?;
+        let (in_parquet, in_csv): (Vec<_>, Vec<_>) =
+            extents.into_iter().partition(|extent| Format::of(&extent.object.name) == Some(Format::Parquet));
+        let csv = || from_csv(&self.lake, &self.source, state, &in_csv, projection, limit);
+        if in_parquet.is_empty() {
+            return csv();
+        }
+        // A limit below a filter would cut off rows that it lets through.
+        let limit = if filters.is_empty() { limit } else { None };
+        let parquet = self.from_parquet(state, &whole_files(&in_parquet), projection, filters, limit)?;
+        if in_csv.is_empty() {
+            return Ok(parquet);
+        }
+        // The pipeline changed its format at some time.
+        UnionExec::try_new(vec![parquet, csv()?])
+    }
+}
+
+impl fmt::Debug for External {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)
+    }
+}
+
+fn projected(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> SchemaRef {
+    projection.map_or_else(|| schema.clone(), |at| Arc::new(schema.project(at).unwrap_or_else(|_| schema.as_ref().clone())))
+}
+
+fn from_csv(
+    lake: &Lake,
+    source: &Arc<Source>,
+    state: &dyn Session,
+    extents: &[Extent],
+    projection: Option<&Vec<usize>>,
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let partitions = pieces(extents, state.config().target_partitions())
+        .into_iter()
+        .map(|pieces| Arc::new(Pieces::new(lake, source, pieces)) as _)
+        .collect();
+    let columns = source.columns.clone();
+    Ok(Arc::new(StreamingTableExec::try_new(columns, partitions, projection, None, false, limit)?))
+}
+
+/// The runs of rows that `extents` are, in up to `parts` parts of about the same size.
+pub(super) fn pieces(extents: &[Extent], parts: usize) -> Vec<Vec<Piece>> {
+    let piece = |extent: &Extent| Piece {
+        name: extent.object.name.clone(),
+        sha256: extent.object.sha256,
+        first_row: extent.first_row,
+        rows: extent.rows,
+    };
+    let mut joined: Vec<Piece> = Vec::new();
+    for next in extents.iter().map(piece) {
+        match joined.last_mut() {
+            // A compacted file is read once, not once a window.
+            Some(last) if last.name == next.name && last.first_row + last.rows == next.first_row => {
+                last.rows += next.rows;
+            }
+            _ => joined.push(next),
+        }
+    }
+    let each = joined.len().div_ceil(parts.max(1)).max(1);
+    joined.chunks(each).map(<[Piece]>::to_vec).collect()
+}
+
+/// The files that hold `extents`, each once, with the rows that are not theirs passed over.
+fn whole_files(extents: &[Extent]) -> Vec<ScanFile> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut files: Vec<(ScanFile, Vec<Range<u64>>)> = Vec::new();
+    for extent in extents {
+        let object = &extent.object;
+        let at = *seen.entry(object.name.as_str()).or_insert_with(|| {
+            let file = ScanFile { name: object.name.clone(), bytes: object.bytes, rows: object.rows, skip: vec![] };
+            files.push((file, Vec::new()));
+            files.len() - 1
+        });
+        files[at].1.push(extent.first_row..extent.first_row + extent.rows);
+    }
+    files.into_iter().map(|(file, read)| ScanFile { skip: gaps(read, file.rows), ..file }).collect()
+}
+
+/// What of `0..rows` is not in `read`.
+fn gaps(mut read: Vec<Range<u64>>, rows: u64) -> Vec<Range<u64>> {
+    read.sort_by_key(|range| range.start);
+    let mut gaps = Vec::new();
+    let mut at = 0;
+    for range in read {
+        if range.start > at {
+            gaps.push(at..range.start);
+        }
+        at = at.max(range.end);
+    }
+    if at < rows {
+        gaps.push(at..rows);
+    }
+    gaps
+}
+
+/// `predicate` with its columns under the names that `schema` has at the same places.
+fn renamed(predicate: Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let renamed = predicate.transform(|expr| {
+        let Some(column) = expr.downcast_ref::<PhysicalColumn>() else { return Ok(Transformed::no(expr)) };
+        let renamed = PhysicalColumn::new(schema.field(column.index()).name(), column.index());
+        Ok(Transformed::yes(Arc::new(renamed) as Arc<dyn PhysicalExpr>))
+    })?;
+    Ok(renamed.data)
+}
+
+/// What the ledger knows of the windows' own columns: every row of a window has the same ones.
+struct Windows<'a> {
+    source: &'a Source,
+    extents: &'a [Extent],
+}
+
+impl Windows<'_> {
+    fn instants(&self, column: &Column) -> Option<ArrayRef> {
+        let at = self.source.columns.index_of(&column.name).ok()?;
+        if *self.source.columns.field(at).data_type() != crate::source::instant() {
+            return None;
+        }
+        let instants = |of: fn(&Extent) -> i64| {
+            let array = TimestampMicrosecondArray::from_iter_values(self.extents.iter().map(of)).with_timezone("UTC");
+            Some(Arc::new(array) as ArrayRef)
+        };
+        if self.source.window_start == Some(at) {
+            instants(|extent| extent.start_us)
+        } else if self.source.window_end == Some(at) {
+            instants(|extent| extent.end_us)
+        } else {
+            None
+        }
+    }
+}
+
+impl PruningStatistics for Windows<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.instants(column)
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.instants(column)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.extents.len()
+    }
+
+    fn null_counts(&self, _: &Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        None
+    }
+
+    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_no_current_window_has_are_the_gaps() {
+        assert_eq!(gaps(vec![0..10], 10), vec![]);
+        assert_eq!(gaps(vec![5..10, 0..2], 12), vec![2..5, 10..12]);
+        assert_eq!(gaps(vec![], 3), vec![0..3]);
+    }
+
+    #[test]
+    fn instants_are_what_windows_are_known_by() {
+        assert_eq!(crate::source::instant(), DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into())));
+    }
+}

@@ -1,0 +1,20 @@
+//! The tables that are asked: over the lake's files, over the models' files, over the ledger.
+//!
+//! In: a catalog and a state of one moment. Out: table providers that read what these name and nothing else.
+//! Refuses to know how the moment was found. Start at [`External`].
+
+mod computed;
+mod external;
+mod history;
+mod ledger;
+mod live;
+mod model;
+mod runs;
+
+pub(crate) use computed::Computed;
+pub(crate) use external::External;
+pub(crate) use history::History;
+pub(crate) use ledger::{LedgerTable, WINDOWS_VIEW};
+pub(crate) use live::live;
+pub(crate) use model::ModelTable;
+pub(crate) use runs::runs;
