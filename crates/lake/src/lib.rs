@@ -12,10 +12,12 @@ mod counters;
 mod error;
 mod failpoint;
 mod format;
+mod framed;
 mod hash;
 mod lake;
 mod ledger;
 mod location;
+mod maintenance;
 mod position;
 mod read;
 mod slot;
@@ -32,9 +34,11 @@ pub use hash::{Hash, NotAHash};
 pub use lake::{Lake, LakeError};
 pub use ledger::{Committed, Cut, Ledger, NewFile, NewState, Opened, Recovered};
 pub use location::StoreOptions;
+pub use maintenance::{Compacted, MaintenanceSlot, Part, Retired};
 pub use position::Position;
 pub use read::{
-    Audit, CommitRecord, Explained, Finding, Published, audit, entries, explain, for_each_commit, recent_commits,
+    Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, Leaving, Object,
+    Published, PublishedSince, audit, entries, explain, for_each_commit, published_since, recent_commits,
 };
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, Writer};
 pub use store::StoreError;

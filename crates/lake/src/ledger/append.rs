@@ -5,7 +5,7 @@ use object_store::path::Path;
 
 use super::{Attempt, Ledger, corrupt, first_window};
 use crate::failpoint::reach;
-use crate::slot::{FORMAT, Unreadable};
+use crate::framed::{FORMAT, Unreadable};
 use crate::store::Creation;
 use crate::{LedgerError, Owner, Slot};
 
@@ -105,10 +105,15 @@ impl Attempt {
 
 /// The slot in `bytes`, or why it is none.
 pub(crate) fn read_slot(path: &Path, bytes: &[u8]) -> Result<Slot, LedgerError> {
-    Slot::decode(bytes).map_err(|why| match why {
+    Slot::decode(bytes).map_err(|why| unreadable(path, why))
+}
+
+/// Why the object at `path` cannot be read, as an error that names it.
+pub(crate) fn unreadable(path: &Path, why: Unreadable) -> LedgerError {
+    match why {
         Unreadable::Damaged(reason) => corrupt(path, reason),
         Unreadable::Newer(found) => LedgerError::NewerVersion { object: path.to_string(), found, known: FORMAT },
-    })
+    }
 }
 
 fn owner(slot: &Slot) -> Owner {

@@ -52,6 +52,15 @@ impl Folder {
         self.below("stage")
     }
 
+    pub(crate) fn maintenance(&self) -> Path {
+        self.below("maintenance")
+    }
+
+    /// A slot of the maintenance chain.
+    pub(crate) fn maintenance_slot(&self, seq: u64) -> Path {
+        self.below(format!("maintenance/{seq:020}"))
+    }
+
     /// An object that a slot names relative to this folder.
     pub(crate) fn object(&self, name: &str) -> Path {
         self.below(name)

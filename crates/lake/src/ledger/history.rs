@@ -186,7 +186,7 @@ impl Ledger {
         }
         let slots: Vec<&Recent> = self.roll.recent.iter().take_while(|recent| recent.line.seq <= last).collect();
         let header = Header {
-            format: crate::slot::FORMAT,
+            format: crate::framed::FORMAT,
             pipeline: self.pipeline().to_owned(),
             first,
             last,

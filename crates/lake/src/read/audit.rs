@@ -198,7 +198,7 @@ struct OwnLedger {
 impl OwnLedger {
     fn take(&mut self, step: Step, seen: &mut Audit) {
         let line = match step {
-            Step::Commit(line) => line,
+            Step::Commit(line, _) => line,
             Step::Break(object, reason) => return seen.find(Finding::Ledger { object, reason }),
         };
         if let Some(reason) = line.counters.imbalance(&self.counters) {
@@ -306,7 +306,7 @@ async fn find_foreign(
     for other in others {
         let mut breaks = Vec::new();
         let walked = walk(lake, &other, |step| match step {
-            Step::Commit(line) => {
+            Step::Commit(line, _) => {
                 for file in &line.files {
                     unknown.remove(file.name.as_str());
                 }

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use futures::StreamExt;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::Folder;
 use crate::ledger::history::{Line, Segment};
 use crate::ledger::open::find_newest;
-use crate::{Hash, Lake, LedgerError, Slot, StoreError};
+use crate::{Hash, HistoryRef, Lake, LedgerError, Slot, StoreError};
 
 /// Objects read ahead while the chain is walked.
 const READS_AHEAD: usize = 8;
@@ -24,7 +25,7 @@ pub async fn for_each_commit(
 ) -> Result<Option<Slot>, LedgerError> {
     let mut broken = None;
     let newest = walk(lake, pipeline, |step| match step {
-        Step::Commit(line) => visit(line),
+        Step::Commit(line, _) => visit(line),
         Step::Break(object, reason) => {
             broken.get_or_insert(LedgerError::Corrupt { object, reason });
         }
@@ -35,27 +36,64 @@ pub async fn for_each_commit(
 
 /// What a walk along the chain meets.
 pub(super) enum Step {
-    /// A commit, in order.
-    Commit(Line),
+    /// A commit, in order, and the hash of its slot where the walk comes past it.
+    Commit(Line, Option<Hash>),
     /// A link that does not hold: object and reason.
     Break(String, String),
+}
+
+/// A place in the chain at which a walk begins: after slot `seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Anchor {
+    /// The last slot that is known; 0 before the first.
+    pub(super) seq: u64,
+    /// Its hash, where it is known.
+    pub(super) slot: Option<Hash>,
+    /// The newest file of history that ends there or before, where it is known.
+    pub(super) history: Option<HistoryRef>,
+}
+
+impl Anchor {
+    /// After slot `seq`, of which nothing is known.
+    pub(super) fn after(seq: u64) -> Self {
+        Self { seq, slot: None, history: None }
+    }
 }
 
 /// Walks the whole chain, past broken links too.
 pub(super) async fn walk(lake: &Lake, pipeline: &str, on_step: impl FnMut(Step)) -> Result<Option<Slot>, LedgerError> {
     let folder = Folder::of(pipeline, lake.segment())?;
     let Some((newest, newest_bytes)) = find_newest(lake, &folder).await? else { return Ok(None) };
-    let rolled_up = newest.history.map_or(0, |history| history.last);
-    let segments = (0..rolled_up / lake.segment()).map(|number| Unit::Segment(number * lake.segment() + 1));
-    let units = segments.chain((rolled_up + 1..=newest.seq).map(Unit::Slot));
-    let mut read = futures::stream::iter(units)
-        .map(|unit| {
-            let folder = &folder;
-            async move { (unit, unit.read(lake, folder).await) }
-        })
-        .buffered(READS_AHEAD);
+    walk_from(lake, &folder, Anchor::after(0), (&newest, &newest_bytes), on_step).await?;
+    Ok(Some(newest))
+}
 
-    let mut chain = Chain { folder: &folder, next: 1, previous_slot: None, previous_history: None, on_step };
+/// Walks the chain from an anchor to the newest slot. Files of history and slots that lie wholly before the anchor are
+/// not read, but for the file that shows that the anchor belongs to this chain.
+pub(super) async fn walk_from(
+    lake: &Lake,
+    folder: &Folder,
+    anchor: Anchor,
+    (newest, newest_bytes): (&Slot, &Bytes),
+    on_step: impl FnMut(Step),
+) -> Result<(), LedgerError> {
+    let rolled_up = newest.history.map_or(0, |history| history.last);
+    if newest.seq < anchor.seq {
+        let (object, mut on_step) = (folder.slot(newest.seq).to_string(), on_step);
+        on_step(Step::Break(object, format!("it is the newest slot, and commit {} was read before", anchor.seq)));
+        return Ok(());
+    }
+    let mut chain = Chain::beginning(folder, anchor, newest, on_step);
+    let first_segment = match anchor.history {
+        _ if anchor.seq >= rolled_up => rolled_up,
+        Some(known) => known.last,
+        None => anchor.seq,
+    } / lake.segment();
+    let segments = (first_segment..rolled_up / lake.segment()).map(|number| Unit::Segment(number * lake.segment() + 1));
+    let units = segments.chain((rolled_up.max(anchor.seq) + 1..=newest.seq).map(Unit::Slot));
+    let mut read = futures::stream::iter(units)
+        .map(|unit| async move { (unit, unit.read(lake, folder).await) })
+        .buffered(READS_AHEAD);
     while let Some((unit, bytes)) = read.next().await {
         match (unit, bytes?) {
             (Unit::Segment(first), Some(bytes)) => chain.segment(first, &bytes),
@@ -63,22 +101,22 @@ pub(super) async fn walk(lake: &Lake, pipeline: &str, on_step: impl FnMut(Step))
             (Unit::Slot(seq), _) if seq < chain.next => {}
             (Unit::Slot(seq), Some(bytes)) => chain.slot(seq, &bytes),
             // Rolled up while we read.
-            (Unit::Slot(seq), None) => match Unit::Segment(seq).read(lake, &folder).await? {
+            (Unit::Slot(seq), None) => match Unit::Segment(seq).read(lake, folder).await? {
                 Some(bytes) => chain.segment(seq, &bytes),
                 None => chain.missing(unit),
             },
         }
         let last_segment = matches!(unit, Unit::Segment(first) if folder.segment_of(first).1 == rolled_up);
-        if last_segment && chain.previous_history != newest.history.map(|history| history.sha256) {
+        if last_segment && !chain.previous_history.holds(newest.history.map(|history| history.sha256)) {
             let object = folder.history(rolled_up).to_string();
             (chain.on_step)(Step::Break(object, "it is not the one that the newest slot names".to_owned()));
         }
     }
-    if chain.next == newest.seq + 1 && chain.previous_slot != Some(Hash::of(&newest_bytes)) {
+    if chain.next == newest.seq + 1 && !chain.previous_slot.holds(Some(Hash::of(newest_bytes))) {
         let object = folder.slot(newest.seq).to_string();
         (chain.on_step)(Step::Break(object, "it changed while it was read".to_owned()));
     }
-    Ok(Some(newest))
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,37 +136,75 @@ impl Unit {
     }
 }
 
+/// What the next object must name, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Unknown,
+    Is(Option<Hash>),
+}
+
+impl Link {
+    fn holds(self, named: Option<Hash>) -> bool {
+        self == Self::Unknown || self == Self::Is(named)
+    }
+}
+
 /// The links so far.
 struct Chain<'a, F> {
     folder: &'a Folder,
     next: u64,
-    previous_slot: Option<Hash>,
-    previous_history: Option<Hash>,
+    previous_slot: Link,
+    previous_history: Link,
     on_step: F,
 }
 
-impl<F: FnMut(Step)> Chain<'_, F> {
+impl<'a, F: FnMut(Step)> Chain<'a, F> {
+    fn beginning(folder: &'a Folder, anchor: Anchor, newest: &Slot, on_step: F) -> Self {
+        let known = |hash: Option<Hash>| hash.map_or(Link::Unknown, |hash| Link::Is(Some(hash)));
+        let rolled_up = newest.history.map_or(0, |history| history.last);
+        let previous_slot = if anchor.seq == 0 { Link::Is(None) } else { known(anchor.slot) };
+        let previous_history = if anchor.seq >= rolled_up {
+            // What is read of history from here on was rolled up after the newest slot was written.
+            Link::Is(newest.history.map(|history| history.sha256))
+        } else if folder.segment_of(anchor.seq + 1).0 == 1 {
+            Link::Is(None)
+        } else {
+            known(anchor.history.map(|history| history.sha256))
+        };
+        Self { folder, next: anchor.seq + 1, previous_slot, previous_history, on_step }
+    }
+
     fn segment(&mut self, seq: u64, bytes: &[u8]) {
         let object = self.folder.history(seq).to_string();
         let (first, last) = self.folder.segment_of(seq);
-        let hash = Hash::of(bytes);
         match Segment::decode(bytes) {
             Ok(segment) if (segment.header.first, segment.header.last) == (first, last) => {
-                // Entered midway, the first link cannot be compared.
-                let linked = self.next > first || segment.header.previous_slot == self.previous_slot;
-                if !linked || segment.header.previous_history != self.previous_history {
+                if !self.links(&segment, first, last) {
                     self.break_at(object, "it does not follow from what is before it");
                 }
                 for line in segment.lines.into_iter().filter(|line| line.seq >= self.next) {
-                    (self.on_step)(Step::Commit(line));
+                    let hash = (line.seq == last).then_some(segment.header.last_slot);
+                    (self.on_step)(Step::Commit(line, hash));
                 }
-                self.previous_slot = Some(segment.header.last_slot);
+                if last + 1 >= self.next {
+                    self.previous_slot = Link::Is(Some(segment.header.last_slot));
+                }
             }
             Ok(_) => self.break_at(object, "it holds other slots than its name says"),
             Err(reason) => self.break_at(object, &reason),
         }
-        self.previous_history = Some(hash);
-        self.next = last + 1;
+        self.previous_history = Link::Is(Some(Hash::of(bytes)));
+        self.next = self.next.max(last + 1);
+    }
+
+    /// Whether a file of history names what was met before it. Entered midway, its first slot's link is not in it.
+    fn links(&self, segment: &Segment, first: u64, last: u64) -> bool {
+        let slot = match self.next {
+            next if next == first => self.previous_slot.holds(segment.header.previous_slot),
+            next if next == last + 1 => self.previous_slot.holds(Some(segment.header.last_slot)),
+            _ => true,
+        };
+        slot && self.previous_history.holds(segment.header.previous_history)
     }
 
     fn slot(&mut self, seq: u64, bytes: &[u8]) {
@@ -137,14 +213,14 @@ impl<F: FnMut(Step)> Chain<'_, F> {
             Ok(slot) => {
                 if slot.seq != seq || slot.pipeline != self.folder.pipeline() {
                     self.break_at(path.to_string(), "it is the slot of another place");
-                } else if slot.previous != self.previous_slot {
+                } else if !self.previous_slot.holds(slot.previous) {
                     self.break_at(path.to_string(), "it does not follow from the slot before it");
                 }
-                (self.on_step)(Step::Commit(Line::of(&slot)));
+                (self.on_step)(Step::Commit(Line::of(&slot), Some(Hash::of(bytes))));
             }
             Err(error) => self.break_at(path.to_string(), &error.to_string()),
         }
-        self.previous_slot = Some(Hash::of(bytes));
+        self.previous_slot = Link::Is(Some(Hash::of(bytes)));
         self.next = seq + 1;
     }
 

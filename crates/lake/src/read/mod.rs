@@ -1,16 +1,21 @@
 //! Reading the ledger: what was published, from which messages, and whether it is all still so.
 //!
 //! In: a lake and a pipeline's name. Out: commits in order, files with their provenance, findings.
-//! Writes nothing, and can run beside a living writer. Start at [`for_each_commit`].
+//! Writes nothing, and can run beside a living writer. Start at [`Catalog::read`] for
+//! what a reader reads, at [`for_each_commit`] for what ever happened.
 
 mod audit;
+pub(crate) mod catalog;
 mod chain;
 mod provenance;
 mod recent;
+mod since;
 
 pub use audit::{Audit, Finding, audit};
+pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, Leaving, Object};
 pub use chain::for_each_commit;
 pub use provenance::{Explained, Published, entries, explain};
 pub use recent::recent_commits;
+pub use since::{PublishedSince, published_since};
 
 pub use crate::ledger::history::Line as CommitRecord;

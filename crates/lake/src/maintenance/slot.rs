@@ -1,0 +1,96 @@
+//! One slot of the maintenance chain: what was compacted, retired and deleted.
+//!
+//! Source: docs/ledger.md, "Maintenance".
+
+use serde::{Deserialize, Serialize};
+
+use crate::framed::{self, Unreadable};
+use crate::{Hash, Writer};
+
+const MAGIC: &str = "turnstile-maintenance";
+
+/// The record of one act of maintenance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MaintenanceSlot {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The slot's number, from 1, without holes.
+    pub seq: u64,
+    /// Told apart from any other attempt at this slot.
+    pub nonce: String,
+    /// SHA-256 of the bytes of the slot before; none for the first.
+    pub previous: Option<Hash>,
+    /// When it was written, by its writer's clock, microseconds since the epoch, UTC. Retired objects are deleted a
+    /// while after it.
+    pub committed_at_us: i64,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// The commit of the ledger up to which it was planned: what it names was published by then.
+    pub ledger_seq: u64,
+    /// Objects that it made part of the lake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compacted: Vec<Compacted>,
+    /// Objects that readers need no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<Retired>,
+    /// Names of objects retired earlier that are known to be deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<String>,
+}
+
+/// An object that holds the rows of several windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// Its name, below the lake's root.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Hash,
+    /// Its size.
+    pub bytes: u64,
+    /// Rows in it, without headers.
+    pub rows: u64,
+    /// Whose rows they are, in their order in the object.
+    pub parts: Vec<Part>,
+}
+
+/// The rows of one version of one window within a compacted object. The messages that they were made from are in the
+/// commit that published them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// First instant of the window, microseconds since the epoch, UTC.
+    pub start_us: i64,
+    /// First instant after it.
+    pub end_us: i64,
+    /// The window's version.
+    pub version: u32,
+    /// How many rows.
+    pub rows: u64,
+    /// The commit that published them.
+    pub seq: u64,
+    /// SHA-256 of the file that was published.
+    pub sha256: Hash,
+}
+
+/// An object that readers need no more, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Its name, below the lake's root.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl MaintenanceSlot {
+    /// The slot's bytes: a header line, then one line of JSON.
+    #[cfg(test)]
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        framed::encode(MAGIC, self)
+    }
+
+    /// Reads what [`MaintenanceSlot::encode`] wrote, and checks that it arrived whole.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        framed::decode(MAGIC, bytes)
+    }
+}

@@ -1,0 +1,151 @@
+//! Commits and acts of maintenance, folded into a table of extents.
+//!
+//! The result does not depend on how the two chains interleave: versions decide what is current, and an act of
+//! maintenance names only what was published before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::day::{Day, day_of};
+use super::{DeadLettersFile, Leaving};
+use crate::maintenance::MaintenanceSlot;
+use crate::read::CommitRecord;
+use crate::{FileKind, dead_letters_name};
+
+/// All files of a pipeline. Days are shared between tables: a table that is one commit further copies one day.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Table {
+    /// By the UTC day on which windows start.
+    pub(super) days: BTreeMap<i64, Arc<Day>>,
+    /// By the UTC day of their commits; deleted ones are left out.
+    pub(super) dead_letters: BTreeMap<i64, Arc<Vec<DeadLettersFile>>>,
+    /// Retired objects that are not known to be deleted, by name.
+    pub(super) leaving: BTreeMap<String, Leaving>,
+    /// The length of the longest window.
+    pub(super) longest_us: i64,
+}
+
+/// A table that is being changed.
+pub(super) struct Folding<'a> {
+    pipeline: &'a str,
+    table: Table,
+    touched: BTreeSet<i64>,
+}
+
+impl<'a> Folding<'a> {
+    pub(super) fn of(pipeline: &'a str, table: Table) -> Self {
+        Self { pipeline, table, touched: BTreeSet::new() }
+    }
+
+    /// Takes the files of a commit.
+    pub(super) fn commit(&mut self, commit: &CommitRecord) {
+        for file in &commit.files {
+            match file.kind {
+                FileKind::Window { start_us, end_us, version } => {
+                    self.table.longest_us = self.table.longest_us.max(end_us - start_us);
+                    self.day(day_of(start_us)).publish((start_us, end_us, version), commit.seq, file);
+                }
+                FileKind::DeadLetters => {
+                    let day = self.table.dead_letters.entry(day_of(commit.committed_at_us)).or_default();
+                    Arc::make_mut(day).push(DeadLettersFile {
+                        name: file.name.as_str().into(),
+                        seq: commit.seq,
+                        committed_at_us: commit.committed_at_us,
+                        rows: file.rows,
+                        bytes: file.bytes,
+                        sha256: file.sha256,
+                        gone: false,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes an act of maintenance.
+    ///
+    /// # Errors
+    /// It names what the ledger does not know: the reason.
+    pub(super) fn maintain(&mut self, slot: &MaintenanceSlot) -> Result<(), String> {
+        for compacted in &slot.compacted {
+            let first = compacted.parts.first().ok_or_else(|| format!("{} holds no window", compacted.name))?;
+            let day = day_of(first.start_us);
+            if compacted.parts.iter().any(|part| day_of(part.start_us) != day) {
+                return Err(format!("{} reaches over a day's end", compacted.name));
+            }
+            self.day(day).compact(compacted).map_err(|reason| format!("{}: {reason}", compacted.name))?;
+        }
+        for retired in &slot.retired {
+            self.retire(&retired.name);
+            let leaving =
+                Leaving { name: retired.name.as_str().into(), bytes: retired.bytes, since_us: slot.committed_at_us };
+            self.table.leaving.insert(retired.name.clone(), leaving);
+        }
+        for name in &slot.deleted {
+            self.table.leaving.remove(name);
+            self.forget_dead_letters(name);
+        }
+        Ok(())
+    }
+
+    /// The table, with what is current found out for every day that changed.
+    pub(super) fn settled(mut self) -> Table {
+        for day in std::mem::take(&mut self.touched) {
+            self.day(day).settle();
+        }
+        self.table
+    }
+
+    fn day(&mut self, day: i64) -> &mut Day {
+        self.touched.insert(day);
+        Arc::make_mut(self.table.days.entry(day).or_default())
+    }
+
+    /// An object whose rows were all moved elsewhere has no extents left.
+    fn retire(&mut self, name: &str) {
+        if let Some((day, at)) = self.dead_letters(name) {
+            let letters = self.table.dead_letters.get_mut(&day).expect("it was just found");
+            Arc::make_mut(letters)[at].gone = true;
+            return;
+        }
+        let holds = |day: &Arc<Day>| day.extents.iter().any(|extent| &*extent.object.name == name);
+        let found = match day_in_name(name) {
+            Some(day) => self.table.days.get(&day).is_some_and(holds).then_some(day),
+            None => self.table.days.iter().find(|(_, day)| holds(day)).map(|(day, _)| *day),
+        };
+        if let Some(day) = found {
+            self.day(day).retire(name);
+        }
+    }
+
+    fn forget_dead_letters(&mut self, name: &str) {
+        if let Some((day, at)) = self.dead_letters(name) {
+            let letters = self.table.dead_letters.get_mut(&day).expect("it was just found");
+            Arc::make_mut(letters).remove(at);
+            if letters.is_empty() {
+                self.table.dead_letters.remove(&day);
+            }
+        }
+    }
+
+    /// Where dead letters are in the table.
+    fn dead_letters(&self, name: &str) -> Option<(i64, usize)> {
+        let named_by_seq = name.starts_with("_dead_letters/").then(|| seq_in_name(name)).flatten();
+        let seq = named_by_seq.filter(|seq| dead_letters_name(self.pipeline, *seq) == name)?;
+        self.table.dead_letters.iter().find_map(|(day, letters)| {
+            let at = letters.binary_search_by_key(&seq, |file| file.seq).ok()?;
+            Some((*day, at))
+        })
+    }
+}
+
+/// The number in `_dead_letters/<pipeline>_<seq>.jsonl.gz`.
+fn seq_in_name(name: &str) -> Option<u64> {
+    name.strip_suffix(".jsonl.gz")?.rsplit_once('_')?.1.parse().ok()
+}
+
+/// The day in `date=YYYY-MM-DD/…`, which is the one that the windows in it start on.
+fn day_in_name(name: &str) -> Option<i64> {
+    let date = name.strip_prefix("date=")?.get(..10)?;
+    let date = chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
+    Some(day_of(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros()))
+}

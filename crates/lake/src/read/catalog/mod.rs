@@ -1,0 +1,247 @@
+//! The catalog: which rows of which objects a reader reads, at one position of the ledger.
+//!
+//! In: the chain of commits and the chain of maintenance. Out: extents, runs of rows in objects, with what is current
+//! told from what was superseded or retired.
+//! Lists no data folder and opens no data file, but for files of the newest commits of which the ledger does not say
+//! yet that they are there. Start at [`Catalog::read`].
+
+pub(crate) mod day;
+mod extent;
+mod fold;
+#[cfg(test)]
+mod tests;
+
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+pub use extent::{DeadLettersFile, Extent, Leaving, Object};
+
+use super::chain::{Anchor, Step, walk_from};
+use crate::ledger::open::find_newest;
+use crate::ledger::{Folder, corrupt};
+use crate::maintenance::chain::{Place, newer_than, walk as walk_maintenance};
+use crate::{FileEntry, Hash, Lake, LedgerError, Slot};
+use day::day_of;
+use fold::{Folding, Table};
+
+/// Files of the newest commits that are looked up at the same time.
+const LOOKS_AT_ONCE: usize = 8;
+
+/// A position in both chains. The same position always shows the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
+pub struct CatalogPosition {
+    /// The last commit whose files, and those of all commits before it, are at their final names.
+    pub seq: u64,
+    /// The last slot of maintenance.
+    pub maintenance: u64,
+}
+
+/// The files of a pipeline at one position of its ledger. Cloning is cheap.
+///
+/// A commit whose files are not all at their final names yet is left out with all commits after it, so that a position
+/// says exactly what is read. That lasts the moments between a commit and its publishing, or until a store takes
+/// files again.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: Folder,
+    newest: Slot,
+    newest_hash: Hash,
+    anchor: Anchor,
+    maintained: Place,
+    waiting: Vec<String>,
+    table: Table,
+}
+
+impl Catalog {
+    /// The catalog as of now; `None` when the pipeline has no ledger. Changes nothing, may run beside a living writer.
+    ///
+    /// # Errors
+    /// `Corrupt`: a slot, file of history or slot of maintenance is missing, damaged, or not the one that its successor
+    /// names. `Store`, `NewerVersion`, `OtherPipeline`, `Name`.
+    pub async fn read(lake: &Lake, pipeline: &str) -> Result<Option<Self>, LedgerError> {
+        let folder = Folder::of(pipeline, lake.segment())?;
+        advance(lake, &folder, None).await
+    }
+
+    /// The same, further on: reads only what was written after its own position. A clone when nothing is new.
+    ///
+    /// # Errors
+    /// As [`Catalog::read`]; `Corrupt` too when the ledger is no longer the one that this catalog was read from.
+    pub async fn advance(&self, lake: &Lake) -> Result<Self, LedgerError> {
+        let folder = &self.inner.folder;
+        advance(lake, folder, Some(self)).await?.ok_or_else(|| corrupt(&folder.log(), "it is gone"))
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> CatalogPosition {
+        CatalogPosition { seq: self.inner.anchor.seq, maintenance: self.inner.maintained.seq }
+    }
+
+    /// The pipeline's name.
+    pub fn pipeline(&self) -> &str {
+        self.inner.folder.pipeline()
+    }
+
+    /// The newest slot: watermark, references to the state of open windows. It may be further than the position by
+    /// commits that are not published yet.
+    pub fn newest(&self) -> &Slot {
+        &self.inner.newest
+    }
+
+    /// Files that are committed and not at their final names yet. They and what was committed after them are left out.
+    pub fn waiting(&self) -> &[String] {
+        &self.inner.waiting
+    }
+
+    /// What readers read: each window's highest version, where its rows lie now. By window, of those that overlap
+    /// `instants` (microseconds since the epoch, UTC).
+    pub fn current(&self, instants: impl RangeBounds<i64>) -> Vec<Extent> {
+        self.extents(instants, |extent| extent.current)
+    }
+
+    /// All versions of all windows, by window and version. Of those that are `gone` the object may not be there.
+    pub fn history(&self) -> Vec<Extent> {
+        self.extents(.., |_| true)
+    }
+
+    /// One version of a window.
+    pub fn extent(&self, start_us: i64, end_us: i64, version: u32) -> Option<&Extent> {
+        let day = self.inner.table.days.get(&day_of(start_us))?;
+        day.find(start_us, end_us, version).ok().map(|at| &day.extents[at])
+    }
+
+    /// Files of dead letters, in the order of their commits. Deleted ones are left out.
+    pub fn dead_letters(&self) -> Vec<DeadLettersFile> {
+        self.inner.table.dead_letters.values().flat_map(|day| day.iter().cloned()).collect()
+    }
+
+    /// Retired objects of which it is not known that they are deleted, by name.
+    pub fn leaving(&self) -> Vec<Leaving> {
+        self.inner.table.leaving.values().cloned().collect()
+    }
+
+    fn extents(&self, instants: impl RangeBounds<i64>, wanted: impl Fn(&Extent) -> bool) -> Vec<Extent> {
+        let table = &self.inner.table;
+        let from = match instants.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Unbounded => i64::MIN,
+        };
+        let until = match instants.end_bound() {
+            Bound::Included(last) => last.saturating_add(1),
+            Bound::Excluded(until) => *until,
+            Bound::Unbounded => i64::MAX,
+        };
+        if from >= until {
+            return Vec::new();
+        }
+        // A window that begins before the first instant may reach into it.
+        let days = day_of(from.saturating_sub(table.longest_us))..=day_of(until.saturating_sub(1));
+        let overlaps = |extent: &&Extent| extent.end_us > from && extent.start_us < until;
+        let days = table.days.range(days).flat_map(|(_, day)| day.extents.iter());
+        days.filter(overlaps).filter(|extent| wanted(extent)).cloned().collect()
+    }
+}
+
+/// What is new is read in this order: maintenance, then the ledger. What maintenance names was committed before, so the
+/// ledger, read later, knows it.
+async fn advance(lake: &Lake, folder: &Folder, from: Option<&Catalog>) -> Result<Option<Catalog>, LedgerError> {
+    let maintained = from.map(|from| from.inner.maintained).unwrap_or_default();
+    let maintenance = newer_than(lake, folder, maintained.seq).await?;
+    let Some((newest, newest_bytes)) = find_newest(lake, folder).await? else { return Ok(None) };
+    let newest_hash = Hash::of(&newest_bytes);
+    if let Some(from) = from
+        && maintenance.is_empty()
+        && from.inner.newest_hash == newest_hash
+        && from.inner.waiting.is_empty()
+    {
+        return Ok(Some(from.clone()));
+    }
+    let anchor = from.map_or(Anchor::after(0), |from| from.inner.anchor);
+    let table = from.map_or_else(Table::default, |from| from.inner.table.clone());
+    let (until, waiting) = published_until(lake, folder, &newest, anchor.seq).await?;
+
+    let mut folding = Folding::of(folder.pipeline(), table);
+    let anchor = fold_commits(lake, folder, anchor, (&newest, &newest_bytes), until, &mut folding).await?;
+    let maintained = walk_maintenance(lake, folder, maintained, maintenance, |slot| {
+        if slot.ledger_seq > until {
+            return Ok(false);
+        }
+        let path = folder.maintenance_slot(slot.seq);
+        folding.maintain(&slot).map(|()| true).map_err(|reason| corrupt(&path, reason))
+    })
+    .await?;
+    let table = folding.settled();
+    let folder = folder.clone();
+    let inner = Inner { folder, newest, newest_hash, anchor, maintained, waiting, table };
+    Ok(Some(Catalog { inner: Arc::new(inner) }))
+}
+
+/// Folds the commits after `anchor` up to `until`, and returns the anchor there.
+async fn fold_commits(
+    lake: &Lake,
+    folder: &Folder,
+    anchor: Anchor,
+    newest: (&Slot, &Bytes),
+    until: u64,
+    folding: &mut Folding<'_>,
+) -> Result<Anchor, LedgerError> {
+    let (mut broken, mut reached) = (None, anchor);
+    walk_from(lake, folder, anchor, newest, |step| match step {
+        Step::Commit(line, slot) if line.seq <= until => {
+            folding.commit(&line);
+            (reached.seq, reached.slot) = (line.seq, slot);
+        }
+        Step::Commit(..) => {}
+        Step::Break(object, reason) => {
+            broken.get_or_insert(LedgerError::Corrupt { object, reason });
+        }
+    })
+    .await?;
+    // An anchor names the newest file of history only where it lies behind it.
+    let history = newest.0.history.filter(|history| history.last <= reached.seq);
+    reached.history = history.or(anchor.history);
+    broken.map_or(Ok(reached), Err)
+}
+
+/// The last commit up to which all files are at their final names, and those that are not. The newest slot says which
+/// are not known to be; those are looked up. Up to commit `known` they were found before.
+pub(super) async fn published_until(
+    lake: &Lake,
+    folder: &Folder,
+    newest: &Slot,
+    known: u64,
+) -> Result<(u64, Vec<String>), LedgerError> {
+    let unknown = newest.carried.iter().chain(&newest.publish).filter_map(|file| {
+        let seq = folder.written_for(&folder.object(&file.stage)).unwrap_or(newest.seq);
+        (seq > known).then_some((seq, file))
+    });
+    let absent: Vec<(u64, String)> = futures::stream::iter(unknown.collect::<Vec<_>>())
+        .map(|(seq, file)| async move {
+            let there = is_published(lake, file).await?;
+            Ok::<_, LedgerError>((!there).then(|| (seq, file.name.clone())))
+        })
+        .buffered(LOOKS_AT_ONCE)
+        .try_filter_map(|absent| async move { Ok(absent) })
+        .try_collect()
+        .await?;
+    let until = absent.iter().map(|(seq, _)| seq - 1).min().unwrap_or(newest.seq);
+    Ok((until, absent.into_iter().map(|(_, name)| name).collect()))
+}
+
+/// Whether the file is at its final name with the bytes that were committed. A foreign file there is none of the
+/// lake's: its writer stops and names it.
+async fn is_published(lake: &Lake, file: &FileEntry) -> Result<bool, LedgerError> {
+    let path = object_store::path::Path::from(file.name.as_str());
+    let found = lake.persist(|| lake.store().get(&path)).await?;
+    Ok(found.is_some_and(|bytes| Hash::of(&bytes) == file.sha256))
+}
