@@ -14,6 +14,7 @@ mod produce;
 mod remembered;
 mod replay;
 mod run;
+mod sql;
 mod status;
 mod stream;
 mod topic;
@@ -48,6 +49,7 @@ enum Verb {
     Check(check::Args),
     Produce(Box<produce::Args>),
     Consume(Box<consume::Args>),
+    Sql(sql::Args),
     Status(status::Args),
     Lag(Box<lag::Args>),
     Explain(explain::Args),
@@ -70,6 +72,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Check(args) => check::run(args),
         Verb::Produce(args) => produce::run(*args),
         Verb::Consume(args) => consume::run(*args),
+        Verb::Sql(args) => sql::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Lag(args) => lag::run(*args),
         Verb::Explain(args) => explain::run(args),

@@ -54,3 +54,15 @@ pub(super) fn pipeline_or_last(file: Option<&PathBuf>, set: &[String]) -> anyhow
     add_environment(&mut pipeline)?;
     Ok(pipeline)
 }
+
+/// The folder of the pipeline file that [`pipeline_or_last`] reads: where its relative paths begin.
+pub(super) fn folder_or_last(file: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(file) = file {
+        return Ok(crate::flow::folder_of(file));
+    }
+    let kept = Path::new(DATA).join(FILE);
+    let text = std::fs::read_to_string(&kept).with_context(|| format!("{} cannot be read", kept.display()))?;
+    let remembered: Remembered =
+        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))?;
+    Ok(crate::flow::folder_of(Path::new(&remembered.origin)))
+}

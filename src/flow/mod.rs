@@ -7,6 +7,7 @@
 mod commit;
 mod event;
 mod fault;
+mod live;
 mod observer;
 mod owner;
 mod replay;
@@ -14,6 +15,7 @@ mod retention;
 mod run;
 mod schemas;
 mod start;
+mod warehouse;
 mod worker;
 
 pub(crate) use commit::encode;
@@ -23,4 +25,5 @@ pub(crate) use owner::now_us;
 pub(crate) use replay::replay;
 pub(crate) use run::{Options, Until, run};
 pub(crate) use schemas::open_registry;
+pub(crate) use warehouse::{folder_of, models, open_to_ask, open_to_load, warehouse_failed};
 pub(crate) use start::{client_settings, file_format, partitions, store_options, topic_names};

@@ -229,6 +229,11 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
         let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
         state.push((bytes.to_vec(), reference.live_until_us.unwrap_or(i64::MAX)));
     }
+    Ok(restore_from(slot, state))
+}
+
+/// What an engine goes on from: the slot's positions and counters, and the `state` that it refers to.
+pub(crate) fn restore_from(slot: &Slot, state: Vec<(Vec<u8>, i64)>) -> Restore {
     let other = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
     let counters = engine::Counters {
         read: slot.counters.read,
@@ -254,5 +259,5 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
             fingerprint: p.fingerprint,
         })
         .collect();
-    Ok(Restore { partitions, published_until_us: slot.published_until_us, counters, state })
+    Restore { partitions, published_until_us: slot.published_until_us, counters, state }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::lake::Schedule;
+use crate::warehouse::Schedule;
 use crate::pipeline::Pipeline;
 use crate::query::spark_type;
 use crate::source::PasswordSource;
@@ -50,7 +50,7 @@ impl Pipeline {
         if let Some(warehouse) = &self.warehouse {
             let schedule = match &warehouse.schedule {
                 Schedule::Every(us) => format!("every {}", show_us(*us)),
-                Schedule::Cron(cron) => format!("cron {cron} (UTC)"),
+                Schedule::Cron { text, zone } => format!("cron {text} ({zone})"),
             };
             out.line("warehouse", &format!("{}, {schedule}", warehouse.table));
         }

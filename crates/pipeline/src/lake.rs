@@ -1,10 +1,9 @@
-//! Where closed windows go: `[lake]`, and `[warehouse]` over it.
+//! Where closed windows go: `[lake]`.
 
 use crate::file::read::{Faults, Reader};
 use crate::file::{Fault, Node};
 use crate::nearest::suggest;
 use crate::properties::Properties;
-use crate::units;
 
 /// `[lake]`: the store, the form of its files, how long they stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,24 +43,6 @@ impl FileFormat {
             FileFormat::Parquet => "parquet",
         }
     }
-}
-
-/// `[warehouse]`: the table over the lake's files and when it loads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warehouse {
-    /// Name of the external table.
-    pub table: String,
-    /// When new files are loaded.
-    pub schedule: Schedule,
-}
-
-/// When something repeats.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Schedule {
-    /// Every so many microseconds.
-    Every(i64),
-    /// At the times of a five-field cron expression, in UTC.
-    Cron(String),
 }
 
 pub(crate) fn read_lake(node: &Node, faults: &Faults) -> Option<LakeSettings> {
@@ -106,46 +87,4 @@ fn url(text: &str) -> Result<String, String> {
         Some(scheme) if text.len() > scheme.len() => Ok(text.to_owned()),
         _ => Err(format!("\"{text}\" is not the url of a lake")),
     }
-}
-
-pub(crate) fn read_warehouse(node: &Node, faults: &Faults) -> Option<Warehouse> {
-    let mut reader = Reader::new(node, "warehouse", faults)?;
-    let table = reader.text("table");
-    let table = reader.required("table", table);
-    let hint = "write a duration such as \"1 minute\", or a cron expression such as \"0 * * * *\"";
-    let schedule = reader.parsed("schedule", hint, schedule);
-    let schedule = reader.required("schedule", schedule);
-    reader.finish();
-    Some(Warehouse { table: table?.value, schedule: schedule?.value })
-}
-
-fn schedule(text: &str) -> Result<Schedule, String> {
-    if text.split_whitespace().count() == 5 {
-        return cron(text).map(|()| Schedule::Cron(text.split_whitespace().collect::<Vec<_>>().join(" ")));
-    }
-    match units::duration_us(text)? {
-        0 => Err("it must be longer than nothing".to_owned()),
-        us => Ok(Schedule::Every(us)),
-    }
-}
-
-/// Checks minute, hour, day of month, month, day of week: `*`, `a`, `a-b`, `*/n`, `a-b/n`, and lists of them.
-fn cron(text: &str) -> Result<(), String> {
-    let limits = [("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7)];
-    for (field, (name, low, high)) in text.split_whitespace().zip(limits) {
-        let value = |text: &str| text.parse::<u32>().ok().filter(|v| (low..=high).contains(v));
-        let part = |text: &str| {
-            let (range, step) = text.split_once('/').map_or((text, None), |(range, step)| (range, Some(step)));
-            let range_ok = range == "*"
-                || match range.split_once('-') {
-                    Some((a, b)) => matches!((value(a), value(b)), (Some(a), Some(b)) if a <= b),
-                    None => value(range).is_some(),
-                };
-            range_ok && step.is_none_or(|step| step.parse::<u32>().is_ok_and(|n| n > 0))
-        };
-        if !field.split(',').all(part) {
-            return Err(format!("\"{field}\" is no {name} of a cron expression"));
-        }
-    }
-    Ok(())
 }

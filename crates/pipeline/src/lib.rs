@@ -20,9 +20,10 @@ mod source;
 mod stream;
 mod topics;
 mod units;
+mod warehouse;
 
 pub use error::{Error, Problem};
-pub use lake::{FileFormat, LakeSettings, Schedule, Warehouse};
+pub use lake::{FileFormat, LakeSettings};
 pub use nearest::{nearest, suggest};
 pub use pattern::{MONTHS, PatternItem, TimestampPattern};
 pub use pipeline::Pipeline;
@@ -31,6 +32,7 @@ pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, Windo
 pub use source::{Field, FieldKind, Format, PasswordSource, Policy, RegistrySettings, Source};
 pub use stream::{CommitCadence, Dedup, Late, Stream};
 pub use topics::{TopicPattern, Topics};
+pub use warehouse::{BUILT_IN_MODELS, Schedule, Warehouse};
 
 /// The names of all functions that a query can call, in lower case.
 pub fn function_names() -> Vec<&'static str> {

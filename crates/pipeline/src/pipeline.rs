@@ -7,10 +7,11 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::error::{Error, Problem};
 use crate::file::read::{Faults, Placed, Reader};
 use crate::file::{Fault, File};
-use crate::lake::{self, LakeSettings, Warehouse};
+use crate::lake::{self, LakeSettings};
 use crate::query::{self, Query};
 use crate::source::{self, FieldKind, Fields, Source};
 use crate::stream::{self, Dedup, Stream};
+use crate::warehouse::{self, Warehouse};
 
 /// A checked pipeline file with its planned query.
 #[derive(Debug, Clone)]
@@ -106,7 +107,7 @@ fn read_sections(file: &File, faults: &Faults) -> Option<Pipeline> {
     });
     let lake = reader.node("lake");
     let lake = reader.required("lake", lake).and_then(|node| lake::read_lake(node, faults));
-    let warehouse = reader.node("warehouse").map(|node| lake::read_warehouse(node, faults));
+    let warehouse = reader.node("warehouse").map(|node| warehouse::read(node, faults));
     reader.finish();
     let (source, stream, sql) = (source?, stream?, sql?);
     if fields.broken {

@@ -5,6 +5,7 @@
 //! Refuses to know Kafka, and writes none of the lake's data files: what it makes lies under `_warehouse/`.
 //! Start at [`Warehouse`]; docs/warehouse.md has the tables, the models and the format.
 
+mod answer;
 mod error;
 mod functions;
 mod limits;
@@ -18,11 +19,14 @@ mod store;
 mod tables;
 mod warehouse;
 
+pub use answer::{Answer, AnswerError, AnswerFormat};
 pub use error::WarehouseError;
 pub use limits::Limits;
 pub use load::{Load, LoadOptions};
-pub use model::{BUILT_IN, Check, Model, ModelError, Models, TestResult, describe as describe_models};
+pub use model::{
+    BUILT_IN, Check, ColumnDoc, Model, ModelError, ModelKind, Models, TestResult, describe as describe_models,
+};
 pub use question::{Advice, advise};
-pub use source::{LiveRows, Source, SourceError};
+pub use source::{Live, LiveRows, Source, SourceError};
 pub use store::{Run, RunState};
 pub use warehouse::Warehouse;

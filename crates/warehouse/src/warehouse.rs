@@ -127,9 +127,10 @@ impl Warehouse {
         let before = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let moment = match before {
             Some(Moment { catalog, state }) => {
-                let catalog = catalog.advance(lake).await?;
+                // The record first: what it has loaded is in the ledger, which is read after it.
                 let mut newer = State::clone(&state);
                 let state = if store.advance(&mut newer).await? { Arc::new(newer) } else { state };
+                let catalog = catalog.advance(lake).await?;
                 Moment { catalog, state }
             }
             None => {
@@ -137,7 +138,6 @@ impl Warehouse {
                     lake: lake.url().to_owned(),
                     pipeline: source.pipeline.clone(),
                 };
-                // The record first: what it has loaded is in the ledger, which is read after it.
                 let state = Arc::new(store.newest().await?);
                 let catalog = Catalog::read(lake, &source.pipeline).await?.ok_or_else(empty)?;
                 Moment { catalog, state }

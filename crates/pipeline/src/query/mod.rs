@@ -74,6 +74,15 @@ pub struct Query {
     pub output_schema: SchemaRef,
 }
 
+impl Query {
+    /// Which columns of the result are the window's start and its end themselves.
+    pub fn window_columns(&self) -> (Option<usize>, Option<usize>) {
+        let is = |expr: &Expr, name: &str| matches!(expr, Expr::Column(column) if column.name == name);
+        let find = |name| self.output.iter().position(|(_, expr)| is(expr, name));
+        (find(WINDOW_START), find(WINDOW_END))
+    }
+}
+
 /// One aggregate of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {

@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use pipeline::suggest;
 
-use super::test::{Check, parse_checks};
+use super::test::parse_checks;
 use super::{Model, ModelError};
 
 /// How a model's table changes from load to load.

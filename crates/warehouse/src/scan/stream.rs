@@ -101,7 +101,7 @@ async fn read(lake: &Lake, source: &Arc<Source>, piece: Piece) -> Result<Vec<Rec
 }
 
 /// `rows` rows from `first` on.
-fn cut(batches: Vec<RecordBatch>, first: usize, rows: usize) -> Vec<RecordBatch> {
+pub(crate) fn cut(batches: Vec<RecordBatch>, first: usize, rows: usize) -> Vec<RecordBatch> {
     let (mut skip, mut left) = (first, rows);
     let mut kept = Vec::new();
     for batch in batches {

@@ -65,8 +65,4 @@ impl State {
             }
         }
     }
-
-    pub(crate) fn rows(&self, table: &str) -> u64 {
-        self.tables.get(table).map_or(0, |table| table.files.iter().map(|file| file.rows).sum())
-    }
 }

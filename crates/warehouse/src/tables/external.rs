@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
@@ -14,7 +14,7 @@ use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::union::UnionExec;
@@ -49,7 +49,9 @@ impl External {
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(extents) };
         let named = DFSchema::try_from(self.source.columns.clone())?;
         let predicate = state.create_physical_expr(filter, &named)?;
-        let predicate = PruningPredicate::try_new(predicate, self.source.columns.clone())?;
+        let Some(predicate) = PruningPredicateBuilder::new().with_file_schema(self.source.columns.clone()).build(predicate) else {
+            return Ok(extents);
+        };
         let windows = Windows { source: &self.source, extents: &extents };
         let kept = predicate.prune(&windows)?;
         Ok(extents.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(extent, _)| extent).collect())
@@ -73,8 +75,8 @@ impl External {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let predicate = self.predicate(state, filters)?;
         let read = parquet(state, files, &self.in_files(), projection, predicate, limit)?;
-        let asked = projected(&self.source.columns, projection);
-        let names = asked.fields().iter().zip(read.schema().fields().clone().iter()).enumerate();
+        let (asked, files) = (projected(&self.source.columns, projection), read.schema());
+        let names = asked.fields().iter().zip(files.fields()).enumerate();
         let renamed: Vec<ProjectionExpr> = names
             .map(|(at, (asked, file))| {
                 let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(file.name(), at));
@@ -108,7 +110,7 @@ impl TableProvider for External {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let extents = self.pruned(state, filters)?;
         let (in_parquet, in_csv): (Vec<_>, Vec<_>) =
-            extents.into_iter().partition(|extent| Format::of(&extent.object.name) == Some(Format::Parquet));
+            extents.into_iter().partition(|extent| extent.object.format == Some(Format::Parquet));
         let csv = || from_csv(&self.lake, &self.source, state, &in_csv, projection, limit);
         if in_parquet.is_empty() {
             return csv();
@@ -153,7 +155,7 @@ fn from_csv(
 /// The runs of rows that `extents` are, in up to `parts` parts of about the same size.
 pub(super) fn pieces(extents: &[Extent], parts: usize) -> Vec<Vec<Piece>> {
     let piece = |extent: &Extent| Piece {
-        name: extent.object.name.clone(),
+        name: extent.object.name.to_string(),
         sha256: extent.object.sha256,
         first_row: extent.first_row,
         rows: extent.rows,
@@ -178,8 +180,8 @@ fn whole_files(extents: &[Extent]) -> Vec<ScanFile> {
     let mut files: Vec<(ScanFile, Vec<Range<u64>>)> = Vec::new();
     for extent in extents {
         let object = &extent.object;
-        let at = *seen.entry(object.name.as_str()).or_insert_with(|| {
-            let file = ScanFile { name: object.name.clone(), bytes: object.bytes, rows: object.rows, skip: vec![] };
+        let at = *seen.entry(&*object.name).or_insert_with(|| {
+            let file = ScanFile { name: object.name.to_string(), bytes: object.bytes, rows: object.rows, skip: vec![] };
             files.push((file, Vec::new()));
             files.len() - 1
         });
@@ -277,10 +279,5 @@ mod tests {
         assert_eq!(gaps(vec![0..10], 10), vec![]);
         assert_eq!(gaps(vec![5..10, 0..2], 12), vec![2..5, 10..12]);
         assert_eq!(gaps(vec![], 3), vec![0..3]);
-    }
-
-    #[test]
-    fn instants_are_what_windows_are_known_by() {
-        assert_eq!(crate::source::instant(), DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into())));
     }
 }

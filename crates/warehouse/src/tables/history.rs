@@ -34,10 +34,20 @@ impl History {
         Self::of(lake, source, extents)
     }
 
-    /// Of these windows alone.
-    pub(crate) fn of(lake: &Lake, source: &Arc<Source>, extents: Vec<Extent>) -> Self {
+    fn of(lake: &Lake, source: &Arc<Source>, extents: Vec<Extent>) -> Self {
         Self { lake: lake.clone(), source: source.clone(), extents, schema: schema(source) }
     }
+}
+
+/// The same rows from memory: columns and batches.
+pub(crate) fn history_of(
+    source: &Source,
+    windows: &[(Extent, Vec<RecordBatch>)],
+) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let schema = schema(source);
+    let dressed = windows.iter().flat_map(|(extent, batches)| batches.iter().map(|batch| dress(extent, batch, &schema)));
+    let dressed = dressed.collect::<Result<Vec<_>, _>>()?;
+    Ok((schema, dressed))
 }
 
 fn schema(source: &Source) -> SchemaRef {
@@ -79,7 +89,7 @@ impl TableProvider for History {
 impl History {
     fn partition(&self, extents: &[Extent]) -> Pieces {
         let pieces = extents.iter().map(|extent| Piece {
-            name: extent.object.name.clone(),
+            name: extent.object.name.to_string(),
             sha256: extent.object.sha256,
             first_row: extent.first_row,
             rows: extent.rows,

@@ -110,7 +110,7 @@ impl PartitionStream for LedgerTable {
         stream.spawn_blocking(move || {
             let mut rows = Rows::new(table.what);
             let mut closed = false;
-            let mut letters = Vec::new();
+            let mut letters: Vec<String> = Vec::new();
             let walk = for_each_commit(&table.lake, &table.pipeline, |commit| {
                 if commit.seq > table.until || closed {
                     return;

@@ -13,7 +13,7 @@ mod runs;
 
 pub(crate) use computed::Computed;
 pub(crate) use external::External;
-pub(crate) use history::History;
+pub(crate) use history::{History, history_of};
 pub(crate) use ledger::{LedgerTable, WINDOWS_VIEW};
 pub(crate) use live::live;
 pub(crate) use model::ModelTable;

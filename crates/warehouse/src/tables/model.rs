@@ -11,7 +11,7 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use delivery::Kind;
 
@@ -63,8 +63,11 @@ impl TableProvider for ModelTable {
         };
         let kept = match &predicate {
             Some(predicate) => {
-                let pruning = PruningPredicate::try_new(predicate.clone(), self.schema.clone())?;
-                pruning.prune(&Bounds(self))?
+                let builder = PruningPredicateBuilder::new().with_file_schema(self.schema.clone());
+                match builder.build(predicate.clone()) {
+                    Some(pruning) => pruning.prune(&Bounds(self))?,
+                    None => vec![true; self.files.len()],
+                }
             }
             None => vec![true; self.files.len()],
         };

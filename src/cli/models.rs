@@ -1,0 +1,147 @@
+//! `turnstile models`: check, run, test and describe the SQL files that make tables.
+
+use std::path::PathBuf;
+
+use warehouse::{LoadOptions, Models, describe_models};
+
+use super::runtime;
+use super::warehouse::{Which, load_once};
+use crate::exit::Exit;
+use crate::flow;
+use crate::report::Failure;
+
+/// Check, run, test and describe the models: SQL files that make tables
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Check(CheckArgs),
+    Run(RunArgs),
+    Test(TestArgs),
+    Docs(DocsArgs),
+}
+
+/// Read the models and show them in the order in which they run
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile models check pipelines/mta-turnstile.toml
+  turnstile models check")]
+struct CheckArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Load, as `warehouse run --once` does; tables can be made anew
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile models run pipelines/mta-turnstile.toml
+  turnstile models run --full-refresh fact_turnstile pipelines/mta-turnstile.toml")]
+struct RunArgs {
+    /// Make this model's table anew from all that is in the lake; may be given several times
+    #[arg(long, value_name = "MODEL")]
+    full_refresh: Vec<String>,
+    #[command(flatten)]
+    which: Which,
+    /// Print each load as JSON, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+/// Run the models' tests over their whole tables
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile models test pipelines/mta-turnstile.toml
+
+Each load tests the rows that it makes; this tests all of them. The exit code is 9 when a test fails.")]
+struct TestArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Print a page of Markdown about the models
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile models docs pipelines/mta-turnstile.toml > models.md")]
+struct DocsArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    match args.verb {
+        Verb::Check(args) => check(&args),
+        Verb::Run(args) => load(&args),
+        Verb::Test(args) => test(&args),
+        Verb::Docs(args) => {
+            let (models, external) = models(&args.which)?;
+            out!("{}", describe_models(&models, &external));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn models(which: &Which) -> anyhow::Result<(Models, String)> {
+    let (pipeline, folder): (_, PathBuf) = which.open()?;
+    let external = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table).to_lowercase();
+    let models = flow::models(&pipeline, &folder, &external)?;
+    if models.is_empty() {
+        return Err(Failure::new(Exit::Config, format!("pipeline {:?} has no models", pipeline.name))
+            .hint("name their folder in [warehouse] models: docs/models.md")
+            .into());
+    }
+    Ok((models, external))
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
+    let (models, _) = models(&args.which)?;
+    for model in models.iter() {
+        let key = if model.key.is_empty() { String::new() } else { format!(", key {}", model.key.join(", ")) };
+        let kind = model.kind.word();
+        outln!("{:<20} {kind}{key}; reads {}; {} tests", model.name, model.reads.join(", "), model.checks.len());
+    }
+    Ok(Exit::Done)
+}
+
+fn load(args: &RunArgs) -> anyhow::Result<Exit> {
+    let (pipeline, folder) = args.which.open()?;
+    let (models, _) = models(&args.which)?;
+    if let Some(unknown) = args.full_refresh.iter().find(|name| models.get(name).is_none()) {
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        return Err(Failure::new(Exit::Usage, format!("there is no model {unknown:?}"))
+            .hint(pipeline::suggest(unknown, names))
+            .into());
+    }
+    load_once(&pipeline, &folder, &LoadOptions { full_refresh: args.full_refresh.clone() }, args.json)
+}
+
+fn test(args: &TestArgs) -> anyhow::Result<Exit> {
+    let (pipeline, folder) = args.which.open()?;
+    let results = runtime()?.block_on(async {
+        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
+        warehouse.test().await.map_err(flow::warehouse_failed)
+    })?;
+    let failed = results.iter().filter(|result| !result.passed()).count();
+    if args.json {
+        outln!("{}", serde_json::to_string(&results)?);
+    } else {
+        for result in &results {
+            let example = result.example.as_ref().map(|text| format!(", such as {text}")).unwrap_or_default();
+            let outcome = if result.passed() { "ok".to_owned() } else { format!("{} rows{example}", result.failures) };
+            outln!("{:<20} {}: {outcome}", result.model, result.check);
+        }
+        outln!("{} tests, {failed} failed", results.len());
+    }
+    Ok(if failed == 0 { Exit::Done } else { Exit::Difference })
+}

@@ -1,0 +1,146 @@
+//! `turnstile sql`: a question to the warehouse, or a shell.
+
+mod shell;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use warehouse::{AnswerError, AnswerFormat, Warehouse};
+
+use super::remembered::{folder_or_last, pipeline_or_last};
+use crate::exit::Exit;
+use crate::flow;
+use crate::report::Failure;
+
+/// Ask the warehouse: the lake's files, the models' tables, the open windows, the ledger
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile sql \"SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%'\"
+  turnstile sql --pipeline pipelines/mta-turnstile.toml --format csv \"SELECT * FROM fact_turnstile\" > facts.csv
+  turnstile sql \"SELECT * FROM live_turnstile\"      the windows that are still open
+  turnstile sql                                     a shell; \\d lists the tables, \\q ends it
+
+The SQL is DataFusion's, near to PostgreSQL's; names in any case. A question sees one position of the ledger,
+whatever is published meanwhile. Nothing can be changed: tables are docs/warehouse.md, models docs/models.md.")]
+pub(crate) struct Args {
+    /// One SELECT, or a file of one after @; without it a shell begins
+    #[arg(value_name = "QUERY")]
+    query: Option<String>,
+    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    #[arg(long, value_name = "PIPELINE.toml")]
+    pipeline: Option<PathBuf>,
+    /// The form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: FormatArg,
+    /// Set a key of the pipeline file; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FormatArg {
+    Table,
+    Csv,
+    Json,
+    Parquet,
+}
+
+impl From<FormatArg> for AnswerFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Table => Self::Table,
+            FormatArg::Csv => Self::Csv,
+            FormatArg::Json => Self::Json,
+            FormatArg::Parquet => Self::Parquet,
+        }
+    }
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let pipeline = pipeline_or_last(args.pipeline.as_ref(), &args.set)?;
+    let folder = folder_or_last(args.pipeline.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let warehouse = runtime.block_on(flow::open_to_ask(&pipeline, &folder))?;
+    let query = match args.query {
+        Some(query) => query,
+        None if std::io::stdin().is_terminal() => return shell::run(&runtime, &warehouse, args.format.into()),
+        None => std::io::read_to_string(std::io::stdin())?,
+    };
+    let query = match query.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|e| Failure::new(Exit::Usage, format!("{file} cannot be read")).cause(e))?,
+        None => query,
+    };
+    let format: AnswerFormat = args.format.into();
+    if format == AnswerFormat::Parquet && std::io::stdout().is_terminal() {
+        return Err(Failure::new(Exit::Usage, "a Parquet file is nothing for a terminal")
+            .hint("send it to a file: … --format parquet \"SELECT …\" > answer.parquet")
+            .into());
+    }
+    let began = Instant::now();
+    let rows = runtime.block_on(answer(&warehouse, &query, format)).map_err(|error| failure(&query, error))?;
+    if std::io::stderr().is_terminal() {
+        eprintln!("{}", summary(rows, began));
+    }
+    // What is still being read for an answer that ended early is not waited for.
+    runtime.shutdown_background();
+    Ok(Exit::Done)
+}
+
+/// Writes the answer to stdout. A reader that has gone away has what it asked for.
+async fn answer(warehouse: &Warehouse, query: &str, format: AnswerFormat) -> Result<u64, AnswerError> {
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let rows = match warehouse.ask(query).await?.write(format, &mut out).await {
+        Err(AnswerError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        other => other?,
+    };
+    match out.flush() {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(rows),
+    }
+}
+
+fn summary(rows: u64, began: Instant) -> String {
+    let took = began.elapsed();
+    format!("({rows} {}, {} ms)", if rows == 1 { "row" } else { "rows" }, took.as_millis())
+}
+
+/// An unanswered question as fact, place and hint.
+fn failure(query: &str, error: AnswerError) -> anyhow::Error {
+    match error {
+        AnswerError::Question(advice) => {
+            let fact = match advice.place {
+                Some(place) => format!("{}\n{}", advice.fact, caret(query, place)),
+                None => advice.fact,
+            };
+            let failure = Failure::new(Exit::Failed, fact);
+            match advice.hint {
+                Some(hint) => failure.hint(hint).into(),
+                None => failure.into(),
+            }
+        }
+        AnswerError::Timeout(_) => Failure::new(Exit::Failed, error.to_string())
+            .hint("ask for less, or raise `[warehouse] statement_timeout`")
+            .into(),
+        AnswerError::Warehouse(error) => flow::warehouse_failed(error),
+        AnswerError::Write(error) => Failure::new(Exit::Failed, "the answer cannot be written").cause(error).into(),
+    }
+}
+
+/// The line of the question with a caret under the fault.
+fn caret(query: &str, (line, column): (usize, usize)) -> String {
+    let text = query.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    format!("  {text}\n  {}^", " ".repeat(column.saturating_sub(1).min(text.chars().count())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_fault() {
+        assert_eq!(caret("SELECT a\nFRM b", (2, 5)), "  FRM b\n      ^");
+    }
+}

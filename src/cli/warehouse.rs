@@ -1,0 +1,183 @@
+//! `turnstile warehouse`: load the tables, once or by schedule; see the runs; let PostgreSQL clients in.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use lake::readable_instant;
+use warehouse::LoadOptions;
+
+use super::remembered::{folder_or_last, pipeline_or_last};
+use super::{runtime, stop_flag};
+use crate::exit::Exit;
+use crate::flow::{self, Loaded};
+use crate::report::Failure;
+
+/// Load the warehouse: once, or by its schedule
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Run(RunArgs),
+    Status(StatusArgs),
+    Serve(super::serve::Args),
+}
+
+/// Load what the ledger published since the last load, and bring other databases to it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile warehouse run --once pipelines/mta-turnstile.toml
+  turnstile warehouse run --watch pipelines/mta-turnstile.toml     by the pipeline's schedule, until Ctrl-C
+
+`turnstile run` and `turnstile up` load by themselves: this is for a machine of its own. Several at once do no harm.
+What was loaded when, and what failed, is the table load_runs.")]
+struct RunArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Load once and end
+    #[arg(long, conflicts_with = "watch", required_unless_present = "watch")]
+    once: bool,
+    /// Load whenever the schedule says, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Print each load as JSON, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show the newest loads and deliveries
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile warehouse status
+  turnstile warehouse status pipelines/mta-turnstile.toml --json")]
+struct StatusArgs {
+    #[command(flatten)]
+    which: Which,
+    /// How many
+    #[arg(long, default_value_t = 10)]
+    last: usize,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which pipeline's warehouse.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    #[arg(value_name = "PIPELINE.toml")]
+    pub(super) file: Option<PathBuf>,
+    /// Set a key of the pipeline file; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+impl Which {
+    /// The pipeline and its file's folder.
+    pub(super) fn open(&self) -> anyhow::Result<(pipeline::Pipeline, PathBuf)> {
+        Ok((pipeline_or_last(self.file.as_ref(), &self.set)?, folder_or_last(self.file.as_deref())?))
+    }
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    match args.verb {
+        Verb::Run(args) => load(&args),
+        Verb::Status(args) => status(&args),
+        Verb::Serve(args) => super::serve::run(args),
+    }
+}
+
+fn load(args: &RunArgs) -> anyhow::Result<Exit> {
+    let (pipeline, folder) = args.which.open()?;
+    let json = args.json;
+    if args.once {
+        return load_once(&pipeline, &folder, &LoadOptions::default(), json);
+    }
+    let Some(settings) = &pipeline.warehouse else {
+        return Err(Failure::new(Exit::Config, format!("pipeline {:?} has no [warehouse]", pipeline.name))
+            .hint("add the section with table and schedule: docs/pipeline-file.md")
+            .into());
+    };
+    let stop = stop_flag()?;
+    let mut show = |loaded: Result<Loaded, String>| match loaded {
+        Ok(loaded) => show(&loaded, json),
+        Err(error) => eprintln!("warning: {error}"),
+    };
+    flow::watch(&pipeline, &folder, &settings.schedule, &stop, &mut show)?;
+    debug_assert!(stop.load(Ordering::Relaxed));
+    Ok(Exit::Done)
+}
+
+/// Loads what is there, and says what it was.
+pub(super) fn load_once(
+    pipeline: &pipeline::Pipeline,
+    folder: &std::path::Path,
+    options: &LoadOptions,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let mut any = false;
+    flow::load_once(pipeline, folder, options, &mut |loaded| {
+        any = true;
+        show(&loaded, json);
+    })?;
+    if !any && !json {
+        outln!("nothing new");
+    }
+    Ok(Exit::Done)
+}
+
+fn show(loaded: &Loaded, json: bool) {
+    match loaded {
+        Loaded::Load(load) if json => outln!("{}", serde_json::to_string(load).unwrap_or_default()),
+        Loaded::Delivery(run) if json => outln!("{}", serde_json::to_string(run).unwrap_or_default()),
+        Loaded::Load(load) => outln!(
+            "load {}: commits {}..{}, {} windows, {} rows in, {} rows out, {} tests passed, {} ms",
+            load.run.load,
+            load.run.from_seq,
+            load.run.to_seq,
+            load.run.windows,
+            load.run.rows_in,
+            load.run.rows_out,
+            load.run.tests_passed,
+            (load.run.ended_at_us - load.run.started_at_us) / 1000
+        ),
+        Loaded::Delivery(run) => outln!(
+            "{}: commits {}..{}, {} rows, {} ms",
+            run.target,
+            run.from_seq,
+            run.to_seq,
+            run.rows_out,
+            (run.ended_at_us - run.started_at_us) / 1000
+        ),
+    }
+}
+
+fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
+    let (pipeline, folder) = args.which.open()?;
+    let runs = runtime()?.block_on(async {
+        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
+        warehouse.runs().await.map_err(flow::warehouse_failed)
+    })?;
+    let newest = &runs[runs.len().saturating_sub(args.last)..];
+    if args.json {
+        outln!("{}", serde_json::to_string(newest)?);
+        return Ok(Exit::Done);
+    }
+    if newest.is_empty() {
+        outln!("nothing was loaded yet");
+    }
+    for run in newest {
+        let state = match &run.error {
+            Some(error) => format!("failed: {error}"),
+            None => format!("commits {}..{}, {} rows", run.from_seq, run.to_seq, run.rows_out),
+        };
+        outln!("{} {:>6} {:<9} {state}", readable_instant(run.started_at_us), run.load, run.target);
+    }
+    Ok(Exit::Done)
+}

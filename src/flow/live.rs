@@ -1,0 +1,57 @@
+//! The open windows as they stand, from the state that the newest commit recorded.
+
+use std::sync::Arc;
+
+use engine::{Close, Engine, Plan, Restore};
+use futures::FutureExt;
+use lake::{Hash, Lake, Slot, StateRef};
+use warehouse::{Live, LiveRows};
+
+use super::start::restore_from;
+
+/// Computes the open windows' rows for the warehouse. The commit's state is read into an engine of its own, whose
+/// windows are closed and thrown away: the running pipeline is not asked.
+pub(crate) fn live_rows(lake: &Lake, plan: Arc<Plan>) -> LiveRows {
+    let lake = lake.clone();
+    Arc::new(move |slot: Slot| {
+        let (lake, plan) = (lake.clone(), Arc::clone(&plan));
+        async move { compute(&lake, plan, &slot).await.map_err(|error| format!("{error:#}")) }.boxed()
+    })
+}
+
+async fn compute(lake: &Lake, plan: Arc<Plan>, slot: &Slot) -> anyhow::Result<Vec<Live>> {
+    let mut state = Vec::with_capacity(slot.state.len());
+    for reference in &slot.state {
+        state.push((read(lake, &slot.pipeline, reference).await?, reference.live_until_us.unwrap_or(i64::MAX)));
+    }
+    let restore = restore_from(slot, state);
+    let open = tokio::task::spawn_blocking(move || close_all(plan, restore));
+    open.await?
+}
+
+fn close_all(plan: Arc<Plan>, restore: Restore) -> anyhow::Result<Vec<Live>> {
+    let mut engine = Engine::new(plan, restore, 1)?;
+    let mut open = Vec::new();
+    loop {
+        engine.absorb(Vec::new(), &[], Close::All);
+        let cut = engine.finish()?;
+        open.extend(cut.closed.into_iter().map(|window| Live {
+            start_us: window.start_us,
+            end_us: window.end_us,
+            closes_at_us: window.end_us,
+            rows: window.rows,
+        }));
+        if !cut.more {
+            return Ok(open);
+        }
+    }
+}
+
+async fn read(lake: &Lake, pipeline: &str, state: &StateRef) -> anyhow::Result<Vec<u8>> {
+    let name = format!("_turnstile/{pipeline}/{}", state.object);
+    let gone = || anyhow::anyhow!("{name} went while it was read: a newer commit replaced it; ask again");
+    let object = lake.read(&name).await?.ok_or_else(gone)?;
+    let (start, end) = (state.start as usize, (state.start + state.bytes) as usize);
+    let bytes = object.get(start..end).filter(|bytes| Hash::of(bytes) == state.sha256);
+    Ok(bytes.ok_or_else(|| anyhow::anyhow!("{name} is damaged"))?.to_vec())
+}
