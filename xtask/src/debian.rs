@@ -29,13 +29,14 @@ const BUILD: [Need; 6] = [
 ];
 
 /// For the servers. A Go that is missing or too old is fetched with them, see `fetch::go`.
-const SERVERS: [Need; 5] = [
+const SERVERS: [Need; 6] = [
     need("default-jdk-headless", "java", &["-version"]),
     need("maven", "mvn", &["--version"]),
     need("python3-venv", "python3", &["-c", "import venv, ensurepip"]),
     need("npm", "npm", &["--version"]),
     // Makes the certificates of the tests that need some.
     need("openssl", "openssl", &["version"]),
+    need("postgresql-client", "psql", &["--version"]),
 ];
 
 /// Sees to the packages that are missing.
@@ -91,7 +92,7 @@ mod tests {
     fn a_bare_machine_lacks_each_package_once() {
         let build = ["build-essential", "pkg-config", "libssl-dev", "zlib1g-dev"];
         assert_eq!(missing(false, |_| false), build);
-        let servers = ["default-jdk-headless", "maven", "python3-venv", "npm", "openssl"];
+        let servers = ["default-jdk-headless", "maven", "python3-venv", "npm", "openssl", "postgresql-client"];
         assert_eq!(missing(true, |_| false), [&build[..], &servers].concat());
     }
 

@@ -63,6 +63,7 @@ impl Servers {
             (var::PYTHON, fetched.python.display().to_string()),
             (var::CHECKERS, fetched.checkers.display().to_string()),
             (var::SPARK, fetched.spark.display().to_string()),
+            (var::JDBC, fetched.jdbc.display().to_string()),
         ];
         Ok(Self { kafka, s3, gcs, azure, registry, variables })
     }

@@ -21,12 +21,14 @@ pub mod var {
     pub const AZURITE_BLOB_STORAGE_URL: &str = "AZURITE_BLOB_STORAGE_URL";
     /// URL of the schema registry, as Confluent's clients take it.
     pub const REGISTRY: &str = "TURNSTILE_TEST_REGISTRY";
-    /// A Python interpreter that has confluent-kafka.
+    /// A Python interpreter that has confluent-kafka and psycopg.
     pub const PYTHON: &str = "TURNSTILE_TEST_PYTHON";
     /// A Python interpreter beside which hadolint and ShellCheck lie, and that has Docker Compose as a package.
     pub const CHECKERS: &str = "TURNSTILE_TEST_CHECKERS";
     /// A Python interpreter that has pyspark, with Spark itself.
     pub const SPARK: &str = "TURNSTILE_TEST_SPARK";
+    /// The jar of PostgreSQL's JDBC driver.
+    pub const JDBC: &str = "TURNSTILE_TEST_JDBC";
 }
 
 /// The bucket or container that exists on every object store.
@@ -156,6 +158,14 @@ pub fn checkers() -> PathBuf {
 /// As [`kafka`].
 pub fn spark() -> PathBuf {
     text(var::SPARK).into()
+}
+
+/// The jar of PostgreSQL's JDBC driver.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn jdbc() -> PathBuf {
+    text(var::JDBC).into()
 }
 
 fn text(name: &str) -> String {

@@ -23,4 +23,4 @@
 mod address;
 pub mod servers;
 
-pub use address::{Azure, Gcs, S3, azure, checkers, gcs, kafka, kafka_home, python, registry, s3, spark, var};
+pub use address::{Azure, Gcs, S3, azure, checkers, gcs, jdbc, kafka, kafka_home, python, registry, s3, spark, var};

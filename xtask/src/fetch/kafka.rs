@@ -13,7 +13,7 @@ use crate::place;
 
 const VERSION: &str = "4.3.1";
 /// With the version in its name, so that Maven needs no list of versions to choose from.
-const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+pub(super) const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 pub(super) fn home() -> Result<PathBuf> {
     let step = Step { what: &format!("Apache Kafka {VERSION}"), by: "Maven", folder: format!("kafka-{VERSION}") };

@@ -5,6 +5,7 @@
 
 mod azurite;
 mod go;
+mod jdbc;
 mod kafka;
 pub(crate) mod python;
 mod registry;
@@ -30,6 +31,7 @@ pub(crate) struct Fetched {
     pub(crate) checkers: PathBuf,
     pub(crate) spark: PathBuf,
     pub(crate) registry: PathBuf,
+    pub(crate) jdbc: PathBuf,
 }
 
 /// Fetches what is missing. What mostly waits for a network goes beside what mostly computes.
@@ -42,10 +44,11 @@ pub(crate) fn all() -> Result<Fetched> {
         let spark = python::spark()?;
         let kafka_dir = kafka::home()?;
         let registry = registry::runner()?;
+        let jdbc = jdbc::driver()?;
         let azurite = azurite::installed()?;
         let (versitygw, fake_gcs_server) = join(computing)?;
         let kafka = KafkaHome::at(&kafka_dir);
-        Ok(Fetched { kafka, kafka_dir, versitygw, fake_gcs_server, azurite, python, checkers, spark, registry })
+        Ok(Fetched { kafka, kafka_dir, versitygw, fake_gcs_server, azurite, python, checkers, spark, registry, jdbc })
     })
 }
 

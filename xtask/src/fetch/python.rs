@@ -8,10 +8,10 @@ use anyhow::Result;
 use super::Step;
 use crate::command::logged;
 
-/// A Python with the Kafka client that tests drive, and its serializers.
+/// A Python with the clients that tests drive: of Kafka, with its serializers, and of PostgreSQL.
 pub(super) fn tests() -> Result<PathBuf> {
-    let packages = ["confluent-kafka[avro,json,schemaregistry]==2.12.2", "tzdata==2026.2"];
-    environment("the Kafka client for Python", "python-tests-2", &packages)
+    let packages = ["confluent-kafka[avro,json,schemaregistry]==2.12.2", "psycopg[binary]==3.3.9", "tzdata==2026.2"];
+    environment("the Kafka and PostgreSQL clients for Python", "python-tests-3", &packages)
 }
 
 /// A Python with Apache Spark.

@@ -1,0 +1,20 @@
+//! Serves two small tables on loopback, to try a client by hand:
+//!
+//! `cargo run -p turnstile-wire --example serve_tables`, then `psql -h 127.0.0.1 -p 5433 turnstile`.
+
+#[path = "../tests/it/tables.rs"]
+mod tables;
+
+use std::sync::Arc;
+
+use wire::{ServeSettings, Server, WireError};
+
+#[tokio::main]
+async fn main() -> Result<(), WireError> {
+    let server = Server::start(Arc::new(tables::Tables::default()), ServeSettings::default()).await?;
+    println!("listening on {}; ends with the input (Ctrl-D)", server.address());
+    let mut input = tokio::io::stdin();
+    let _until_its_end = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+    server.stop().await;
+    Ok(())
+}

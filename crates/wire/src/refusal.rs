@@ -1,0 +1,89 @@
+//! What is not done here, and why: the port reads.
+
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement};
+
+use crate::sqlstate::Complaint;
+
+/// The SQLSTATE of what a read-only transaction refuses.
+const READ_ONLY: &str = "25006";
+
+/// Why `statement` is refused; none when it only reads.
+pub(crate) fn of(statement: &Statement) -> Option<Complaint> {
+    match statement {
+        Statement::Query(query) if reads(query) => None,
+        Statement::Explain { statement, .. } => of(statement),
+        Statement::ExplainTable { .. } => None,
+        Statement::ShowTables { .. } | Statement::ShowColumns { .. } | Statement::ShowFunctions { .. } => None,
+        other => Some(refused(&other.to_string())),
+    }
+}
+
+/// A refusal of what `sql` begins with.
+pub(crate) fn refused(sql: &str) -> Complaint {
+    let verb: String = sql.chars().take_while(|c| c.is_ascii_alphabetic()).collect::<String>().to_uppercase();
+    Complaint::new(READ_ONLY, format!("cannot execute {verb}: this port only reads, tables change through loads"))
+        .hint("to add or change a table, write a model in models/ and let the warehouse load it")
+}
+
+/// A refusal of a setting that is the server's.
+pub(crate) fn refused_setting(name: &str) -> Complaint {
+    Complaint::new(READ_ONLY, format!("cannot set \"{name}\": it belongs to the server, not to a connection"))
+        .hint("give it where the server is started")
+}
+
+/// A query may hide a change: `WITH x AS (INSERT ...)`.
+fn reads(query: &Query) -> bool {
+    let with = query.with.iter().flat_map(|with| &with.cte_tables);
+    with.map(|table| &table.query).all(|query| reads(query)) && body_reads(&query.body)
+}
+
+fn body_reads(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_none(),
+        SetExpr::Query(query) => reads(query),
+        SetExpr::SetOperation { left, right, .. } => body_reads(left) && body_reads(right),
+        SetExpr::Values(_) | SetExpr::Table(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn complaint(sql: &str) -> Option<Complaint> {
+        of(&Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap()[0])
+    }
+
+    #[test]
+    fn reading_is_allowed() {
+        for sql in ["SELECT 1", "WITH x AS (SELECT 1) SELECT * FROM x", "VALUES (1)", "EXPLAIN ANALYZE SELECT 1"] {
+            assert_eq!(complaint(sql), None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn changing_is_refused_wherever_it_hides() {
+        for sql in [
+            "INSERT INTO t VALUES (1)",
+            "DROP TABLE t",
+            "CREATE TABLE t AS SELECT 1",
+            "COPY t FROM STDIN",
+            "EXPLAIN ANALYZE DELETE FROM t",
+            "WITH x AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM x",
+            "SELECT 1 INTO t",
+        ] {
+            assert_eq!(complaint(sql).map(|complaint| complaint.code), Some("25006"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_verb_and_the_way() {
+        let complaint = complaint("insert into t values (1)").unwrap();
+        assert!(complaint.message.starts_with("cannot execute INSERT:"), "{complaint:?}");
+        assert!(complaint.hint.unwrap().contains("models/"));
+    }
+}

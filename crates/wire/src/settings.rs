@@ -1,0 +1,146 @@
+//! What a server is told before it starts.
+//!
+//! In: plain values, from flags, a file or the environment. Out: values that fit together ([`ServeSettings::check`]).
+//! Reads nothing itself; keeps the password out of Debug output. Start at [`ServeSettings`].
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::WireError;
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct ServeSettings {
+    /// Where to listen; port 0 takes a free one. Default: 127.0.0.1:5433, beside a PostgreSQL of one's own.
+    pub listen: SocketAddr,
+    /// Who may connect. Default: nobody is asked, which is allowed on loopback only.
+    pub credentials: Option<Credentials>,
+    /// Certificate and key. Default: no TLS. With TLS, clients from beyond loopback must use it.
+    pub tls: Option<TlsFiles>,
+    /// How long one message's statements may run, sending included. A connection may choose less by
+    /// `SET statement_timeout`, never more. Default: 5 minutes.
+    pub statement_timeout: Duration,
+    /// How many rows one statement may return, else it ends with an error (SQLSTATE 54000), so that a cut answer is
+    /// never taken for a whole one. Default: no limit.
+    pub max_rows: Option<u64>,
+    /// How many clients may be connected; the next are told so (SQLSTATE 53300). Default: 64.
+    pub max_connections: usize,
+    /// How long running statements may go on after [`crate::Server::stop`]. Default: 5 seconds.
+    pub stop_grace: Duration,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5433)),
+            credentials: None,
+            tls: None,
+            statement_timeout: Duration::from_secs(300),
+            max_rows: None,
+            max_connections: 64,
+            stop_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+impl ServeSettings {
+    /// Refuses what must not be served.
+    ///
+    /// # Errors
+    /// `Settings`, with the key at fault.
+    pub(crate) fn check(&self) -> Result<(), WireError> {
+        let refuse = |key, cause: String, hint| Err(WireError::Settings { key, cause, hint });
+        if !self.listen.ip().is_loopback() && self.credentials.is_none() {
+            let cause = format!("{} can be reached from other machines, and no password is asked", self.listen);
+            return refuse("listen", cause, "give a user and a password, or listen on 127.0.0.1");
+        }
+        if let Some(Credentials { user, password }) = &self.credentials
+            && (user.is_empty() || password.0.is_empty())
+        {
+            return refuse("credentials", "the user or the password is empty".into(), "give both, or neither");
+        }
+        if self.max_connections == 0 {
+            return refuse("max_connections", "no client could connect".into(), "give a number above 0");
+        }
+        if self.statement_timeout.is_zero() {
+            return refuse("statement_timeout", "no statement could end in time".into(), "give a time above 0");
+        }
+        Ok(())
+    }
+}
+
+/// The one user who may connect.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The name, as the client gives it.
+    pub user: String,
+    /// What proves it.
+    pub password: Password,
+}
+
+/// A password that Debug output does not show.
+#[derive(Clone)]
+pub struct Password(pub(crate) String);
+
+impl Password {
+    /// Takes it from where it is kept: the environment or a file, never the command line.
+    pub fn new(password: impl Into<String>) -> Self {
+        Self(password.into())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// PEM files.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's certificate, then those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(settings: &ServeSettings) -> &'static str {
+        match settings.check() {
+            Err(WireError::Settings { key, .. }) => key,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        ServeSettings::default().check().unwrap();
+    }
+
+    #[test]
+    fn beyond_loopback_a_password_is_needed() {
+        let open = ServeSettings { listen: "0.0.0.0:5433".parse().unwrap(), ..ServeSettings::default() };
+        assert_eq!(refused(&open), "listen");
+        let credentials = Credentials { user: "reader".into(), password: Password::new("s3cret") };
+        ServeSettings { credentials: Some(credentials), ..open }.check().unwrap();
+    }
+
+    #[test]
+    fn an_empty_password_is_no_password() {
+        let credentials = Credentials { user: "reader".into(), password: Password::new("") };
+        let settings = ServeSettings { credentials: Some(credentials), ..ServeSettings::default() };
+        assert_eq!(refused(&settings), "credentials");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let credentials = Credentials { user: "reader".into(), password: Password::new("s3cret") };
+        let shown = format!("{:?}", ServeSettings { credentials: Some(credentials), ..ServeSettings::default() });
+        assert!(shown.contains("reader") && !shown.contains("s3cret"), "{shown}");
+    }
+}
