@@ -24,6 +24,7 @@ use crate::address::{POSTGRES_PASSWORD, POSTGRES_USER, Postgres};
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Where Debian keeps each version's programs.
 const VERSIONS: &str = "/usr/lib/postgresql";
+const LOOPBACK: &str = "127.0.0.1";
 /// The user that Debian's package makes.
 const SYSTEM_USER: &str = "postgres";
 /// A server that was killed leaves processes that hold its memory until they notice: how often the next start is tried.
@@ -37,6 +38,7 @@ pub struct PostgresServer {
     process: Process,
     programs: Programs,
     data: PathBuf,
+    host: &'static str,
     port: u16,
     certificates: Certificates,
     folder: TempDir,
@@ -50,7 +52,15 @@ impl PostgresServer {
     /// # Errors
     /// When the package or `openssl` is missing, or it does not come up; the message holds the end of its log.
     pub fn start() -> Result<Self> {
-        with_free_ports(|| Self::start_at(free_port()?, true))
+        with_free_ports(|| Self::start_at(LOOPBACK, free_port()?, true))
+    }
+
+    /// The same on another loopback address, for which its certificate is not.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn start_on(host: &'static str) -> Result<Self> {
+        with_free_ports(|| Self::start_at(host, free_port()?, true))
     }
 
     /// The same without TLS.
@@ -58,10 +68,10 @@ impl PostgresServer {
     /// # Errors
     /// As [`PostgresServer::start`].
     pub fn start_without_tls() -> Result<Self> {
-        with_free_ports(|| Self::start_at(free_port()?, false))
+        with_free_ports(|| Self::start_at(LOOPBACK, free_port()?, false))
     }
 
-    fn start_at(port: u16, tls: bool) -> Result<Self> {
+    fn start_at(host: &'static str, port: u16, tls: bool) -> Result<Self> {
         let programs = Programs::find()?;
         let folder = tempfile::tempdir()?;
         let certificates = Certificates::make(&folder.path().join("tls"))?;
@@ -70,15 +80,15 @@ impl PostgresServer {
         // Open for those who read the certificates; the data folder is closed by initdb.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         programs.make_cluster(folder.path(), &data)?;
-        configure(&programs, &data, folder.path(), port, tls.then_some(&certificates))?;
-        let process = programs.launch(&data, folder.path(), port)?;
-        Ok(Self { process, programs, data, port, certificates, folder })
+        configure(&programs, &data, folder.path(), (host, port), tls.then_some(&certificates))?;
+        let process = programs.launch(&data, folder.path(), (host, port))?;
+        Ok(Self { process, programs, data, host, port, certificates, folder })
     }
 
     /// Where it is, and who may do everything there.
     pub fn address(&self) -> Postgres {
         Postgres {
-            host: "127.0.0.1".into(),
+            host: self.host.into(),
             port: self.port,
             user: POSTGRES_USER,
             password: POSTGRES_PASSWORD,
@@ -90,6 +100,11 @@ impl PostgresServer {
     /// The folder with its certificates, as the shared server's is handed down.
     pub fn certificates_dir(&self) -> PathBuf {
         self.folder.path().join("tls")
+    }
+
+    /// The folder of its Unix socket.
+    pub fn socket_dir(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Stops it as an administrator does who does not wait for clients: their transactions are undone.
@@ -118,7 +133,7 @@ impl PostgresServer {
         let mut tries = RESTART_TRIES;
         loop {
             tries -= 1;
-            match self.programs.launch(&self.data, self.folder.path(), self.port) {
+            match self.programs.launch(&self.data, self.folder.path(), (self.host, self.port)) {
                 Ok(process) => {
                     self.process = process;
                     return Ok(());
@@ -188,28 +203,34 @@ impl Programs {
         done(init.arg("--pwfile").arg(&password).arg("-D").arg(data))
     }
 
-    fn launch(&self, data: &Path, folder: &Path, port: u16) -> Result<Process> {
+    fn launch(&self, data: &Path, folder: &Path, (host, port): (&str, u16)) -> Result<Process> {
         let mut command = self.command("postgres", folder);
         command.arg("-D").arg(data);
         let mut process = Process::start("PostgreSQL", &mut command, &folder.join("postgres.log"))?;
         process.wait_ready(READY_LIMIT, || {
             let mut ask = self.command("pg_isready", folder);
-            ask.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status().is_ok_and(|status| status.success())
+            ask.args(["-q", "-h", host, "-p", &port.to_string()]).status().is_ok_and(|status| status.success())
         })?;
         Ok(process)
     }
 }
 
-fn configure(programs: &Programs, data: &Path, folder: &Path, port: u16, tls: Option<&Certificates>) -> Result<()> {
+fn configure(
+    programs: &Programs,
+    data: &Path,
+    folder: &Path,
+    (host, port): (&str, u16),
+    tls: Option<&Certificates>,
+) -> Result<()> {
     let mut settings = format!(
-        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nmax_connections = 60\n\
+        "listen_addresses = '{host}'\nport = {port}\nunix_socket_directories = '{}'\nmax_connections = 60\n\
          password_encryption = 'scram-sha-256'\n\
          # Only a fall of the machine would need it, and no test brings that about.\nfsync = off\n",
         folder.display()
     );
     let doors = "local all all scram-sha-256\n\
-                 hostnossl tls_only all 127.0.0.1/32 reject\n\
-                 host all all 127.0.0.1/32 scram-sha-256\n";
+                 hostnossl tls_only all 127.0.0.0/8 reject\n\
+                 host all all 127.0.0.0/8 scram-sha-256\n";
     if let Some(certificates) = tls {
         let pair = &certificates.server;
         for (from, name) in [(&pair.key, "server.key"), (&pair.certificate, "server.crt")] {
