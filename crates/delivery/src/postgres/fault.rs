@@ -35,7 +35,7 @@ pub(super) fn sorted(target: &str, doing: &str, fault: tokio_postgres::Error) ->
     };
     match verdict {
         Verdict::Wait => {
-            let said = words(&fault);
+            let said = format!("{}{}", words(&fault), advice(&fault));
             unreachable(target, Box::new(Said { doing: doing.into(), said, source: fault }))
         }
         Verdict::Tell(hint) => TargetError::Refused {
@@ -68,6 +68,15 @@ fn words(fault: &tokio_postgres::Error) -> String {
     words
 }
 
+/// What a person can do about a thing that may pass, but also may not.
+fn advice(fault: &tokio_postgres::Error) -> &'static str {
+    match fault.code() {
+        Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => "; another session holds the lock (lock_timeout)",
+        Some(code) if *code == SqlState::QUERY_CANCELED => "; if it goes on, raise statement_timeout",
+        _ => "",
+    }
+}
+
 /// By SQLSTATE. Source: "PostgreSQL Error Codes", appendix A of its documentation.
 fn by_state(said: &DbError) -> Verdict {
     let code = said.code();
@@ -92,7 +101,9 @@ fn by_state(said: &DbError) -> Verdict {
         "23505" => {
             "a unique index of the table does not hold for these rows: drop the index, or correct the model's key"
         }
-        "0A000" => "this server cannot do that: PostgreSQL 12 or newer is needed",
+        // What a standby answers to BEGIN READ WRITE.
+        "0A000" => "this server cannot do that: name the primary if it is a standby; PostgreSQL 12 or newer is needed",
+        "54000" => "a key's value may be longer than an index takes (some 2,700 bytes): correct the model's key",
         _ if class == "22" => "the value does not fit the column: correct the model, or the column's type",
         _ if class == "28" => "the server does not let this user in",
         _ => "the server's own log says more; nothing was changed",

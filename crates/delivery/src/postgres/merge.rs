@@ -56,7 +56,7 @@ pub(super) async fn replace(
         removed
     } else {
         refuse_repeated(session, table).await?;
-        remove(session, change, &full).await? + upsert(session, table, &full).await?
+        merge(session, change, &full).await?
     };
     session.run(&format!("DROP TABLE {STAGE}"), "dropping the staging table").await?;
     Ok(Delivered { already: false, rows, replaced })
@@ -65,10 +65,10 @@ pub(super) async fn replace(
 /// Whether no row that is there could be one that the change removes or overwrites.
 async fn is_vacant(session: &Session, change: &TableChange, full: &str) -> Result<bool, TargetError> {
     let doing = format!("looking at the rows of table {}", change.table.name);
-    let found = match windows(change).filter(|windows| change.table.key.iter().any(|key| key == windows.column)) {
+    let found = match windows(change).filter(|windows| windows.in_key) {
         Some(windows) => {
             let sql = format!("SELECT FROM {full} t WHERE t.{} = ANY ($1) LIMIT 1", sql::name(windows.column));
-            session.query(&sql, &[(&windows.starts, windows.array)], &doing).await?
+            session.query(&sql, &[windows.parameter()], &doing).await?
         }
         None => session.query(&format!("SELECT FROM {full} LIMIT 1"), &[], &doing).await?,
     };
@@ -78,8 +78,16 @@ async fn is_vacant(session: &Session, change: &TableChange, full: &str) -> Resul
 /// The windows that a change replaces, as the server is asked for them.
 struct Windows<'a> {
     column: &'a str,
+    /// Whether the column is one of the key's.
+    in_key: bool,
     starts: Vec<Micros>,
     array: Type,
+}
+
+impl Windows<'_> {
+    fn parameter(&self) -> (&(dyn ToSql + Sync), Type) {
+        (&self.starts, self.array.clone())
+    }
 }
 
 fn windows(change: &TableChange) -> Option<Windows<'_>> {
@@ -90,7 +98,8 @@ fn windows(change: &TableChange) -> Option<Windows<'_>> {
         Ok(Some(PgType::Timestamp)) => Type::TIMESTAMP_ARRAY,
         _ => Type::TIMESTAMPTZ_ARRAY,
     };
-    Some(Windows { column: window, starts: starts.iter().map(|start| Micros(*start)).collect(), array })
+    let in_key = change.table.key.iter().any(|key| key == window);
+    Some(Windows { column: window, in_key, starts: starts.iter().map(|start| Micros(*start)).collect(), array })
 }
 
 /// The stage has our columns with our types; where the table's are wider, the server casts on the way over.
@@ -105,45 +114,50 @@ async fn make_stage(session: &Session, table: &Table, full: &str) -> Result<(), 
     session.run(&create, &format!("making a staging table for {full}")).await
 }
 
-/// Removes the rows of the scope that are no longer.
-async fn remove(session: &Session, change: &TableChange, full: &str) -> Result<u64, TargetError> {
+/// Brings over what differs, in three steps that each compare the staged rows with those of the scope; returns how many
+/// rows were removed or overwritten.
+///
+/// `INSERT … ON CONFLICT DO UPDATE` would do two of them at once, but looks every row up by itself and locks it, also
+/// where nothing differs: measured, it takes twice as long.
+async fn merge(session: &Session, change: &TableChange, full: &str) -> Result<u64, TargetError> {
     let table = &*change.table;
-    let doing = format!("removing rows from table {}", table.name);
-    let gone = format!("NOT EXISTS (SELECT FROM {STAGE} s WHERE {})", sql::same("s", "t", &table.key));
-    if change.scope == Scope::Keys {
-        return Ok(0);
-    }
-    match windows(change) {
-        Some(windows) => {
-            let delete = format!("DELETE FROM {full} t WHERE t.{} = ANY ($1) AND {gone}", sql::name(windows.column));
-            session.execute(&delete, &[(&windows.starts, windows.array)], &doing).await
-        }
-        None => session.execute(&format!("DELETE FROM {full} t WHERE {gone}"), &[], &doing).await,
-    }
-}
-
-/// Adds what is new and overwrites what differs; returns how many rows it overwrote.
-async fn upsert(session: &Session, table: &Table, full: &str) -> Result<u64, TargetError> {
+    let doing = format!("removing, overwriting and adding rows of table {}", table.name);
     let fields = table.schema.fields().iter().map(|field| field.name().as_str());
     let values: Vec<&str> = fields.filter(|name| !table.key.iter().any(|key| key == name)).collect();
-    let doing = format!("adding and overwriting rows of table {}", table.name);
-    let insert = format!(
-        "INSERT INTO {full} AS t ({0}) SELECT {0} FROM {STAGE} ON CONFLICT ({1}) DO",
-        columns(table),
-        sql::names("", &table.key),
-    );
-    if values.is_empty() {
-        session.execute(&format!("{insert} NOTHING"), &[], &doing).await?;
-        return Ok(0);
+    let same = sql::same("t", "s", &table.key);
+    let windows = windows(change);
+    // Where the key holds the window, rows with the same key lie in the same window: the table's age does not count.
+    let in_scope = match &windows {
+        Some(windows) if windows.in_key => format!("t.{} = ANY ($1) AND ", sql::name(windows.column)),
+        _ => String::new(),
+    };
+    let bound: Vec<_> = windows.iter().filter(|windows| windows.in_key).map(Windows::parameter).collect();
+
+    let gone = format!("NOT EXISTS (SELECT FROM {STAGE} s WHERE {same})");
+    let removed = match (&change.scope, &windows) {
+        (Scope::Keys, _) => 0,
+        (_, Some(windows)) => {
+            let delete = format!("DELETE FROM {full} t WHERE t.{} = ANY ($1) AND {gone}", sql::name(windows.column));
+            session.execute(&delete, &[windows.parameter()], &doing).await?
+        }
+        (_, None) => session.execute(&format!("DELETE FROM {full} t WHERE {gone}"), &[], &doing).await?,
+    };
+    let mut overwritten = 0;
+    if !values.is_empty() {
+        let set: Vec<String> = values.iter().map(|name| format!("{0} = s.{0}", sql::name(name))).collect();
+        let (there, new) = (sql::names("t.", &values), sql::names("s.", &values));
+        let update = format!(
+            "UPDATE {full} t SET {} FROM {STAGE} s WHERE {in_scope}{same} AND ROW({there}) IS DISTINCT FROM ROW({new})",
+            set.join(", ")
+        );
+        overwritten = session.execute(&update, &bound, &doing).await?;
     }
-    let differs =
-        |new: &str| format!("ROW({}) IS DISTINCT FROM ROW({})", sql::names("t.", &values), sql::names(new, &values));
-    let same = sql::same("s", "t", &table.key);
-    let count = format!("SELECT count(*) FROM {STAGE} s JOIN {full} t ON {same} WHERE {}", differs("s."));
-    let counted = session.query(&count, &[], &doing).await?;
-    let set = values.iter().map(|name| format!("{0} = excluded.{0}", sql::name(name))).collect::<Vec<_>>().join(", ");
-    session.execute(&format!("{insert} UPDATE SET {set} WHERE {}", differs("excluded.")), &[], &doing).await?;
-    Ok(counted.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    let insert = format!(
+        "INSERT INTO {full} ({0}) SELECT {0} FROM {STAGE} s WHERE NOT EXISTS (SELECT FROM {full} t WHERE {in_scope}{same})",
+        columns(table)
+    );
+    session.execute(&insert, &bound, &doing).await?;
+    Ok(removed + overwritten)
 }
 
 /// Refuses staged rows that have a key twice: the server would take one of them, and not always tell.

@@ -4,7 +4,7 @@
 //! Refuses to know how rows came about, and what else is in the database. Start at [`PostgresTarget::apply`].
 //!
 //! ```text
-//! BEGIN ─▶ lock, position ─▶ tables: made or checked ─▶ each change: COPY ─▶ remove, upsert ─▶ position ─▶ COMMIT
+//! BEGIN ─▶ lock, position ─▶ tables: made or checked ─▶ each change: COPY ─▶ merge ─▶ position ─▶ COMMIT
 //!            (position)       (catalog, tables)           (stage, rows)        (merge)         (position)
 //! ```
 

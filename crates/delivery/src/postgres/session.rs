@@ -26,6 +26,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 3;
 
+/// What the server may take for each sort or hash table: with its default of 4 MB it sorts on disk what fits in memory.
+const WORK_MEM: &str = "64MB";
+
 /// An open connection.
 pub(super) struct Session {
     client: Client,
@@ -85,6 +88,7 @@ impl Session {
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
              SET LOCAL search_path = pg_catalog, pg_temp; \
              SET LOCAL client_min_messages = warning; \
+             SET LOCAL work_mem = '{WORK_MEM}'; \
              SET LOCAL statement_timeout = {statement}; \
              SET LOCAL idle_in_transaction_session_timeout = {statement}; \
              SET LOCAL lock_timeout = {}; \

@@ -117,3 +117,36 @@ async fn a_constraint_that_a_person_added_is_named() {
     assert!(reason.contains("table fact") && reason.contains("\"few\""), "{reason}");
     assert!(hint.contains("drop the constraint"), "{hint}");
 }
+
+#[tokio::test]
+#[ignore = "needs servers: cargo xtask test"]
+async fn a_statement_that_takes_too_long_says_which_setting_ended_it() {
+    let place = Place::new().await;
+    let first = load(1, vec![windows(&[0], &[("A", 0, 1)])]);
+    place.target().apply(&first).await.unwrap();
+    place
+        .sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1000); RETURN NEW; END'; \
+             CREATE TRIGGER slow BEFORE INSERT ON turnstile.fact FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await;
+    let mut target = PostgresTarget::new(place.settings(&[("statement_timeout", "100 ms")]));
+    match target.apply(&load(2, vec![windows(&[1], &[("A", 1, 1)])])).await.unwrap_err() {
+        TargetError::Unreachable { source, .. } => {
+            assert!(source.to_string().contains("raise statement_timeout"), "{source}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs servers: cargo xtask test"]
+async fn a_key_too_long_for_an_index_says_so() {
+    let place = Place::new().await;
+    // Repeated letters would be compressed until they fit.
+    let long: String =
+        (0..4_000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 26)).collect();
+    let rows = windows(&[0], &[(long.as_str(), 0, 1)]);
+    let (reason, hint) = refusal(place.target().apply(&load(1, vec![rows])).await.unwrap_err());
+    assert!(reason.contains("table fact") && hint.contains("correct the model's key"), "{reason} {hint}");
+}
