@@ -1,9 +1,11 @@
 //! What the build and the servers need from the system, and how Debian calls it.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::command::{answers, shown};
 
@@ -29,7 +31,7 @@ const BUILD: [Need; 6] = [
 ];
 
 /// For the servers. A Go that is missing or too old is fetched with them, see `fetch::go`.
-const SERVERS: [Need; 6] = [
+const SERVERS: [Need; 7] = [
     need("default-jdk-headless", "java", &["-version"]),
     need("maven", "mvn", &["--version"]),
     need("python3-venv", "python3", &["-c", "import venv, ensurepip"]),
@@ -37,7 +39,16 @@ const SERVERS: [Need; 6] = [
     // Makes the certificates of the tests that need some.
     need("openssl", "openssl", &["version"]),
     need("postgresql-client", "psql", &["--version"]),
+    need("postgresql", "sh", &["-c", "ls /usr/lib/postgresql/*/bin/postgres"]),
 ];
+
+/// Debian's package makes a database cluster and starts it as a service, unless this file says not to. It belongs to
+/// the package named here, which is therefore installed first.
+const CLUSTERS: (&str, &str, &str) = (
+    "postgresql-common",
+    "/etc/postgresql-common/createcluster.conf",
+    "\n# Tests start their own.\ncreate_main_cluster = false\n",
+);
 
 /// Sees to the packages that are missing.
 ///
@@ -57,9 +68,19 @@ pub(crate) fn install_missing(with_servers: bool) -> Result<()> {
     if !shown(apt_get().args(["-q", "update"]))? {
         println!("xtask: apt-get update failed; trying with the lists as they are");
     }
+    if missing.contains(&"postgresql") {
+        let (package, file, text) = CLUSTERS;
+        install(&[package])?;
+        let file = File::options().append(true).open(file).with_context(|| format!("cannot open {file}"));
+        file?.write_all(text.as_bytes())?;
+    }
+    install(&missing)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
     let mut install = apt_get();
-    install.args(["-q", "-y", "--no-install-recommends", "install"]).args(&missing);
-    ensure!(shown(&mut install)?, "apt-get could not install {names}");
+    install.args(["-q", "-y", "--no-install-recommends", "install"]).args(packages);
+    ensure!(shown(&mut install)?, "apt-get could not install {}", packages.join(" "));
     Ok(())
 }
 
@@ -92,7 +113,8 @@ mod tests {
     fn a_bare_machine_lacks_each_package_once() {
         let build = ["build-essential", "pkg-config", "libssl-dev", "zlib1g-dev"];
         assert_eq!(missing(false, |_| false), build);
-        let servers = ["default-jdk-headless", "maven", "python3-venv", "npm", "openssl", "postgresql-client"];
+        let servers =
+            ["default-jdk-headless", "maven", "python3-venv", "npm", "openssl", "postgresql-client", "postgresql"];
         assert_eq!(missing(true, |_| false), [&build[..], &servers].concat());
     }
 

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
-use testkit::servers::{AzuriteServer, FakeGcsServer, KafkaConfig, KafkaServer, RegistryServer, VersityServer};
+use testkit::servers::{
+    AzuriteServer, FakeGcsServer, KafkaConfig, KafkaServer, PostgresServer, RegistryServer, VersityServer,
+};
 use testkit::var;
 
 use crate::fetch::{self, Fetched};
@@ -24,6 +26,7 @@ pub(crate) struct Servers {
     gcs: FakeGcsServer,
     azure: AzuriteServer,
     registry: RegistryServer,
+    postgres: PostgresServer,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -34,7 +37,9 @@ impl Servers {
     /// When one does not come up: the others are stopped again.
     pub(crate) fn start(fetched: &Fetched, dir: &Path) -> Result<Self> {
         let begin = Instant::now();
-        println!("xtask: starting Kafka, versitygw, fake-gcs-server, azurite and Apicurio Registry on loopback …");
+        println!(
+            "xtask: starting Kafka, versitygw, fake-gcs-server, azurite, Apicurio Registry and PostgreSQL on loopback …"
+        );
         let own = |name: &str| -> Result<_> {
             let own = dir.join(name);
             fs::create_dir_all(&own)?;
@@ -51,6 +56,7 @@ impl Servers {
         let registry = RegistryServer::start(&fetched.registry, &own("apicurio")?)?;
         let s3 = VersityServer::start(&fetched.versitygw, &own("versitygw")?)?;
         let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &own("fake-gcs-server")?)?;
+        let postgres = PostgresServer::start()?;
         println!("xtask: servers ready in {:.1} s; their logs are in {}", begin.elapsed().as_secs_f32(), dir.display());
         let variables = vec![
             (var::KAFKA, kafka.bootstrap()),
@@ -64,8 +70,10 @@ impl Servers {
             (var::CHECKERS, fetched.checkers.display().to_string()),
             (var::SPARK, fetched.spark.display().to_string()),
             (var::JDBC, fetched.jdbc.display().to_string()),
+            (var::POSTGRES, postgres.address().port.to_string()),
+            (var::POSTGRES_CERTIFICATES, postgres.certificates_dir().display().to_string()),
         ];
-        Ok(Self { kafka, s3, gcs, azure, registry, variables })
+        Ok(Self { kafka, s3, gcs, azure, registry, postgres, variables })
     }
 
     /// The variables that tests read, see `testkit::var`.
@@ -81,6 +89,7 @@ impl Servers {
             ("fake-gcs-server", self.gcs.process_mut()),
             ("azurite", self.azure.process_mut()),
             ("Apicurio Registry", self.registry.process_mut()),
+            ("PostgreSQL", self.postgres.process_mut()),
         ];
         servers.into_iter().filter_map(|(name, p)| (!p.is_running().unwrap_or(false)).then_some(name)).collect()
     }

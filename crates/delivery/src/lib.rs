@@ -6,6 +6,10 @@
 
 mod change;
 mod error;
+#[cfg(feature = "postgres")]
+mod nearest;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod target;
 
 pub use change::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};

@@ -29,6 +29,10 @@ pub mod var {
     pub const SPARK: &str = "TURNSTILE_TEST_SPARK";
     /// The jar of PostgreSQL's JDBC driver.
     pub const JDBC: &str = "TURNSTILE_TEST_JDBC";
+    /// Port of the PostgreSQL server on 127.0.0.1.
+    pub const POSTGRES: &str = "TURNSTILE_TEST_POSTGRES";
+    /// The folder with that server's certificates.
+    pub const POSTGRES_CERTIFICATES: &str = "TURNSTILE_TEST_POSTGRES_CERTIFICATES";
 }
 
 /// The bucket or container that exists on every object store.
@@ -37,6 +41,11 @@ pub(crate) const BUCKET: &str = "lake";
 pub(crate) const S3_ACCESS_KEY: &str = "test";
 /// The S3 server's secret key.
 pub(crate) const S3_SECRET_KEY: &str = "testtest";
+
+/// The PostgreSQL server's superuser.
+pub(crate) const POSTGRES_USER: &str = "turnstile";
+/// The superuser's password.
+pub(crate) const POSTGRES_PASSWORD: &str = "turnstile-pw";
 
 /// The shared S3 server. Path-style addresses, plain HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +82,23 @@ pub struct Azure {
     pub key: &'static str,
     /// A container that exists.
     pub container: &'static str,
+}
+
+/// A PostgreSQL server: passwords by SCRAM, TLS for those who ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// Always loopback.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// A superuser; its own database is `postgres`.
+    pub user: &'static str,
+    /// The superuser's password.
+    pub password: &'static str,
+    /// The authority that signed the server's certificate (for 127.0.0.1 and localhost), PEM.
+    pub authority: PathBuf,
+    /// Another authority, that did not.
+    pub other_authority: PathBuf,
 }
 
 /// The emulator's account, the same on every installation.
@@ -126,6 +152,23 @@ pub fn gcs() -> Gcs {
 /// As [`kafka`].
 pub fn azure() -> Azure {
     Azure { endpoint: text(var::AZURE), account: AZURE_ACCOUNT, key: AZURE_KEY, container: BUCKET }
+}
+
+/// The shared PostgreSQL server. A test makes a database of its own.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn postgres() -> Postgres {
+    let certificates = PathBuf::from(text(var::POSTGRES_CERTIFICATES));
+    let port = text(var::POSTGRES);
+    Postgres {
+        host: "127.0.0.1".into(),
+        port: port.parse().unwrap_or_else(|_| panic!("{} is not a port: {port}", var::POSTGRES)),
+        user: POSTGRES_USER,
+        password: POSTGRES_PASSWORD,
+        authority: certificates.join("ca.pem"),
+        other_authority: certificates.join("other-ca.pem"),
+    }
 }
 
 /// URL of the shared schema registry, as Confluent's clients take it.

@@ -1,0 +1,157 @@
+//! Where the password comes from, and how it stays unseen.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::settings::PostgresSettings;
+
+/// A text that no log, error or debug output shows.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` to itself.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Where the password comes from.
+#[derive(Debug, Clone)]
+pub enum Password {
+    /// There is none: the server trusts us, or knows us by a socket's user.
+    None,
+    /// From the environment.
+    Given(Secret),
+    /// A file that holds it alone, as orchestrators mount secrets.
+    File(PathBuf),
+    /// A file in libpq's form, `host:port:database:user:password` a line. Others must not be able to read it.
+    PassFile(PathBuf),
+}
+
+impl Password {
+    /// Reads it now. An error is a fact and a hint.
+    pub(super) fn read(&self, settings: &PostgresSettings) -> Result<Option<Secret>, (String, String)> {
+        match self {
+            Password::None => Ok(None),
+            Password::Given(secret) => Ok(Some(secret.clone())),
+            Password::File(file) => {
+                let text = text_of(file)?;
+                let word = text.lines().next().unwrap_or_default();
+                if word.is_empty() {
+                    let fact = format!("the password file {} has an empty first line", file.display());
+                    return Err((fact, "write the password there".into()));
+                }
+                Ok(Some(Secret::new(word)))
+            }
+            Password::PassFile(file) => {
+                refuse_open(file)?;
+                let found = text_of(file)?.lines().find_map(|line| matching(line, settings));
+                let fact = || format!("{} has no line for {} as {}", file.display(), settings, settings.user);
+                let hint = || "a line is host:port:database:user:password, and * stands for any".to_owned();
+                found.map(Some).ok_or_else(|| (fact(), hint()))
+            }
+        }
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, (String, String)> {
+    fs::read_to_string(file).map_err(|fault| {
+        let fact = format!("the password file {} cannot be read: {fault}", file.display());
+        (fact, "name a file that this user may read".into())
+    })
+}
+
+/// libpq passes over a file that others can read; a person should hear of it.
+fn refuse_open(file: &Path) -> Result<(), (String, String)> {
+    let mode = fs::metadata(file).map_or(0, |data| data.permissions().mode());
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let fact = format!("the password file {} can be read by others (mode {:o})", file.display(), mode & 0o777);
+    Err((fact, format!("chmod 600 {}", file.display())))
+}
+
+fn matching(line: &str, settings: &PostgresSettings) -> Option<Secret> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let fields = fields(line);
+    let [host, port, database, user, password] = &fields[..] else { return None };
+    // libpq looks a socket up under this name.
+    let place = if settings.is_local_socket() { "localhost" } else { &settings.host };
+    let port_here = settings.port.to_string();
+    let here = [(host, place), (port, &port_here), (database, &settings.database), (user, &settings.user)];
+    here.iter().all(|(field, value)| *field == "*" || field == value).then(|| Secret::new(password))
+}
+
+/// Splits at colons; a backslash takes the next letter as it is.
+fn fields(line: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ':' if fields.len() < 5 => fields.push(String::new()),
+            '\\' => fields.last_mut().into_iter().for_each(|field| field.extend(letters.next())),
+            _ => fields.last_mut().into_iter().for_each(|field| field.push(letter)),
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(password: Password) -> PostgresSettings {
+        let pairs = [("host", "db.example"), ("port", "6000"), ("database", "mta"), ("user", "loader")];
+        PostgresSettings { password, ..PostgresSettings::from_pairs(pairs, |_| None).unwrap() }
+    }
+
+    fn written(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        (dir, file)
+    }
+
+    #[test]
+    fn the_first_line_of_a_pass_file_that_fits_gives_the_password() {
+        let text = "# comment\nelsewhere:*:*:*:no\n*:6000:*:loader:a\\:b\\\\c\n*:*:*:*:later\n";
+        let (_dir, file) = written(text, 0o600);
+        let settings = settings(Password::PassFile(file));
+        assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "a:b\\c");
+    }
+
+    #[test]
+    fn a_pass_file_that_others_can_read_is_refused() {
+        let (_dir, file) = written("*:*:*:*:hush\n", 0o644);
+        let settings = settings(Password::PassFile(file));
+        let (fact, hint) = settings.password.read(&settings).unwrap_err();
+        assert!(fact.contains("mode 644") && hint.starts_with("chmod 600"), "{fact} {hint}");
+    }
+
+    #[test]
+    fn a_password_file_is_read_when_it_is_needed() {
+        let (_dir, file) = written("first\n", 0o600);
+        let settings = settings(Password::File(file.clone()));
+        assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "first");
+        fs::write(&file, "second\n").unwrap();
+        assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "second");
+        fs::write(&file, "").unwrap();
+        assert!(settings.password.read(&settings).unwrap_err().0.contains("empty first line"));
+    }
+}

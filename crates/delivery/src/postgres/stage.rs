@@ -1,0 +1,118 @@
+//! Streams a change's rows into a table by COPY.
+//!
+//! In: batches, one after the other. Out: as many rows in the table. At most one batch and a few chunks are in memory.
+
+use std::pin::pin;
+
+use arrow::array::Array;
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::record_batch::RecordBatch;
+use bytes::{Bytes, BytesMut};
+use futures::{SinkExt, StreamExt};
+
+use super::fault::refused;
+use super::rows::{self, Encoder, Unfit};
+use super::session::Session;
+use super::sql;
+use crate::{Kind, Scope, Table, TableChange, TargetError};
+
+/// Bytes that are sent at once. The client library holds at most two of them.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Room for the row that passes the mark.
+const CHUNK_SPARE: usize = 4 * 1024;
+
+/// Copies the rows of `change` into the table `into` (quoted); returns how many they were.
+pub(super) async fn copy(session: &Session, change: &TableChange, into: &str) -> Result<u64, TargetError> {
+    let table = &*change.table;
+    let names: Vec<&str> = table.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let doing = format!("loading rows for table {}", table.name);
+    let copy = format!("COPY {into} ({}) FROM STDIN (FORMAT binary)", sql::names("", &names));
+    let mut sink = pin!(session.copy_in(&copy, &doing).await?);
+    let mut out = BytesMut::with_capacity(CHUNK_BYTES + CHUNK_SPARE);
+    out.extend_from_slice(rows::HEADER);
+    let mut batches = change.rows.read();
+    let mut sent = 0;
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(|source| TargetError::Rows { table: table.name.clone(), source })?;
+        check(session.target(), change, &batch)?;
+        let encoder = Encoder::new(&batch).map_err(|said| unreadable(table, &said))?;
+        for row in 0..batch.num_rows() {
+            encoder.put(row, &mut out).map_err(|unfit| unfit_value(session.target(), table, &batch, &unfit))?;
+            if out.len() >= CHUNK_BYTES {
+                let chunk: Bytes = out.split().freeze();
+                session.within(&doing, sink.feed(chunk)).await?;
+                out.reserve(CHUNK_BYTES + CHUNK_SPARE);
+            }
+        }
+        sent += batch.num_rows() as u64;
+    }
+    out.extend_from_slice(rows::TRAILER);
+    session.within(&doing, sink.feed(out.freeze())).await?;
+    session.within(&doing, sink.finish()).await?;
+    Ok(sent)
+}
+
+/// Whether a batch is what the table and the scope say.
+fn check(target: &str, change: &TableChange, batch: &RecordBatch) -> Result<(), TargetError> {
+    let table = &*change.table;
+    let shape = |schema: &arrow::datatypes::Schema| -> Vec<_> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    if shape(&table.schema) != shape(&batch.schema()) {
+        return Err(unreadable(table, &format!("a batch has other columns than the table: {:?}", batch.schema())));
+    }
+    for column in &table.key {
+        let array = batch.column_by_name(column).filter(|array| array.null_count() > 0);
+        if let Some(row) = array.and_then(|array| (0..array.len()).find(|row| array.is_null(*row))) {
+            let reason = format!(
+                "table {}, column {column}: it is part of the key and is null in the row {}",
+                table.name,
+                rows::key_of(batch, &table.key, row)
+            );
+            return Err(refused(target, reason, "correct the model: a key's columns are never null"));
+        }
+    }
+    check_windows(target, change, batch)
+}
+
+/// A row outside the windows that are replaced would stay for ever.
+fn check_windows(target: &str, change: &TableChange, batch: &RecordBatch) -> Result<(), TargetError> {
+    let (Scope::Windows(windows), Kind::Incremental { window }) = (&change.scope, &change.table.kind) else {
+        return Ok(());
+    };
+    let Some(column) = batch.column_by_name(window) else { return Ok(()) };
+    let column = column.as_primitive::<TimestampMicrosecondType>();
+    // Rows come window by window, more or less: the last one found is the next one looked for.
+    let mut last = None;
+    for row in 0..column.len() {
+        let start = column.is_valid(row).then(|| column.value(row));
+        if start.is_some() && start == last {
+            continue;
+        }
+        if start.is_none_or(|start| windows.binary_search(&start).is_err()) {
+            let reason = format!(
+                "table {}, column {window}: a row lies in a window that is not delivered: {}",
+                change.table.name,
+                rows::key_of(batch, &change.table.key, row)
+            );
+            return Err(refused(target, reason, "report this: the delivery contradicts itself"));
+        }
+        last = start;
+    }
+    Ok(())
+}
+
+fn unreadable(table: &Table, said: &str) -> TargetError {
+    TargetError::Rows { table: table.name.clone(), source: said.into() }
+}
+
+fn unfit_value(target: &str, table: &Table, batch: &RecordBatch, unfit: &Unfit) -> TargetError {
+    let column = table.schema.field(unfit.column).name();
+    let place = match table.key.is_empty() {
+        true => format!("row {} of its batch", unfit.row),
+        false => format!("the row {}", rows::key_of(batch, &table.key, unfit.row)),
+    };
+    let reason = format!("table {}, column {column}: {} ({place})", table.name, unfit.reason);
+    refused(target, reason, "correct the value at its source or in the model")
+}

@@ -1,0 +1,80 @@
+//! A database of the test's own, and questions to it that go past the target.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use delivery::postgres::{PostgresSettings, PostgresTarget};
+use testkit::Postgres;
+use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
+
+/// One database. It stays until the server goes.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) server: Postgres,
+    pub(super) database: String,
+}
+
+impl Place {
+    /// Makes a database on the shared server.
+    pub(super) async fn new() -> Self {
+        Self::on(testkit::postgres()).await
+    }
+
+    /// Makes one on a server of the test's own.
+    pub(super) async fn on(server: Postgres) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let database = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let place = Self { server, database: "postgres".into() };
+        place.sql(&format!("CREATE DATABASE {database}")).await;
+        Self { database, ..place }
+    }
+
+    /// The superuser's settings, with more keys or other values.
+    pub(super) fn settings(&self, more: &[(&str, &str)]) -> PostgresSettings {
+        self.settings_with_password(more, self.server.password)
+    }
+
+    pub(super) fn settings_with_password(&self, more: &[(&str, &str)], password: &str) -> PostgresSettings {
+        let port = self.server.port.to_string();
+        let mut pairs = vec![
+            ("host", self.server.host.as_str()),
+            ("port", &port),
+            ("database", &self.database),
+            ("user", self.server.user),
+        ];
+        for (key, value) in more {
+            pairs.retain(|(known, _)| known != key);
+            pairs.push((key, value));
+        }
+        let environment = |name: &str| (name == "PGPASSWORD").then(|| password.to_owned());
+        PostgresSettings::from_pairs(pairs, environment).unwrap()
+    }
+
+    pub(super) fn target(&self) -> PostgresTarget {
+        PostgresTarget::new(self.settings(&[]))
+    }
+
+    /// Runs statements as the superuser; the rows of all of them, values as text joined by `|`.
+    pub(super) async fn sql(&self, sql: &str) -> Vec<String> {
+        self.try_sql(sql).await.unwrap_or_else(|fault| panic!("{sql}: {fault}: {:?}", fault.as_db_error()))
+    }
+
+    pub(super) async fn try_sql(&self, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+        let mut config = Config::new();
+        config.host(&self.server.host).port(self.server.port).dbname(&self.database);
+        config.user(self.server.user).password(self.server.password);
+        let (client, connection) = config.connect(NoTls).await?;
+        let connection = tokio::spawn(connection);
+        let answer = client.simple_query(sql).await;
+        drop(client);
+        let _ = connection.await;
+        let rows = answer?.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let text = |row: tokio_postgres::SimpleQueryRow| {
+            let values = (0..row.len()).map(|nth| row.get(nth).unwrap_or("NULL").to_owned());
+            values.collect::<Vec<_>>().join("|")
+        };
+        Ok(rows.map(text).collect())
+    }
+}
