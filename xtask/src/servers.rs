@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
-use testkit::servers::{AzuriteServer, FakeGcsServer, KafkaConfig, KafkaServer, RegistryServer, VersityServer};
+use testkit::servers::{
+    AzuriteServer, BigQueryEmulator, FakeGcsServer, KafkaConfig, KafkaServer, RegistryServer, VersityServer,
+};
 use testkit::var;
 
 use crate::fetch::{self, Fetched};
@@ -24,6 +26,7 @@ pub(crate) struct Servers {
     gcs: FakeGcsServer,
     azure: AzuriteServer,
     registry: RegistryServer,
+    bigquery: BigQueryEmulator,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -34,7 +37,9 @@ impl Servers {
     /// When one does not come up: the others are stopped again.
     pub(crate) fn start(fetched: &Fetched, dir: &Path) -> Result<Self> {
         let begin = Instant::now();
-        println!("xtask: starting Kafka, versitygw, fake-gcs-server, azurite and Apicurio Registry on loopback …");
+        println!(
+            "xtask: starting Kafka, versitygw, fake-gcs-server, azurite, bqemulator and Apicurio Registry on loopback …"
+        );
         let own = |name: &str| -> Result<_> {
             let own = dir.join(name);
             fs::create_dir_all(&own)?;
@@ -49,6 +54,7 @@ impl Servers {
         });
         let (kafka, azure) = (kafka?, azure?);
         let registry = RegistryServer::start(&fetched.registry, &own("apicurio")?)?;
+        let bigquery = BigQueryEmulator::start(&fetched.bigquery, &own("bqemulator")?)?;
         let s3 = VersityServer::start(&fetched.versitygw, &own("versitygw")?)?;
         let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &own("fake-gcs-server")?)?;
         println!("xtask: servers ready in {:.1} s; their logs are in {}", begin.elapsed().as_secs_f32(), dir.display());
@@ -60,11 +66,13 @@ impl Servers {
             (var::AZURE, azure.endpoint()),
             (var::AZURITE_BLOB_STORAGE_URL, azure.endpoint()),
             (var::REGISTRY, registry.url()),
+            (var::BIGQUERY, bigquery.endpoint()),
+            (var::BIGQUERY_STORAGE, bigquery.storage().display().to_string()),
             (var::PYTHON, fetched.python.display().to_string()),
             (var::CHECKERS, fetched.checkers.display().to_string()),
             (var::SPARK, fetched.spark.display().to_string()),
         ];
-        Ok(Self { kafka, s3, gcs, azure, registry, variables })
+        Ok(Self { kafka, s3, gcs, azure, registry, bigquery, variables })
     }
 
     /// The variables that tests read, see `testkit::var`.
@@ -80,6 +88,7 @@ impl Servers {
             ("fake-gcs-server", self.gcs.process_mut()),
             ("azurite", self.azure.process_mut()),
             ("Apicurio Registry", self.registry.process_mut()),
+            ("bqemulator", self.bigquery.process_mut()),
         ];
         servers.into_iter().filter_map(|(name, p)| (!p.is_running().unwrap_or(false)).then_some(name)).collect()
     }

@@ -1,7 +1,8 @@
 //! How tests get servers.
 //!
 //! In: environment variables that `cargo xtask test` sets once its servers answer.
-//! Out: addresses of shared servers ([`kafka`], [`registry`], [`s3`], [`gcs`], [`azure`]) and, for tests that kill
+//! Out: addresses of shared servers ([`kafka`], [`registry`], [`s3`], [`gcs`], [`azure`],
+//! [`bigquery`]) and, for tests that kill
 //! their broker, servers of their own ([`servers`]).
 //! Refuses to know: how servers are fetched (that is xtask's), and what the tests say to them.
 //! Start reading at [`kafka`]; for a broker of one's own at [`servers::KafkaServer`].
@@ -23,4 +24,6 @@
 mod address;
 pub mod servers;
 
-pub use address::{Azure, Gcs, S3, azure, checkers, gcs, kafka, kafka_home, python, registry, s3, spark, var};
+pub use address::{
+    Azure, BigQuery, Gcs, S3, azure, bigquery, checkers, gcs, kafka, kafka_home, python, registry, s3, spark, var,
+};

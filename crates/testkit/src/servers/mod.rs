@@ -4,6 +4,7 @@
 //! ended by the id of its group when its value is dropped, or when the process that started it dies.
 
 mod azure;
+mod bigquery;
 mod certificates;
 mod cluster;
 mod gcs;
@@ -17,6 +18,7 @@ mod s3;
 mod secured;
 
 pub use azure::{Azurite, AzuriteServer};
+pub use bigquery::{BigQueryEmulator, BigQueryHome};
 pub use certificates::{Certificates, KeyPair};
 pub use cluster::KafkaCluster;
 pub use gcs::FakeGcsServer;
