@@ -47,4 +47,12 @@ mod tests {
         assert_eq!(get(&gcs.endpoint, &format!("/storage/v1/b/{}", gcs.bucket)), 200);
         assert_eq!(get(&azure.endpoint, &format!("/{}/{}?restype=container", azure.account, azure.container)), 403);
     }
+
+    #[test]
+    #[ignore = "needs servers: cargo xtask test"]
+    fn the_shared_emulator_of_bigquery_answers() {
+        let bigquery = crate::bigquery();
+        assert_eq!(get(&bigquery.endpoint, &format!("/bigquery/v2/projects/{}/datasets", bigquery.project)), 200);
+        assert!(bigquery.storage.is_dir());
+    }
 }
