@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use testkit::servers::{
-    AzuriteServer, FakeGcsServer, KafkaConfig, KafkaServer, PostgresServer, RegistryServer, VersityServer,
+    AzuriteServer, BigQueryEmulator, FakeGcsServer, KafkaConfig, KafkaServer, PostgresServer, RegistryServer,
+    VersityServer,
 };
 use testkit::var;
 
@@ -27,6 +28,7 @@ pub(crate) struct Servers {
     azure: AzuriteServer,
     registry: RegistryServer,
     postgres: PostgresServer,
+    bigquery: BigQueryEmulator,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -38,7 +40,7 @@ impl Servers {
     pub(crate) fn start(fetched: &Fetched, dir: &Path) -> Result<Self> {
         let begin = Instant::now();
         println!(
-            "xtask: starting Kafka, versitygw, fake-gcs-server, azurite, Apicurio Registry and PostgreSQL on loopback …"
+            "xtask: starting Kafka, versitygw, fake-gcs-server, azurite, bqemulator, Apicurio Registry and PostgreSQL on loopback …"
         );
         let own = |name: &str| -> Result<_> {
             let own = dir.join(name);
@@ -54,6 +56,7 @@ impl Servers {
         });
         let (kafka, azure) = (kafka?, azure?);
         let registry = RegistryServer::start(&fetched.registry, &own("apicurio")?)?;
+        let bigquery = BigQueryEmulator::start(&fetched.bigquery, &own("bqemulator")?)?;
         let s3 = VersityServer::start(&fetched.versitygw, &own("versitygw")?)?;
         let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &own("fake-gcs-server")?)?;
         let postgres = PostgresServer::start()?;
@@ -66,6 +69,8 @@ impl Servers {
             (var::AZURE, azure.endpoint()),
             (var::AZURITE_BLOB_STORAGE_URL, azure.endpoint()),
             (var::REGISTRY, registry.url()),
+            (var::BIGQUERY, bigquery.endpoint()),
+            (var::BIGQUERY_STORAGE, bigquery.storage().display().to_string()),
             (var::PYTHON, fetched.python.display().to_string()),
             (var::CHECKERS, fetched.checkers.display().to_string()),
             (var::SPARK, fetched.spark.display().to_string()),
@@ -73,7 +78,7 @@ impl Servers {
             (var::POSTGRES, postgres.address().port.to_string()),
             (var::POSTGRES_CERTIFICATES, postgres.certificates_dir().display().to_string()),
         ];
-        Ok(Self { kafka, s3, gcs, azure, registry, postgres, variables })
+        Ok(Self { kafka, s3, gcs, azure, registry, bigquery, postgres, variables })
     }
 
     /// The variables that tests read, see `testkit::var`.
@@ -90,6 +95,7 @@ impl Servers {
             ("azurite", self.azure.process_mut()),
             ("Apicurio Registry", self.registry.process_mut()),
             ("PostgreSQL", self.postgres.process_mut()),
+            ("bqemulator", self.bigquery.process_mut()),
         ];
         servers.into_iter().filter_map(|(name, p)| (!p.is_running().unwrap_or(false)).then_some(name)).collect()
     }

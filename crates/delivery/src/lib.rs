@@ -4,6 +4,8 @@
 //! the target, with the new position, in one transaction.
 //! Refuses to know how the rows came about: models, lake files, ledgers. Start at [`Target`].
 
+#[cfg(feature = "bigquery")]
+pub mod bigquery;
 mod change;
 mod error;
 #[cfg(feature = "postgres")]

@@ -21,6 +21,10 @@ pub mod var {
     pub const AZURITE_BLOB_STORAGE_URL: &str = "AZURITE_BLOB_STORAGE_URL";
     /// URL of the schema registry, as Confluent's clients take it.
     pub const REGISTRY: &str = "TURNSTILE_TEST_REGISTRY";
+    /// URL of the emulator of BigQuery.
+    pub const BIGQUERY: &str = "TURNSTILE_TEST_BIGQUERY";
+    /// The folder that stands for Cloud Storage before that emulator: `gs://bucket/x` is `bucket/x` in it.
+    pub const BIGQUERY_STORAGE: &str = "TURNSTILE_TEST_BIGQUERY_STORAGE";
     /// A Python interpreter that has confluent-kafka and psycopg.
     pub const PYTHON: &str = "TURNSTILE_TEST_PYTHON";
     /// A Python interpreter beside which hadolint and ShellCheck lie, and that has Docker Compose as a package.
@@ -101,6 +105,20 @@ pub struct Postgres {
     pub other_authority: PathBuf,
 }
 
+/// The shared emulator of BigQuery. No authentication, plain HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BigQuery {
+    /// `http://127.0.0.1:PORT`.
+    pub endpoint: String,
+    /// The project to ask in.
+    pub project: &'static str,
+    /// The folder that stands for Cloud Storage.
+    pub storage: PathBuf,
+}
+
+/// The emulator's project.
+pub(crate) const BIGQUERY_PROJECT: &str = "test";
+
 /// The emulator's account, the same on every installation.
 /// Source: Microsoft's documentation of Azurite, "well-known storage account and key".
 pub(crate) const AZURE_ACCOUNT: &str = "devstoreaccount1";
@@ -169,6 +187,15 @@ pub fn postgres() -> Postgres {
         authority: certificates.join("ca.pem"),
         other_authority: certificates.join("other-ca.pem"),
     }
+}
+
+/// The shared emulator of BigQuery.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn bigquery() -> BigQuery {
+    let storage = text(var::BIGQUERY_STORAGE).into();
+    BigQuery { endpoint: text(var::BIGQUERY), project: BIGQUERY_PROJECT, storage }
 }
 
 /// URL of the shared schema registry, as Confluent's clients take it.

