@@ -1,6 +1,7 @@
 //! The command line: one file per verb, each with its arguments and a `run`.
 
 mod audit;
+mod beside;
 mod broker;
 mod check;
 mod cluster;
@@ -10,15 +11,18 @@ mod consume;
 mod deadletter;
 mod explain;
 mod lag;
+mod models;
 mod produce;
 mod remembered;
 mod replay;
 mod run;
+mod serve;
 mod sql;
 mod status;
 mod stream;
 mod topic;
 mod up;
+mod warehouse;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -50,6 +54,8 @@ enum Verb {
     Produce(Box<produce::Args>),
     Consume(Box<consume::Args>),
     Sql(sql::Args),
+    Warehouse(warehouse::Args),
+    Models(models::Args),
     Status(status::Args),
     Lag(Box<lag::Args>),
     Explain(explain::Args),
@@ -73,6 +79,8 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Produce(args) => produce::run(*args),
         Verb::Consume(args) => consume::run(*args),
         Verb::Sql(args) => sql::run(args),
+        Verb::Warehouse(args) => warehouse::run(args),
+        Verb::Models(args) => models::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Lag(args) => lag::run(*args),
         Verb::Explain(args) => explain::run(args),

@@ -1,11 +1,13 @@
 //! `turnstile run`: runs a pipeline against Kafka.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use pipeline::Pipeline;
+use warehouse::LoadOptions;
 
+use super::beside::{Beside, Port};
 use super::{load_pipeline_for_cluster, stop_flag};
 use crate::exit::Exit;
 use crate::flow::{self, Options, Until};
@@ -55,26 +57,42 @@ pub(super) struct HowArgs {
 
 impl HowArgs {
     /// Runs `pipeline` so, until it ends or is told to.
-    pub(super) fn run(&self, pipeline: &Pipeline, connect_timeout: Duration) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, pipeline: &Pipeline, folder: &Path, connect_timeout: Duration) -> anyhow::Result<Exit> {
         let until = match (self.until_end, self.drain) {
             (true, _) => Until::End,
             (_, true) => Until::Drained,
             _ => Until::Stopped,
         };
         let (takeover, accept_loss, stop) = (self.takeover, self.accept_loss, stop_flag()?);
-        run_pipeline(pipeline, &Options { until, takeover, accept_loss, connect_timeout, stop }, self.json)
+        let beside = Beside::start(pipeline, folder, Port::AsConfigured)?;
+        let options = Options { until, takeover, accept_loss, connect_timeout, stop };
+        let exit = run_pipeline(pipeline, &options, self.json, beside)?;
+        if until != Until::Stopped && pipeline.warehouse.is_some() {
+            // A run that ends leaves nothing for a schedule that nobody watches any more.
+            flow::load_once(pipeline, folder, &LoadOptions::default(), &mut |_| {})?;
+        }
+        Ok(exit)
     }
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let pipeline = load_pipeline_for_cluster(&args.pipeline, &args.set)?;
-    args.how.run(&pipeline, Duration::from_secs(args.connect_timeout))
+    args.how.run(&pipeline, &flow::folder_of(&args.pipeline), Duration::from_secs(args.connect_timeout))
 }
 
 /// Runs with progress shown; the last line says where everything stands.
-pub(crate) fn run_pipeline(pipeline: &Pipeline, options: &Options, json: bool) -> anyhow::Result<Exit> {
+pub(super) fn run_pipeline(
+    pipeline: &Pipeline,
+    options: &Options,
+    json: bool,
+    beside: Beside,
+) -> anyhow::Result<Exit> {
     let mut progress = Progress::new(json);
-    let result = flow::run(pipeline, options, &mut |event| progress.show(&event));
+    let result = flow::run(pipeline, options, &mut |event| {
+        beside.notes().into_iter().for_each(|note| progress.show(&flow::Event::Note(note)));
+        progress.show(&event);
+    });
+    beside.stop();
     progress.end();
     let status = result?;
     progress.closing(&pipeline.name, &pipeline.lake.url, &status);

@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     })?;
     add_environment(&mut pipeline)?;
     introduce(&args, &pipeline);
-    args.how.run(&pipeline, args.cluster.connect_timeout())
+    args.how.run(&pipeline, Path::new(""), args.cluster.connect_timeout())
 }
 
 /// Says what runs. The original prints the schemas of the message and of the aggregate too.

@@ -19,6 +19,7 @@ use pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{client_failure, stop_on_signals};
+use super::beside::{Beside, Port};
 use super::remembered::{DATA, remember};
 use super::run::run_pipeline;
 use super::{parse_pipeline, split_set};
@@ -88,6 +89,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let broker = start_broker(&dir, args.port)?;
     let servers = broker.address().to_string();
     let pipeline = pipeline(&args, &dir, &servers)?;
+    let folder = args.pipeline.as_deref().map(crate::flow::folder_of).unwrap_or_default();
     let stop = stop_on_signals()?;
     let settings = ClientSettings::from_servers(&servers).map_err(|e| client_failure(e.into()))?;
     let Some(topic) = pipeline.source.topics.single().map(str::to_owned) else {
@@ -103,6 +105,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     eprintln!("pipeline  {}", pipeline.name);
     eprintln!("lake      {}", pipeline.lake.url);
     eprintln!("messages  turnstile consume --topic {topic} --bootstrap {servers}");
+    let beside = Beside::start(&pipeline, &folder, Port::Somewhere)?;
+    if let Some(at) = beside.address() {
+        eprintln!("warehouse psql -h {} -p {} -U {} {}", at.ip(), at.port(), crate::flow::USER, wire::DATABASE);
+        let table = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table);
+        eprintln!("ask       turnstile sql \"SELECT * FROM {table} LIMIT 5\"");
+    }
     eprintln!("audit     turnstile audit --lake {} --pipeline {}", pipeline.lake.url, pipeline.name);
     eprintln!("started in {:.2} s; Ctrl-C stops, the next start goes on from there", began.elapsed().as_secs_f64());
 
@@ -114,7 +122,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         connect_timeout: kafka::DEFAULT_CONNECT_TIMEOUT,
         stop: Arc::clone(&stop),
     };
-    let result = run_pipeline(&pipeline, &options, args.json);
+    let result = run_pipeline(&pipeline, &options, args.json, beside);
     stop.store(true, Ordering::Relaxed);
     if let Some(producer) = producer {
         let produced = producer.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the producer panicked")));

@@ -25,6 +25,7 @@ enum Verb {
     Run(RunArgs),
     Status(StatusArgs),
     Serve(super::serve::Args),
+    Deploy(DeployArgs),
 }
 
 /// Load what the ledger published since the last load, and bring other databases to it
@@ -67,6 +68,31 @@ struct StatusArgs {
     json: bool,
 }
 
+/// Create the tables in another database before the first load: BigQuery's dataset, external table, facts, dimensions
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile warehouse deploy --target bigquery pipelines/mta-turnstile.toml
+  turnstile warehouse deploy --target bigquery --dry-run pipelines/mta-turnstile.toml     only says how
+
+Safe to repeat. The columns of the models' tables are known once they were loaded here: load first. PostgreSQL needs no
+deploy: the first delivery makes its schema and tables.")]
+struct DeployArgs {
+    /// Which database
+    #[arg(long, value_name = "TARGET")]
+    target: DeployTarget,
+    /// Print the requests instead of sending them
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DeployTarget {
+    Bigquery,
+}
+
 /// Which pipeline's warehouse.
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
@@ -90,6 +116,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Verb::Run(args) => load(&args),
         Verb::Status(args) => status(&args),
         Verb::Serve(args) => super::serve::run(args),
+        Verb::Deploy(args) => deploy(&args),
     }
 }
 
@@ -178,6 +205,27 @@ fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
             None => format!("commits {}..{}, {} rows", run.from_seq, run.to_seq, run.rows_out),
         };
         outln!("{} {:>6} {:<9} {state}", readable_instant(run.started_at_us), run.load, run.target);
+    }
+    Ok(Exit::Done)
+}
+
+fn deploy(args: &DeployArgs) -> anyhow::Result<Exit> {
+    let DeployTarget::Bigquery = args.target;
+    let (pipeline, folder) = args.which.open()?;
+    let lines = runtime()?.block_on(async {
+        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
+        let tables = warehouse.tables().await.map_err(flow::warehouse_failed)?;
+        let files = warehouse.current_files().await.map_err(flow::warehouse_failed)?;
+        let columns = std::sync::Arc::clone(&warehouse.source().files);
+        flow::deploy_bigquery(&pipeline, &tables, columns, files, args.dry_run).await
+    })?;
+    if args.dry_run {
+        lines.iter().for_each(|line| out!("{line}"));
+        return Ok(Exit::Done);
+    }
+    lines.iter().for_each(|line| outln!("made {line}"));
+    if lines.is_empty() {
+        outln!("everything is there");
     }
     Ok(Exit::Done)
 }

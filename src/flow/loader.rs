@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use pipeline::{Pipeline, Schedule};
 use warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
 
 use super::now_us;
-use super::targets::{open_targets, target_failed};
+use super::targets::{list_for_bigquery, open_targets, target_failed};
 use super::warehouse::{open_to_load, warehouse_failed};
 
 /// How soon a wait notices that it is to end.
@@ -36,6 +36,7 @@ pub(crate) enum Loaded {
 
 /// A warehouse with its targets.
 pub(crate) struct Loader {
+    pipeline: Pipeline,
     warehouse: Warehouse,
     targets: Vec<Box<dyn Target>>,
 }
@@ -44,7 +45,7 @@ impl Loader {
     /// Opens warehouse and targets. A target that cannot be reached is no error yet.
     pub(crate) async fn open(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<Self> {
         let warehouse = open_to_load(pipeline, folder).await?;
-        Ok(Self { warehouse, targets: open_targets(pipeline)? })
+        Ok(Self { pipeline: pipeline.clone(), warehouse, targets: open_targets(pipeline)? })
     }
 
     /// Loads all that the ledger published, then brings each target to the newest load.
@@ -56,11 +57,12 @@ impl Loader {
         options: &LoadOptions,
         watch: &mut (dyn FnMut(Loaded) + Send),
     ) -> anyhow::Result<()> {
-        let mut options = options.clone();
+        let (mut options, mut any) = (options.clone(), false);
         loop {
             match self.warehouse.load(&options).await {
                 Ok(Some(load)) => {
                     let more = load.more;
+                    any = true;
                     watch(Loaded::Load(load));
                     if !more {
                         break;
@@ -74,6 +76,9 @@ impl Loader {
             options.full_refresh.clear();
         }
         let mut failed = None;
+        if any {
+            failed = list_for_bigquery(&self.pipeline, &self.warehouse).await.err();
+        }
         for target in &mut self.targets {
             match deliver(&self.warehouse, target.as_mut()).await {
                 Ok(Some(run)) => watch(Loaded::Delivery(run)),
@@ -161,8 +166,7 @@ impl Background {
     }
 
     /// Ends after the load that is under way.
-    pub(crate) fn stop(self, last_load: bool) {
-        let _ = last_load;
+    pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         // A panic there has been printed; the pipeline itself is not its matter.
         let _ = self.thread.join();

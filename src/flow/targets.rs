@@ -1,14 +1,108 @@
 //! The databases beside the embedded warehouse that a pipeline's tables go to.
 
-use delivery::{Target, TargetError};
-use pipeline::Pipeline;
+use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+
+use delivery::bigquery::{BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable};
+use delivery::postgres::{PostgresSettings, PostgresTarget};
+use delivery::{Table, Target, TargetError};
+use pipeline::{FileFormat, Pipeline, Properties};
+use serde_json::{Map, Value};
+use warehouse::Warehouse;
+
+use super::warehouse::warehouse_failed;
 use crate::exit::Exit;
 use crate::report::Failure;
 
 /// Opens the targets that the pipeline names. Nothing is asked of them yet.
-pub(crate) fn open_targets(_pipeline: &Pipeline) -> anyhow::Result<Vec<Box<dyn Target>>> {
-    Ok(Vec::new())
+pub(crate) fn open_targets(pipeline: &Pipeline) -> anyhow::Result<Vec<Box<dyn Target>>> {
+    let Some(warehouse) = &pipeline.warehouse else { return Ok(Vec::new()) };
+    let mut targets: Vec<Box<dyn Target>> = Vec::new();
+    if let Some(settings) = &warehouse.postgres {
+        targets.push(Box::new(open_postgres(settings)?));
+    }
+    if let Some(settings) = &warehouse.bigquery {
+        targets.push(Box::new(open_bigquery(settings)?));
+    }
+    Ok(targets)
+}
+
+fn open_postgres(settings: &Properties) -> anyhow::Result<PostgresTarget> {
+    let settings = PostgresSettings::from_pairs(settings.iter(), |name| std::env::var(name).ok());
+    let settings = settings.map_err(|error| {
+        Failure::new(Exit::Config, format!("[warehouse.postgres] {}: {}", error.key, error.reason)).hint(error.hint)
+    })?;
+    Ok(PostgresTarget::new(settings))
+}
+
+/// Opens BigQuery with the keys of `[warehouse.bigquery]`.
+pub(crate) fn open_bigquery(settings: &Properties) -> anyhow::Result<BigQueryTarget> {
+    let mut keys = Map::new();
+    for (key, value) in settings.iter() {
+        let value = value.parse::<u64>().map_or_else(|_| Value::from(value.as_str()), Value::from);
+        match key.split_once('.') {
+            Some((outer, inner)) => {
+                let table = keys.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(table) = table {
+                    table.insert(inner.to_owned(), value);
+                }
+            }
+            None => drop(keys.insert(key.clone(), value)),
+        }
+    }
+    let settings: BigQuerySettings = serde_json::from_value(Value::Object(keys)).map_err(|error| {
+        Failure::new(Exit::Config, format!("[warehouse.bigquery] {error}"))
+            .hint("its keys are in docs/warehouse-bigquery.md")
+    })?;
+    BigQueryTarget::new(settings).map_err(target_failed)
+}
+
+/// Creates dataset, external table and tables in BigQuery, or says how with `dry_run`. One line for each that was made.
+pub(crate) async fn deploy_bigquery(
+    pipeline: &Pipeline,
+    tables: &[Arc<Table>],
+    columns: SchemaRef,
+    files: Vec<String>,
+    dry_run: bool,
+) -> anyhow::Result<Vec<String>> {
+    let settings = pipeline.warehouse.as_ref().and_then(|warehouse| Some((warehouse, warehouse.bigquery.as_ref()?)));
+    let (warehouse, settings) = settings.ok_or_else(|| {
+        Failure::new(Exit::Config, format!("pipeline {:?} has no [warehouse.bigquery]", pipeline.name))
+            .hint("add it with project and dataset: docs/warehouse-bigquery.md")
+    })?;
+    let mut target = open_bigquery(settings)?;
+    let external = external(pipeline, &warehouse.table, columns, files);
+    if dry_run {
+        return Ok(vec![target.plan(tables, external.as_ref()).map_err(target_failed)?]);
+    }
+    target.deploy(tables, external.as_ref()).await.map_err(target_failed)
+}
+
+/// Tells BigQuery's external table which of the lake's files are current, where the pipeline has one.
+pub(crate) async fn list_for_bigquery(pipeline: &Pipeline, warehouse: &Warehouse) -> anyhow::Result<()> {
+    let Some(settings) = &pipeline.warehouse else { return Ok(()) };
+    let Some(bigquery) = &settings.bigquery else { return Ok(()) };
+    let files = warehouse.current_files().await.map_err(warehouse_failed)?;
+    let columns = Arc::clone(&warehouse.source().files);
+    let Some(external) = external(pipeline, &settings.table, columns, files) else { return Ok(()) };
+    open_bigquery(bigquery)?.list_files(&external).await.map_err(target_failed)
+}
+
+/// A table over the files as they are. A lake elsewhere cannot be read from there: only the models' tables are made.
+fn external(pipeline: &Pipeline, name: &str, schema: SchemaRef, files: Vec<String>) -> Option<ExternalTable> {
+    pipeline.lake.url.starts_with("gs://").then(|| ExternalTable {
+        name: name.to_lowercase(),
+        description: format!("The current files of pipeline {}", pipeline.name),
+        url: pipeline.lake.url.clone(),
+        format: match pipeline.lake.format {
+            FileFormat::CsvGz => ExternalFormat::CsvGz,
+            FileFormat::Parquet => ExternalFormat::Parquet,
+        },
+        schema,
+        index_column: pipeline.lake.index_column,
+        files: ExternalFiles::Listed(files),
+    })
 }
 
 /// A target did not take a delivery.

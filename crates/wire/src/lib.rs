@@ -22,8 +22,8 @@ mod statements;
 mod tls;
 mod variables;
 
-use datafusion::error::DataFusionError;
-use datafusion::prelude::SessionContext;
+pub use datafusion::error::DataFusionError;
+pub use datafusion::prelude::SessionContext;
 use futures::future::BoxFuture;
 
 pub use error::WireError;

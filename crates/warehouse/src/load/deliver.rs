@@ -8,7 +8,8 @@ use futures::StreamExt;
 
 use super::work::{read, starts};
 use super::stored;
-use crate::store::{DataFile, State, TableState, WindowSet};
+use crate::model::Model;
+use crate::store::{DataFile, TableState, WindowSet};
 use crate::{Warehouse, WarehouseError};
 
 impl Warehouse {
@@ -34,13 +35,7 @@ impl Warehouse {
         let mut changes = Vec::new();
         for model in self.models().iter().filter(|model| stored(model)) {
             let Some(kept) = state.tables.get(&model.name) else { continue };
-            let table = Arc::new(Table {
-                name: model.name.clone(),
-                description: model.description.clone(),
-                schema: kept.head.schema()?,
-                key: kept.head.key.clone(),
-                kind: kept.head.kind.clone(),
-            });
+            let table = table(model, kept)?;
             tables.push(table.clone());
             let since = same_warehouse.map_or(0, |at| at.load);
             if kept.changed_at > since {
@@ -48,8 +43,32 @@ impl Warehouse {
                 changes.push(self.change(table, kept, known));
             }
         }
-        let to = Position { warehouse: state.warehouse.clone(), load: newest, ledger_seq: seq_of(&state) };
+        let to = Position { warehouse: state.warehouse.clone(), load: newest, ledger_seq: state.ledger_seq };
         Ok(Some(Delivery { from: at.cloned(), to, tables, changes }))
+    }
+
+    /// The models' tables as the record has them: what another database should have. None before the first load.
+    ///
+    /// # Errors
+    /// `Store`, `Damaged`.
+    pub async fn tables(&self) -> Result<Vec<Arc<Table>>, WarehouseError> {
+        let state = self.inner().store.newest().await?;
+        let kept = self.models().iter().filter_map(|model| Some((model, state.tables.get(&model.name)?)));
+        kept.map(|(model, kept)| table(model, kept)).collect()
+    }
+
+    /// The names of the lake's files that hold current rows, each once, by window.
+    ///
+    /// # Errors
+    /// As [`Warehouse::session`].
+    pub async fn current_files(&self) -> Result<Vec<String>, WarehouseError> {
+        let mut files: Vec<String> = Vec::new();
+        for extent in self.moment().await?.catalog.current(..) {
+            if files.last().is_none_or(|last| *last != *extent.object.name) {
+                files.push(extent.object.name.to_string());
+            }
+        }
+        Ok(files)
     }
 
     fn change(&self, table: Arc<Table>, kept: &TableState, windows: Option<&WindowSet>) -> TableChange {
@@ -72,8 +91,14 @@ impl Warehouse {
     }
 }
 
-fn seq_of(state: &State) -> u64 {
-    state.ledger_seq
+fn table(model: &Model, kept: &TableState) -> Result<Arc<Table>, WarehouseError> {
+    Ok(Arc::new(Table {
+        name: model.name.clone(),
+        description: model.description.clone(),
+        schema: kept.head.schema()?,
+        key: kept.head.key.clone(),
+        kind: kept.head.kind.clone(),
+    }))
 }
 
 /// Rows of a table's files, of some windows or all, one file after the other.

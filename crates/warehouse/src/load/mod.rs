@@ -219,6 +219,3 @@ fn with_causes(error: &WarehouseError) -> String {
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
-
-#[cfg(test)]
-mod tests;

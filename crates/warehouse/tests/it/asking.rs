@@ -1,0 +1,116 @@
+//! What can be asked, and what is answered when it cannot.
+
+use lake::Format;
+use warehouse::{AnswerError, Limits, WarehouseError};
+
+use crate::story::{Story, ask, load_all};
+
+#[tokio::test]
+async fn the_original_question_is_answered_from_the_files_that_count() {
+    for format in [Format::CsvGz, Format::Parquet] {
+        let mut story = Story::begin(format).await;
+        story.publish(&[(0, 1, &[("Test-Station1", 7), ("59 ST", 3)])]).await;
+        story.publish(&[(1, 1, &[("Test-Station2", 5)])]).await;
+        story.publish(&[(0, 2, &[("Test-Station1", 8), ("59 ST", 3)])]).await;
+        let warehouse = story.warehouse();
+        let question = "SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%' ORDER BY 1";
+        assert_eq!(ask(&warehouse, question).await, ["Test-Station1,8,7", "Test-Station2,5,4"], "{format:?}");
+        assert_eq!(ask(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["3"], "{format:?}");
+        let window = "SELECT station FROM ext_turnstile WHERE start >= '2026-08-01T00:05:00Z'";
+        assert_eq!(ask(&warehouse, window).await, ["Test-Station2"], "{format:?}");
+        let history = "SELECT _version, _current, entries FROM ext_turnstile_history \
+                       WHERE station LIKE 'Test%' ORDER BY _window_start, _version";
+        assert_eq!(ask(&warehouse, history).await, ["1,false,7", "2,true,8", "1,true,5"], "{format:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_can_be_asked_for_where_numbers_come_from() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)]), (1, 1, &[("a", 2)])]).await;
+    story.publish(&[(0, 2, &[("a", 3)])]).await;
+    let warehouse = story.warehouse();
+    let windows = "SELECT versions, rows, file FROM _turnstile.windows ORDER BY window_start";
+    assert_eq!(
+        ask(&warehouse, windows).await,
+        [
+            "2,1,date=2026-08-01/p_20260801T000000Z_20260801T000500Z_v2.csv.gz",
+            "1,1,date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz"
+        ]
+    );
+    let offsets = "SELECT o.topic, o.partition, o.first_offset, o.last_offset FROM _turnstile.offsets o \
+                   JOIN _turnstile.windows w ON w.file = o.file ORDER BY o.first_offset";
+    assert_eq!(ask(&warehouse, offsets).await, ["t,0,0,0", "t,0,1,1"]);
+    assert_eq!(ask(&warehouse, "SELECT sum(difference) FROM _turnstile.conservation").await, ["0"]);
+    assert_eq!(ask(&warehouse, "SELECT count(*) FROM _turnstile.dead_letters").await, ["0"]);
+}
+
+#[tokio::test]
+async fn a_question_sees_one_position_whatever_is_published_meanwhile() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let warehouse = story.warehouse();
+    let session = warehouse.session().await.unwrap();
+    story.publish(&[(1, 1, &[("a", 2)])]).await;
+    let count = async |sql: &str| session.sql(sql).await.unwrap().count().await.unwrap();
+    assert_eq!(count("SELECT * FROM ext_turnstile").await, 1);
+    assert_eq!(count("SELECT * FROM _turnstile.files").await, 1);
+    assert_eq!(ask(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_question_that_would_change_something_is_refused() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let warehouse = story.warehouse();
+    for sql in ["DROP TABLE ext_turnstile", "DELETE FROM ext_turnstile", "CREATE TABLE t AS SELECT 1", "SET a = 1"] {
+        let error = warehouse.ask(sql).await.err().unwrap_or_else(|| panic!("{sql} was taken"));
+        assert!(matches!(error, AnswerError::Question(_)), "{sql}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_over_the_memory_limit_ends_and_the_next_one_is_answered() {
+    let mut story = Story::begin(Format::Parquet).await;
+    let stations: Vec<String> = (0..5000).map(|n| format!("station with a long name, number {n}")).collect();
+    let rows: Vec<(&str, i64)> = stations.iter().map(|station| (station.as_str(), 1)).collect();
+    story.publish(&[(0, 1, &rows)]).await;
+    let limits = Limits { memory_bytes: 1 << 20, spill_bytes: 1, ..Limits::default() };
+    let warehouse = story.warehouse_of(&[], limits);
+    let large = "SELECT count(*) FROM ext_turnstile a JOIN ext_turnstile b ON a.ca = b.ca JOIN ext_turnstile c ON a.ca = c.ca \
+                 WHERE a.station || b.station || c.station LIKE '%x%' GROUP BY a.station, b.station, c.station";
+    let mut out = Vec::new();
+    let error = match warehouse.ask(large).await {
+        Ok(answer) => answer.write(warehouse::AnswerFormat::Csv, &mut out).await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(error.to_string().contains("more memory than it may use"), "{error}");
+    assert_eq!(ask(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["5000"]);
+}
+
+#[tokio::test]
+async fn a_lake_without_a_ledger_is_empty_and_says_so() {
+    let story = Story::begin(Format::CsvGz).await;
+    let other = warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), Format::CsvGz).unwrap();
+    let warehouse =
+        warehouse::Warehouse::new(&story.lake, other, warehouse::Models::default(), Limits::default(), None).unwrap();
+    assert!(matches!(warehouse.session().await, Err(WarehouseError::Empty { .. })));
+}
+
+#[tokio::test]
+async fn every_table_can_be_listed() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let warehouse = story.warehouse();
+    load_all(&warehouse).await;
+    let session = warehouse.session().await.unwrap();
+    let names = warehouse::Warehouse::table_names(&session);
+    for table in [
+        "ext_turnstile", "ext_turnstile_history", "live_turnstile", "dim_station", "dim_booth", "fact_turnstile",
+        "load_runs", "_turnstile.files", "_turnstile.windows", "_turnstile.offsets", "_turnstile.dead_letters",
+        "_turnstile.conservation",
+    ] {
+        assert!(names.contains(&table.to_owned()), "{table} is not in {names:?}");
+        session.sql(&format!("SELECT * FROM {table}")).await.unwrap().collect().await.unwrap();
+    }
+}

@@ -1,0 +1,110 @@
+//! Loads: exactly once, corrections, steps, failures.
+
+use lake::Format;
+use warehouse::{Limits, LoadOptions, RunState, WarehouseError};
+
+use crate::story::{Story, ask, facts, load, load_all};
+
+#[tokio::test]
+async fn a_load_takes_what_is_new_and_a_second_one_changes_nothing() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1), ("b", 2)]), (1, 1, &[("a", 3)])]).await;
+    let warehouse = story.warehouse();
+    let first = load(&warehouse).await.unwrap().unwrap();
+    assert_eq!((first.run.windows, first.run.rows_in, first.more), (2, 3, false));
+    assert!(first.tests.iter().all(|test| test.passed()) && first.tests.len() > 10);
+    assert_eq!(load(&warehouse).await.unwrap(), None);
+    assert_eq!(facts(&warehouse).await, ["a,0,1", "b,0,2", "a,1,3"]);
+    assert_eq!(ask(&warehouse, "SELECT station_name FROM dim_station ORDER BY 1").await, ["a", "b"]);
+    let joined = "SELECT b.booth_name, s.station_name, f.entries FROM fact_turnstile f \
+                  JOIN dim_booth b USING (booth_id) JOIN dim_station s ON s.station_id = f.station_id ORDER BY 2, 3";
+    assert_eq!(ask(&warehouse, joined).await, ["A001,a,1", "A001,a,3", "A001,b,2"]);
+}
+
+#[tokio::test]
+async fn a_corrected_window_replaces_its_rows_and_no_others() {
+    for format in [Format::CsvGz, Format::Parquet] {
+        let mut story = Story::begin(format).await;
+        story.publish(&[(0, 1, &[("a", 1), ("b", 2)]), (1, 1, &[("a", 3)])]).await;
+        let warehouse = story.warehouse();
+        load_all(&warehouse).await;
+        story.publish(&[(0, 2, &[("a", 10), ("c", 4)])]).await;
+        let run = load(&warehouse).await.unwrap().unwrap().run;
+        assert_eq!((run.windows, run.rows_out), (1, 4), "two facts, a station and a booth");
+        assert_eq!(facts(&warehouse).await, ["a,0,10", "c,0,4", "a,1,3"]);
+        // A station stays in its dimension.
+        assert_eq!(ask(&warehouse, "SELECT count(*) FROM dim_station").await, ["3"]);
+    }
+}
+
+#[tokio::test]
+async fn a_log_id_is_that_of_the_turnstile_and_its_window() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let warehouse = story.warehouse();
+    load_all(&warehouse).await;
+    let sql = "SELECT log_id = md5('R001-A001-02-00-00-a-2026-08-01 00:05:00') FROM fact_turnstile";
+    assert_eq!(ask(&warehouse, sql).await, ["true"]);
+}
+
+#[tokio::test]
+async fn a_long_way_is_loaded_in_steps_that_are_each_whole() {
+    let mut story = Story::begin(Format::Parquet).await;
+    for number in 0..30 {
+        story.publish(&[(number, 1, &[("a", number), ("b", 1)])]).await;
+    }
+    let warehouse = story.warehouse_of(&warehouse::BUILT_IN, Limits { load_rows: 10, ..Limits::default() });
+    assert_eq!(load_all(&warehouse).await, 6);
+    assert_eq!(facts(&warehouse).await.len(), 60);
+    let runs = "SELECT count(*), sum(rows_in), min(from_seq), count(DISTINCT to_seq) FROM load_runs";
+    assert_eq!(ask(&warehouse, runs).await, ["6,60,0,6"]);
+}
+
+#[tokio::test]
+async fn of_two_loaders_at_once_one_loads() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    let windows: Vec<_> = (0..20).map(|n| (n, 1, &[("a", 1i64), ("b", 2)][..])).collect();
+    story.publish(&windows).await;
+    let (one, other) = (story.warehouse(), story.warehouse());
+    let (options, again) = (LoadOptions::default(), LoadOptions::default());
+    let (first, second) = tokio::join!(one.load(&options), other.load(&again));
+    let won = [&first, &second].iter().filter(|load| matches!(load, Ok(Some(_)))).count();
+    assert_eq!(won, 1, "{first:?} {second:?}");
+    assert!([&first, &second].iter().any(|load| matches!(load, Err(WarehouseError::Moved) | Ok(None))));
+    assert_eq!(facts(&one).await.len(), 40);
+    assert_eq!(load(&other).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lake_file_that_changed_is_named_and_nothing_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut story = Story::at(&format!("file:{}", folder.path().display()), Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let warehouse = story.warehouse();
+    load_all(&warehouse).await;
+    story.publish(&[(1, 1, &[("a", 2)]), (2, 1, &[("a", 3)])]).await;
+    let name = "date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz";
+    std::fs::write(folder.path().join(name), b"something else").unwrap();
+    let error = load(&warehouse).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("{name} changed since it was published")), "{error}");
+    assert_eq!(facts(&warehouse).await, ["a,0,1"]);
+    let failed = warehouse.runs().await.unwrap().pop().unwrap();
+    assert_eq!(failed.state, RunState::Failed);
+    assert!(failed.error.unwrap().contains(name));
+}
+
+#[tokio::test]
+async fn many_small_files_become_one_and_the_rows_stay() {
+    let mut story = Story::begin(Format::Parquet).await;
+    let warehouse = story.warehouse();
+    for number in 0..60 {
+        story.publish(&[(number, 1, &[("a", number)])]).await;
+        load_all(&warehouse).await;
+    }
+    let files = story.lake.list("_warehouse/p/tables/fact_turnstile", None).await.unwrap();
+    assert_eq!(facts(&warehouse).await.len(), 60);
+    // Files that were merged stay for a while, for readers of an older state.
+    assert!(files.len() > 60, "{}", files.len());
+    let plan = ask(&warehouse, "EXPLAIN SELECT entries FROM fact_turnstile").await.join("\n");
+    assert!(plan.matches(".parquet").count() < 20, "{plan}");
+}

@@ -1,0 +1,8 @@
+//! Claims about the warehouse, over a lake that a real ledger writes.
+
+mod asking;
+mod deliveries;
+mod loading;
+mod models;
+mod random;
+mod story;

@@ -1,0 +1,56 @@
+//! `turnstile warehouse serve`: PostgreSQL clients ask the warehouse.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::stop_flag;
+use super::warehouse::Which;
+use crate::exit::Exit;
+use crate::flow;
+
+/// Let psql, drivers and BI tools ask the warehouse, over PostgreSQL's protocol
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile warehouse serve pipelines/mta-turnstile.toml
+  psql -h 127.0.0.1 -p 5433 -U turnstile -c '\\d'
+  TURNSTILE_WAREHOUSE_PASSWORD=… turnstile warehouse serve --listen 0.0.0.0:5433 --tls-cert c.pem --tls-key k.pem
+
+Read-only. On loopback nobody is asked for a password unless TURNSTILE_WAREHOUSE_PASSWORD is set; beyond it one is
+needed. The database is called turnstile, as is the user. docs/warehouse-postgres-wire.md has limits and clients.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Where to listen [default: `[warehouse] listen`, or 127.0.0.1:5433]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// A certificate (PEM) for TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+/// Where PostgreSQL clients are let in when nothing says where.
+pub(super) const LISTEN: &str = "127.0.0.1:5433";
+
+pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
+    let (pipeline, folder) = args.which.open()?;
+    let setting = pipeline.warehouse.as_ref().and_then(|warehouse| warehouse.listen.clone());
+    let listen = flow::address(&args.listen.or(setting).unwrap_or_else(|| LISTEN.to_owned()))?;
+    let stop = stop_flag()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
+        let server = flow::serve(&pipeline, warehouse, listen, args.tls_cert.zip(args.tls_key)).await?;
+        let at = server.address();
+        eprintln!("listening at {at}: psql -h {} -p {} -U {} {}", at.ip(), at.port(), flow::USER, wire::DATABASE);
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        server.stop().await;
+        Ok(Exit::Done)
+    })
+}
