@@ -53,7 +53,8 @@ const COUNT: &str = "SELECT count(*), sum(entries) FROM turnstile.fact";
 
 async fn the_server_goes_in_mid_load(go: fn(&mut PostgresServer)) {
     let server = Arc::new(Mutex::new(PostgresServer::start().unwrap()));
-    let place = Place::on(server.lock().unwrap().address()).await;
+    let address = server.lock().unwrap().address();
+    let place = Place::on(address).await;
     let mut target = place.target();
     for number in [1, 2] {
         let inside = Arc::clone(&server);

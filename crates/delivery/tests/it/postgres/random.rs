@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::city::{change, dim, fact, facts, load, names, top, window};
 use super::place::Place;
 
-const CASES: u32 = 40;
+const CASES: u32 = 24;
 
 /// What one delivery brings.
 #[derive(Debug, Clone)]

@@ -143,9 +143,13 @@ async fn a_statement_that_takes_too_long_says_which_setting_ended_it() {
 #[ignore = "needs servers: cargo xtask test"]
 async fn a_key_too_long_for_an_index_says_so() {
     let place = Place::new().await;
-    // Repeated letters would be compressed until they fit.
-    let long: String =
-        (0..4_000u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 26)).collect();
+    // A pattern would be compressed until it fits.
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut letter = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'!' + ((random >> 40) % 90) as u8)
+    };
+    let long: String = (0..5_000).map(|_| letter()).collect();
     let rows = windows(&[0], &[(long.as_str(), 0, 1)]);
     let (reason, hint) = refusal(place.target().apply(&load(1, vec![rows])).await.unwrap_err());
     assert!(reason.contains("table fact") && hint.contains("correct the model's key"), "{reason} {hint}");

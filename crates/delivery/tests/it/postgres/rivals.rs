@@ -74,7 +74,9 @@ async fn a_table_that_somebody_holds_is_waited_for_no_longer_than_the_lock_timeo
         other => panic!("{other:?}"),
     }
     assert_eq!(target.position().await.unwrap(), after(1));
-    place.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)' AND pid <> pg_backend_pid() AND datname = current_database()").await;
+    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)' \
+                  AND pid <> pg_backend_pid() AND datname = current_database()";
+    place.sql(cancel).await;
     holder.await.unwrap();
     target.apply(&second).await.unwrap();
     assert_eq!(place.sql("SELECT entries FROM turnstile.fact").await, ["2"]);
