@@ -13,8 +13,8 @@ use wire::{ServeSettings, Server, WireError};
 async fn main() -> Result<(), WireError> {
     let server = Server::start(Arc::new(tables::Tables::default()), ServeSettings::default()).await?;
     println!("listening on {}; ends with the input (Ctrl-D)", server.address());
-    let mut input = tokio::io::stdin();
-    let _until_its_end = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+    let until_its_end = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    let _ended_either_way = tokio::task::spawn_blocking(until_its_end).await;
     server.stop().await;
     Ok(())
 }

@@ -75,6 +75,8 @@ pub(crate) async fn serve(connection: Connection, socket: TcpStream) -> io::Resu
         }
         let extended = message.is_extended_query();
         let outcome = tokio::select! {
+            // In this order: who sends a cancel request closes its side at once.
+            biased;
             outcome = process_message(
                 message,
                 &mut socket,

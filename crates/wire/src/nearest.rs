@@ -6,7 +6,7 @@ const OFFERED: usize = 3;
 /// Those of `known` that are nearest to `wanted`, nearest first; none when nothing is like it.
 pub(crate) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = wanted.to_lowercase();
-    let bound = (wanted.chars().count() / 2).max(2);
+    let bound = (wanted.chars().count() / 3).max(2);
     let mut ranked: Vec<(usize, &str)> = known
         .into_iter()
         .map(|name| {

@@ -89,7 +89,7 @@ async fn psycopg_reads_types_binds_parameters_and_keeps_cursors() {
     let mut command = Command::new(testkit::python());
     command.arg(program("reader.py")).arg(scene.port().to_string());
     let output = run(command).await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[tokio::test]

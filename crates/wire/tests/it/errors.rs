@@ -22,7 +22,7 @@ async fn an_unknown_table_lists_the_nearest() {
     let client = scene.client().await;
     let error = complaint(client.query("SELECT * FROM ext_turnstyle", &[]).await);
     assert_eq!((error.code().code(), error.message()), ("42P01", "relation \"ext_turnstyle\" does not exist"));
-    assert_eq!(error.hint(), Some("perhaps you meant ext_turnstile"));
+    assert_eq!(error.hint(), Some("perhaps you meant one of ext_turnstile, fact_turnstile"));
     assert_eq!(error.position(), Some(&ErrorPosition::Original(15)));
 }
 

@@ -52,12 +52,12 @@ async fn instants_come_in_utc_until_another_zone_is_set() {
     let scene = Scene::start().await;
     let client = scene.client().await;
     let sql = "SELECT start FROM ext_turnstile ORDER BY start LIMIT 1";
-    assert_eq!(text(&client, sql).await, "2024-01-06 05:00:00.000000+00:00");
+    assert_eq!(text(&client, sql).await, "2024-01-06 05:00:00.000000+00");
     let instant: SystemTime = client.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(instant.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(), 1_704_517_200);
 
     client.simple_query("SET timezone = 'America/New_York'").await.unwrap();
-    assert_eq!(text(&client, sql).await, "2024-01-06 00:00:00.000000-05:00");
+    assert_eq!(text(&client, sql).await, "2024-01-06 00:00:00.000000-05");
     let instant: SystemTime = client.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(instant.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(), 1_704_517_200);
 }
@@ -84,7 +84,7 @@ async fn a_cursor_is_taken_in_pieces_and_ends_with_its_transaction() {
     assert_eq!(text(&client, "FETCH FORWARD 2 FROM c").await, "1");
     assert_eq!(text(&client, "FETCH ALL FROM c").await, "3");
     client.simple_query("COMMIT").await.unwrap();
-    assert_eq!(complaint(client.simple_query("FETCH c").await).code().code(), "34000");
+    assert_eq!(complaint(client.simple_query("FETCH NEXT FROM c").await).code().code(), "34000");
 }
 
 #[tokio::test]

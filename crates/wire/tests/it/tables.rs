@@ -24,14 +24,14 @@ const FIVE_MINUTES_MICROS: i64 = 300_000_000;
 
 /// The tables, counted anew for every session.
 #[derive(Debug, Default)]
-pub struct Tables {
+pub(crate) struct Tables {
     sessions: AtomicI64,
 }
 
 impl Tables {
     /// How many sessions were asked for.
     #[allow(dead_code, reason = "the example asks nothing")]
-    pub fn sessions(&self) -> i64 {
+    pub(crate) fn sessions(&self) -> i64 {
         self.sessions.load(Ordering::Relaxed)
     }
 }
@@ -44,7 +44,8 @@ impl Database for Tables {
 }
 
 fn session(count: i64) -> Result<SessionContext> {
-    let config = SessionConfig::new().with_default_catalog_and_schema(wire::DATABASE, "public").with_target_partitions(2);
+    let config =
+        SessionConfig::new().with_default_catalog_and_schema(wire::DATABASE, "public").with_target_partitions(2);
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
     let session = SessionContext::new_with_config_rt(config, runtime);
     let panics = create_udf("panics", vec![DataType::Int64], DataType::Int64, Volatility::Volatile, {
