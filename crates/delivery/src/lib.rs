@@ -9,8 +9,6 @@ pub mod bigquery;
 mod change;
 mod error;
 #[cfg(feature = "postgres")]
-mod nearest;
-#[cfg(feature = "postgres")]
 pub mod postgres;
 mod target;
 

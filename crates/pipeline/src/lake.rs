@@ -2,7 +2,7 @@
 
 use crate::file::read::{Faults, Reader};
 use crate::file::{Fault, Node};
-use crate::nearest::suggest;
+use nearest::suggest;
 use crate::properties::Properties;
 
 /// `[lake]`: the store, the form of its files, how long they stay.

@@ -11,7 +11,6 @@ mod error;
 mod file;
 mod functions;
 mod lake;
-mod nearest;
 mod pattern;
 mod pipeline;
 mod properties;
@@ -24,7 +23,6 @@ mod warehouse;
 
 pub use error::{Error, Problem};
 pub use lake::{FileFormat, LakeSettings};
-pub use nearest::{nearest, suggest};
 pub use pattern::{MONTHS, PatternItem, TimestampPattern};
 pub use pipeline::Pipeline;
 pub use properties::Properties;

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use crate::file::read::{Faults, Placed, Reader};
 use crate::file::{Fault, Node, Table, Value};
-use crate::nearest::{nearest, suggest};
+use nearest::{nearest, suggest};
 use crate::pattern::TimestampPattern;
 use crate::properties::Properties;
 use crate::topics::{self, Topics};

@@ -2,7 +2,7 @@
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use pipeline::nearest;
+use nearest::nearest;
 
 use crate::WarehouseError;
 

@@ -10,7 +10,7 @@ mod cursors;
 mod error;
 mod interrupt;
 mod login;
-mod nearest;
+mod meant;
 mod place;
 mod prepared;
 mod refusal;

@@ -14,7 +14,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 
-use crate::nearest::nearest;
+use crate::meant::meant;
 use crate::place;
 
 /// What a client is told.
@@ -120,7 +120,7 @@ fn of_names(error: &SchemaError, sql: &str) -> Complaint {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let known = valid_fields.iter().map(|field| field.name.as_str());
             let complaint = Complaint::new("42703", format!("column \"{}\" does not exist", field.flat_name()));
-            offer(complaint, &nearest(&field.name, known), "no column is called like it; \\d TABLE lists them")
+            offer(complaint, &meant(&field.name, known), "no column is called like it; \\d TABLE lists them")
                 .at(place::of_name(sql, &field.name))
         }
         SchemaError::AmbiguousReference { field } => {
@@ -139,7 +139,7 @@ fn of_plan(text: &str, asked: Option<(&str, &SessionContext)>) -> Complaint {
         let tables = asked.map(|(_, session)| tables(session)).unwrap_or_default();
         let shown = full.split_once('.').map_or(full, |(_, within)| within.trim_start_matches("public."));
         let complaint = Complaint::new("42P01", format!("relation \"{shown}\" does not exist"));
-        return offer(complaint, &nearest(name, tables.iter().map(String::as_str)), "\\dt *.* lists the tables")
+        return offer(complaint, &meant(name, tables.iter().map(String::as_str)), "\\dt *.* lists the tables")
             .at(place::of_name(sql, name));
     }
     if let Some(rest) = text.strip_prefix("Invalid function '") {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_function_offers_the_nearest() {
+    fn a_missing_function_offers_the_meant() {
         let complaint = of_plan_text("Invalid function 'summ'.\nDid you mean 'sum'?");
         assert_eq!((complaint.code, complaint.hint.as_deref()), ("42883", Some("perhaps you meant sum")));
     }

@@ -11,7 +11,7 @@ use datafusion::arrow::array::timezone::Tz;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Set, Statement, UnaryOperator, Value};
 
 use crate::catalog::SERVER_VERSION;
-use crate::nearest::nearest;
+use crate::meant::meant;
 use crate::refusal;
 use crate::sqlstate::Complaint;
 
@@ -245,7 +245,7 @@ fn invalid(name: &str, value: &str, hint: &str) -> Complaint {
 fn unknown(name: &str) -> Complaint {
     let known = SETTABLE.iter().map(|(name, ..)| *name).chain(FIXED.iter().map(|(name, _)| *name));
     let complaint = Complaint::new("42704", format!("unrecognized configuration parameter \"{name}\""));
-    match nearest(name, known).first() {
+    match meant(name, known).first() {
         Some(meant) => complaint.hint(format!("perhaps you meant {meant}")),
         None => complaint.hint("SHOW ALL lists them"),
     }
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_refused_with_the_nearest() {
+    fn an_unknown_name_is_refused_with_the_meant() {
         let complaint = set(&mut variables(), "SET statment_timeout = 1").unwrap_err();
         assert_eq!(
             (complaint.code, complaint.hint.unwrap().as_str()),

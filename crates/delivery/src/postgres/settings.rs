@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::password::{Password, Secret};
 use super::url::{self, Url};
-use crate::nearest::nearest;
+use nearest::nearest;
 
 /// Every key of [`PostgresSettings::from_pairs`].
 pub const KEYS: [&str; 13] = [
@@ -175,7 +175,7 @@ impl Given {
             return Err(wrong(key, "a password is not written here, where others can read it", hint));
         }
         if !KEYS.contains(&key) {
-            let hint = match nearest(key, &KEYS) {
+            let hint = match nearest(key, KEYS) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known: {}", KEYS.join(", ")),
             };
@@ -235,7 +235,7 @@ impl Given {
         let known = SslMode::WORDS.iter().find(|(word, _)| *word == text);
         let words = SslMode::WORDS.map(|(word, _)| word);
         known.map(|(_, mode)| *mode).ok_or_else(|| {
-            let hint = match nearest(&text, &words) {
+            let hint = match nearest(&text, words.iter().copied()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("one of {}", words.join(", ")),
             };

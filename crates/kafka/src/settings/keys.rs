@@ -71,22 +71,7 @@ fn may_hold_a_secret(key: &str) -> bool {
 /// The known key within three letters of `key`.
 fn nearest(key: &str) -> Option<&'static str> {
     let known = KNOWN.into_iter().chain(java::known_keys()).chain(SECRETS);
-    known.map(|known| (distance(key, known), known)).min().filter(|(far, _)| *far <= 3).map(|(_, known)| known)
-}
-
-/// Levenshtein distance: how many letters to change, add or leave out.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
-        }
-    }
-    row[b.len()]
+    known.map(|known| (nearest::distance(key, known), known)).min().filter(|(far, _)| *far <= 3).map(|(_, known)| known)
 }
 
 /// librdkafka's keys that a person may set.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::{At, Fault, Node, Table, Value};
-use crate::nearest::{nearest, suggest};
+use nearest::{nearest, suggest};
 use crate::properties::is_secret;
 use crate::units;
 

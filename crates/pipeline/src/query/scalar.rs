@@ -11,7 +11,7 @@ use super::operator;
 use super::translate::{Operand, Translator};
 use crate::file::Fault;
 use crate::functions::{date_format, substring};
-use crate::nearest::suggest;
+use nearest::suggest;
 use crate::pattern::TimestampPattern;
 
 /// A function under all its names.

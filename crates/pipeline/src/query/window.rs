@@ -4,7 +4,7 @@ use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgum
 
 use super::text::SqlText;
 use crate::file::Fault;
-use crate::nearest::suggest;
+use nearest::suggest;
 use crate::units;
 
 /// Windows that one row may be in: a day by minutes.

@@ -1,6 +1,6 @@
 //! Which model comes after which.
 
-use pipeline::suggest;
+use nearest::suggest;
 
 use super::{Model, ModelError, ModelKind};
 

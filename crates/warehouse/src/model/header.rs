@@ -17,7 +17,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use pipeline::suggest;
+use nearest::suggest;
 
 use super::test::parse_checks;
 use super::{Model, ModelError};

@@ -1,4 +1,6 @@
-//! The known name nearest to one that is not known.
+//! The known name nearest to one that is not known: for hints in errors.
+//!
+//! In: a name, and those that are known. Out: which was meant. Knows nothing else. Start at [`nearest`].
 
 /// The candidate within a third of `name`'s length in edits (at least one edit), the nearest first.
 ///
@@ -23,7 +25,7 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + C
 }
 
 /// Edits (insert, delete, replace, swap of neighbours) between two words: optimal string alignment.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for (i, row) in rows.iter_mut().enumerate() {
