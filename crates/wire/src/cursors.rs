@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{CloseCursor, FetchDirection, Ident, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::{CloseCursor, Declare, FetchDirection, Ident, Statement, Value, ValueWithSpan};
 use datafusion_postgres::pgwire::api::portal::{Portal, PortalExecutionState};
-use datafusion_postgres::pgwire::api::results::{QueryResponse, Response, Tag};
+use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response, Tag};
 use datafusion_postgres::pgwire::api::stmt::StoredStatement;
 use datafusion_postgres::pgwire::api::store::{MemPortalStore, PortalStore};
 use datafusion_postgres::pgwire::error::PgWireResult;
@@ -54,6 +54,16 @@ pub(crate) async fn fetch(
     Ok(Response::Query(answer))
 }
 
+/// The columns of the cursor that `statement` fetches from: a client is told them before the rows.
+pub(crate) async fn columns<P: PortalStore>(portals: &P, statement: &Statement) -> Option<Vec<FieldInfo>> {
+    let Statement::Fetch { name, .. } = statement else { return None };
+    let state = Arc::clone(&portals.get_portal(&name.value)?.value()?.state);
+    match &*state.lock().await {
+        PortalExecutionState::Suspended(answer) => Some(answer.row_schema().to_vec()),
+        PortalExecutionState::Initial | PortalExecutionState::Finished => None,
+    }
+}
+
 /// Drops one cursor, or all.
 pub(crate) fn close(portals: &MemPortalStore<Prepared>, cursor: &CloseCursor) -> PgWireResult<Response> {
     match cursor {
@@ -86,11 +96,9 @@ fn rows_asked(direction: &FetchDirection) -> PgWireResult<usize> {
 }
 
 /// The name and the query of one `DECLARE`.
-pub(crate) fn declared(
-    declare: &datafusion::sql::sqlparser::ast::Declare,
-) -> PgWireResult<(String, datafusion::sql::sqlparser::ast::Statement)> {
+pub(crate) fn declared(declare: &Declare) -> PgWireResult<(String, Statement)> {
     let name = declare.names.first().map(|name| name.value.clone());
-    let query = declare.for_query.clone().map(datafusion::sql::sqlparser::ast::Statement::Query);
+    let query = declare.for_query.clone().map(Statement::Query);
     name.zip(query).ok_or_else(|| {
         Complaint::new("42601", "DECLARE takes a name and a query: DECLARE c CURSOR FOR SELECT ...").into_error()
     })

@@ -78,7 +78,10 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 /// Which connection a cancel request means. Holds no more entries than there are connections.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<HashMap<(i32, Vec<u8>), watch::Sender<u64>>>);
+pub(crate) struct Registry(Mutex<HashMap<Key, watch::Sender<u64>>>);
+
+/// The number and the secret that a client was given when it came in.
+type Key = (i32, Vec<u8>);
 
 impl Registry {
     pub(crate) fn register(&self, pid: i32, key: &SecretKey, cancels: watch::Sender<u64>) {

@@ -39,7 +39,8 @@ pub(crate) fn answer(
             Err(error) => Rows::Failed(Some(sqlstate::of_engine(&error, None).into_error())),
         })
     });
-    Ok(QueryResponse::new(fields, capped(rows, max_rows)))
+    // Fused, as a cursor may be asked again after its end.
+    Ok(QueryResponse::new(fields, capped(rows, max_rows).fuse()))
 }
 
 /// A few rows of text that this server knows by itself.

@@ -11,15 +11,17 @@ use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{Reset, ResetStatement, Statement};
+use datafusion::sql::sqlparser::ast::{CloseCursor, Reset, ResetStatement, Statement};
 use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use datafusion_postgres::pgwire::api::query::{
     ExtendedQueryHandler, SimpleQueryHandler, send_execution_response, send_partial_query_response,
 };
-use datafusion_postgres::pgwire::api::results::{QueryResponse, Response, Tag};
-use datafusion_postgres::pgwire::api::stmt::StoredStatement;
+use datafusion_postgres::pgwire::api::results::{
+    DescribePortalResponse, DescribeStatementResponse, FieldInfo, QueryResponse, Response, Tag,
+};
+use datafusion_postgres::pgwire::api::stmt::{QueryParser, StoredStatement};
 use datafusion_postgres::pgwire::api::store::{Entry, MemPortalStore, PortalStore};
-use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState};
+use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::extendedquery::{
@@ -222,13 +224,30 @@ impl Statements {
             Statement::Close { cursor } => {
                 let closed = cursors::close(portals()?, cursor)?;
                 match cursor {
-                    datafusion::sql::sqlparser::ast::CloseCursor::All => self.give_up_all('c'),
-                    datafusion::sql::sqlparser::ast::CloseCursor::Specific { name } => self.give_up('c', &name.value),
+                    CloseCursor::All => self.give_up_all('c'),
+                    CloseCursor::Specific { name } => self.give_up('c', &name.value),
                 }
                 closed
             }
             _ => return Ok(None),
         }))
+    }
+
+    async fn described<C>(
+        &self,
+        client: &C,
+        prepared: &Prepared,
+        format: Option<&Format>,
+    ) -> PgWireResult<Vec<FieldInfo>>
+    where
+        C: ClientPortalStore + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+    {
+        let fetched = match &prepared.1 {
+            Some((statement, _)) => cursors::columns(client.portal_store(), statement).await,
+            None => None,
+        };
+        fetched.map_or_else(|| self.planner.get_result_schema(prepared, format), Ok)
     }
 
     /// Sends what a portal answers, up to `max_rows` at a time; the rest stays in the portal.
@@ -384,6 +403,48 @@ impl ExtendedQueryHandler for Statements {
             client.portal_store().rm_portal(name);
         }
         Ok(client.feed(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?)
+    }
+
+    async fn do_describe_statement<C>(
+        &self,
+        client: &mut C,
+        target: &StoredStatement<Prepared>,
+    ) -> PgWireResult<DescribeStatementResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // What the client said of a parameter goes before what the plan says.
+        let mut types = self.planner.get_parameter_types(&target.statement)?;
+        types.resize(types.len().max(target.parameter_types.len()), Type::UNKNOWN);
+        for (own, given) in types.iter_mut().zip(&target.parameter_types) {
+            if let Some(given) = given {
+                *own = given.clone();
+            }
+        }
+        let fields = self.described(client, &target.statement, None).await?;
+        Ok(DescribeStatementResponse::new(types, fields))
+    }
+
+    async fn do_describe_portal<C>(
+        &self,
+        client: &mut C,
+        target: &Portal<Prepared>,
+    ) -> PgWireResult<DescribePortalResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // A cursor is a portal that has begun: psycopg asks for its columns by its name.
+        if let PortalExecutionState::Suspended(answer) = &*target.state.lock().await {
+            return Ok(DescribePortalResponse::new(answer.row_schema().to_vec()));
+        }
+        let format = Some(&target.result_column_format);
+        Ok(DescribePortalResponse::new(self.described(client, &target.statement.statement, format).await?))
     }
 
     async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, _max_rows: usize) -> PgWireResult<Response>
