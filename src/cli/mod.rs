@@ -10,6 +10,7 @@ mod consume;
 mod deadletter;
 mod explain;
 mod lag;
+mod lake;
 mod produce;
 mod remembered;
 mod replay;
@@ -50,6 +51,7 @@ enum Verb {
     Consume(Box<consume::Args>),
     Status(status::Args),
     Lag(Box<lag::Args>),
+    Lake(lake::Args),
     Explain(explain::Args),
     Audit(audit::Args),
     Replay(replay::Args),
@@ -72,6 +74,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Consume(args) => consume::run(*args),
         Verb::Status(args) => status::run(args),
         Verb::Lag(args) => lag::run(*args),
+        Verb::Lake(args) => lake::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::Replay(args) => replay::run(args),

@@ -7,6 +7,7 @@
 mod commit;
 mod event;
 mod fault;
+mod maintenance;
 mod observer;
 mod owner;
 mod replay;
@@ -19,7 +20,8 @@ mod worker;
 pub(crate) use commit::encode;
 pub(crate) use event::{Event, Status};
 pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed, registry_failed};
-pub(crate) use owner::now_us;
+pub(crate) use maintenance::{loaded_bounds, maintenance_failed, summary, wishes};
+pub(crate) use owner::{now_us, this_process};
 pub(crate) use replay::replay;
 pub(crate) use run::{Options, Until, run};
 pub(crate) use schemas::open_registry;
