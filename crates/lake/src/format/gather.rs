@@ -25,7 +25,7 @@ const GZIP_LEVEL: u32 = 6;
 
 /// A file's rows, taken from the first to the last.
 pub(crate) enum Rows {
-    Csv { bytes: Bytes, reader: BufReader<MultiGzDecoder<bytes::buf::Reader<Bytes>>>, header: Vec<u8>, at: u64 },
+    Csv { bytes: Bytes, reader: Box<BufReader<MultiGzDecoder<bytes::buf::Reader<Bytes>>>>, header: Vec<u8>, at: u64 },
     Parquet { bytes: Bytes, reader: ParquetRecordBatchReader, schema: SchemaRef, left: Option<RecordBatch>, at: u64 },
 }
 
@@ -107,7 +107,8 @@ impl Rows {
     pub(crate) fn open(format: Format, bytes: Bytes) -> Result<Self, FormatError> {
         match format {
             Format::CsvGz => {
-                let mut reader = BufReader::new(MultiGzDecoder::new(bytes::Buf::reader(bytes.clone())));
+                let unpacked = MultiGzDecoder::new(bytes::Buf::reader(bytes.clone()));
+                let mut reader = Box::new(BufReader::new(unpacked));
                 let mut header = Vec::new();
                 next_record(&mut reader, &mut header)?;
                 Ok(Self::Csv { bytes, reader, header, at: 0 })

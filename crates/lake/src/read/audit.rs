@@ -303,13 +303,12 @@ struct Expected<'a> {
     rows: u64,
 }
 
-async fn check_files(
-    lake: &Lake,
-    files: &HashMap<String, (u64, FileEntry)>,
-    places: &Places,
-    pending: &BTreeSet<&str>,
+/// What must be there: files that were published and not retired, and compacted objects that were not.
+fn expected<'a>(
+    files: &'a HashMap<String, (u64, FileEntry)>,
+    places: &'a Places,
     seen: &mut Audit,
-) -> Result<(), StoreError> {
+) -> Vec<Expected<'a>> {
     let mut expected: Vec<Expected<'_>> = Vec::new();
     for (seq, file) in files.values() {
         if places.retired.contains_key(&file.name) {
@@ -336,6 +335,17 @@ async fn check_files(
         });
     }
     expected.sort_by_key(|file| (file.seq, file.name));
+    expected
+}
+
+async fn check_files(
+    lake: &Lake,
+    files: &HashMap<String, (u64, FileEntry)>,
+    places: &Places,
+    pending: &BTreeSet<&str>,
+    seen: &mut Audit,
+) -> Result<(), StoreError> {
+    let expected = expected(files, places, seen);
     let mut checked = futures::stream::iter(expected)
         .map(|file| async move { (file.seq, file, lake.read(file.name).await) })
         .buffered(READS_AT_ONCE);
@@ -384,16 +394,7 @@ async fn find_foreign(
     if unknown.is_empty() {
         return Ok(());
     }
-    let others: BTreeSet<String> = listed
-        .iter()
-        .filter_map(|path| {
-            let parts: Vec<_> = path.parts().take(3).collect();
-            let [root, pipeline, log] = parts.as_slice() else { return None };
-            (root.as_ref() == "_turnstile" && log.as_ref() == "log").then(|| pipeline.as_ref().to_owned())
-        })
-        .filter(|other| other != pipeline)
-        .collect();
-    for other in others {
+    for other in pipelines(listed).into_iter().filter(|other| other != pipeline) {
         let mut breaks = Vec::new();
         let walked = walk(lake, &other, |step| match step {
             Step::Commit(line, _) => {
@@ -416,6 +417,18 @@ async fn find_foreign(
         seen.find(Finding::Foreign { name: name.to_owned() });
     }
     Ok(())
+}
+
+/// The pipelines that have a ledger in the lake, by a listing of it.
+fn pipelines(listed: &[Path]) -> BTreeSet<String> {
+    listed
+        .iter()
+        .filter_map(|path| {
+            let parts: Vec<_> = path.parts().take(3).collect();
+            let [root, pipeline, log] = parts.as_slice() else { return None };
+            (root.as_ref() == "_turnstile" && log.as_ref() == "log").then(|| pipeline.as_ref().to_owned())
+        })
+        .collect()
 }
 
 /// Whether maintenance of the pipeline made the object: committed, about to be, or left over by a crash.

@@ -58,6 +58,16 @@ impl Anchor {
     pub(super) fn after(seq: u64) -> Self {
         Self { seq, slot: None, history: None }
     }
+
+    /// The slot after which history is read, when `rolled_up` slots are in it: with the file that follows the one that
+    /// is known, its link shows that the anchor belongs to this chain.
+    fn first_history(&self, rolled_up: u64) -> u64 {
+        match self.history {
+            _ if self.seq >= rolled_up => rolled_up,
+            Some(known) => known.last,
+            None => self.seq,
+        }
+    }
 }
 
 /// Walks the whole chain, past broken links too.
@@ -84,11 +94,7 @@ pub(super) async fn walk_from(
         return Ok(());
     }
     let mut chain = Chain::beginning(folder, anchor, newest, on_step);
-    let first_segment = match anchor.history {
-        _ if anchor.seq >= rolled_up => rolled_up,
-        Some(known) => known.last,
-        None => anchor.seq,
-    } / lake.segment();
+    let first_segment = anchor.first_history(rolled_up) / lake.segment();
     let segments = (first_segment..rolled_up / lake.segment()).map(|number| Unit::Segment(number * lake.segment() + 1));
     // The newest slot is here already: a second look could find what a writer that was fenced put in its place.
     let units = segments.chain((rolled_up.max(anchor.seq) + 1..newest.seq).map(Unit::Slot));
