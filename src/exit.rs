@@ -24,7 +24,7 @@ pub(crate) enum Exit {
     Fenced = 7,
     /// The ledger belongs to another pipeline, another plan or a newer version.
     Ledger = 8,
-    /// An audit or replay found a difference.
+    /// An audit, replay or compaction found a difference.
     Difference = 9,
 }
 

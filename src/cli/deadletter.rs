@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
 use kafka::{Producer, ProducerLimits, Record};
-use lake::{FileKind, Lake, OwnedDeadLetter, Published};
+use lake::{FileKind, Lake, OwnedDeadLetter, Place, Published};
 use pipeline::Pipeline;
 use serde_json::json;
 
@@ -179,7 +179,10 @@ fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Pub
         let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
         let mut files = lake::entries(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
         files.retain(|f| {
-            f.file.kind == FileKind::DeadLetters && of.file.as_ref().is_none_or(|name| *name == f.file.name)
+            // Retention may have deleted others by now.
+            f.place == Place::Own
+                && f.file.kind == FileKind::DeadLetters
+                && of.file.as_ref().is_none_or(|name| *name == f.file.name)
         });
         if let Some(word) = &of.reason {
             files.retain(|f| f.file.counts.contains_key(word));

@@ -1,6 +1,6 @@
 //! `turnstile explain`: from a file of the lake back to its messages.
 
-use lake::{FileKind, Published, explain, readable_instant};
+use lake::{FileKind, Place, Published, explain, readable_instant};
 
 use super::runtime;
 use super::status::LedgerArgs;
@@ -14,9 +14,11 @@ use crate::report::Failure;
 Examples:
   turnstile explain 2026-08-01T08:00Z pipelines/mta-turnstile.toml
   turnstile explain mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz pipelines/mta-turnstile.toml
+  turnstile explain date=2026-08-01/mta-turnstile_20260801_m00000000000000000007_0a1b2c3d4e5f.parquet
   turnstile explain 2026-08-01T08:00Z --lake file:./lake/turnstile --pipeline mta-turnstile --json
 
-All versions of a window are shown; readers see the highest.")]
+All versions of a window are shown; readers see the highest. Of a compacted file, the windows whose rows
+it holds are.")]
 pub(crate) struct Args {
     /// A file, by its name or path; or a window, by its start or by START..END, in UTC
     #[arg(value_name = "FILE_OR_WINDOW")]
@@ -87,6 +89,15 @@ fn render(published: &Published, superseded_by: Option<u32>) -> String {
             published.host
         ),
     );
+    match &published.place {
+        Place::Own => {}
+        Place::Compacted { object, first_row } => {
+            line("now in", format!("{object}, rows {first_row} to {}", first_row + file.rows.saturating_sub(1)));
+        }
+        Place::Retired { since_us, reason } => {
+            line("retired", format!("at {}: {reason}", readable_instant(*since_us)));
+        }
+    }
     for range in &file.sources {
         line("from", format!("{range}, {} messages", range.messages));
     }
@@ -121,6 +132,7 @@ mod tests {
             committed_at_us: start_us,
             host: "batch-1".into(),
             confirmed: true,
+            place: Place::Compacted { object: "date=2026-08-01/mta_m7.parquet".into(), first_row: 10 },
         }
     }
 
@@ -130,6 +142,7 @@ mod tests {
         let text = render(&files[0], superseded(&files[0], &files[1..]));
         assert!(text.contains("2026-08-01T08:00Z .. 2026-08-01T08:05Z, version 1, superseded by version 2"), "{text}");
         assert!(text.contains("from     mta[1]@3..=8, 5 messages"), "{text}");
+        assert!(text.contains("now in   date=2026-08-01/mta_m7.parquet, rows 10 to 11"), "{text}");
         assert!(!render(&files[1], superseded(&files[1], &[])).contains("superseded"));
     }
 }

@@ -12,6 +12,7 @@ mod deadletter;
 mod explain;
 mod lag;
 mod models;
+mod lake;
 mod produce;
 mod remembered;
 mod replay;
@@ -58,6 +59,7 @@ enum Verb {
     Models(models::Args),
     Status(status::Args),
     Lag(Box<lag::Args>),
+    Lake(lake::Args),
     Explain(explain::Args),
     Audit(audit::Args),
     Replay(replay::Args),
@@ -83,6 +85,7 @@ pub(crate) fn run() -> anyhow::Result<Exit> {
         Verb::Models(args) => models::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Lag(args) => lag::run(*args),
+        Verb::Lake(args) => lake::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::Replay(args) => replay::run(args),

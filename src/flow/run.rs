@@ -13,6 +13,7 @@ use pipeline::Pipeline;
 use super::commit::{Around, lake_cut};
 use super::event::{Event, Status};
 use super::fault::{client, engine_failed, ledger_failed};
+use super::maintenance::Maintenance;
 use super::observer::{Lost, Observer, Seen};
 use super::owner::now_us;
 use super::retention::Retention;
@@ -105,6 +106,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
     let queues = reader.split();
     let part_bytes = (pipeline.stream.memory_bytes as usize / 2) / queues.len().max(1);
     let workers = Workers::start(queues, || engine.worker(), part_bytes, registry.as_ref())?;
+    let maintenance = Maintenance::start(pipeline)?;
     watch(Event::Ready {
         topics: pipeline.source.topics.to_string(),
         partitions: partitions.len(),
@@ -136,11 +138,15 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         open_windows: 0,
         more: false,
         leaders: reader.leader_watch(),
+        maintenance,
     };
     let result = flow.go(options, &ends, watch);
-    let Flow { workers, observer, status, .. } = flow;
+    let Flow { workers, observer, status, maintenance, .. } = flow;
     observer.stop();
     workers.stop();
+    if let Some(maintenance) = maintenance {
+        maintenance.stop();
+    }
     result.map(|()| status)
 }
 
@@ -168,6 +174,8 @@ struct Flow<'a> {
     /// More windows are due than the last cut closed.
     more: bool,
     leaders: LeaderWatch,
+    /// What keeps the lake in order beside the flow; none when a person does.
+    maintenance: Option<Maintenance>,
 }
 
 /// When a partition last moved.
@@ -216,6 +224,7 @@ impl Flow<'_> {
                 (status_at, status_read) = (Instant::now(), read);
                 watch(Event::Status(self.status.clone()));
                 self.leaders.take().iter().for_each(|change| watch(Event::Note(change.to_string())));
+                self.maintenance.iter().flat_map(Maintenance::notes).for_each(|note| watch(Event::Note(note)));
             }
         }
     }

@@ -13,6 +13,7 @@ mod end_to_end;
 mod failover;
 mod interop;
 mod lag;
+mod maintenance;
 mod original;
 mod produce;
 mod registry;

@@ -21,6 +21,16 @@ pub const STEPS: &[&str] = &[
     "commit-after-garbage",
 ];
 
+/// The steps of maintenance, in the order in which it passes them.
+pub const MAINTENANCE_STEPS: &[&str] = &[
+    "maintain-before-delete",
+    "maintain-after-delete",
+    "maintain-after-retire",
+    "maintain-before-object",
+    "maintain-after-object",
+    "maintain-after-compact",
+];
+
 /// Passes the step, or aborts the process there when it was told to.
 #[cfg(feature = "failpoints")]
 pub(crate) fn reach(step: &'static str) {
@@ -30,7 +40,7 @@ pub(crate) fn reach(step: &'static str) {
     static ASKED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static REACHED: AtomicU64 = AtomicU64::new(0);
 
-    debug_assert!(STEPS.contains(&step), "{step} is not in STEPS");
+    debug_assert!(STEPS.contains(&step) || MAINTENANCE_STEPS.contains(&step), "{step} is not in STEPS");
     let asked = ASKED.get_or_init(|| {
         let text = std::env::var("TURNSTILE_CRASH_AT").ok()?;
         match text.split_once(':') {

@@ -17,15 +17,17 @@ mod hash;
 mod lake;
 mod ledger;
 mod location;
-mod maintenance;
+pub mod maintenance;
 mod position;
 mod read;
+#[cfg(test)]
+mod scene;
 mod slot;
 mod store;
 
 pub use counters::Counters;
 pub use error::{LedgerError, Owner};
-pub use failpoint::STEPS as CRASH_STEPS;
+pub use failpoint::{MAINTENANCE_STEPS as MAINTENANCE_CRASH_STEPS, STEPS as CRASH_STEPS};
 pub use format::{
     DeadLetter, EncodeOptions, Format, FormatError, OwnedDeadLetter, count_rows, dead_letters_name,
     decode_dead_letters, encode_dead_letters, encode_window, readable_instant, window_name,
@@ -34,10 +36,9 @@ pub use hash::{Hash, NotAHash};
 pub use lake::{Lake, LakeError};
 pub use ledger::{Committed, Cut, Ledger, NewFile, NewState, Opened, Recovered};
 pub use location::StoreOptions;
-pub use maintenance::{Compacted, MaintenanceSlot, Part, Retired};
 pub use position::Position;
 pub use read::{
-    Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, Leaving, Object,
+    Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, Leaving, Object, Place,
     Published, PublishedSince, audit, entries, explain, for_each_commit, published_since, recent_commits,
 };
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, Writer};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lake::{CRASH_STEPS, Lake, StoreOptions, audit};
+use lake::{CRASH_STEPS, Lake, MAINTENANCE_CRASH_STEPS, StoreOptions, audit};
 
 /// The step that is only reached once the log is long enough to be rolled up.
 const ROLLS_UP: &str = "commit-after-history";
@@ -12,18 +12,30 @@ const ROLLS_UP: &str = "commit-after-history";
 /// Windows that make the log long enough: a segment, and the slots kept after it.
 const LONG: i64 = 1_045;
 
-/// The example `commit_windows`, which cargo builds beside the tests.
-fn program() -> PathBuf {
+/// An example, which cargo builds beside the tests.
+fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join("examples/commit_windows");
+    let path = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
     assert!(path.exists(), "{} is not built: run `cargo test -p turnstile-lake`", path.display());
     path
 }
 
 /// Runs the program; whether it came to its end.
 fn commit_windows(lake: &Path, windows: i64, crash_at: Option<&str>) -> bool {
-    let mut command = Command::new(program());
-    command.arg(url(lake)).arg(windows.to_string()).env_remove("TURNSTILE_CRASH_AT");
+    let mut command = Command::new(program("commit_windows"));
+    command.arg(url(lake)).arg(windows.to_string());
+    runs_to_its_end(command, crash_at)
+}
+
+/// Commits the windows of two days, compacts, retires and deletes; whether it came to its end.
+fn maintain_days(lake: &Path, crash_at: Option<&str>) -> bool {
+    let mut command = Command::new(program("maintain_days"));
+    command.arg(url(lake));
+    runs_to_its_end(command, crash_at)
+}
+
+fn runs_to_its_end(mut command: Command, crash_at: Option<&str>) -> bool {
+    command.env_remove("TURNSTILE_CRASH_AT");
     if let Some(step) = crash_at {
         command.env("TURNSTILE_CRASH_AT", step);
     }
@@ -103,4 +115,32 @@ async fn a_crash_while_the_log_is_rolled_up_loses_no_provenance() {
     assert!(commit_windows(&lake, LONG, None));
     assert!(lake.join("_turnstile/example/history").is_dir());
     assert_well(&lake, LONG as usize).await;
+}
+
+#[tokio::test]
+async fn a_crash_at_any_step_of_maintenance_leaves_the_lake_of_the_undisturbed_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let undisturbed = folder.path().join("undisturbed");
+    assert!(maintain_days(&undisturbed, None));
+    // A compacted object's name holds the attempt, its bytes do not.
+    let contents = |lake: &Path| {
+        let mut contents: Vec<Vec<u8>> = data_files(lake).into_values().collect();
+        contents.sort();
+        contents
+    };
+    let expected = contents(&undisturbed);
+    assert_eq!(expected.len(), 7, "one object of 21 windows, and six windows of the second day");
+
+    for step in MAINTENANCE_CRASH_STEPS {
+        for crash in [(*step).to_owned(), format!("{step}:2")] {
+            let lake = folder.path().join(crash.replace(':', "-"));
+            // Only one step is passed twice: retiring comes before deleting.
+            let crashes = crash == *step || *step == "maintain-after-retire";
+            assert_eq!(maintain_days(&lake, Some(&crash)), !crashes, "{crash}");
+            assert_well(&lake, 30).await;
+            assert!(maintain_days(&lake, None), "{crash}");
+            assert!(contents(&lake) == expected, "{crash}: {:?}", data_files(&lake).keys());
+            assert_well(&lake, 30).await;
+        }
+    }
 }

@@ -146,9 +146,15 @@ impl Pipeline {
         }
         match lake.retain_us {
             Some(us) => {
-                let _ = write!(out, ", to be kept {} (nothing is deleted yet)", show_us(us));
+                let _ = write!(out, ", kept {} and until every warehouse has loaded", show_us(us));
             }
             None => out.push_str(", kept for ever"),
+        }
+        if lake.compact {
+            out.push_str(", days that are over compacted");
+        }
+        if lake.maintain_us.is_none() {
+            out.push_str(", maintained by `turnstile lake` alone");
         }
         out
     }

@@ -13,8 +13,14 @@ pub struct LakeSettings {
     pub url: String,
     /// The form of the files.
     pub format: FileFormat,
-    /// How long files stay, in microseconds. `None`: for ever.
+    /// How long files stay, in microseconds of event time. `None`: for ever.
     pub retain_us: Option<i64>,
+    /// How long a file that nobody needs any more stays for readers that have begun, in microseconds.
+    pub grace_us: i64,
+    /// Whether a run makes one file of a day's small ones once the day is over.
+    pub compact: bool,
+    /// How often a run maintains the lake, in microseconds. `None`: it leaves that to `turnstile lake`.
+    pub maintain_us: Option<i64>,
     /// How long a run waits for a store that refuses for now (full, not reachable), in microseconds.
     pub retry_for_us: i64,
     /// Whether CSV files begin with an unnamed column of row numbers, as the system this replaces wrote.
@@ -25,6 +31,12 @@ pub struct LakeSettings {
 
 /// How long a run waits for its store by default: ten minutes.
 const RETRY_FOR_US: i64 = 600_000_000;
+
+/// How long a file that nobody needs any more stays by default: ten minutes.
+const GRACE_US: i64 = 600_000_000;
+
+/// How often a run maintains the lake by default: every ten minutes.
+const MAINTAIN_US: i64 = 600_000_000;
 
 /// The form of the lake's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +63,11 @@ pub(crate) fn read_lake(node: &Node, faults: &Faults) -> Option<LakeSettings> {
     let url = reader.required("url", url);
     let format = read_format(&mut reader);
     let retain_us = reader.positive_duration("retain");
+    let grace_us = reader.duration("grace").unwrap_or(GRACE_US);
+    // Whoever reads a folder of csv.gz by its names, as an external table does, would count rows twice for the grace.
+    let compact = reader.parsed("compact", "write \"daily\" or \"off\"", compact).map(|placed| placed.value);
+    let compact = compact.unwrap_or(format == Some(FileFormat::Parquet));
+    let maintain_us = reader.duration_or_off("maintain").unwrap_or(Some(MAINTAIN_US));
     let retry_for_us = reader.duration("retry_for").unwrap_or(RETRY_FOR_US);
     let index_column = reader.boolean("index_column").unwrap_or(false);
     if index_column && format == Some(FileFormat::Parquet) {
@@ -60,7 +77,16 @@ pub(crate) fn read_lake(node: &Node, faults: &Faults) -> Option<LakeSettings> {
     let options = reader.properties("options");
     reader.finish();
     let options = options.into();
-    Some(LakeSettings { url: url?.value, format: format?, retain_us, retry_for_us, index_column, options })
+    let (url, format) = (url?.value, format?);
+    Some(LakeSettings { url, format, retain_us, grace_us, compact, maintain_us, retry_for_us, index_column, options })
+}
+
+fn compact(text: &str) -> Result<bool, String> {
+    match text {
+        "daily" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("\"{other}\" is not how files are compacted")),
+    }
 }
 
 fn read_format(reader: &mut Reader<'_>) -> Option<FileFormat> {

@@ -99,6 +99,8 @@ fn every_wrong_value_is_named_with_its_place() {
         ("url = \"file:./lake\"", "url = \"ftp://lake\""),
         ("url = \"file:./lake\"", "url = \"file:./lake\"\nformat = \"delta\""),
         ("url = \"file:./lake\"", "url = \"file:./lake\"\nformat = \"parquet\"\nindex_column = true"),
+        ("url = \"file:./lake\"", "url = \"file:./lake\"\ncompact = \"weekly\""),
+        ("url = \"file:./lake\"", "url = \"file:./lake\"\ngrace = \"a while\"\nmaintain = \"0 minutes\""),
         ("url = \"file:./lake\"", "url = \"file:./lake\"\n[warehouse]\ntable = \"t\"\nschedule = \"61 * * * *\""),
         ("url = \"file:./lake\"", "url = \"file:./lake"),
         ("topic = \"trips\"", "topic = \"trips\"\nkafka = { \"a\" = [1] }"),

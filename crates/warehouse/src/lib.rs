@@ -29,4 +29,4 @@ pub use model::{
 pub use question::{Advice, advise};
 pub use source::{Live, LiveRows, Source, SourceError};
 pub use store::{Run, RunState};
-pub use warehouse::Warehouse;
+pub use warehouse::{Warehouse, loaded_until};

@@ -33,6 +33,14 @@ pub(crate) struct Inner {
     seen: Mutex<Option<Moment>>,
 }
 
+/// The ledger's commit up to which the warehouse of a pipeline has loaded everything; 0 before the first load.
+///
+/// # Errors
+/// `Store`, `Damaged`.
+pub async fn loaded_until(lake: &Lake, pipeline: &str) -> Result<u64, WarehouseError> {
+    Ok(Store::new(lake, pipeline).newest().await?.ledger_seq)
+}
+
 /// One position of the ledger and the record as of then.
 #[derive(Clone)]
 pub(crate) struct Moment {
@@ -153,14 +161,6 @@ impl Warehouse {
     /// `Store`, `Damaged`.
     pub async fn runs(&self) -> Result<Vec<Run>, WarehouseError> {
         Ok(self.inner.store.newest().await?.runs.into_iter().collect())
-    }
-
-    /// The ledger's commit up to which the tables hold everything; 0 before the first load.
-    ///
-    /// # Errors
-    /// `Store`, `Damaged`.
-    pub async fn loaded_until(&self) -> Result<u64, WarehouseError> {
-        Ok(self.inner.store.newest().await?.ledger_seq)
     }
 
     /// The names that a question can ask, as a person writes them.

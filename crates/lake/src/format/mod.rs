@@ -6,21 +6,25 @@
 
 mod csv;
 mod dead_letters;
+pub(crate) mod gather;
 pub(crate) mod names;
 mod parquet;
 
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
 
 pub use dead_letters::{DeadLetter, OwnedDeadLetter, decode_dead_letters, encode_dead_letters};
 pub use names::{dead_letters_name, readable_instant, window_name};
 
 /// The format of a window's file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Format {
     /// CSV with a header line, packed by gzip.
+    #[serde(rename = "csv.gz")]
     CsvGz,
     /// Parquet, packed by Zstandard.
+    #[serde(rename = "parquet")]
     Parquet,
 }
 

@@ -20,6 +20,51 @@ pub fn dead_letters_name(pipeline: &str, seq: u64) -> String {
     format!("_dead_letters/{pipeline}_{seq:020}.jsonl.gz")
 }
 
+/// Name of an object that holds several windows of one UTC day:
+/// `date=YYYY-MM-DD/<pipeline>_<YYYYMMDD>_m<seq>_<mark>.parquet`.
+///
+/// `seq`: the slot of the maintenance chain for which it was made. Whether that slot names it tells for ever whether it
+/// is part of the lake. `mark` tells this attempt at the slot from any other.
+pub(crate) fn compacted_name(pipeline: &str, start_us: i64, seq: u64, mark: &str, format: Format) -> String {
+    let start = utc(start_us);
+    let (folder, date) = (start.format("%Y-%m-%d"), start.format("%Y%m%d"));
+    format!("date={folder}/{pipeline}_{date}_m{seq:020}_{mark:.MARK$}.{}", format.extension())
+}
+
+/// Letters of an attempt's mark in the name of a compacted object, at most.
+const MARK: usize = 12;
+
+/// The slot of the maintenance chain for which a compacted object of the pipeline was made, by the object's name; none
+/// for any other name.
+pub(crate) fn compacted_for(pipeline: &str, name: &str) -> Option<u64> {
+    let (folder, file) = name.split_once('/')?;
+    folder.strip_prefix("date=")?;
+    let rest = file.strip_prefix(pipeline)?.strip_prefix('_')?;
+    let (date, rest) = rest.split_once("_m")?;
+    let (seq, rest) = rest.split_once('_')?;
+    let (mark, extension) = rest.split_once('.')?;
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    let known = [Format::CsvGz, Format::Parquet].iter().any(|format| format.extension() == extension);
+    let marked = (1..=MARK).contains(&mark.len()) && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (digits(date, 8) && digits(seq, 20) && marked && known).then(|| seq.parse().ok()).flatten()
+}
+
+/// `2026-08-01`: the UTC date of an instant.
+pub(crate) fn date(us: i64) -> String {
+    utc(us).format("%Y-%m-%d").to_string()
+}
+
+/// A duration as a person writes it: `14 days`, `90 minutes`.
+pub(crate) fn readable_duration(us: i64) -> String {
+    let units = [(86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second")];
+    let fits = |(length, _): &&(i64, &str)| us >= *length && us % length == 0;
+    match units.iter().find(fits) {
+        Some((length, unit)) if us == *length => format!("1 {unit}"),
+        Some((length, unit)) => format!("{} {unit}s", us / length),
+        None => format!("{} ms", us / 1_000),
+    }
+}
+
 /// `20260801T080000Z`; with a fraction only where it is not zero.
 pub(crate) fn compact_instant(us: i64) -> String {
     utc(us).format("%Y%m%dT%H%M%S%.fZ").to_string()
@@ -62,6 +107,25 @@ mod tests {
         let midnight = 1_785_542_400_000_000;
         let name = window_name("p", midnight - FIVE_MINUTES, midnight, 1, Format::CsvGz);
         assert_eq!(name, "date=2026-07-31/p_20260731T235500Z_20260801T000000Z.csv.gz");
+    }
+
+    #[test]
+    fn a_compacted_object_is_told_from_any_other_name() {
+        let name = compacted_name("mta", EIGHT, 7, "0123456789abcdef", Format::Parquet);
+        assert_eq!(name, "date=2026-08-01/mta_20260801_m00000000000000000007_0123456789ab.parquet");
+        assert_eq!(compacted_for("mta", &name), Some(7));
+        for other in ["mt", "mta_20260801", "stations"] {
+            assert_eq!(compacted_for(other, &name), None, "{other}");
+        }
+        let window = window_name("mta_20260801_m00000000000000000007", EIGHT, EIGHT + FIVE_MINUTES, 1, Format::Parquet);
+        assert_eq!(compacted_for("mta", &window), None);
+        assert_eq!(compacted_for("mta", "_dead_letters/mta_00000000000000000007.jsonl.gz"), None);
+    }
+
+    #[test]
+    fn a_person_reads_durations_in_the_largest_unit_that_fits() {
+        let texts = [86_400_000_000 * 14, 3_600_000_000, 5_400_000_000, 1_500_000].map(readable_duration);
+        assert_eq!(texts, ["14 days", "1 hour", "90 minutes", "1500 ms"]);
     }
 
     #[test]

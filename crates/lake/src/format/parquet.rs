@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::FormatError;
@@ -16,17 +16,30 @@ use super::FormatError;
 /// Smaller files than at level 1, at a cost that a window's few thousand rows do not feel.
 const ZSTD_LEVEL: i32 = 3;
 
+/// Rows in a row group of a file that holds many windows: a reader that wants one window or station skips the others,
+/// and one that wants all has enough to do for a core.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+
 pub(super) fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     let batch = without_metadata(batch)?;
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(ArrowError::from)?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        // Not the library's version: an upgrade that writes the same rows writes the same bytes.
-        .set_created_by("turnstile".to_owned())
-        .build();
+    let properties = properties()?.build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).map_err(ArrowError::from)?;
     writer.write(&batch).map_err(ArrowError::from)?;
     writer.into_inner().map_err(ArrowError::from)
+}
+
+/// A writer of a file that holds many windows.
+pub(super) fn large_writer(schema: SchemaRef) -> Result<ArrowWriter<Vec<u8>>, ArrowError> {
+    let properties = properties()?.set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).build();
+    ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(ArrowError::from)
+}
+
+fn properties() -> Result<WriterPropertiesBuilder, ArrowError> {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(ArrowError::from)?;
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        // Not the library's version: an upgrade that writes the same rows writes the same bytes.
+        .set_created_by("turnstile".to_owned()))
 }
 
 /// The rows without the schema's metadata: it is a hash map, whose order changes from run to run.

@@ -61,6 +61,15 @@ impl Folder {
         self.below(format!("maintenance/{seq:020}"))
     }
 
+    pub(crate) fn checkpoints(&self) -> Path {
+        self.below("catalog")
+    }
+
+    /// A checkpoint of the catalog after slot `seq` and slot `maintenance` of the other chain.
+    pub(crate) fn checkpoint(&self, seq: u64, maintenance: u64) -> Path {
+        self.below(format!("catalog/{seq:020}-{maintenance:020}.jsonl.gz"))
+    }
+
     /// An object that a slot names relative to this folder.
     pub(crate) fn object(&self, name: &str) -> Path {
         self.below(name)

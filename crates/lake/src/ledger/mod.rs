@@ -14,7 +14,7 @@ pub(crate) mod history;
 pub(crate) mod open;
 mod publish;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
 

@@ -96,6 +96,9 @@ impl Ledger {
         match lake.persist(|| lake.store().get(&name)).await? {
             Some(found) => same(entry, &found),
             None => {
+                // A writer that has taken over has published the file and deleted the staged bytes, and maintenance may
+                // have moved its rows on since.
+                self.ensure_newest(self.newest.seq, None).await?;
                 let state = if missing { "missing" } else { "not what was committed" };
                 Err(corrupt(stage, format!("it is {state}, and {name} is not published yet")))
             }

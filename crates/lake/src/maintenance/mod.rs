@@ -3,9 +3,71 @@
 //! In: a catalog of the lake's files. Out: slots in a chain of their own, which any process may write beside a running
 //! writer; larger files, and fewer of them.
 //! Refuses to know Kafka, state and warehouses beyond the commit up to which each has loaded.
-//! Start at [`MaintenanceSlot`]; docs/ledger.md, "Maintenance", has the rules.
+//! Start at [`plan`], then [`apply`]; [`maintain`] does both. docs/ledger.md, "Maintenance", has the rules.
 
+mod apply;
+mod batches;
 pub(crate) mod chain;
+mod compaction;
+mod error;
+mod plan;
+mod retention;
+#[cfg(test)]
+mod simulation;
 mod slot;
+pub(crate) mod sweep;
+#[cfg(test)]
+mod tests;
 
+pub use apply::{Applied, MaintenanceStep, apply};
+pub use error::MaintenanceError;
+pub use plan::{Batch, Compact, LoadedBound, Plan, Source, Wishes, plan};
 pub use slot::{Compacted, MaintenanceSlot, Part, Retired};
+
+use crate::{Catalog, Lake, Writer};
+
+/// How often a plan is made anew because another process did maintenance at the same time.
+const TRIES: u32 = 3;
+
+/// Plans and does maintenance, and leaves a checkpoint of the catalog where one is due. `None`: the pipeline has no
+/// ledger.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn maintain(
+    lake: &Lake,
+    pipeline: &str,
+    wishes: &Wishes,
+    loaded: &[LoadedBound],
+    writer: &Writer,
+    mut on_step: impl FnMut(MaintenanceStep<'_>),
+) -> Result<Option<Applied>, MaintenanceError> {
+    let Some(mut catalog) = Catalog::read(lake, pipeline).await? else { return Ok(None) };
+    let mut total = Applied::default();
+    for _ in 0..TRIES {
+        let plan = plan(&catalog, wishes, loaded, lake.clock().now_us());
+        if plan.is_empty() {
+            break;
+        }
+        let applied = apply(lake, &catalog, &plan, writer, &mut on_step).await?;
+        catalog = catalog.advance(lake).await?;
+        total.add(applied);
+        if !total.raced {
+            break;
+        }
+    }
+    catalog.checkpoint(lake).await?;
+    Ok(Some(total))
+}
+
+impl Applied {
+    /// Takes a later round; whether that one was raced is what counts.
+    fn add(&mut self, later: Applied) {
+        self.compacted.extend(later.compacted);
+        self.retired += later.retired;
+        self.deleted += later.deleted;
+        self.swept += later.swept;
+        self.failed.extend(later.failed);
+        self.raced = later.raced;
+    }
+}

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::framed::{self, Unreadable};
+use crate::read::catalog::day::day_of;
 use crate::{Hash, Writer};
 
 const MAGIC: &str = "turnstile-maintenance";
@@ -82,9 +83,15 @@ pub struct Retired {
     pub reason: String,
 }
 
+impl Part {
+    /// The UTC day on which the window starts, since the epoch.
+    pub(crate) fn day(&self) -> i64 {
+        day_of(self.start_us)
+    }
+}
+
 impl MaintenanceSlot {
     /// The slot's bytes: a header line, then one line of JSON.
-    #[cfg(test)]
     pub(crate) fn encode(&self) -> Vec<u8> {
         framed::encode(MAGIC, self)
     }
@@ -92,5 +99,39 @@ impl MaintenanceSlot {
     /// Reads what [`MaintenanceSlot::encode`] wrote, and checks that it arrived whole.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         framed::decode(MAGIC, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_read_back_as_it_was_written_and_no_changed_byte_goes_unseen() {
+        let part = Part { start_us: 0, end_us: 1, version: 2, rows: 3, seq: 4, sha256: Hash::of(b"p") };
+        let slot = MaintenanceSlot {
+            pipeline: "mta".into(),
+            seq: 1,
+            nonce: "n".into(),
+            previous: None,
+            committed_at_us: 9,
+            writer: Writer::default(),
+            ledger_seq: 4,
+            compacted: vec![Compacted {
+                name: "c".into(),
+                sha256: Hash::of(b"c"),
+                bytes: 1,
+                rows: 3,
+                parts: vec![part],
+            }],
+            retired: vec![Retired { name: "r".into(), bytes: 1, reason: "old".into() }],
+            deleted: vec!["d".into()],
+        };
+        let bytes = slot.encode();
+        assert_eq!(MaintenanceSlot::decode(&bytes).unwrap(), slot);
+        assert!(bytes.starts_with(b"turnstile-maintenance 1 crc32c="));
+        let mut changed = bytes.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(MaintenanceSlot::decode(&changed).is_err());
     }
 }

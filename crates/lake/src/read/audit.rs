@@ -8,8 +8,10 @@ use object_store::path::Path;
 use serde::Serialize;
 
 use super::chain::{Step, walk};
+use super::places::Places;
+use crate::format::names::compacted_for;
 use crate::ledger::history::Line;
-use crate::{Counters, FileEntry, Hash, Lake, LedgerError, StoreError, count_rows};
+use crate::{Counters, FileEntry, FileKind, Hash, Lake, LedgerError, StoreError, count_rows};
 
 /// Files read at the same time; each is held in memory whole.
 const READS_AT_ONCE: usize = 4;
@@ -30,11 +32,17 @@ pub struct Audit {
     pub bytes: u64,
     /// Rows in files of windows and dead letters.
     pub rows: u64,
+    /// Published files that are retired: whether they are still there is no matter.
+    pub retired: u64,
+    /// Compacted objects that readers read, and their size.
+    pub compacted: u64,
     /// What became of all rows read.
     pub counters: Counters,
     /// Files that the newest slot committed and that are not at their final names yet: no fault, the
     /// next commit or start publishes them.
     pub pending: Vec<String>,
+    /// Objects that a compaction made and did not come to commit: no fault, the next one on their day removes them.
+    pub leftovers: Vec<String>,
     /// Differences, in the order found.
     pub findings: Vec<Finding>,
     /// Differences beyond those listed.
@@ -138,6 +146,12 @@ impl fmt::Display for Audit {
         for name in &self.pending {
             writeln!(f, "pending: {name} is committed and not published yet")?;
         }
+        for name in &self.leftovers {
+            writeln!(
+                f,
+                "leftover: {name} is of a compaction that did not come to its end; `turnstile lake gc` removes it"
+            )?;
+        }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }
@@ -153,9 +167,13 @@ impl fmt::Display for Audit {
             self.counters.terms().iter().map(|(term, count)| format!("{count} {term}")).collect();
         terms.retain(|term| !term.starts_with("0 "));
         let terms = if terms.is_empty() { "0".to_owned() } else { terms.join(" + ") };
+        let maintained = match (self.retired, self.compacted) {
+            (0, 0) => String::new(),
+            (retired, compacted) => format!(" ({retired} retired, {compacted} compacted objects)"),
+        };
         write!(
             f,
-            "all is well: {files} files, {} rows, {seq} commits of {name:?}; {} read = {terms}",
+            "all is well: {files} files{maintained}, {} rows, {seq} commits of {name:?}; {} read = {terms}",
             self.rows, self.counters.read
         )
     }
@@ -174,16 +192,51 @@ pub async fn audit(lake: &Lake, pipeline: &str) -> Result<Audit, LedgerError> {
     let listed = lake.persist(|| lake.store().list(&Path::default(), None)).await?;
     let mut seen = Audit { pipeline: pipeline.to_owned(), ..Audit::default() };
     let mut ledger = OwnLedger::default();
+    let places = maintenance(lake, pipeline, &mut seen).await?;
     let newest = walk(lake, pipeline, |step| ledger.take(step, &mut seen)).await?;
     if let Some(newest) = &newest {
         seen.seq = newest.seq;
         seen.counters = newest.counters.clone();
         let pending: BTreeSet<&str> =
             newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
-        check_files(lake, &ledger.files, &pending, &mut seen).await?;
+        check_parts(&ledger.files, &places, &mut seen);
+        check_files(lake, &ledger.files, &places, &pending, &mut seen).await?;
     }
-    find_foreign(lake, pipeline, &listed, &ledger.files, &mut seen).await?;
+    find_foreign(lake, pipeline, &listed, &ledger.files, &places, &mut seen).await?;
     Ok(seen)
+}
+
+/// What maintenance did. A chain that cannot be read is a finding: what it retired then is one too.
+async fn maintenance(lake: &Lake, pipeline: &str, seen: &mut Audit) -> Result<Places, LedgerError> {
+    match Places::read(lake, pipeline).await {
+        Err(LedgerError::Corrupt { object, reason }) => {
+            seen.find(Finding::Ledger { object, reason });
+            Ok(Places::default())
+        }
+        done => done,
+    }
+}
+
+/// Compares what compacted objects say that they hold with what was published.
+fn check_parts(files: &HashMap<String, (u64, FileEntry)>, places: &Places, seen: &mut Audit) {
+    let published: HashMap<(i64, i64, u32), (u64, u64, Hash)> = files
+        .values()
+        .filter_map(|(seq, file)| match file.kind {
+            FileKind::Window { start_us, end_us, version } => {
+                Some(((start_us, end_us, version), (*seq, file.rows, file.sha256)))
+            }
+            FileKind::DeadLetters => None,
+        })
+        .collect();
+    for object in places.compacted.values() {
+        for part in &object.parts {
+            let window = (part.start_us, part.end_us, part.version);
+            if published.get(&window) != Some(&(part.seq, part.rows, part.sha256)) {
+                let reason = format!("it holds rows of {window:?} that were not published so");
+                seen.find(Finding::Ledger { object: object.name.clone(), reason });
+            }
+        }
+    }
 }
 
 /// The ledger's own account, as the walk comes past it.
@@ -240,19 +293,64 @@ impl OwnLedger {
     }
 }
 
+/// An object that must be there as it was committed.
+#[derive(Clone, Copy)]
+struct Expected<'a> {
+    seq: u64,
+    name: &'a str,
+    bytes: u64,
+    sha256: Hash,
+    rows: u64,
+}
+
+/// What must be there: files that were published and not retired, and compacted objects that were not.
+fn expected<'a>(
+    files: &'a HashMap<String, (u64, FileEntry)>,
+    places: &'a Places,
+    seen: &mut Audit,
+) -> Vec<Expected<'a>> {
+    let mut expected: Vec<Expected<'_>> = Vec::new();
+    for (seq, file) in files.values() {
+        if places.retired.contains_key(&file.name) {
+            seen.retired += 1;
+        } else {
+            expected.push(Expected {
+                seq: *seq,
+                name: &file.name,
+                bytes: file.bytes,
+                sha256: file.sha256,
+                rows: file.rows,
+            });
+        }
+    }
+    for object in places.compacted.values().filter(|object| !places.retired.contains_key(&object.name)) {
+        seen.compacted += 1;
+        let seq = object.parts.iter().map(|part| part.seq).max().unwrap_or(0);
+        expected.push(Expected {
+            seq,
+            name: &object.name,
+            bytes: object.bytes,
+            sha256: object.sha256,
+            rows: object.rows,
+        });
+    }
+    expected.sort_by_key(|file| (file.seq, file.name));
+    expected
+}
+
 async fn check_files(
     lake: &Lake,
     files: &HashMap<String, (u64, FileEntry)>,
+    places: &Places,
     pending: &BTreeSet<&str>,
     seen: &mut Audit,
 ) -> Result<(), StoreError> {
-    let mut ordered: Vec<&(u64, FileEntry)> = files.values().collect();
-    ordered.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
-    let mut checked = futures::stream::iter(ordered)
-        .map(|(seq, file)| async move { (*seq, file, lake.read(&file.name).await) })
+    let expected = expected(files, places, seen);
+    let mut checked = futures::stream::iter(expected)
+        .map(|file| async move { (file.seq, file, lake.read(file.name).await) })
         .buffered(READS_AT_ONCE);
     while let Some((seq, file, bytes)) = checked.next().await {
-        let name = file.name.clone();
+        let name = file.name.to_owned();
         let Some(bytes) = bytes? else {
             if pending.contains(name.as_str()) {
                 seen.pending.push(name)
@@ -284,6 +382,7 @@ async fn find_foreign(
     pipeline: &str,
     listed: &[Path],
     own: &HashMap<String, (u64, FileEntry)>,
+    places: &Places,
     seen: &mut Audit,
 ) -> Result<(), LedgerError> {
     let data = |path: &&Path| {
@@ -291,19 +390,11 @@ async fn find_foreign(
     };
     let mut unknown: BTreeSet<&str> =
         listed.iter().filter(data).map(|path| path.as_ref()).filter(|name| !own.contains_key(*name)).collect();
+    unknown.retain(|name| !is_compacted(pipeline, name, places, Some(&mut seen.leftovers)));
     if unknown.is_empty() {
         return Ok(());
     }
-    let others: BTreeSet<String> = listed
-        .iter()
-        .filter_map(|path| {
-            let parts: Vec<_> = path.parts().take(3).collect();
-            let [root, pipeline, log] = parts.as_slice() else { return None };
-            (root.as_ref() == "_turnstile" && log.as_ref() == "log").then(|| pipeline.as_ref().to_owned())
-        })
-        .filter(|other| other != pipeline)
-        .collect();
-    for other in others {
+    for other in pipelines(listed).into_iter().filter(|other| other != pipeline) {
         let mut breaks = Vec::new();
         let walked = walk(lake, &other, |step| match step {
             Step::Commit(line, _) => {
@@ -314,6 +405,8 @@ async fn find_foreign(
             Step::Break(object, reason) => breaks.push(Finding::Ledger { object, reason }),
         })
         .await;
+        let places = maintenance(lake, &other, seen).await?;
+        unknown.retain(|name| !is_compacted(&other, name, &places, None));
         match walked {
             Err(LedgerError::Store(e)) => return Err(e.into()),
             Err(e) => seen.find(Finding::Ledger { object: format!("_turnstile/{other}"), reason: e.to_string() }),
@@ -324,4 +417,31 @@ async fn find_foreign(
         seen.find(Finding::Foreign { name: name.to_owned() });
     }
     Ok(())
+}
+
+/// The pipelines that have a ledger in the lake, by a listing of it.
+fn pipelines(listed: &[Path]) -> BTreeSet<String> {
+    listed
+        .iter()
+        .filter_map(|path| {
+            let parts: Vec<_> = path.parts().take(3).collect();
+            let [root, pipeline, log] = parts.as_slice() else { return None };
+            (root.as_ref() == "_turnstile" && log.as_ref() == "log").then(|| pipeline.as_ref().to_owned())
+        })
+        .collect()
+}
+
+/// Whether maintenance of the pipeline made the object: committed, about to be, or left over by a crash.
+fn is_compacted(pipeline: &str, name: &str, places: &Places, leftovers: Option<&mut Vec<String>>) -> bool {
+    if places.compacted.contains_key(name) {
+        return true;
+    }
+    let Some(seq) = compacted_for(pipeline, name) else { return false };
+    // A slot that is not there yet may be about to name it.
+    if seq <= places.newest
+        && let Some(leftovers) = leftovers
+    {
+        leftovers.push(name.to_owned());
+    }
+    true
 }

@@ -58,6 +58,16 @@ impl Anchor {
     pub(super) fn after(seq: u64) -> Self {
         Self { seq, slot: None, history: None }
     }
+
+    /// The slot after which history is read, when `rolled_up` slots are in it: with the file that follows the one that
+    /// is known, its link shows that the anchor belongs to this chain.
+    fn first_history(&self, rolled_up: u64) -> u64 {
+        match self.history {
+            _ if self.seq >= rolled_up => rolled_up,
+            Some(known) => known.last,
+            None => self.seq,
+        }
+    }
 }
 
 /// Walks the whole chain, past broken links too.
@@ -84,13 +94,10 @@ pub(super) async fn walk_from(
         return Ok(());
     }
     let mut chain = Chain::beginning(folder, anchor, newest, on_step);
-    let first_segment = match anchor.history {
-        _ if anchor.seq >= rolled_up => rolled_up,
-        Some(known) => known.last,
-        None => anchor.seq,
-    } / lake.segment();
+    let first_segment = anchor.first_history(rolled_up) / lake.segment();
     let segments = (first_segment..rolled_up / lake.segment()).map(|number| Unit::Segment(number * lake.segment() + 1));
-    let units = segments.chain((rolled_up.max(anchor.seq) + 1..=newest.seq).map(Unit::Slot));
+    // The newest slot is here already: a second look could find what a writer that was fenced put in its place.
+    let units = segments.chain((rolled_up.max(anchor.seq) + 1..newest.seq).map(Unit::Slot));
     let mut read = futures::stream::iter(units)
         .map(|unit| async move { (unit, unit.read(lake, folder).await) })
         .buffered(READS_AHEAD);
@@ -112,9 +119,11 @@ pub(super) async fn walk_from(
             (chain.on_step)(Step::Break(object, "it is not the one that the newest slot names".to_owned()));
         }
     }
-    if chain.next == newest.seq + 1 && !chain.previous_slot.holds(Some(Hash::of(newest_bytes))) {
+    if chain.next == newest.seq {
+        chain.slot(newest.seq, newest_bytes);
+    } else if chain.next == newest.seq + 1 && !chain.previous_slot.holds(Some(Hash::of(newest_bytes))) {
         let object = folder.slot(newest.seq).to_string();
-        (chain.on_step)(Step::Break(object, "it changed while it was read".to_owned()));
+        (chain.on_step)(Step::Break(object, "it is not the slot that was read before".to_owned()));
     }
     Ok(())
 }
@@ -163,11 +172,13 @@ impl<'a, F: FnMut(Step)> Chain<'a, F> {
         let known = |hash: Option<Hash>| hash.map_or(Link::Unknown, |hash| Link::Is(Some(hash)));
         let rolled_up = newest.history.map_or(0, |history| history.last);
         let previous_slot = if anchor.seq == 0 { Link::Is(None) } else { known(anchor.slot) };
-        let previous_history = if anchor.seq >= rolled_up {
-            // What is read of history from here on was rolled up after the newest slot was written.
-            Link::Is(newest.history.map(|history| history.sha256))
-        } else if folder.segment_of(anchor.seq + 1).0 == 1 {
+        let first = folder.segment_of(anchor.seq + 1).0;
+        let previous_history = if first == 1 {
             Link::Is(None)
+        } else if anchor.seq >= rolled_up {
+            // What is read of history from here on was rolled up after the newest slot was written, perhaps with a
+            // file before it that is not read.
+            known(newest.history.filter(|history| history.last + 1 == first).map(|history| history.sha256))
         } else {
             known(anchor.history.map(|history| history.sha256))
         };
@@ -221,6 +232,10 @@ impl<'a, F: FnMut(Step)> Chain<'a, F> {
             Err(error) => self.break_at(path.to_string(), &error.to_string()),
         }
         self.previous_slot = Link::Is(Some(Hash::of(bytes)));
+        if self.folder.segment_of(seq).1 == seq {
+            // The file of history that this slot is going to be in was not read.
+            self.previous_history = Link::Unknown;
+        }
         self.next = seq + 1;
     }
 

@@ -7,6 +7,7 @@
 mod audit;
 pub(crate) mod catalog;
 mod chain;
+mod places;
 mod provenance;
 mod recent;
 mod since;
@@ -14,6 +15,7 @@ mod since;
 pub use audit::{Audit, Finding, audit};
 pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, Leaving, Object};
 pub use chain::for_each_commit;
+pub use places::Place;
 pub use provenance::{Explained, Published, entries, explain};
 pub use recent::recent_commits;
 pub use since::{PublishedSince, published_since};

@@ -1,11 +1,13 @@
 //! From a file back to its messages.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDateTime};
 use serde::Serialize;
 
 use super::chain::for_each_commit;
+use super::places::{Place, Places};
+use crate::maintenance::{Compacted, Part};
 use crate::{FileEntry, FileKind, Lake, LedgerError};
 
 /// A file of the lake with the commit that made it part of the lake.
@@ -23,6 +25,8 @@ pub struct Published {
     pub host: String,
     /// Whether a later commit has confirmed that the file is at its final name.
     pub confirmed: bool,
+    /// Where its rows lie now.
+    pub place: Place,
 }
 
 /// All files that the pipeline ever published, in the order of their commits.
@@ -30,6 +34,12 @@ pub struct Published {
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn entries(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, LedgerError> {
+    Ok(entries_and_places(lake, pipeline).await?.0)
+}
+
+async fn entries_and_places(lake: &Lake, pipeline: &str) -> Result<(Vec<Published>, Places), LedgerError> {
+    // Maintenance first: what it names was committed before.
+    let places = Places::read(lake, pipeline).await?;
     let mut files = Vec::new();
     let newest = for_each_commit(lake, pipeline, |commit| {
         files.extend(commit.files.into_iter().map(|file| Published {
@@ -39,6 +49,7 @@ pub async fn entries(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, Ledg
             committed_at_us: commit.committed_at_us,
             host: commit.host.clone(),
             confirmed: true,
+            place: Place::Own,
         }));
     })
     .await?;
@@ -47,9 +58,10 @@ pub async fn entries(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, Ledg
             newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
         for file in &mut files {
             file.confirmed = !pending.contains(file.file.name.as_str());
+            file.place = places.of(&file.file);
         }
     }
-    Ok(files)
+    Ok((files, places))
 }
 
 /// What a file or window was made from.
@@ -60,17 +72,21 @@ pub struct Explained {
     pub files: Vec<Published>,
 }
 
-/// Explains a file, by its name or the end of its path, or a window, by its start
+/// Explains a file, by its name or the end of its path; a compacted object: the files whose rows it holds; or a window, by its start
 /// (`2026-08-01T08:00Z`, `20260801T080000Z`) or by `START..END`. No match gives an empty list.
 ///
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
-    let all = entries(lake, pipeline).await?;
-    let named = |file: &FileEntry| {
+    let (all, places) = entries_and_places(lake, pipeline).await?;
+    let is_named = |name: &str| {
         let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));
-        file.name == what || ends_with(&file.name, what) || ends_with(what, &file.name)
+        name == what || ends_with(name, what) || ends_with(what, name)
     };
+    if let Some(object) = places.compacted.values().find(|object| is_named(&object.name)) {
+        return Ok(Explained { files: parts(&all, object) });
+    }
+    let named = |file: &FileEntry| is_named(&file.name);
     let asked = parse_window(what);
     let in_window = |file: &FileEntry| match (&file.kind, asked) {
         (FileKind::Window { start_us, end_us, .. }, Some((start, end))) => {
@@ -89,6 +105,19 @@ pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explaine
     let mut files: Vec<Published> = all.iter().filter(chosen).cloned().collect();
     files.sort_by(|a, b| (&a.file.kind, a.seq).cmp(&(&b.file.kind, b.seq)));
     Ok(Explained { files })
+}
+
+/// The files whose rows a compacted object holds, in their order in it.
+fn parts(all: &[Published], object: &Compacted) -> Vec<Published> {
+    let versions: HashMap<(i64, i64, u32), &Published> = all
+        .iter()
+        .filter_map(|published| match published.file.kind {
+            FileKind::Window { start_us, end_us, version } => Some(((start_us, end_us, version), published)),
+            FileKind::DeadLetters => None,
+        })
+        .collect();
+    let found = |part: &Part| versions.get(&(part.start_us, part.end_us, part.version)).copied().cloned();
+    object.parts.iter().filter_map(found).collect()
 }
 
 fn window(file: &FileEntry) -> Option<(i64, i64)> {

@@ -7,9 +7,10 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::StreamExt;
+use lake::maintenance::{Compact, Wishes, maintain};
 use lake::{
-    Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, LedgerError, NewFile, NewState, Position, Writer,
-    audit, encode_window, explain, window_name,
+    Catalog, Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, LedgerError, NewFile, NewState, Position,
+    Writer, audit, encode_window, explain, window_name,
 };
 use message::{OffsetRange, TopicPartition};
 use object_store::path::Path;
@@ -25,6 +26,8 @@ pub(crate) async fn run(lake: &Lake) {
     racing_starts_get_one_epoch_each(lake).await;
     a_large_file_arrives_whole(lake).await;
     what_is_there_is_not_overwritten(lake).await;
+    a_day_is_compacted_and_what_it_replaces_is_deleted(lake).await;
+    // The last one: it leaves a log that no audit of the lake would call well.
     the_newest_of_many_slots_is_found(lake).await;
 }
 
@@ -137,6 +140,25 @@ async fn the_newest_of_many_slots_is_found(lake: &Lake) {
         .await;
     let error = Ledger::peek(lake, "many").await.unwrap_err();
     assert!(matches!(&error, LedgerError::Corrupt { object, .. } if *object == slot(MANY).to_string()), "{error}");
+}
+
+async fn a_day_is_compacted_and_what_it_replaces_is_deleted(lake: &Lake) {
+    let mut ledger = open(lake, "kept", "one").await.unwrap().ledger;
+    for number in 0..4 {
+        let until = Some(2 * 1440 * MINUTE);
+        ledger.commit(Cut { published_until_us: until, ..cut("kept", number, Format::Parquet) }).await.unwrap();
+    }
+    let wishes = Wishes { compact: Compact::All, retain_us: None, grace_us: Some(0), sweep_all: true };
+    for _ in 0..2 {
+        let applied = maintain(lake, "kept", &wishes, &[], &Writer::default(), |_| {}).await.unwrap().unwrap();
+        assert!(applied.failed.is_empty() && !applied.raced, "{applied:?}");
+    }
+    let catalog = Catalog::read(lake, "kept").await.unwrap().unwrap();
+    let objects: Vec<bool> = catalog.current(..).iter().map(|extent| extent.object.compacted).collect();
+    // The newest commit's file is not known to be published until the next one.
+    assert_eq!((objects, catalog.leaving()), (vec![true, true, true, false], vec![]));
+    let found = audit(lake, "kept").await.unwrap();
+    assert!(found.is_well() && (found.retired, found.compacted) == (3, 1), "{found}");
 }
 
 async fn a_large_file_arrives_whole(lake: &Lake) {

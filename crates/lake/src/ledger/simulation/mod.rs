@@ -5,7 +5,7 @@
 //! compared with the chain of slots that was really committed. Start at [`run`].
 
 mod claims;
-mod world;
+pub(crate) mod world;
 mod writer;
 
 use std::future::Future;

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::store::{Creation, Store, StoreError};
 
 #[derive(Debug, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     random: u64,
     time: i64,
     next_request: u64,
@@ -24,9 +24,9 @@ pub(super) struct World {
     under_way: Vec<Request>,
     answers: HashMap<u64, Result<Answer, &'static str>>,
     /// Every object that was ever created, with the time at which it could first be seen.
-    pub(super) created: Vec<(i64, Path, Bytes)>,
-    pub(super) fenced: u64,
-    pub(super) faults: u64,
+    pub(crate) created: Vec<(i64, Path, Bytes)>,
+    pub(crate) fenced: u64,
+    pub(crate) faults: u64,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ enum Answer {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct SharedWorld(Arc<Mutex<World>>);
+pub(crate) struct SharedWorld(Arc<Mutex<World>>);
 
 impl World {
     /// splitmix64.
@@ -115,24 +115,24 @@ impl World {
 }
 
 impl SharedWorld {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(World { random: seed, ..World::default() })))
     }
 
-    pub(super) fn get(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn get(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn roll(&self, below: u64) -> u64 {
+    pub(crate) fn roll(&self, below: u64) -> u64 {
         self.get().roll(below)
     }
 
-    pub(super) fn set_fault_percent(&self, percent: u32) {
+    pub(crate) fn set_fault_percent(&self, percent: u32) {
         self.get().fault_percent = percent;
     }
 
     /// Lets one request take effect: mostly one that is waited for, now and then a late one.
-    pub(super) fn some_request_takes_effect(&self) {
+    pub(crate) fn some_request_takes_effect(&self) {
         let mut world = self.get();
         let wants_late = world.roll(25) == 0;
         let ready: Vec<usize> =
@@ -143,7 +143,7 @@ impl SharedWorld {
         }
     }
 
-    pub(super) fn all_requests_take_effect(&self) {
+    pub(crate) fn all_requests_take_effect(&self) {
         let mut world = self.get();
         while !world.under_way.is_empty() {
             let at = world.under_way.len() as u64;
@@ -184,7 +184,7 @@ impl SharedWorld {
 }
 
 #[derive(Debug)]
-pub(super) struct SimStore(pub(super) SharedWorld);
+pub(crate) struct SimStore(pub(crate) SharedWorld);
 
 impl Store for SimStore {
     fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
@@ -239,7 +239,7 @@ impl Store for SimStore {
 }
 
 #[derive(Debug)]
-pub(super) struct SimClock(pub(super) SharedWorld);
+pub(crate) struct SimClock(pub(crate) SharedWorld);
 
 impl Clock for SimClock {
     fn now_us(&self) -> i64 {

@@ -77,7 +77,7 @@ impl Day {
         let mut first_row = 0;
         for part in &compacted.parts {
             let extent = self.part(part)?;
-            (extent.object, extent.first_row, extent.gone) = (object.clone(), first_row, false);
+            (extent.object, extent.first_row) = (object.clone(), first_row);
             first_row += part.rows;
         }
         if first_row == compacted.rows { Ok(()) } else { Err("its rows are not the sum of its parts'".to_owned()) }
@@ -86,6 +86,7 @@ impl Day {
     fn part(&mut self, part: &Part) -> Result<&mut Extent, String> {
         let window = (part.start_us, part.end_us, part.version);
         match self.find(window.0, window.1, window.2) {
+            Ok(at) if self.extents[at].gone => Err(format!("it holds {window:?}, which was retired")),
             Ok(at) if (self.extents[at].sha256, self.extents[at].rows) == (part.sha256, part.rows) => {
                 Ok(&mut self.extents[at])
             }

@@ -5,6 +5,7 @@
 //! Lists no data folder and opens no data file, but for files of the newest commits of which the ledger does not say
 //! yet that they are there. Start at [`Catalog::read`].
 
+mod checkpoint;
 pub(crate) mod day;
 mod extent;
 mod fold;
@@ -69,6 +70,20 @@ impl Catalog {
     /// names. `Store`, `NewerVersion`, `OtherPipeline`, `Name`.
     pub async fn read(lake: &Lake, pipeline: &str) -> Result<Option<Self>, LedgerError> {
         let folder = Folder::of(pipeline, lake.segment())?;
+        for beginning in checkpoint::newest(lake, &folder).await? {
+            match advance(lake, &folder, Some(beginning)).await {
+                // A checkpoint only saves time. One that is damaged, or of another ledger, is passed over.
+                Err(LedgerError::Corrupt { object, reason }) => {
+                    tracing::warn!(
+                        pipeline,
+                        object,
+                        reason,
+                        "a checkpoint of the catalog does not fit and is not used"
+                    );
+                }
+                done => return done,
+            }
+        }
         advance(lake, &folder, None).await
     }
 
@@ -78,7 +93,16 @@ impl Catalog {
     /// As [`Catalog::read`]; `Corrupt` too when the ledger is no longer the one that this catalog was read from.
     pub async fn advance(&self, lake: &Lake) -> Result<Self, LedgerError> {
         let folder = &self.inner.folder;
-        advance(lake, folder, Some(self)).await?.ok_or_else(|| corrupt(&folder.log(), "it is gone"))
+        let maintenance = newer_than(lake, folder, self.inner.maintained.seq).await?;
+        if maintenance.is_empty()
+            && self.inner.waiting.is_empty()
+            && find_newest(lake, folder).await?.is_some_and(|(_, bytes)| Hash::of(&bytes) == self.inner.newest_hash)
+        {
+            return Ok(self.clone());
+        }
+        let from =
+            Beginning { anchor: self.inner.anchor, maintained: self.inner.maintained, table: self.inner.table.clone() };
+        advance(lake, folder, Some(from)).await?.ok_or_else(|| corrupt(&folder.log(), "it is gone"))
     }
 
     /// Where it stands.
@@ -129,6 +153,21 @@ impl Catalog {
         self.inner.table.leaving.values().cloned().collect()
     }
 
+    /// The days on which windows start (since the epoch, UTC), each with its extents by window and version.
+    pub(crate) fn days(&self) -> impl Iterator<Item = (i64, &[Extent])> {
+        self.inner.table.days.iter().map(|(day, extents)| (*day, extents.extents.as_slice()))
+    }
+
+    /// The length of the longest window, microseconds.
+    pub(crate) fn longest_us(&self) -> i64 {
+        self.inner.table.longest_us
+    }
+
+    /// Where it stands in the chain of maintenance.
+    pub(crate) fn maintained(&self) -> Place {
+        self.inner.maintained
+    }
+
     fn extents(&self, instants: impl RangeBounds<i64>, wanted: impl Fn(&Extent) -> bool) -> Vec<Extent> {
         let table = &self.inner.table;
         let from = match instants.start_bound() {
@@ -152,22 +191,48 @@ impl Catalog {
     }
 }
 
+/// What is known before reading.
+#[derive(Debug, Clone)]
+struct Beginning {
+    anchor: Anchor,
+    maintained: Place,
+    table: Table,
+}
+
+/// How often a chain that does not hold together is read again because its writer has moved on meanwhile.
+const LOOKS: u32 = 4;
+
+/// Reads what is new. Beside a living writer a slot can be collected, and put back by one that was fenced, while it is
+/// read: damage is what is still there when nobody writes in between.
+async fn advance(lake: &Lake, folder: &Folder, from: Option<Beginning>) -> Result<Option<Catalog>, LedgerError> {
+    let from = from.unwrap_or_else(|| Beginning {
+        anchor: Anchor::after(0),
+        maintained: Place::default(),
+        table: Table::default(),
+    });
+    let mut before = None;
+    for _ in 1..LOOKS {
+        match try_advance(lake, folder, from.clone()).await {
+            Err(LedgerError::Corrupt { object, reason }) => {
+                let now = find_newest(lake, folder).await?.map(|(slot, _)| slot.seq);
+                if before == Some(now) {
+                    return Err(LedgerError::Corrupt { object, reason });
+                }
+                before = Some(now);
+            }
+            done => return done,
+        }
+    }
+    try_advance(lake, folder, from).await
+}
+
 /// What is new is read in this order: maintenance, then the ledger. What maintenance names was committed before, so the
 /// ledger, read later, knows it.
-async fn advance(lake: &Lake, folder: &Folder, from: Option<&Catalog>) -> Result<Option<Catalog>, LedgerError> {
-    let maintained = from.map(|from| from.inner.maintained).unwrap_or_default();
+async fn try_advance(lake: &Lake, folder: &Folder, from: Beginning) -> Result<Option<Catalog>, LedgerError> {
+    let Beginning { anchor, maintained, table } = from;
     let maintenance = newer_than(lake, folder, maintained.seq).await?;
     let Some((newest, newest_bytes)) = find_newest(lake, folder).await? else { return Ok(None) };
     let newest_hash = Hash::of(&newest_bytes);
-    if let Some(from) = from
-        && maintenance.is_empty()
-        && from.inner.newest_hash == newest_hash
-        && from.inner.waiting.is_empty()
-    {
-        return Ok(Some(from.clone()));
-    }
-    let anchor = from.map_or(Anchor::after(0), |from| from.inner.anchor);
-    let table = from.map_or_else(Table::default, |from| from.inner.table.clone());
     let (until, waiting) = published_until(lake, folder, &newest, anchor.seq).await?;
 
     let mut folding = Folding::of(folder.pipeline(), table);

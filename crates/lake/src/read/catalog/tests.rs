@@ -1,104 +1,10 @@
 //! Claims about catalogs, against an oracle that reads the whole ledger.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use message::{OffsetRange, TopicPartition};
-use object_store::memory::InMemory;
-use object_store::path::Path;
 
 use super::*;
-use crate::clock::Machine;
-use crate::store::Remote;
-use crate::{
-    Counters, Cut, FileKind, Format, Ledger, NewFile, Position, Writer, dead_letters_name, entries, published_since,
-    window_name,
-};
-
-const MINUTE: i64 = 60_000_000;
-
-/// A lake in memory whose log is rolled up every `segment` slots.
-fn lake(segment: u64) -> Lake {
-    let objects = Arc::new(InMemory::new());
-    Lake::assemble("memory:", Arc::new(Remote::new(objects.clone(), "memory:")), objects, Arc::new(Machine), segment)
-}
-
-/// A pipeline that publishes what a test names.
-struct Stream {
-    lake: Lake,
-    ledger: Ledger,
-    read: u64,
-}
-
-impl Stream {
-    async fn begin(segment: u64) -> Self {
-        Self::over(lake(segment)).await
-    }
-
-    async fn over(lake: Lake) -> Self {
-        let ledger = Ledger::open(&lake, "mta", "plan", Writer::default()).await.unwrap().ledger;
-        Self { lake, read: ledger.newest().counters.read, ledger }
-    }
-
-    /// Commits versions of windows, each by the minute at which it begins, and returns the commit's number.
-    async fn publish(&mut self, windows: &[(i64, u32)]) -> u64 {
-        let files = windows.iter().map(|(minute, version)| self.window(*minute, *version)).collect();
-        self.commit(files).await
-    }
-
-    async fn commit(&mut self, publish: Vec<NewFile>) -> u64 {
-        self.read += 1;
-        let partition = TopicPartition::new("t", 0);
-        let position = Position {
-            partition,
-            next_offset: self.read as i64,
-            leader_epoch: None,
-            max_event_us: None,
-            idle: false,
-            fingerprint: None,
-        };
-        let counters = Counters { read: self.read, aggregated: self.read, ..Counters::default() };
-        let cut = Cut { positions: vec![position], publish, counters, ..Cut::default() };
-        self.ledger.commit(cut).await.unwrap().seq
-    }
-
-    fn window(&self, minute: i64, version: u32) -> NewFile {
-        let (start_us, end_us) = (minute * MINUTE, (minute + 5) * MINUTE);
-        let name = window_name("mta", start_us, end_us, version, Format::CsvGz);
-        NewFile {
-            bytes: format!("{name} {}", self.read).into_bytes().into(),
-            name,
-            rows: minute.unsigned_abs() + 1,
-            kind: FileKind::Window { start_us, end_us, version },
-            sources: vec![OffsetRange { partition: TopicPartition::new("t", 0), first: 0, last: 0, messages: 1 }],
-            counts: BTreeMap::new(),
-        }
-    }
-
-    fn dead_letters(&self) -> NewFile {
-        NewFile {
-            name: dead_letters_name("mta", self.ledger.next_seq()),
-            bytes: self.read.to_string().into_bytes().into(),
-            rows: 1,
-            kind: FileKind::DeadLetters,
-            sources: vec![],
-            counts: BTreeMap::new(),
-        }
-    }
-
-    async fn catalog(&self) -> Catalog {
-        Catalog::read(&self.lake, "mta").await.unwrap().unwrap()
-    }
-
-    async fn delete(&self, name: &str) {
-        self.lake.store().delete(vec![Path::from(name)]).await.unwrap();
-    }
-}
-
-/// Window starts, in minutes, and versions.
-fn shown(extents: &[Extent]) -> Vec<(i64, u32)> {
-    extents.iter().map(|extent| (extent.start_us / MINUTE, extent.version)).collect()
-}
+use crate::scene::{MINUTE, PIPELINE, Stream, shown};
+use crate::{FileKind, Format, entries, published_since, window_name};
 
 #[tokio::test]
 async fn readers_read_the_highest_version_of_each_window() {
@@ -110,10 +16,10 @@ async fn readers_read_the_highest_version_of_each_window() {
     assert_eq!(shown(&catalog.history()), [(0, 1), (0, 2), (5, 1), (10, 1)]);
     assert_eq!(catalog.position(), CatalogPosition { seq, maintenance: 0 });
     let corrected = catalog.extent(0, 5 * MINUTE, 2).unwrap();
-    assert_eq!((corrected.seq, corrected.rows, corrected.object.windows), (seq, 1, 1));
+    assert_eq!((corrected.seq, corrected.rows, corrected.object.windows), (seq, 2, 1));
     let superseded = catalog.extent(0, 5 * MINUTE, 1).unwrap();
     assert!(!superseded.current && !superseded.gone && superseded.object.windows == 0);
-    assert_eq!(corrected.object.name.as_ref(), window_name("mta", 0, 5 * MINUTE, 2, Format::CsvGz));
+    assert_eq!(corrected.object.name.as_ref(), window_name(PIPELINE, 0, 5 * MINUTE, 2, Format::CsvGz));
 }
 
 #[tokio::test]
@@ -134,9 +40,9 @@ async fn a_range_shows_the_windows_that_overlap_it_over_midnight_too() {
 
 #[tokio::test]
 async fn a_pipeline_without_a_ledger_has_no_catalog() {
-    let lake = lake(8);
-    assert!(Catalog::read(&lake, "mta").await.unwrap().is_none());
-    assert!(published_since(&lake, "mta", 0).await.unwrap().is_none());
+    let lake = Stream::begin(8).await.lake;
+    assert!(Catalog::read(&lake, "stations").await.unwrap().is_none());
+    assert!(published_since(&lake, "stations", 0).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -144,17 +50,17 @@ async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
     let mut stream = Stream::begin(1024).await;
     let whole = stream.publish(&[(0, 1)]).await;
     stream.publish(&[(0, 2), (5, 1)]).await;
-    let missing = window_name("mta", 0, 5 * MINUTE, 2, Format::CsvGz);
+    let missing = window_name(PIPELINE, 0, 5 * MINUTE, 2, Format::CsvGz);
     let bytes = stream.lake.read(&missing).await.unwrap().unwrap();
     // As a crash between the slot and the last file leaves it.
     stream.delete(&missing).await;
     let before = stream.catalog().await;
     assert_eq!((before.position().seq, before.newest().seq), (whole, whole + 1));
     assert_eq!((shown(&before.current(..)), before.waiting()), (vec![(0, 1)], &[missing.clone()][..]));
-    let since = published_since(&stream.lake, "mta", whole).await.unwrap().unwrap();
+    let since = published_since(&stream.lake, PIPELINE, whole).await.unwrap().unwrap();
     assert_eq!((since.until, since.commits.len()), (whole, 0));
 
-    let mut stream = Stream::over(stream.lake).await;
+    let mut stream = stream.restarted().await;
     assert_eq!(stream.lake.read(&missing).await.unwrap().unwrap(), bytes, "the start publishes it");
     let after = before.advance(&stream.lake).await.unwrap();
     assert_eq!((shown(&after.current(..)), after.waiting().len()), (vec![(0, 2), (5, 1)], 0));
@@ -166,7 +72,7 @@ async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
 async fn a_foreign_file_at_a_final_name_is_not_read() {
     let mut stream = Stream::begin(1024).await;
     stream.publish(&[(0, 1)]).await;
-    let name = window_name("mta", 0, 5 * MINUTE, 1, Format::CsvGz);
+    let name = window_name(PIPELINE, 0, 5 * MINUTE, 1, Format::CsvGz);
     stream.delete(&name).await;
     stream.lake.create(&name, "by hand".into()).await.unwrap();
     assert_eq!((stream.catalog().await.current(..), stream.catalog().await.waiting()), (vec![], &[name][..]));
@@ -188,7 +94,7 @@ async fn a_catalog_that_advances_is_the_one_that_is_read_afresh() {
             }
             _ => drop(stream.publish(&[(minute, step as u32 + 1)]).await),
         }
-        if (random >> 40) % 3 == 0 {
+        if (random >> 40).is_multiple_of(3) {
             advancing = advancing.advance(&stream.lake).await.unwrap();
             let fresh = stream.catalog().await;
             assert_eq!(advancing.inner.table, fresh.inner.table, "step {step}");
@@ -201,7 +107,7 @@ async fn a_catalog_that_advances_is_the_one_that_is_read_afresh() {
 async fn agrees_with_the_ledger(stream: &Stream, catalog: &Catalog) {
     let mut highest = BTreeMap::new();
     let mut letters = Vec::new();
-    for published in entries(&stream.lake, "mta").await.unwrap() {
+    for published in entries(&stream.lake, PIPELINE).await.unwrap() {
         match published.file.kind {
             FileKind::Window { start_us, version, .. } => {
                 let counts = highest.entry(start_us / MINUTE).or_insert(0);
@@ -221,13 +127,13 @@ async fn what_was_published_since_a_commit_is_the_rest_of_the_ledger() {
     for step in 0..30 {
         stream.publish(&[(step * 5, 1)]).await;
     }
-    let all = published_since(&stream.lake, "mta", 0).await.unwrap().unwrap();
+    let all = published_since(&stream.lake, PIPELINE, 0).await.unwrap().unwrap();
     assert_eq!((all.until, all.commits.len()), (31, 31));
     for after in 0..=31 {
-        let since = published_since(&stream.lake, "mta", after).await.unwrap().unwrap();
+        let since = published_since(&stream.lake, PIPELINE, after).await.unwrap().unwrap();
         assert_eq!(since.commits, all.commits[after as usize..], "after {after}");
     }
-    let error = published_since(&stream.lake, "mta", 32).await.unwrap_err();
+    let error = published_since(&stream.lake, PIPELINE, 32).await.unwrap_err();
     assert!(matches!(&error, LedgerError::Corrupt { reason, .. } if reason.contains("commit 32")), "{error}");
 }
 
@@ -245,8 +151,11 @@ async fn nothing_that_lies_before_a_position_is_read_again() {
     stream.lake.delete(&history[..history.len() - 2]).await.unwrap();
     stream.publish(&[(150, 1)]).await;
     assert_eq!(catalog.advance(&stream.lake).await.unwrap().current(..).len(), 31);
-    assert_eq!(published_since(&stream.lake, "mta", newest).await.unwrap().unwrap().commits.len() as u64, 32 - newest);
-    assert!(Catalog::read(&stream.lake, "mta").await.is_err(), "the whole chain is no longer there");
+    assert_eq!(
+        published_since(&stream.lake, PIPELINE, newest).await.unwrap().unwrap().commits.len() as u64,
+        32 - newest
+    );
+    assert!(Catalog::read(&stream.lake, PIPELINE).await.is_err(), "the whole chain is no longer there");
 }
 
 #[tokio::test]
@@ -256,8 +165,72 @@ async fn a_ledger_that_is_another_one_is_not_taken_for_the_same() {
     let catalog = stream.catalog().await;
     let mut other = Stream::begin(1024).await;
     for minute in 0..3 {
-        other.publish(&[(minute * 5, 1)]).await;
+        other.publish(&[(minute * 5, 2)]).await;
     }
     let error = catalog.advance(&other.lake).await.unwrap_err();
     assert!(matches!(error, LedgerError::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_stands_for_all_that_lies_before_it() {
+    let mut stream = Stream::begin(4).await;
+    for step in 0..20 {
+        stream.publish(&[(step * 300, 1), (step * 300, 2)]).await;
+        let letters = stream.dead_letters();
+        stream.commit(vec![letters]).await;
+    }
+    let whole = stream.catalog().await;
+    whole.write_checkpoint(&stream.lake).await.unwrap();
+    stream.publish(&[(0, 3), (9_000, 1)]).await;
+    let fresh = stream.catalog().await;
+    assert_eq!(fresh.inner.table, whole.advance(&stream.lake).await.unwrap().inner.table);
+    agrees_with_the_ledger(&stream, &fresh).await;
+
+    for step in 40..60 {
+        stream.publish(&[(step * 300, 1)]).await;
+    }
+    let history = stream.lake.list("_turnstile/mta/history", None).await.unwrap();
+    let before: Vec<String> =
+        history.iter().filter(|name| **name < format!("_turnstile/mta/history/{:020}", 37)).cloned().collect();
+    assert!(before.len() > 8 && before.len() < history.len(), "{history:?}");
+    stream.lake.delete(&before).await.unwrap();
+    assert_eq!(stream.catalog().await.current(..).len(), 41, "what lies before it is not read");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_damaged_or_of_another_ledger_is_passed_over() {
+    for of_another in [false, true] {
+        let mut stream = Stream::begin(4).await;
+        for step in 0..10 {
+            stream.publish(&[(step * 5, 1)]).await;
+        }
+        let mut other = Stream::begin(4).await;
+        for step in 0..9 {
+            other.publish(&[(step * 5, 7)]).await;
+        }
+        let foreign = other.catalog().await.encode();
+        let bytes = if of_another { foreign } else { foreign[..foreign.len() - 9].to_vec() };
+        let name = stream.ledger_folder().checkpoint(10, 0).to_string();
+        assert!(stream.lake.create(&name, bytes.into()).await.unwrap());
+        agrees_with_the_ledger(&stream, &stream.catalog().await).await;
+        // Also when the slot that it stands on is rolled up by now.
+        for step in 10..30 {
+            stream.publish(&[(step * 5, 1)]).await;
+        }
+        agrees_with_the_ledger(&stream, &stream.catalog().await).await;
+    }
+}
+
+#[tokio::test]
+async fn checkpoints_are_written_when_due_and_two_stay() {
+    let mut stream = Stream::begin(512).await;
+    for round in 0..4 {
+        let catalog = stream.catalog().await;
+        assert_eq!(catalog.checkpoint(&stream.lake).await.unwrap(), round > 0);
+        assert!(!catalog.checkpoint(&stream.lake).await.unwrap(), "it was just written");
+        for _ in 0..1_024 {
+            stream.commit(vec![]).await;
+        }
+    }
+    assert_eq!(stream.lake.list("_turnstile/mta/catalog", None).await.unwrap().len(), 2);
 }

@@ -1,0 +1,225 @@
+//! Does what a plan says, one slot at a time.
+//!
+//! In: a [`Plan`]. Out: objects, slots of the maintenance chain, deletions, in an order in which a crash anywhere leaves
+//! nothing that a reader would miss or count twice.
+//! Start at [`apply`].
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use object_store::path::Path;
+
+use super::chain::{Place, read_slot};
+use super::plan::{Batch, Plan};
+use super::{Compacted, MaintenanceError, MaintenanceSlot, Retired, compaction, sweep};
+use crate::failpoint::reach;
+use crate::format::names::compacted_name;
+use crate::ledger::Folder;
+use crate::store::Creation;
+use crate::{Catalog, Hash, Lake, LedgerError, StoreError, Writer};
+
+/// How often a race for a slot is looked at again before it counts as the store's failure.
+const RACES: u32 = 8;
+
+/// Objects deleted by one call.
+const DELETES_AT_ONCE: usize = 256;
+
+/// What maintenance did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Objects made.
+    pub compacted: Vec<Compacted>,
+    /// Objects retired, those that were compacted among them.
+    pub retired: usize,
+    /// Objects deleted.
+    pub deleted: usize,
+    /// Leftovers of crashed compactions that were deleted.
+    pub swept: usize,
+    /// Another process did maintenance at the same time: the rest of the plan was left, to be planned anew.
+    pub raced: bool,
+    /// Parts of the plan that could not be done; the others were.
+    pub failed: Vec<MaintenanceError>,
+}
+
+/// What is going on, for people who wait.
+#[derive(Debug, Clone, Copy)]
+pub enum MaintenanceStep<'a> {
+    /// An object is being made; how many are.
+    Compacting(&'a Batch, usize, usize),
+    /// An object was made and committed.
+    Compacted(&'a Compacted),
+    /// An object is retired.
+    Retired(&'a Retired),
+    /// An object was deleted.
+    Deleted(&'a Retired),
+}
+
+/// Does what the plan says. Safe beside a running writer and beside other maintenance; safe to repeat after a crash.
+///
+/// # Errors
+/// `Ledger`: the store or the chain of maintenance failed; what was done stays. What concerns one day alone is in
+/// [`Applied::failed`].
+pub async fn apply(
+    lake: &Lake,
+    catalog: &Catalog,
+    plan: &Plan,
+    writer: &Writer,
+    mut on_step: impl FnMut(MaintenanceStep<'_>),
+) -> Result<Applied, MaintenanceError> {
+    let folder = Folder::of(catalog.pipeline(), lake.segment())?;
+    let mut act =
+        Act { lake, folder, writer, ledger_seq: plan.at.seq, place: catalog.maintained(), applied: Applied::default() };
+    act.retire_and_delete(plan, &mut on_step).await?;
+    for (at, batch) in plan.compact.iter().enumerate() {
+        if act.applied.raced {
+            break;
+        }
+        on_step(MaintenanceStep::Compacting(batch, at + 1, plan.compact.len()));
+        match act.compact(batch, &mut on_step).await {
+            Ok(()) => {}
+            Err(error @ MaintenanceError::Ledger(_)) => return Err(error),
+            Err(of_one_day) => act.applied.failed.push(of_one_day),
+        }
+    }
+    // By the catalog that the plan was made from: what was compacted since is not yet to be looked for.
+    act.applied.swept = sweep::sweep(lake, catalog, act.place.seq, &plan.sweep).await?;
+    Ok(act.applied)
+}
+
+struct Act<'a> {
+    lake: &'a Lake,
+    folder: Folder,
+    writer: &'a Writer,
+    ledger_seq: u64,
+    place: Place,
+    applied: Applied,
+}
+
+impl Act<'_> {
+    /// Deletes what was retired long ago, and retires what is due, in one slot. A crash between deleting and the slot
+    /// leaves objects that are deleted once more.
+    async fn retire_and_delete(
+        &mut self,
+        plan: &Plan,
+        on_step: &mut impl FnMut(MaintenanceStep<'_>),
+    ) -> Result<(), MaintenanceError> {
+        if plan.retire.is_empty() && plan.delete.is_empty() {
+            return Ok(());
+        }
+        for some in plan.delete.chunks(DELETES_AT_ONCE) {
+            let names: Vec<String> = some.iter().map(|object| object.name.clone()).collect();
+            reach("maintain-before-delete");
+            self.lake.delete(&names).await?;
+            reach("maintain-after-delete");
+            some.iter().for_each(|object| on_step(MaintenanceStep::Deleted(object)));
+        }
+        let deleted = plan.delete.iter().map(|object| object.name.clone()).collect();
+        let slot = self.slot(vec![], plan.retire.clone(), deleted);
+        if self.append(slot).await? {
+            self.applied.deleted += plan.delete.len();
+            self.applied.retired += plan.retire.len();
+            plan.retire.iter().for_each(|object| on_step(MaintenanceStep::Retired(object)));
+        }
+        reach("maintain-after-retire");
+        Ok(())
+    }
+
+    /// Makes one object: first the object, then the slot that makes it part of the lake and retires what it replaces.
+    async fn compact(
+        &mut self,
+        batch: &Batch,
+        on_step: &mut impl FnMut(MaintenanceStep<'_>),
+    ) -> Result<(), MaintenanceError> {
+        let bytes = compaction::gather(self.lake, batch).await?;
+        let first = batch.parts.first().map_or(0, |source| source.part.start_us);
+        let mut slot = self.slot(vec![], batch.replaces.clone(), vec![]);
+        let name = compacted_name(self.folder.pipeline(), first, slot.seq, &slot.nonce, batch.format);
+        slot.compacted = vec![Compacted {
+            name: name.clone(),
+            sha256: Hash::of(&bytes),
+            bytes: bytes.len() as u64,
+            rows: batch.rows(),
+            parts: batch.parts.iter().map(|source| source.part.clone()).collect(),
+        }];
+        reach("maintain-before-object");
+        self.create_object(&name, &bytes).await?;
+        reach("maintain-after-object");
+        let compacted = slot.compacted.clone();
+        if self.append(slot).await? {
+            self.applied.retired += batch.replaces.len();
+            compacted.iter().for_each(|object| on_step(MaintenanceStep::Compacted(object)));
+            batch.replaces.iter().for_each(|object| on_step(MaintenanceStep::Retired(object)));
+            self.applied.compacted.extend(compacted);
+        } else {
+            // The slot of this number is another's, so nothing will ever name the object, unless that slot does.
+            let made = BTreeMap::from([(self.place.seq + 1, vec![name])]);
+            let leftovers = sweep::leftovers(self.lake, &self.folder, &made).await?;
+            self.lake.delete(&leftovers).await?;
+        }
+        reach("maintain-after-compact");
+        Ok(())
+    }
+
+    /// The name holds a nonce, so an object of that name is an earlier try of this one, or somebody put it there.
+    async fn create_object(&self, name: &str, bytes: &Bytes) -> Result<(), MaintenanceError> {
+        let path = Path::from(name);
+        if self.lake.persist(|| self.lake.store().create(&path, bytes.clone())).await? == Creation::Made {
+            return Ok(());
+        }
+        let (expected, found) = (Hash::of(bytes), self.lake.read(name).await?.map(|found| Hash::of(&found)));
+        if found == Some(expected) {
+            return Ok(());
+        }
+        Err(MaintenanceError::Changed { name: name.to_owned(), expected, found })
+    }
+
+    fn slot(&self, compacted: Vec<Compacted>, retired: Vec<Retired>, deleted: Vec<String>) -> MaintenanceSlot {
+        MaintenanceSlot {
+            pipeline: self.folder.pipeline().to_owned(),
+            seq: self.place.seq + 1,
+            nonce: self.lake.clock().nonce(),
+            previous: self.place.sha256,
+            committed_at_us: self.lake.clock().now_us(),
+            writer: self.writer.clone(),
+            ledger_seq: self.ledger_seq,
+            compacted,
+            retired,
+            deleted,
+        }
+    }
+
+    /// Commits a slot; `false` when another process has taken its number. Slots of maintenance are never deleted, so a
+    /// slot that was created is the next one for ever: no look past it is needed.
+    async fn append(&mut self, slot: MaintenanceSlot) -> Result<bool, MaintenanceError> {
+        let (store, path) = (self.lake.store(), self.folder.maintenance_slot(slot.seq));
+        let bytes = Bytes::from(slot.encode());
+        for _ in 0..RACES {
+            let made = self.lake.persist(|| store.create(&path, bytes.clone())).await?;
+            let own = match (made, self.found(made, &path).await?) {
+                (Creation::Made, _) => true,
+                // Nothing there although the name is taken: two creates race and neither is decided yet.
+                (Creation::Exists, None) => continue,
+                (Creation::Exists, Some(found)) => {
+                    read_slot(&path, &found)?;
+                    found == bytes
+                }
+            };
+            if own {
+                self.place = Place { seq: slot.seq, sha256: Some(Hash::of(&bytes)) };
+            } else {
+                self.applied.raced = true;
+            }
+            return Ok(own);
+        }
+        let source = "the name is taken, and nothing can be read there".into();
+        let error = StoreError { operation: "create", path: path.to_string(), retriable: true, source };
+        Err(LedgerError::from(error).into())
+    }
+
+    async fn found(&self, made: Creation, path: &Path) -> Result<Option<Bytes>, StoreError> {
+        match made {
+            Creation::Made => Ok(None),
+            Creation::Exists => self.lake.persist(|| self.lake.store().get(path)).await,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Which files become one: those of a UTC day that is over.
+
+use std::collections::{HashMap, HashSet};
+
+use super::plan::{Batch, Compact, Source, Wishes};
+use super::retention::reached_us;
+use super::{Part, Retired};
+use crate::format::names::date;
+use crate::read::catalog::day::DAY_US;
+use crate::{Catalog, Extent, Format};
+
+/// Packed bytes of the rows in one compacted object, at most: it is made in memory. A day with more gets several.
+const LARGEST: u64 = 128 << 20;
+
+/// Corrections that came after a day was compacted are folded in once they are so many,
+const CORRECTIONS: usize = 8;
+
+/// or hold this part of the day's rows.
+const CORRECTED_PART: u64 = 10;
+
+/// The objects to make, oldest first, without rows of the objects named in `left_alone`.
+pub(super) fn plan(catalog: &Catalog, wishes: &Wishes, left_alone: &HashSet<&str>) -> Vec<Batch> {
+    let Some(reached) = reached_us(catalog).filter(|_| wishes.compact != Compact::Off) else { return Vec::new() };
+    // A window that begins on the day may end after it.
+    let closed = |day: i64, until: i64| until >= (day + 1) * DAY_US + catalog.longest_us();
+    // What is about to be retired is not worth compacting.
+    let kept = |day: i64| wishes.retain_us.is_none_or(|retain| !closed(day, reached.saturating_sub(retain)));
+    let days = catalog.days().filter(|(day, _)| closed(*day, reached) && kept(*day));
+    days.flat_map(|(_, extents)| {
+        [Format::CsvGz, Format::Parquet].into_iter().flat_map(|format| {
+            let fits = |extent: &&Extent| {
+                extent.current && extent.object.format == Some(format) && !left_alone.contains(&*extent.object.name)
+            };
+            of_day(&extents.iter().filter(fits).collect::<Vec<_>>(), format, wishes.compact)
+        })
+    })
+    .collect()
+}
+
+/// The objects to make from a day's current rows of one format.
+fn of_day(extents: &[&Extent], format: Format, compact: Compact) -> Vec<Batch> {
+    if !is_worth_it(extents, compact) {
+        return Vec::new();
+    }
+    let mut batches: Vec<Vec<&Extent>> = Vec::new();
+    let mut filled = u64::MAX;
+    for extent in extents {
+        let bytes = extent.object.bytes * extent.rows / extent.object.rows.max(1);
+        if filled.saturating_add(bytes) > LARGEST {
+            (batches, filled) = (begun(batches), 0);
+        }
+        filled += bytes;
+        batches.last_mut().expect("one was begun").push(extent);
+    }
+    // A batch of one object, or of compacted ones alone, would change nothing.
+    batches.retain(|batch| distinct(batch, |_| true) > 1 && distinct(batch, |extent| !extent.object.compacted) > 0);
+    let mut left: HashMap<&str, u32> =
+        extents.iter().map(|extent| (extent.object.name.as_ref(), extent.object.windows)).collect();
+    batches.into_iter().map(|batch| batch_of(&batch, format, &mut left)).collect()
+}
+
+fn begun(mut batches: Vec<Vec<&Extent>>) -> Vec<Vec<&Extent>> {
+    batches.push(Vec::new());
+    batches
+}
+
+fn is_worth_it(extents: &[&Extent], compact: Compact) -> bool {
+    let small = distinct(extents, |extent| !extent.object.compacted);
+    let large = distinct(extents, |extent| extent.object.compacted);
+    let rows = |compacted: bool| -> u64 {
+        extents.iter().filter(|extent| extent.object.compacted == compacted).map(|extent| extent.rows).sum()
+    };
+    match compact {
+        Compact::Off => false,
+        _ if large == 0 => small > 1,
+        Compact::Settled => small >= CORRECTIONS || (small > 0 && rows(false) >= rows(true) / CORRECTED_PART),
+        Compact::All => small > 0,
+    }
+}
+
+fn distinct(extents: &[&Extent], which: impl Fn(&Extent) -> bool) -> usize {
+    let wanted = extents.iter().filter(|extent| which(extent));
+    wanted.map(|extent| extent.object.name.as_ref()).collect::<HashSet<&str>>().len()
+}
+
+/// One object; `left` counts the current windows that each object still holds after it.
+fn batch_of<'a>(extents: &[&'a Extent], format: Format, left: &mut HashMap<&'a str, u32>) -> Batch {
+    let mut replaces = Vec::new();
+    for extent in extents {
+        let windows = left.get_mut(extent.object.name.as_ref()).expect("all objects were counted");
+        *windows -= 1;
+        if *windows == 0 {
+            let reason = "its rows lie in a compacted object".to_owned();
+            replaces.push(Retired { name: extent.object.name.to_string(), bytes: extent.object.bytes, reason });
+        }
+    }
+    let source = |extent: &&Extent| Source {
+        part: Part::from(*extent),
+        object: extent.object.name.to_string(),
+        object_sha256: extent.object.sha256,
+        first_row: extent.first_row,
+    };
+    let date = date(extents.first().map_or(0, |extent| extent.start_us));
+    Batch { date, format, parts: extents.iter().map(source).collect(), replaces }
+}

@@ -1,0 +1,52 @@
+//! Why maintenance did not do a part of its plan.
+
+use crate::{FormatError, Hash, LedgerError, StoreError};
+
+/// Maintenance that did not come to its end. What was done stays done; all else is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum MaintenanceError {
+    /// The ledger or the chain of maintenance cannot be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An object whose rows were to be compacted is not what was published. Nothing was made of it.
+    #[error("{name} in the lake is not the file that was published: expected SHA-256 {expected}, found {}",
+        found.map_or("no file".to_owned(), |hash| hash.to_string()))]
+    Changed {
+        /// The object.
+        name: String,
+        /// The hash in the ledger.
+        expected: Hash,
+        /// The hash of what is there; none when nothing is.
+        found: Option<Hash>,
+    },
+    /// Rows that cannot be put into one object. They stay where they are.
+    #[error("the files of {date} cannot become one")]
+    Rows {
+        /// The UTC date.
+        date: String,
+        /// The object that does not fit.
+        name: String,
+        /// Why.
+        #[source]
+        source: FormatError,
+    },
+}
+
+impl MaintenanceError {
+    /// What a person can do next, where there is something to do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Ledger(error) => error.hint(),
+            Self::Changed { .. } => {
+                Some("`turnstile audit` names all that differ; docs/ledger.md, \"Repair\", says what can be done")
+            }
+            Self::Rows { .. } => Some("the lake is as it was, and readers read the files as they are"),
+        }
+    }
+}
+
+impl From<StoreError> for MaintenanceError {
+    fn from(error: StoreError) -> Self {
+        Self::Ledger(error.into())
+    }
+}

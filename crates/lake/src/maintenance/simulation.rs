@@ -1,0 +1,306 @@
+//! Maintenance under a hostile world: writers, maintainers and readers at once, with crashes, sleeps, lost answers and
+//! late effects, on the store of the ledger's own simulation. Start at [`run`].
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use message::TopicPartition;
+use object_store::memory::InMemory;
+
+use super::{Compact, MaintenanceError, Wishes, maintain};
+use crate::ledger::simulation::world::{SharedWorld, SimClock, SimStore};
+use crate::scene::{DAY, MINUTE, PIPELINE, read_current, rows, window_file};
+use crate::{Catalog, Counters, Cut, FileKind, Format, Lake, Ledger, LedgerError, Position, Writer, audit, entries};
+
+/// Slots in a file of history: few, so that slots are collected all the time.
+const SEGMENT: u64 = 4;
+
+/// Turns of the chaos, before the work is finished in peace.
+const TURNS: u32 = 1_500;
+
+/// Tasks at the same time.
+const TASKS: usize = 5;
+
+/// Commits that a writer makes before it ends.
+const COMMITS: u64 = 6;
+
+/// Windows that ended longer ago than this are retired.
+const RETAIN: i64 = 2 * DAY;
+
+/// Requests that take effect while retired objects stay.
+const GRACE: i64 = 40;
+
+type Task = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
+/// What a run went through.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outcome {
+    maintained: u64,
+    raced: u64,
+    crashes: u64,
+    read: u64,
+}
+
+/// Counts of a run, shared by its tasks.
+type Counts = std::rc::Rc<std::cell::Cell<Outcome>>;
+
+fn run(seed: u64) -> Result<Outcome, String> {
+    let world = SharedWorld::new(seed);
+    let counts = Counts::default();
+    let mut tasks: Vec<(Task, u32)> = vec![(start(&world, &counts, 0), 0)];
+    let faults = world.roll(3) as u32 * 4;
+    for turn in 0..TURNS {
+        world.set_fault_percent(faults);
+        if tasks.len() < TASKS && world.roll(20) == 0 {
+            tasks.push((start(&world, &counts, world.roll(5)), 0));
+        }
+        let awake: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].1 <= turn).collect();
+        if !awake.is_empty() {
+            let at = awake[world.roll(awake.len() as u64) as usize];
+            match world.roll(400) {
+                0..=2 => {
+                    drop(tasks.swap_remove(at));
+                    count(&counts, |counts| counts.crashes += 1);
+                }
+                3..=7 => tasks[at].1 = turn + 30 + world.roll(350) as u32,
+                _ => {
+                    if let Some(done) = poll(&mut tasks[at].0) {
+                        done?;
+                        drop(tasks.swap_remove(at));
+                    }
+                }
+            }
+        }
+        world.some_request_takes_effect();
+    }
+    world.set_fault_percent(0);
+    for (task, _) in tasks {
+        finish(&world, task)?;
+    }
+    world.all_requests_take_effect();
+    finish(&world, Box::pin(last(lake(&world), world.clone(), counts.clone())))?;
+    Ok(counts.get())
+}
+
+fn start(world: &SharedWorld, counts: &Counts, kind: u64) -> Task {
+    let (lake, world, counts) = (lake(world), world.clone(), counts.clone());
+    match kind {
+        0 | 1 => Box::pin(write(lake, world)),
+        2 | 3 => Box::pin(keep(lake, world, counts)),
+        _ => Box::pin(read(lake, world, counts)),
+    }
+}
+
+fn lake(world: &SharedWorld) -> Lake {
+    let (store, clock) = (Arc::new(SimStore(world.clone())), Arc::new(SimClock(world.clone())));
+    Lake::assemble("sim:", store, Arc::new(InMemory::new()), clock, SEGMENT)
+}
+
+/// Publishes windows of days that go by, and corrections of earlier ones.
+async fn write(lake: Lake, world: SharedWorld) -> Result<(), String> {
+    let mut ledger = match Ledger::open(&lake, PIPELINE, "plan", Writer::default()).await {
+        Ok(opened) => opened.ledger,
+        Err(error) => return stopped(error),
+    };
+    for _ in 0..COMMITS {
+        let read = ledger.newest().counters.read + 1;
+        let mut cut = Cut {
+            positions: vec![position(read)],
+            // Half a day a commit.
+            published_until_us: Some(read as i64 * DAY / 2),
+            counters: Counters { read, aggregated: read, ..Counters::default() },
+            ..Cut::default()
+        };
+        let first = read as i64 * 12 * 60;
+        for window in 0..world.roll(3) as i64 {
+            cut.publish.push(window_file(Format::CsvGz, first - 60 + window * 5, 1));
+        }
+        if world.roll(3) == 0 {
+            // A version that is never given twice; its window may or may not have been published before.
+            let minute = (1 + world.roll(read)) as i64 * 12 * 60 - 60;
+            cut.publish.push(window_file(Format::CsvGz, minute, 1 + read as u32));
+        }
+        let mut committed = ledger.commit(cut).await;
+        while matches!(committed, Err(LedgerError::Store(_))) && ledger.is_unfinished() && world.roll(4) > 0 {
+            committed = ledger.retry().await;
+        }
+        if let Err(error) = committed {
+            return stopped(error);
+        }
+    }
+    Ok(())
+}
+
+fn position(read: u64) -> Position {
+    Position {
+        partition: TopicPartition::new("t", 0),
+        next_offset: read as i64,
+        leader_epoch: None,
+        max_event_us: None,
+        idle: false,
+        fingerprint: None,
+    }
+}
+
+fn stopped(error: LedgerError) -> Result<(), String> {
+    match error {
+        LedgerError::Fenced { .. } | LedgerError::Store(_) => Ok(()),
+        broken => Err(format!("a writer met: {broken}")),
+    }
+}
+
+/// Maintains the lake some times, with one wish or another.
+async fn keep(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), String> {
+    for _ in 0..1 + world.roll(4) {
+        let compact = [Compact::Off, Compact::Settled, Compact::All][world.roll(3) as usize];
+        let wishes = Wishes {
+            compact,
+            retain_us: (world.roll(2) == 0).then_some(RETAIN),
+            grace_us: (world.roll(3) > 0).then_some(GRACE),
+            sweep_all: world.roll(3) == 0,
+        };
+        match maintain(&lake, PIPELINE, &wishes, &[], &Writer::default(), |_| {}).await {
+            Ok(None) | Err(MaintenanceError::Ledger(LedgerError::Store(_))) => {}
+            Ok(Some(applied)) => {
+                count(&counts, |counts| {
+                    counts.maintained += applied.compacted.len() as u64;
+                    counts.raced += u64::from(applied.raced);
+                });
+                // Another one may have deleted what this one planned to read, long after it had planned.
+                let foreign = |failed: &&MaintenanceError| {
+                    !matches!(failed, MaintenanceError::Changed { found: None, .. })
+                        && !matches!(failed, MaintenanceError::Ledger(LedgerError::Store(_)))
+                };
+                if let Some(failed) = applied.failed.iter().find(foreign) {
+                    return Err(format!("maintenance met: {failed}"));
+                }
+            }
+            Err(broken) => return Err(format!("maintenance met: {broken}")),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the lake some times, afresh or from where it was.
+async fn read(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), String> {
+    let mut known: Option<Catalog> = None;
+    for _ in 0..3 {
+        let catalog = match &known {
+            Some(catalog) if world.roll(2) == 0 => catalog.advance(&lake).await.map(Some),
+            _ => Catalog::read(&lake, PIPELINE).await,
+        };
+        match catalog {
+            Ok(Some(catalog)) => {
+                shows_what_was_committed(&lake, &catalog, &counts).await?;
+                known = Some(catalog);
+            }
+            Ok(None) | Err(LedgerError::Store(_)) => {}
+            Err(broken) => return Err(format!("a reader met: {broken}")),
+        }
+    }
+    Ok(())
+}
+
+/// Each window's highest version up to the catalog's position is current, with its rows, unless its time had come.
+async fn shows_what_was_committed(lake: &Lake, catalog: &Catalog, counts: &Counts) -> Result<(), String> {
+    let published = match entries(lake, PIPELINE).await {
+        Ok(published) => published,
+        Err(LedgerError::Store(_)) => return Ok(()),
+        Err(broken) => return Err(format!("a reader met: {broken}")),
+    };
+    let mut highest: BTreeMap<(i64, i64), u32> = BTreeMap::new();
+    for published in published.iter().filter(|published| published.seq <= catalog.position().seq) {
+        if let FileKind::Window { start_us, end_us, version } = published.file.kind {
+            let counts = highest.entry((start_us, end_us)).or_default();
+            *counts = version.max(*counts);
+        }
+    }
+    let reached = catalog.newest().published_until_us.unwrap_or(i64::MIN);
+    let mut expected = BTreeMap::new();
+    for ((start_us, end_us), version) in highest {
+        let extent = catalog.extent(start_us, end_us, version).ok_or("a window is not in the catalog")?;
+        if !extent.gone {
+            expected.insert(start_us / MINUTE, rows(start_us / MINUTE, version));
+        } else if end_us > reached - RETAIN {
+            return Err(format!("the window from minute {} was retired too early", start_us / MINUTE));
+        }
+    }
+    match read_current(lake, catalog).await {
+        Ok(Some(found)) if found != expected => Err(format!("a reader read {found:?}, committed was {expected:?}")),
+        Ok(Some(_)) => {
+            count(counts, |counts| counts.read += 1);
+            Ok(())
+        }
+        // Retired and deleted since: a reader takes a newer catalog.
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// In peace: one writer ends its work, maintenance goes on until nothing is left to do, and all is well.
+async fn last(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), String> {
+    write(lake.clone(), world).await?;
+    let all = Wishes { compact: Compact::All, retain_us: Some(RETAIN), grace_us: Some(0), sweep_all: true };
+    for _ in 0..2 {
+        let done = maintain(&lake, PIPELINE, &all, &[], &Writer::default(), |_| {}).await.map_err(|e| e.to_string())?;
+        if let Some(failed) = done.ok_or("no ledger")?.failed.first() {
+            return Err(format!("maintenance met in peace: {failed}"));
+        }
+    }
+    let catalog = Catalog::read(&lake, PIPELINE).await.map_err(|e| e.to_string())?.ok_or("no ledger")?;
+    let before = counts.get().read;
+    shows_what_was_committed(&lake, &catalog, &counts).await?;
+    if counts.get().read == before {
+        return Err("in peace a reader could not read".to_owned());
+    }
+    let found = audit(&lake, PIPELINE).await.map_err(|e| e.to_string())?;
+    if found.is_well() && found.leftovers.is_empty() { Ok(()) } else { Err(found.to_string()) }
+}
+
+fn count(counts: &Counts, change: impl FnOnce(&mut Outcome)) {
+    let mut changed = counts.get();
+    change(&mut changed);
+    counts.set(changed);
+}
+
+fn poll(task: &mut Task) -> Option<Result<(), String>> {
+    match task.as_mut().poll(&mut Context::from_waker(futures::task::noop_waker_ref())) {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
+    }
+}
+
+fn finish(world: &SharedWorld, mut task: Task) -> Result<(), String> {
+    for _ in 0..100_000 {
+        if let Some(done) = poll(&mut task) {
+            return done;
+        }
+        world.all_requests_take_effect();
+    }
+    Err("a task does not come to an end".to_owned())
+}
+
+/// Seeds that maintenance must survive.
+const SEEDS: u64 = 100;
+
+#[test]
+fn whatever_happens_readers_read_what_was_committed() {
+    let mut sum = Outcome::default();
+    let mut broken = Vec::new();
+    for seed in 0..SEEDS {
+        let one = run(seed).unwrap_or_else(|why| {
+            broken.push(format!("seed {seed}: {why}"));
+            Outcome::default()
+        });
+        sum.maintained += one.maintained;
+        sum.raced += one.raced;
+        sum.crashes += one.crashes;
+        sum.read += one.read;
+    }
+    assert!(broken.is_empty(), "{} seeds: {}", broken.len(), broken.join("\n"));
+    println!("{SEEDS} seeds: {sum:?}");
+    // Without compactions, races, crashes and reads the run would prove nothing.
+    assert!(sum.maintained > SEEDS && sum.raced > 0 && sum.crashes > SEEDS && sum.read > 2 * SEEDS, "{sum:?}");
+}

@@ -1,0 +1,81 @@
+//! Removes what crashed compactions and fenced writers left behind.
+//!
+//! The name of a compacted object says for which slot it was made. Once that slot exists and does not name the object,
+//! nothing ever will: slots are written once. An object of a slot that does not exist yet belongs to a process that is
+//! about to write it, and is left alone.
+//!
+//! A writer that was fenced while it published, and wakes up long after, puts a file back that was retired and deleted
+//! meanwhile. Its rows lie elsewhere, or nowhere, by the catalog, and nothing will move them back.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use object_store::path::Path;
+
+use super::MaintenanceError;
+use super::chain::read_slot;
+use crate::format::names::{compacted_for, date};
+use crate::ledger::{Folder, corrupt};
+use crate::read::catalog::day::DAY_US;
+use crate::{Catalog, Format, Lake, LedgerError, window_name};
+
+/// Deletes leftovers on the given days (since the epoch, UTC), of slots up to `newest`; returns how many.
+pub(super) async fn sweep(
+    lake: &Lake,
+    catalog: &Catalog,
+    newest: u64,
+    days: &[i64],
+) -> Result<usize, MaintenanceError> {
+    let folder = &Folder::of(catalog.pipeline(), lake.segment())?;
+    let mut put_back = Vec::new();
+    let mut found: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for day in days {
+        let below = format!("date={}", date(day * DAY_US));
+        let moved = moved(catalog, *day);
+        for name in lake.list(&below, None).await? {
+            if moved.contains(&name) {
+                put_back.push(name);
+            } else if let Some(seq) = compacted_for(folder.pipeline(), &name).filter(|seq| *seq <= newest) {
+                found.entry(seq).or_default().push(name);
+            }
+        }
+    }
+    let mut leftovers = leftovers(lake, folder, &found).await?;
+    leftovers.append(&mut put_back);
+    lake.delete(&leftovers).await?;
+    Ok(leftovers.len())
+}
+
+/// The names under which a day's rows were published, of those that lie there no more and are known to be deleted.
+fn moved(catalog: &Catalog, day: i64) -> HashSet<String> {
+    let leaving: HashSet<_> = catalog.leaving().into_iter().map(|leaving| leaving.name).collect();
+    let extents = catalog.days().find(|(at, _)| *at == day).map_or(&[][..], |(_, extents)| extents);
+    let names = extents.iter().flat_map(|extent| {
+        [Format::CsvGz, Format::Parquet].into_iter().filter_map(|format| {
+            let name = window_name(catalog.pipeline(), extent.start_us, extent.end_us, extent.version, format);
+            let lies_there = *extent.object.name == name && !extent.gone;
+            (!lies_there && Some(format) == extent.object.format && !leaving.contains(name.as_str())).then_some(name)
+        })
+    });
+    names.collect()
+}
+
+/// Names that the slots for which they were made do not hold.
+pub(crate) async fn leftovers(
+    lake: &Lake,
+    folder: &Folder,
+    found: &BTreeMap<u64, Vec<String>>,
+) -> Result<Vec<String>, LedgerError> {
+    let mut leftovers = Vec::new();
+    let mut committed: HashMap<u64, Vec<String>> = HashMap::new();
+    for (seq, names) in found {
+        if !committed.contains_key(seq) {
+            let path: Path = folder.maintenance_slot(*seq);
+            let bytes = lake.persist(|| lake.store().get(&path)).await?;
+            let slot = read_slot(&path, &bytes.ok_or_else(|| corrupt(&path, "it is missing"))?)?;
+            committed.insert(*seq, slot.compacted.into_iter().map(|object| object.name).collect());
+        }
+        let known = &committed[seq];
+        leftovers.extend(names.iter().filter(|name| !known.contains(name)).cloned());
+    }
+    Ok(leftovers)
+}

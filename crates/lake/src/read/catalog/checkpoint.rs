@@ -1,0 +1,300 @@
+//! Checkpoints: a catalog written down, so that a process that starts need not read the ledger from its beginning.
+//!
+//! A checkpoint is an immutable object under `_turnstile/<pipeline>/catalog/`. It saves time and decides nothing: one
+//! that is missing, damaged or of another ledger is passed over. Source: docs/ledger.md, "Checkpoints".
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+
+use super::day::{Day, day_of};
+use super::fold::Table;
+use super::{Beginning, Catalog, DeadLettersFile, Extent, Leaving, Object};
+use crate::framed::FORMAT;
+use crate::ledger::Folder;
+use crate::maintenance::chain::Place;
+use crate::read::chain::Anchor;
+use crate::{Format, Hash, Lake, LedgerError, StoreError};
+
+/// A checkpoint is due after this many commits and slots of maintenance,
+const COMMITS: u64 = 1_024;
+
+/// or, in a large table, after one for so many extents: what is written stays in proportion to what is saved.
+const EXTENTS_A_COMMIT: u64 = 16;
+
+/// A slot of maintenance may hold a day's windows: it counts for so many commits.
+const MAINTENANCE_COMMITS: u64 = 64;
+
+/// Checkpoints that stay: the newest, and one for those who are reading the one before.
+const KEPT: usize = 2;
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    pipeline: String,
+    anchor: Anchor,
+    maintained: Place,
+    longest_us: i64,
+    lines: u64,
+}
+
+/// One line of a checkpoint.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// An object with the extents in it.
+    Object {
+        name: String,
+        sha256: Hash,
+        bytes: u64,
+        rows: u64,
+        compacted: bool,
+        extents: Vec<ExtentLine>,
+    },
+    DeadLetters {
+        name: String,
+        seq: u64,
+        committed_at_us: i64,
+        rows: u64,
+        bytes: u64,
+        sha256: Hash,
+        gone: bool,
+    },
+    Leaving {
+        name: String,
+        bytes: u64,
+        since_us: i64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct ExtentLine {
+    start_us: i64,
+    end_us: i64,
+    version: u32,
+    seq: u64,
+    rows: u64,
+    first_row: u64,
+    /// That of the object when it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<Hash>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
+}
+
+impl Catalog {
+    /// Writes a checkpoint when one is due, and deletes those that are no longer needed; whether it wrote one. Any
+    /// process may do so at any time.
+    ///
+    /// # Errors
+    /// The store does not answer or refuses. Nothing depends on it.
+    pub async fn checkpoint(&self, lake: &Lake) -> Result<bool, StoreError> {
+        let (folder, position) = (&self.inner.folder, self.position());
+        let listed = lake.persist(|| lake.store().list(&folder.checkpoints(), None)).await?;
+        let there: Vec<(u64, u64)> = listed.iter().filter_map(numbers).collect();
+        let known = |(seq, maintenance): (u64, u64)| seq + maintenance * MAINTENANCE_COMMITS;
+        let newest = there.iter().copied().map(known).max().unwrap_or(0);
+        let extents: usize = self.days().map(|(_, extents)| extents.len()).sum();
+        if known((position.seq, position.maintenance)) < newest + COMMITS.max(extents as u64 / EXTENTS_A_COMMIT) {
+            return Ok(false);
+        }
+        self.write_checkpoint(lake).await?;
+        let old: Vec<Path> = listed.iter().rev().skip(KEPT - 1).cloned().collect();
+        lake.persist(|| lake.store().delete(old.clone())).await?;
+        Ok(true)
+    }
+
+    /// Writes a checkpoint whether or not one is due.
+    pub(super) async fn write_checkpoint(&self, lake: &Lake) -> Result<(), StoreError> {
+        let path = self.inner.folder.checkpoint(self.position().seq, self.position().maintenance);
+        let bytes = Bytes::from(self.encode());
+        lake.persist(|| lake.store().create(&path, bytes.clone())).await.map(drop)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let plain = "a checkpoint is plain data, written to memory";
+        let lines: Vec<Line> = lines(&self.inner.table);
+        let header = Header {
+            format: FORMAT,
+            pipeline: self.pipeline().to_owned(),
+            anchor: self.inner.anchor,
+            maintained: self.inner.maintained,
+            longest_us: self.inner.table.longest_us,
+            lines: lines.len() as u64,
+        };
+        let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::fast());
+        let mut line = |json: Vec<u8>| gzip.write_all(&json).and_then(|()| gzip.write_all(b"\n"));
+        line(serde_json::to_vec(&header).expect(plain)).expect(plain);
+        for one in &lines {
+            line(serde_json::to_vec(one).expect(plain)).expect(plain);
+        }
+        gzip.finish().expect(plain)
+    }
+}
+
+/// What the checkpoints that can be read say, the newest first.
+///
+/// # Errors
+/// The store does not answer. A checkpoint that cannot be read is left out.
+pub(super) async fn newest(lake: &Lake, folder: &Folder) -> Result<Vec<Beginning>, LedgerError> {
+    let listed = lake.persist(|| lake.store().list(&folder.checkpoints(), None)).await?;
+    for path in listed.iter().rev().filter(|path| numbers(path).is_some()).take(KEPT) {
+        let Some(bytes) = lake.persist(|| lake.store().get(path)).await? else { continue };
+        match decode(&bytes, folder) {
+            Ok(beginning) if is_of(lake, folder, &beginning).await? => return Ok(vec![beginning]),
+            Ok(_) => tracing::warn!(object = %path, "a checkpoint of another ledger is not used"),
+            Err(reason) => tracing::warn!(object = %path, reason, "a checkpoint cannot be read and is not used"),
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Whether the slots that a checkpoint stands on are those that are there. A slot of the log that is rolled up by now is
+/// compared when the chain is walked on.
+async fn is_of(lake: &Lake, folder: &Folder, beginning: &Beginning) -> Result<bool, StoreError> {
+    let Beginning { anchor, maintained, .. } = beginning;
+    let slot = async |path: Path, expected: Option<Hash>, must_be: bool| {
+        let found = lake.persist(|| lake.store().get(&path)).await?;
+        Ok::<_, StoreError>(match (found, expected) {
+            (Some(found), Some(expected)) => Hash::of(&found) == expected,
+            (None, Some(_)) => !must_be,
+            (_, None) => true,
+        })
+    };
+    let of_log = anchor.seq == 0 || slot(folder.slot(anchor.seq), anchor.slot, false).await?;
+    let of_maintenance =
+        maintained.seq == 0 || slot(folder.maintenance_slot(maintained.seq), maintained.sha256, true).await?;
+    Ok(of_log && of_maintenance)
+}
+
+fn lines(table: &Table) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for day in table.days.values() {
+        let mut at: HashMap<&str, usize> = HashMap::new();
+        for extent in &day.extents {
+            let object = &extent.object;
+            let line = *at.entry(&object.name).or_insert_with(|| {
+                lines.push(Line::Object {
+                    name: object.name.to_string(),
+                    sha256: object.sha256,
+                    bytes: object.bytes,
+                    rows: object.rows,
+                    compacted: object.compacted,
+                    extents: Vec::new(),
+                });
+                lines.len() - 1
+            });
+            if let Line::Object { extents, .. } = &mut lines[line] {
+                extents.push(ExtentLine::of(extent));
+            }
+        }
+    }
+    let letters = table.dead_letters.values().flat_map(|day| day.iter());
+    lines.extend(letters.map(|file| Line::DeadLetters {
+        name: file.name.to_string(),
+        seq: file.seq,
+        committed_at_us: file.committed_at_us,
+        rows: file.rows,
+        bytes: file.bytes,
+        sha256: file.sha256,
+        gone: file.gone,
+    }));
+    lines.extend(table.leaving.values().map(|leaving| Line::Leaving {
+        name: leaving.name.to_string(),
+        bytes: leaving.bytes,
+        since_us: leaving.since_us,
+    }));
+    lines
+}
+
+impl ExtentLine {
+    fn of(extent: &Extent) -> Self {
+        Self {
+            start_us: extent.start_us,
+            end_us: extent.end_us,
+            version: extent.version,
+            seq: extent.seq,
+            rows: extent.rows,
+            first_row: extent.first_row,
+            sha256: (extent.sha256 != extent.object.sha256).then_some(extent.sha256),
+            gone: extent.gone,
+        }
+    }
+
+    fn extent(self, object: &Arc<Object>) -> Extent {
+        Extent {
+            start_us: self.start_us,
+            end_us: self.end_us,
+            version: self.version,
+            seq: self.seq,
+            rows: self.rows,
+            sha256: self.sha256.unwrap_or(object.sha256),
+            object: object.clone(),
+            first_row: self.first_row,
+            current: false,
+            gone: self.gone,
+        }
+    }
+}
+
+fn decode(bytes: &[u8], folder: &Folder) -> Result<Beginning, String> {
+    let mut text = BufReader::new(GzDecoder::new(bytes)).lines();
+    let first = text.next().ok_or("it is empty")?.map_err(|e| e.to_string())?;
+    let header: Header = serde_json::from_str(&first).map_err(|e| e.to_string())?;
+    if header.format != FORMAT || header.pipeline != folder.pipeline() {
+        return Err("it is of another format or pipeline".to_owned());
+    }
+    let mut table = Table { longest_us: header.longest_us, ..Table::default() };
+    let mut lines = 0;
+    for line in text {
+        let line: Line = serde_json::from_str(&line.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        take(&mut table, line);
+        lines += 1;
+    }
+    if lines != header.lines {
+        return Err(format!("it has {lines} lines where its first says {}", header.lines));
+    }
+    for day in table.days.values_mut() {
+        settle(Arc::make_mut(day));
+    }
+    Ok(Beginning { anchor: header.anchor, maintained: header.maintained, table })
+}
+
+fn take(table: &mut Table, line: Line) {
+    match line {
+        Line::Object { name, sha256, bytes, rows, compacted, extents } => {
+            let format = Format::of(&name);
+            let object = Arc::new(Object { name: name.into(), sha256, bytes, rows, format, windows: 0, compacted });
+            for extent in extents {
+                let day = table.days.entry(day_of(extent.start_us)).or_default();
+                Arc::make_mut(day).extents.push(extent.extent(&object));
+            }
+        }
+        Line::DeadLetters { name, seq, committed_at_us, rows, bytes, sha256, gone } => {
+            let day = table.dead_letters.entry(day_of(committed_at_us)).or_default();
+            let file = DeadLettersFile { name: name.into(), seq, committed_at_us, rows, bytes, sha256, gone };
+            Arc::make_mut(day).push(file);
+        }
+        Line::Leaving { name, bytes, since_us } => {
+            let leaving = Leaving { name: name.as_str().into(), bytes, since_us };
+            table.leaving.insert(name, leaving);
+        }
+    }
+}
+
+fn settle(day: &mut Day) {
+    day.extents.sort_unstable_by_key(|extent| (extent.start_us, extent.end_us, extent.version));
+    day.settle();
+}
+
+/// The position in a checkpoint's name.
+fn numbers(path: &Path) -> Option<(u64, u64)> {
+    let (seq, maintenance) = path.filename()?.strip_suffix(".jsonl.gz")?.split_once('-')?;
+    Some((seq.parse().ok()?, maintenance.parse().ok()?))
+}

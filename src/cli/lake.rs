@@ -1,0 +1,252 @@
+//! `turnstile lake`: the lake's files, compaction of days that are over, and what nobody needs any more.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use ::lake::maintenance::{Applied, Compact, MaintenanceStep, Plan, Wishes, maintain, plan};
+use ::lake::{Catalog, Extent, Lake, readable_instant};
+use clap::Subcommand;
+use pipeline::Pipeline;
+use serde_json::json;
+
+use super::remembered::pipeline_or_last;
+use super::runtime;
+use super::status::LedgerArgs;
+use crate::exit::Exit;
+use crate::flow;
+use crate::progress::grouped;
+use crate::report::Failure;
+
+/// See the lake's files, make one of a day's small ones, delete what nobody needs any more
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Files(FilesArgs),
+    Compact(ActArgs),
+    Gc(ActArgs),
+}
+
+/// List the files that readers read, as the ledger has them
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile lake files pipelines/mta-turnstile.toml
+  turnstile lake files --all --json pipelines/mta-turnstile.toml
+
+One line a file, with the windows in it that count. The store is not listed.")]
+struct FilesArgs {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// All versions of all windows, superseded and retired ones too
+    #[arg(long)]
+    all: bool,
+    /// Print as JSON, one window a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// `compact`: make one file of the small ones of each day that is over. `gc`: retire and delete what is not needed
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile lake compact pipelines/mta-turnstile.toml
+  turnstile lake gc --dry-run pipelines/mta-turnstile.toml
+  turnstile lake gc --json
+
+compact makes one file of the small ones of each UTC day that is over; their rows, order and provenance stay.
+gc retires windows and dead letters that are older than `[lake] retain` and that every warehouse has loaded, and
+deletes what was retired longer than `[lake] grace` ago. Both may run beside a running pipeline, which does the
+same by itself every `[lake] maintain`; run either again after a crash.")]
+struct ActArgs {
+    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    #[arg(value_name = "PIPELINE.toml")]
+    file: Option<PathBuf>,
+    /// Set a key of the pipeline file; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Say what would be done and why, one line a file, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    match args.verb {
+        Verb::Files(args) => files(args),
+        Verb::Compact(args) => {
+            let wishes = Wishes { compact: Compact::All, sweep_all: true, ..Wishes::default() };
+            act(args, |_| wishes)
+        }
+        Verb::Gc(args) => {
+            act(args, |pipeline| Wishes { compact: Compact::Off, sweep_all: true, ..flow::wishes(pipeline) })
+        }
+    }
+}
+
+fn files(args: FilesArgs) -> anyhow::Result<Exit> {
+    let at = args.ledger.resolve()?;
+    let catalog = runtime()?.block_on(async {
+        let lake = at.open().await?;
+        Catalog::read(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
+    })?;
+    let Some(catalog) = catalog else { return Err(at.nothing()) };
+    let extents = if args.all { catalog.history() } else { catalog.current(..) };
+    if args.json {
+        extents.iter().for_each(|extent| outln!("{}", &as_json(extent).to_string()));
+        return Ok(Exit::Done);
+    }
+    out!("{}", &list(&extents));
+    let position = catalog.position();
+    eprintln!(
+        "{} windows of {:?} at commit {}, maintenance {}",
+        grouped(extents.len() as u64),
+        at.pipeline,
+        position.seq,
+        position.maintenance
+    );
+    Ok(Exit::Done)
+}
+
+/// One line an object, in the order of their first windows.
+fn list(extents: &[Extent]) -> String {
+    let mut objects: Vec<(&Extent, usize, u64)> = Vec::new();
+    let mut at = std::collections::HashMap::new();
+    for extent in extents {
+        let at = *at.entry(&extent.object.name).or_insert_with(|| {
+            objects.push((extent, 0, 0));
+            objects.len() - 1
+        });
+        objects[at].1 += 1;
+        objects[at].2 += extent.rows;
+    }
+    let line = |(extent, windows, rows): &(&Extent, usize, u64)| {
+        let state = match (extent.gone, extent.object.windows) {
+            (true, _) => "  retired",
+            (false, 0) => "  superseded",
+            _ => "",
+        };
+        let several = if *windows == 1 { "window" } else { "windows" };
+        let (rows, bytes) = (grouped(*rows), grouped(extent.object.bytes));
+        format!("{}  {windows} {several}, {rows} rows, {bytes} bytes{state}\n", extent.object.name)
+    };
+    objects.iter().map(line).collect()
+}
+
+fn as_json(extent: &Extent) -> serde_json::Value {
+    json!({
+        "start": readable_instant(extent.start_us), "end": readable_instant(extent.end_us),
+        "version": extent.version, "seq": extent.seq, "rows": extent.rows, "sha256": extent.sha256,
+        "object": &*extent.object.name, "object_sha256": extent.object.sha256, "object_bytes": extent.object.bytes,
+        "first_row": extent.first_row, "compacted": extent.object.compacted, "current": extent.current,
+        "gone": extent.gone,
+    })
+}
+
+fn act(args: ActArgs, wishes: impl Fn(&Pipeline) -> Wishes) -> anyhow::Result<Exit> {
+    let pipeline = pipeline_or_last(args.file.as_ref(), &args.set)?;
+    let (url, options, wishes) = (&pipeline.lake.url, flow::store_options(&pipeline), wishes(&pipeline));
+    runtime()?.block_on(async {
+        // A lake that does not exist is not made by looking after it.
+        let lake = Lake::open_for_reading(url, &options).await.map_err(flow::lake_failed)?;
+        if args.dry_run {
+            return show_plan(&pipeline, &lake, &wishes, args.json).await;
+        }
+        let lake = Lake::open(url, &options).await.map_err(flow::lake_failed)?;
+        let loaded = flow::loaded_bounds(&pipeline, &lake).await;
+        let say = |step: MaintenanceStep<'_>| show_step(step, args.json);
+        let applied = maintain(&lake, &pipeline.name, &wishes, &loaded, &flow::this_process(), say).await;
+        let applied = applied.map_err(flow::maintenance_failed)?.ok_or_else(|| nothing(&pipeline))?;
+        ended(applied, args.json)
+    })
+}
+
+async fn show_plan(pipeline: &Pipeline, lake: &Lake, wishes: &Wishes, json: bool) -> anyhow::Result<Exit> {
+    let catalog = Catalog::read(lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
+    let catalog = catalog.ok_or_else(|| nothing(pipeline))?;
+    let loaded = flow::loaded_bounds(pipeline, lake).await;
+    let plan = plan(&catalog, wishes, &loaded, flow::now_us());
+    if json {
+        outln!("{}", &serde_json::to_string(&plan)?);
+    } else {
+        out!("{}", &describe(&plan));
+        eprintln!("nothing was changed: {}", closing(&plan));
+    }
+    Ok(Exit::Done)
+}
+
+/// One line an object: what would be done with it, and why.
+fn describe(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut line = |what: &str, name: &str, why: &str| out.push_str(&format!("{what:<8} {name}  {why}\n"));
+    for batch in &plan.compact {
+        let why = format!("{} windows, {} rows", batch.parts.len(), grouped(batch.rows()));
+        line("compact", &format!("date={}", batch.date), &why);
+        batch.replaces.iter().for_each(|object| line("retire", &object.name, &object.reason));
+    }
+    plan.retire.iter().for_each(|object| line("retire", &object.name, &object.reason));
+    plan.delete.iter().for_each(|object| line("delete", &object.name, &object.reason));
+    plan.keep.iter().for_each(|object| line("keep", &object.name, &object.reason));
+    out
+}
+
+fn closing(plan: &Plan) -> String {
+    let replaced: usize = plan.compact.iter().map(|batch| batch.replaces.len()).sum();
+    format!(
+        "{} to compact, {} to retire, {} to delete ({} bytes), {} kept (files)",
+        plan.compact.len(),
+        plan.retire.len() + replaced,
+        plan.delete.len(),
+        grouped(plan.delete.iter().map(|object| object.bytes).sum()),
+        plan.keep.len()
+    )
+}
+
+/// What is done goes to stdout, one line a file; what is going on, to a terminal.
+fn show_step(step: MaintenanceStep<'_>, json: bool) {
+    match step {
+        MaintenanceStep::Compacting(batch, at, of) if !json && std::io::stderr().is_terminal() => {
+            eprintln!("compacting {}: {} windows, {} rows ({at} of {of})", batch.date, batch.parts.len(), batch.rows());
+        }
+        MaintenanceStep::Compacting(..) => {}
+        MaintenanceStep::Compacted(object) if json => {
+            outln!("{}", &json!({ "compacted": object.name, "rows": object.rows }).to_string())
+        }
+        MaintenanceStep::Compacted(object) => {
+            outln!("compacted {}  {} windows, {} rows", &object.name, object.parts.len(), grouped(object.rows));
+        }
+        MaintenanceStep::Retired(object) if json => {
+            outln!("{}", &json!({ "retired": object.name, "reason": object.reason }).to_string())
+        }
+        MaintenanceStep::Retired(object) => outln!("retired   {}  {}", &object.name, &object.reason),
+        MaintenanceStep::Deleted(object) if json => {
+            outln!("{}", &json!({ "deleted": object.name, "bytes": object.bytes }).to_string())
+        }
+        MaintenanceStep::Deleted(object) => outln!("deleted   {}  {}", &object.name, &object.reason),
+    }
+}
+
+fn ended(applied: Applied, json: bool) -> anyhow::Result<Exit> {
+    if !json {
+        eprintln!("{}", flow::summary(&applied).unwrap_or_else(|| "lake: there was nothing to do".to_owned()));
+    }
+    if applied.raced {
+        eprintln!("another process maintains this lake; what is left is its");
+    }
+    let mut failed = applied.failed.into_iter().map(flow::maintenance_failed);
+    let Some(first) = failed.next() else { return Ok(Exit::Done) };
+    failed.for_each(|error| eprintln!("error: {error:#}"));
+    Err(first)
+}
+
+fn nothing(pipeline: &Pipeline) -> anyhow::Error {
+    Failure::new(Exit::Failed, format!("the lake {} has no ledger of {:?}", pipeline.lake.url, pipeline.name))
+        .hint("was it ever run, and is the lake's URL the one that it ran with?")
+        .into()
+}

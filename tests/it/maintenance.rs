@@ -1,0 +1,107 @@
+//! The lake kept in order: days into one file, old files away, and every row still what it was.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Instant;
+
+use crate::scene::{PATIENCE, SQL, Scene, data_files, expected, finish, messages, signal, text};
+
+/// A day and two hours of readings, 7 s apart.
+const READINGS: usize = 13_372;
+
+/// Windows in that time.
+const WINDOWS: usize = 312;
+
+fn lake(scene: &Scene, verb: &str, pipeline: &Path, flags: &[&str]) -> String {
+    let output = scene.turnstile(&[&["lake", verb, pipeline.to_str().unwrap()], flags].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    both(&output)
+}
+
+/// Publishes every window, and starts once more: the last commit's files are not known to be published until the next.
+fn drain(scene: &Scene, pipeline: &Path) {
+    for _ in 0..2 {
+        let drained = scene.drain(pipeline);
+        assert!(drained.status.success(), "{}", text(&drained));
+    }
+}
+
+fn both(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_day_becomes_one_file_old_windows_go_and_every_window_is_still_explained() {
+    let scene = Scene::embedded(1);
+    let messages = messages(READINGS);
+    scene.send(messages.iter().map(String::as_bytes));
+    let pipeline = scene.pipeline_with("", "grace = \"0 seconds\"\nretain = \"1 hour\"", SQL);
+    drain(&scene, &pipeline);
+    assert_eq!(data_files(&scene.lake()).len(), WINDOWS);
+
+    let plan = lake(&scene, "compact", &pipeline, &["--dry-run"]);
+    assert!(plan.contains("compact  date=2026-08-01  288 windows"), "{plan}");
+    assert_eq!(data_files(&scene.lake()).len(), WINDOWS, "a dry run changes nothing");
+    let done = lake(&scene, "compact", &pipeline, &[]);
+    assert!(done.contains("1 compacted from 288 windows, 288 retired"), "{done}");
+    let collected = lake(&scene, "gc", &pipeline, &["--set", "lake.retain=14 days"]);
+    assert!(collected.contains("288 deleted"), "{collected}");
+    assert_eq!(data_files(&scene.lake()).len(), WINDOWS - 287);
+    assert_eq!(scene.rows(), expected(&messages));
+    assert!(scene.audit(&pipeline).starts_with("all is well: 312 files (288 retired, 1 compacted objects)"));
+
+    let explained = scene.turnstile(&["explain", "2026-08-01T08:00Z", pipeline.to_str().unwrap()]);
+    let explained = both(&explained);
+    assert!(explained.contains("now in   date=2026-08-01/story_20260801_m") && explained.contains("@"), "{explained}");
+    let listed = lake(&scene, "files", &pipeline, &[]);
+    assert!(listed.lines().next().unwrap().contains("288 windows"), "{listed}");
+
+    let due = lake(&scene, "gc", &pipeline, &["--dry-run"]);
+    assert!(due.contains("the last of 288 windows ended 2026-08-02T00:00Z, retained for 1 hour"), "{due}");
+    lake(&scene, "gc", &pipeline, &[]);
+    lake(&scene, "gc", &pipeline, &[]);
+    let left = scene.rows();
+    assert!(!left.is_empty() && left.keys().all(|(start, _)| start.as_str() >= "2026-08-02T00:55"), "{left:?}");
+    scene.audit(&pipeline);
+}
+
+#[test]
+fn nothing_is_retired_that_a_warehouse_may_not_have_loaded() {
+    let scene = Scene::embedded(1);
+    let messages = messages(2_000);
+    scene.send(messages.iter().map(String::as_bytes));
+    let warehouse = "retain = \"1 hour\"\n[warehouse]\ntable = \"ext_story\"\nschedule = \"1 minute\"";
+    let pipeline = scene.pipeline_with("commit = { rows = 200 }", warehouse, SQL);
+    drain(&scene, &pipeline);
+    let kept = lake(&scene, "gc", &pipeline, &[]);
+    assert!(kept.contains("there was nothing to do"), "{kept}");
+    let why = lake(&scene, "gc", &pipeline, &["--dry-run"]);
+    assert!(why.contains("whether ext_story has loaded it is not known"), "{why}");
+    assert_eq!(scene.rows(), expected(&messages));
+}
+
+#[test]
+fn a_running_pipeline_compacts_days_that_are_over_beside_the_stream() {
+    let scene = Scene::embedded(1);
+    let messages = messages(READINGS);
+    scene.send(messages.iter().map(String::as_bytes));
+    let settings = "grace = \"0 seconds\"\ncompact = \"daily\"\nmaintain = \"100 ms\"";
+    let pipeline = scene.pipeline_with("commit = \"50 ms\"", settings, SQL);
+    let running = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
+    let began = Instant::now();
+    let day = scene.lake().join("date=2026-08-01");
+    // Small files come first, and then there is one.
+    while !std::fs::read_dir(&day).is_ok_and(|files| {
+        let names: Vec<String> = files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.len() == 1 && names[0].starts_with("story_20260801_m")
+    }) {
+        assert!(began.elapsed() < PATIENCE, "the day is not compacted");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    signal(&running, "TERM");
+    let ended = finish(running);
+    assert!(ended.status.success(), "{}", text(&ended));
+    assert!(scene.drain(&pipeline).status.success());
+    assert_eq!(scene.rows(), expected(&messages));
+    scene.audit(&pipeline);
+}
