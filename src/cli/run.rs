@@ -81,12 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 /// Runs with progress shown; the last line says where everything stands.
-pub(super) fn run_pipeline(
-    pipeline: &Pipeline,
-    options: &Options,
-    json: bool,
-    beside: Beside,
-) -> anyhow::Result<Exit> {
+pub(super) fn run_pipeline(pipeline: &Pipeline, options: &Options, json: bool, beside: Beside) -> anyhow::Result<Exit> {
     let mut progress = Progress::new(json);
     let result = flow::run(pipeline, options, &mut |event| {
         beside.notes().into_iter().for_each(|note| progress.show(&flow::Event::Note(note)));

@@ -18,8 +18,8 @@ use message::TopicPartition;
 use pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{client_failure, stop_on_signals};
 use super::beside::{Beside, Port};
+use super::cluster::{client_failure, stop_on_signals};
 use super::remembered::{DATA, remember};
 use super::run::run_pipeline;
 use super::{parse_pipeline, split_set};

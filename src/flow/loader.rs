@@ -240,4 +240,3 @@ pub(crate) fn load_once(
     tracing::debug!(took = ?began.elapsed(), "loaded");
     done
 }
-

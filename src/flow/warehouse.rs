@@ -84,9 +84,10 @@ pub(crate) fn warehouse_failed(error: WarehouseError) -> anyhow::Error {
         }
         WarehouseError::Store(_) => (Exit::Lake, "nothing was changed; the next load goes on from there".to_owned()),
         WarehouseError::Ledger(_) => (Exit::Ledger, "`turnstile audit` says more; nothing was loaded".to_owned()),
-        WarehouseError::File { .. } => {
-            (Exit::Lake, "`turnstile audit` lists every file that is not as the ledger says; nothing was loaded".to_owned())
-        }
+        WarehouseError::File { .. } => (
+            Exit::Lake,
+            "`turnstile audit` lists every file that is not as the ledger says; nothing was loaded".to_owned(),
+        ),
         WarehouseError::Damaged { .. } => {
             (Exit::Lake, "delete the folder _warehouse of this pipeline to load everything anew".to_owned())
         }

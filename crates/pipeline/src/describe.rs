@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use crate::warehouse::Schedule;
 use crate::pipeline::Pipeline;
 use crate::query::spark_type;
 use crate::source::PasswordSource;
 use crate::stream::{Dedup, Late};
 use crate::units::{show_bytes, show_us};
+use crate::warehouse::Schedule;
 
 impl Pipeline {
     /// The plan in words, one fact a line. Holds no settings of the Kafka client or the store but

@@ -2,8 +2,8 @@
 
 use crate::file::read::{Faults, Reader};
 use crate::file::{Fault, Node};
-use nearest::suggest;
 use crate::properties::Properties;
+use nearest::suggest;
 
 /// `[lake]`: the store, the form of its files, how long they stay.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use chrono_tz::Tz;
 
 use crate::file::read::{Faults, Placed, Reader};
 use crate::file::{Fault, Node, Table, Value};
-use nearest::{nearest, suggest};
 use crate::pattern::TimestampPattern;
 use crate::properties::Properties;
 use crate::topics::{self, Topics};
+use nearest::{nearest, suggest};
 
 /// How often new partitions are looked for by default: every ten seconds.
 const DISCOVER_US: i64 = 10_000_000;

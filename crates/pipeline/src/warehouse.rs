@@ -77,7 +77,8 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
     let mut reader = Reader::new(node, "warehouse", faults)?;
     let table = reader.parsed("table", "letters, digits and underscores, the first no digit", table_name);
     let table = reader.required("table", table);
-    let hint = "write a duration such as \"1 minute\", \"hourly\", \"daily\", or a cron expression such as \"0 * * * *\"";
+    let hint =
+        "write a duration such as \"1 minute\", \"hourly\", \"daily\", or a cron expression such as \"0 * * * *\"";
     let schedule = reader.parsed("schedule", hint, parse_schedule);
     let schedule = reader.required("schedule", schedule);
     let zone = reader.parsed("zone", "write a name such as \"America/New_York\"", |text| {
@@ -86,7 +87,8 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
     let schedule = match (schedule.map(|placed| placed.value), zone) {
         (Some(Schedule::Cron { text, .. }), Some(zone)) => Some(Schedule::Cron { text, zone: zone.value }),
         (Some(Schedule::Every(_)), Some(zone)) => {
-            let fault = Fault::new(&zone.at, "zone belongs to a cron expression").hint("intervals are the same everywhere");
+            let fault =
+                Fault::new(&zone.at, "zone belongs to a cron expression").hint("intervals are the same everywhere");
             reader.fault(fault);
             None
         }
@@ -120,7 +122,11 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
 fn table_name(text: &str) -> Result<String, String> {
     let first = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if first && rest && text.len() <= 63 { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is no name of a table")) }
+    if first && rest && text.len() <= 63 {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{text}\" is no name of a table"))
+    }
 }
 
 fn parse_schedule(text: &str) -> Result<Schedule, String> {

@@ -6,9 +6,7 @@ use arrow::array::{Array, ArrayRef, StringViewBuilder};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use md5::{Digest, Md5};
 
 /// `surrogate_key(a, b, …)`: the MD5 of the values as text, joined by `-`, in 32 hexadecimal digits.
@@ -59,7 +57,7 @@ impl ScalarUDFImpl for SurrogateKey {
                 if at > 0 {
                     joined.push('-');
                 }
-                if column.is_null(row) {
+                if column.data_type().is_null() || column.is_null(row) {
                     joined.push_str(NULL);
                 } else {
                     text.value(row).write(&mut joined)?;
@@ -72,7 +70,11 @@ impl ScalarUDFImpl for SurrogateKey {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
+        .collect()
 }
 
 #[cfg(test)]

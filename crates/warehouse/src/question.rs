@@ -63,12 +63,14 @@ fn root(error: &DataFusionError) -> &DataFusionError {
     }
 }
 
-/// `table 'turnstile.public.x' not found`
+/// `table 'turnstile.public.x' not found`: as a person would write it.
 fn unknown_table(fact: &str) -> Option<String> {
     let name = fact.strip_prefix("table '")?.split_once("' not found")?.0;
-    Some(name.strip_prefix("turnstile.").unwrap_or(name).strip_prefix("public.").unwrap_or(
-        name.strip_prefix("turnstile.").unwrap_or(name),
-    ).to_owned())
+    match name.split('.').collect::<Vec<_>>().as_slice() {
+        [.., "public", table] => Some((*table).to_owned()),
+        [_, schema, table] => Some(format!("{schema}.{table}")),
+        _ => Some(name.to_owned()),
+    }
 }
 
 /// Where a fault lies, if it says so, and what it is in one line.
@@ -109,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fault_of_syntax_has_its_place() {
-        let advice = advice("SELECT station\nFROM ext_turnstile WHERE WHERE").await;
+        let advice = advice("SELECT station\nFROM ext_turnstile ORDER station").await;
         assert_eq!(advice.place.map(|(line, _)| line), Some(2), "{advice:?}");
         assert!(!advice.fact.contains("Line:"), "{advice:?}");
     }

@@ -142,10 +142,7 @@ impl Warehouse {
                 Moment { catalog, state }
             }
             None => {
-                let empty = || WarehouseError::Empty {
-                    lake: lake.url().to_owned(),
-                    pipeline: source.pipeline.clone(),
-                };
+                let empty = || WarehouseError::Empty { lake: lake.url().to_owned(), pipeline: source.pipeline.clone() };
                 let state = Arc::new(store.newest().await?);
                 let catalog = Catalog::read(lake, &source.pipeline).await?.ok_or_else(empty)?;
                 Moment { catalog, state }

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::{At, Fault, Node, Table, Value};
-use nearest::{nearest, suggest};
 use crate::properties::is_secret;
 use crate::units;
+use nearest::{nearest, suggest};
 
 /// Collects faults, so that a person sees all of them at once.
 pub(crate) type Faults = RefCell<Vec<Fault>>;

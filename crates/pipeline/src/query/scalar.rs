@@ -11,8 +11,8 @@ use super::operator;
 use super::translate::{Operand, Translator};
 use crate::file::Fault;
 use crate::functions::{date_format, substring};
-use nearest::suggest;
 use crate::pattern::TimestampPattern;
+use nearest::suggest;
 
 /// A function under all its names.
 pub(crate) struct Scalar {

@@ -120,9 +120,7 @@ impl<'a> Sink<'a> {
                 writer.write(&arrow::record_batch::RecordBatch::new_empty(schema)).map_err(unwritable)?;
                 Self::Csv(writer)
             }
-            AnswerFormat::Json => {
-                Self::Json(arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(out))
-            }
+            AnswerFormat::Json => Self::Json(arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(out)),
             AnswerFormat::Parquet => {
                 let writer = ArrowWriter::try_new(out, schema, None).map_err(|e| unwritable(e.into()))?;
                 Self::Parquet(Box::new(writer))

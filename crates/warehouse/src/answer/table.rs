@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use arrow::array::Array;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;

@@ -104,10 +104,7 @@ fn extent_of(seq: u64, file: &FileEntry) -> Option<Extent> {
 }
 
 /// The rows of `extent`; `None` when its object is not there.
-pub(super) async fn read(
-    warehouse: &Warehouse,
-    extent: &Extent,
-) -> Result<Option<Vec<RecordBatch>>, WarehouseError> {
+pub(super) async fn read(warehouse: &Warehouse, extent: &Extent) -> Result<Option<Vec<RecordBatch>>, WarehouseError> {
     let inner = warehouse.inner();
     let Some(bytes) = inner.lake.read(&extent.object.name).await? else { return Ok(None) };
     let (source, extent) = (inner.source.clone(), extent.clone());
@@ -119,10 +116,7 @@ pub(super) async fn read(
 }
 
 /// Looks a version up whose own file is not there any more: compacted, superseded or retired.
-async fn moved(
-    warehouse: &Warehouse,
-    extent: &Extent,
-) -> Result<Option<(Extent, Vec<RecordBatch>)>, WarehouseError> {
+async fn moved(warehouse: &Warehouse, extent: &Extent) -> Result<Option<(Extent, Vec<RecordBatch>)>, WarehouseError> {
     let catalog = warehouse.moment().await?.catalog;
     let missing = |name: &str| WarehouseError::File {
         name: name.to_owned(),

@@ -26,11 +26,16 @@ pub(super) async fn check(
     for (name, table) in computed.scoped.iter().chain(&computed.full) {
         session.table(PUBLIC, name, Arc::clone(table) as _)?;
     }
-    for model in models.iter().filter(|model| model.kind == ModelKind::View) {
+    // Whole tables are there once a load has caught up.
+    let there = |name: &str| {
+        computed.full.contains_key(name) || warehouse.models().get(name).is_none_or(|m| m.kind != ModelKind::Table)
+    };
+    let readable = |model: &Model| !warehouse.models().is_whole(model) || model.reads.iter().all(|name| there(name));
+    for model in models.iter().filter(|model| model.kind == ModelKind::View && readable(model)) {
         session.view(PUBLIC, &model.name, &model.sql).await.map_err(|e| failed(model, e))?;
     }
     let there = |model: &&&Model| {
-        model.kind == ModelKind::View
+        (model.kind == ModelKind::View && readable(model))
             || computed.scoped.contains_key(&model.name)
             || computed.full.contains_key(&model.name)
     };

@@ -11,8 +11,8 @@ use datafusion::prelude::{DataFrame, SessionContext, ident};
 use delivery::Kind;
 
 use super::changed::WindowRows;
-use super::work::Work;
 use super::stored;
+use super::work::Work;
 use crate::model::{Model, ModelKind};
 use crate::session::{Builder, PUBLIC};
 use crate::store::{Column, TableHead, WindowSet, name_of};
@@ -44,6 +44,8 @@ pub(super) async fn compute(
     for model in models {
         let fail = |source: DataFusionError| failed(model, source);
         match model.kind {
+            // Over whole tables it is nothing that models in scope can read.
+            ModelKind::View if warehouse.models().is_whole(model) => {}
             ModelKind::View => scoped.view(PUBLIC, &model.name, &model.sql).await.map_err(fail)?,
             ModelKind::Incremental => {
                 let (head, batches) = ask(model, scoped.session()).await?;
@@ -92,14 +94,27 @@ async fn full_session(work: &Work<'_>, models: &[&Model]) -> Result<Builder, War
     let builder = Builder::new(&inner.runtime)?;
     let external = External::new(&inner.lake, &inner.source, &moment.catalog);
     builder.table(PUBLIC, &inner.source.table, Arc::new(external))?;
+    let mut there: Vec<&str> = Vec::new();
     for model in models {
+        let readable = model.reads.iter().all(|name| {
+            let is_model = warehouse_model(work, name);
+            !is_model || there.contains(&name.as_str())
+        });
         match work.table(&model.name) {
             Some(table) if stored(model) => builder.table(PUBLIC, &model.name, Arc::new(ModelTable::new(table)?))?,
-            _ if stored(model) => {}
-            _ => builder.view(PUBLIC, &model.name, &model.sql).await.map_err(|e| failed(model, e))?,
+            None if !stored(model) && readable => {
+                builder.view(PUBLIC, &model.name, &model.sql).await.map_err(|e| failed(model, e))?;
+            }
+            // It comes after the table that is being computed.
+            _ => continue,
         }
+        there.push(&model.name);
     }
     Ok(builder)
+}
+
+fn warehouse_model(work: &Work<'_>, name: &str) -> bool {
+    work.warehouse.models().get(name).is_some()
 }
 
 /// Runs a model's query. Rows come in an order of their own, so that the same rows make the same file.
@@ -123,7 +138,8 @@ fn head(model: &Model, schema: &Schema) -> Result<TableHead, WarehouseError> {
     let mut columns = Vec::new();
     for field in schema.fields() {
         let kind = crate::store::stored(field.data_type()).and_then(|kind| name_of(&kind)).ok_or_else(|| {
-            let reason = format!("column {} has the type {}, which tables do not have", field.name(), field.data_type());
+            let reason =
+                format!("column {} has the type {}, which tables do not have", field.name(), field.data_type());
             fault(reason, "cast it: CAST(… AS text), bigint, double, boolean, date, timestamp")
         })?;
         columns.push(Column { name: field.name().clone(), kind });

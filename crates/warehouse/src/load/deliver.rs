@@ -6,8 +6,8 @@ use arrow::compute::filter_record_batch;
 use delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};
 use futures::StreamExt;
 
-use super::work::{read, starts};
 use super::stored;
+use super::work::{read, starts};
 use crate::model::Model;
 use crate::store::{DataFile, TableState, WindowSet};
 use crate::{Warehouse, WarehouseError};
@@ -26,9 +26,10 @@ impl Warehouse {
             return Ok(None);
         }
         let windows = match same_warehouse {
-            Some(at) => store.entries_since(at.load, state.load).await?.map(|entries| {
-                entries.iter().fold(WindowSet::default(), |all, entry| all.union(&entry.windows))
-            }),
+            Some(at) => store
+                .entries_since(at.load, state.load)
+                .await?
+                .map(|entries| entries.iter().fold(WindowSet::default(), |all, entry| all.union(&entry.windows))),
             None => None,
         };
         let mut tables = Vec::new();

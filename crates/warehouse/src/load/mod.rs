@@ -95,10 +95,8 @@ impl Warehouse {
             return refresh::refresh(self, state, &refresh, started_at_us).await.map(Some);
         }
         let inner = self.inner();
-        let empty = || WarehouseError::Empty {
-            lake: inner.lake.url().to_owned(),
-            pipeline: inner.source.pipeline.clone(),
-        };
+        let empty =
+            || WarehouseError::Empty { lake: inner.lake.url().to_owned(), pipeline: inner.source.pipeline.clone() };
         let since = published_since(&inner.lake, &inner.source.pipeline, state.ledger_seq).await?;
         let since = since.ok_or_else(empty)?;
         let (changed, to_seq) = Changed::of(&since.commits, inner.limits.load_rows, since.until);

@@ -50,8 +50,7 @@ pub(super) async fn refresh(
     // Views that they read are needed, and cost nothing.
     let models: Vec<&Model> =
         warehouse.models().iter().filter(|model| !stored(model) || names.contains(&model.name)).collect();
-    let all: Vec<Extent> =
-        catalog.current(..).into_iter().filter(|extent| extent.seq <= state.ledger_seq).collect();
+    let all: Vec<Extent> = catalog.current(..).into_iter().filter(|extent| extent.seq <= state.ledger_seq).collect();
     let (mut tests, mut windows, mut rows_in) = (Vec::new(), 0, 0);
     let steps = steps(all, warehouse.limits().load_rows);
     let last = steps.len().saturating_sub(1);

@@ -201,7 +201,9 @@ impl<'a> Work<'a> {
         head: &TableHead,
         batches: &[RecordBatch],
     ) -> Result<DataFile, WarehouseError> {
-        let starts = model.window.iter().flat_map(|window| batches.iter().flat_map(|batch| starts(batch, window).iter().flatten().collect::<Vec<_>>()));
+        let starts = model.window.iter().flat_map(|window| {
+            batches.iter().flat_map(|batch| starts(batch, window).iter().flatten().collect::<Vec<_>>())
+        });
         let windows = WindowSet::new(starts);
         self.put(&model.name, head, batches, windows).await
     }
@@ -215,7 +217,8 @@ impl<'a> Work<'a> {
     ) -> Result<DataFile, WarehouseError> {
         let inner = self.warehouse.inner();
         let name = new_name(inner.store.root(), table, self.base.load + 1, &self.nonce, self.written.len());
-        let unwritable = |e: ArrowError| WarehouseError::File { name: name.clone(), reason: format!("cannot be written: {e}") };
+        let unwritable =
+            |e: ArrowError| WarehouseError::File { name: name.clone(), reason: format!("cannot be written: {e}") };
         let bytes = encode(&head.schema()?, batches).map_err(unwritable)?;
         let file = DataFile {
             name: name.clone(),

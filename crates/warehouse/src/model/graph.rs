@@ -26,12 +26,6 @@ pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Mod
             let reason = format!("it reads {unknown}, which is no model and no table of the lake");
             return Err(model.fault(model.sql_line, reason, suggest(unknown, known().collect::<Vec<_>>())));
         }
-        let scoped = matches!(model.kind, ModelKind::Incremental | ModelKind::Dimension);
-        let rebuilt = |name: &&String| models.iter().any(|m| m.name == **name && m.kind == ModelKind::Table);
-        if let Some(table) = model.reads.iter().find(rebuilt).filter(|_| scoped) {
-            let reason = format!("the {} model {} reads {table}, a table that each load computes anew", model.kind.word(), model.name);
-            return Err(model.fault(model.sql_line, reason, "read what that table is made of, or make this one a table too"));
-        }
     }
     let mut ordered: Vec<Model> = Vec::with_capacity(models.len());
     while !models.is_empty() {
@@ -41,7 +35,32 @@ pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Mod
             None => return Err(cycle(&models)),
         }
     }
+    ordered.iter().try_for_each(|model| in_scope(&ordered, model))?;
     Ok(ordered)
+}
+
+/// Models that are computed over some windows cannot read what is computed over all.
+fn in_scope(models: &[Model], model: &Model) -> Result<(), ModelError> {
+    if !matches!(model.kind, ModelKind::Incremental | ModelKind::Dimension) {
+        return Ok(());
+    }
+    match model.reads.iter().find(|name| is_whole(models, name)) {
+        None => Ok(()),
+        Some(table) => {
+            let (kind, name) = (model.kind.word(), &model.name);
+            let reason = format!("the {kind} model {name} reads {table}, which each load computes anew");
+            Err(model.fault(model.sql_line, reason, "read what that is made of, or make this one a table too"))
+        }
+    }
+}
+
+/// Whether `name` is a table that each load computes anew, or a view over one. `models` have no circle.
+pub(crate) fn is_whole(models: &[Model], name: &str) -> bool {
+    models.iter().find(|model| model.name == name).is_some_and(|model| match model.kind {
+        ModelKind::Table => true,
+        ModelKind::View => model.reads.iter().any(|read| is_whole(models, read)),
+        ModelKind::Incremental | ModelKind::Dimension => false,
+    })
 }
 
 /// The tables that are there without any model.

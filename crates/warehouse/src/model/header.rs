@@ -17,7 +17,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use nearest::suggest;
+use nearest::{nearest, suggest};
 
 use super::test::parse_checks;
 use super::{Model, ModelError};
@@ -118,8 +118,10 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Model, ModelError> {
                 model.columns.push(ColumnDoc { name: column, text: text.to_owned() });
             }
             ("column", None) => return Err(place.fault("column is without a name", "write -- column station: …")),
-            (other, None) => return Err(place.fault(format!("{other:?} is no word of a header"), suggest(other, WORDS))),
-            // Two words and a colon that are no header line are a comment.
+            // A slip of the finger must not pass for a comment; any other word with a colon is one.
+            (other, None) if nearest(other, WORDS).is_some() => {
+                return Err(place.fault(format!("{other:?} is no word of a header"), suggest(other, WORDS)));
+            }
             _ => {}
         }
     }

@@ -110,10 +110,7 @@ impl Models {
     ///
     /// # Errors
     /// As [`Models::read`].
-    pub fn parse<'a>(
-        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
-        external: &str,
-    ) -> Result<Self, ModelError> {
+    pub fn parse<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, external: &str) -> Result<Self, ModelError> {
         let models: Result<Vec<Model>, ModelError> =
             texts.into_iter().map(|(path, text)| header::parse(path, text)).collect();
         graph::in_order(models?, external).map(Self)
@@ -127,6 +124,11 @@ impl Models {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a model is computed over all windows by each load, or is a view over such a one.
+    pub(crate) fn is_whole(&self, model: &Model) -> bool {
+        graph::is_whole(&self.0, &model.name)
     }
 
     /// The model of that name.

@@ -152,8 +152,11 @@ impl Check {
                     let sums = columns.iter().map(|c| format!("coalesce(sum({0}), 0) AS {0}", quote(c)));
                     format!("(SELECT {} FROM {from})", sums.collect::<Vec<_>>().join(", "))
                 };
-                let differ = columns.iter().map(|c| format!("m.{0} <> e.{0}", quote(c))).collect::<Vec<_>>().join(" OR ");
-                let each = columns.iter().map(|c| format!("'{c} ', CAST(m.{0} AS text), ' of ', CAST(e.{0} AS text)", quote(c)));
+                let differ =
+                    columns.iter().map(|c| format!("m.{0} <> e.{0}", quote(c))).collect::<Vec<_>>().join(" OR ");
+                let each = columns
+                    .iter()
+                    .map(|c| format!("'{c} ', CAST(m.{0} AS text), ' of ', CAST(e.{0} AS text)", quote(c)));
                 let text = each.collect::<Vec<_>>().join(", ', ', ");
                 format!(
                     "SELECT count(*), min(concat({text})) FROM {} m CROSS JOIN {} e WHERE {differ}",

@@ -54,10 +54,8 @@ fn csv_gz(source: &Source, bytes: &[u8]) -> Result<Vec<RecordBatch>, ArrowError>
         Field::new(field.name(), asked.map_or(DataType::Utf8, as_read), true)
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let reader = ReaderBuilder::new(schema)
-        .with_header(true)
-        .with_batch_size(BATCH_ROWS)
-        .build(MultiGzDecoder::new(bytes))?;
+    let reader =
+        ReaderBuilder::new(schema).with_header(true).with_batch_size(BATCH_ROWS).build(MultiGzDecoder::new(bytes))?;
     reader.map(|batch| by_name(source, &batch?)).collect()
 }
 
@@ -124,7 +122,10 @@ mod tests {
             let name = format!("date=2026-08-01/p.{}", format.extension());
             let read = decode(&source, &name, &bytes, &Hash::of(&bytes)).unwrap();
             assert_eq!(read.len(), 1, "{format:?}");
-            assert_eq!(read[0].column(0).as_string_view(), &StringViewArray::from(vec![Some("59 ST, \"N\"\nQR"), None]));
+            assert_eq!(
+                read[0].column(0).as_string_view(),
+                &StringViewArray::from(vec![Some("59 ST, \"N\"\nQR"), None])
+            );
             assert_eq!(read[0].column(1).as_primitive::<TimestampMicrosecondType>().value(1), 1_785_571_200_500_000);
             assert_eq!(read[0].column(2).as_primitive::<Int64Type>().values(), &[7, -1]);
             assert_eq!(read[0].schema().field(0).name(), "station");

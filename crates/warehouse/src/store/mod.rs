@@ -119,8 +119,7 @@ impl Store {
         }
         let now_us = chrono::Utc::now().timestamp_micros();
         let due = |at: i64| now_us - at > REMOVED_FOR_US;
-        let gone: Vec<String> =
-            state.removed.iter().filter(|(_, at)| due(*at)).map(|(name, _)| name.clone()).collect();
+        let gone: Vec<String> = state.removed.iter().filter(|(_, at)| due(*at)).map(|(name, _)| name.clone()).collect();
         self.lake.delete(&gone).await?;
         state.removed.retain(|(_, at)| !due(*at));
         self.delete_orphans(state).await?;
@@ -133,7 +132,9 @@ impl Store {
         // The one before stays: a reader may have listed it and not read it yet.
         older.truncate(older.len().saturating_sub(2));
         let last_kept = state.load.saturating_sub(ENTRIES_KEPT);
-        older.extend((last_kept.saturating_sub(CHECKPOINT_EVERY)..last_kept).filter(|n| *n > 0).map(|n| self.entry_name(n)));
+        older.extend(
+            (last_kept.saturating_sub(CHECKPOINT_EVERY)..last_kept).filter(|n| *n > 0).map(|n| self.entry_name(n)),
+        );
         Ok(self.lake.delete(&older).await?)
     }
 

@@ -95,13 +95,8 @@ async fn files_of_a_load_that_was_killed_are_deleted_and_those_of_one_under_way_
     for n in 0..64 {
         let mut next = entry(&state, "");
         if n == 0 {
-            let data = DataFile {
-                name: file(1),
-                sha256: Hash::of(b"x"),
-                bytes: 1,
-                rows: 0,
-                windows: WindowSet::default(),
-            };
+            let data =
+                DataFile { name: file(1), sha256: Hash::of(b"x"), bytes: 1, rows: 0, windows: WindowSet::default() };
             let delta = TableDelta { made: Some(head.clone()), add: vec![data], ..TableDelta::default() };
             next.tables.insert("t".to_owned(), delta);
         }

@@ -49,7 +49,9 @@ impl External {
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(extents) };
         let named = DFSchema::try_from(self.source.columns.clone())?;
         let predicate = state.create_physical_expr(filter, &named)?;
-        let Some(predicate) = PruningPredicateBuilder::new().with_file_schema(self.source.columns.clone()).build(predicate) else {
+        let Some(predicate) =
+            PruningPredicateBuilder::new().with_file_schema(self.source.columns.clone()).build(predicate)
+        else {
             return Ok(extents);
         };
         let windows = Windows { source: &self.source, extents: &extents };
@@ -133,7 +135,8 @@ impl fmt::Debug for External {
 }
 
 fn projected(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> SchemaRef {
-    projection.map_or_else(|| schema.clone(), |at| Arc::new(schema.project(at).unwrap_or_else(|_| schema.as_ref().clone())))
+    projection
+        .map_or_else(|| schema.clone(), |at| Arc::new(schema.project(at).unwrap_or_else(|_| schema.as_ref().clone())))
 }
 
 fn from_csv(

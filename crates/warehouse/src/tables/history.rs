@@ -45,7 +45,8 @@ pub(crate) fn history_of(
     windows: &[(Extent, Vec<RecordBatch>)],
 ) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let schema = schema(source);
-    let dressed = windows.iter().flat_map(|(extent, batches)| batches.iter().map(|batch| dress(extent, batch, &schema)));
+    let dressed =
+        windows.iter().flat_map(|(extent, batches)| batches.iter().map(|batch| dress(extent, batch, &schema)));
     let dressed = dressed.collect::<Result<Vec<_>, _>>()?;
     Ok((schema, dressed))
 }

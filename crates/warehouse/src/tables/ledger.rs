@@ -184,15 +184,36 @@ impl Rows {
     fn names(&self) -> &'static [&'static str] {
         match self.what {
             What::Files => &[
-                "name", "kind", "window_start", "window_end", "version", "rows", "bytes", "messages", "sha256", "seq",
-                "epoch", "host", "committed_at",
+                "name",
+                "kind",
+                "window_start",
+                "window_end",
+                "version",
+                "rows",
+                "bytes",
+                "messages",
+                "sha256",
+                "seq",
+                "epoch",
+                "host",
+                "committed_at",
             ],
             What::Offsets => &["file", "topic", "partition", "first_offset", "last_offset", "messages"],
             What::Conservation => &[
-                "seq", "committed_at", "read", "aggregated", "filtered", "duplicate", "late", "dead_lettered",
-                "tombstones", "difference",
+                "seq",
+                "committed_at",
+                "read",
+                "aggregated",
+                "filtered",
+                "duplicate",
+                "late",
+                "dead_lettered",
+                "tombstones",
+                "difference",
             ],
-            What::DeadLetters => &["topic", "partition", "offset", "timestamp", "reason", "field", "key", "value", "file"],
+            What::DeadLetters => {
+                &["topic", "partition", "offset", "timestamp", "reason", "field", "key", "value", "file"]
+            }
         }
     }
 
@@ -233,8 +254,7 @@ impl Rows {
 /// The column's type follows from its name, so that a table without rows has the same one.
 fn column(rows: &[Vec<Value>], at: usize, name: &str) -> ArrayRef {
     const INSTANTS: [&str; 4] = ["window_start", "window_end", "committed_at", "timestamp"];
-    const TEXTS: [&str; 10] =
-        ["name", "kind", "sha256", "host", "file", "topic", "reason", "field", "key", "value"];
+    const TEXTS: [&str; 10] = ["name", "kind", "sha256", "host", "file", "topic", "reason", "field", "key", "value"];
     if INSTANTS.contains(&name) {
         let values = rows.iter().map(|row| if let Value::Instant(us) = row[at] { us } else { None });
         Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
@@ -249,7 +269,9 @@ fn column(rows: &[Vec<Value>], at: usize, name: &str) -> ArrayRef {
 
 fn file(commit: &CommitRecord, file: &FileEntry) -> Vec<Value> {
     let (kind, start, end, version) = match file.kind {
-        FileKind::Window { start_us, end_us, version } => ("window", Some(start_us), Some(end_us), Some(version.into())),
+        FileKind::Window { start_us, end_us, version } => {
+            ("window", Some(start_us), Some(end_us), Some(version.into()))
+        }
         FileKind::DeadLetters => ("dead_letters", None, None, None),
     };
     vec![

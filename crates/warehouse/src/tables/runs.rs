@@ -22,7 +22,8 @@ pub(crate) fn runs(state: &Snapshot) -> Computed {
 
 fn batch(runs: &[Run]) -> RecordBatch {
     let text = |of: fn(&Run) -> &str| Arc::new(StringViewArray::from_iter_values(runs.iter().map(of))) as ArrayRef;
-    let number = |of: fn(&Run) -> u64| Arc::new(Int64Array::from_iter_values(runs.iter().map(|r| of(r) as i64))) as ArrayRef;
+    let number =
+        |of: fn(&Run) -> u64| Arc::new(Int64Array::from_iter_values(runs.iter().map(|r| of(r) as i64))) as ArrayRef;
     let instant = |of: fn(&Run) -> i64| {
         Arc::new(TimestampMicrosecondArray::from_iter_values(runs.iter().map(of)).with_timezone("UTC")) as ArrayRef
     };

@@ -91,7 +91,8 @@ async fn a_question_over_the_memory_limit_ends_and_the_next_one_is_answered() {
 #[tokio::test]
 async fn a_lake_without_a_ledger_is_empty_and_says_so() {
     let story = Story::begin(Format::CsvGz).await;
-    let other = warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), Format::CsvGz).unwrap();
+    let other =
+        warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), Format::CsvGz).unwrap();
     let warehouse =
         warehouse::Warehouse::new(&story.lake, other, warehouse::Models::default(), Limits::default(), None).unwrap();
     assert!(matches!(warehouse.session().await, Err(WarehouseError::Empty { .. })));
@@ -106,8 +107,17 @@ async fn every_table_can_be_listed() {
     let session = warehouse.session().await.unwrap();
     let names = warehouse::Warehouse::table_names(&session);
     for table in [
-        "ext_turnstile", "ext_turnstile_history", "live_turnstile", "dim_station", "dim_booth", "fact_turnstile",
-        "load_runs", "_turnstile.files", "_turnstile.windows", "_turnstile.offsets", "_turnstile.dead_letters",
+        "ext_turnstile",
+        "ext_turnstile_history",
+        "live_turnstile",
+        "dim_station",
+        "dim_booth",
+        "fact_turnstile",
+        "load_runs",
+        "_turnstile.files",
+        "_turnstile.windows",
+        "_turnstile.offsets",
+        "_turnstile.dead_letters",
         "_turnstile.conservation",
     ] {
         assert!(names.contains(&table.to_owned()), "{table} is not in {names:?}");

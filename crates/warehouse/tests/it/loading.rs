@@ -83,6 +83,8 @@ async fn a_lake_file_that_changed_is_named_and_nothing_is_loaded() {
     let warehouse = story.warehouse();
     load_all(&warehouse).await;
     story.publish(&[(1, 1, &[("a", 2)]), (2, 1, &[("a", 3)])]).await;
+    // The next commit confirms that those were there.
+    story.publish(&[(3, 1, &[("a", 4)])]).await;
     let name = "date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz";
     std::fs::write(folder.path().join(name), b"something else").unwrap();
     let error = load(&warehouse).await.unwrap_err();

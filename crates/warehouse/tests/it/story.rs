@@ -14,35 +14,35 @@ use message::{OffsetRange, TopicPartition};
 use warehouse::{AnswerFormat, BUILT_IN, Limits, Load, LoadOptions, Models, Source, Warehouse, WarehouseError};
 
 /// The length of every window.
-pub const WINDOW_US: i64 = 300_000_000;
+pub(crate) const WINDOW_US: i64 = 300_000_000;
 
 /// 2026-08-01T00:00Z.
-pub const DAY: i64 = 1_785_542_400_000_000;
+pub(crate) const DAY: i64 = 1_785_542_400_000_000;
 
 /// A window's rows: station and entries; exits are one less.
-pub type Rows<'a> = &'a [(&'a str, i64)];
+pub(crate) type Rows<'a> = &'a [(&'a str, i64)];
 
 /// The pipeline `p` in a lake in memory or in a folder.
-pub struct Story {
-    pub lake: Lake,
-    pub ledger: Ledger,
-    pub format: Format,
+pub(crate) struct Story {
+    pub(crate) lake: Lake,
+    pub(crate) ledger: Ledger,
+    pub(crate) format: Format,
     read: u64,
 }
 
 impl Story {
-    pub async fn begin(format: Format) -> Self {
+    pub(crate) async fn begin(format: Format) -> Self {
         Self::at("memory:", format).await
     }
 
-    pub async fn at(url: &str, format: Format) -> Self {
+    pub(crate) async fn at(url: &str, format: Format) -> Self {
         let lake = Lake::open(url, &StoreOptions::default()).await.unwrap();
         let ledger = Ledger::open(&lake, "p", "plan", Writer::default()).await.unwrap().ledger;
         Self { lake, ledger, format, read: 0 }
     }
 
     /// Commits versions of windows, each with its number from the beginning of the day; the commit's number.
-    pub async fn publish(&mut self, windows: &[(i64, u32, Rows<'_>)]) -> u64 {
+    pub(crate) async fn publish(&mut self, windows: &[(i64, u32, Rows<'_>)]) -> u64 {
         self.read += 1;
         let publish = windows.iter().map(|(number, version, rows)| self.file(*number, *version, rows)).collect();
         let position = Position {
@@ -77,11 +77,11 @@ impl Story {
     }
 
     /// The warehouse with the models that come with turnstile.
-    pub fn warehouse(&self) -> Warehouse {
+    pub(crate) fn warehouse(&self) -> Warehouse {
         self.warehouse_of(&BUILT_IN, Limits::default())
     }
 
-    pub fn warehouse_of(&self, models: &[(&str, &str)], limits: Limits) -> Warehouse {
+    pub(crate) fn warehouse_of(&self, models: &[(&str, &str)], limits: Limits) -> Warehouse {
         let source = Source::new("p", "ext_turnstile", batch(0, 0, &[]).schema(), self.format).unwrap();
         let source = source.with_window(Some(9), Some(10));
         let models = Models::parse(models.iter().copied(), "ext_turnstile").unwrap();
@@ -116,7 +116,7 @@ fn batch(start_us: i64, end_us: i64, rows: Rows<'_>) -> RecordBatch {
 }
 
 /// The answer as CSV without its header line.
-pub async fn ask(warehouse: &Warehouse, sql: &str) -> Vec<String> {
+pub(crate) async fn ask(warehouse: &Warehouse, sql: &str) -> Vec<String> {
     let mut out = Vec::new();
     let answer = warehouse.ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     answer.write(AnswerFormat::Csv, &mut out).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -124,12 +124,12 @@ pub async fn ask(warehouse: &Warehouse, sql: &str) -> Vec<String> {
 }
 
 /// One load.
-pub async fn load(warehouse: &Warehouse) -> Result<Option<Load>, WarehouseError> {
+pub(crate) async fn load(warehouse: &Warehouse) -> Result<Option<Load>, WarehouseError> {
     warehouse.load(&LoadOptions::default()).await
 }
 
 /// Loads until nothing is new; how many steps it took.
-pub async fn load_all(warehouse: &Warehouse) -> usize {
+pub(crate) async fn load_all(warehouse: &Warehouse) -> usize {
     let mut steps = 0;
     while load(warehouse).await.unwrap().is_some() {
         steps += 1;
@@ -138,7 +138,7 @@ pub async fn load_all(warehouse: &Warehouse) -> usize {
 }
 
 /// The facts: station, window's number within the day, entries.
-pub async fn facts(warehouse: &Warehouse) -> Vec<String> {
+pub(crate) async fn facts(warehouse: &Warehouse) -> Vec<String> {
     let number = "CAST(date_part('hour', window_start) * 12 + date_part('minute', window_start) / 5 AS bigint)";
     let sql = format!("SELECT station, {number}, entries FROM fact_turnstile ORDER BY window_start, station");
     ask(warehouse, &sql).await
