@@ -18,7 +18,8 @@ pub(super) enum Port {
     Somewhere,
 }
 
-/// Loads and port of a pipeline that runs.
+/// Loads and port of a pipeline that runs. By default there are none.
+#[derive(Default)]
 pub(super) struct Beside {
     loads: Option<Background>,
     port: Option<(Runtime, Server)>,

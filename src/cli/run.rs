@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use pipeline::Pipeline;
-use warehouse::LoadOptions;
 
 use super::beside::{Beside, Port};
 use super::{load_pipeline_for_cluster, stop_flag};
@@ -64,14 +63,13 @@ impl HowArgs {
             _ => Until::Stopped,
         };
         let (takeover, accept_loss, stop) = (self.takeover, self.accept_loss, stop_flag()?);
-        let beside = Beside::start(pipeline, folder, Port::AsConfigured)?;
+        // A run that ends by itself is one step of somebody's script; `warehouse run --once` is the next.
+        let beside = match until {
+            Until::Stopped => Beside::start(pipeline, folder, Port::AsConfigured)?,
+            Until::End | Until::Drained => Beside::default(),
+        };
         let options = Options { until, takeover, accept_loss, connect_timeout, stop };
-        let exit = run_pipeline(pipeline, &options, self.json, beside)?;
-        if until != Until::Stopped && pipeline.warehouse.is_some() {
-            // A run that ends leaves nothing for a schedule that nobody watches any more.
-            flow::load_once(pipeline, folder, &LoadOptions::default(), &mut |_| {})?;
-        }
-        Ok(exit)
+        run_pipeline(pipeline, &options, self.json, beside)
     }
 }
 

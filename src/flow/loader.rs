@@ -93,9 +93,10 @@ impl Loader {
 /// Brings `target` to the newest load; `None` when it was there.
 async fn deliver(warehouse: &Warehouse, target: &mut dyn Target) -> anyhow::Result<Option<Run>> {
     let started_at_us = now_us();
+    let name = target.name().to_owned();
     let record = |from_seq, to_seq, ended: Result<u64, String>| Run {
         load: 0,
-        target: target_name(target),
+        target: name.clone(),
         state: if ended.is_ok() { RunState::Succeeded } else { RunState::Failed },
         started_at_us,
         ended_at_us: now_us(),
@@ -127,10 +128,6 @@ async fn deliver(warehouse: &Warehouse, target: &mut dyn Target) -> anyhow::Resu
     };
     warehouse.record(run.clone()).await.map_err(warehouse_failed)?;
     Ok(Some(run))
-}
-
-fn target_name(target: &dyn Target) -> String {
-    target.name().to_owned()
 }
 
 /// Loads in the background by the pipeline's schedule.

@@ -23,4 +23,5 @@ mod spark;
 mod topics;
 mod trouble;
 mod two_writers;
+mod warehouse;
 mod weeks;

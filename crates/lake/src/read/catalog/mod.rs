@@ -288,12 +288,13 @@ pub(super) async fn published_until(
 ) -> Result<(u64, Vec<String>), LedgerError> {
     let unknown = newest.carried.iter().chain(&newest.publish).filter_map(|file| {
         let seq = folder.written_for(&folder.object(&file.stage)).unwrap_or(newest.seq);
-        (seq > known).then_some((seq, file))
+        // Owned: a future that holds a borrowed item of a stream cannot be sent between threads.
+        (seq > known).then(|| (seq, file.clone()))
     });
     let absent: Vec<(u64, String)> = futures::stream::iter(unknown.collect::<Vec<_>>())
         .map(|(seq, file)| async move {
-            let there = is_published(lake, file).await?;
-            Ok::<_, LedgerError>((!there).then(|| (seq, file.name.clone())))
+            let there = is_published(lake, &file).await?;
+            Ok::<_, LedgerError>((!there).then_some((seq, file.name)))
         })
         .buffered(LOOKS_AT_ONCE)
         .try_filter_map(|absent| async move { Ok(absent) })
