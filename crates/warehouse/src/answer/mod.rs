@@ -105,7 +105,7 @@ impl Answer {
 
 enum Sink<'a> {
     Table(table::Table<'a>),
-    Csv(arrow::csv::Writer<&'a mut (dyn Write + Send)>),
+    Csv(Box<arrow::csv::Writer<&'a mut (dyn Write + Send)>>),
     Json(arrow::json::ArrayWriter<&'a mut (dyn Write + Send)>),
     Parquet(Box<ArrowWriter<&'a mut (dyn Write + Send)>>),
 }
@@ -118,7 +118,7 @@ impl<'a> Sink<'a> {
                 let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
                 // The header is there even if no row is.
                 writer.write(&arrow::record_batch::RecordBatch::new_empty(schema)).map_err(unwritable)?;
-                Self::Csv(writer)
+                Self::Csv(Box::new(writer))
             }
             AnswerFormat::Json => Self::Json(arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(out)),
             AnswerFormat::Parquet => {

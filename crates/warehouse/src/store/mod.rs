@@ -114,7 +114,7 @@ impl Store {
     /// Writes a checkpoint when it is time, and deletes what nobody needs any more: older checkpoints and entries,
     /// files that tables let go, files of loads that did not come to their end.
     pub(crate) async fn tidy(&self, state: &mut State) -> Result<(), WarehouseError> {
-        if state.load % CHECKPOINT_EVERY != 0 || state.load == 0 {
+        if !state.load.is_multiple_of(CHECKPOINT_EVERY) || state.load == 0 {
             return Ok(());
         }
         let now_us = chrono::Utc::now().timestamp_micros();

@@ -67,7 +67,7 @@ impl External {
         Ok(Some(renamed(predicate, &self.in_files())?))
     }
 
-    fn from_parquet(
+    fn in_parquet(
         &self,
         state: &dyn Session,
         files: &[ScanFile],
@@ -119,7 +119,7 @@ impl TableProvider for External {
         }
         // A limit below a filter would cut off rows that it lets through.
         let limit = if filters.is_empty() { limit } else { None };
-        let parquet = self.from_parquet(state, &whole_files(&in_parquet), projection, filters, limit)?;
+        let parquet = self.in_parquet(state, &whole_files(&in_parquet), projection, filters, limit)?;
         if in_csv.is_empty() {
             return Ok(parquet);
         }
@@ -279,8 +279,8 @@ mod tests {
 
     #[test]
     fn rows_that_no_current_window_has_are_the_gaps() {
-        assert_eq!(gaps(vec![0..10], 10), vec![]);
+        assert_eq!(gaps(vec![4..10, 0..4], 10), vec![]);
         assert_eq!(gaps(vec![5..10, 0..2], 12), vec![2..5, 10..12]);
-        assert_eq!(gaps(vec![], 3), vec![0..3]);
+        assert_eq!(gaps(vec![2..3, 0..1], 5), vec![1..2, 3..5]);
     }
 }

@@ -17,6 +17,9 @@ impl Dice {
     }
 }
 
+/// Of each window its version and rows.
+type Oracle<'a> = BTreeMap<i64, (u32, Vec<(&'a str, i64)>)>;
+
 #[tokio::test]
 async fn facts_are_those_of_the_newest_versions_whenever_loads_happen() {
     const STATIONS: [&str; 3] = ["a", "b", "c"];
@@ -26,16 +29,18 @@ async fn facts_are_those_of_the_newest_versions_whenever_loads_happen() {
         let mut story = Story::begin(format).await;
         let limits = Limits { load_rows: 1 + dice.roll(20), ..Limits::default() };
         let mut warehouse = story.warehouse_of(&BUILT_IN, limits);
-        let mut oracle: BTreeMap<i64, (u32, Vec<(&str, i64)>)> = BTreeMap::new();
+        let mut oracle = Oracle::new();
         for _ in 0..8 + dice.roll(8) {
             let mut windows = BTreeMap::new();
             for _ in 0..1 + dice.roll(3) {
                 let number = dice.roll(200) as i64;
                 let version = oracle.get(&number).map_or(1, |(version, _)| version + 1);
-                let rows: Vec<(&str, i64)> = STATIONS
-                    .iter()
-                    .filter_map(|station| (dice.roll(3) > 0).then(|| (*station, dice.roll(100) as i64)))
-                    .collect();
+                let mut rows: Vec<(&str, i64)> = Vec::new();
+                for station in STATIONS {
+                    if dice.roll(3) > 0 {
+                        rows.push((station, dice.roll(100) as i64));
+                    }
+                }
                 if !rows.is_empty() {
                     windows.insert(number, (version, rows));
                 }
