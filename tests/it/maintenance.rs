@@ -70,7 +70,8 @@ fn nothing_is_retired_that_a_warehouse_may_not_have_loaded() {
     let scene = Scene::embedded(1);
     let messages = messages(2_000);
     scene.send(messages.iter().map(String::as_bytes));
-    let warehouse = "retain = \"1 hour\"\n[warehouse]\ntable = \"ext_story\"\nschedule = \"1 minute\"\nmodels = \"built-in\"";
+    let warehouse =
+        "retain = \"1 hour\"\n[warehouse]\ntable = \"ext_story\"\nschedule = \"1 minute\"\nmodels = \"built-in\"";
     let pipeline = scene.pipeline_with("commit = { rows = 200 }", warehouse, SQL);
     drain(&scene, &pipeline);
     let kept = lake(&scene, "gc", &pipeline, &[]);
