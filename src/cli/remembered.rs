@@ -40,14 +40,7 @@ pub(super) fn pipeline_or_last(file: Option<&PathBuf>, set: &[String]) -> anyhow
     if let Some(file) = file {
         return load_pipeline_for_cluster(file, set);
     }
-    let kept = Path::new(DATA).join(FILE);
-    let text = std::fs::read_to_string(&kept).map_err(|e| {
-        Failure::new(Exit::Usage, format!("no pipeline file was named, and there is no ./{}", kept.display()))
-            .cause(e)
-            .hint("name a pipeline file, or run `turnstile up` here first")
-    })?;
-    let remembered: Remembered =
-        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))?;
+    let remembered = last()?;
     let mut all = remembered.set;
     all.extend(split_set(set)?);
     let mut pipeline = parse_pipeline(&remembered.text, &remembered.origin, &all)?;
@@ -60,9 +53,16 @@ pub(super) fn folder_or_last(file: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(file) = file {
         return Ok(crate::flow::folder_of(file));
     }
+    Ok(crate::flow::folder_of(Path::new(&last()?.origin)))
+}
+
+/// What `turnstile up` kept under ./turnstile-data.
+fn last() -> anyhow::Result<Remembered> {
     let kept = Path::new(DATA).join(FILE);
-    let text = std::fs::read_to_string(&kept).with_context(|| format!("{} cannot be read", kept.display()))?;
-    let remembered: Remembered =
-        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))?;
-    Ok(crate::flow::folder_of(Path::new(&remembered.origin)))
+    let text = std::fs::read_to_string(&kept).map_err(|e| {
+        Failure::new(Exit::Usage, format!("no pipeline file was named, and there is no ./{}", kept.display()))
+            .cause(e)
+            .hint("name a pipeline file, or run `turnstile up` here first")
+    })?;
+    serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))
 }

@@ -68,8 +68,8 @@ impl Loader {
                         break;
                     }
                 }
-                // Another scheduler was faster: what is left, if anything, is ours.
-                Err(WarehouseError::Moved) => {}
+                // Another scheduler was faster: what is left, and what was asked to be made anew, is ours.
+                Err(WarehouseError::Moved) => continue,
                 Ok(None) => break,
                 Err(error) => return Err(warehouse_failed(error)),
             }
