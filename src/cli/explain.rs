@@ -1,6 +1,7 @@
 //! `turnstile explain`: from a file of the lake back to its messages.
 
 use lake::{FileKind, Place, Published, explain, readable_instant};
+use message::OffsetRange;
 
 use super::runtime;
 use super::status::LedgerArgs;
@@ -49,9 +50,38 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     for (at, published) in explained.files.iter().enumerate() {
-        out!("{}", render(published, superseded(published, &explained.files[at + 1..])));
+        let (before, after) = (&explained.files[..at], &explained.files[at + 1..]);
+        out!("{}", render(published, superseded(published, after), cause(published, before)));
     }
     Ok(Exit::Done)
+}
+
+/// Why a window was published again: the messages that the version before does not hold. A late row of a partition lies
+/// behind all that the version before holds of it.
+fn cause(published: &Published, earlier: &[Published]) -> Option<String> {
+    let FileKind::Window { start_us, end_us, version: 2.. } = published.file.kind else { return None };
+    let before = earlier.iter().rev().find(
+        |other| matches!(other.file.kind, FileKind::Window { start_us: s, end_us: e, .. } if (s, e) == (start_us, end_us)),
+    )?;
+    let held = |range: &OffsetRange| before.file.sources.iter().find(|old| old.partition == range.partition);
+    let late: Vec<OffsetRange> = published
+        .file
+        .sources
+        .iter()
+        .filter_map(|range| match held(range) {
+            None => Some(range.clone()),
+            Some(old) if old.last < range.last => Some(OffsetRange {
+                first: old.last + 1,
+                messages: range.messages.saturating_sub(old.messages),
+                ..range.clone()
+            }),
+            Some(_) => None,
+        })
+        .collect();
+    let ranges: Vec<String> = late.iter().map(ToString::to_string).collect();
+    let messages: u64 = late.iter().map(|range| range.messages).sum();
+    let rows = if messages == 1 { "1 late row".to_owned() } else { format!("{messages} late rows") };
+    Some(format!("{rows} within {}, read after the window had closed", ranges.join(", ")))
 }
 
 /// The version that readers see instead, when there is one.
@@ -63,7 +93,7 @@ fn superseded(published: &Published, later: &[Published]) -> Option<u32> {
     })
 }
 
-fn render(published: &Published, superseded_by: Option<u32>) -> String {
+fn render(published: &Published, superseded_by: Option<u32>, cause: Option<String>) -> String {
     let file = &published.file;
     let mut out = format!("{}\n", file.name);
     let mut line = |name: &str, text: String| out.push_str(&format!("  {name:<8} {text}\n"));
@@ -76,6 +106,9 @@ fn render(published: &Published, superseded_by: Option<u32>) -> String {
             );
         }
         FileKind::DeadLetters => line("holds", "messages that could not be processed".to_owned()),
+    }
+    if let Some(cause) = cause {
+        line("cause", cause);
     }
     line("content", format!("{} rows, {} bytes, SHA-256 {}", file.rows, file.bytes, file.sha256));
     let state = if published.confirmed { "published" } else { "publishing is not confirmed yet" };
@@ -110,7 +143,7 @@ fn render(published: &Published, superseded_by: Option<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use lake::{FileEntry, Hash};
-    use message::{OffsetRange, TopicPartition};
+    use message::TopicPartition;
 
     use super::*;
 
@@ -139,10 +172,26 @@ mod tests {
     #[test]
     fn a_corrected_window_says_which_version_counts_and_where_it_came_from() {
         let files = [version(1), version(2)];
-        let text = render(&files[0], superseded(&files[0], &files[1..]));
+        let text = render(&files[0], superseded(&files[0], &files[1..]), cause(&files[0], &[]));
         assert!(text.contains("2026-08-01T08:00Z .. 2026-08-01T08:05Z, version 1, superseded by version 2"), "{text}");
         assert!(text.contains("from     mta[1]@3..=8, 5 messages"), "{text}");
         assert!(text.contains("now in   date=2026-08-01/mta_m7.parquet, rows 10 to 11"), "{text}");
-        assert!(!render(&files[1], superseded(&files[1], &[])).contains("superseded"));
+        assert!(!text.contains("cause"), "{text}");
+        assert!(!render(&files[1], superseded(&files[1], &[]), None).contains("superseded"));
+    }
+
+    #[test]
+    fn a_correction_names_the_late_rows_that_caused_it() {
+        let mut files = [version(1), version(2)];
+        let range = |partition, first, last, messages| OffsetRange {
+            partition: TopicPartition::new("mta", partition),
+            first,
+            last,
+            messages,
+        };
+        files[1].file.sources = vec![range(0, 7, 7, 1), range(1, 3, 12, 7)];
+        let text = render(&files[1], None, cause(&files[1], &files[..1]));
+        let said = "cause    3 late rows within mta[0]@7..=7, mta[1]@9..=12, read after the window had closed";
+        assert!(text.contains(said), "{text}");
     }
 }

@@ -20,6 +20,7 @@ mod registry;
 mod scene;
 mod security;
 mod spark;
+mod targets;
 mod topics;
 mod trouble;
 mod two_writers;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
+use croner::errors::CronError;
 
 use crate::file::read::{Faults, Reader};
 use crate::file::{Fault, Node};
@@ -138,13 +139,27 @@ fn parse_schedule(text: &str) -> Result<Schedule, String> {
     }
     if text.split_whitespace().count() == 5 {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let cron = Cron::from_str(&text).map_err(|e| format!("\"{text}\" is no cron expression: {e}"))?;
+        let cron = Cron::from_str(&text).map_err(|error| cron_fault(&text, &error))?;
         let never = cron.find_next_occurrence(&Utc.timestamp_nanos(0), false).is_err();
         return if never { Err(format!("\"{text}\" never comes")) } else { Ok(Schedule::Cron { text, zone: Tz::UTC }) };
     }
     match units::duration_us(text)? {
         0 => Err("it must be longer than nothing".to_owned()),
         us => Ok(Schedule::Every(us)),
+    }
+}
+
+/// Which field of a five-field cron expression is wrong.
+fn cron_fault(text: &str, error: &CronError) -> String {
+    let names = ["minute", "hour", "day of the month", "month", "day of the week"];
+    let wrong = text.split(' ').zip(names).enumerate().find(|(at, (field, _))| {
+        let mut alone = ["*"; 5];
+        alone[*at] = field;
+        Cron::from_str(&alone.join(" ")).is_err()
+    });
+    match wrong {
+        Some((_, (field, name))) => format!("\"{field}\" is no {name} of a cron expression"),
+        None => format!("\"{text}\" is no cron expression: {error}"),
     }
 }
 

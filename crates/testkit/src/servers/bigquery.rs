@@ -1,7 +1,7 @@
 //! BigQuery: bqemulator, which keeps tables in DuckDB.
 //!
 //! It loads `gs://bucket/x` from a folder, and its DuckDB finds extensions below its home, so that nothing is asked of
-//! the internet.
+//! the internet. It is started by `one_at_a_time.py`, which says why.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 /// Where bqemulator is installed.
 #[derive(Debug, Clone)]
 pub struct BigQueryHome {
-    /// The Python of its environment; the program lies beside it.
+    /// The Python of its environment.
     pub python: PathBuf,
     /// A home folder with DuckDB's spatial extension, without which it does not start.
     pub home: PathBuf,
@@ -43,7 +43,8 @@ impl BigQueryEmulator {
         let storage = dir.join("gcs");
         std::fs::create_dir_all(&storage)?;
         let (port, grpc) = (free_port()?, free_port()?);
-        let mut command = Command::new(home.python.with_file_name("bqemulator"));
+        let mut command = Command::new(&home.python);
+        command.args(["-c", include_str!("one_at_a_time.py")]);
         command.args(["start", "--rest-port", &port.to_string(), "--grpc-port", &grpc.to_string()]);
         command.args(["--project", BIGQUERY_PROJECT]);
         command.env("HOME", &home.home).env("BQEMU_GCS_LOCAL_ROOT", &storage).current_dir(dir);
