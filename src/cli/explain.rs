@@ -70,11 +70,12 @@ fn cause(published: &Published, earlier: &[Published]) -> Option<String> {
         .iter()
         .filter_map(|range| match held(range) {
             None => Some(range.clone()),
-            Some(old) if old.last < range.last => Some(OffsetRange {
-                first: old.last + 1,
-                messages: range.messages.saturating_sub(old.messages),
-                ..range.clone()
-            }),
+            Some(old) if old.last < range.last => {
+                let messages = range.messages.saturating_sub(old.messages);
+                // A single one is the last of the range.
+                let first = if messages == 1 { range.last } else { old.last + 1 };
+                Some(OffsetRange { first, messages, ..range.clone() })
+            }
             Some(_) => None,
         })
         .collect();

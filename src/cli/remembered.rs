@@ -22,11 +22,11 @@ struct Remembered {
     /// Where the text came from, for messages.
     origin: String,
     text: String,
-    /// What `up` itself set: its broker, its lake.
+    /// What `up` itself set, its broker and its lake, and over that what was set on its command line.
     set: Vec<(String, String)>,
 }
 
-/// Keeps what runs in the data folder `dir`. What a person set on the command line may be a secret and is not kept.
+/// Keeps what runs in the data folder `dir`.
 pub(super) fn remember(dir: &Path, origin: &str, text: &str, set: &[(String, String)]) -> anyhow::Result<()> {
     let file = dir.join(FILE);
     let remembered = Remembered { origin: origin.to_owned(), text: text.to_owned(), set: set.to_vec() };

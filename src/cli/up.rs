@@ -36,6 +36,9 @@ const PORT: u16 = 19_092;
 /// How far back the made-up city begins, so that event time can run fast for a while before it meets the clock.
 const BEGINS_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// What the made-up city's stations are called, as those of the original's producers are.
+const STATION_PREFIX: &str = "Test-Station";
+
 /// How long the producer may take to hand over what it has sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -108,11 +111,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let beside = Beside::start(&pipeline, &folder, Port::Somewhere)?;
     if let Some(at) = beside.address() {
         eprintln!("warehouse psql -h {} -p {} -U {} {}", at.ip(), at.port(), crate::flow::USER, wire::DATABASE);
-        let table = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table);
-        eprintln!("ask       turnstile sql \"SELECT * FROM {table} LIMIT 5\"");
     }
     eprintln!("audit     turnstile audit --lake {} --pipeline {}", pipeline.lake.url, pipeline.name);
     eprintln!("started in {:.2} s; Ctrl-C stops, the next start goes on from there", began.elapsed().as_secs_f64());
+    let ask = question(&args, &pipeline, beside.address());
+    eprintln!("ask       {ask}");
 
     let producer = if args.no_producer { None } else { Some(start_producer(&args, &dir, settings, topic, &stop)?) };
     let options = Options {
@@ -132,7 +135,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         }
     }
     broker.stop();
+    if result.is_ok() && !args.json && args.dir == Path::new(DATA) {
+        eprintln!("ask       {ask}");
+    }
     result
+}
+
+/// A command that asks the warehouse for what is published. Data in another folder than the usual one is asked for
+/// through the port.
+fn question(args: &Args, pipeline: &Pipeline, port: Option<SocketAddr>) -> String {
+    let table = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table);
+    let sql = match &args.pipeline {
+        None => format!("SELECT STATION, ENTRIES, EXITS FROM {table} WHERE STATION LIKE 'Test%' LIMIT 5"),
+        Some(_) => format!("SELECT * FROM {table} LIMIT 5"),
+    };
+    match port {
+        Some(at) if args.dir != Path::new(DATA) => {
+            let (ip, port, user) = (at.ip(), at.port(), crate::flow::USER);
+            format!("psql -h {ip} -p {port} -U {user} -d {} -c \"{sql}\"", wire::DATABASE)
+        }
+        _ => format!("turnstile sql \"{sql}\""),
+    }
 }
 
 fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Broker> {
@@ -174,10 +197,10 @@ fn pipeline(args: &Args, dir: &Path, servers: &str) -> anyhow::Result<Pipeline> 
         }
         None => ("pipelines/mta-turnstile.toml".to_owned(), DEFAULT_PIPELINE.to_owned()),
     };
-    let own = set.clone();
+    // A secret among what a person set would have been refused.
     set.extend(split_set(&args.set)?);
     let pipeline = parse_pipeline(&text, &origin, &set)?;
-    remember(dir, &origin, &text, &own)?;
+    remember(dir, &origin, &text, &set)?;
     Ok(pipeline)
 }
 
@@ -218,6 +241,7 @@ fn start_producer(
     let turnstiles = begun.stations * 13;
     let city = CitySettings {
         stations: begun.stations,
+        station_prefix: STATION_PREFIX,
         turnstiles,
         // Every message so far is one of the city's: the next one has their number.
         first: ends.iter().map(|(_, high)| *high as u64).sum(),

@@ -1,9 +1,8 @@
 //! `turnstile warehouse`: load the tables, once or by schedule; see the runs; let PostgreSQL clients in.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
-use lake::readable_instant;
+use lake::{Lake, Ledger, readable_instant};
 use warehouse::LoadOptions;
 
 use super::remembered::{folder_or_last, pipeline_or_last};
@@ -51,7 +50,7 @@ struct RunArgs {
     json: bool,
 }
 
-/// Show the newest loads and deliveries
+/// Show how far each database is, and the newest loads and deliveries
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -137,7 +136,6 @@ fn load(args: &RunArgs) -> anyhow::Result<Exit> {
         Err(error) => eprintln!("warning: {error}"),
     };
     flow::watch(&pipeline, &folder, &settings.schedule, &stop, &mut show)?;
-    debug_assert!(stop.load(Ordering::Relaxed));
     Ok(Exit::Done)
 }
 
@@ -187,19 +185,30 @@ fn show(loaded: &Loaded, json: bool) {
 
 fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let (pipeline, folder) = args.which.open()?;
-    let runs = runtime()?.block_on(async {
+    let (newest, standing, runs) = runtime()?.block_on(async {
+        let options = flow::store_options(&pipeline);
+        let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
+        let newest = Ledger::peek(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
+        let standing = flow::loaded_bounds(&pipeline, &lake).await;
         let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
-        warehouse.runs().await.map_err(flow::warehouse_failed)
+        let runs = warehouse.runs().await.map_err(flow::warehouse_failed)?;
+        anyhow::Ok((newest.map_or(0, |slot| slot.seq), standing, runs))
     })?;
-    let newest = &runs[runs.len().saturating_sub(args.last)..];
+    let runs = &runs[runs.len().saturating_sub(args.last)..];
     if args.json {
-        outln!("{}", serde_json::to_string(newest)?);
+        let standing: Vec<_> =
+            standing.iter().map(|at| serde_json::json!({"target": at.target, "ledger_seq": at.seq})).collect();
+        outln!("{}", serde_json::json!({"ledger_seq": newest, "targets": standing, "runs": runs}));
         return Ok(Exit::Done);
     }
-    if newest.is_empty() {
+    outln!("the ledger is at commit {newest}");
+    for at in &standing {
+        outln!("{} {}", at.target, behind(at.seq, newest));
+    }
+    if runs.is_empty() {
         outln!("nothing was loaded yet");
     }
-    for run in newest {
+    for run in runs {
         let state = match &run.error {
             Some(error) => format!("failed: {error}"),
             None => format!("commits {}..{}, {} rows", run.from_seq, run.to_seq, run.rows_out),
@@ -207,6 +216,16 @@ fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         outln!("{} {:>6} {:<9} {state}", readable_instant(run.started_at_us), run.load, run.target);
     }
     Ok(Exit::Done)
+}
+
+/// Where a warehouse stands, against the ledger's newest commit.
+fn behind(seq: Option<u64>, newest: u64) -> String {
+    match seq {
+        None => "cannot be asked where it is: the runs below may say why".to_owned(),
+        Some(seq) if seq >= newest => "has everything".to_owned(),
+        Some(0) => "has nothing yet".to_owned(),
+        Some(seq) => format!("is at commit {seq}, {} behind", newest - seq),
+    }
 }
 
 fn deploy(args: &DeployArgs) -> anyhow::Result<Exit> {

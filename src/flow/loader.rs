@@ -1,5 +1,6 @@
 //! Loads a pipeline's warehouse: once, or each time that its schedule says.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
 
 use super::now_us;
 use super::targets::{list_for_bigquery, open_targets, target_failed};
-use super::warehouse::{open_to_load, warehouse_failed};
+use super::warehouse::{check_models, open_to_load, warehouse_failed};
 
 /// How soon a wait notices that it is to end.
 const SLICE: Duration = Duration::from_millis(100);
@@ -21,6 +22,14 @@ const SLICE: Duration = Duration::from_millis(100);
 /// The first wait before a load that failed for now is tried again, and the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
+
+/// How long a load or delivery that is under way may go on once the run is to end. Dropped in the midst, it is done again
+/// by the next one.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How often a target that goes on failing in the same way is a row of `load_runs` again, so that an outage of a day does
+/// not push out what is worth remembering.
+const REPEAT_US: i64 = 3_600_000_000;
 
 /// Notes that wait to be shown; later ones are dropped.
 const NOTES: usize = 64;
@@ -39,24 +48,42 @@ pub(crate) struct Loader {
     pipeline: Pipeline,
     warehouse: Warehouse,
     targets: Vec<Box<dyn Target>>,
+    /// Of each target that fails: how, and when that was last recorded.
+    failing: HashMap<String, (String, i64)>,
+}
+
+/// A load that failed.
+struct NotLoaded {
+    error: anyhow::Error,
+    /// The pipeline has published nothing yet, which is no fault while it runs.
+    empty: bool,
+}
+
+impl From<anyhow::Error> for NotLoaded {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, empty: false }
+    }
+}
+
+impl From<WarehouseError> for NotLoaded {
+    fn from(error: WarehouseError) -> Self {
+        Self { empty: matches!(error, WarehouseError::Empty { .. }), error: warehouse_failed(error) }
+    }
 }
 
 impl Loader {
     /// Opens warehouse and targets. A target that cannot be reached is no error yet.
-    pub(crate) async fn open(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<Self> {
+    async fn open(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<Self> {
         let warehouse = open_to_load(pipeline, folder).await?;
-        Ok(Self { pipeline: pipeline.clone(), warehouse, targets: open_targets(pipeline)? })
+        let targets = open_targets(pipeline)?;
+        Ok(Self { pipeline: pipeline.clone(), warehouse, targets, failing: HashMap::new() })
     }
 
     /// Loads all that the ledger published, then brings each target to the newest load.
     ///
     /// # Errors
     /// The first failure. What was loaded before it stays; a target that fails holds no other back.
-    pub(crate) async fn load(
-        &mut self,
-        options: &LoadOptions,
-        watch: &mut (dyn FnMut(Loaded) + Send),
-    ) -> anyhow::Result<()> {
+    async fn load(&mut self, options: &LoadOptions, watch: &mut (dyn FnMut(Loaded) + Send)) -> Result<(), NotLoaded> {
         let (mut options, mut any) = (options.clone(), false);
         loop {
             match self.warehouse.load(&options).await {
@@ -71,7 +98,7 @@ impl Loader {
                 // Another scheduler was faster: what is left, and what was asked to be made anew, is ours.
                 Err(WarehouseError::Moved) => continue,
                 Ok(None) => break,
-                Err(error) => return Err(warehouse_failed(error)),
+                Err(error) => return Err(error.into()),
             }
             options.full_refresh.clear();
         }
@@ -80,18 +107,22 @@ impl Loader {
             failed = list_for_bigquery(&self.pipeline, &self.warehouse).await.err();
         }
         for target in &mut self.targets {
-            match deliver(&self.warehouse, target.as_mut()).await {
+            match deliver(&self.warehouse, target.as_mut(), &mut self.failing).await {
                 Ok(Some(run)) => watch(Loaded::Delivery(run)),
                 Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
 /// Brings `target` to the newest load; `None` when it was there.
-async fn deliver(warehouse: &Warehouse, target: &mut dyn Target) -> anyhow::Result<Option<Run>> {
+async fn deliver(
+    warehouse: &Warehouse,
+    target: &mut dyn Target,
+    failing: &mut HashMap<String, (String, i64)>,
+) -> anyhow::Result<Option<Run>> {
     let started_at_us = now_us();
     let name = target.name().to_owned();
     let record = |from_seq, to_seq, ended: Result<u64, String>| Run {
@@ -109,25 +140,50 @@ async fn deliver(warehouse: &Warehouse, target: &mut dyn Target) -> anyhow::Resu
         tests_failed: 0,
         error: ended.err(),
     };
-    let at = target.position().await.map_err(target_failed)?;
-    let Some(delivery) = warehouse.delivery(at.as_ref()).await.map_err(warehouse_failed)? else { return Ok(None) };
-    let (from, to) = (at.map_or(0, |at| at.ledger_seq), delivery.to.ledger_seq);
-    let run = match target.apply(&delivery).await {
-        Ok(delivered) if delivered.already => return Ok(None),
-        Ok(delivered) => record(from, to, Ok(delivered.rows)),
-        // Another process delivered at the same time.
-        Err(TargetError::Moved { .. }) => return Ok(None),
-        Err(error) => {
-            let text = super::targets::with_causes(&error);
-            // A target that is away for an hour is one row a minute in load_runs, and no stream stands still.
-            if let Err(unrecorded) = warehouse.record(record(from, from, Err(text))).await {
-                tracing::warn!(error = %unrecorded, "a failed delivery was not recorded");
-            }
-            return Err(target_failed(error));
-        }
+    let mut from = 0;
+    let applied = async {
+        let at = target.position().await?;
+        let Some(delivery) = warehouse.delivery(at.as_ref()).await.map_err(Undelivered::Warehouse)? else {
+            return Ok(None);
+        };
+        from = at.map_or(0, |at| at.ledger_seq);
+        let delivered = target.apply(&delivery).await?;
+        Ok((!delivered.already).then_some((delivery.to.ledger_seq, delivered.rows)))
     };
-    warehouse.record(run.clone()).await.map_err(warehouse_failed)?;
-    Ok(Some(run))
+    let error = match applied.await {
+        Ok(done) => {
+            failing.remove(&name);
+            let Some((to, rows)) = done else { return Ok(None) };
+            let run = record(from, to, Ok(rows));
+            warehouse.record(run.clone()).await.map_err(warehouse_failed)?;
+            return Ok(Some(run));
+        }
+        // Another process delivered at the same time.
+        Err(Undelivered::Target(TargetError::Moved { .. })) => return Ok(None),
+        Err(Undelivered::Warehouse(error)) => return Err(warehouse_failed(error)),
+        Err(Undelivered::Target(error)) => error,
+    };
+    let text = super::targets::with_causes(&error);
+    let known = failing.get(&name).is_some_and(|(said, at)| *said == text && now_us() - at < REPEAT_US);
+    if !known {
+        match warehouse.record(record(from, from, Err(text.clone()))).await {
+            Ok(()) => drop(failing.insert(name, (text, now_us()))),
+            Err(unrecorded) => tracing::warn!(error = %unrecorded, "a failed delivery was not recorded"),
+        }
+    }
+    Err(target_failed(error))
+}
+
+/// Why a target has nothing new.
+enum Undelivered {
+    Target(TargetError),
+    Warehouse(WarehouseError),
+}
+
+impl From<TargetError> for Undelivered {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
 }
 
 /// Loads in the background by the pipeline's schedule.
@@ -139,8 +195,13 @@ pub(crate) struct Background {
 
 impl Background {
     /// Starts to load, when the pipeline has a warehouse. What it has to say is in [`Background::notes`].
+    ///
+    /// # Errors
+    /// A model or a target's setting is wrong: that is told before a message is read.
     pub(crate) fn start(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<Option<Self>> {
         let Some(settings) = &pipeline.warehouse else { return Ok(None) };
+        check_models(pipeline, folder)?;
+        open_targets(pipeline)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (send, notes) = sync_channel(NOTES);
         let (pipeline, schedule) = (pipeline.clone(), settings.schedule.clone());
@@ -162,7 +223,7 @@ impl Background {
         self.notes.try_iter().collect()
     }
 
-    /// Ends after the load that is under way.
+    /// Ends after the load that is under way, if that is soon.
     pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         // A panic there has been printed; the pipeline itself is not its matter.
@@ -180,10 +241,7 @@ pub(crate) fn watch(
     watch: &mut (dyn FnMut(Result<Loaded, String>) + Send),
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let mut loader = runtime.block_on(Loader::open(pipeline, folder))?;
-    let last = runtime.block_on(loader.warehouse.runs()).map_err(warehouse_failed)?;
-    let mut due_us = last.last().map_or(0, |run| schedule.next_after(run.started_at_us));
-    let mut wait = RETRY_FIRST;
+    let (mut loader, mut due_us, mut wait) = (None, 0, RETRY_FIRST);
     while !stop.load(Ordering::Relaxed) {
         let now = now_us();
         if now < due_us {
@@ -191,24 +249,49 @@ pub(crate) fn watch(
             std::thread::sleep(left.min(SLICE));
             continue;
         }
+        let round = async {
+            let opened = match &mut loader {
+                Some(opened) => opened,
+                none => {
+                    let opened = none.insert(Loader::open(pipeline, folder).await?);
+                    let last = opened.warehouse.runs().await?;
+                    if last.last().is_some_and(|run| now < schedule.next_after(run.started_at_us)) {
+                        return Ok(());
+                    }
+                    opened
+                }
+            };
+            opened.load(&LoadOptions::default(), &mut |loaded| watch(Ok(loaded))).await
+        };
+        let loaded = runtime.block_on(async {
+            tokio::select! {
+                loaded = round => Some(loaded),
+                () = stopped(stop) => None,
+            }
+        });
         due_us = schedule.next_after(now);
-        let loaded = runtime.block_on(loader.load(&LoadOptions::default(), &mut |loaded| watch(Ok(loaded))));
         match loaded {
-            Ok(()) => wait = RETRY_FIRST,
-            Err(error) if is_empty(&error) => due_us = due_us.min(now + RETRY_FIRST.as_micros() as i64),
-            Err(error) => {
-                watch(Err(format!("the warehouse was not loaded, and is tried again: {error:#}")));
-                due_us = due_us.min(now_us() + wait.as_micros() as i64).max(now_us() + 1);
+            None => break,
+            Some(Ok(())) => wait = RETRY_FIRST,
+            Some(Err(failed)) if failed.empty => due_us = due_us.min(now + RETRY_FIRST.as_micros() as i64),
+            Some(Err(failed)) => {
+                watch(Err(format!("the warehouse was not loaded, and is tried again: {:#}", failed.error)));
+                due_us = due_us.min(now_us() + wait.as_micros() as i64);
                 wait = (wait * 2).min(RETRY_MOST);
             }
         }
     }
+    // What a delivery that was dropped still has to say is not waited for.
+    runtime.shutdown_background();
     Ok(())
 }
 
-/// A pipeline that has published nothing yet is no fault.
-fn is_empty(error: &anyhow::Error) -> bool {
-    error.to_string().contains("holds nothing of pipeline")
+/// Comes back a while after `stop` is set.
+async fn stopped(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(SLICE).await;
+    }
+    tokio::time::sleep(STOP_GRACE).await;
 }
 
 fn describe(loaded: &Result<Loaded, String>) -> String {
@@ -235,5 +318,5 @@ pub(crate) fn load_once(
     let began = Instant::now();
     let done = runtime.block_on(async { Loader::open(pipeline, folder).await?.load(options, watch).await });
     tracing::debug!(took = ?began.elapsed(), "loaded");
-    done
+    done.map_err(|failed: NotLoaded| failed.error)
 }

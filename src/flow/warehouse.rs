@@ -47,6 +47,12 @@ fn source(pipeline: &Pipeline, plan: &Plan) -> anyhow::Result<Source> {
     Ok(source.with_window(start, end))
 }
 
+/// Whether the models of a pipeline are right, as far as their files tell.
+pub(crate) fn check_models(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<()> {
+    let plan = Plan::new(pipeline).map_err(engine_failed)?;
+    models(pipeline, folder, &source(pipeline, &plan)?.table).map(drop)
+}
+
 /// The models of a pipeline, or why they are wrong.
 pub(crate) fn models(pipeline: &Pipeline, folder: &Path, external: &str) -> anyhow::Result<Models> {
     let setting = pipeline.warehouse.as_ref().and_then(|warehouse| warehouse.models.as_deref());

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, expected, finish, messages, signal, text};
+use crate::scene::{Scene, data_files, expected, finish, messages, signal, text};
 
 /// Readings of every turnstile and window, with the columns that the built-in models read.
-const FACTS: &str = "SELECT CA, UNIT, SCP, STATION, LINENAME, DIVISION, DESC, sum(ENTRIES) AS ENTRIES, \
+pub(crate) const FACTS: &str = "SELECT CA, UNIT, SCP, STATION, LINENAME, DIVISION, DESC, sum(ENTRIES) AS ENTRIES, \
      sum(EXITS) AS EXITS, window.start AS START, window.end AS END \
      FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), CA, UNIT, SCP, STATION, LINENAME, DIVISION, DESC";
 
@@ -38,7 +38,7 @@ impl Targets {
     pub(crate) fn settings(&self, schedule: &str, load_rows: u64) -> String {
         let Self { postgres, database, bigquery } = self;
         let mut settings = format!(
-            "[warehouse]\ntable = \"ext_story\"\nschedule = \"{schedule}\"\nmodels = \"built-in\"\nload_rows = {load_rows}\n\
+            "[warehouse]\ntable = \"ext_turnstile\"\nschedule = \"{schedule}\"\nmodels = \"built-in\"\nload_rows = {load_rows}\n\
              [warehouse.postgres]\nurl = \"postgres://{}@{}:{}/{database}\"\n",
             postgres.user, postgres.host, postgres.port,
         );
@@ -129,13 +129,13 @@ fn oracle(messages: &[String]) -> Sums {
     expected(messages).into_iter().map(|((start, station), row)| ((seconds(&start), station), (row.0, row.1))).collect()
 }
 
-fn assert_same(found: &Sums, expected: &Sums, place: &str) {
+pub(crate) fn assert_same(found: &Sums, expected: &Sums, place: &str) {
     let first = expected.iter().find(|(key, sums)| found.get(*key) != Some(*sums));
     assert!(found == expected, "{place}: {} groups instead of {}; {first:?}", found.len(), expected.len());
 }
 
 /// Loads what there is, with the targets' secrets at hand.
-fn load(scene: &Scene, pipeline: &Path, targets: &Targets) {
+pub(crate) fn load(scene: &Scene, pipeline: &Path, targets: &Targets) {
     let args = ["warehouse", "run", "--once", pipeline.to_str().unwrap()];
     let loaded = finish(scene.spawn(&args, &targets.environment()));
     assert!(loaded.status.success(), "{}", text(&loaded));
@@ -206,20 +206,78 @@ fn a_loader_killed_at_twenty_moments_leaves_every_window_once_in_all_three() {
             let mut loader = scene.spawn(&args, &targets.environment());
             // From before its first step to the midst of its deliveries; the steps are odd, so that no two are alike.
             std::thread::sleep(Duration::from_millis(20 + (round * 67 + half as u64 * 31) % 400));
-            if loader.try_wait().unwrap().is_none() {
+            let unharmed = loader.try_wait().unwrap().is_some();
+            if !unharmed {
                 signal(&loader, "KILL");
                 killed += 1;
             }
-            finish(loader);
+            let ended = finish(loader);
+            assert!(!unharmed || ended.status.success(), "{}", text(&ended));
         }
     }
     assert!(killed >= 20, "only {killed} loaders were killed: the others had done their work");
     load(&scene, &pipeline, &targets);
     let expected = oracle(&all);
-    assert_same(&embedded_sums(&scene, &pipeline, "ext_story"), &expected, "the lake");
+    assert_same(&embedded_sums(&scene, &pipeline, "ext_turnstile"), &expected, "the lake");
     assert_same(&embedded_sums(&scene, &pipeline, "fact_turnstile"), &expected, "embedded");
     assert_same(&targets.postgres_sums(), &expected, "PostgreSQL");
     assert_same(&targets.bigquery_sums(), &expected, "BigQuery");
     let tested = scene.turnstile(&["models", "test", pipeline.to_str().unwrap()]);
     assert!(tested.status.success(), "{}", text(&tested));
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_database_that_is_away_holds_back_nothing_but_itself_and_is_seen() {
+    let mut server = testkit::servers::PostgresServer::start().unwrap();
+    let targets = Targets { postgres: server.address(), database: "postgres".to_owned(), bigquery: None };
+    server.stop().unwrap();
+    let scene = Scene::embedded(1);
+    let pipeline = scene.pipeline_with("commit = \"100 ms\"", &targets.settings("1 second", 1_000_000), FACTS);
+    let all = messages(2_000);
+    let (first, second) = all.split_at(1_000);
+    scene.send(first.iter().map(String::as_bytes));
+    let running = scene.spawn(&["run", pipeline.to_str().unwrap()], &targets.environment());
+    let file = pipeline.to_str().unwrap();
+    let status = || {
+        let status = scene.turnstile(&["warehouse", "status", file, "--json"]);
+        assert!(status.status.success(), "{}", text(&status));
+        serde_json::from_slice::<Value>(&status.stdout).unwrap()
+    };
+    let of = |status: &Value, target: &str| -> Vec<Value> {
+        let runs = status["runs"].as_array().unwrap();
+        runs.iter().filter(|run| run["target"] == target).cloned().collect()
+    };
+    until("something is published", || !data_files(&scene.lake()).is_empty());
+    // The embedded tables are loaded all the same, and the failure is a row of load_runs.
+    until("the failure is recorded", || {
+        let status = status();
+        let failed = of(&status, "postgres").iter().any(|run| run["error"].is_string());
+        failed && of(&status, "embedded").iter().any(|run| run["rows_out"].as_u64() > Some(0))
+    });
+    // Messages go on being published meanwhile.
+    let published = data_files(&scene.lake()).len();
+    scene.send(second.iter().map(String::as_bytes));
+    until("more is published", || data_files(&scene.lake()).len() > published);
+    assert!(status()["targets"][1]["ledger_seq"].is_null(), "{}", status());
+    server.restart().unwrap();
+    until("the database has caught up", || of(&status(), "postgres").iter().any(|run| run["error"].is_null()));
+    signal(&running, "INT");
+    let ended = finish(running);
+    assert!(ended.status.success(), "{}", text(&ended));
+    assert!(!text(&ended).contains(targets.postgres.password));
+    drain(&scene, &pipeline);
+    load(&scene, &pipeline, &targets);
+    let expected = oracle(&all);
+    assert_same(&embedded_sums(&scene, &pipeline, "fact_turnstile"), &expected, "embedded");
+    assert_same(&targets.postgres_sums(), &expected, "PostgreSQL");
+}
+
+/// Waits for what is bound to happen.
+pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < crate::scene::PATIENCE, "not within {:?}: {what}", crate::scene::PATIENCE);
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -88,3 +88,55 @@ fn a_question_that_is_wrong_is_answered_with_place_and_hint() {
     assert!(text(&checked).contains("fact_turnstile"), "{}", text(&checked));
     up.end();
 }
+
+/// The argument of `-x` among a command's words.
+fn option<'a>(words: &'a [&str], name: &str) -> &'a str {
+    let at = words.iter().position(|word| *word == name).unwrap_or_else(|| panic!("no {name} in {words:?}"));
+    words[at + 1]
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn the_lines_that_up_prints_are_answered_by_sql_and_by_psql() {
+    let scene = Scene::embedded(1);
+    let mut child = scene.spawn(&["up", "--port", "0", "--speed", "600", "--stations", "2"], &[]);
+    let stderr = child.stderr.take().unwrap();
+    let lines = std::thread::spawn(move || BufReader::new(stderr).lines().map(Result::unwrap).collect::<Vec<String>>());
+    let kept = scene.dir.path().join("turnstile-data/up.json");
+    crate::targets::until("the pipeline is kept", || kept.exists());
+    let asked = "SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%' LIMIT 5";
+    let ask = || scene.turnstile(&["sql", asked]);
+    crate::targets::until("the question is answered", || text(&ask()).contains("Test-Station00"));
+    // psql finds the same table, while the pipeline runs.
+    let runs = scene.turnstile(&["sql", "--format", "json", "SELECT count(*) AS n FROM ext_turnstile"]);
+    assert!(text(&runs).contains("\"n\":"), "{}", text(&runs));
+    signal(&child, "INT");
+    assert!(child.wait().unwrap().success());
+    let lines = lines.join().unwrap();
+    let line = |name: &str| lines.iter().rev().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap();
+    assert_eq!(line("ask "), format!("turnstile sql \"{asked}\""), "{lines:?}");
+    assert_eq!(lines.last().unwrap().split_whitespace().next(), Some("ask"), "{lines:?}");
+    let words: Vec<&str> = line("warehouse ").split_whitespace().collect();
+    assert_eq!((words[0], option(&words, "-U"), words.last()), ("psql", "turnstile", Some(&"turnstile")), "{words:?}");
+
+    // What was loaded is served alone too.
+    let serve = ["warehouse", "serve", "--listen", "127.0.0.1:0"];
+    let mut serving = scene.spawn(&serve, &[]);
+    let stderr = serving.stderr.take().unwrap();
+    let mut said = BufReader::new(stderr).lines().map(Result::unwrap);
+    let line = said.find(|line| line.contains("psql -h")).expect("where it listens");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let psql = |sql: &str| {
+        let mut command = std::process::Command::new("psql");
+        command.args(["-X", "-A", "-t", "-h", option(&words, "-h"), "-p", option(&words, "-p"), "-U", "turnstile"]);
+        let output = command.args(["-d", "turnstile", "-c", sql]).output().unwrap();
+        assert!(output.status.success(), "{sql}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(psql(asked).lines().count(), 5);
+    assert!(psql("\\d ext_turnstile").contains("entries"));
+    assert_eq!(psql("SELECT sum(difference) FROM _turnstile.conservation").trim(), "0");
+    signal(&serving, "INT");
+    drop(said);
+    assert!(serving.wait().unwrap().success());
+}

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::America::New_York;
 
-use crate::scene::{Scene, data_files, text, unpack};
+use crate::scene::{Scene, data_files, finish, signal, text, unpack};
+use crate::targets::{FACTS, Sums, Targets, assert_same, embedded_sums, load, until};
 
 /// A reading: turnstile, station, local time, entries, exits, in file order.
 struct Reading {
@@ -104,6 +105,42 @@ fn increments_agree(scene: &Scene, week: &Path) {
     assert_eq!(found.len(), expected.len());
     assert!(found == expected, "first difference: {:?}", found.iter().zip(&expected).find(|(a, b)| a != b));
     assert!(scene.audit(&pipeline).contains("all is well"));
+}
+
+/// Increments, loaded into the embedded warehouse and PostgreSQL while they are published, equal the oracle's a station
+/// and window in both.
+fn loads_agree(scene: &Scene, week: &Path, database: &str) {
+    produce(scene, week, &["--increments"]);
+    let targets = Targets::make(database, false);
+    // A minute of a person's is a second here.
+    let pipeline = scene.pipeline_with("", &targets.settings("1 second", 1_000_000), FACTS);
+    let new_york = std::fs::read_to_string(&pipeline).unwrap().replace("zone = \"UTC\"", "zone = \"America/New_York\"");
+    std::fs::write(&pipeline, new_york).unwrap();
+    let running = scene.spawn(&["run", pipeline.to_str().unwrap()], &targets.environment());
+    until("the stream is loaded while it runs", || {
+        let status = scene.turnstile(&["warehouse", "status", "--json", "--last", "100", pipeline.to_str().unwrap()]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        let runs = status["runs"].as_array().cloned().unwrap_or_default();
+        let loaded =
+            |target: &str| runs.iter().any(|run| run["target"] == target && run["rows_out"].as_u64() > Some(0));
+        loaded("embedded") && loaded("postgres")
+    });
+    signal(&running, "INT");
+    let ended = finish(running);
+    assert!(ended.status.success(), "{}", text(&ended));
+    let drained = scene.drain(&pipeline);
+    assert!(drained.status.success(), "{}", text(&drained));
+    load(scene, &pipeline, &targets);
+
+    let readings = readings(week);
+    let mut expected = Sums::new();
+    for (reading, step) in steps(&readings) {
+        let row = expected.entry((instant(reading.at) / 300 * 300, reading.station.clone())).or_default();
+        let (entries, exits) = step.unwrap_or_default();
+        *row = (row.0 + believed(entries), row.1 + believed(exits));
+    }
+    assert_same(&embedded_sums(scene, &pipeline, "fact_turnstile"), &expected, "embedded");
+    assert_same(&targets.postgres_sums(), &expected, "PostgreSQL");
 }
 
 /// `increase`, `resets` and `jumps` over the registers equal the oracle's; gives the sums of resets and jumps.
@@ -202,6 +239,14 @@ fn a_small_week_of_increments_equals_the_oracle() {
 }
 
 #[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_small_week_loaded_while_it_runs_is_the_same_in_embedded_and_postgresql() {
+    let scene = Scene::embedded(3);
+    let week = small_week(&scene);
+    loads_agree(&scene, &week, "small_week");
+}
+
+#[test]
 fn a_small_week_of_registers_equals_the_oracle_in_windows_of_a_day_and_of_four_hours() {
     for (pipeline, size, offset) in [("mta-registers.toml", 24, 5), ("mta-registers-4h.toml", 4, 0)] {
         let scene = Scene::embedded(3);
@@ -221,6 +266,12 @@ fn real_week() -> PathBuf {
 #[ignore = "needs the MTA's files and servers: TURNSTILE_WEEKS=DIR cargo xtask test"]
 fn the_real_week_240106_of_increments_equals_the_oracle() {
     increments_agree(&Scene::apache("week-increments", 4), &real_week());
+}
+
+#[test]
+#[ignore = "needs the MTA's files and servers: TURNSTILE_WEEKS=DIR cargo xtask test"]
+fn the_real_week_240106_loaded_while_it_runs_is_the_same_in_embedded_and_postgresql() {
+    loads_agree(&Scene::apache("week-loads", 4), &real_week(), "real_week");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The shell: lines with history and completion, `\d`, timing.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -10,6 +12,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Editor, Helper};
+use signal_hook::consts::SIGINT;
 use tokio::runtime::Runtime;
 use warehouse::{AnswerFormat, Warehouse};
 
@@ -41,6 +44,9 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
         // The first time there is none.
         let _ = editor.load_history(history);
     }
+    // Ctrl-C ends a question, not the shell: while a line is typed the terminal gives it to the editor.
+    let interrupt = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGINT, Arc::clone(&interrupt))?;
     outln!("turnstile {}: {} (\\? for help)", env!("CARGO_PKG_VERSION"), warehouse.source());
     let mut timing = true;
     loop {
@@ -48,6 +54,10 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
             Ok(line) if line.trim().is_empty() => {}
             Ok(line) => {
                 editor.add_history_entry(line.trim())?;
+                if let Some(history) = &history {
+                    // Without it the next shell remembers less; nothing else is lost.
+                    let _ = editor.append_history(history);
+                }
                 match line.trim().trim_end_matches(';').trim() {
                     "\\q" | "exit" | "quit" => break,
                     "\\?" | "help" => outln!("{HELP}"),
@@ -55,7 +65,7 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
                         timing = !timing;
                         outln!("timing is {}", if timing { "on" } else { "off" });
                     }
-                    line => ask(runtime, warehouse, &meant(line), format, timing),
+                    line => ask(runtime, warehouse, &meant(line), format, timing, &interrupt),
                 }
             }
             Err(ReadlineError::Interrupted) => {}
@@ -63,20 +73,24 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
             Err(error) => return Err(error.into()),
         }
     }
-    if let Some(history) = &history {
-        // Without it the next shell remembers less; nothing else is lost.
-        let _ = editor.save_history(history);
-    }
     Ok(Exit::Done)
 }
 
 /// Asks, and gives up when Ctrl-C is pressed.
-fn ask(runtime: &Runtime, warehouse: &Warehouse, query: &str, format: AnswerFormat, timing: bool) {
+fn ask(
+    runtime: &Runtime,
+    warehouse: &Warehouse,
+    query: &str,
+    format: AnswerFormat,
+    timing: bool,
+    interrupt: &AtomicBool,
+) {
     let began = Instant::now();
+    interrupt.store(false, Ordering::Relaxed);
     let asked = runtime.block_on(async {
         tokio::select! {
             answered = answer(warehouse, query, format) => Some(answered),
-            _ = interrupted() => None,
+            () = interrupted(interrupt) => None,
         }
     });
     match asked {
@@ -89,10 +103,9 @@ fn ask(runtime: &Runtime, warehouse: &Warehouse, query: &str, format: AnswerForm
     }
 }
 
-async fn interrupted() {
-    let Ok(stop) = crate::cli::stop_flag() else { return std::future::pending().await };
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+async fn interrupted(interrupt: &AtomicBool) {
+    while !interrupt.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -16,6 +16,8 @@ pub struct CitySettings {
     pub seed: u64,
     /// Stations. Default 387, as many as 5,026 turnstiles at 13 a station fill.
     pub stations: u64,
+    /// What a station's name begins with, before its number. Default `STATION `.
+    pub station_prefix: &'static str,
     /// Turnstiles, read in turn. Default 5,026, those of the real subway in January 2024.
     pub turnstiles: u64,
     /// Index of the first message: a restart goes on where the last run stopped.
@@ -35,6 +37,7 @@ impl Default for CitySettings {
         Self {
             seed: 1,
             stations: 387,
+            station_prefix: "STATION ",
             turnstiles: 5_026,
             first: 0,
             late_permille: 0,
@@ -99,8 +102,9 @@ impl City {
             ));
         }
         let per_station = settings.turnstiles.div_ceil(settings.stations);
-        let turnstiles =
-            (0..settings.turnstiles).map(|id| Turnstile::new(id / per_station, id % per_station)).collect();
+        let turnstiles = (0..settings.turnstiles)
+            .map(|id| Turnstile::new(id / per_station, id % per_station, settings.station_prefix))
+            .collect();
         Ok(Self { settings, clock, face: clock.face(), turnstiles, index: settings.first })
     }
 
@@ -183,9 +187,9 @@ fn spoil(value: &mut Vec<u8>, entries_at: usize, way: u64) {
 }
 
 impl Turnstile {
-    fn new(station: u64, place: u64) -> Self {
+    fn new(station: u64, place: u64, prefix: &str) -> Self {
         let key = format!("A{station:03},R{:03},{:02}-00-{place:02}", station % 470, place / 4);
-        let fields = format!("{key},STATION {station:03},456NQR,BMT,");
+        let fields = format!("{key},{prefix}{station:03},456NQR,BMT,");
         Self { key_len: key.len(), fields: fields.into_bytes().into(), morning: station.is_multiple_of(2) }
     }
 }
