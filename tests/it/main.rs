@@ -18,6 +18,7 @@ mod original;
 mod produce;
 mod registry;
 mod scene;
+mod schedule;
 mod security;
 mod spark;
 mod targets;

@@ -20,7 +20,8 @@ Examples:
   turnstile sql \"SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%'\"
   turnstile sql --pipeline pipelines/mta-turnstile.toml --format csv \"SELECT * FROM fact_turnstile\" > facts.csv
   turnstile sql \"SELECT * FROM live_turnstile\"      the windows that are still open
-  turnstile sql                                     a shell; \\d lists the tables, \\q ends it
+  turnstile sql '\\d'                                lists the tables; '\\d NAME' a table's columns
+  turnstile sql                                     a shell; \\q ends it
 
 The SQL is DataFusion's, near to PostgreSQL's; names in any case. A question sees one position of the ledger,
 whatever is published meanwhile. Nothing can be changed: tables are docs/warehouse.md, models docs/models.md.")]
@@ -73,6 +74,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             .map_err(|e| Failure::new(Exit::Usage, format!("{file} cannot be read")).cause(e))?,
         None => query,
     };
+    // What the shell's short forms ask can be asked at once too.
+    let query = if query.starts_with('\\') { shell::meant(&query) } else { query };
     let format: AnswerFormat = args.format.into();
     if format == AnswerFormat::Parquet && std::io::stdout().is_terminal() {
         return Err(Failure::new(Exit::Usage, "a Parquet file is nothing for a terminal")

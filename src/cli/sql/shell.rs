@@ -110,7 +110,7 @@ async fn interrupted(interrupt: &AtomicBool) {
 }
 
 /// What the short forms ask.
-fn meant(line: &str) -> String {
+pub(super) fn meant(line: &str) -> String {
     let quoted = |name: &str| name.to_lowercase().replace('\'', "''");
     match line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["\\d" | "\\dt"] => "SELECT table_schema AS schema, table_name AS name, table_type AS type \
