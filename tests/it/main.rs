@@ -14,6 +14,7 @@ mod failover;
 mod interop;
 mod lag;
 mod maintenance;
+mod models;
 mod original;
 mod produce;
 mod registry;
