@@ -5,6 +5,7 @@ use std::process::Output;
 use std::time::Instant;
 
 use crate::scene::{PATIENCE, SQL, Scene, data_files, expected, finish, messages, signal, text};
+use crate::targets::{FACTS, assert_same, embedded_sums, oracle};
 
 /// A day and two hours of readings, 7 s apart.
 const READINGS: usize = 13_372;
@@ -104,5 +105,37 @@ fn a_running_pipeline_compacts_days_that_are_over_beside_the_stream() {
     assert!(ended.status.success(), "{}", text(&ended));
     assert!(scene.drain(&pipeline).status.success());
     assert_eq!(scene.rows(), expected(&messages));
+    scene.audit(&pipeline);
+}
+
+#[test]
+fn what_every_warehouse_has_loaded_is_retired_and_its_facts_stay() {
+    let scene = Scene::embedded(1);
+    let messages = messages(2_000);
+    scene.send(messages.iter().map(String::as_bytes));
+    let warehouse = "grace = \"0 seconds\"\nretain = \"1 hour\"\n[warehouse]\ntable = \"ext_turnstile\"\n\
+                     schedule = \"1 minute\"\nmodels = \"built-in\"\n";
+    let pipeline = scene.pipeline_with("commit = { rows = 200 }", warehouse, FACTS);
+    drain(&scene, &pipeline);
+    let file = pipeline.to_str().unwrap();
+    let loaded = scene.turnstile(&["warehouse", "run", "--once", file]);
+    assert!(loaded.status.success(), "{}", text(&loaded));
+
+    // A database that cannot be asked may lack anything.
+    let away = "warehouse.postgres={ url = \"postgres://nobody@127.0.0.1:1/none\", connect_timeout = \"1 second\" }";
+    let why = lake(&scene, "gc", &pipeline, &["--dry-run", "--set", away]);
+    assert!(why.contains("postgres"), "{why}");
+    let before = data_files(&scene.lake()).len();
+    lake(&scene, "gc", &pipeline, &["--set", away]);
+    assert_eq!(data_files(&scene.lake()).len(), before);
+
+    lake(&scene, "gc", &pipeline, &[]);
+    lake(&scene, "gc", &pipeline, &[]);
+    let left = data_files(&scene.lake()).len();
+    assert!(left < before / 2 && left >= 12, "{left} of {before}");
+    let expected = oracle(&messages);
+    assert_same(&embedded_sums(&scene, &pipeline, "fact_turnstile"), &expected, "facts");
+    let kept = embedded_sums(&scene, &pipeline, "ext_turnstile");
+    assert!(kept.len() < expected.len() && kept.iter().all(|(key, sums)| expected.get(key) == Some(sums)));
     scene.audit(&pipeline);
 }
