@@ -27,7 +27,7 @@ impl Database for Served {
     }
 }
 
-/// Lets PostgreSQL clients ask `warehouse` at `listen`.
+/// Lets PostgreSQL clients ask `warehouse` at `listen`. Without `tls` the pipeline's files of certificate and key are taken.
 pub(crate) async fn serve(
     pipeline: &Pipeline,
     warehouse: Warehouse,
@@ -37,6 +37,8 @@ pub(crate) async fn serve(
     let password = std::env::var(PASSWORD).ok().filter(|password| !password.is_empty());
     let usual = ServeSettings::default();
     let settings = pipeline.warehouse.as_ref();
+    let configured = settings.and_then(|settings| settings.tls.as_ref());
+    let tls = tls.or_else(|| configured.map(|(certificate, key)| (certificate.into(), key.into())));
     let settings = ServeSettings {
         listen,
         credentials: password.map(|p| Credentials { user: USER.to_owned(), password: Password::new(p) }),

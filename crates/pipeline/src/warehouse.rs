@@ -8,7 +8,7 @@ use croner::Cron;
 use croner::errors::CronError;
 
 use crate::file::read::{Faults, Reader};
-use crate::file::{Fault, Node};
+use crate::file::{At, Fault, Node};
 use crate::properties::Properties;
 use crate::units;
 
@@ -34,6 +34,8 @@ pub struct Warehouse {
     pub max_connections: Option<u64>,
     /// Where PostgreSQL clients connect, `host:port`. `None`: `run` opens no port.
     pub listen: Option<String>,
+    /// Files (PEM) of that port's certificate and of its private key. `None`: it speaks no TLS.
+    pub tls: Option<(String, String)>,
     /// Settings of a PostgreSQL that receives the models' tables.
     pub postgres: Option<Properties>,
     /// Settings of a BigQuery that receives them.
@@ -102,6 +104,12 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
     let max_rows = reader.count("max_rows");
     let max_connections = reader.count("max_connections");
     let listen = reader.text("listen").map(|placed| placed.value);
+    let tls = match (reader.text("tls_cert"), reader.text("tls_key")) {
+        (Some(certificate), Some(key)) => Some((certificate.value, key.value)),
+        (None, None) => None,
+        (Some(alone), None) => lonely(&reader, &alone.at, "tls_cert", "tls_key"),
+        (None, Some(alone)) => lonely(&reader, &alone.at, "tls_key", "tls_cert"),
+    };
     let mut target = |key| reader.node(key).is_some().then(|| Properties::from(reader.properties(key)));
     let (postgres, bigquery) = (target("postgres"), target("bigquery"));
     reader.finish();
@@ -115,9 +123,17 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
         max_rows,
         max_connections,
         listen,
+        tls,
         postgres,
         bigquery,
     })
+}
+
+/// Reports a key that means nothing without the other.
+fn lonely<T>(reader: &Reader<'_>, at: &At, key: &str, other: &str) -> Option<T> {
+    let fault = Fault::new(at, format!("{key} means nothing without {other}"));
+    reader.fault(fault.hint("name the files of a certificate and of its private key, both PEM"));
+    None
 }
 
 fn table_name(text: &str) -> Result<String, String> {

@@ -102,6 +102,10 @@ fn every_wrong_value_is_named_with_its_place() {
         ("url = \"file:./lake\"", "url = \"file:./lake\"\ncompact = \"weekly\""),
         ("url = \"file:./lake\"", "url = \"file:./lake\"\ngrace = \"a while\"\nmaintain = \"0 minutes\""),
         ("url = \"file:./lake\"", "url = \"file:./lake\"\n[warehouse]\ntable = \"t\"\nschedule = \"61 * * * *\""),
+        (
+            "url = \"file:./lake\"",
+            "url = \"file:./lake\"\n[warehouse]\ntable = \"t\"\nschedule = \"daily\"\ntls_key = \"k.pem\"",
+        ),
         ("url = \"file:./lake\"", "url = \"file:./lake"),
         ("topic = \"trips\"", "topic = \"trips\"\nkafka = { \"a\" = [1] }"),
     ];
