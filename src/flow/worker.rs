@@ -280,6 +280,8 @@ impl Task {
         }
         let batch = schemas.release(&mut self.worker, |note| self.shared.note(note))?;
         if batch.is_none() {
+            // librdkafka's events pile up behind a reader that does not read.
+            self.queue.serve();
             std::thread::sleep(WAIT);
         }
         Ok(batch)

@@ -145,3 +145,49 @@ fn a_replay_that_is_killed_goes_on_without_losing_a_row_on_the_embedded_broker()
 fn a_replay_that_is_killed_goes_on_without_losing_a_row_on_apache_kafka() {
     a_replay_that_is_killed_goes_on_without_losing_a_row(&Scene::apache("resume", 3));
 }
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_replay_stops_at_a_row_that_the_broker_refuses_and_goes_on_with_it_once_it_is_mended() {
+    const ROWS: u64 = 20_000;
+    let config = [("max.message.bytes", "100000")];
+    let scene = Scene::on_brokers(testkit::kafka(), "refused-row", 1, &config);
+    let file = scene.dir.path().join("rows");
+    // Random letters do not compress to what the topic takes.
+    let mut state = 1u64;
+    let large: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    })
+    .take(300_000)
+    .collect();
+    let write = |nth_500: &str| {
+        let row = |n: u64| if n == 500 { format!("{n},{nth_500}\n") } else { format!("{n},row\n") };
+        std::fs::write(&file, (0..ROWS).map(row).collect::<String>()).unwrap();
+    };
+    write(&large);
+    let line = ["produce", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--from", "rows", "--resume"];
+    // Batches that the topic takes, where it is not for the row.
+    let batches = [("TURNSTILE_KAFKA_BATCH_SIZE", "50000")];
+    for _ in 0..2 {
+        let refused = finish(scene.spawn(&line, &batches));
+        assert_eq!(refused.status.code(), Some(4), "{}", text(&refused));
+        let said = text(&refused);
+        assert!(
+            said.contains("the largest of them is row 501 with 300004 bytes") && said.contains("too large"),
+            "{said}"
+        );
+    }
+    let before = delivered(&scene);
+    assert!(before <= 500);
+    write("mended");
+    let mended = finish(scene.spawn(&line, &batches));
+    assert!(mended.status.success(), "{}", text(&mended));
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for message in topic(&scene) {
+        *seen.entry(message["value"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    assert_eq!(seen.len() as u64, ROWS, "no row is lost");
+    assert_eq!(seen["500,mended"], 1);
+    assert!((0..before).all(|n| seen[&format!("{n},row")] == 1), "what was delivered before it is not sent again");
+}
