@@ -11,6 +11,11 @@ use pipeline::Pipeline;
 
 /// The pipeline of most stories: rows are `STATION,ENTRIES,ID,TIMESTAMP`, times are UTC.
 pub(crate) fn pipeline(stream: &str, sql: &str) -> Pipeline {
+    pipeline_in("UTC", stream, sql)
+}
+
+/// The same with times of another zone.
+pub(crate) fn pipeline_in(zone: &str, stream: &str, sql: &str) -> Pipeline {
     let text = format!(
         r#"
 name = "story"
@@ -21,7 +26,7 @@ format = "csv"
 STATION = "string"
 ENTRIES = "long"
 ID = "string"
-TIMESTAMP = {{ type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "UTC" }}
+TIMESTAMP = {{ type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "{zone}" }}
 [stream]
 event_time = "TIMESTAMP"
 {stream}
