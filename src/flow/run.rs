@@ -502,8 +502,7 @@ impl Flow<'_> {
                 .hint("nothing was committed or lost; correct the topic, or leave `dead_letter_topic` out: the lake keeps them too")
         };
         for letter in letters {
-            let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
-            producer.send(topic, &record).map_err(|e| failed(e.to_string()))?;
+            producer.send(topic, &dead_letter_record(letter)).map_err(|e| failed(e.to_string()))?;
         }
         let stats = producer.flush(DEAD_LETTER_FLUSH);
         if stats.failed > 0 || stats.outstanding() > 0 {
@@ -511,6 +510,20 @@ impl Flow<'_> {
             return Err(failed(reason.unwrap_or_else(|| "the broker did not answer".to_owned())).into());
         }
         Ok(())
+    }
+}
+
+/// A dead letter as its topic gets it: the message as it was, and in headers where it stood and what is wrong with it.
+fn dead_letter_record(letter: &engine::DeadLetter) -> Record {
+    let (at, rejection) = (&letter.position, &letter.rejection);
+    let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms)
+        .with_header("turnstile.topic", &*at.partition.topic)
+        .with_header("turnstile.partition", at.partition.partition.to_string())
+        .with_header("turnstile.offset", at.offset.to_string())
+        .with_header("turnstile.reason", format!("{}: {}", rejection.reason, rejection.detail));
+    match &rejection.field {
+        Some(field) => record.with_header("turnstile.field", field),
+        None => record,
     }
 }
 
