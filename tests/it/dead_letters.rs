@@ -89,3 +89,30 @@ fn a_message_without_a_value_stays_one_when_it_is_sent_again() {
     let found = consumed(&scene, &scene.topic);
     assert_eq!((&found[0]["value"], &found[1]["value"]), (&Value::Null, &"".into()));
 }
+
+#[test]
+fn a_replay_leaves_out_what_was_ahead_of_the_clock_then() {
+    let scene = Scene::embedded(1);
+    let now = chrono::Utc::now();
+    let at = |ahead: chrono::Duration| {
+        let text = (now + ahead).format("%Y-%m-%d %H:%M:%S").to_string();
+        messages(1)[0].rsplit_once(',').unwrap().0.to_owned() + "," + &text
+    };
+    let minute = chrono::Duration::minutes(1);
+    // All three in one window, and the one ahead of the clock between the two others.
+    scene.send([at(-minute), at(minute * 60), at(-minute)].iter().map(String::as_bytes));
+    let sql = crate::scene::SQL.replace("'5 minutes'", "'36500 days'");
+    let pipeline = scene.pipeline_with("", "", &sql);
+    let text_of = std::fs::read_to_string(&pipeline).unwrap();
+    std::fs::write(&pipeline, text_of.replace("future = \"off\"", "future = \"5 minutes\"")).unwrap();
+    let output = scene.drain(&pipeline);
+    assert!(output.status.success(), "{}", text(&output));
+    let explained = scene.turnstile(&["deadletter", "list", pipeline.to_str().unwrap()]);
+    assert!(text(&explained).contains("1 messages: future 1"), "{}", text(&explained));
+
+    let files = crate::scene::data_files(&scene.lake());
+    let name = files[0].file_name().unwrap().to_str().unwrap();
+    let replay = scene.turnstile(&["replay", name, pipeline.to_str().unwrap(), "--to", "again"]);
+    assert!(replay.status.success(), "{}", text(&replay));
+    assert!(text(&replay).contains("from 2 messages: the same, byte for byte"), "{}", text(&replay));
+}
