@@ -213,7 +213,6 @@ impl Flow<'_> {
             let quiet = self.is_quiet();
             if quiet {
                 self.cut(Close::Quiet, Some(now_us()), false, watch)?;
-                watch(Event::Note("the stream is quiet: its windows were closed by the wall clock".to_owned()));
             } else if self.is_due() {
                 self.cut(Close::Passed, None, false, watch)?;
             }
@@ -414,6 +413,8 @@ impl Flow<'_> {
         if last && !cut.more && close == Close::All && self.engine.clear_if_spent() {
             cut.state = engine::StateChange::Clear;
         }
+        // Messages may have come between the look at the clock and the cut.
+        let quiet_closed_at_us = quiet_at.filter(|_| cut.close == Close::Quiet);
         self.open_windows = cut.open_windows;
         self.status.read = cut.counters.read;
         self.status.late = cut.counters.late;
@@ -430,7 +431,7 @@ impl Flow<'_> {
             live: &self.live,
             topic_ids: &self.seen.topic_ids,
             seq: self.ledger.next_seq(),
-            quiet_closed_at_us: quiet_at,
+            quiet_closed_at_us,
             released: last && !self.more,
         };
         let cut = lake_cut(cut, &around)?;
@@ -445,6 +446,9 @@ impl Flow<'_> {
         self.observer.commits(positions.map(|p| (p.partition.clone(), p.next_offset)).collect());
         self.status.files += committed.published.len() as u64;
         files.into_iter().for_each(&mut *watch);
+        if quiet_closed_at_us.is_some() {
+            watch(Event::Note("the stream is quiet: its windows were closed by the wall clock".to_owned()));
+        }
         for name in &committed.pending {
             watch(Event::Note(format!("{name} is committed; the store did not take it yet and is asked again")));
         }

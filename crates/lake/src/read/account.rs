@@ -27,7 +27,7 @@ impl Account {
     pub(super) fn take(&mut self, line: &Line) -> Vec<String> {
         let mut wrong: Vec<String> = line.counters.imbalance(&self.counters).into_iter().collect();
         wrong.extend(self.went_back(line));
-        wrong.extend(line.files.iter().filter_map(|file| contradicts_itself(file)));
+        wrong.extend(line.files.iter().filter_map(contradicts_itself));
         for file in &line.files {
             match file.kind {
                 FileKind::DeadLetters => self.letters += file.rows,
