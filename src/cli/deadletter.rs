@@ -51,7 +51,7 @@ Examples:
         #[arg(long, visible_alias = "max", value_name = "N")]
         count: Option<usize>,
     },
-    /// Send messages again, as they were
+    /// Send messages again with the key, value and timestamp that they had
     #[command(after_help = "\
 Examples:
   turnstile deadletter requeue pipelines/mta-turnstile.toml --reason future

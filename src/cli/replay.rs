@@ -149,7 +149,11 @@ fn again(pipeline: &Pipeline, published: &Published, to: &Path, stop: &Arc<Atomi
 
 fn replay(pipeline: &Pipeline, ranges: &[OffsetRange], stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<ClosedWindow>> {
     let settings = flow::client_settings(pipeline, stop)?;
-    flow::replay(pipeline, &settings, ranges, stop)
+    let left_out = runtime()?.block_on(flow::left_out(pipeline, ranges))?;
+    for name in &left_out.deleted {
+        eprintln!("{name} was deleted: messages that were late or ahead of the clock then may count in this replay");
+    }
+    flow::replay(pipeline, &settings, ranges, &left_out, stop)
 }
 
 fn write(to: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {

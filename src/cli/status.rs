@@ -128,6 +128,9 @@ fn render(slot: &Slot, url: &str) -> String {
     lines.push(("watermark", instant(slot.watermark_us)));
     lines.push(("published", format!("until {}", instant(slot.published_until_us))));
     lines.push(("rows", rows(slot)));
+    if let Some(times) = odd_times(slot) {
+        lines.push(("times", times));
+    }
     for position in &slot.positions {
         let idle = if position.idle { ", idle" } else { "" };
         let reached = instant(position.max_event_us);
@@ -150,4 +153,13 @@ fn render(slot: &Slot, url: &str) -> String {
 fn rows(slot: &Slot) -> String {
     let terms: Vec<String> = slot.counters.terms().iter().map(|(name, count)| format!("{count} {name}")).collect();
     format!("{} read = {}", slot.counters.read, terms.join(" + "))
+}
+
+/// Local times that are not one instant, when there were any.
+fn odd_times(slot: &Slot) -> Option<String> {
+    let count = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
+    let (twice, never) = (count("ambiguous_times"), count("nonexistent_times"));
+    (twice + never > 0).then(|| {
+        format!("{twice} local times happened twice (the first was taken), {never} never (moved later by the gap)")
+    })
 }

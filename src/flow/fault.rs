@@ -1,6 +1,6 @@
 //! Rooms' errors as failures that a person can act on: fact, cause, next step, exit code.
 
-use engine::EngineError;
+use engine::{EngineError, Plan};
 use kafka::{ClientError, ReadError};
 use lake::{LakeError, LedgerError};
 use registry::RegistryError;
@@ -98,6 +98,19 @@ pub(crate) fn lake_failed(error: LakeError) -> anyhow::Error {
         _ => Exit::Config,
     };
     Failure::new(exit, "the lake cannot be opened").cause(error).into()
+}
+
+/// The ledger refused to be opened for `plan`: what a person can do about a changed plan depends on what it keeps.
+pub(crate) fn open_failed(error: LedgerError, plan: &Plan) -> anyhow::Error {
+    match (&error, plan.outlives_a_drain()) {
+        (LedgerError::PlanChanged { .. }, Some(kept)) => {
+            let hint = format!(
+                "give the pipeline a new name and let it read the topic again; a drain is no way, because it leaves {kept}"
+            );
+            Failure::new(Exit::Ledger, error.to_string()).hint(hint).into()
+        }
+        _ => ledger_failed(error),
+    }
 }
 
 /// The ledger refused.

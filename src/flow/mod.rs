@@ -28,7 +28,7 @@ pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed, registry
 pub(crate) use loader::{Background, Loaded, load_once, watch};
 pub(crate) use maintenance::{loaded_bounds, maintenance_failed, summary, wishes};
 pub(crate) use owner::{now_us, this_process};
-pub(crate) use replay::replay;
+pub(crate) use replay::{left_out, replay};
 pub(crate) use run::{Options, Until, run};
 pub(crate) use schemas::open_registry;
 pub(crate) use serve::{USER, address, serve};

@@ -26,12 +26,8 @@ pub(crate) fn now_us() -> i64 {
 /// Refuses when the writer of `newest` seems alive.
 pub(crate) fn refuse_if_alive(newest: &Slot, lake: &str) -> anyhow::Result<()> {
     let writer = &newest.writer;
-    if newest.released || writer.pid == std::process::id() {
-        return Ok(());
-    }
     let age = Duration::from_micros(now_us().saturating_sub(newest.committed_at_us).max(0) as u64);
-    let alive = if writer.host == host() { runs_turnstile(writer.pid) } else { age < ALIVE };
-    if !alive {
+    if newest.released || !seems_alive(writer, age, &this_process(), runs_turnstile) {
         return Ok(());
     }
     let since = chrono::DateTime::from_timestamp_micros(newest.claimed_at_us).unwrap_or_default();
@@ -46,6 +42,17 @@ pub(crate) fn refuse_if_alive(newest: &Slot, lake: &str) -> anyhow::Result<()> {
         .cause(anyhow::anyhow!(cause))
         .hint("stop that process, or take over with `--takeover`; nothing was lost")
         .into())
+}
+
+/// Whether `writer`, who committed `age` ago, seems to live beside process `this`; `runs` tells whether a process of
+/// this machine is turnstile.
+fn seems_alive(writer: &Writer, age: Duration, this: &Writer, runs: impl Fn(u32) -> bool) -> bool {
+    if writer.host != this.host {
+        return age < ALIVE;
+    }
+    // An earlier life of this very process: in a container that was started again every one is process 1. Only on one
+    // and the same host: process 1 of another container is somebody else.
+    writer.pid != this.pid && runs(writer.pid)
 }
 
 fn host() -> String {
@@ -63,4 +70,25 @@ fn runs_turnstile(pid: u32) -> bool {
         Some(path.file_name()?.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
     };
     program(&pid.to_string()).is_some_and(|name| Some(name) == program("self"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer(host: &str, pid: u32) -> Writer {
+        Writer { host: host.to_owned(), pid, started_at_us: 0, note: String::new() }
+    }
+
+    #[test]
+    fn process_1_of_another_container_is_alive_while_it_commits() {
+        let this = writer("container-b", 1);
+        let alive =
+            |host: &str, pid, secs, runs| seems_alive(&writer(host, pid), Duration::from_secs(secs), &this, |_| runs);
+        assert!(alive("container-a", 1, 2, false), "the same number on another host is another process");
+        assert!(!alive("container-a", 1, 31, false), "that has not committed for long");
+        assert!(!alive("container-b", 1, 2, true), "this very process, in its life before");
+        assert!(alive("container-b", 7, 3600, true));
+        assert!(!alive("container-b", 7, 2, false), "it has ended");
+    }
 }

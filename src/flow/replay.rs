@@ -2,20 +2,23 @@
 //!
 //! A window's file names, for each partition, the offsets of the first and last message that are part of it.
 //! Between them lie all its messages, and others that belong to neighbouring windows: the engine tells them
-//! apart as it did the first time. Nothing is late in a replay, since all windows stay open to its end; a
-//! message that was late lies behind the last one that was not.
+//! apart as it did the first time. Nothing is late or ahead of the clock in a replay, since all windows stay open to
+//! its end and no clock is read: messages that were rejected for that are left out by the ledger's word.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Close, ClosedWindow, Engine, Plan, Restore};
+use engine::{Close, ClosedWindow, Engine, Plan, Reason, Restore};
 use kafka::{ClientSettings, ReadLimits, Reader, StartAt};
-use message::{BatchBuilder, MessageBatch, OffsetRange};
+use lake::{FileKind, Lake, Place, Published};
+use message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
 use pipeline::{AggregateKind, Dedup, Pipeline};
 
-use super::fault::{client, engine_failed, read_failed};
+use super::fault::{client, engine_failed, lake_failed, ledger_failed, read_failed};
 use super::schemas::{Schemas, open_registry};
+use super::start::store_options;
 use super::worker::{BATCH_BYTES, BATCH_ROWS};
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -32,7 +35,44 @@ fn needs_history(pipeline: &Pipeline) -> bool {
     grows || matches!(&stream.dedup, Dedup::Fields(names) if !names.contains(&stream.event_time))
 }
 
-/// The windows that the messages of `ranges` make.
+/// Messages that a replay leaves out.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    positions: HashSet<SourcePosition>,
+    /// Files that would name more, and that retention has deleted.
+    pub(crate) deleted: Vec<String>,
+}
+
+/// The dead letters before the ends of `ranges` that are none by their bytes alone: their time had come to nothing then,
+/// or the registry did not know their schema yet.
+pub(crate) async fn left_out(pipeline: &Pipeline, ranges: &[OffsetRange]) -> anyhow::Result<LeftOut> {
+    let by_circumstance = [Reason::Future, Reason::Late, Reason::Schema].map(Reason::as_str);
+    let within = |r: &OffsetRange| ranges.iter().any(|o| o.partition == r.partition && r.first <= o.last);
+    let lake = Lake::open_for_reading(&pipeline.lake.url, &store_options(pipeline)).await.map_err(lake_failed)?;
+    let mut files = lake::entries(&lake, &pipeline.name).await.map_err(ledger_failed)?;
+    files.retain(|Published { file, .. }| {
+        file.kind == FileKind::DeadLetters
+            && file.sources.iter().any(within)
+            && by_circumstance.iter().any(|reason| file.counts.contains_key(*reason))
+    });
+    let mut left_out = LeftOut::default();
+    for Published { file, place, .. } in files {
+        let bytes = match place {
+            Place::Own => lake.read(&file.name).await.map_err(|e| ledger_failed(e.into()))?,
+            _ => None,
+        };
+        let Some(bytes) = bytes else {
+            left_out.deleted.push(file.name);
+            continue;
+        };
+        let letters = lake::decode_dead_letters(&bytes)?.into_iter();
+        let rejected = letters.filter(|l| by_circumstance.iter().any(|word| l.reason.split(':').next() == Some(word)));
+        left_out.positions.extend(rejected.map(|letter| letter.position));
+    }
+    Ok(left_out)
+}
+
+/// The windows that the messages of `ranges` make, but for those that `left_out` names.
 ///
 /// They are those of the first time if what the pipeline did then depends on these partitions' messages up to the
 /// last one of the ranges alone. Where windows depend on earlier messages, those are read from the partitions'
@@ -41,6 +81,7 @@ pub(crate) fn replay(
     pipeline: &Pipeline,
     settings: &ClientSettings,
     ranges: &[OffsetRange],
+    left_out: &LeftOut,
     stop: &AtomicBool,
 ) -> anyhow::Result<Vec<ClosedWindow>> {
     let plan = Arc::new(Plan::new(pipeline).map_err(engine_failed)?);
@@ -68,7 +109,7 @@ pub(crate) fn replay(
             let reason = "the messages to replay did not come".to_owned();
             return Err(client(kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
         }
-        let batch = within(&all, ranges);
+        let batch = within(&all, ranges, left_out);
         if !batch.is_empty() {
             let batch = match &mut schemas {
                 Some(schemas) => schemas.teach(batch, &mut worker, stop)?,
@@ -94,12 +135,16 @@ pub(crate) fn replay(
     }
 }
 
-/// The messages of `batch` that lie within `ranges`.
-fn within(batch: &MessageBatch, ranges: &[OffsetRange]) -> MessageBatch {
+/// The messages of `batch` that lie within `ranges` and are not left out.
+fn within(batch: &MessageBatch, ranges: &[OffsetRange], left_out: &LeftOut) -> MessageBatch {
     let mut kept = BatchBuilder::with_capacity(batch.len(), batch.payload_bytes());
     for run in &batch.runs {
         let Some(range) = ranges.iter().find(|r| r.partition == run.partition) else { continue };
         for row in run.rows.clone().filter(|row| batch.offsets[*row] <= range.last) {
+            let position = SourcePosition { partition: run.partition.clone(), offset: batch.offsets[row] };
+            if left_out.positions.contains(&position) {
+                continue;
+            }
             let (key, value) = (batch.keys.get(row), batch.values.get(row));
             kept.push(&run.partition, batch.offsets[row], batch.timestamps_ms[row], key, value);
         }

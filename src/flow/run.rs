@@ -214,7 +214,6 @@ impl Flow<'_> {
             let quiet = self.is_quiet();
             if quiet {
                 self.cut(Close::Quiet, Some(now_us()), false, watch)?;
-                watch(Event::Note("the stream is quiet: its windows were closed by the wall clock".to_owned()));
             } else if self.is_due() {
                 self.cut(Close::Passed, None, false, watch)?;
             }
@@ -421,6 +420,8 @@ impl Flow<'_> {
         if last && !cut.more && close == Close::All && self.engine.clear_if_spent() {
             cut.state = engine::StateChange::Clear;
         }
+        // Messages may have come between the look at the clock and the cut.
+        let quiet_closed_at_us = quiet_at.filter(|_| cut.close == Close::Quiet);
         self.open_windows = cut.open_windows;
         self.status.read = cut.counters.read;
         self.status.late = cut.counters.late;
@@ -437,7 +438,7 @@ impl Flow<'_> {
             live: &self.live,
             topic_ids: &self.seen.topic_ids,
             seq: self.ledger.next_seq(),
-            quiet_closed_at_us: quiet_at,
+            quiet_closed_at_us,
             released: last && !self.more,
         };
         let cut = lake_cut(cut, &around)?;
@@ -452,6 +453,9 @@ impl Flow<'_> {
         self.observer.commits(positions.map(|p| (p.partition.clone(), p.next_offset)).collect());
         self.status.files += committed.published.len() as u64;
         files.into_iter().for_each(&mut *watch);
+        if quiet_closed_at_us.is_some() {
+            watch(Event::Note("the stream is quiet: its windows were closed by the wall clock".to_owned()));
+        }
         for name in &committed.pending {
             watch(Event::Note(format!("{name} is committed; the store did not take it yet and is asked again")));
         }
@@ -509,8 +513,7 @@ impl Flow<'_> {
                 .hint("nothing was committed or lost; correct the topic, or leave `dead_letter_topic` out: the lake keeps them too")
         };
         for letter in letters {
-            let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
-            producer.send(topic, &record).map_err(|e| failed(e.to_string()))?;
+            producer.send(topic, &dead_letter_record(letter)).map_err(|e| failed(e.to_string()))?;
         }
         let stats = producer.flush(DEAD_LETTER_FLUSH);
         if stats.failed > 0 || stats.outstanding() > 0 {
@@ -518,6 +521,20 @@ impl Flow<'_> {
             return Err(failed(reason.unwrap_or_else(|| "the broker did not answer".to_owned())).into());
         }
         Ok(())
+    }
+}
+
+/// A dead letter as its topic gets it: the message as it was, and in headers where it stood and what is wrong with it.
+fn dead_letter_record(letter: &engine::DeadLetter) -> Record {
+    let (at, rejection) = (&letter.position, &letter.rejection);
+    let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms)
+        .with_header("turnstile.topic", &*at.partition.topic)
+        .with_header("turnstile.partition", at.partition.partition.to_string())
+        .with_header("turnstile.offset", at.offset.to_string())
+        .with_header("turnstile.reason", format!("{}: {}", rejection.reason, rejection.detail));
+    match &rejection.field {
+        Some(field) => record.with_header("turnstile.field", field),
+        None => record,
     }
 }
 

@@ -10,7 +10,7 @@ use lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
 use message::{SourcePosition, TopicPartition};
 use pipeline::{FileFormat, Pipeline, Topics};
 
-use super::fault::{client, engine_failed, lake_failed, ledger_failed, read_failed};
+use super::fault::{client, engine_failed, lake_failed, ledger_failed, open_failed, read_failed};
 use super::owner;
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -92,7 +92,7 @@ pub(crate) async fn start(
         owner::refuse_if_alive(newest, lake.url())?;
     }
     let opened = Ledger::open(&lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
-    let opened = opened.await.map_err(ledger_failed)?;
+    let opened = opened.await.map_err(|error| open_failed(error, &plan))?;
     let ledger = opened.ledger;
     let slot = opened.recovered.map(|recovered| recovered.slot);
     let resumed_at = slot.as_ref().map(|slot| slot.seq);

@@ -163,6 +163,36 @@ fn a_changed_query_with_windows_open_is_refused_with_the_choices() {
 }
 
 #[test]
+fn a_drained_pipeline_takes_another_plan_or_is_told_the_one_way_to_it() {
+    let registers = crate::scene::SQL.replace("sum(ENTRIES)", "increase(ENTRIES)");
+    let (plain, changed) = (crate::scene::SQL, ("sum(EXITS)", "max(EXITS)"));
+    for (stream, sql, kept) in [
+        ("dedup = [\"ID\", \"TIMESTAMP\"]", plain, None),
+        ("", registers.as_str(), Some("the last reading of each register")),
+        ("late = \"correct\"\ncorrect_for = \"1 hour\"", plain, Some("windows that late rows may still correct")),
+        ("dedup = [\"ID\"]", plain, Some("what it has seen")),
+    ] {
+        let scene = Scene::embedded(1);
+        scene.send(messages(100).iter().map(String::as_bytes));
+        let pipeline = scene.pipeline_with(stream, "", sql);
+        let path = pipeline.to_str().unwrap().to_owned();
+        assert!(scene.drain(&pipeline).status.success());
+        replace(&pipeline, changed.0, changed.1);
+        let Some(kept) = kept else {
+            let output = scene.drain(&pipeline);
+            assert!(output.status.success(), "{}", text(&output));
+            continue;
+        };
+        let refused = scene.turnstile(&["run", &path, "--drain"]);
+        let said = text(&refused);
+        assert_eq!(refused.status.code(), Some(8), "{said}");
+        assert!(said.contains("new name") && said.contains(kept) && !said.contains("--drain"), "{said}");
+        let renamed = scene.turnstile(&["run", &path, "--drain", "--set", "name=renamed"]);
+        assert!(renamed.status.success(), "{}", text(&renamed));
+    }
+}
+
+#[test]
 fn a_file_changed_or_deleted_by_hand_is_named_by_the_audit() {
     let scene = Scene::embedded(1);
     scene.send(messages(300).iter().map(String::as_bytes));

@@ -113,10 +113,25 @@ fn a_quiet_stream_closes_its_windows_by_the_wall_clock_and_the_next_messages_go_
     signal(&run, "INT");
     let output = finish(run);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("closed by the wall clock"), "{}", text(&output));
+    // What is announced and recorded is what happened.
+    let announced = text(&output).matches("closed by the wall clock").count();
+    let slots = quietly_closed(&scene);
+    assert!(announced >= 2 && slots.len() == announced, "{announced}, {slots:?}: {}", text(&output));
+    assert!(slots.iter().all(|files| *files > 0), "{slots:?}");
     let both: Vec<String> = messages[..100].iter().chain(&messages[150..]).cloned().collect();
     assert_eq!(scene.rows(), expected(&both));
     assert!(scene.audit(&pipeline).contains("all is well"));
+}
+
+/// Of the commits that closed windows by the wall clock, how many files each published.
+fn quietly_closed(scene: &Scene) -> Vec<usize> {
+    let log = scene.lake().join("_turnstile/story/log");
+    let slots = std::fs::read_dir(log).unwrap().map(|slot| std::fs::read_to_string(slot.unwrap().path()).unwrap());
+    slots
+        .map(|slot| serde_json::from_str(&slot[slot.find('{').unwrap()..]).unwrap())
+        .filter(|slot: &serde_json::Value| !slot["quiet_closed_at_us"].is_null())
+        .map(|slot| slot["publish"].as_array().map_or(0, Vec::len))
+        .collect()
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn produce(settings: &ClientSettings, topic: &str, messages: &[String], sent: &A
             break;
         }
         let key = message.split(',').next().unwrap().as_bytes().to_vec();
-        let record = Record { key, keyed: true, value: message.clone().into_bytes(), event_at_ms: 0 };
+        let record = Record { key, keyed: true, value: message.clone().into_bytes(), ..Record::default() };
         producer.send(topic, &record).unwrap();
         sent.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(2));

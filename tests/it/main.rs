@@ -7,6 +7,7 @@ mod bad_input;
 mod consume;
 mod containers;
 mod crash;
+mod dead_letters;
 mod demo;
 mod disk;
 mod end_to_end;

@@ -131,11 +131,8 @@ url = "file:{url}"
     /// Sends `values` with their partitions, in order.
     pub(crate) fn send<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) {
         let producer = Producer::open(&self.client(), ProducerLimits::default()).unwrap();
-        for (nth, value) in values.into_iter().enumerate() {
-            // The key decides the partition: the turnstile's own fields.
-            let key = value.split(|b| *b == b',').take(3).collect::<Vec<_>>().join(&b',');
-            let record = Record { key, keyed: true, value: value.to_vec(), event_at_ms: nth as i64 };
-            producer.send(&self.topic, &record).unwrap();
+        for value in values {
+            producer.send(&self.topic, &record(value)).unwrap();
         }
         let (stats, failures) = producer.close(PATIENCE);
         assert_eq!((stats.failed, failures.len()), (0, 0), "{failures:?}");
@@ -182,6 +179,13 @@ url = "file:{url}"
         assert!(output.status.success(), "{}", text(&output));
         String::from_utf8(output.stdout).unwrap().lines().last().unwrap_or_default().to_owned()
     }
+}
+
+/// A message. Its key decides the partition: the turnstile's own fields.
+pub(crate) fn record(value: impl AsRef<[u8]>) -> Record {
+    let value = value.as_ref();
+    let key = value.split(|b| *b == b',').take(3).collect::<Vec<_>>().join(&b',');
+    Record { key, keyed: true, value: value.to_vec(), ..Record::default() }
 }
 
 /// Sums a station and window.

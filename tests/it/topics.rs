@@ -40,7 +40,8 @@ fn delete_below(scene: &Scene, topic: &str, offset: i64) {
 fn send_to(scene: &Scene, topic: &str, values: &[String]) {
     let producer = Producer::open(&scene.client(), ProducerLimits::default()).unwrap();
     for value in values {
-        let record = Record { key: value.clone().into(), keyed: true, value: value.clone().into(), event_at_ms: 0 };
+        let record =
+            Record { key: value.clone().into(), keyed: true, value: value.clone().into(), ..Record::default() };
         producer.send(topic, &record).unwrap();
     }
     assert_eq!(producer.close(PATIENCE).0.failed, 0);

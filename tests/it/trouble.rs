@@ -144,3 +144,23 @@ fn a_broker_that_is_killed_and_comes_back_is_waited_for() {
     assert_eq!(scene.rows(), expected(&messages));
     assert!(scene.audit(&pipeline).contains("all is well"));
 }
+
+#[test]
+fn a_run_beyond_its_memory_ends_and_the_next_one_with_more_goes_on() {
+    let messages = messages(40_000);
+    let scene = Scene::embedded(1);
+    scene.send(messages.iter().map(String::as_bytes));
+    let sql = crate::scene::SQL.replace("'5 minutes'", "'36500 days'");
+    let pipeline = scene.pipeline_with("dedup = [\"ID\"]\nmemory = \"1 MiB\"\ncommit = { rows = 5000 }", "", &sql);
+    let path = pipeline.to_str().unwrap();
+    let ended = scene.turnstile(&["run", path, "--drain"]);
+    assert_eq!(ended.status.code(), Some(1), "{}", text(&ended));
+    assert!(text(&ended).contains("raise `[stream] memory`"), "{}", text(&ended));
+
+    let set = ["run", path, "--drain", "--set", "stream.memory=64 MiB"];
+    let gone_on = scene.turnstile(&set);
+    assert!(gone_on.status.success(), "{}", text(&gone_on));
+    assert!(text(&gone_on).contains("going on from commit"), "{}", text(&gone_on));
+    assert_eq!(scene.rows().values().map(|row| row.2).sum::<i64>(), 40_000);
+    assert!(scene.audit(&pipeline).contains("all is well"));
+}

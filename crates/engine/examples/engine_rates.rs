@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Close, Engine, Plan, Restore};
+use engine::{Close, Cut, Engine, Plan, Restore, StateChange};
 use message::{BatchBuilder, MessageBatch, TopicPartition};
 use pipeline::Pipeline;
 
@@ -26,9 +26,10 @@ fn main() {
         "SELECT {KEYS}, sum(ENTRIES) AS ENTRIES, sum(EXITS) AS EXITS FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), {KEYS}"
     );
     let nothing = sums.replace("FROM turnstile", "FROM turnstile WHERE ENTRIES < 0");
-    let decode = measure(&batches, messages, &pipeline(&nothing, ""));
-    let windows = measure(&batches, messages, &pipeline(&sums, ""));
-    let dedup = measure(&batches, messages, &pipeline(&sums, "dedup = [\"ID\", \"STATION\", \"TIMESTAMP\"]"));
+    let (decode, _) = measure(&batches, messages, &pipeline(&nothing, ""));
+    let (windows, windows_bytes) = measure(&batches, messages, &pipeline(&sums, ""));
+    let (dedup, dedup_bytes) =
+        measure(&batches, messages, &pipeline(&sums, "dedup = [\"ID\", \"STATION\", \"TIMESTAMP\"]"));
     println!("{messages} messages, one core, median of {RUNS}");
     println!("stage                     ns/message   messages/s");
     row("decode (and a filter)", decode, decode);
@@ -36,14 +37,27 @@ fn main() {
     row("decode to windows", windows, windows);
     row("+ dedup", dedup - windows, dedup);
     row("with dedup", dedup, dedup);
+    for (name, bytes) in [("decode to windows", windows_bytes), ("with dedup", dedup_bytes)] {
+        let (all, most) = (bytes.iter().sum::<usize>(), bytes.iter().max().copied().unwrap_or(0));
+        println!("state of {name}: {} commits of {} bytes, the largest {most}", bytes.len(), all / bytes.len().max(1));
+    }
+}
+
+fn state_bytes(cut: &Cut) -> usize {
+    match &cut.state {
+        StateChange::Add { bytes, .. } | StateChange::Replace { bytes } => bytes.len(),
+        StateChange::None | StateChange::Clear => 0,
+    }
 }
 
 fn row(stage: &str, own_ns: f64, total_ns: f64) {
     println!("{stage:<25} {own_ns:>9.0}   {:>10.0}", 1e9 / total_ns);
 }
 
-/// Nanoseconds a message, the median of all runs; closing and encoding of windows included.
-fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> f64 {
+/// Nanoseconds a message, the median of all runs, closing and encoding of windows included; and the bytes of state that
+/// each commit has.
+fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> (f64, Vec<usize>) {
+    let mut bytes = Vec::new();
     let mut runs: Vec<f64> = (0..RUNS)
         .map(|_| {
             let plan = Arc::new(Plan::new(pipeline).expect("the plan compiles"));
@@ -51,6 +65,7 @@ fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> f6
             let mut worker = engine.worker();
             let began = Instant::now();
             let mut since = 0;
+            bytes.clear();
             for batch in batches {
                 worker.push(batch, None).expect("a batch");
                 since += batch.len();
@@ -58,17 +73,17 @@ fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> f6
                     since = 0;
                     let part = worker.take().expect("a part");
                     worker.advance(engine.absorb(vec![part], &[], Close::Passed));
-                    engine.finish().expect("a cut");
+                    bytes.push(state_bytes(&engine.finish().expect("a cut")));
                 }
             }
             let part = worker.take().expect("a part");
             engine.absorb(vec![part], &[], Close::All);
-            engine.finish().expect("the last cut");
+            bytes.push(state_bytes(&engine.finish().expect("the last cut")));
             began.elapsed().as_nanos() as f64 / messages as f64
         })
         .collect();
     runs.sort_by(f64::total_cmp);
-    runs[RUNS / 2]
+    (runs[RUNS / 2], bytes)
 }
 
 fn pipeline(sql: &str, stream: &str) -> Pipeline {

@@ -114,6 +114,20 @@ pub(crate) enum Slot {
 }
 
 impl Plan {
+    /// What a pipeline still knows when all its windows are published, and needs for messages to come. None: a drained
+    /// pipeline has nothing left, so it may go on with another plan.
+    pub fn outlives_a_drain(&self) -> Option<&'static str> {
+        if !self.registers.is_empty() {
+            Some("the last reading of each register")
+        } else if self.correct_for_us > 0 {
+            Some("published windows that late rows may still correct")
+        } else if matches!(self.dedup, Some(DedupPlan::Columns { same_time: false, .. })) {
+            Some("what it has seen, which a duplicate with another event time may repeat")
+        } else {
+            None
+        }
+    }
+
     /// Compiles `pipeline`.
     ///
     /// # Errors

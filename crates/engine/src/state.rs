@@ -20,6 +20,9 @@ use crate::registers::{CarryColumns, LastReadings, Reading, Readings};
 
 const MAGIC: &[u8] = b"TSTATE1\n";
 
+/// Rows of a batch of messages seen.
+const SEEN_ROWS: usize = 1 << 16;
+
 /// Sections, by tag.
 mod tag {
     /// Partial aggregates: a batch a layer; `window` (int64, µs), keys, states.
@@ -77,9 +80,9 @@ pub(crate) fn encode<'a>(
             readings.push(reading_batch(&reading_schema, &layer.readings)?);
         }
     }
-    section(&mut out, tag::GROUPS, &group_schema, &groups)?;
+    section(&mut out, tag::GROUPS, &group_schema, groups.into_iter().map(Ok))?;
     if !plan.registers.is_empty() {
-        section(&mut out, tag::READINGS, &reading_schema, &readings)?;
+        section(&mut out, tag::READINGS, &reading_schema, readings.into_iter().map(Ok))?;
     }
     let windows: Vec<WindowMeta> = windows.collect();
     let batch = batch([
@@ -88,7 +91,7 @@ pub(crate) fn encode<'a>(
         ("version", ulong(windows.iter().map(|w| u64::from(w.version)))),
         ("dirty", ulong(windows.iter().map(|w| u64::from(w.dirty)))),
     ])?;
-    section(&mut out, tag::WINDOWS, &batch.schema(), std::slice::from_ref(&batch))?;
+    section(&mut out, tag::WINDOWS, &batch.schema(), [Ok(batch)])?;
     let sources: Vec<(i64, &OffsetRange)> = sources.collect();
     let batch = self::batch([
         ("window", long(sources.iter().map(|(w, _)| *w))),
@@ -98,17 +101,11 @@ pub(crate) fn encode<'a>(
         ("last", long(sources.iter().map(|(_, s)| s.last))),
         ("messages", ulong(sources.iter().map(|(_, s)| s.messages))),
     ])?;
-    section(&mut out, tag::SOURCES, &batch.schema(), std::slice::from_ref(&batch))?;
-    let seen: Vec<Seen> = seen.collect();
-    let batch = self::batch([
-        ("bucket", long(seen.iter().map(|s| s.bucket_us))),
-        ("high", ulong(seen.iter().map(|s| (s.hash >> 64) as u64))),
-        ("low", ulong(seen.iter().map(|s| s.hash as u64))),
-    ])?;
-    section(&mut out, tag::SEEN, &batch.schema(), std::slice::from_ref(&batch))?;
+    section(&mut out, tag::SOURCES, &batch.schema(), [Ok(batch)])?;
+    seen_section(&mut out, seen)?;
     if let Some((keys, readings)) = carry {
         let batch = carry_batch(plan, keys, &readings)?;
-        section(&mut out, tag::CARRY, &batch.schema(), std::slice::from_ref(&batch))?;
+        section(&mut out, tag::CARRY, &batch.schema(), [Ok(batch)])?;
     }
     Ok(out)
 }
@@ -151,15 +148,50 @@ pub(crate) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Snapshot, EngineError>
     Ok(snapshot)
 }
 
-fn section(out: &mut Vec<u8>, tag: u8, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), EngineError> {
-    let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    let content = writer.into_inner()?;
+/// Messages seen can be millions: a batch of some thousands at a time, so that no second copy of all lies in memory.
+fn seen_section(out: &mut Vec<u8>, mut seen: impl Iterator<Item = Seen>) -> Result<(), EngineError> {
+    let mut next = || {
+        let rows: Vec<Seen> = seen.by_ref().take(SEEN_ROWS).collect();
+        batch([
+            ("bucket", long(rows.iter().map(|s| s.bucket_us))),
+            ("high", ulong(rows.iter().map(|s| (s.hash >> 64) as u64))),
+            ("low", ulong(rows.iter().map(|s| s.hash as u64))),
+        ])
+    };
+    let first = next()?;
+    let schema = first.schema();
+    let mut batch = Some(first);
+    let batches = std::iter::from_fn(|| {
+        let now = batch.take()?;
+        if now.num_rows() == SEEN_ROWS {
+            batch = match next() {
+                Ok(more) => Some(more).filter(|more| more.num_rows() > 0),
+                Err(error) => return Some(Err(error)),
+            };
+        }
+        Some(Ok(now))
+    });
+    section(out, tag::SEEN, &schema, batches)
+}
+
+/// Writes a section in place: its length is put in once it is known.
+fn section(
+    out: &mut Vec<u8>,
+    tag: u8,
+    schema: &SchemaRef,
+    batches: impl IntoIterator<Item = Result<RecordBatch, EngineError>>,
+) -> Result<(), EngineError> {
     out.push(tag);
-    out.extend_from_slice(&(content.len() as u64).to_le_bytes());
-    out.extend_from_slice(&content);
+    let at = out.len();
+    out.extend_from_slice(&[0; 8]);
+    let mut writer = StreamWriter::try_new(&mut *out, schema)?;
+    for batch in batches {
+        writer.write(&batch?)?;
+    }
+    writer.finish()?;
+    drop(writer);
+    let len = (out.len() - at - 8) as u64;
+    out[at..at + 8].copy_from_slice(&len.to_le_bytes());
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::EngineError;
 use crate::counters::Counters;
 use crate::dedup::{Dedup, Seen};
 use crate::groups::{Groups, Layer};
-use crate::plan::{DedupPlan, Plan};
+use crate::plan::Plan;
 use crate::registers::Carry;
 use crate::state::{self, Snapshot, WindowMeta};
 use crate::watermark::{PartitionState, Watermark};
@@ -24,8 +24,12 @@ const MAX_LAYERS: usize = 8;
 /// Windows that one cut closes at the most: bounds the files of a commit and the time that it takes.
 const MAX_CLOSES: usize = 4096;
 
-/// State changes before one with everything replaces them: bounds what a restart has to read.
-const MAX_CHANGES: usize = 32;
+/// State changes before one with everything may replace them: fewer are no burden for a restart.
+const FEW_CHANGES: usize = 32;
+
+/// State changes before one with everything replaces them whatever it costs: bounds the objects that a restart reads and
+/// that every slot names.
+const MAX_CHANGES: usize = 256;
 
 /// Which windows a cut closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +99,8 @@ pub struct Cut {
     pub counters: Counters,
     /// The state to go on from.
     pub state: StateChange,
+    /// Which windows it closed: [`Close::Quiet`] becomes [`Close::Passed`] when messages came after all.
+    pub close: Close,
     /// More windows are due than one cut closes: another one should follow at once.
     pub more: bool,
     /// Windows still open.
@@ -136,10 +142,17 @@ pub struct Engine {
     frontier: Frontier,
     counters: Counters,
     carry: Option<Carry>,
-    /// `live_until_us` of the state changes that a restart would read.
-    changes: Vec<i64>,
+    /// The state changes that a restart would read, oldest first.
+    changes: Vec<Change>,
     new: Pending,
+    close: Close,
     more: bool,
+}
+
+/// A state change that is live.
+struct Change {
+    live_until_us: i64,
+    bytes: usize,
 }
 
 /// What came with the last cut and is not settled yet.
@@ -169,6 +182,7 @@ impl Engine {
             carry,
             changes: Vec::new(),
             new: Pending::default(),
+            close: Close::Passed,
             more: false,
         };
         engine.publish_until(restore.published_until_us.unwrap_or(i64::MIN));
@@ -178,7 +192,7 @@ impl Engine {
         for (bytes, live_until_us) in restore.state {
             let snapshot = state::decode(&engine.plan, &bytes)?;
             engine.restore(snapshot)?;
-            engine.changes.push(live_until_us);
+            engine.changes.push(Change { live_until_us, bytes: bytes.len() });
         }
         let closed = engine.frontier.closed_until_us;
         engine.windows.retain(|start, _| engine.plan.end(*start) > closed);
@@ -242,6 +256,7 @@ impl Engine {
             Close::Quiet if parts.iter().any(|part| part.counters.read > 0) => Close::Passed,
             other => other,
         };
+        self.close = close;
         // Idleness was seen before these parts were taken: news in them ends it.
         for (partition, idle) in idle {
             self.watermark.set_idle(partition, *idle);
@@ -325,6 +340,7 @@ impl Engine {
             published_until_us: self.frontier.published_until_us,
             counters: self.counters,
             state,
+            close: self.close,
             more: self.more,
             open_windows: self.windows.values().filter(|w| w.version == 0 || w.dirty).count(),
             state_bytes,
@@ -335,8 +351,7 @@ impl Engine {
     /// reading, and whatever repeats a message seen so far is late anyway. A drained pipeline may then go on
     /// with another query.
     pub fn clear_if_spent(&mut self) -> bool {
-        let same_time = !matches!(self.plan.dedup, Some(DedupPlan::Columns { same_time: false, .. }));
-        let spent = self.windows.is_empty() && self.carry.is_none() && same_time;
+        let spent = self.windows.is_empty() && self.plan.outlives_a_drain().is_none();
         if spent {
             self.changes.clear();
             self.seen.clear();
@@ -389,14 +404,15 @@ impl Engine {
             self.seen.entry(run[0].bucket_us).or_default().extend(run.iter().map(|seen| seen.hash));
         }
         new.retain(|(start, ..)| self.plan.end(*start) > until);
-        self.changes.retain(|live_until| *live_until > until);
+        self.changes.retain(|change| change.live_until_us > until);
         let registers = self.carry.is_some() && closed.iter().any(|w| w.messages > 0);
         if new.is_empty() && seen.is_empty() && closed.is_empty() && !registers {
             return Ok(StateChange::None);
         }
-        if self.changes.len() >= MAX_CHANGES {
-            self.changes = vec![i64::MAX];
-            return Ok(StateChange::Replace { bytes: self.encode_all()? });
+        if self.is_full() {
+            let bytes = self.encode_all()?;
+            self.changes = vec![Change { live_until_us: i64::MAX, bytes: bytes.len() }];
+            return Ok(StateChange::Replace { bytes });
         }
         let carry = match &mut self.carry {
             Some(carry) => Some(carry.take_changed(false)?),
@@ -438,8 +454,17 @@ impl Engine {
             seen.iter().copied(),
             carry,
         )?;
-        self.changes.push(live_until_us);
+        self.changes.push(Change { live_until_us, bytes: bytes.len() });
         Ok(StateChange::Add { bytes, live_until_us })
+    }
+
+    /// Whether everything is to be written anew. What came on top has to be more than what it came on, so that all these
+    /// rewritings together write no more than twice what came: with millions of messages to remember, one of them is large.
+    fn is_full(&self) -> bool {
+        let changes = self.changes.len();
+        let base = self.changes.first().map_or(0, |change| change.bytes);
+        let on_top: usize = self.changes.iter().skip(1).map(|change| change.bytes).sum();
+        changes >= MAX_CHANGES || (changes >= FEW_CHANGES && on_top > base)
     }
 
     fn encode_all(&mut self) -> Result<Vec<u8>, EngineError> {

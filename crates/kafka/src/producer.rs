@@ -9,7 +9,7 @@ use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
 use crate::connection::{LEADER_BACKOFF, refused};
@@ -214,8 +214,12 @@ impl Producer {
         }
         // The number is only looked at where the prefix is kept, and there one thread sends.
         let number = self.accounts.sent.load(Ordering::Relaxed) as usize;
-        let mut out = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number).payload(&record.value);
-        out.key = record.key();
+        let mut out = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number);
+        (out.key, out.payload, out.timestamp) = (record.key(), record.value(), record.timestamp_ms);
+        if !record.headers.is_empty() {
+            let add = |all: OwnedHeaders, (key, text): &(&str, String)| all.insert(Header { key, value: Some(text) });
+            out.headers = Some(record.headers.iter().fold(OwnedHeaders::new_with_capacity(record.headers.len()), add));
+        }
         match self.client.send(out) {
             Ok(()) => {
                 if self.accounts.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(SERVE_EVERY) {

@@ -36,7 +36,7 @@ pub enum LedgerError {
     },
     /// The ledger's state belongs to another plan than the pipeline file's.
     #[error(
-        "the plan of {pipeline:?} has changed since slot {seq}: its open windows belong to plan {recorded}, the file now gives {given}"
+        "the plan of {pipeline:?} has changed since slot {seq}: its state belongs to plan {recorded}, the file now gives {given}"
     )]
     PlanChanged {
         /// The pipeline.
@@ -115,8 +115,9 @@ impl LedgerError {
             Self::Store(e) if e.retriable => Some("start again when the store answers and has room; nothing was lost"),
             Self::Store(_) => Some("give the lake room or permission and start again; nothing was lost"),
             Self::PlanChanged { .. } => Some(
-                "close the open windows under the old file (`turnstile run --drain`), or give the pipeline a new name \
-                 and let it read the topic again",
+                "give the pipeline a new name and let it read the topic again; or close the open windows under the old \
+                 file (`turnstile run --drain`), which is no way if that one counts registers, corrects late rows or \
+                 knows duplicates without their event time",
             ),
             Self::NewerVersion { .. } => Some("run the newer turnstile that wrote it"),
             Self::OtherPipeline { .. } => Some("give the pipeline another name or another lake"),

@@ -107,6 +107,7 @@ pub(crate) struct Stream {
     pub(crate) format: Format,
     pub(crate) until_us: i64,
     read: u64,
+    dead_lettered: u64,
 }
 
 impl Stream {
@@ -118,7 +119,7 @@ impl Stream {
         let clock = Arc::new(GivenClock::default());
         let lake = Lake::assemble("memory:", mortal.clone(), objects, clock.clone(), segment);
         let ledger = open(&lake).await;
-        Self { lake, ledger, clock, mortal, format: Format::CsvGz, until_us: 0, read: 0 }
+        Self { lake, ledger, clock, mortal, format: Format::CsvGz, until_us: 0, read: 0, dead_lettered: 0 }
     }
 
     /// The same pipeline after a restart.
@@ -133,7 +134,9 @@ impl Stream {
     }
 
     pub(crate) async fn commit(&mut self, publish: Vec<NewFile>) -> u64 {
-        self.read += 1;
+        let letters: u64 = publish.iter().filter(|f| f.kind == FileKind::DeadLetters).map(|file| file.rows).sum();
+        self.dead_lettered += letters;
+        self.read += 1 + letters;
         let position = Position {
             partition: TopicPartition::new("t", 0),
             next_offset: self.read as i64,
@@ -142,11 +145,13 @@ impl Stream {
             idle: false,
             fingerprint: None,
         };
+        let (read, dead_lettered) = (self.read, self.dead_lettered);
+        let counters = Counters { read, aggregated: read - dead_lettered, dead_lettered, ..Counters::default() };
         let cut = Cut {
             positions: vec![position],
             publish,
             published_until_us: Some(self.until_us),
-            counters: Counters { read: self.read, aggregated: self.read, ..Counters::default() },
+            counters,
             ..Cut::default()
         };
         self.ledger.commit(cut).await.unwrap().seq

@@ -1,4 +1,4 @@
-//! Cuts CSV messages into fields: one line, one line in a JSON string, or a header line and a row.
+//! Cuts CSV messages into fields: one row, one line in a JSON string, or a header line and a row.
 
 use super::columns::Home;
 
@@ -36,6 +36,16 @@ impl Fields {
         self.home = Some(Home::Unescaped);
     }
 
+    /// Whether a field of `row` that is not quoted holds a line end.
+    pub(crate) fn hold_bare_line_end(&self, row: &[u8]) -> bool {
+        self.spans.iter().enumerate().any(|(field, (start, len))| {
+            let (start, len) = (*start as usize, *len as usize);
+            self.home(field) == Home::Values
+                && memchr::memchr(b'\n', &row[start..start + len]).is_some()
+                && (start == 0 || row[start - 1] != b'"')
+        })
+    }
+
     fn start(&mut self, home: Option<Home>) {
         self.spans.clear();
         self.homes.clear();
@@ -43,7 +53,8 @@ impl Fields {
     }
 }
 
-/// Cuts `buffer[start..start + len]`, a line of RFC 4180 CSV, at its commas into `fields`.
+/// Cuts `buffer[start..start + len]`, a row of RFC 4180 CSV, at its commas into `fields`. Line ends are as any other
+/// character.
 ///
 /// Quoted fields that hold doubled quotes are unescaped into `unescaped`.
 /// Source: <https://www.rfc-editor.org/rfc/rfc4180>.

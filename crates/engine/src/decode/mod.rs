@@ -217,7 +217,8 @@ pub(crate) struct Decoder {
 #[derive(Debug)]
 struct Header {
     line: Vec<u8>,
-    fields: Vec<usize>,
+    /// None: a field that the schema does not have, and that is left out.
+    fields: Vec<Option<usize>>,
 }
 
 impl Decoder {
@@ -356,26 +357,23 @@ impl Decoder {
     }
 
     #[inline]
-    fn csv(&mut self, values: &[u8], mut start: usize, mut len: usize) -> Result<(), Rejection> {
+    fn csv(&mut self, values: &[u8], mut start: usize, len: usize) -> Result<(), Rejection> {
+        let mut len = without_line_end(&values[start..start + len]).len();
         let text = &values[start..start + len];
         utf8(text)?;
         if let [b'"', inner @ .., b'"'] = text {
             match memchr::memchr2(b'"', b'\\', inner) {
-                None => (start, len) = (start + 1, len - 2),
+                None => (start, len) = (start + 1, without_line_end(inner).len()),
                 Some(_) => {
                     // A JSON string with escapes, or a CSV row whose first and last fields are quoted.
                     if let Ok(line) = serde_json::from_slice::<String>(text) {
-                        return self.unescaped_line(line.into_bytes());
+                        return self.unescaped_line(without_line_end(line.as_bytes()));
                     }
                 }
             }
         }
-        if let Some(at) = memchr::memchr(b'\n', &values[start..start + len]) {
-            if at + 1 < len {
-                return self.header_and_row(values, start, len);
-            }
-            // A line that keeps its end.
-            len = at - usize::from(at > 0 && values[start + at - 1] == b'\r');
+        if memchr::memchr(b'\n', &values[start..start + len]).is_some() {
+            return self.lines(&values[start..start + len]);
         }
         csv::cut(values, start, len, Home::Values, &mut self.unescaped, &mut self.fields)
             .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
@@ -384,60 +382,97 @@ impl Decoder {
 
     /// A line that a JSON string spelled with escapes: its fields move to the second buffer.
     #[cold]
-    fn unescaped_line(&mut self, line: Vec<u8>) -> Result<(), Rejection> {
-        if memchr::memchr(b'\n', &line).is_some() {
-            return self.header_and_row(&line, 0, line.len());
+    fn unescaped_line(&mut self, line: &[u8]) -> Result<(), Rejection> {
+        if memchr::memchr(b'\n', line).is_some() {
+            return self.lines(line);
         }
-        csv::cut(&line, 0, line.len(), Home::Values, &mut self.unescaped, &mut self.fields)
-            .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
-        self.fields.move_to_unescaped(&line, &mut self.unescaped);
+        self.cut_row(line)?;
         self.push_fields(&[], None)
     }
 
-    /// A header line and one row, the form of the original's second producer.
+    /// Text with line ends inside: a row with a quoted field that holds them, or a header line and one row, the form
+    /// of the original's second producer.
     #[cold]
-    fn header_and_row(&mut self, buffer: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
-        let fields_error = |detail: &str| Rejection::new(Reason::Fields, None, detail);
-        let text = &buffer[start..start + len];
-        let mut lines = text.split(|b| *b == b'\n').map(|l| l.strip_suffix(b"\r").unwrap_or(l));
-        let (header, row) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        if lines.any(|line| !line.is_empty()) {
-            return Err(fields_error("the message holds more than one row"));
+    fn lines(&mut self, text: &[u8]) -> Result<(), Rejection> {
+        let (first, rest) = text.split_at(memchr::memchr(b'\n', text).unwrap_or(text.len()));
+        let first = without_line_end(&text[..first.len() + 1]);
+        if self.header.as_ref().is_none_or(|known| known.line != first) {
+            let cut = csv::cut(first, 0, first.len(), Home::Values, &mut self.unescaped, &mut self.fields);
+            if cut.is_err() {
+                // The line end lies within a quoted field, or something else is wrong that cutting all of it will tell.
+                self.cut_row(text)?;
+                return self.push_fields(&[], None);
+            }
+            self.fields.move_to_unescaped(first, &mut self.unescaped);
+            self.header = Some(Header { line: first.to_vec(), fields: self.header_fields()? });
         }
-        if self.header.as_ref().is_none_or(|known| known.line != header) {
-            let names = String::from_utf8_lossy(header);
-            let fields = names
-                .split(',')
-                .map(|name| self.plan.names.iter().position(|known| known == name.trim()))
-                .collect::<Option<Vec<_>>>()
-                .ok_or_else(|| {
-                    fields_error("the message holds two lines and the first is not a header of the schema's names")
-                })?;
-            self.header = Some(Header { line: header.to_vec(), fields });
+        let mut row = &rest[1..];
+        while let [before @ .., b'\n' | b'\r'] = row {
+            row = before;
         }
-        csv::cut(row, 0, row.len(), Home::Values, &mut self.unescaped, &mut self.fields)
-            .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
-        self.fields.move_to_unescaped(row, &mut self.unescaped);
+        self.cut_row(row)?;
         let header = self.header.take();
         let result = self.push_fields(&[], header.as_ref().map(|h| h.fields.as_slice()));
         self.header = header;
         result
     }
 
+    /// The schema's fields that the names in `self.fields` are; none for a name that is left out.
+    fn header_fields(&self) -> Result<Vec<Option<usize>>, Rejection> {
+        let names: Vec<String> = (0..self.fields.len())
+            .map(|at| {
+                let (start, len) = self.fields.spans[at];
+                String::from_utf8_lossy(&self.unescaped[start as usize..(start + len) as usize]).trim().to_owned()
+            })
+            .collect();
+        let fields: Vec<Option<usize>> =
+            names.iter().map(|name| self.plan.names.iter().position(|known| known == name)).collect();
+        if fields.iter().all(Option::is_none) {
+            let detail = "the message holds two lines and the first is not a header of the schema's names";
+            return Err(Rejection::new(Reason::Fields, None, detail));
+        }
+        for (at, name) in names.iter().enumerate() {
+            let fault = match fields[at] {
+                None if self.plan.extra_is_error => "the header names it, and the schema does not",
+                Some(_) if fields[..at].contains(&fields[at]) => "the header names it twice",
+                _ => continue,
+            };
+            return Err(Rejection::new(Reason::Fields, Some(name), fault));
+        }
+        Ok(fields)
+    }
+
+    /// Cuts one row that will not outlive the call: its fields move to the second buffer. Line ends may lie within
+    /// quoted fields only.
+    fn cut_row(&mut self, row: &[u8]) -> Result<(), Rejection> {
+        csv::cut(row, 0, row.len(), Home::Values, &mut self.unescaped, &mut self.fields)
+            .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
+        if self.fields.hold_bare_line_end(row) {
+            return Err(Rejection::new(Reason::Fields, None, "the message holds more than one row"));
+        }
+        self.fields.move_to_unescaped(row, &mut self.unescaped);
+        Ok(())
+    }
+
     /// Appends the row that `self.fields` describes; `order` gives the schema field of each, when it is not
     /// the schema's own order.
     #[inline]
-    fn push_fields(&mut self, values: &[u8], order: Option<&[usize]>) -> Result<(), Rejection> {
-        let expected = order.map_or(self.plan.names.len(), <[usize]>::len);
+    fn push_fields(&mut self, values: &[u8], order: Option<&[Option<usize>]>) -> Result<(), Rejection> {
+        let expected = order.map_or(self.plan.names.len(), <[_]>::len);
         let found = self.fields.len();
         if found < expected || (found > expected && self.plan.extra_is_error) {
-            return Err(field_count(&self.plan.names, expected, found));
+            let missing = match order {
+                None => Some(found),
+                Some(order) => order.get(found).copied().flatten(),
+            };
+            let missing = missing.filter(|_| found < expected).and_then(|field| self.plan.names.get(field));
+            return Err(field_count(missing, expected, found));
         }
         for (at, column) in self.columns.iter_mut().enumerate() {
             let field = self.plan.field_of[at];
             let place = match order {
                 None => field,
-                Some(order) => match order.iter().position(|f| *f == field) {
+                Some(order) => match order.iter().position(|f| *f == Some(field)) {
                     Some(place) => place,
                     None => {
                         column.push_null();
@@ -459,9 +494,17 @@ impl Decoder {
 }
 
 #[cold]
-fn field_count(names: &[String], expected: usize, found: usize) -> Rejection {
-    let missing = names.get(found).filter(|_| found < expected).map(String::as_str);
-    Rejection::new(Reason::Fields, missing, format!("expected {expected} fields, found {found}"))
+fn field_count(missing: Option<&String>, expected: usize, found: usize) -> Rejection {
+    Rejection::new(Reason::Fields, missing.map(String::as_str), format!("expected {expected} fields, found {found}"))
+}
+
+/// Without the one line end that a line may have kept.
+#[inline]
+fn without_line_end(text: &[u8]) -> &[u8] {
+    match text {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
+        _ => text,
+    }
 }
 
 #[inline]

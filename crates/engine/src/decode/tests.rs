@@ -73,6 +73,95 @@ fn a_header_line_names_the_fields_of_its_row() {
     assert_eq!(decoded.rejected[0].1.reason, Reason::EventTime);
 }
 
+fn rejections(decoded: &Decoded) -> Vec<String> {
+    let text = |r: &Rejection| format!("{} {}: {}", r.reason, r.field.as_deref().unwrap_or("-"), r.detail);
+    decoded.rejected.iter().map(|(_, r)| text(r)).collect()
+}
+
+#[test]
+fn a_quoted_field_may_hold_line_ends() {
+    let decoded = decode(
+        CSV,
+        &[
+            Some(b"\"Two\nlines\",7,2023-09-22 14:05:00"),
+            Some(b"\"Two\r\nlines, \"\"quoted\"\"\",7,2023-09-22 14:05:00\r\n"),
+            Some(b"ENTRIES,TIMESTAMP,STATION\n7,2023-09-22 14:05:00,\"Under\na header\""),
+            Some(br#""\"Two\nlines\",7,2023-09-22 14:05:00""#),
+        ],
+    );
+    assert_eq!(rejections(&decoded), [""; 0]);
+    let stations: Vec<_> = rows(&decoded).into_iter().map(|row| row.0.unwrap()).collect();
+    assert_eq!(stations, ["Two\nlines", "Two\r\nlines, \"quoted\"", "Under\na header", "Two\nlines"]);
+}
+
+#[test]
+fn one_line_end_behind_a_message_is_no_part_of_it() {
+    let decoded = decode(
+        CSV,
+        &[
+            Some(b"S,7,2023-09-22 14:05:00\n"),
+            Some(b"S,7,2023-09-22 14:05:00\r\n"),
+            Some(b"\"S,7,2023-09-22 14:05:00\"\n"),
+            Some(b"\"S,7,2023-09-22 14:05:00\n\""),
+            Some(br#""\u0053,7,2023-09-22 14:05:00\n""#),
+            Some(b"\"\\u0053,7,2023-09-22 14:05:00\"\r\n"),
+        ],
+    );
+    assert_eq!(rejections(&decoded), [""; 0]);
+    assert_eq!(rows(&decoded), [(Some("S"), 7, 1_695_405_900); 6]);
+}
+
+#[test]
+fn two_rows_in_one_message_are_no_row() {
+    let decoded = decode(
+        CSV,
+        &[
+            Some(b"\"Quoted\",7,2023-09-22 14:05:00\n\"Quoted\",7,2023-09-22 14:05:00"),
+            Some(b"\"Two\nlines\",7,2023-09-22 14:05:00\nmore"),
+            Some(b"STATION,ENTRIES,TIMESTAMP\nS,7,2023-09-22 14:05:00\nS,7,2023-09-22 14:05:00"),
+            Some(b"\"Never closed\n,7,2023-09-22 14:05:00"),
+        ],
+    );
+    assert_eq!(
+        rejections(&decoded),
+        [
+            "fields -: the message holds two lines and the first is not a header of the schema's names",
+            "fields -: the message holds more than one row",
+            "fields -: the message holds more than one row",
+            "csv -: a quoted field is not closed",
+        ]
+    );
+}
+
+#[test]
+fn a_header_names_the_field_that_it_should_not() {
+    let messages = [
+        "\"STATION\",\"ENTRIES\", TIMESTAMP\nS,7,2023-09-22 14:05:00",
+        "STATION,ENTRIES,MORE,TIMESTAMP\nS,7,x,2023-09-22 14:05:00",
+        "STATION,ENTRIES,STATION,TIMESTAMP\nS,7,x,2023-09-22 14:05:00",
+        "TIMESTAMP,STATION,ENTRIES\n2023-09-22 14:05:00,S",
+    ];
+    let values: Vec<_> = messages.iter().map(|message| Some(message.as_bytes())).collect();
+    let twice = "fields STATION: the header names it twice";
+    let short = "fields ENTRIES: expected 3 fields, found 2";
+
+    let strict = decode(CSV, &values);
+    assert_eq!(rows(&strict), [(Some("S"), 7, 1_695_405_900)]);
+    assert_eq!(rejections(&strict), ["fields MORE: the header names it, and the schema does not", twice, short]);
+
+    let ignoring = decode(&CSV.replace("format = \"csv\"", "format = \"csv\"\nextra_fields = \"ignore\""), &values);
+    assert_eq!(rows(&ignoring), [(Some("S"), 7, 1_695_405_900); 2]);
+    assert_eq!(rejections(&ignoring), [twice, short]);
+}
+
+#[test]
+fn fields_behind_the_schema_s_are_left_out_when_the_pipeline_says_so() {
+    let values: [Option<&[u8]>; 2] = [Some(b"S,7,2023-09-22 14:05:00,more"), Some(b"S,7,2023-09-22 14:05:00,\"a\",b")];
+    assert_eq!(decode(CSV, &values).rejected.len(), 2);
+    let ignoring = decode(&CSV.replace("format = \"csv\"", "format = \"csv\"\nextra_fields = \"ignore\""), &values);
+    assert_eq!(rows(&ignoring), [(Some("S"), 7, 1_695_405_900); 2]);
+}
+
 #[test]
 fn what_does_not_fit_names_field_type_and_text() {
     let cases: [(&[u8], &str); 8] = [
@@ -88,12 +177,7 @@ fn what_does_not_fit_names_field_type_and_text() {
     let values: Vec<_> =
         cases.iter().map(|(value, _)| Some(*value)).chain([Some(&b"S,1,2023-09-22 14:05:00"[..])]).collect();
     let decoded = decode(CSV, &values);
-    let found: Vec<String> = decoded
-        .rejected
-        .iter()
-        .map(|(_, r)| format!("{} {}: {}", r.reason, r.field.as_deref().unwrap_or("-"), r.detail))
-        .collect();
-    assert_eq!(found, cases.map(|(_, expected)| expected));
+    assert_eq!(rejections(&decoded), cases.map(|(_, expected)| expected));
     assert_eq!(rows(&decoded), [(Some("S"), 1, 1_695_405_900)], "bad rows leave nothing behind");
 }
 

@@ -18,6 +18,29 @@ pub(crate) struct Oracle {
     pub(crate) late: u64,
     pub(crate) duplicate: u64,
     pub(crate) aggregated: u64,
+    pub(crate) ambiguous: u64,
+    pub(crate) nonexistent: u64,
+}
+
+/// What its rows' times are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Clock {
+    Utc,
+    /// The wall clock of New York about 2023-03-12, when 02:00 to 03:00 did not happen.
+    Spring,
+    /// The same about 2023-11-05, when 01:00 to 02:00 happened twice.
+    Autumn,
+}
+
+impl Clock {
+    /// When its clocks change, as seconds of the wall clock: the first one that is odd and the first one that is not.
+    pub(crate) fn change(self) -> (i64, i64) {
+        match self {
+            Self::Utc => (1_699_164_000, 1_699_164_000),
+            Self::Spring => (1_678_586_400, 1_678_590_000),
+            Self::Autumn => (1_699_146_000, 1_699_149_600),
+        }
+    }
 }
 
 impl Oracle {
@@ -36,6 +59,26 @@ impl Oracle {
             late: 0,
             duplicate: 0,
             aggregated: 0,
+            ambiguous: 0,
+            nonexistent: 0,
+        }
+    }
+
+    /// The instant of a wall clock's time: the first of two; a time that never happened moves by the gap.
+    pub(crate) fn instant(&mut self, clock: Clock, local: i64) -> i64 {
+        let (standard, summer) = (5 * 3600, 4 * 3600);
+        let (odd, even) = clock.change();
+        let is_odd = (odd..even).contains(&local);
+        match clock {
+            Clock::Utc => local,
+            Clock::Spring => {
+                self.nonexistent += u64::from(is_odd);
+                local + if local < even { standard } else { summer }
+            }
+            Clock::Autumn => {
+                self.ambiguous += u64::from(is_odd);
+                local + if local < even { summer } else { standard }
+            }
         }
     }
 

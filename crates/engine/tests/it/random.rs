@@ -4,8 +4,8 @@ use arrow::array::AsArray;
 use chrono::DateTime;
 use engine::ClosedWindow;
 
-use crate::oracle::Oracle;
-use crate::story::{Story, number, pipeline, sums};
+use crate::oracle::{Clock, Oracle};
+use crate::story::{Story, number, pipeline_in, sums};
 
 struct Rng(u64);
 
@@ -20,11 +20,11 @@ impl Rng {
 
 type Row = (usize, String, i64, String, i64);
 
-/// Mostly forward in time, with stragglers, duplicates, huge and negative values.
-fn rows(rng: &mut Rng, partitions: usize, count: usize) -> Vec<Row> {
-    let base = 1_699_160_400; // 2023-11-05 05:00:00 UTC, an hour before clocks change in New York
+/// Mostly forward in time, with stragglers, duplicates, huge and negative values. Times are those of `clock`.
+fn rows(rng: &mut Rng, partitions: usize, count: usize, clock: Clock) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    let mut now = base;
+    // From before the odd hour to after it.
+    let mut now = clock.change().0 - 600;
     for i in 0..count {
         now += rng.below(40) as i64;
         if !rows.is_empty() && rng.below(10) == 0 {
@@ -55,10 +55,16 @@ fn run(seed: u64) {
         "watermark = \"{delay} seconds\"{}",
         if dedup { "\ndedup = [\"ID\", \"STATION\", \"TIMESTAMP\"]" } else { "" }
     );
-    let pipeline = pipeline(&stream, &sums(&format!("'{size} seconds', '{slide} seconds'")));
+    let clock = match seed % 6 {
+        0 => Clock::Spring,
+        1 => Clock::Autumn,
+        _ => Clock::Utc,
+    };
+    let zone = if clock == Clock::Utc { "UTC" } else { "America/New_York" };
+    let pipeline = pipeline_in(zone, &stream, &sums(&format!("'{size} seconds', '{slide} seconds'")));
     let mut story = Story::new(&pipeline, partitions);
     let mut oracle = Oracle::new(size, slide, delay, dedup, partitions);
-    let rows = rows(&mut rng, partitions, 300);
+    let rows = rows(&mut rng, partitions, 300, clock);
     let mut uncommitted: Vec<Row> = Vec::new();
     let feed = |story: &mut Story, (partition, station, entries, id, time): &Row| {
         let text = DateTime::from_timestamp(*time, 0).unwrap().format("%F %T").to_string();
@@ -71,6 +77,7 @@ fn run(seed: u64) {
             0 | 1 => {
                 let moved: Vec<usize> = uncommitted.iter().map(|row| row.0).collect();
                 for (partition, station, entries, id, time) in uncommitted.drain(..) {
+                    let time = oracle.instant(clock, time);
                     oracle.row(partition, &station, entries, &id, time);
                 }
                 if rng.below(3) == 0 {
@@ -91,6 +98,7 @@ fn run(seed: u64) {
         }
     }
     for (partition, station, entries, id, time) in uncommitted {
+        let time = oracle.instant(clock, time);
         oracle.row(partition, &station, entries, &id, time);
     }
     story.drain();
@@ -100,6 +108,12 @@ fn run(seed: u64) {
     assert_eq!(found, oracle.rows(), "seed {seed}");
     let c = story.counters;
     assert_eq!((c.late, c.duplicate, c.aggregated), (oracle.late, oracle.duplicate, oracle.aggregated), "seed {seed}");
+    assert_eq!((c.ambiguous_times, c.nonexistent_times), (oracle.ambiguous, oracle.nonexistent), "seed {seed}");
+    match clock {
+        Clock::Utc => assert_eq!((oracle.ambiguous, oracle.nonexistent), (0, 0)),
+        Clock::Spring => assert!(oracle.nonexistent > 20, "seed {seed}: {}", oracle.nonexistent),
+        Clock::Autumn => assert!(oracle.ambiguous > 20, "seed {seed}: {}", oracle.ambiguous),
+    }
 }
 
 fn result_rows(window: &ClosedWindow) -> Vec<(i64, String, i64, i64, i64, i64)> {

@@ -11,6 +11,11 @@ use pipeline::Pipeline;
 
 /// The pipeline of most stories: rows are `STATION,ENTRIES,ID,TIMESTAMP`, times are UTC.
 pub(crate) fn pipeline(stream: &str, sql: &str) -> Pipeline {
+    pipeline_in("UTC", stream, sql)
+}
+
+/// The same with times of another zone.
+pub(crate) fn pipeline_in(zone: &str, stream: &str, sql: &str) -> Pipeline {
     let text = format!(
         r#"
 name = "story"
@@ -21,7 +26,7 @@ format = "csv"
 STATION = "string"
 ENTRIES = "long"
 ID = "string"
-TIMESTAMP = {{ type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "UTC" }}
+TIMESTAMP = {{ type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "{zone}" }}
 [stream]
 event_time = "TIMESTAMP"
 {stream}
@@ -55,6 +60,9 @@ pub(crate) struct Story {
     pub(crate) counters: Counters,
     idle: Vec<(TopicPartition, bool)>,
     pub(crate) now_us: Option<i64>,
+    closed_as: Close,
+    /// Bytes of state that cuts wrote on top of what was there, and bytes that replaced it.
+    pub(crate) written: (Vec<usize>, Vec<usize>),
 }
 
 impl Story {
@@ -72,6 +80,8 @@ impl Story {
             counters: Counters::default(),
             idle: Vec::new(),
             now_us: None,
+            closed_as: Close::Passed,
+            written: Default::default(),
         };
         story.start();
         story
@@ -126,9 +136,23 @@ impl Story {
 
     /// Drains, which fails.
     pub(crate) fn drain_error(&mut self) -> engine::EngineError {
+        self.error(Close::All)
+    }
+
+    /// Cuts, which fails.
+    pub(crate) fn cut_error(&mut self) -> engine::EngineError {
+        self.error(Close::Passed)
+    }
+
+    fn error(&mut self, close: Close) -> engine::EngineError {
         let parts = self.workers.iter_mut().map(|w| w.take().unwrap()).collect();
-        self.engine.absorb(parts, &[], Close::All);
+        self.engine.absorb(parts, &[], close);
         self.engine.finish().unwrap_err()
+    }
+
+    /// Cuts a stream that was quiet, as the flow saw it; what the cut did.
+    pub(crate) fn quiet(&mut self) -> Close {
+        self.cut_with(Close::Quiet).closed_as
     }
 
     fn cut_with(&mut self, close: Close) -> &mut Self {
@@ -136,12 +160,18 @@ impl Story {
         let frontier = self.engine.absorb(parts, &std::mem::take(&mut self.idle), close);
         self.workers.iter_mut().for_each(|w| w.advance(frontier));
         let cut = self.engine.finish().unwrap();
+        self.closed_as = cut.close;
         self.commit(cut);
         self
     }
 
     fn commit(&mut self, cut: Cut) {
         assert!(cut.counters.balanced(), "read is not the sum of its terms: {:?}", cut.counters);
+        match &cut.state {
+            StateChange::Add { bytes, .. } => self.written.0.push(bytes.len()),
+            StateChange::Replace { bytes } => self.written.1.push(bytes.len()),
+            StateChange::None | StateChange::Clear => {}
+        }
         match cut.state {
             StateChange::None => {}
             StateChange::Clear => self.state.clear(),

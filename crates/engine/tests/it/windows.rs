@@ -1,6 +1,6 @@
 //! Windows, watermark, late rows, duplicates, idle partitions. Day 0 of the stories is 2023-12-09.
 
-use engine::Reason;
+use engine::{Close, EngineError, Reason};
 
 use crate::story::{Story, pipeline, sums};
 
@@ -211,4 +211,46 @@ fn a_window_that_cannot_be_computed_is_named() {
     story.row(0, "A", huge, "1", "2023-12-09 08:01:00").row(0, "A", huge, "2", "2023-12-09 08:01:00");
     let error = story.drain_error().to_string();
     assert!(error.starts_with("the window that begins at 2023-12-09T08:00:00Z cannot be computed: "), "{error}");
+}
+
+#[test]
+fn a_quiet_close_that_news_prevent_is_none() {
+    let mut story = tumbling("watermark = \"1 minute\"");
+    story.row(0, "A", 3, "1", "2023-12-09 08:56:00").cut();
+    story.row(0, "A", 4, "2", "2023-12-09 08:57:00");
+    assert_eq!(story.quiet(), Close::Passed, "a message came between the look at the clock and the cut");
+    story.expect(&[]);
+    assert_eq!(story.quiet(), Close::Quiet);
+    story.expect(&["08:55: A|7|2|3|4"]);
+}
+
+fn remembering(stream: &str) -> Story {
+    Story::new(&pipeline(&format!("watermark = \"1 hour\"\ndedup = [\"ID\"]\n{stream}"), &sums("'1 hour'")), 1)
+}
+
+#[test]
+fn state_is_written_anew_only_when_more_came_on_top_of_it() {
+    let mut story = remembering("");
+    for cut in 0..200 {
+        story.values(0, (0..100).map(|id| format!("A,1,id-{cut}-{id},2023-12-09 08:01:00"))).cut();
+    }
+    let (added, replaced) = &story.written;
+    let total = |bytes: &[usize]| bytes.iter().sum::<usize>();
+    assert!(replaced.len() >= 2, "a restart does not read 200 blobs: {replaced:?}");
+    assert!(total(replaced) <= 2 * total(added), "{} bytes came, and {replaced:?} were written anew", total(added));
+
+    story.crash();
+    let again = (0..200).map(|cut| format!("A,1,id-{cut}-7,2023-12-09 08:02:00"));
+    story.values(0, again).drain();
+    story.expect(&["08:00: A|20000|20000|1|1"]);
+    assert_eq!(story.counters.duplicate, 200);
+}
+
+#[test]
+fn windows_and_dedup_beyond_their_memory_are_an_error_with_both_numbers() {
+    let mut story = remembering("memory = \"1 MiB\"");
+    story.values(0, (0..1_000).map(|id| format!("A,1,few-{id},2023-12-09 08:01:00"))).cut();
+    story.values(0, (0..60_000).map(|id| format!("A,1,many-{id},2023-12-09 08:01:00")));
+    let error = story.cut_error();
+    assert!(matches!(error, EngineError::Memory { held, limit: 1_048_576 } if held > 1_048_576), "{error}");
 }

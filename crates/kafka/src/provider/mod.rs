@@ -33,13 +33,33 @@ pub struct Record {
     /// Where event time has come to with this record, milliseconds since the epoch: what a pace in event time goes by. It
     /// is when the reading was taken, and for a late reading when it turns up.
     pub event_at_ms: i64,
+    /// Whether the message has no value at all, a tombstone; `value` is empty then.
+    pub null: bool,
+    /// The message's own timestamp, milliseconds since the epoch. None: when it is sent.
+    pub timestamp_ms: Option<i64>,
+    /// Headers, in order.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Record {
-    /// A message as it was read, to be sent again; a null value becomes an empty one.
-    pub fn resent(key: Option<&[u8]>, value: Option<&[u8]>, event_at_ms: i64) -> Self {
-        let (keyed, key, value) = (key.is_some(), key.unwrap_or_default(), value.unwrap_or_default());
-        Self { key: key.to_vec(), keyed, value: value.to_vec(), event_at_ms }
+    /// A message as it was read, to be sent again: a null stays null, and the time is the one that it had (-1: none).
+    pub fn resent(key: Option<&[u8]>, value: Option<&[u8]>, timestamp_ms: i64) -> Self {
+        Self {
+            key: key.unwrap_or_default().to_vec(),
+            keyed: key.is_some(),
+            value: value.unwrap_or_default().to_vec(),
+            event_at_ms: timestamp_ms,
+            null: value.is_none(),
+            timestamp_ms: (timestamp_ms >= 0).then_some(timestamp_ms),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.headers.push((name, text.into()));
+        self
     }
 
     /// The key, or `None` when there is none.
@@ -47,10 +67,18 @@ impl Record {
         self.keyed.then_some(&self.key)
     }
 
+    /// The value, or `None` when there is none.
+    pub fn value(&self) -> Option<&[u8]> {
+        (!self.null).then_some(&self.value)
+    }
+
     fn reset(&mut self) {
         self.key.clear();
         self.keyed = false;
         self.value.clear();
+        self.null = false;
+        self.timestamp_ms = None;
+        self.headers.clear();
     }
 
     fn set_key(&mut self, key: &[u8]) {

@@ -75,7 +75,7 @@ pub(crate) fn producer(limits: ProducerLimits) -> Producer {
 }
 
 pub(crate) fn record(key: &str, value: &str) -> Record {
-    Record { key: key.into(), keyed: true, value: value.into(), event_at_ms: 0 }
+    Record { key: key.into(), keyed: true, value: value.into(), ..Record::default() }
 }
 
 pub(crate) fn values(batch: &MessageBatch) -> Vec<String> {

@@ -1,16 +1,16 @@
 //! Audit: the ledger against itself, and the lake against the ledger.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use futures::StreamExt;
 use object_store::path::Path;
 use serde::Serialize;
 
+use super::account::Account;
 use super::chain::{Step, walk};
 use super::places::Places;
 use crate::format::names::compacted_for;
-use crate::ledger::history::Line;
 use crate::{Counters, FileEntry, FileKind, Hash, Lake, LedgerError, StoreError, count_rows};
 
 /// Files read at the same time; each is held in memory whole.
@@ -60,7 +60,7 @@ pub enum Finding {
         /// What is wrong.
         reason: String,
     },
-    /// Rows are in no term, or a counter went down.
+    /// Rows are in no term, a counter went down, or a file's counts are not those of the commit.
     Unbalanced {
         /// The commit.
         seq: u64,
@@ -199,6 +199,9 @@ pub async fn audit(lake: &Lake, pipeline: &str) -> Result<Audit, LedgerError> {
         seen.counters = newest.counters.clone();
         let pending: BTreeSet<&str> =
             newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
+        if let Some(reason) = ledger.account.overfull() {
+            seen.find(Finding::Unbalanced { seq: newest.seq, reason });
+        }
         check_parts(&ledger.files, &places, &mut seen);
         check_files(lake, &ledger.files, &places, &pending, &mut seen).await?;
     }
@@ -242,9 +245,7 @@ fn check_parts(files: &HashMap<String, (u64, FileEntry)>, places: &Places, seen:
 /// The ledger's own account, as the walk comes past it.
 #[derive(Default)]
 struct OwnLedger {
-    counters: Counters,
-    next: BTreeMap<String, BTreeMap<i32, i64>>,
-    topic_ids: BTreeMap<String, String>,
+    account: Account,
     files: HashMap<String, (u64, FileEntry)>,
 }
 
@@ -254,10 +255,7 @@ impl OwnLedger {
             Step::Commit(line, _) => line,
             Step::Break(object, reason) => return seen.find(Finding::Ledger { object, reason }),
         };
-        if let Some(reason) = line.counters.imbalance(&self.counters) {
-            seen.find(Finding::Unbalanced { seq: line.seq, reason });
-        }
-        if let Some(reason) = self.went_back(&line) {
+        for reason in self.account.take(&line) {
             seen.find(Finding::Unbalanced { seq: line.seq, reason });
         }
         for file in line.files {
@@ -269,27 +267,6 @@ impl OwnLedger {
                 seen.find(Finding::Twice { name, seqs: (earlier, line.seq) });
             }
         }
-        self.counters = line.counters;
-        self.next = line.next;
-        self.topic_ids = line.topic_ids;
-    }
-
-    fn went_back(&self, line: &Line) -> Option<String> {
-        for (topic, partitions) in &self.next {
-            // A topic that was made anew, and that a person chose to go on with, starts again.
-            let ids = (self.topic_ids.get(topic), line.topic_ids.get(topic));
-            if matches!(ids, (Some(then), Some(now)) if then != now) {
-                continue;
-            }
-            for (partition, before) in partitions {
-                let now = line.next.get(topic).and_then(|partitions| partitions.get(partition));
-                if now.is_none_or(|now| now < before) {
-                    let now = now.map_or("none".to_owned(), i64::to_string);
-                    return Some(format!("{topic}[{partition}] went back from offset {before} to {now}"));
-                }
-            }
-        }
-        None
     }
 }
 

@@ -4,6 +4,7 @@
 //! Writes nothing, and can run beside a living writer. Start at [`Catalog::read`] for
 //! what a reader reads, at [`for_each_commit`] for what ever happened.
 
+mod account;
 mod audit;
 pub(crate) mod catalog;
 mod chain;

@@ -1,0 +1,118 @@
+//! Messages that no window took: where they go, what is said of them, and the way back.
+
+use kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use serde_json::Value;
+
+use crate::scene::{PATIENCE, Scene, messages, text};
+
+/// Sends messages with their own timestamps.
+fn send_at(scene: &Scene, records: &[(&str, Option<&str>, i64)]) {
+    let producer = Producer::open(&scene.client(), ProducerLimits::default()).unwrap();
+    for (key, value, timestamp_ms) in records {
+        let record = Record::resent(Some(key.as_bytes()), value.map(str::as_bytes), *timestamp_ms);
+        producer.send(&scene.topic, &record).unwrap();
+    }
+    assert_eq!(producer.close(PATIENCE).0.failed, 0);
+}
+
+fn topic(scene: &Scene, name: &str) {
+    let config = vec![("retention.ms".to_owned(), "-1".to_owned())];
+    let plan = NewTopicPlan { topic: name.to_owned(), partitions: 1, replication: 1, config };
+    Topics::open(&scene.client()).unwrap().create(&plan).unwrap();
+}
+
+/// What `turnstile consume` reads of a topic.
+fn consumed(scene: &Scene, topic: &str) -> Vec<Value> {
+    let output =
+        scene.turnstile(&["consume", "--topic", topic, "--bootstrap", &scene.servers, "--json", "--until-end"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn header<'a>(message: &'a Value, name: &str) -> Option<&'a str> {
+    let all = message["headers"].as_array()?;
+    all.iter().find(|header| header["name"] == name)?["value"].as_str()
+}
+
+#[test]
+fn a_dead_letter_s_topic_tells_where_it_stood_and_why() {
+    let scene = Scene::embedded(1);
+    topic(&scene, "dead");
+    let good = &messages(1)[0];
+    let broken = good.replace(",REGULAR,0,", ",REGULAR,abc,");
+    send_at(&scene, &[("k1", Some(good), 1_000), ("k2", Some("A,B"), 2_000), ("k3", Some(&broken), 3_000)]);
+    let pipeline = scene.pipeline("dead_letter_topic = \"dead\"");
+    let output = scene.drain(&pipeline);
+    assert!(output.status.success(), "{}", text(&output));
+
+    let found = consumed(&scene, "dead");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let expected = [
+        ("k2", "A,B", "1970-01-01T00:00:02.000Z", "1", "fields: expected 13 fields, found 2", "SCP"),
+        ("k3", broken.as_str(), "1970-01-01T00:00:03.000Z", "2", "type: expected long, found \"abc\"", "ENTRIES"),
+    ];
+    for (message, (key, value, timestamp, offset, reason, field)) in found.iter().zip(expected) {
+        assert_eq!((message["key"].as_str(), message["value"].as_str()), (Some(key), Some(value)), "{message}");
+        assert_eq!(message["timestamp"], timestamp, "{message}");
+        assert_eq!(header(message, "turnstile.topic"), Some("city"), "{message}");
+        assert_eq!(header(message, "turnstile.partition"), Some("0"), "{message}");
+        assert_eq!(header(message, "turnstile.offset"), Some(offset), "{message}");
+        assert_eq!(header(message, "turnstile.reason"), Some(reason), "{message}");
+        assert_eq!(header(message, "turnstile.field"), Some(field), "{message}");
+    }
+}
+
+#[test]
+fn dead_letters_are_sent_again_with_their_key_and_timestamp() {
+    let scene = Scene::embedded(1);
+    topic(&scene, "repaired");
+    send_at(&scene, &[("k", Some("broken"), 1_234_567)]);
+    let pipeline = scene.pipeline("");
+    assert!(scene.drain(&pipeline).status.success());
+    let requeue = ["deadletter", "requeue", pipeline.to_str().unwrap(), "--topic", "repaired"];
+    let sent = scene.turnstile(&requeue);
+    assert!(sent.status.success(), "{}", text(&sent));
+    let found = consumed(&scene, "repaired");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0]["key"].as_str(), found[0]["value"].as_str()), (Some("k"), Some("broken")));
+    assert_eq!(
+        (&found[0]["timestamp"], &found[0]["headers"]),
+        (&"1970-01-01T00:20:34.567Z".into(), &serde_json::json!([]))
+    );
+}
+
+#[test]
+fn a_message_without_a_value_stays_one_when_it_is_sent_again() {
+    let scene = Scene::embedded(1);
+    send_at(&scene, &[("null", None, 1_000), ("empty", Some(""), 2_000)]);
+    let found = consumed(&scene, &scene.topic);
+    assert_eq!((&found[0]["value"], &found[1]["value"]), (&Value::Null, &"".into()));
+}
+
+#[test]
+fn a_replay_leaves_out_what_was_ahead_of_the_clock_then() {
+    let scene = Scene::embedded(1);
+    let now = chrono::Utc::now();
+    let at = |ahead: chrono::Duration| {
+        let text = (now + ahead).format("%Y-%m-%d %H:%M:%S").to_string();
+        messages(1)[0].rsplit_once(',').unwrap().0.to_owned() + "," + &text
+    };
+    let minute = chrono::Duration::minutes(1);
+    // All three in one window, and the one ahead of the clock between the two others.
+    scene.send([at(-minute), at(minute * 60), at(-minute)].iter().map(String::as_bytes));
+    let sql = crate::scene::SQL.replace("'5 minutes'", "'36500 days'");
+    let pipeline = scene.pipeline_with("", "", &sql);
+    let text_of = std::fs::read_to_string(&pipeline).unwrap();
+    std::fs::write(&pipeline, text_of.replace("future = \"off\"", "future = \"5 minutes\"")).unwrap();
+    let output = scene.drain(&pipeline);
+    assert!(output.status.success(), "{}", text(&output));
+    let explained = scene.turnstile(&["deadletter", "list", pipeline.to_str().unwrap()]);
+    assert!(text(&explained).contains("1 messages: future 1"), "{}", text(&explained));
+
+    let files = crate::scene::data_files(&scene.lake());
+    let name = files[0].file_name().unwrap().to_str().unwrap();
+    let replay = scene.turnstile(&["replay", name, pipeline.to_str().unwrap(), "--to", "again"]);
+    assert!(replay.status.success(), "{}", text(&replay));
+    assert!(text(&replay).contains("from 2 messages: the same, byte for byte"), "{}", text(&replay));
+}
