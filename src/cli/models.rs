@@ -26,7 +26,7 @@ enum Verb {
     Docs(DocsArgs),
 }
 
-/// Read the models and show them in the order in which they run
+/// See whether the models fit the tables that they read, and show them in the order in which they run
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -106,6 +106,8 @@ fn models(which: &Which) -> anyhow::Result<(Models, String)> {
 
 fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     let (models, _) = models(&args.which)?;
+    let (pipeline, _) = args.which.open()?;
+    runtime()?.block_on(flow::plan_models(&pipeline, &models))?;
     for model in models.iter() {
         let key = if model.key.is_empty() { String::new() } else { format!(", key {}", model.key.join(", ")) };
         let kind = model.kind.word();

@@ -30,8 +30,21 @@ struct Remembered {
 pub(super) fn remember(dir: &Path, origin: &str, text: &str, set: &[(String, String)]) -> anyhow::Result<()> {
     let file = dir.join(FILE);
     let remembered = Remembered { origin: origin.to_owned(), text: text.to_owned(), set: set.to_vec() };
-    std::fs::write(&file, serde_json::to_string_pretty(&remembered)?)
+    write_for_me(&file, &serde_json::to_string_pretty(&remembered)?)
         .with_context(|| format!("{} cannot be written", file.display()))
+}
+
+/// A pipeline file may hold a password that its own mode keeps from others, and so must a copy of it.
+fn write_for_me(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut opened = options.open(file)?;
+    // One that an earlier version left keeps its mode when it is opened.
+    #[cfg(unix)]
+    opened.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    std::io::Write::write_all(&mut opened, text.as_bytes())
 }
 
 /// The pipeline of `file`, or without one that of `turnstile up` under ./turnstile-data. `set` are `KEY=VALUE`
@@ -65,4 +78,22 @@ fn last() -> anyhow::Result<Remembered> {
             .hint("name a pipeline file, or run `turnstile up` here first")
     })?;
     serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_up_kept_is_read_by_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        std::fs::write(&file, "{}").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        remember(dir.path(), "p.toml", "password = \"hush\"", &[]).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::fs::read_to_string(&file).unwrap().contains("p.toml"));
+    }
 }

@@ -74,8 +74,8 @@ Examples:
   turnstile warehouse deploy --target bigquery pipelines/mta-turnstile.toml
   turnstile warehouse deploy --target bigquery --dry-run pipelines/mta-turnstile.toml     only says how
 
-Safe to repeat. The columns of the models' tables are known once they were loaded here: load first. PostgreSQL needs no
-deploy: the first delivery makes its schema and tables.")]
+Safe to repeat, before the first load or after it.
+PostgreSQL needs no deploy: the first delivery makes its schema and tables.")]
 struct DeployArgs {
     /// Which database
     #[arg(long, value_name = "TARGET")]

@@ -34,4 +34,4 @@ pub(crate) use schemas::open_registry;
 pub(crate) use serve::{USER, address, serve};
 pub(crate) use start::{client_settings, file_format, partitions, store_options, topic_names};
 pub(crate) use targets::deploy_bigquery;
-pub(crate) use warehouse::{folder_of, models, open_to_ask, open_to_load, warehouse_failed};
+pub(crate) use warehouse::{folder_of, models, open_to_ask, open_to_load, plan_models, warehouse_failed};

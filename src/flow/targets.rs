@@ -38,9 +38,25 @@ fn open_postgres(settings: &Properties) -> anyhow::Result<PostgresTarget> {
 
 /// Opens BigQuery with the keys of `[warehouse.bigquery]`.
 pub(crate) fn open_bigquery(settings: &Properties) -> anyhow::Result<BigQueryTarget> {
+    BigQueryTarget::new(bigquery_settings(settings)?).map_err(target_failed)
+}
+
+/// Who asks, in the forms that the key `credentials` takes.
+const CREDENTIALS: &str = "\"default\", \"none\", { file = \"key.json\" }, { json = \"…\" } or \
+                           { prefect_block = \"gcp-credentials/NAME\" }";
+
+fn bigquery_settings(settings: &Properties) -> anyhow::Result<BigQuerySettings> {
     let mut keys = Map::new();
     for (key, value) in settings.iter() {
-        let value = value.parse::<u64>().map_or_else(|_| Value::from(value.as_str()), Value::from);
+        if key == "credentials" && !["default", "none"].contains(&value.as_str()) {
+            // What stands there may well be a key: it is not repeated.
+            let fact = "[warehouse.bigquery] credentials is a text, and none of the two that it can be";
+            return Err(Failure::new(Exit::Config, fact).hint(format!("write {CREDENTIALS}")).into());
+        }
+        let value = match value.parse::<u64>() {
+            Ok(number) if BigQuerySettings::NUMBERS.contains(&key.as_str()) => Value::from(number),
+            _ => Value::from(value.as_str()),
+        };
         match key.split_once('.') {
             Some((outer, inner)) => {
                 let table = keys.entry(outer).or_insert_with(|| Value::Object(Map::new()));
@@ -51,11 +67,11 @@ pub(crate) fn open_bigquery(settings: &Properties) -> anyhow::Result<BigQueryTar
             None => drop(keys.insert(key.clone(), value)),
         }
     }
-    let settings: BigQuerySettings = serde_json::from_value(Value::Object(keys)).map_err(|error| {
+    serde_json::from_value(Value::Object(keys)).map_err(|error| {
         Failure::new(Exit::Config, format!("[warehouse.bigquery] {error}"))
             .hint("its keys are in docs/warehouse-bigquery.md")
-    })?;
-    BigQueryTarget::new(settings).map_err(target_failed)
+            .into()
+    })
 }
 
 /// Creates dataset, external table and tables in BigQuery, or says how with `dry_run`. One line for each that was made.
@@ -133,4 +149,30 @@ pub(crate) fn with_causes(error: &TargetError) -> String {
         cause = inner.source();
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> anyhow::Result<BigQuerySettings> {
+        let all = [("project", "p"), ("dataset", "d")].iter().chain(pairs);
+        let all = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        bigquery_settings(&Properties::from(all.collect::<std::collections::BTreeMap<_, _>>()))
+    }
+
+    #[test]
+    fn a_key_where_a_word_belongs_is_not_repeated() {
+        let error = format!("{:?}", read(&[("credentials", "{\"private_key\": \"hunter2\"}")]).unwrap_err());
+        assert!(error.contains("credentials") && !error.contains("hunter2"), "{error}");
+        assert!(read(&[("credentials", "none")]).is_ok());
+        let json = read(&[("credentials.json", "{}")]).unwrap();
+        assert!(format!("{json:?}").contains("Json(secret)"));
+    }
+
+    #[test]
+    fn digits_are_a_number_where_one_belongs_and_else_a_name() {
+        let settings = read(&[("project", "123456"), ("dataset", "2026"), ("job_secs", "5")]).unwrap();
+        assert_eq!((&*settings.project, &*settings.dataset, settings.job_secs), ("123456", "2026", 5));
+    }
 }

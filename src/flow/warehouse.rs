@@ -64,6 +64,13 @@ pub(crate) fn models(pipeline: &Pipeline, folder: &Path, external: &str) -> anyh
     models.map_err(|error| warehouse_failed(error.into()))
 }
 
+/// Plans the models of a pipeline over its columns, without reading a row: whether a load can compute them.
+pub(crate) async fn plan_models(pipeline: &Pipeline, models: &Models) -> anyhow::Result<()> {
+    let plan = Plan::new(pipeline).map_err(engine_failed)?;
+    let source = source(pipeline, &plan)?;
+    models.plan(&source).await.map(drop).map_err(|error| warehouse_failed(error.into()))
+}
+
 /// The folder that a pipeline file's relative paths begin at.
 pub(crate) fn folder_of(file: &Path) -> PathBuf {
     file.parent().map(Path::to_owned).unwrap_or_default()
@@ -95,7 +102,7 @@ pub(crate) fn warehouse_failed(error: WarehouseError) -> anyhow::Error {
             "`turnstile audit` lists every file that is not as the ledger says; nothing was loaded".to_owned(),
         ),
         WarehouseError::Damaged { .. } => {
-            (Exit::Lake, "delete the folder _warehouse of this pipeline to load everything anew".to_owned())
+            (Exit::Lake, "docs/warehouse.md, \"Starting over\", says how to load everything anew".to_owned())
         }
         WarehouseError::Model(error) => (Exit::Config, error.hint.clone()),
         WarehouseError::Compute { .. } => (Exit::Failed, "correct the model; nothing was loaded".to_owned()),

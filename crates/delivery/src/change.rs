@@ -63,6 +63,28 @@ pub struct Delivery {
     pub changes: Vec<TableChange>,
 }
 
+impl Delivery {
+    /// Whose rows are at `at`, when these are another warehouse's and nobody said that they may be replaced: `adopt` is
+    /// the warehouse that a person named.
+    pub(crate) fn foreign<'a>(&self, at: Option<&'a Position>, adopt: Option<&str>) -> Option<&'a Position> {
+        at.filter(|at| at.warehouse != self.to.warehouse && adopt != Some(at.warehouse.as_str()))
+    }
+
+    /// What is wrong with a delivery that replaces another warehouse's rows: one that leaves some of them.
+    pub(crate) fn leaves_foreign_rows(&self) -> Option<&str> {
+        let foreign = self.from.as_ref().is_some_and(|from| from.warehouse != self.to.warehouse);
+        let part = self.changes.iter().find(|change| change.scope != Scope::Everything);
+        part.filter(|_| foreign).map(|change| change.table.name.as_str())
+    }
+}
+
+/// What a person reads who would replace another warehouse's rows.
+pub(crate) fn foreign_rows(at: &Position, to: &Position, elsewhere: &str) -> (String, String) {
+    let reason = format!("it holds the rows of warehouse {}, not of {}", at.warehouse, to.warehouse);
+    let adopt = format!("set `adopt = \"{}\"`", at.warehouse);
+    (reason, format!("{elsewhere}, or, if all of those rows may be replaced by these, {adopt}"))
+}
+
 /// What changed in one table.
 #[derive(Clone)]
 pub struct TableChange {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use message::TopicPartition;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
@@ -19,6 +19,8 @@ use crate::settings::ClientSettings;
 
 /// How long a broker may take to carry out a change.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the brokers may take to tell of a topic that their controller has made.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Administers topics.
 pub struct Topics {
@@ -92,7 +94,23 @@ impl Topics {
             topic = topic.set(key, value);
         }
         let results = wait(self.admin.create_topics([&topic], &options()));
-        self.outcome(results, "create", &plan.topic)
+        self.outcome(results, "create", &plan.topic)?;
+        self.await_visible(&plan.topic)
+    }
+
+    /// Waits until the brokers tell of a topic that was made: the controller knows it first.
+    fn await_visible(&self, topic: &str) -> Result<(), ClientError> {
+        let began = Instant::now();
+        loop {
+            match self.connection.topic_partitions(topic) {
+                Err(ClientError::TopicMissing { .. }) if began.elapsed() < VISIBLE_WITHIN => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                // One who may create a topic need not be let in to read about it.
+                Ok(_) | Err(ClientError::TopicForbidden { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Creates the topic unless it exists; `true` when it did not.

@@ -185,6 +185,32 @@ impl Lake {
         Ok(found.into_iter().map(String::from).collect())
     }
 
+    /// The folders right below `folder`, sorted: none where it is not there.
+    ///
+    /// # Errors
+    /// The store does not answer or refuses.
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        let path = Path::from(folder);
+        let listed = self.persist(|| async {
+            match self.inner.objects.list_with_delimiter(Some(&path)).await {
+                Ok(listed) => Ok(listed.common_prefixes),
+                Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+                Err(source) => Err(StoreError {
+                    operation: "list",
+                    path: format!("{}/{path}", self.inner.url),
+                    retriable: matches!(
+                        source,
+                        object_store::Error::Generic { .. } | object_store::Error::JoinError { .. }
+                    ),
+                    source: source.into(),
+                }),
+            }
+        });
+        let mut folders: Vec<String> = listed.await?.into_iter().map(String::from).collect();
+        folders.sort_unstable();
+        Ok(folders)
+    }
+
     /// Deletes objects that belong to no pipeline's ledger; those that do not exist are no error.
     ///
     /// # Errors

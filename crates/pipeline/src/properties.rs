@@ -73,7 +73,7 @@ pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace('_', ".");
     let is_place = [".file", ".location", ".url", ".id"].iter().any(|end| key.ends_with(end));
     let parts = ["password", "passphrase", "secret", "token", "jaas", "key.pem", "keystore.key", "oauthbearer.config"];
-    let more = ["account.key", "access.key", "sas.key", "service.account.key", "user.info"];
+    let more = ["account.key", "access.key", "sas.key", "service.account.key", "user.info", "credentials.json"];
     !is_place && parts.iter().chain(&more).any(|part| key.contains(part))
 }
 
@@ -83,10 +83,25 @@ mod tests {
 
     #[test]
     fn a_secret_is_told_from_a_name_and_a_path() {
-        for secret in ["sasl.password", "sasl.jaas.config", "ssl.key.pem", "aws_secret_access_key", "SAS_TOKEN"] {
+        for secret in [
+            "sasl.password",
+            "sasl.jaas.config",
+            "ssl.key.pem",
+            "aws_secret_access_key",
+            "SAS_TOKEN",
+            "credentials.json",
+        ] {
             assert!(is_secret(secret), "{secret}");
         }
-        for open in ["sasl.username", "sasl.password.file", "ssl.key.location", "ssl.ca.pem", "access_key_id"] {
+        for open in [
+            "sasl.username",
+            "sasl.password.file",
+            "ssl.key.location",
+            "ssl.ca.pem",
+            "access_key_id",
+            "credentials.file",
+            "credentials",
+        ] {
             assert!(!is_secret(open), "{open}");
         }
     }

@@ -6,6 +6,7 @@ use datafusion::catalog::CatalogProvider;
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -72,6 +73,21 @@ impl Builder {
             schema.register_table(name.to_owned(), table)?;
         }
         Ok(())
+    }
+
+    /// The same for a name that may be taken.
+    pub(crate) fn replace(&self, schema: &str, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        if let Some(schema) = self.catalog.schema(schema) {
+            schema.deregister_table(name)?;
+        }
+        self.table(schema, name, table)
+    }
+
+    /// The table of that name in the schema `public`.
+    pub(crate) async fn provider(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
+        let missing = || DataFusionError::Plan(format!("table '{name}' not found"));
+        let schema = self.catalog.schema(PUBLIC).ok_or_else(missing)?;
+        schema.table(name).await?.ok_or_else(missing)
     }
 
     /// A view over tables that are there already.

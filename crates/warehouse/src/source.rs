@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use futures::future::BoxFuture;
 use lake::{Format, Slot};
@@ -84,15 +87,24 @@ impl Source {
     }
 
     /// The rows under the names of [`Source::columns`].
-    pub(crate) fn renamed(&self, batch: &RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> {
+    pub(crate) fn renamed(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let columns: Result<Vec<_>, _> = batch
             .columns()
             .iter()
             .zip(self.columns.fields())
-            .map(|(column, field)| arrow::compute::cast(column, field.data_type()))
+            .map(|(column, field)| exactly(column, field.data_type()))
             .collect();
         RecordBatch::try_new(self.columns.clone(), columns?)
     }
+}
+
+/// `column` as `kind`.
+///
+/// # Errors
+/// A value that `kind` cannot hold: it is named, where arrow's own default makes a null of it.
+pub(crate) fn exactly(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef, ArrowError> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    arrow::compute::cast_with_options(column, kind, &options)
 }
 
 fn in_lower_case(schema: &SchemaRef) -> SchemaRef {

@@ -120,7 +120,12 @@ impl Warehouse {
         builder.table(PUBLIC, &source.table, Arc::new(External::new(lake, source, catalog)))?;
         let history = History::new(lake, source, catalog);
         builder.table(PUBLIC, &format!("{}_history", source.table), Arc::new(history))?;
-        let open = live(source, catalog.newest(), rows.as_ref());
+        // It costs a read only while a commit is being published.
+        let slot = catalog.slot(lake).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the slot of the position cannot be read: the open windows cannot be asked");
+            None
+        });
+        let open = live(source, slot, rows.as_ref());
         builder.table(PUBLIC, &live_name(&source.table), Arc::new(open))?;
         builder.table(PUBLIC, "load_runs", Arc::new(runs(&moment.state)))?;
         for (name, table) in LedgerTable::all(lake, &source.pipeline, catalog.position().seq) {

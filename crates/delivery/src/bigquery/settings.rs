@@ -30,7 +30,7 @@ pub struct BigQuerySettings {
     /// The API's address. Another than the public one must be `https:` or on loopback.
     #[serde(default = "endpoint")]
     pub endpoint: String,
-    /// Who asks: `"default"`, `"none"`, `{ file = "…" }`, `{ json = "…" }`.
+    /// Who asks: `"default"`, `"none"`, `{ file = "…" }`, `{ json = "…" }`, `{ prefect_block = "TYPE/NAME" }`.
     #[serde(default)]
     pub credentials: Credentials,
     /// `gs://BUCKET/PREFIX` that Parquet files are written to before BigQuery loads them. Without it they are uploaded.
@@ -40,6 +40,9 @@ pub struct BigQuerySettings {
     /// refused with the public endpoint.
     #[serde(default)]
     pub storage_root: Option<PathBuf>,
+    /// The warehouse whose rows, if the dataset holds them, are replaced by this one's.
+    #[serde(default)]
+    pub adopt: Option<String>,
     /// Bytes of one Parquet file; about twice as much memory is held while it is made. Default 64 MiB.
     #[serde(default = "part_bytes")]
     pub part_bytes: usize,
@@ -99,6 +102,18 @@ fn job_secs() -> u64 {
 }
 
 impl BigQuerySettings {
+    /// The keys whose values are whole numbers; all others are text.
+    pub const NUMBERS: [&str; 8] = [
+        "part_bytes",
+        "multipart_bytes",
+        "upload_bytes",
+        "stage_hours",
+        "request_secs",
+        "retry_secs",
+        "retry_wait_ms",
+        "job_secs",
+    ];
+
     /// Settings with every default, for a project and a dataset.
     pub fn new(project: impl Into<String>, dataset: impl Into<String>) -> Self {
         Self {
@@ -109,6 +124,7 @@ impl BigQuerySettings {
             credentials: Credentials::default(),
             stage: None,
             storage_root: None,
+            adopt: None,
             part_bytes: part_bytes(),
             multipart_bytes: multipart_bytes(),
             upload_bytes: upload_bytes(),

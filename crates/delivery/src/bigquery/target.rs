@@ -16,6 +16,7 @@ use super::fault::{Sort, refused};
 use super::script::{INCOMPLETE, Staged, compose};
 use super::store::Store;
 use super::{BigQuerySettings, Names, POSITION, parts};
+use crate::change::foreign_rows;
 use crate::{Delivered, Delivery, Position, Target, TargetError};
 
 /// A BigQuery dataset that receives deliveries.
@@ -72,10 +73,20 @@ impl BigQueryTarget {
     }
 
     async fn deliver(&mut self, delivery: &Delivery) -> Result<Delivered, TargetError> {
-        match self.read_position().await? {
-            at if at.as_ref() == Some(&delivery.to) => return Ok(already()),
-            at if at != delivery.from => return Err(TargetError::Moved { target: self.title(), at }),
-            _ => {}
+        let at = self.read_position().await?;
+        if at.as_ref() == Some(&delivery.to) {
+            return Ok(already());
+        }
+        if let Some(at) = delivery.foreign(at.as_ref(), self.api.settings.adopt.as_deref()) {
+            let (reason, hint) = foreign_rows(at, &delivery.to, "take another `dataset`");
+            return Err(refused(&self.title(), reason, hint));
+        }
+        if at != delivery.from {
+            return Err(TargetError::Moved { target: self.title(), at });
+        }
+        if let Some(table) = delivery.leaves_foreign_rows() {
+            let reason = format!("table {table} would keep rows of another warehouse");
+            return Err(refused(&self.title(), reason, "report this: such a delivery replaces every table"));
         }
         self.ensure(&delivery.tables).await?;
         let identity = identity(&self.names, delivery);

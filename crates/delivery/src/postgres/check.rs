@@ -19,11 +19,16 @@ fn misfit<T>(reason: impl Into<String>, hint: impl Into<String>) -> Result<T, Mi
 pub(super) fn delivery(delivery: &Delivery) -> Result<(), Misfit> {
     let (from, to) = (&delivery.from, &delivery.to);
     if let Some(from) = from
-        && (from.warehouse != to.warehouse || from.load >= to.load)
+        && from.warehouse == to.warehouse
+        && from.load >= to.load
     {
         let reason =
             format!("a delivery from load {} of {} to load {} of {}", from.load, from.warehouse, to.load, to.warehouse);
-        return misfit(reason, "a delivery goes forward in one warehouse");
+        return misfit(reason, "a delivery goes forward");
+    }
+    if let Some(table) = delivery.leaves_foreign_rows() {
+        let reason = format!("table {table} would keep rows of another warehouse");
+        return misfit(reason, "report this: such a delivery replaces every table");
     }
     if i64::try_from(to.load).is_err() || i64::try_from(to.ledger_seq).is_err() {
         return misfit("the position is beyond PostgreSQL's bigint", "report this");

@@ -36,6 +36,7 @@ pub use settings::{KEYS, PostgresSettings, PostgresSettingsError, SslMode, URL_V
 use self::fault::refused;
 use self::session::Session;
 use self::tables::{Misfit, Plan};
+use crate::change::foreign_rows;
 use crate::{Delivered, Delivery, Position, Table, Target, TargetError};
 
 /// A schema of a PostgreSQL database that receives a warehouse's tables.
@@ -113,7 +114,7 @@ impl PostgresTarget {
         if at.as_ref() == Some(&delivery.to) {
             return Ok(Delivered { already: true, ..Delivered::default() });
         }
-        if let Some(at) = at.as_ref().filter(|at| at.warehouse != delivery.to.warehouse) {
+        if let Some(at) = delivery.foreign(at.as_ref(), self.settings.adopt.as_deref()) {
             return Err(self.another_warehouse(at, &delivery.to));
         }
         if at != delivery.from {
@@ -183,10 +184,9 @@ impl PostgresTarget {
     }
 
     fn another_warehouse(&self, at: &Position, to: &Position) -> TargetError {
-        let reason = format!("it holds the rows of warehouse {}, not of {}", at.warehouse, to.warehouse);
         let schema = sql::name(&self.settings.schema);
-        let hint =
-            format!("take another `schema`, or DROP SCHEMA {schema} CASCADE if those rows are of no use any more");
+        let elsewhere = format!("take another `schema`, or DROP SCHEMA {schema} CASCADE");
+        let (reason, hint) = foreign_rows(at, to, &elsewhere);
         refused(&self.settings.to_string(), reason, hint)
     }
 }

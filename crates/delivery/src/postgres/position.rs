@@ -69,10 +69,16 @@ pub(super) async fn advance(
         }
         Some(was) => {
             let sql = format!(
-                "UPDATE {table} SET load = $2, ledger_seq = $3, delivered_at = now() WHERE warehouse = $1 AND load = $4"
+                "UPDATE {table} SET warehouse = $5, load = $2, ledger_seq = $3, delivered_at = now() \
+                 WHERE warehouse = $1 AND load = $4"
             );
-            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
-                [(was, Type::TEXT), (&load, Type::INT8), (&ledger_seq, Type::INT8), (&was_load, Type::INT8)];
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 5] = [
+                (was, Type::TEXT),
+                (&load, Type::INT8),
+                (&ledger_seq, Type::INT8),
+                (&was_load, Type::INT8),
+                (&to.warehouse, Type::TEXT),
+            ];
             session.execute(&sql, &values, "setting the position").await?
         }
     };

@@ -9,7 +9,7 @@ use super::url::{self, Url};
 use nearest::nearest;
 
 /// Every key of [`PostgresSettings::from_pairs`].
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 14] = [
     "url",
     "host",
     "port",
@@ -23,6 +23,7 @@ pub const KEYS: [&str; 13] = [
     "statement_timeout",
     "lock_timeout",
     "application_name",
+    "adopt",
 ];
 
 /// The environment variable that may hold a URL with a password in it.
@@ -96,6 +97,8 @@ pub struct PostgresSettings {
     pub lock_timeout: Duration,
     /// What the server calls us in `pg_stat_activity`.
     pub application_name: String,
+    /// The warehouse whose rows, if the schema holds them, are replaced by this one's.
+    pub adopt: Option<String>,
 }
 
 /// A setting that cannot be used. Never holds a secret.
@@ -147,6 +150,7 @@ impl PostgresSettings {
             statement_timeout: given.duration("statement_timeout", DEFAULT_STATEMENT_TIMEOUT)?,
             lock_timeout: given.duration("lock_timeout", DEFAULT_LOCK_TIMEOUT)?,
             application_name: given.take("application_name").unwrap_or(DEFAULT_APPLICATION.into()),
+            adopt: given.take("adopt"),
             host,
         })
     }

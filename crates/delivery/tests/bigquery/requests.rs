@@ -304,3 +304,26 @@ async fn what_the_script_replaced_is_counted_without_the_position() {
     let api = RecordingApi::start(1, stats).await;
     assert_eq!(apply(api.settings(), &one_window()).await.unwrap().replaced, 4);
 }
+
+#[tokio::test]
+async fn another_warehouses_dataset_is_left_alone_until_a_person_names_it() {
+    let api = RecordingApi::start(7, |_, _| None).await;
+    let village = |load| delivery::Position { warehouse: "village".into(), load, ledger_seq: 1 };
+    let all = station_change(Kind::Dimension, Scope::Everything, &[(1, "A")]);
+    let mut foreign = delivery(7, 9, vec![all]);
+    foreign.to = village(2);
+    let refused = apply(api.settings(), &foreign).await.unwrap_err();
+    let TargetError::Refused { reason, hint, .. } = &refused else { panic!("{refused:?}") };
+    assert!(reason.contains("warehouse w-1, not of village") && hint.contains("adopt = \"w-1\""), "{refused:?}");
+    assert_eq!(api.count(|asked| asked.method != "GET"), 0, "nothing was made or changed");
+
+    let settings = |adopt: &str| BigQuerySettings { adopt: Some(adopt.into()), ..api.settings() };
+    assert!(apply(settings("w-2"), &foreign).await.is_err());
+    apply(settings("w-1"), &foreign).await.unwrap();
+    let sql = api.asked().iter().find(|asked| asked.is_commit()).unwrap().sql();
+    assert!(sql.contains("`warehouse` = 'w-1' AND `load` = 7") && sql.contains("SET `warehouse` = 'village'"), "{sql}");
+    // A part would leave rows of both.
+    let mut part = delivery(7, 9, vec![fact_change(&[0], &[("A", 0, 1)])]);
+    part.to = village(2);
+    assert!(told(&apply(settings("w-1"), &part).await.unwrap_err()).contains("would keep rows of another warehouse"));
+}

@@ -185,7 +185,9 @@ impl<'a> Reader<'a> {
                 }
             };
             // The file itself is the text 0; all others stood in an argument.
-            if node.at.text > 0 && is_secret(&name) {
+            // A key file's text may stand where only a word belongs, too.
+            let is_key = name == "credentials" && text.trim_start().starts_with('{');
+            if node.at.text > 0 && (is_secret(&name) || is_key) {
                 faults.borrow_mut().push(secret_argument(key, &name, &node.at));
             }
             out.insert(name, text);
@@ -231,6 +233,8 @@ fn secret_argument(table: &str, name: &str, at: &At) -> Fault {
     let hint = if table == "kafka" {
         let variable = name.to_uppercase().replace('.', "_");
         format!("set TURNSTILE_KAFKA_{variable}, or \"{name}.file\" to the path of a file that holds it")
+    } else if table == "bigquery" {
+        "name the path of the key's file: credentials = { file = \"…\" }".to_owned()
     } else {
         "set the environment variable that the store's own tools use".to_owned()
     };

@@ -14,6 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
+use tokio::time::Instant;
 
 use crate::question::{Advice, advise};
 use crate::{Warehouse, WarehouseError};
@@ -54,6 +55,8 @@ pub struct Answer {
     rows: SendableRecordBatchStream,
     tables: Vec<String>,
     limit: Duration,
+    /// When it has taken that long, from the moment it was asked.
+    until: Instant,
 }
 
 impl Warehouse {
@@ -61,14 +64,24 @@ impl Warehouse {
     ///
     /// # Errors
     /// `Question`: with its place and a hint. `Warehouse`: the tables cannot be read.
+    /// `Timeout`: planning alone took longer than a question may.
     pub async fn ask(&self, sql: &str) -> Result<Answer, AnswerError> {
+        let limit = self.limits().statement_timeout;
+        let until = Instant::now() + limit;
+        match tokio::time::timeout_at(until, self.planned(sql)).await {
+            Ok(planned) => planned.map(|(rows, tables)| Answer { rows, tables, limit, until }),
+            Err(_) => Err(AnswerError::Timeout(limit)),
+        }
+    }
+
+    async fn planned(&self, sql: &str) -> Result<(SendableRecordBatchStream, Vec<String>), AnswerError> {
         let session = self.session().await?;
         let tables = Self::table_names(&session);
         let wrong = |error: DataFusionError| AnswerError::Question(advise(&error, &tables));
         let plan = crate::session::plan(&session, sql).await.map_err(wrong)?;
         let frame = session.execute_logical_plan(plan).await.map_err(wrong)?;
         let rows = frame.execute_stream().await.map_err(wrong)?;
-        Ok(Answer { rows, tables, limit: self.limits().statement_timeout })
+        Ok((rows, tables))
     }
 }
 
@@ -83,8 +96,8 @@ impl Answer {
     /// # Errors
     /// `Question`, `Timeout`: part of the rows may have been written. `Write`.
     pub async fn write(self, format: AnswerFormat, out: &mut (dyn Write + Send)) -> Result<u64, AnswerError> {
-        let limit = self.limit;
-        match tokio::time::timeout(limit, self.write_all(format, out)).await {
+        let (limit, until) = (self.limit, self.until);
+        match tokio::time::timeout_at(until, self.write_all(format, out)).await {
             Ok(result) => result,
             Err(_) => Err(AnswerError::Timeout(limit)),
         }

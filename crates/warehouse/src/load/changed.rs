@@ -40,9 +40,11 @@ impl Changed {
     pub(super) fn of(commits: &[CommitRecord], most: u64, until: u64) -> (Self, u64) {
         let (mut windows, mut rows) = (BTreeMap::new(), 0);
         for commit in commits {
-            let published: u64 = commit.files.iter().map(|file| file.rows).sum();
+            // Dead letters are no rows of a window: they alone make no further step.
+            let in_window = |file: &&FileEntry| matches!(file.kind, FileKind::Window { .. });
+            let published: u64 = commit.files.iter().filter(in_window).map(|file| file.rows).sum();
             // A commit is taken whole: its files became part of the lake together.
-            if rows > 0 && rows + published > most {
+            if rows > 0 && published > 0 && rows + published > most {
                 return (Self(windows), commit.seq - 1);
             }
             rows += published;

@@ -1,50 +1,93 @@
 //! The models' tests, over what a load made.
 
-use std::sync::Arc;
-
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 
-use super::changed::WindowRows;
-use super::compute::{ComputedRows, failed, scoped_session};
-use crate::model::{Check, Model, ModelKind, TestResult};
-use crate::session::PUBLIC;
+use super::compute::{ComputedRows, failed};
+use super::tables::{Lake, Step, whole};
+use super::work::Work;
+use crate::model::{Check, Model, ModelKind, Models, TestResult};
+use crate::session::{Builder, PUBLIC};
 use crate::{Warehouse, WarehouseError};
 
-/// Runs the tests of `models` over the rows that this load made: of incremental models its windows' rows, of others all.
+/// The name of a model's rows of the windows, beside its table with all of them. No model can have it.
+const LOADED: &str = "loaded rows";
+
+/// Which tables a check needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Rows of the windows, and dimensions.
+    Windows,
+    /// Rows of the windows against another table that may well have theirs from earlier loads.
+    Across,
+    /// Whole tables.
+    Whole,
+}
+
+/// Runs the tests of the models that `step` computed: of incremental models over its windows' rows, of others over all.
+/// Those that need a table which this step leaves to a later one are left to that, too.
 ///
 /// # Errors
 /// `Tests` with all that failed; `Compute` when a test's query does.
 pub(super) async fn check(
-    warehouse: &Warehouse,
-    models: &[&Model],
-    rows: &WindowRows,
+    work: &Work<'_>,
+    step: &Step<'_>,
     computed: &ComputedRows,
+    lake: &mut Lake,
 ) -> Result<Vec<TestResult>, WarehouseError> {
-    let session = scoped_session(warehouse, rows)?;
-    for (name, table) in computed.scoped.iter().chain(&computed.full) {
-        session.table(PUBLIC, name, Arc::clone(table) as _)?;
-    }
-    // Whole tables are there once a load has caught up.
-    let there = |name: &str| {
-        computed.full.contains_key(name) || warehouse.models().get(name).is_none_or(|m| m.kind != ModelKind::Table)
-    };
-    let readable = |model: &Model| !warehouse.models().is_whole(model) || model.reads.iter().all(|name| there(name));
-    for model in models.iter().filter(|model| model.kind == ModelKind::View && readable(model)) {
-        session.view(PUBLIC, &model.name, &model.sql).await.map_err(|e| failed(model, e))?;
-    }
-    let there = |model: &&&Model| {
-        (model.kind == ModelKind::View && readable(model))
-            || computed.scoped.contains_key(&model.name)
-            || computed.full.contains_key(&model.name)
-    };
+    let models = work.warehouse.models();
+    let external = &work.warehouse.source().table;
+    let mut all: Option<Builder> = None;
     let mut results = Vec::new();
-    for model in models.iter().filter(there) {
-        results.extend(run(model, session.session(), &warehouse.source().table).await?);
+    for model in models.iter().filter(|model| step.wants(model) && !models.is_asked_only(model)) {
+        for check in &model.checks {
+            let later = |name: &str| models.get(name).is_some_and(|model| models.is_whole(model));
+            let waits = later(&model.name) || check.refers_to().is_some_and(|name| later(name));
+            if waits && !step.caught_up {
+                continue;
+            }
+            let reach = reach(models, model, check);
+            let fail = |e| failed(model, e);
+            let there = check.refers_to().is_none_or(|name| !later(name));
+            if reach != Reach::Whole && there {
+                let near = one(model, check, computed.session.session(), &check.sql(model, external)).await?;
+                if reach == Reach::Windows || near.passed() {
+                    results.push(near);
+                    continue;
+                }
+            }
+            if all.is_none() {
+                all = Some(whole(work, lake).await?);
+            }
+            let Some(builder) = &all else { continue };
+            let name = if reach == Reach::Whole {
+                model.name.as_str()
+            } else {
+                let rows = computed.session.provider(&model.name).await.map_err(fail)?;
+                builder.replace(PUBLIC, LOADED, rows).map_err(fail)?;
+                LOADED
+            };
+            results.push(one(model, check, builder.session(), &check.sql_over(model, name, external)).await?);
+        }
     }
     let failed: Vec<String> = results.iter().filter(|result| !result.passed()).map(line).collect();
     if failed.is_empty() { Ok(results) } else { Err(WarehouseError::Tests { failed }) }
+}
+
+fn reach(models: &Models, model: &Model, check: &Check) -> Reach {
+    if models.is_whole(model) {
+        return Reach::Whole;
+    }
+    let Some(other) = check.refers_to() else { return Reach::Windows };
+    let of_windows = models.is_of_windows(&model.name);
+    match models.get(other) {
+        // What was read is in the windows' rows, whatever the lake has beside them.
+        None if of_windows => Reach::Windows,
+        Some(table) if table.kind == ModelKind::Dimension => Reach::Windows,
+        _ if of_windows => Reach::Across,
+        _ => Reach::Whole,
+    }
 }
 
 /// Runs the tests of one model over the tables of `session`.
@@ -55,11 +98,15 @@ pub(crate) async fn run(
 ) -> Result<Vec<TestResult>, WarehouseError> {
     let mut results = Vec::new();
     for check in &model.checks {
-        let fail = |e| failed(model, e);
-        let rows = session.sql(&check.sql(model, external)).await.map_err(fail)?.collect().await.map_err(fail)?;
-        results.push(result(model, check, &rows[0]).map_err(|e| failed(model, e.into()))?);
+        results.push(one(model, check, session, &check.sql(model, external)).await?);
     }
     Ok(results)
+}
+
+async fn one(model: &Model, check: &Check, session: &SessionContext, sql: &str) -> Result<TestResult, WarehouseError> {
+    let fail = |e| failed(model, e);
+    let rows = session.sql(sql).await.map_err(fail)?.collect().await.map_err(fail)?;
+    result(model, check, &rows[0]).map_err(|e| failed(model, e.into()))
 }
 
 fn result(
@@ -73,7 +120,6 @@ fn result(
     let failures = failures.as_primitive::<Int64Type>().value(0) as u64;
     Ok(TestResult { model: model.name.clone(), check: check.text(), failures, example })
 }
-
 pub(crate) fn line(result: &TestResult) -> String {
     let example = result.example.as_ref().map(|example| format!(", such as {example}")).unwrap_or_default();
     let rows = if result.failures == 1 { "row" } else { "rows" };

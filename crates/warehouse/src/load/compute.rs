@@ -1,6 +1,5 @@
 //! Models over the rows of some windows: the new rows of each table.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -10,111 +9,61 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext, ident};
 use delivery::Kind;
 
-use super::changed::WindowRows;
-use super::stored;
+use super::tables::{Lake, Step, as_it_is, of_windows, whole};
 use super::work::Work;
+use crate::WarehouseError;
 use crate::model::{Model, ModelKind};
 use crate::session::{Builder, PUBLIC};
+use crate::source::exactly;
 use crate::store::{Column, TableHead, WindowSet, name_of};
-use crate::tables::{External, ModelTable, history_of};
-use crate::{Warehouse, WarehouseError};
 
-/// What models made of some windows' rows: one batch list a table, for the checks.
+/// What models made of some windows' rows.
 pub(super) struct ComputedRows {
-    /// The rows of incremental models that belong to the windows.
-    pub(super) scoped: BTreeMap<String, SharedRows>,
-    /// All rows of the other tables.
-    pub(super) full: BTreeMap<String, SharedRows>,
+    /// The tables of the windows, with what the models made of them: for the checks.
+    pub(super) session: Builder,
 }
 
-/// Rows that are shared between sessions.
-pub(super) type SharedRows = Arc<MemTable>;
-
-/// Computes `models`, in order, over `rows`, and puts their rows into `work`. Tables that each load computes anew are
-/// left out unless `caught_up`: a later step computes them once.
+/// Computes the models that `step` wants, in order, and puts their rows into `work`.
 pub(super) async fn compute(
     work: &mut Work<'_>,
-    models: &[&Model],
-    rows: &WindowRows,
-    caught_up: bool,
+    step: &Step<'_>,
+    lake: &mut Lake,
 ) -> Result<ComputedRows, WarehouseError> {
     let warehouse = work.warehouse;
-    let scoped = scoped_session(warehouse, rows)?;
-    let mut computed = ComputedRows { scoped: BTreeMap::new(), full: BTreeMap::new() };
-    for model in models {
+    let models = warehouse.models();
+    let needed = step.wanted.map(|wanted| models.needed_by(wanted)).unwrap_or_default();
+    let session = of_windows(warehouse, step.rows)?;
+    for model in models.iter().filter(|model| !models.is_asked_only(model)) {
         let fail = |source: DataFusionError| failed(model, source);
+        let wanted = step.wants(model);
+        if !wanted && !needed.contains(&model.name) {
+            continue;
+        }
         match model.kind {
-            // Over whole tables it is nothing that models in scope can read.
-            ModelKind::View if warehouse.models().is_whole(model) => {}
-            ModelKind::View => scoped.view(PUBLIC, &model.name, &model.sql).await.map_err(fail)?,
+            // Over whole tables it is nothing that models of windows can read.
+            ModelKind::View if models.is_whole(model) => {}
+            ModelKind::View => session.view(PUBLIC, &model.name, &model.sql).await.map_err(fail)?,
+            _ if !wanted => as_it_is(work, &session, model, step.rows).await?,
             ModelKind::Incremental => {
-                let (head, batches) = ask(model, scoped.session()).await?;
-                belongs(model, &batches, &rows.windows)?;
-                work.replace_windows(model, &head, &rows.windows, &batches).await?;
-                let table = mem_table(&head, batches)?;
-                scoped.table(PUBLIC, &model.name, table.clone()).map_err(fail)?;
-                computed.scoped.insert(model.name.clone(), table);
+                let (head, batches) = ask(model, session.session()).await?;
+                belongs(model, &batches, &step.rows.windows)?;
+                work.replace_windows(model, &head, &step.rows.windows, &batches).await?;
+                session.table(PUBLIC, &model.name, mem_table(&head, batches)?).map_err(fail)?;
             }
             ModelKind::Dimension => {
-                let (head, batches) = ask(model, scoped.session()).await?;
+                let (head, batches) = ask(model, session.session()).await?;
                 let all = work.upsert(model, &head, batches).await?;
-                let table = mem_table(&head, all)?;
-                scoped.table(PUBLIC, &model.name, table.clone()).map_err(fail)?;
-                computed.full.insert(model.name.clone(), table);
+                session.table(PUBLIC, &model.name, mem_table(&head, all)?).map_err(fail)?;
             }
-            ModelKind::Table if caught_up => {
-                let full = full_session(work, models).await?;
-                let (head, batches) = ask(model, full.session()).await?;
+            ModelKind::Table if step.caught_up => {
+                let whole = whole(work, lake).await?;
+                let (head, batches) = ask(model, whole.session()).await?;
                 work.replace_all(model, &head, &batches).await?;
-                computed.full.insert(model.name.clone(), mem_table(&head, batches)?);
             }
             ModelKind::Table => {}
         }
     }
-    Ok(computed)
-}
-
-/// The lake's tables with the rows of the windows alone.
-pub(super) fn scoped_session(warehouse: &Warehouse, rows: &WindowRows) -> Result<Builder, WarehouseError> {
-    let inner = warehouse.inner();
-    let builder = Builder::new(&inner.runtime)?;
-    let batches: Vec<RecordBatch> = rows.rows.iter().flat_map(|(_, batches)| batches.iter().cloned()).collect();
-    let external = MemTable::try_new(inner.source.columns.clone(), vec![batches])?;
-    builder.table(PUBLIC, &inner.source.table, Arc::new(external))?;
-    let (schema, batches) = history_of(&inner.source, &rows.rows).map_err(DataFusionError::from)?;
-    let history = MemTable::try_new(schema, vec![batches])?;
-    builder.table(PUBLIC, &format!("{}_history", inner.source.table), Arc::new(history))?;
-    Ok(builder)
-}
-
-/// The lake's tables whole, and the models' as `work` has made them so far.
-async fn full_session(work: &Work<'_>, models: &[&Model]) -> Result<Builder, WarehouseError> {
-    let inner = work.warehouse.inner();
-    let moment = work.warehouse.moment().await?;
-    let builder = Builder::new(&inner.runtime)?;
-    let external = External::new(&inner.lake, &inner.source, &moment.catalog);
-    builder.table(PUBLIC, &inner.source.table, Arc::new(external))?;
-    let mut there: Vec<&str> = Vec::new();
-    for model in models {
-        let readable = model.reads.iter().all(|name| {
-            let is_model = warehouse_model(work, name);
-            !is_model || there.contains(&name.as_str())
-        });
-        match work.table(&model.name) {
-            Some(table) if stored(model) => builder.table(PUBLIC, &model.name, Arc::new(ModelTable::new(table)?))?,
-            None if !stored(model) && readable => {
-                builder.view(PUBLIC, &model.name, &model.sql).await.map_err(|e| failed(model, e))?;
-            }
-            // It comes after the table that is being computed.
-            _ => continue,
-        }
-        there.push(&model.name);
-    }
-    Ok(builder)
-}
-
-fn warehouse_model(work: &Work<'_>, name: &str) -> bool {
-    work.warehouse.models().get(name).is_some()
+    Ok(ComputedRows { session })
 }
 
 /// Runs a model's query. Rows come in an order of their own, so that the same rows make the same file.
@@ -133,7 +82,7 @@ async fn ask(model: &Model, session: &SessionContext) -> Result<(TableHead, Vec<
 }
 
 /// What the table is, from what the query computes.
-fn head(model: &Model, schema: &Schema) -> Result<TableHead, WarehouseError> {
+pub(crate) fn head(model: &Model, schema: &Schema) -> Result<TableHead, WarehouseError> {
     let fault = |reason: String, hint: &str| WarehouseError::from(model.fault(model.sql_line, reason, hint));
     let mut columns = Vec::new();
     for field in schema.fields() {
@@ -179,7 +128,10 @@ fn as_stored(model: &Model, batch: &RecordBatch, schema: &SchemaRef) -> Result<R
                 let fact = format!("the key column {} of {} is null in a row", field.name(), model.name);
                 return Err(DataFusionError::Execution(fact));
             }
-            Ok(arrow::compute::cast(column, field.data_type())?)
+            // A value that does not fit is no null: the load ends, and says which column it was.
+            exactly(column, field.data_type()).map_err(|error| {
+                DataFusionError::Execution(format!("column {} of {}: {error}", field.name(), model.name))
+            })
         })
         .collect();
     Ok(RecordBatch::try_new(schema.clone(), columns?)?)
@@ -200,7 +152,7 @@ fn belongs(model: &Model, batches: &[RecordBatch], windows: &WindowSet) -> Resul
     Ok(())
 }
 
-fn mem_table(head: &TableHead, batches: Vec<RecordBatch>) -> Result<Arc<MemTable>, WarehouseError> {
+pub(super) fn mem_table(head: &TableHead, batches: Vec<RecordBatch>) -> Result<Arc<MemTable>, WarehouseError> {
     // Within a session a key is as nullable as anything: it was checked when the rows were made.
     let fields = head.schema()?.fields().iter().map(|f| Field::clone(f).with_nullable(true)).collect::<Vec<_>>();
     let schema: SchemaRef = Arc::new(Schema::new(fields));

@@ -1,10 +1,12 @@
 //! What another database is to be told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
 use delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};
 use futures::StreamExt;
+use lake::Extent;
 
 use super::stored;
 use super::work::{read, starts};
@@ -48,28 +50,46 @@ impl Warehouse {
         Ok(Some(Delivery { from: at.cloned(), to, tables, changes }))
     }
 
-    /// The models' tables as the record has them: what another database should have. None before the first load.
+    /// The models' tables, which another database should have: as the record has them, and those that no load made yet
+    /// as it will make them.
     ///
     /// # Errors
-    /// `Store`, `Damaged`.
+    /// `Store`, `Damaged`; `Model`: one that is not made yet cannot be.
     pub async fn tables(&self) -> Result<Vec<Arc<Table>>, WarehouseError> {
         let state = self.inner().store.newest().await?;
-        let kept = self.models().iter().filter_map(|model| Some((model, state.tables.get(&model.name)?)));
-        kept.map(|(model, kept)| table(model, kept)).collect()
-    }
-
-    /// The names of the lake's files that hold current rows, each once, by window.
-    ///
-    /// # Errors
-    /// As [`Warehouse::session`].
-    pub async fn current_files(&self) -> Result<Vec<String>, WarehouseError> {
-        let mut files: Vec<String> = Vec::new();
-        for extent in self.moment().await?.catalog.current(..) {
-            if files.last().is_none_or(|last| *last != *extent.object.name) {
-                files.push(extent.object.name.to_string());
+        let mut tables = Vec::new();
+        for planned in self.models().plan(self.source()).await? {
+            match (self.models().get(&planned.name), state.tables.get(&planned.name)) {
+                (Some(model), Some(kept)) => tables.push(table(model, kept)?),
+                _ => tables.push(planned),
             }
         }
-        Ok(files)
+        Ok(tables)
+    }
+
+    /// The names of the lake's files that hold current rows, each once, by window; none before the first commit.
+    ///
+    /// A file is read whole by whoever is given its name. A compacted one in which a window was corrected since has rows
+    /// of the older version, too: it is warned of, for the rows of its other windows are nowhere else.
+    ///
+    /// # Errors
+    /// As [`Warehouse::session`], but for `Empty`.
+    pub async fn current_files(&self) -> Result<Vec<String>, WarehouseError> {
+        let catalog = match self.moment().await {
+            Ok(moment) => moment.catalog,
+            Err(WarehouseError::Empty { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let listed = listed(&catalog.current(..));
+        for (file, rows) in listed.iter().filter(|(_, rows)| *rows > 0) {
+            tracing::warn!(
+                file,
+                rows,
+                "a compacted file has rows of versions that were corrected since: who reads it by name has them beside \
+                 the newer ones, until its day is compacted again"
+            );
+        }
+        Ok(listed.into_iter().map(|(file, _)| file).collect())
     }
 
     fn change(&self, table: Arc<Table>, kept: &TableState, windows: Option<&WindowSet>) -> TableChange {
@@ -90,6 +110,21 @@ impl Warehouse {
         };
         TableChange { table, scope, rows: Arc::new(rows) }
     }
+}
+
+/// The objects of `extents`, each once, in the order in which they come first, and how many of their rows none of them has.
+fn listed(extents: &[Extent]) -> Vec<(String, u64)> {
+    let mut at: HashMap<&str, usize> = HashMap::new();
+    let mut files: Vec<(String, u64)> = Vec::new();
+    for extent in extents {
+        let object = &extent.object;
+        let at = *at.entry(&*object.name).or_insert_with(|| {
+            files.push((object.name.to_string(), object.rows));
+            files.len() - 1
+        });
+        files[at].1 = files[at].1.saturating_sub(extent.rows);
+    }
+    files
 }
 
 fn table(model: &Model, kept: &TableState) -> Result<Arc<Table>, WarehouseError> {
@@ -135,5 +170,36 @@ impl Rows for FileRows {
 
     fn count(&self) -> Option<u64> {
         self.windows.is_none().then(|| self.files.iter().map(|file| file.rows).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lake::{Hash, Object};
+
+    use super::*;
+
+    #[test]
+    fn a_compacted_file_is_listed_once_though_a_corrected_window_lies_in_its_middle() {
+        let object = |name: &str, rows| {
+            let (name, sha256) = (name.into(), Hash::of(b"x"));
+            Arc::new(Object { name, sha256, bytes: 1, rows, format: None, windows: 1, compacted: true })
+        };
+        let (day, newer) = (object("day", 9), object("window_v2", 4));
+        let extent = |start_us, object: &Arc<Object>, rows| Extent {
+            start_us,
+            end_us: start_us + 1,
+            version: 1,
+            seq: 1,
+            rows,
+            sha256: Hash::of(b"x"),
+            object: object.clone(),
+            first_row: 0,
+            current: true,
+            gone: false,
+        };
+        // Three windows of three rows, the second of which was corrected.
+        let current = [extent(0, &day, 3), extent(1, &newer, 4), extent(2, &day, 3)];
+        assert_eq!(listed(&current), [("day".to_owned(), 3), ("window_v2".to_owned(), 0)]);
     }
 }

@@ -10,6 +10,7 @@ mod compute;
 mod deliver;
 mod merge;
 mod refresh;
+mod tables;
 mod work;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use crate::model::{Model, ModelKind, TestResult};
 use crate::store::{Entry, FORMAT, Run, RunState, State, WindowSet};
 use crate::{Warehouse, WarehouseError};
 use changed::Changed;
+pub(crate) use compute::head;
+use tables::{Lake, Step};
 use work::Work;
 
 /// The word for this warehouse in `load_runs`.
@@ -28,6 +31,9 @@ pub(crate) const EMBEDDED: &str = "embedded";
 
 /// How often a run's record is tried again when other processes write at the same time.
 const RECORD_TRIES: usize = 5;
+
+/// Commits without a window after which the position moves on by itself: what a load reads in vain at the most.
+const STEP_OVER: u64 = 128;
 
 /// Choices of a load.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,7 +98,7 @@ impl Warehouse {
     ) -> Result<Option<Load>, WarehouseError> {
         let refresh = refresh::wanted(self, state, options)?;
         if !refresh.is_empty() {
-            return refresh::refresh(self, state, &refresh, started_at_us).await.map(Some);
+            return refresh::refresh(self, state, refresh, started_at_us).await.map(Some);
         }
         let inner = self.inner();
         let empty =
@@ -101,13 +107,24 @@ impl Warehouse {
         let since = since.ok_or_else(empty)?;
         let (changed, to_seq) = Changed::of(&since.commits, inner.limits.load_rows, since.until);
         if changed.is_empty() {
+            let waiting = refresh::waiting(self, state);
+            if !waiting.is_empty() {
+                return refresh::refresh(self, state, waiting, started_at_us).await.map(Some);
+            }
+            self.step_over(state, to_seq).await?;
             return Ok(None);
         }
         let rows = changed.read(self).await?;
         let mut work = Work::new(self, state);
-        let models: Vec<&Model> = inner.models.iter().collect();
-        let computed = compute::compute(&mut work, &models, &rows, to_seq == since.until).await?;
-        let tests = check::check(self, &models, &rows, &computed).await?;
+        let step = Step { rows: &rows, wanted: None, caught_up: to_seq == since.until };
+        let mut lake = Lake::as_of(to_seq);
+        let tests = match tested(&mut work, &step, &mut lake).await {
+            Ok(tests) => tests,
+            Err(error) => {
+                work.discard().await;
+                return Err(error);
+            }
+        };
         let run = Run {
             load: state.load + 1,
             target: EMBEDDED.to_owned(),
@@ -125,6 +142,22 @@ impl Warehouse {
         };
         self.finish(state, work, &rows.windows, to_seq, run.clone()).await?;
         Ok(Some(Load { run, tests, more: to_seq < since.until }))
+    }
+
+    /// Moves the position over commits that published nothing, once there are many: each load reads from it.
+    async fn step_over(&self, state: &mut State, until: u64) -> Result<(), WarehouseError> {
+        // Before the first load there is no position: it makes the tables of all that is there.
+        if state.ledger_seq == 0 || until.saturating_sub(state.ledger_seq) < STEP_OVER {
+            return Ok(());
+        }
+        let store = &self.inner().store;
+        let entry = Entry { ledger_seq: until, ..next(state) };
+        match store.commit(state, &entry).await {
+            Ok(()) => store.tidy(state).await,
+            // Another process is at it.
+            Err(WarehouseError::Moved) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the entry that makes `work` count.
@@ -179,6 +212,12 @@ impl Warehouse {
         }
         Err(WarehouseError::Moved)
     }
+}
+
+/// Computes what `step` wants, and tests it.
+async fn tested(work: &mut Work<'_>, step: &Step<'_>, lake: &mut Lake) -> Result<Vec<TestResult>, WarehouseError> {
+    let computed = compute::compute(work, step, lake).await?;
+    check::check(work, step, &computed, lake).await
 }
 
 /// An entry after `state` that changes nothing.

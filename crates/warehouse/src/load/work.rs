@@ -54,6 +54,20 @@ impl<'a> Work<'a> {
         self.tables.get(name)
     }
 
+    /// The rows of an incremental model's table that belong to `windows`.
+    pub(super) async fn rows_of(&self, model: &Model, windows: &WindowSet) -> Result<Vec<RecordBatch>, WarehouseError> {
+        let (Some(window), Some(table)) = (&model.window, self.tables.get(&model.name)) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for file in table.files.iter().filter(|file| file.windows.meets(windows)) {
+            for batch in self.read(file).await? {
+                found.push(
+                    filtered(&batch, window, |start| windows.contains(start)).map_err(|e| failed(model, e.into()))?,
+                );
+            }
+        }
+        Ok(found)
+    }
+
     /// Forgets the rows of a table: it is made anew.
     pub(super) fn forget(&mut self, name: &str) {
         self.tables.remove(name);
@@ -236,6 +250,14 @@ impl<'a> Work<'a> {
         read(self.warehouse, file).await
     }
 
+    /// Deletes what was written for a load that will not count. What stays is found by the next checkpoint.
+    pub(super) async fn discard(self) {
+        // Nobody else knows these names.
+        if let Err(error) = self.warehouse.inner().lake.delete(&self.written).await {
+            tracing::warn!(%error, "files of a failed load stay for now");
+        }
+    }
+
     /// What changed, and the names of the files that were written for it. Those that are in no table any more were
     /// replaced within this very work.
     pub(super) fn into_parts(self) -> Parts {
@@ -280,8 +302,12 @@ pub(super) fn starts<'a>(batch: &'a RecordBatch, window: &str) -> &'a arrow::arr
 }
 
 fn without(batch: &RecordBatch, window: &str, windows: &WindowSet) -> Result<RecordBatch, ArrowError> {
-    let keep: BooleanArray =
-        starts(batch, window).iter().map(|start| Some(start.is_none_or(|start| !windows.contains(start)))).collect();
+    filtered(batch, window, |start| !windows.contains(start))
+}
+
+/// The rows whose window's first instant is `wanted`.
+fn filtered(batch: &RecordBatch, window: &str, wanted: impl Fn(i64) -> bool) -> Result<RecordBatch, ArrowError> {
+    let keep: BooleanArray = starts(batch, window).iter().map(|start| Some(start.is_some_and(&wanted))).collect();
     filter_record_batch(batch, &keep)
 }
 

@@ -2,13 +2,14 @@
 
 use nearest::suggest;
 
-use super::{Model, ModelError, ModelKind};
+use super::{Check, Model, ModelError, ModelKind};
 
 /// The models, each after those that it reads; among equals by name.
 ///
 /// # Errors
 /// Two models of one name, one that has the name of a table of the lake, a table that is not known, a cycle with its
-/// path, or an incremental model that reads a whole table which changes with each load.
+/// path, an incremental model that reads a whole table which changes with each load, or a stored one that reads what
+/// only a question can.
 pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Model>, ModelError> {
     models.sort_by(|a, b| a.name.cmp(&b.name));
     let lake = lake_tables(external);
@@ -35,8 +36,54 @@ pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Mod
             None => return Err(cycle(&models)),
         }
     }
-    ordered.iter().try_for_each(|model| in_scope(&ordered, model))?;
+    for model in &ordered {
+        in_scope(&ordered, model)?;
+        loadable(&ordered, model, external)?;
+        refers(&ordered, model, &lake, external)?;
+    }
     Ok(ordered)
+}
+
+/// A table that a load makes cannot be made of what changes while nothing is published: loading again would change it.
+fn loadable(models: &[Model], model: &Model, external: &str) -> Result<(), ModelError> {
+    if model.kind == ModelKind::View {
+        return Ok(());
+    }
+    match model.reads.iter().find(|name| is_asked_only(models, name, external)) {
+        None => Ok(()),
+        Some(table) => {
+            let reason = format!("the {} model {} reads {table}, which no load does", model.kind.word(), model.name);
+            let hint = "open windows, runs and the ledger's own tables can be read by views only: make it a view";
+            Err(model.fault(model.sql_line, reason, hint))
+        }
+    }
+}
+
+/// Whether the tables are there that a model's checks compare with.
+fn refers(models: &[Model], model: &Model, lake: &[String], external: &str) -> Result<(), ModelError> {
+    for check in &model.checks {
+        let Check::Relationship { table, .. } = check else { continue };
+        let known = || lake.iter().map(String::as_str).chain(models.iter().map(|model| model.name.as_str()));
+        if !known().any(|known| known == table) {
+            let reason = format!("{} names {table}, which is no model and no table of the lake", check.text());
+            return Err(model.fault(1, reason, suggest(table, known().collect::<Vec<_>>())));
+        }
+        if is_asked_only(models, table, external) && !is_asked_only(models, &model.name, external) {
+            let reason = format!("{} names {table}, which no load reads", check.text());
+            return Err(model.fault(1, reason, "compare with a model's table or the external table"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `name` is, or is a view over, a table that only questions can read: the open windows, the runs, the ledger's
+/// own. `models` have no circle.
+pub(crate) fn is_asked_only(models: &[Model], name: &str, external: &str) -> bool {
+    let own = name == live_name(external) || name == "load_runs" || name.starts_with("_turnstile.");
+    own || models.iter().any(|model| {
+        let view = model.name == name && model.kind == ModelKind::View;
+        view && model.reads.iter().any(|read| is_asked_only(models, read, external))
+    })
 }
 
 /// Models that are computed over some windows cannot read what is computed over all.

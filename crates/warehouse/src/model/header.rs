@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use nearest::{nearest, suggest};
 
-use super::test::parse_checks;
+use super::test::{Check, parse_checks};
 use super::{Model, ModelError};
 
 /// How a model's table changes from load to load.
@@ -129,6 +129,11 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Model, ModelError> {
     let kinds = "write -- kind: incremental, dimension, table or view";
     model.kind = kind.ok_or_else(|| place.fault("the header has no kind", kinds))?;
     complete(&model, &place)?;
+    let key = Check::Unique(model.key.clone());
+    if keyed(&model) && !model.checks.contains(&key) {
+        // Rows are replaced by key there and in other databases: two with one key would be one of them, by chance.
+        model.checks.insert(0, key);
+    }
     model.sql = text.lines().skip(model.sql_line - 1).collect::<Vec<_>>().join("\n").trim().to_owned();
     model.reads = reads(&model)?;
     Ok(model)
@@ -159,12 +164,21 @@ fn split_checks(value: &str) -> (&str, &str) {
     }
 }
 
+/// Whether its rows are told apart by a key.
+fn keyed(model: &Model) -> bool {
+    matches!(model.kind, ModelKind::Incremental | ModelKind::Dimension)
+}
+
 /// Whether the header has what its kind needs.
 fn complete(model: &Model, place: &Place<'_>) -> Result<(), ModelError> {
-    let keyed = matches!(model.kind, ModelKind::Incremental | ModelKind::Dimension);
-    if keyed && model.key.is_empty() {
+    if keyed(model) && model.key.is_empty() {
         let reason = format!("the {} model {} has no key", model.kind.word(), model.name);
         return Err(place.fault(reason, "write -- key: with the columns that tell its rows apart"));
+    }
+    if model.kind == ModelKind::Dimension && model.checks.iter().any(|check| matches!(check, Check::Conservation(_))) {
+        let reason = format!("the dimension {} cannot have a conservation check", model.name);
+        let hint = "it keeps the rows of all loads, and a load has those of its windows: check the facts' sums";
+        return Err(place.fault(reason, hint));
     }
     match (model.kind, &model.window) {
         (ModelKind::Incremental, None) => Err(place.fault(

@@ -7,8 +7,10 @@
 mod docs;
 pub(crate) mod graph;
 mod header;
+mod plan;
 mod test;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use lake::Hash;
@@ -67,7 +69,11 @@ pub struct ModelError {
 
 /// Models in an order in which each comes after those that it reads.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Models(Vec<Model>);
+pub struct Models {
+    ordered: Vec<Model>,
+    /// The external table's name.
+    external: String,
+}
 
 impl Model {
     /// SHA-256 of all that decides which rows it makes.
@@ -113,27 +119,71 @@ impl Models {
     pub fn parse<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>, external: &str) -> Result<Self, ModelError> {
         let models: Result<Vec<Model>, ModelError> =
             texts.into_iter().map(|(path, text)| header::parse(path, text)).collect();
-        graph::in_order(models?, external).map(Self)
+        let ordered = graph::in_order(models?, external)?;
+        Ok(Self { ordered, external: external.to_owned() })
     }
 
     /// Each after those that it reads.
     pub fn iter(&self) -> impl Iterator<Item = &Model> {
-        self.0.iter()
+        self.ordered.iter()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ordered.is_empty()
     }
 
     /// Whether a model is computed over all windows by each load, or is a view over such a one.
     pub(crate) fn is_whole(&self, model: &Model) -> bool {
-        graph::is_whole(&self.0, &model.name)
+        graph::is_whole(&self.ordered, &model.name)
+    }
+
+    /// Whether a model is a view that only questions can read: no load computes or tests it.
+    pub(crate) fn is_asked_only(&self, model: &Model) -> bool {
+        graph::is_asked_only(&self.ordered, &model.name, &self.external)
+    }
+
+    /// Whether the table `name`, where a load computes models over some windows, has the rows of these alone: it is the
+    /// external table, an incremental model, or a view over such.
+    pub(crate) fn is_of_windows(&self, name: &str) -> bool {
+        match self.get(name) {
+            None => true,
+            Some(model) => match model.kind {
+                ModelKind::Incremental => true,
+                ModelKind::View => model.reads.iter().any(|read| self.is_of_windows(read)),
+                ModelKind::Dimension | ModelKind::Table => false,
+            },
+        }
+    }
+
+    /// Whether `model` is made of one of `names`, directly or by way of others.
+    pub(crate) fn is_made_of(&self, model: &Model, names: &BTreeSet<String>) -> bool {
+        model
+            .reads
+            .iter()
+            .any(|read| names.contains(read) || self.get(read).is_some_and(|read| self.is_made_of(read, names)))
+    }
+
+    /// The names of the tables that computing and testing `wanted` takes, but for the lake's: views with what they
+    /// read, of other models their tables as they are.
+    pub(crate) fn needed_by(&self, wanted: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut needed = BTreeSet::new();
+        let mut open: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        while let Some(name) = open.pop() {
+            let Some(model) = self.get(name) else { continue };
+            let more = model.reads.iter().chain(model.checks.iter().filter_map(Check::refers_to));
+            for name in more.filter(|name| self.get(name).is_some()) {
+                if needed.insert(name.clone()) && self.get(name).is_some_and(|model| model.kind == ModelKind::View) {
+                    open.push(name);
+                }
+            }
+        }
+        needed
     }
 
     /// The model of that name.
     pub fn get(&self, name: &str) -> Option<&Model> {
-        self.0.iter().find(|model| model.name == name)
+        self.ordered.iter().find(|model| model.name == name)
     }
 }
 

@@ -118,10 +118,23 @@ fn split_outside_brackets(text: &str) -> Vec<&str> {
 }
 
 impl Check {
+    /// The other table that it compares with.
+    pub(crate) fn refers_to(&self) -> Option<&String> {
+        match self {
+            Self::Relationship { table, .. } => Some(table),
+            _ => None,
+        }
+    }
+
     /// A SELECT with two columns: how many rows it does not hold for, and one of them as text. `external` is the name
     /// of the external table.
     pub(crate) fn sql(&self, model: &Model, external: &str) -> String {
-        let table = &model.name;
+        self.sql_over(model, &model.name, external)
+    }
+
+    /// The same for the model's rows in `table`.
+    pub(crate) fn sql_over(&self, model: &Model, table: &str, external: &str) -> String {
+        let table = &quote(table);
         match self {
             Self::Unique(columns) => {
                 let columns = columns.iter().map(|c| quote(c)).collect::<Vec<_>>();
@@ -139,7 +152,8 @@ impl Check {
                 let (column, other) = (quote(column), quote(other));
                 format!(
                     "SELECT count(*), min(CAST(t.{column} AS text)) FROM {table} t \
-                     WHERE t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {to} o WHERE o.{other} = t.{column})"
+                     WHERE t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {} o WHERE o.{other} = t.{column})",
+                    quoted(to)
                 )
             }
             Self::Accepted { column, values } => {
@@ -177,6 +191,11 @@ impl Check {
             Self::Conservation(columns) => format!("conservation({})", columns.join(", ")),
         }
     }
+}
+
+/// A table's name, which may have its schema before it.
+fn quoted(name: &str) -> String {
+    name.split('.').map(quote).collect::<Vec<_>>().join(".")
 }
 
 fn quote(name: &str) -> String {

@@ -12,6 +12,7 @@ use flate2::read::MultiGzDecoder;
 use lake::{Format, Hash};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::source::exactly;
 use crate::{Source, WarehouseError};
 
 /// Rows a batch.
@@ -80,7 +81,8 @@ fn by_name(source: &Source, batch: &RecordBatch) -> Result<RecordBatch, ArrowErr
         .iter()
         .zip(source.columns.fields())
         .map(|(file, asked)| match batch.column_by_name(file.name()) {
-            Some(column) => arrow::compute::cast(column, asked.data_type()),
+            Some(column) => exactly(column, asked.data_type())
+                .map_err(|e| ArrowError::CastError(format!("column {}: {e}", file.name()))),
             None => Ok(arrow::array::new_null_array(asked.data_type(), batch.num_rows())),
         })
         .collect();

@@ -9,6 +9,7 @@ mod record;
 mod state;
 mod window_set;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ pub(crate) use window_set::WindowSet;
 
 use crate::WarehouseError;
 
-/// Entries between two checkpoints: what a start reads at the most, one by one.
+/// Entries after which a checkpoint is due: what a start reads, one by one, and a few that a load adds at once.
 const CHECKPOINT_EVERY: u64 = 64;
 
 /// Entries that are kept: another database that is further behind is given whole tables.
@@ -54,7 +55,11 @@ impl Store {
     pub(crate) async fn newest(&self) -> Result<State, WarehouseError> {
         let folder = format!("{}/checkpoint", self.root);
         let mut state = match self.lake.list(&folder, None).await?.pop() {
-            Some(name) => serde_json::from_slice(&self.must_read(&name).await?).map_err(|e| damaged(&name, e))?,
+            Some(name) => {
+                let state: State =
+                    serde_json::from_slice(&self.must_read(&name).await?).map_err(|e| damaged(&name, e))?;
+                State { checkpoint: state.load, ..state }
+            }
             None => State::default(),
         };
         self.advance(&mut state).await?;
@@ -114,7 +119,9 @@ impl Store {
     /// Writes a checkpoint when it is time, and deletes what nobody needs any more: older checkpoints and entries,
     /// files that tables let go, files of loads that did not come to their end.
     pub(crate) async fn tidy(&self, state: &mut State) -> Result<(), WarehouseError> {
-        if !state.load.is_multiple_of(CHECKPOINT_EVERY) || state.load == 0 {
+        // Counted from the last one: a load that merges files writes two entries, and may step over any number.
+        let before = state.checkpoint;
+        if state.load - before < CHECKPOINT_EVERY {
             return Ok(());
         }
         let now_us = chrono::Utc::now().timestamp_micros();
@@ -122,7 +129,7 @@ impl Store {
         let gone: Vec<String> = state.removed.iter().filter(|(_, at)| due(*at)).map(|(name, _)| name.clone()).collect();
         self.lake.delete(&gone).await?;
         state.removed.retain(|(_, at)| !due(*at));
-        self.delete_orphans(state).await?;
+        self.delete_orphans(state, before.saturating_sub(CHECKPOINT_EVERY)).await?;
 
         let folder = format!("{}/checkpoint", self.root);
         let name = format!("{folder}/{:020}", state.load);
@@ -131,25 +138,25 @@ impl Store {
         let mut older = self.lake.list(&folder, None).await?;
         // The one before stays: a reader may have listed it and not read it yet.
         older.truncate(older.len().saturating_sub(2));
-        let last_kept = state.load.saturating_sub(ENTRIES_KEPT);
-        older.extend(
-            (last_kept.saturating_sub(CHECKPOINT_EVERY)..last_kept).filter(|n| *n > 0).map(|n| self.entry_name(n)),
-        );
-        Ok(self.lake.delete(&older).await?)
+        // Those that the checkpoint before let go are gone, but where its process ended right there.
+        let (from, until) =
+            (before.saturating_sub(ENTRIES_KEPT + CHECKPOINT_EVERY), state.load.saturating_sub(ENTRIES_KEPT));
+        older.extend((from.max(1)..until.max(1)).map(|n| self.entry_name(n)));
+        self.lake.delete(&older).await?;
+        state.checkpoint = state.load;
+        Ok(())
     }
 
-    /// Files of the loads since the checkpoint before that no table has: those loads failed or were killed. A load that
-    /// is under way now carries a number above the newest entry's.
-    async fn delete_orphans(&self, state: &State) -> Result<(), WarehouseError> {
-        let since = state.load.saturating_sub(2 * CHECKPOINT_EVERY);
+    /// Files of the loads after `since` that no table has, also under names of tables that never came to be: those loads
+    /// failed or were killed. A load that is under way now carries a number above the newest entry's.
+    async fn delete_orphans(&self, state: &State, since: u64) -> Result<(), WarehouseError> {
+        let mut known: HashSet<&str> = state.removed.iter().map(|(name, _)| name.as_str()).collect();
+        known.extend(state.tables.values().flat_map(|table| table.files.iter().map(|file| file.name.as_str())));
         let mut orphans = Vec::new();
-        for (table, kept) in &state.tables {
-            let folder = format!("{}/tables/{table}", self.root);
+        for folder in self.lake.folders(&format!("{}/tables", self.root)).await? {
             for name in self.lake.list(&folder, Some(&format!("{folder}/{since:020}"))).await? {
                 let number: Option<u64> = name.rsplit('/').next().and_then(|file| file.get(..20)?.parse().ok());
-                let known = kept.files.iter().any(|file| file.name == name)
-                    || state.removed.iter().any(|(removed, _)| *removed == name);
-                if !known && number.is_some_and(|number| number <= state.load) {
+                if !known.contains(name.as_str()) && number.is_some_and(|number| number <= state.load) {
                     orphans.push(name);
                 }
             }

@@ -20,6 +20,9 @@ pub(crate) struct State {
     /// SHA-256 of its bytes.
     pub(crate) hash: Option<Hash>,
     pub(crate) ledger_seq: u64,
+    /// The entry that the newest checkpoint is of, as far as this process knows; 0 before the first.
+    #[serde(default)]
+    pub(crate) checkpoint: u64,
     pub(crate) tables: BTreeMap<String, TableState>,
     pub(crate) runs: VecDeque<Run>,
     /// Files that tables no longer have, and when they were let go, microseconds since the epoch, UTC.

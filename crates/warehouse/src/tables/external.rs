@@ -28,12 +28,24 @@ use crate::scan::{Piece, Pieces, ScanFile, parquet};
 pub(crate) struct External {
     lake: Lake,
     source: Arc<Source>,
-    catalog: Catalog,
+    windows: Current,
+}
+
+/// Where the windows' extents are found.
+enum Current {
+    Catalog(Catalog),
+    Listed(Vec<Extent>),
 }
 
 impl External {
     pub(crate) fn new(lake: &Lake, source: &Arc<Source>, catalog: &Catalog) -> Self {
-        Self { lake: lake.clone(), source: source.clone(), catalog: catalog.clone() }
+        Self { lake: lake.clone(), source: source.clone(), windows: Current::Catalog(catalog.clone()) }
+    }
+
+    /// Over the current ones of `extents`, which are in the order of their windows.
+    pub(crate) fn of(lake: &Lake, source: &Arc<Source>, extents: &[Extent]) -> Self {
+        let current = extents.iter().filter(|extent| extent.current).cloned().collect();
+        Self { lake: lake.clone(), source: source.clone(), windows: Current::Listed(current) }
     }
 
     /// The files' columns under their own names, in the types that they are asked in.
@@ -45,7 +57,10 @@ impl External {
 
     /// The windows that `filters` leave, by the instants that the ledger records of them.
     fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Extent>> {
-        let extents = self.catalog.current(..);
+        let extents = match &self.windows {
+            Current::Catalog(catalog) => catalog.current(..),
+            Current::Listed(extents) => extents.clone(),
+        };
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(extents) };
         let named = DFSchema::try_from(self.source.columns.clone())?;
         let predicate = state.create_physical_expr(filter, &named)?;

@@ -34,7 +34,8 @@ impl History {
         Self::of(lake, source, extents)
     }
 
-    fn of(lake: &Lake, source: &Arc<Source>, extents: Vec<Extent>) -> Self {
+    /// All of `extents`.
+    pub(crate) fn of(lake: &Lake, source: &Arc<Source>, extents: Vec<Extent>) -> Self {
         Self { lake: lake.clone(), source: source.clone(), extents, schema: schema(source) }
     }
 }
@@ -51,7 +52,7 @@ pub(crate) fn history_of(
     Ok((schema, dressed))
 }
 
-fn schema(source: &Source) -> SchemaRef {
+pub(super) fn schema(source: &Source) -> SchemaRef {
     let own = [
         Field::new("_window_start", instant(), false),
         Field::new("_window_end", instant(), false),

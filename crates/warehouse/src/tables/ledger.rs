@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
@@ -9,13 +10,14 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use lake::{CommitRecord, FileEntry, FileKind, Lake, OwnedDeadLetter, for_each_commit};
+
+use tokio::sync::Notify;
 
 use crate::WarehouseError;
 use crate::scan::external;
@@ -51,20 +53,26 @@ enum What {
     DeadLetters,
 }
 
+const TABLES: [(&str, What); 4] = [
+    ("files", What::Files),
+    ("offsets", What::Offsets),
+    ("conservation", What::Conservation),
+    ("dead_letters", What::DeadLetters),
+];
+
 impl LedgerTable {
     /// The tables with their names, as of commit `until`.
     pub(crate) fn all(lake: &Lake, pipeline: &str, until: u64) -> Vec<(&'static str, Self)> {
-        let tables = [
-            ("files", What::Files),
-            ("offsets", What::Offsets),
-            ("conservation", What::Conservation),
-            ("dead_letters", What::DeadLetters),
-        ];
         let table = |what| {
             let schema = Rows::new(what).batch().schema();
             Self { lake: lake.clone(), pipeline: pipeline.to_owned(), until, what, schema }
         };
-        tables.into_iter().map(|(name, what)| (name, table(what))).collect()
+        TABLES.into_iter().map(|(name, what)| (name, table(what))).collect()
+    }
+
+    /// The tables' names and columns.
+    pub(super) fn schemas() -> impl Iterator<Item = (&'static str, SchemaRef)> {
+        TABLES.into_iter().map(|(name, what)| (name, Rows::new(what).batch().schema()))
     }
 }
 
@@ -106,48 +114,63 @@ impl PartitionStream for LedgerTable {
         let mut stream = RecordBatchReceiverStream::builder(self.schema.clone(), BATCHES_AHEAD);
         let (send, table) = (stream.tx(), self.clone());
         let runtime = tokio::runtime::Handle::current();
-        // The walk hands over commit by commit and cannot wait itself: it has a thread of its own.
+        // The walk hands over commit by commit and cannot wait itself: it has a thread of its own. Within it nothing of
+        // tokio's may block, so that batches take a plain channel to where one may.
+        let (walked, batches) = sync_channel::<RecordBatch>(BATCHES_AHEAD);
+        stream.spawn_blocking(move || runtime.block_on(table.walk(walked)).map_err(external));
         stream.spawn_blocking(move || {
-            let mut rows = Rows::new(table.what);
-            let mut closed = false;
-            let mut letters: Vec<String> = Vec::new();
-            let walk = for_each_commit(&table.lake, &table.pipeline, |commit| {
-                if commit.seq > table.until || closed {
-                    return;
-                }
-                if table.what == What::DeadLetters {
-                    let files = commit.files.into_iter().filter(|file| file.kind == FileKind::DeadLetters);
-                    letters.extend(files.map(|file| file.name));
-                    return;
-                }
-                rows.take(&commit);
-                if rows.len() >= BATCH_ROWS {
-                    closed = send.blocking_send(Ok(rows.batch())).is_err();
-                }
-            });
-            runtime.block_on(walk).map_err(|e| external(e.into()))?;
-            for name in letters {
-                if closed {
+            // A query that has enough lets go; the walk notices at its next batch, and ends.
+            for batch in batches {
+                if send.blocking_send(Ok(batch)).is_err() {
                     break;
                 }
-                let bytes = runtime.block_on(table.lake.read(&name)).map_err(|e| external(e.into()))?;
-                // Retention may have taken it.
-                let Some(bytes) = bytes else { continue };
-                let read = lake::decode_dead_letters(&bytes).map_err(|e| {
-                    external(WarehouseError::File { name: name.clone(), reason: format!("cannot be read: {e}") })
-                })?;
-                for letter in read {
-                    rows.letter(&letter, &name);
-                    if rows.len() >= BATCH_ROWS {
-                        closed = send.blocking_send(Ok(rows.batch())).is_err();
-                    }
-                }
             }
-            // A query that has enough has let go.
-            let _ = send.blocking_send(Ok(rows.batch()));
-            Ok::<_, DataFusionError>(())
+            Ok(())
         });
         stream.build()
+    }
+}
+
+impl LedgerTable {
+    /// Hands over all rows, or as many as somebody takes.
+    async fn walk(&self, batches: SyncSender<RecordBatch>) -> std::result::Result<(), WarehouseError> {
+        let mut rows = Rows::new(self.what);
+        let mut letters: Vec<String> = Vec::new();
+        let enough = Notify::new();
+        let walk = for_each_commit(&self.lake, &self.pipeline, |commit| {
+            if commit.seq > self.until {
+                return;
+            }
+            if self.what == What::DeadLetters {
+                let files = commit.files.into_iter().filter(|file| file.kind == FileKind::DeadLetters);
+                letters.extend(files.map(|file| file.name));
+                return;
+            }
+            rows.take(&commit);
+            if rows.len() >= BATCH_ROWS && batches.send(rows.batch()).is_err() {
+                enough.notify_one();
+            }
+        });
+        tokio::select! {
+            biased;
+            () = enough.notified() => return Ok(()),
+            walked = walk => walked.map(drop)?,
+        }
+        for name in letters {
+            // Retention may have taken it.
+            let Some(bytes) = self.lake.read(&name).await? else { continue };
+            let read = lake::decode_dead_letters(&bytes)
+                .map_err(|e| WarehouseError::File { name: name.clone(), reason: format!("cannot be read: {e}") })?;
+            for letter in read {
+                rows.letter(&letter, &name);
+                if rows.len() >= BATCH_ROWS && batches.send(rows.batch()).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        // Who has enough needs no more.
+        let _ = batches.send(rows.batch());
+        Ok(())
     }
 }
 

@@ -16,15 +16,19 @@ use crate::{LiveRows, Source};
 
 /// The columns of the external table, and `_provisional` (always true), `_window_start`, `_window_end`, and
 /// `_closes_at`: the watermark that will close the window.
-pub(crate) fn live(source: &Arc<Source>, newest: &Slot, rows: Option<&LiveRows>) -> Computed {
-    let (source, newest, rows) = (source.clone(), newest.clone(), rows.cloned());
+/// `slot` is that of the position whose files the external table has: a window is in one of the two. `None`: it went
+/// while a commit was being published.
+pub(crate) fn live(source: &Arc<Source>, slot: Option<Slot>, rows: Option<&LiveRows>) -> Computed {
+    let (source, rows) = (source.clone(), rows.cloned());
     let schema = schema(&source);
     let shape = schema.clone();
     let compute = move || {
-        let (source, newest, rows, schema) = (source.clone(), newest.clone(), rows.clone(), shape.clone());
+        let (source, slot, rows, schema) = (source.clone(), slot.clone(), rows.clone(), shape.clone());
         async move {
             let Some(rows) = rows else { return Ok(Vec::new()) };
-            let open = rows(newest).await.map_err(|reason| {
+            let gone =
+                || DataFusionError::Execution("the open windows went while they were read: ask again".to_owned());
+            let open = rows(slot.ok_or_else(gone)?).await.map_err(|reason| {
                 DataFusionError::Execution(format!("the open windows cannot be computed: {reason}"))
             })?;
             let batches: Result<Vec<_>, _> = open.iter().map(|window| marked(&source, window, &schema)).collect();
@@ -35,7 +39,7 @@ pub(crate) fn live(source: &Arc<Source>, newest: &Slot, rows: Option<&LiveRows>)
     Computed::new(schema, Arc::new(compute))
 }
 
-fn schema(source: &Source) -> SchemaRef {
+pub(super) fn schema(source: &Source) -> SchemaRef {
     let own = [
         Field::new("_provisional", DataType::Boolean, false),
         Field::new("_window_start", instant(), false),

@@ -3,7 +3,9 @@
 //! In: a catalog and a state of one moment. Out: table providers that read what these name and nothing else.
 //! Refuses to know how the moment was found. Start at [`External`].
 
+mod as_of;
 mod computed;
+mod empty;
 mod external;
 mod history;
 mod ledger;
@@ -11,7 +13,9 @@ mod live;
 mod model;
 mod runs;
 
+pub(crate) use as_of::as_of;
 pub(crate) use computed::Computed;
+pub(crate) use empty::empty_tables;
 pub(crate) use external::External;
 pub(crate) use history::{History, history_of};
 pub(crate) use ledger::{LedgerTable, WINDOWS_VIEW};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::FutureExt;
 
@@ -11,13 +12,17 @@ use crate::store::{Run, RunState, Snapshot};
 
 /// The newest loads and deliveries, oldest first.
 pub(crate) fn runs(state: &Snapshot) -> Computed {
-    let schema = batch(&[]).schema();
+    let schema = schema();
     let state = state.clone();
     let compute = move || {
         let rows = batch(&state.runs.iter().cloned().collect::<Vec<_>>());
         async move { Ok(vec![rows]) }.boxed()
     };
     Computed::new(schema, Arc::new(compute))
+}
+
+pub(super) fn schema() -> SchemaRef {
+    batch(&[]).schema()
 }
 
 fn batch(runs: &[Run]) -> RecordBatch {

@@ -1,7 +1,10 @@
 //! What can be asked, and what is answered when it cannot.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use lake::Format;
-use warehouse::{AnswerError, Limits, WarehouseError};
+use warehouse::{AnswerError, Limits, LiveRows, Models, Warehouse, WarehouseError};
 
 use crate::story::{Story, ask, load_all};
 
@@ -123,4 +126,49 @@ async fn every_table_can_be_listed() {
         assert!(names.contains(&table.to_owned()), "{table} is not in {names:?}");
         session.sql(&format!("SELECT * FROM {table}")).await.unwrap().collect().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_ledger_is_asked_for_more_than_a_batch_and_for_less() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    let windows: Vec<_> = (0..4_500).map(|number| (number, 1, &[("a", 1i64)][..])).collect();
+    story.publish(&windows).await;
+    let warehouse = story.warehouse();
+    assert_eq!(ask(&warehouse, "SELECT count(*), count(DISTINCT name) FROM _turnstile.files").await, ["4500,4500"]);
+    assert_eq!(ask(&warehouse, "SELECT kind FROM _turnstile.files LIMIT 1").await, ["window"]);
+}
+
+#[tokio::test]
+async fn planning_counts_towards_the_time_that_a_question_may_take() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let limits = Limits { statement_timeout: Duration::from_millis(20), ..Limits::default() };
+    let never: LiveRows = Arc::new(|_| Box::pin(std::future::pending()));
+    let of = story.warehouse();
+    let warehouse = Warehouse::new(&story.lake, of.source().clone(), Models::default(), limits, Some(never)).unwrap();
+    let late = warehouse.ask("SELECT count(*) FROM live_turnstile").await;
+    assert!(matches!(late.err(), Some(AnswerError::Timeout(_))));
+}
+
+#[tokio::test]
+async fn open_windows_are_those_of_the_position_whose_files_are_read() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    let before = story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let newest = story.publish(&[(1, 1, &[("b", 2)])]).await;
+    let seen: Arc<std::sync::Mutex<Vec<u64>>> = Arc::default();
+    let seqs = Arc::clone(&seen);
+    let live: LiveRows = Arc::new(move |slot| {
+        seqs.lock().unwrap().push(slot.seq);
+        Box::pin(async { Ok(Vec::new()) })
+    });
+    let open = || {
+        let source = story.warehouse().source().clone();
+        Warehouse::new(&story.lake, source, Models::default(), Limits::default(), Some(live.clone())).unwrap()
+    };
+    let rows = "SELECT (SELECT count(*) FROM ext_turnstile) AS kept, (SELECT count(*) FROM live_turnstile) AS open";
+    assert_eq!(ask(&open(), rows).await, ["2,0"]);
+    // The newest commit's file is not at its name yet.
+    story.lake.delete(&["date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz".to_owned()]).await.unwrap();
+    assert_eq!(ask(&open(), rows).await, ["1,0"]);
+    assert_eq!(*seen.lock().unwrap(), [newest, before]);
 }

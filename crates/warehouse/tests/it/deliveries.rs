@@ -63,3 +63,27 @@ async fn a_database_that_missed_loads_is_told_all_of_them_at_once() {
     assert_eq!(*scope(&delivery, "fact_turnstile"), Scope::Windows((1..80).map(|n| DAY + n * WINDOW_US).collect()));
     assert_eq!(rows(&delivery, "fact_turnstile").await, 79);
 }
+
+#[tokio::test]
+async fn tables_are_known_before_the_first_load_and_a_lake_without_commits_has_no_files() {
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.lake = lake::Lake::open("memory:", &lake::StoreOptions::default()).await.unwrap();
+    let warehouse = story.warehouse();
+    let planned = warehouse.tables().await.unwrap();
+    assert_eq!(
+        planned.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(),
+        ["dim_booth", "dim_station", "fact_turnstile"]
+    );
+    assert!(warehouse.current_files().await.unwrap().is_empty());
+
+    // What a load makes is what was planned.
+    let mut story = Story::begin(Format::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let warehouse = story.warehouse();
+    load_all(&warehouse).await;
+    assert_eq!(warehouse.tables().await.unwrap(), planned);
+    assert_eq!(
+        warehouse.current_files().await.unwrap(),
+        ["date=2026-08-01/p_20260801T000000Z_20260801T000500Z.csv.gz"]
+    );
+}

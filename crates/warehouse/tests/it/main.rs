@@ -5,4 +5,5 @@ mod deliveries;
 mod loading;
 mod models;
 mod random;
+mod refreshing;
 mod story;

@@ -2,9 +2,11 @@
 //!
 //! In: where the credentials are. Out: a bearer token that is still good.
 //! Service accounts, users' own credentials and the metadata server are `object_store`'s to know, whose tokens are for
-//! all of Google Cloud; what it lacks, external accounts, is in [`external`]. Start at [`Tokens::bearer`].
+//! all of Google Cloud; what it lacks, external accounts, is in [`external`], and a Prefect server's blocks in
+//! [`prefect`]. Start at [`Tokens::bearer`].
 
 mod external;
+mod prefect;
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::external::External;
+use self::prefect::Prefect;
 use super::fault::refused;
 use crate::TargetError;
 
@@ -40,8 +43,11 @@ pub enum Credentials {
     None,
     /// A file: a service account's key, a user's own credentials, an external account (workload identity).
     File(PathBuf),
-    /// The text of such a file, a service account's or an external account's: as a Prefect block holds it.
+    /// The text of such a file, a service account's or an external account's.
     Json(String),
+    /// `gcp-credentials/NAME` or `gcs-bucket/NAME`: a block of the Prefect server that `PREFECT_API_URL` and
+    /// `PREFECT_API_KEY` in the environment name.
+    PrefectBlock(String),
 }
 
 impl fmt::Debug for Credentials {
@@ -51,6 +57,7 @@ impl fmt::Debug for Credentials {
             Self::None => f.write_str("None"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Json(_) => f.write_str("Json(secret)"),
+            Self::PrefectBlock(block) => f.debug_tuple("PrefectBlock").field(block).finish(),
         }
     }
 }
@@ -129,6 +136,7 @@ fn provider(credentials: &Credentials) -> Result<Option<Provider>, Fault> {
         Credentials::None => Ok(None),
         Credentials::Json(text) => of_text(text, None).map(Some),
         Credentials::File(path) => of_file(path).map(Some),
+        Credentials::PrefectBlock(block) => Ok(Some(Arc::new(Prefect::of_environment(block)?))),
         Credentials::Default => {
             let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
             let known = std::env::var_os("HOME").map(|home| Path::new(&home).join(WELL_KNOWN));
@@ -169,6 +177,7 @@ fn unreadable(target: &str, credentials: &Credentials, source: Fault) -> TargetE
     let which = match credentials {
         Credentials::File(path) => format!("the credentials in {}", path.display()),
         Credentials::Json(_) => "the credentials in the settings".to_owned(),
+        Credentials::PrefectBlock(block) => format!("the credentials in the Prefect block {block}"),
         _ => "the default credentials".to_owned(),
     };
     let error = refused(target, format!("{which} cannot be used"), "see docs/warehouse-bigquery.md, Credentials");

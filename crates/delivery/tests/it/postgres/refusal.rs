@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::record_batch::RecordBatch;
 use delivery::postgres::PostgresTarget;
-use delivery::{Position, RowStream, Rows, Scope, TableChange, Target, TargetError};
+use delivery::{Delivery, Position, RowStream, Rows, Scope, TableChange, Target, TargetError};
 
 use super::city::{change, dim, fact, facts, load, names, refusal, window, windows};
 use super::place::Place;
@@ -74,6 +74,17 @@ async fn another_warehouses_schema_is_left_alone() {
     beside.apply(&other).await.unwrap();
     assert_eq!(place.sql("SELECT station FROM turnstile.fact").await, ["A"]);
     assert_eq!(place.sql("SELECT station FROM village.fact").await, ["B"]);
+
+    // Its rows are replaced once a person names it, all of them.
+    let mut adopting = PostgresTarget::new(place.settings(&[("adopt", "city")]));
+    let from = adopting.position().await.unwrap();
+    let all = change(fact(), Scope::Everything, facts(&[("C", 0, 1)]));
+    let whole = Delivery { from: from.clone(), to: other.to.clone(), ..load(1, vec![all]) };
+    adopting.apply(&whole).await.unwrap();
+    assert_eq!(adopting.position().await.unwrap(), Some(other.to.clone()));
+    assert_eq!(place.sql("SELECT station FROM turnstile.fact").await, ["C"]);
+    let (reason, _) = refusal(place.target().apply(&Delivery { from, ..other }).await.unwrap_err());
+    assert!(reason.contains("table fact would keep rows of another warehouse"), "{reason}");
 }
 
 /// Rows whose second batch cannot be read.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use extent::{DeadLettersFile, Extent, Leaving, Object};
 
 use super::chain::{Anchor, Step, walk_from};
+use crate::ledger::append::read_slot;
 use crate::ledger::open::find_newest;
 use crate::ledger::{Folder, corrupt};
 use crate::maintenance::chain::{Place, newer_than, walk as walk_maintenance};
@@ -119,6 +120,21 @@ impl Catalog {
     /// commits that are not published yet.
     pub fn newest(&self) -> &Slot {
         &self.inner.newest
+    }
+
+    /// The slot of its own position: what was open when the files that it shows were all that there were. It is the
+    /// newest one, but for the moments in which a commit's files are not all published; `None`: it is gone meanwhile.
+    ///
+    /// # Errors
+    /// `Store`, `Corrupt`.
+    pub async fn slot(&self, lake: &Lake) -> Result<Option<Slot>, LedgerError> {
+        let seq = self.position().seq;
+        if self.inner.newest.seq == seq {
+            return Ok(Some(self.inner.newest.clone()));
+        }
+        let path = self.inner.folder.slot(seq);
+        let bytes = lake.persist(|| lake.store().get(&path)).await?;
+        bytes.map(|bytes| read_slot(&path, &bytes)).transpose()
     }
 
     /// Files that are committed and not at their final names yet. They and what was committed after them are left out.
