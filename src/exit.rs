@@ -33,3 +33,36 @@ impl From<Exit> for ExitCode {
         ExitCode::from(exit as u8)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_codes_are_those_of_the_program() {
+        let all = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Config,
+            Exit::Source,
+            Exit::SourceData,
+            Exit::Lake,
+            Exit::Fenced,
+            Exit::Ledger,
+            Exit::Difference,
+        ];
+        let documented: Vec<u8> = include_str!("../docs/exit-codes.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok())
+            .collect();
+        assert_eq!(documented, all.map(|exit| exit as u8));
+        // A variant that is added does not compile here until it stands above, and so in the document.
+        for exit in all {
+            match exit {
+                Exit::Done | Exit::Failed | Exit::Usage | Exit::Config | Exit::Source => {}
+                Exit::SourceData | Exit::Lake | Exit::Fenced | Exit::Ledger | Exit::Difference => {}
+            }
+        }
+    }
+}

@@ -161,3 +161,40 @@ fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command that does something, with the words that lead to it.
+    fn leaves(command: &clap::Command, path: &str, out: &mut Vec<(String, clap::Command)>) {
+        if command.get_subcommands().next().is_none() {
+            out.push((path.to_owned(), command.clone()));
+        }
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            leaves(verb, &format!("{path} {}", verb.get_name()), out);
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_command_holds_an_example_of_it() {
+        let mut all = Vec::new();
+        leaves(&Cli::command(), "turnstile", &mut all);
+        assert!(all.len() > 25, "{}", all.len());
+        for (path, mut command) in all {
+            let help = command.render_long_help().to_string();
+            let examples = help.split_once("Example").unwrap_or_else(|| panic!("{path} --help has no example")).1;
+            assert!(examples.contains(&path), "no example of {path} --help is one of it");
+        }
+    }
+
+    #[test]
+    fn completions_of_every_shell_know_the_verbs() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "turnstile", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            assert!(["deadletter", "audit", "completions"].iter().all(|verb| script.contains(verb)), "{shell}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The loop of a running pipeline: when to cut, what to commit, when to end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -134,7 +135,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         cut_at: now,
         cut_read: 0,
         quiet_since: now,
-        activity: Vec::new(),
+        activity: HashMap::new(),
         idle_changes: Vec::new(),
         open_windows: 0,
         more: false,
@@ -169,7 +170,7 @@ struct Flow<'a> {
     cut_at: Instant,
     cut_read: u64,
     quiet_since: Instant,
-    activity: Vec<Activity>,
+    activity: HashMap<TopicPartition, Activity>,
     idle_changes: Vec<(TopicPartition, bool)>,
     open_windows: usize,
     /// More windows are due than the last cut closed.
@@ -181,7 +182,6 @@ struct Flow<'a> {
 
 /// When a partition last moved.
 struct Activity {
-    partition: TopicPartition,
     position: i64,
     moved_at: Instant,
     idle: bool,
@@ -231,7 +231,8 @@ impl Flow<'_> {
 
     fn reached(&self, ends: &[(TopicPartition, i64)]) -> bool {
         let progress = self.workers.shared.progress();
-        ends.iter().all(|(partition, end)| progress.iter().any(|p| p.partition == *partition && p.next_offset >= *end))
+        let next: HashMap<&TopicPartition, i64> = progress.iter().map(|p| (&p.partition, p.next_offset)).collect();
+        ends.iter().all(|(partition, end)| next.get(partition).is_some_and(|next| next >= end))
     }
 
     fn is_due(&self) -> bool {
@@ -334,18 +335,16 @@ impl Flow<'_> {
     fn look_for_idleness(&mut self, progress: &[Progress]) {
         let now = Instant::now();
         for Progress { partition, next_offset: position, .. } in progress {
-            match self.activity.iter_mut().find(|a| a.partition == *partition) {
+            match self.activity.get_mut(partition) {
                 Some(activity) if activity.position == *position => {}
                 Some(activity) => {
                     (activity.position, activity.moved_at, activity.idle) = (*position, now, false);
                     self.quiet_since = now;
                 }
-                None => self.activity.push(Activity {
-                    partition: partition.clone(),
-                    position: *position,
-                    moved_at: now,
-                    idle: false,
-                }),
+                None => {
+                    let new = Activity { position: *position, moved_at: now, idle: false };
+                    self.activity.insert(partition.clone(), new);
+                }
             }
         }
         // A broker that does not answer now says nothing about idleness; reading reports its own troubles.
@@ -356,17 +355,17 @@ impl Flow<'_> {
         if self.status.lag.is_none() {
             // Silence counts from when the broker can be heard.
             self.quiet_since = now;
-            self.activity.iter_mut().for_each(|activity| activity.moved_at = now);
+            self.activity.values_mut().for_each(|activity| activity.moved_at = now);
         }
         let mut lag = 0;
-        for activity in &mut self.activity {
-            let Some((_, (_, end))) = ranges.iter().find(|(p, _)| *p == activity.partition) else { continue };
+        for (partition, (_, end)) in ranges {
+            let Some(activity) = self.activity.get_mut(partition) else { continue };
             lag += (end - activity.position).max(0) as u64;
             let quiet_for = activity.moved_at.elapsed().as_micros() as i64;
             let idle = activity.position >= *end && self.pipeline.stream.idle_us.is_some_and(|idle| quiet_for >= idle);
             if idle && !activity.idle {
                 activity.idle = true;
-                self.idle_changes.push((activity.partition.clone(), true));
+                self.idle_changes.push((partition.clone(), true));
             }
         }
         self.status.lag = Some(lag);

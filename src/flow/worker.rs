@@ -1,5 +1,7 @@
 //! Worker threads: each reads its partitions and aggregates them, and hands over its part at a cut.
 
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,8 @@ use registry::Registry;
 use super::fault::{engine_failed, read_failed};
 use super::owner::now_us;
 use super::schemas::Schemas;
+use crate::exit::Exit;
+use crate::report::Failure;
 
 /// Messages that one batch holds at the most: large enough that work a batch is small beside work a message,
 /// small enough that a batch and its columns stay in the processor's cache.
@@ -55,7 +59,7 @@ pub(crate) struct Shared {
     /// A worker's part has grown so large that a cut cannot wait.
     pub(crate) urgent: AtomicBool,
     stop: AtomicBool,
-    progress: Mutex<Vec<Progress>>,
+    progress: Mutex<BTreeMap<TopicPartition, Progress>>,
     notes: Mutex<Notes>,
 }
 
@@ -80,7 +84,7 @@ pub(crate) struct Progress {
 impl Shared {
     /// How far every partition was taken in.
     pub(crate) fn progress(&self) -> Vec<Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// What a person should know, since the last call.
@@ -100,24 +104,28 @@ impl Shared {
     fn reached(&self, positions: &[(TopicPartition, i64)], worker: &Worker, batch: &MessageBatch) {
         let mut all = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         for (partition, next_offset) in positions {
-            match all.iter_mut().find(|p| p.partition == *partition) {
+            match all.get_mut(partition) {
                 Some(known) => known.next_offset = *next_offset,
-                None => all.push(Progress {
-                    partition: partition.clone(),
-                    next_offset: *next_offset,
-                    event_us: None,
-                    timestamp_ms: None,
-                }),
+                None => {
+                    let partition = partition.clone();
+                    let new = Progress {
+                        partition: partition.clone(),
+                        next_offset: *next_offset,
+                        event_us: None,
+                        timestamp_ms: None,
+                    };
+                    all.insert(partition, new);
+                }
             }
         }
         for (partition, event_us) in worker.event_times() {
-            if let Some(known) = all.iter_mut().find(|p| p.partition == *partition) {
+            if let Some(known) = all.get_mut(partition) {
                 known.event_us = Some(event_us);
             }
         }
         for run in &batch.runs {
             let last = run.rows.end.checked_sub(1).and_then(|row| batch.timestamps_ms.get(row)).filter(|ms| **ms >= 0);
-            if let (Some(known), Some(ms)) = (all.iter_mut().find(|p| p.partition == run.partition), last) {
+            if let (Some(known), Some(ms)) = (all.get_mut(&run.partition), last) {
                 known.timestamp_ms = Some(*ms);
             }
         }
@@ -155,7 +163,7 @@ impl Workers {
             let task = Task { queue, worker, schemas, orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
             let failed = failed.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{nth}")).spawn(move || {
-                if let Err(error) = task.run() {
+                if let Err(error) = told(|| task.run()) {
                     // Nobody listens any more when the flow has ended already.
                     let _ = failed.send(error);
                 }
@@ -220,6 +228,20 @@ impl Workers {
         drop(self.commands);
         for thread in self.threads {
             let _ = thread.join();
+        }
+    }
+}
+
+/// What `work` ends with; a panic is an error too, so that the flow hears of it at once and not at its next cut.
+fn told(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    // What the panic left half done is dropped with the worker.
+    match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(ended) => ended,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
+            let fact = "a worker stopped, which is a fault of the program; nothing was lost";
+            Err(Failure::new(Exit::Failed, fact).cause(anyhow::anyhow!(text.to_owned())).into())
         }
     }
 }
@@ -316,5 +338,19 @@ impl Task {
     fn is_full(&self) -> bool {
         self.worker.dead_letter_bytes() > DEAD_LETTER_BYTES
             || (self.batches % LOOK_EVERY == LOOK_EVERY - 1 && self.worker.bytes() > self.part_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_ends_with_an_error_that_says_why() {
+        let error = told(|| panic!("index {} out of range", 7)).unwrap_err();
+        assert!(error.to_string().contains("a worker stopped"), "{error}");
+        let failure = error.downcast_ref::<Failure>().unwrap();
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(told(|| Ok(())).is_ok());
     }
 }

@@ -22,10 +22,19 @@ impl Disk {
         let mut command = Command::new("unshare");
         command.args(if is_root() { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] });
         command.args(["sh", "-c", script, "sh", options]).arg(folder).stdin(Stdio::null());
-        let disk = Self { holder: command.spawn().expect("unshare (Debian: util-linux)"), mounted: folder.to_owned() };
+        let mut disk =
+            Self { holder: command.spawn().expect("unshare (Debian: util-linux)"), mounted: folder.to_owned() };
         let began = Instant::now();
         while !disk.path().join(".ready").exists() {
-            assert!(began.elapsed() < PATIENCE, "no mount namespace could be made: may this user make one?");
+            if let Some(status) = disk.holder.try_wait().unwrap() {
+                let user = if is_root() { "" } else { " --user --map-root-user" };
+                let again = format!("unshare{user} --mount mount -t tmpfs -o {options} tmpfs {}", folder.display());
+                panic!(
+                    "no file system can be mounted here ({status}): this has to work first: {again}\n\
+                     (in a container: docker run --privileged, or --cap-add SYS_ADMIN without AppArmor's profile)"
+                );
+            }
+            assert!(began.elapsed() < PATIENCE, "the file system was not mounted in time");
             std::thread::sleep(Duration::from_millis(5));
         }
         std::fs::remove_file(disk.path().join(".ready")).unwrap();

@@ -1,6 +1,6 @@
 //! How far event time has come: per partition, and for all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use message::TopicPartition;
 
@@ -79,10 +79,10 @@ impl Watermark {
 
     /// What [`Watermark::now`] would be had the partitions of `news` come to these event times.
     pub(crate) fn with(&self, news: &[(TopicPartition, i64)], delay_us: i64) -> Option<i64> {
-        let event_us = |p: &PartitionState| {
-            let new = news.iter().find(|(partition, _)| *partition == p.partition).map(|(_, event_us)| *event_us);
-            p.max_event_us.max(new)
-        };
+        // Thousands of partitions are asked for every few milliseconds: one look-up each.
+        let news: HashMap<&TopicPartition, i64> =
+            news.iter().map(|(partition, event_us)| (partition, *event_us)).collect();
+        let event_us = |p: &PartitionState| p.max_event_us.max(news.get(&p.partition).copied());
         let mut active = self.partitions.values().filter(|p| !p.idle).peekable();
         let event_us = if active.peek().is_none() {
             self.partitions.values().filter_map(event_us).max()?

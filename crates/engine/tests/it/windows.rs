@@ -224,6 +224,27 @@ fn a_quiet_close_that_news_prevent_is_none() {
     story.expect(&["08:55: A|7|2|3|4"]);
 }
 
+#[test]
+fn a_late_row_that_is_dropped_is_counted_and_kept_nowhere() {
+    let mut story = tumbling("watermark = \"0 seconds\"\nlate = \"drop\"");
+    story.row(0, "A", 3, "1", "2023-12-09 08:59:50").row(0, "A", 1, "2", "2023-12-09 09:00:30").cut();
+    story.row(0, "A", 2, "3", "2023-12-09 08:59:55").drain();
+    story.expect(&["08:55: A|3|1|3|3", "09:00: A|1|1|1|1"]);
+    assert_eq!((story.counters.late, story.counters.aggregated), (1, 2));
+    assert_eq!(story.dead_letters, []);
+}
+
+#[test]
+fn duplicates_by_value_are_equal_to_the_last_byte() {
+    let mut story = tumbling("watermark = \"1 minute\"\ndedup = \"value\"");
+    story.row(0, "A", 3, "1", "2023-12-09 08:56:00").row(0, "A", 3, "2", "2023-12-09 08:56:00");
+    story.row(0, "A", 3, "1", "2023-12-09 08:56:00").cut();
+    story.crash();
+    story.row(0, "A", 3, "2", "2023-12-09 08:56:00").row(0, "A", 3, "1", "2023-12-09 08:56:01").drain();
+    story.expect(&["08:55: A|9|3|3|3"]);
+    assert_eq!(story.counters.duplicate, 2);
+}
+
 fn remembering(stream: &str) -> Story {
     Story::new(&pipeline(&format!("watermark = \"1 hour\"\ndedup = [\"ID\"]\n{stream}"), &sums("'1 hour'")), 1)
 }
