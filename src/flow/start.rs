@@ -29,6 +29,9 @@ pub(crate) struct Started {
     pub(crate) losses: Vec<String>,
 }
 
+/// Where the group's name comes from when nobody has set one.
+pub(crate) const DEFAULT_GROUP: &str = "the pipeline's name";
+
 /// The Kafka client settings of a pipeline; `[source] kafka` wins over `[source] properties`.
 pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
     let source = &pipeline.source;
@@ -47,7 +50,7 @@ pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> an
     // Lag tools know a consumer by its group; one that no file names is named as the pipeline.
     let settings = match settings.group() {
         Some(_) => settings,
-        None => settings.with("group.id", &pipeline.name, "the pipeline's name").map_err(wrong)?,
+        None => settings.with("group.id", &pipeline.name, DEFAULT_GROUP).map_err(wrong)?,
     };
     Ok(settings.with_stop(Arc::clone(stop)))
 }

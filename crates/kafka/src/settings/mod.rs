@@ -363,7 +363,7 @@ impl ClientSettings {
     }
 
     /// Where `key` was set, for errors that librdkafka raises later.
-    pub(crate) fn origin_of(&self, key: &str) -> &str {
+    pub fn origin_of(&self, key: &str) -> &str {
         self.values.get(key).map_or(&self.origin, |setting| &setting.origin)
     }
 }
