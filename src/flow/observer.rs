@@ -114,8 +114,6 @@ impl Observer {
             retention_due: Instant::now() + RETENTION_AFTER,
             offsets: Vec::new(),
             offsets_told_at: Instant::now(),
-            offsets: Vec::new(),
-            offsets_told_at: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || watch.run())?;
         Ok(Self { shared, thread })
