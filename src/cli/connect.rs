@@ -87,14 +87,8 @@ impl Steps {
         match settings.group() {
             None => self.skip("group", "no group.id is set: lag tools will not see this pipeline"),
             Some(group) => {
-                match try_group(&connection, group) {
-                    // It is for lag tools alone, and nobody has asked for it.
-                    Err(error) if settings.origin_of("group.id") == flow::DEFAULT_GROUP => {
-                        let why = "the pipeline reads all the same, and lag tools will not see it";
-                        self.skip("group", &format!("{error}; {why}"));
-                    }
-                    used => drop(self.note("group", used)),
-                }
+                let used = try_group(&connection, group);
+                self.note("group", used);
             }
         }
         match &pipeline.stream.dead_letter_topic {

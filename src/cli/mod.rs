@@ -152,22 +152,6 @@ fn split_set(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// Options of a store that is named by --lake, from `KEY=VALUE` arguments.
-///
-/// # Errors
-/// One of them is a secret: arguments are seen by every user of the machine.
-fn store_options(set: &[String]) -> anyhow::Result<::lake::StoreOptions> {
-    let options = split_set(set)?;
-    match options.iter().find(|(key, _)| pipeline::is_secret(key)) {
-        Some((key, _)) => {
-            let fact = format!("{key} is a secret, and every user of the machine can see a command's arguments");
-            let hint = "set the environment variable that the store's own tools use";
-            Err(Failure::new(Exit::Config, fact).hint(hint).into())
-        }
-        None => Ok(options.into_iter().collect()),
-    }
-}
-
 /// A flag that Ctrl-C and SIGTERM set.
 fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     cluster::stop_on_signals()

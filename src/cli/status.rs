@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
 
-use super::{load_pipeline, runtime, store_options};
+use super::{load_pipeline, runtime, split_set};
 use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
@@ -55,7 +55,7 @@ impl LedgerArgs {
     /// Takes lake and name from the pipeline file or the flags.
     pub(crate) fn resolve(self) -> anyhow::Result<LedgerAt> {
         if let (Some(url), Some(pipeline)) = (self.lake, self.pipeline) {
-            return Ok(LedgerAt { url, pipeline, options: store_options(&self.set)? });
+            return Ok(LedgerAt { url, pipeline, options: split_set(&self.set)?.into_iter().collect() });
         }
         let Some(file) = self.file else { return demo() };
         let pipeline = load_pipeline(&file, &self.set)?;

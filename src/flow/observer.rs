@@ -22,9 +22,6 @@ const ROUND: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(1);
 /// How often group offsets are told.
 const GROUP_EVERY: Duration = Duration::from_secs(5);
-/// How often they are told again when nothing moved: one that got lost is made up for, and a group that is quiet for days is
-/// not forgotten (`offsets.retention.minutes`).
-const GROUP_AGAIN: Duration = Duration::from_secs(60);
 /// When topics are asked how long they keep messages: a run of a moment need not know.
 const RETENTION_AFTER: Duration = Duration::from_secs(20);
 const RETENTION_EVERY: Duration = Duration::from_secs(300);
@@ -112,8 +109,6 @@ impl Observer {
             // Whoever began to read knows all that there was then.
             discovered_at: Instant::now(),
             retention_due: Instant::now() + RETENTION_AFTER,
-            offsets: Vec::new(),
-            offsets_told_at: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || watch.run())?;
         Ok(Self { shared, thread })
@@ -169,9 +164,6 @@ struct Watch {
     missing: BTreeMap<String, u32>,
     discovered_at: Instant,
     retention_due: Instant,
-    /// The group's offsets as they were given last.
-    offsets: Vec<(TopicPartition, i64)>,
-    offsets_told_at: Instant,
 }
 
 impl Watch {
@@ -192,19 +184,16 @@ impl Watch {
         }
     }
 
-    fn tell_offsets(&mut self, last: bool) {
-        let news = self.shared.lock().offsets.take();
-        let is_new = news.is_some();
-        self.offsets = news.unwrap_or_else(|| std::mem::take(&mut self.offsets));
-        let due = is_new || last || self.offsets_told_at.elapsed() >= GROUP_AGAIN;
-        if !due || self.offsets.is_empty() || self.connection.settings().group().is_none() {
+    fn tell_offsets(&self, last: bool) {
+        let offsets = self.shared.lock().offsets.take();
+        let (Some(offsets), Some(_)) = (offsets, self.connection.settings().group()) else { return };
+        if offsets.is_empty() {
             return;
         }
-        self.offsets_told_at = Instant::now();
         let told = if last {
-            self.connection.commit_group_offsets_now(&self.offsets)
+            self.connection.commit_group_offsets_now(&offsets)
         } else {
-            self.connection.commit_group_offsets(&self.offsets)
+            self.connection.commit_group_offsets(&offsets)
         };
         if let Err(error) = told {
             tracing::debug!(%error, "group offsets were not committed");

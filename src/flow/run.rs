@@ -88,8 +88,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         workers: pipeline.stream.workers.unwrap_or(cores),
     };
     let started = runtime.block_on(start(pipeline, plan, &settings, &start_options))?;
-    let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at, losses } = started;
-    losses.into_iter().for_each(|loss| watch(Event::Note(format!("accepted: {loss}"))));
+    let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at } = started;
     let ends = match options.until {
         Until::Stopped => Vec::new(),
         _ => ends(&connection, &partitions)?,
@@ -267,7 +266,7 @@ impl Flow<'_> {
                 self.seen = seen;
             }
             if let Some(Lost::Recreated { topic, was, is }) = &self.seen.lost {
-                return self.recreated(topic, was, is).into();
+                return recreated(topic, was, is).into();
             }
         }
         error
@@ -282,7 +281,7 @@ impl Flow<'_> {
                 self.cut(Close::Passed, None, true, watch)?;
                 return Err(failure.into());
             }
-            Some(Lost::Recreated { topic, was, is }) => return Err(self.recreated(topic, was, is).into()),
+            Some(Lost::Recreated { topic, was, is }) => return Err(recreated(topic, was, is).into()),
             None => {}
         }
         for (partition, first) in std::mem::take(&mut self.seen.new) {
@@ -323,12 +322,6 @@ impl Flow<'_> {
         Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted while it was read"))
             .cause(anyhow::anyhow!("what was not read of it is gone: {}", unread.join(", ")))
             .hint("what was read is committed; for a topic that is made anew, give the pipeline a new name")
-    }
-
-    fn recreated(&self, topic: &str, was: &str, is: &str) -> Failure {
-        let progress = self.workers.shared.progress();
-        let unread = progress.iter().filter(|p| &*p.partition.topic == topic);
-        recreated(topic, was, is, unread.map(|p| (&p.partition, p.next_offset)))
     }
 
     /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.

@@ -1,6 +1,6 @@
 //! Opens what a flow needs: lake, ledger, engine, reader; and finds where to go on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -25,12 +25,7 @@ pub(crate) struct Started {
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) topic_ids: BTreeMap<String, String>,
     pub(crate) resumed_at: Option<u64>,
-    /// Losses that were accepted, one a line.
-    pub(crate) losses: Vec<String>,
 }
-
-/// Where the group's name comes from when nobody has set one.
-pub(crate) const DEFAULT_GROUP: &str = "the pipeline's name";
 
 /// The Kafka client settings of a pipeline; `[source] kafka` wins over `[source] properties`.
 pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
@@ -50,7 +45,7 @@ pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> an
     // Lag tools know a consumer by its group; one that no file names is named as the pipeline.
     let settings = match settings.group() {
         Some(_) => settings,
-        None => settings.with("group.id", &pipeline.name, DEFAULT_GROUP).map_err(wrong)?,
+        None => settings.with("group.id", &pipeline.name, "the pipeline's name").map_err(wrong)?,
     };
     Ok(settings.with_stop(Arc::clone(stop)))
 }
@@ -102,23 +97,12 @@ pub(crate) async fn start(
     let live = slot.as_ref().map(|slot| slot.state.clone()).unwrap_or_default();
     // Offsets and state must come from the same slot: another writer may have committed since the peek.
     let known = slot.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
-    let (mut topic_ids, anew) = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
-    let begin = begin(&mut connection, &partitions, &known, &anew, options.accept_loss)?;
-    let mut restore = match &slot {
+    let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
+    let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
+    let restore = match &slot {
         Some(slot) => restore(&ledger, slot).await?,
         None => Restore::default(),
     };
-    for state in &mut restore.partitions {
-        // A partition that is gone for good holds no watermark back; its position stays, so that its like is known again.
-        state.idle = begin.gone.contains(&state.partition);
-        if let Some((_, first)) = begin.anew.iter().find(|(partition, _)| *partition == state.partition) {
-            (state.next_offset, state.fingerprint) = (*first, None);
-        }
-    }
-    for (topic, was) in slot.iter().flat_map(|slot| &slot.topic_ids) {
-        topic_ids.entry(topic.clone()).or_insert_with(|| was.clone());
-    }
-    let Begin { starts, losses, .. } = begin;
     let workers = options.workers.min(partitions.len()).max(1);
     let mut engine = Engine::new(plan, restore, workers).map_err(engine_failed)?;
     let limits = ReadLimits { queues: workers, watch_leaders: true, ..ReadLimits::default() };
@@ -126,7 +110,7 @@ pub(crate) async fn start(
     for (partition, offset) in reader.starts() {
         engine.add_partition(partition.clone(), *offset);
     }
-    Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at, losses })
+    Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at })
 }
 
 /// The names of a pipeline's topics: those that it names, or those that match now.
@@ -154,96 +138,50 @@ pub(crate) fn partitions(connection: &Connection, topics: &Topics) -> anyhow::Re
 }
 
 /// The topics' ids, which have to be those that the ledger knows: a topic that was created anew may be longer than the
-/// old one, and nothing else would tell. With `accept_loss` also the names of those that were.
+/// old one, and nothing else would tell.
 fn topic_ids(
     connection: &Connection,
     partitions: &[TopicPartition],
     slot: Option<&Slot>,
     accept_loss: bool,
-) -> anyhow::Result<(BTreeMap<String, String>, BTreeSet<String>)> {
+) -> anyhow::Result<BTreeMap<String, String>> {
     let mut names: Vec<&str> = partitions.iter().map(|p| &*p.topic).collect();
     names.dedup();
     let ids = connection.topic_ids(&names).map_err(client)?;
     let known = slot.map(|slot| &slot.topic_ids);
-    let mut anew = BTreeSet::new();
     for (topic, is) in &ids {
-        let Some(was) = known.and_then(|known| known.get(topic)).filter(|was| *was != is) else { continue };
-        if !accept_loss {
-            let positions = slot.map(|slot| slot.positions.as_slice()).unwrap_or_default();
-            let unread = positions.iter().filter(|p| *p.partition.topic == **topic);
-            return Err(recreated(topic, was, is, unread.map(|p| (&p.partition, p.next_offset))).into());
+        if let Some(was) = known.and_then(|known| known.get(topic)).filter(|was| *was != is && !accept_loss) {
+            return Err(recreated(topic, was, is).into());
         }
-        anew.insert(topic.clone());
     }
-    Ok((ids, anew))
+    Ok(ids)
 }
 
-/// A topic under the name of one that was read before. `unread`: where reading stood in each of its partitions.
-pub(crate) fn recreated<'a>(
-    topic: &str,
-    was: &str,
-    is: &str,
-    unread: impl Iterator<Item = (&'a TopicPartition, i64)>,
-) -> Failure {
-    let unread: Vec<String> = unread.map(|(partition, next)| format!("{partition} from {next}")).collect();
-    let gone = format!("its id was {was} and is {is}; what was not read of the old one is gone: {}", unread.join(", "));
+/// A topic under the name of one that was read before.
+pub(crate) fn recreated(topic: &str, was: &str, is: &str) -> Failure {
     Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted and created anew"))
-        .cause(anyhow::anyhow!(gone))
-        .hint(
-            "--accept-loss reads the new topic from its beginning; so does a pipeline with a new name, into new files",
-        )
+        .cause(anyhow::anyhow!("its id was {was} and is {is}; what was not read of the old one is gone"))
+        .hint("give the pipeline a new name, so that it reads the new topic from its beginning")
 }
 
-/// Where to begin.
-struct Begin {
-    starts: Vec<(TopicPartition, StartAt)>,
-    /// Partitions that the ledger knows and the cluster no longer has.
-    gone: Vec<TopicPartition>,
-    /// Partitions of topics that were created anew, with their first offsets.
-    anew: Vec<(TopicPartition, i64)>,
-    /// What was lost, in words.
-    losses: Vec<String>,
-}
-
-/// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know or whose topic
-/// is among `anew`.
-fn begin(
+/// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know.
+fn starts(
     connection: &mut Connection,
     partitions: &[TopicPartition],
     known: &[Position],
-    anew: &BTreeSet<String>,
     accept_loss: bool,
-) -> anyhow::Result<Begin> {
+) -> anyhow::Result<Vec<(TopicPartition, StartAt)>> {
     let ranges = connection.watermarks(partitions).map_err(client)?;
-    let mut begin =
-        Begin { starts: Vec::with_capacity(partitions.len()), gone: Vec::new(), anew: Vec::new(), losses: Vec::new() };
-    for missing in known.iter().filter(|p| !partitions.contains(&p.partition)) {
-        if !accept_loss {
-            let fact = format!("{} does not exist any more", missing.partition);
-            let cause = format!("what was not read of it is gone: {} from {}", missing.partition, missing.next_offset);
-            return Err(Failure::new(Exit::SourceData, fact)
-                .cause(anyhow::anyhow!(cause))
-                .hint("to go on without it, start with --accept-loss")
-                .into());
-        }
-        begin.losses.push(format!("{} is gone, from offset {} on", missing.partition, missing.next_offset));
-        begin.gone.push(missing.partition.clone());
+    if let Some(missing) = known.iter().find(|p| !partitions.contains(&p.partition)) {
+        return Err(client(ClientError::PartitionMissing { partition: missing.partition.clone() }));
     }
+    let mut starts = Vec::with_capacity(partitions.len());
     for (partition, (earliest, latest)) in partitions.iter().zip(ranges) {
         let Some(position) = known.iter().find(|p| p.partition == *partition) else {
-            begin.starts.push((partition.clone(), StartAt::Earliest));
+            starts.push((partition.clone(), StartAt::Earliest));
             continue;
         };
         let next = position.next_offset;
-        if anew.contains(&*partition.topic) {
-            begin.losses.push(format!(
-                "{partition} is of another topic now: the old one is gone from offset {next} on, the new one is read from \
-                 {earliest}"
-            ));
-            begin.anew.push((partition.clone(), earliest));
-            begin.starts.push((partition.clone(), StartAt::Earliest));
-            continue;
-        }
         let last = SourcePosition { partition: partition.clone(), offset: next - 1 };
         let lost = |fact: String, cause: String, hint: &str| {
             Failure::new(Exit::SourceData, format!("{partition} cannot be read on: {fact}"))
@@ -259,18 +197,15 @@ fn begin(
             let hint = "give the pipeline a new name, so that it reads the new topic from its beginning";
             return Err(lost("the topic was created anew".to_owned(), cause, hint).into());
         }
-        if next < earliest {
-            if !accept_loss {
-                let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
-                let hint = "to go on with what is there, start with --accept-loss";
-                return Err(lost(format!("offsets {next}..{earliest} are lost"), cause, hint).into());
-            }
-            begin.losses.push(format!("{partition}: offsets {next}..{earliest} are lost"));
+        if next < earliest && !accept_loss {
+            let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
+            let hint = "to go on with what is there, start with --accept-loss";
+            return Err(lost(format!("offsets {next}..{earliest} are lost"), cause, hint).into());
         }
         let start = if next < earliest { StartAt::Earliest } else { StartAt::Offset(next) };
-        begin.starts.push((partition.clone(), start));
+        starts.push((partition.clone(), start));
     }
-    Ok(begin)
+    Ok(starts)
 }
 
 /// Whether the last record read is still the one that the ledger remembers. A record that was deleted

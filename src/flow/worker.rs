@@ -302,8 +302,6 @@ impl Task {
         }
         let batch = schemas.release(&mut self.worker, |note| self.shared.note(note))?;
         if batch.is_none() {
-            // librdkafka's events pile up behind a reader that does not read.
-            self.queue.serve();
             std::thread::sleep(WAIT);
         }
         Ok(batch)

@@ -105,8 +105,7 @@ fn partitions_added_while_running_are_read_from_apache_kafka() {
 
 /// The new topic is longer than the old one was read, so that no offset tells them apart.
 fn a_topic_that_is_deleted_and_created_anew_ends_the_run(scene: &Scene) {
-    let messages = messages(1_100);
-    scene.send(messages[..200].iter().map(String::as_bytes));
+    scene.send(messages(200).iter().map(String::as_bytes));
     let pipeline = scene.pipeline("commit = \"50 ms\"");
     let path = pipeline.to_str().unwrap();
     let mut run = scene.spawn(&["run", path, "--set", DISCOVER], &[]);
@@ -116,7 +115,7 @@ fn a_topic_that_is_deleted_and_created_anew_ends_the_run(scene: &Scene) {
     signal(&run, "STOP");
     Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     create(scene, &scene.topic, 1);
-    send_to(scene, &scene.topic, &messages[200..]);
+    send_to(scene, &scene.topic, &messages(900));
     signal(&run, "CONT");
     wait_for(&lines, "was deleted and created anew");
     assert_eq!(run.wait().unwrap().code(), Some(5));
@@ -124,17 +123,7 @@ fn a_topic_that_is_deleted_and_created_anew_ends_the_run(scene: &Scene) {
     let again = scene.turnstile(&["run", path, "--until-end"]);
     assert_eq!(again.status.code(), Some(5), "{}", text(&again));
     assert!(text(&again).contains("deleted and created anew"), "{}", text(&again));
-    let unread = format!("what was not read of the old one is gone: {}[0] from 200", scene.topic);
-    assert!(text(&again).contains(&unread) && text(&again).contains("a new name"), "{}", text(&again));
-
-    let accepted = scene.turnstile(&["run", path, "--drain", "--accept-loss"]);
-    assert!(accepted.status.success(), "{}", text(&accepted));
-    let loss = format!("{}[0] is of another topic now: the old one is gone from offset 200 on", scene.topic);
-    assert!(text(&accepted).contains(&loss), "{}", text(&accepted));
-    assert_eq!(scene.rows(), expected(&messages), "the new topic is read from its beginning");
-    scene.audit(&pipeline);
-    let next = scene.drain(&pipeline);
-    assert!(next.status.success(), "{}", text(&next));
+    assert!(text(&again).contains("give the pipeline a new name"), "{}", text(&again));
 }
 
 #[test]
@@ -208,30 +197,6 @@ fn messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_wh
     assert!(accepted.status.success(), "{}", text(&accepted));
     let kept: Vec<String> = [&messages[..100], &messages[250..]].concat();
     assert_eq!(scene.rows(), expected(&kept));
-}
-
-#[test]
-fn a_pattern_goes_on_without_a_topic_that_was_deleted_only_when_told() {
-    let scene = Scene::embedded(1);
-    let messages = messages(900);
-    create(&scene, "east", 1);
-    create(&scene, "west", 1);
-    send_to(&scene, "east", &messages[..300]);
-    send_to(&scene, "west", &messages[300..600]);
-    let pipeline = patient_pipeline(&scene, "\"^(east|west)$\"", "");
-    let path = pipeline.to_str().unwrap();
-    assert!(scene.turnstile(&["run", path, "--until-end"]).status.success());
-    Topics::open(&scene.client()).unwrap().delete("west").unwrap();
-    send_to(&scene, "east", &messages[600..]);
-    let refused = scene.drain(&pipeline);
-    assert_eq!(refused.status.code(), Some(5), "{}", text(&refused));
-    let said = text(&refused);
-    assert!(said.contains("west[0] does not exist any more") && said.contains("west[0] from 300"), "{said}");
-    let accepted = scene.turnstile(&["run", path, "--drain", "--accept-loss"]);
-    assert!(accepted.status.success(), "{}", text(&accepted));
-    assert!(text(&accepted).contains("accepted: west[0] is gone, from offset 300 on"), "{}", text(&accepted));
-    assert_eq!(scene.rows(), expected(&messages));
-    scene.audit(&pipeline);
 }
 
 #[test]

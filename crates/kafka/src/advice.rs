@@ -57,11 +57,6 @@ pub(crate) fn is_final(reason: &str) -> bool {
     reason.contains("SSL alert number") || reason.contains("PLAINTEXT broker listener")
 }
 
-/// Whether a login failed for the connection's sake: the broker said nothing about it.
-pub(crate) fn is_local(reason: &str) -> bool {
-    reason.contains("handshake failed: Local:")
-}
-
 /// The reason without how long it took and how often it came, which differ each time.
 pub(crate) fn without_timing(reason: &str) -> &str {
     reason.split(" (after ").next().unwrap_or(reason)

@@ -23,8 +23,6 @@ const DEFAULT_GROUP: &str = "turnstile";
 
 /// Longest single wait within librdkafka: how late a stop flag or a refusal is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(500);
-/// The longest that one question waits, once shorter ones ran out.
-const LONGEST_SLICE: Duration = Duration::from_secs(4);
 
 /// Events of librdkafka that are served in one go: more than come in between, statistics and log lines together.
 const SERVED_AT_ONCE: usize = 64;
@@ -403,10 +401,9 @@ impl Connection {
     ) -> Result<T, ClientError> {
         use RDKafkaErrorCode as Code;
         let started = Instant::now();
-        let mut slice = WAIT_SLICE;
         loop {
             let left = self.settings.connect_timeout().saturating_sub(started.elapsed());
-            let error = match ask(left.clamp(Duration::from_millis(10), slice)) {
+            let error = match ask(left.clamp(Duration::from_millis(10), WAIT_SLICE)) {
                 Ok(answer) => {
                     self.link.up();
                     return Ok(answer);
@@ -416,15 +413,10 @@ impl Connection {
             serve(&self.consumer);
             self.check_refusal()?;
             match error.rdkafka_error_code() {
-                Some(Code::AllBrokersDown) => {
-                    slice = WAIT_SLICE;
-                    self.link.lost();
-                }
+                Some(Code::AllBrokersDown) => self.link.lost(),
                 Some(
                     Code::BrokerTransportFailure | Code::OperationTimedOut | Code::RequestTimedOut | Code::Resolve,
                 ) => {
-                    // The answer of a large or distant cluster may take longer than a slice, and asking anew begins anew.
-                    slice = (slice * 2).min(LONGEST_SLICE);
                     // A slice that ran out says little; librdkafka's own verdict comes as `AllBrokersDown`.
                     if started.elapsed() > WAIT_SLICE * 4 {
                         self.link.lost();

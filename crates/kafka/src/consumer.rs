@@ -129,12 +129,7 @@ impl Consumer {
     pub fn next(&mut self, wait: Duration) -> Result<Option<Consumed>, ReadError> {
         let polled = match self.consumer.poll(wait) {
             None => None,
-            Some(Ok(message)) => {
-                if self.link.is_unsettled() {
-                    self.link.up();
-                }
-                Some(Consumed::Message(taken(&self.topic, &message)))
-            }
+            Some(Ok(message)) => Some(Consumed::Message(taken(&self.topic, &message))),
             Some(Err(KafkaError::PartitionEOF(partition))) => Some(Consumed::End(partition)),
             Some(Err(error)) => {
                 self.explain(error)?;

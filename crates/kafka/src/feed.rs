@@ -55,8 +55,7 @@ pub enum FeedError {
 
 /// Sends what the provider yields until it ends, the count is reached or `stop` is set.
 ///
-/// It returns without a flush: messages may still be on their way, so end with [`Producer::close`]. A producer that
-/// keeps the prefix of what is delivered is given nothing more once a record failed: it would all be sent again.
+/// It returns without a flush: messages may still be on their way, so end with [`Producer::close`].
 ///
 /// # Errors
 /// The provider's input or the producer; all messages before it were handed to the producer.
@@ -73,11 +72,7 @@ pub fn feed(
     let mut progress = FeedProgress { stats: producer.stats(), elapsed: Duration::ZERO, event_at_ms: None };
     let mut reported_at = started;
     let mut nth = 0;
-    while plan.count.is_none_or(|count| nth < count)
-        && !stop.load(Ordering::Relaxed)
-        && !producer.prefix_has_ended()
-        && provider.next(&mut record)?
-    {
+    while plan.count.is_none_or(|count| nth < count) && !stop.load(Ordering::Relaxed) && provider.next(&mut record)? {
         let due = schedule.due(nth, record.event_at_ms);
         while !due.is_zero() && !stop.load(Ordering::Relaxed) {
             let early = due.saturating_sub(started.elapsed());
@@ -96,8 +91,8 @@ pub fn feed(
         }
         progress.event_at_ms = Some(record.event_at_ms);
         nth += 1;
-        // A clock read a message would cost as much as the message, unless the provider itself waits for its input.
-        if nth % 256 == 0 || provider.may_wait() {
+        // A clock read a message would cost as much as the message.
+        if nth % 256 == 0 {
             report_if_due(producer, plan, started, &mut reported_at, &mut progress, &mut report);
         }
     }

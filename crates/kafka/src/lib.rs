@@ -33,7 +33,7 @@ pub use feed::{FeedError, FeedPlan, FeedProgress, feed};
 pub use leaders::{LeaderChange, LeaderWatch};
 pub use link::LinkState;
 pub use pace::Pace;
-pub use producer::{DeliveryFailure, LargestFailure, Producer, ProducerLimits, ProducerStats, SendError};
+pub use producer::{DeliveryFailure, Producer, ProducerLimits, ProducerStats, SendError};
 pub use provider::{
     City, CitySettings, DEFAULT_STEP_CAP, HeaderRow, LeftOut, LineFormat, LineInput, LineSettings, Lines,
     MAX_FILE_ROWS, MtaReplay, Provider, ProviderError, Record, Registers, SyntheticClock, TestStation, Zone,

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -13,12 +13,8 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Statistics, TopicPartitionList};
 
-use crate::advice::{is_final, is_local, without_timing};
+use crate::advice::{is_final, without_timing};
 use crate::leaders::Leaders;
-
-/// How long brokers that once let this client in may refuse it before that is believed. One that restarts, or that a load
-/// balancer stands in for, hangs up in the midst of a handshake, and librdkafka tells that as a refusal.
-const BELIEVED_AFTER: Duration = Duration::from_secs(30);
 
 /// Whether brokers can be reached. librdkafka keeps trying in every state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,37 +33,25 @@ pub enum LinkState {
 pub(crate) struct Link {
     servers: String,
     inner: Mutex<Inner>,
-    /// Mirror `inner` for the reading threads, which look at it once a batch.
+    /// Mirrors `inner.state` for the reading threads, which look at it once a batch.
     down: AtomicBool,
-    /// Whether an answer of a broker would be news.
-    unsettled: AtomicBool,
     leaders: Leaders,
 }
 
 struct Inner {
     state: LinkState,
     reason: String,
-    refusal: Option<Refusal>,
-    /// Whether a broker ever let this client in.
-    was_up: bool,
-}
-
-/// Credentials or certificates that were refused.
-struct Refusal {
-    reason: String,
-    since: Instant,
-    told: bool,
+    refusal: Option<String>,
 }
 
 impl Link {
     pub(crate) fn new(servers: &str) -> Self {
-        let reason = "no connection was made yet".to_owned();
-        let inner = Inner { state: LinkState::Connecting, reason, refusal: None, was_up: false };
+        let inner =
+            Inner { state: LinkState::Connecting, reason: "no connection was made yet".to_owned(), refusal: None };
         Self {
             servers: servers.to_owned(),
             inner: Mutex::new(inner),
             down: AtomicBool::new(false),
-            unsettled: AtomicBool::new(true),
             leaders: Leaders::default(),
         }
     }
@@ -89,27 +73,9 @@ impl Link {
         self.lock().reason.clone()
     }
 
-    /// The reason why credentials or certificates were refused since the last call. Of brokers that once let this client
-    /// in only when all of them are away and it has lasted.
+    /// The reason why credentials or certificates were refused since the last call.
     pub(crate) fn take_refusal(&self) -> Option<String> {
-        self.take_refusal_at(Instant::now())
-    }
-
-    fn take_refusal_at(&self, now: Instant) -> Option<String> {
-        let mut inner = self.lock();
-        let is_down = matches!(inner.state, LinkState::Down { .. });
-        let was_up = inner.was_up;
-        let refusal = inner.refusal.as_mut().filter(|refusal| !refusal.told)?;
-        if was_up && !(is_down && now.duration_since(refusal.since) >= BELIEVED_AFTER) {
-            return None;
-        }
-        refusal.told = true;
-        Some(refusal.reason.clone())
-    }
-
-    /// Whether an answer of a broker would be news: cheap enough to ask once a batch.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        self.unsettled.load(Ordering::Relaxed)
+        self.lock().refusal.take()
     }
 
     /// A broker answered.
@@ -120,9 +86,7 @@ impl Link {
         }
         inner.state = LinkState::Up;
         inner.refusal = None;
-        inner.was_up = true;
         self.down.store(false, Ordering::Relaxed);
-        self.unsettled.store(false, Ordering::Relaxed);
     }
 
     /// No broker can be reached.
@@ -130,8 +94,7 @@ impl Link {
         let mut inner = self.lock();
         let reason = inner.reason.clone();
         // A refusal is told to the caller as an error; trying again will not help it.
-        let refused = inner.refusal.is_some() && !inner.was_up;
-        if !matches!(inner.state, LinkState::Down { .. }) && !refused {
+        if !matches!(inner.state, LinkState::Down { .. }) && inner.refusal.is_none() {
             tracing::warn!(
                 servers = self.servers,
                 reason,
@@ -140,30 +103,27 @@ impl Link {
         }
         inner.state = LinkState::Down { reason };
         self.down.store(true, Ordering::Relaxed);
-        self.unsettled.store(true, Ordering::Relaxed);
     }
 
     fn on_error(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
         use RDKafkaErrorCode as Code;
         let reason = without_timing(reason);
         match code {
-            // A connection that broke in the midst of a login is told as a login that failed.
-            Some(Code::Authentication) if is_local(reason) => self.lock().reason = reason.to_owned(),
             // librdkafka would try again for ever, with the same certificate.
-            Some(Code::BrokerTransportFailure) if is_final(reason) => self.refused(reason),
-            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => self.refused(reason),
+            Some(Code::BrokerTransportFailure) if is_final(reason) => {
+                let mut inner = self.lock();
+                inner.reason = reason.to_owned();
+                inner.refusal = Some(reason.to_owned());
+            }
+            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => {
+                let mut inner = self.lock();
+                inner.reason = reason.to_owned();
+                inner.refusal = Some(reason.to_owned());
+            }
             Some(Code::BrokerTransportFailure | Code::Resolve) => self.lock().reason = reason.to_owned(),
             Some(Code::AllBrokersDown) => self.lost(),
             _ => tracing::debug!(target: "librdkafka", servers = self.servers, ?code, reason),
         }
-    }
-
-    fn refused(&self, reason: &str) {
-        let mut inner = self.lock();
-        inner.reason = reason.to_owned();
-        let since = inner.refusal.as_ref().map_or_else(Instant::now, |refusal| refusal.since);
-        inner.refusal = Some(Refusal { reason: reason.to_owned(), since, told: false });
-        self.unsettled.store(true, Ordering::Relaxed);
     }
 
     fn on_log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -239,33 +199,5 @@ mod tests {
         link.on_error(Some(RDKafkaErrorCode::Authentication), "invalid credentials");
         assert_eq!(link.take_refusal().as_deref(), Some("invalid credentials"));
         assert_eq!(link.take_refusal(), None);
-    }
-
-    #[test]
-    fn a_broker_that_once_let_us_in_is_believed_to_refuse_when_it_lasts() {
-        let hangs_up = "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?";
-        let link = Link::new("h:1");
-        link.up();
-        link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), hangs_up);
-        let later = Instant::now() + BELIEVED_AFTER;
-        assert_eq!(link.take_refusal_at(later), None, "other brokers are there");
-        link.on_error(Some(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
-        assert_eq!(link.take_refusal(), None, "it may be starting again");
-        link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), hangs_up);
-        assert_eq!(link.take_refusal_at(later).as_deref(), Some(hangs_up));
-
-        link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), hangs_up);
-        assert!(link.is_unsettled());
-        link.up();
-        assert_eq!((link.take_refusal_at(later), link.is_unsettled()), (None, false));
-    }
-
-    #[test]
-    fn a_connection_that_breaks_in_a_login_is_no_refusal() {
-        let link = Link::new("h:1");
-        let broke = "SASL SCRAM-SHA-256 mechanism handshake failed: Local: Broker transport failure: broker's \
-                     supported mechanisms: ";
-        link.on_error(Some(RDKafkaErrorCode::Authentication), broke);
-        assert_eq!((link.take_refusal(), link.reason()), (None, broke.to_owned()));
     }
 }

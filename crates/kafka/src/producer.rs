@@ -89,15 +89,6 @@ pub struct DeliveryFailure {
     pub reason: String,
 }
 
-/// A record that was not delivered, by its size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LargestFailure {
-    /// How many records were sent before it, where the prefix of what is delivered is kept.
-    pub number: u64,
-    /// Bytes of its value.
-    pub bytes: usize,
-}
-
 impl std::fmt::Display for DeliveryFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = self.key.as_deref().unwrap_or("none");
@@ -157,34 +148,17 @@ impl Producer {
             // Java's choice of partition for a key, so that both clients keep a key in one partition.
             ("partitioner", "murmur2_random"),
         ];
-        let idempotent = limits.idempotent && may_be_idempotent(settings);
         let forced = [
-            ("enable.idempotence", if idempotent { "true" } else { "false" }),
+            ("enable.idempotence", if limits.idempotent { "true" } else { "false" }),
             // Every record is accounted for: without reports of success all of them would count as failed.
             ("delivery.report.only.error", "false"),
         ];
         let config = settings.config(&defaults, &forced);
-        if limits.idempotent && !idempotent {
-            tracing::warn!(
-                "{}: a resend may double a message: enable.idempotence is off, or acks, retries or max.in.flight exclude it",
-                settings.origin()
-            );
-        }
         let link = Arc::new(Link::new(settings.servers()));
         let accounts = Arc::new(Accounts::new(limits.kept_failures, limits.track_prefix));
         let context = DeliveryContext { link: LinkContext(link.clone()), accounts: accounts.clone() };
         let client = BaseProducer::from_config_and_context(&config, context).map_err(|e| refused(settings, &e))?;
         Ok(Self { client, accounts, link, settings: settings.clone() })
-    }
-
-    /// The largest record that was not delivered: where a broker refuses a batch for its size, the one that is to blame.
-    pub fn largest_failure(&self) -> Option<LargestFailure> {
-        *self.accounts.largest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the prefix of delivered records is kept and a record failed, so that it will grow no longer.
-    pub fn prefix_has_ended(&self) -> bool {
-        self.accounts.prefix.is_some() && self.accounts.failed.load(Ordering::Relaxed) > 0
     }
 
     /// Queues one record, waiting while the queue is full: at most as long as the oldest record waits for its delivery.
@@ -331,7 +305,6 @@ struct Accounts {
     failed: AtomicU64,
     keep: usize,
     kept: Mutex<Vec<DeliveryFailure>>,
-    largest: Mutex<Option<LargestFailure>>,
     prefix: Option<Mutex<Prefix>>,
     /// The first topic that this client may not write to.
     refused: OnceLock<(String, RDKafkaErrorCode)>,
@@ -341,8 +314,8 @@ impl Accounts {
     fn new(keep: usize, track_prefix: bool) -> Self {
         let zero = || AtomicU64::new(0);
         let prefix = track_prefix.then(|| Mutex::new(Prefix::default()));
-        let (kept, largest, refused) = (Mutex::default(), Mutex::default(), OnceLock::new());
-        Self { sent: zero(), delivered: zero(), failed: zero(), keep, kept, largest, prefix, refused }
+        let kept = Mutex::new(Vec::new());
+        Self { sent: zero(), delivered: zero(), failed: zero(), keep, kept, prefix, refused: OnceLock::new() }
     }
 
     fn prefix(&self) -> Option<MutexGuard<'_, Prefix>> {
@@ -387,21 +360,6 @@ impl Prefix {
     }
 }
 
-/// Whether a person's settings leave room for idempotence. As with Java's client a setting that excludes it switches it
-/// off, unless it is asked for by name: then librdkafka says what does not go together.
-fn may_be_idempotent(settings: &ClientSettings) -> bool {
-    let value = |key| settings.value(key).unwrap_or_default();
-    match value("enable.idempotence") {
-        "true" => return true,
-        "false" => return false,
-        _ => {}
-    }
-    let at_most = |key, most: u64| value(key).parse::<u64>().map_or(true, |set| set <= most);
-    matches!(value("acks"), "" | "all" | "-1")
-        && value("retries") != "0"
-        && at_most("max.in.flight.requests.per.connection", 5)
-}
-
 struct DeliveryContext {
     link: LinkContext,
     accounts: Arc<Accounts>,
@@ -440,12 +398,6 @@ impl ProducerContext for DeliveryContext {
                     // Only the first one counts.
                     let _ = self.accounts.refused.set((record.topic().to_owned(), code));
                 }
-                let bytes = record.payload().map_or(0, <[u8]>::len);
-                let mut largest = self.accounts.largest.lock().unwrap_or_else(PoisonError::into_inner);
-                if largest.is_none_or(|largest| largest.bytes < bytes) {
-                    *largest = Some(LargestFailure { number: number as u64, bytes });
-                }
-                drop(largest);
                 let mut kept = self.accounts.kept();
                 if kept.len() < self.accounts.keep {
                     let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());

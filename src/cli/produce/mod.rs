@@ -112,9 +112,9 @@ pub(crate) struct Args {
     /// Create the topic with this many partitions when it is missing
     #[arg(long, value_name = "N")]
     partitions: Option<i32>,
-    /// How messages are compressed: none, gzip, snappy, lz4 or zstd [default: the properties file's, or lz4]
-    #[arg(long, value_name = "CODEC")]
-    compression: Option<String>,
+    /// How messages are compressed: none, gzip, snappy, lz4 or zstd
+    #[arg(long, value_name = "CODEC", default_value = "lz4")]
+    compression: String,
     /// Print the closing line as JSON
     #[arg(long)]
     json: bool,
@@ -154,11 +154,7 @@ enum Rate {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let stop = stop_on_signals()?;
-    let mut settings = args.cluster.settings(&stop)?;
-    if let Some(codec) = &args.compression {
-        let set = settings.with("compression.type", codec, "--compression");
-        settings = set.map_err(|error| client_failure(error.into()))?;
-    }
+    let settings = args.cluster.settings(&stop)?;
     let (mut provider, pace) = args.provider(&stop).map_err(provider_failure)?;
     let resume = args.resume_file()?.map(|file| Resume::open(file, &args.topic)).transpose()?;
     match args.ensure_topic(&settings) {
@@ -176,7 +172,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         // A file that cannot be written is known before the first row is sent.
         resume.save(0, None)?;
     }
-    let limits = ProducerLimits { track_prefix: resume.is_some(), ..ProducerLimits::default() };
+    let limits = ProducerLimits {
+        compression: args.compression.clone(),
+        track_prefix: resume.is_some(),
+        ..ProducerLimits::default()
+    };
     let producer = Producer::open(&settings, limits).map_err(client_failure)?;
 
     let total = provider.total().map(|total| total.saturating_sub(before));
@@ -210,54 +210,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     report(&args, &outcome)?;
     saved?;
     fed.map_err(feed_failure)?;
-    let stopped = resume.and_then(|_| {
-        let largest = producer.largest_failure()?;
-        Some(Stopped {
-            row: before + producer.delivered_prefix() + 1,
-            largest: before + largest.number + 1,
-            bytes: largest.bytes,
-        })
-    });
-    undelivered(&args.topic, stats, &outcome.failures, stopped)
+    undelivered(&args.topic, stats, &outcome.failures)
 }
 
 /// Whether all messages arrived.
-/// Where a run that can be resumed stopped.
-struct Stopped {
-    /// The first row that was not delivered, counted from 1.
-    row: u64,
-    /// The largest of those that were not, and the bytes of its value.
-    largest: u64,
-    bytes: usize,
-}
-
-fn undelivered(
-    topic: &str,
-    stats: ProducerStats,
-    failures: &[DeliveryFailure],
-    stopped: Option<Stopped>,
-) -> anyhow::Result<Exit> {
+fn undelivered(topic: &str, stats: ProducerStats, failures: &[DeliveryFailure]) -> anyhow::Result<Exit> {
     if stats.failed == 0 {
         return Ok(Exit::Done);
     }
     let reason = failures.first().map_or("the broker did not take them", |failure| failure.reason.as_str());
-    let missed = format!("{} messages did not reach topic \"{topic}\"", stats.failed);
-    let (fact, hint) = match stopped {
-        // Rows travel in batches, which the broker takes or refuses whole.
-        Some(Stopped { row, largest, bytes }) => (
-            format!("{missed}, the first of them row {row}; no more was sent"),
-            format!(
-                "the largest of them is row {largest} with {bytes} bytes: mend it or the topic's limits, then --resume \
-                 goes on with row {row}"
-            ),
-        ),
-        None => (
-            missed,
-            "`turnstile topic describe` shows whether the topic can be reached; those that were delivered stay"
-                .to_owned(),
-        ),
-    };
-    Err(Failure::new(Exit::Source, fact).cause(anyhow::anyhow!(reason.to_owned())).hint(hint).into())
+    Err(Failure::new(Exit::Source, format!("{} messages did not reach topic \"{topic}\"", stats.failed))
+        .cause(anyhow::anyhow!(reason.to_owned()))
+        .hint("`turnstile topic describe` shows whether the topic can be reached; those that were delivered stay")
+        .into())
 }
 
 /// What became of a run.

@@ -185,10 +185,6 @@ impl Provider for Hashed {
         Ok(more)
     }
 
-    fn may_wait(&self) -> bool {
-        self.provider.may_wait()
-    }
-
     fn left_out(&self) -> LeftOut {
         self.provider.left_out()
     }

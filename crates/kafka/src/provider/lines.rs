@@ -198,10 +198,6 @@ impl Provider for Lines {
         None
     }
 
-    fn may_wait(&self) -> bool {
-        true
-    }
-
     fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
         while self.advance()? {
             // An empty message means something, an empty row does not.

@@ -102,11 +102,6 @@ pub trait Provider: Send {
     /// Its input is wrong; the record is not to be used.
     fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError>;
 
-    /// Whether its next record may be long in coming, as from a pipe.
-    fn may_wait(&self) -> bool {
-        false
-    }
-
     /// The rows of its input that it has left out so far, because they are wrong and it was told to go on.
     fn left_out(&self) -> LeftOut {
         LeftOut::default()

@@ -23,7 +23,7 @@ pub(super) enum Translated {
 pub(super) fn translate(key: &str, value: &str) -> Result<Translated, String> {
     let renamed = |key: &'static str| Ok(Translated::Keys(vec![(key, value.to_owned())]));
     match key {
-        _ if let Some((_, name)) = TWO_NAMES.iter().find(|(other, _)| *other == key) => renamed(name),
+        "sasl.mechanism" => renamed("sasl.mechanisms"),
         "fetch.max.wait.ms" => renamed("fetch.wait.max.ms"),
         "max.request.size" => renamed("message.max.bytes"),
         "ssl.truststore.certificates" => renamed("ssl.ca.pem"),
@@ -52,23 +52,6 @@ pub(super) fn translate(key: &str, value: &str) -> Result<Translated, String> {
         _ => Ok(Translated::Same),
     }
 }
-
-/// Keys that librdkafka knows by two names: the other one, and the one that is used here. Whoever sets both has set one
-/// key twice, and the later one counts.
-/// Source: the aliases (_RK_C_ALIAS) of rdkafka_conf.c, librdkafka 2.12.1.
-const TWO_NAMES: [(&str, &str); 11] = [
-    ("metadata.broker.list", "bootstrap.servers"),
-    ("max.in.flight", "max.in.flight.requests.per.connection"),
-    ("sasl.mechanism", "sasl.mechanisms"),
-    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
-    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
-    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
-    ("queue.buffering.max.ms", "linger.ms"),
-    ("message.send.max.retries", "retries"),
-    ("compression.codec", "compression.type"),
-    ("request.required.acks", "acks"),
-    ("delivery.timeout.ms", "message.timeout.ms"),
-];
 
 /// All of Java's keys that are known here, for suggestions.
 pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {

@@ -225,11 +225,6 @@ impl ClientSettings {
         self.values.iter().map(|(key, setting)| (key.as_str(), setting.value.as_str()))
     }
 
-    /// The value of a key.
-    pub(crate) fn value(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(|setting| setting.value.as_str())
-    }
-
     /// The value of a key that is no secret.
     pub fn shown(&self, key: &str) -> Option<&str> {
         self.values.get(key).filter(|_| SHOWN.contains(&key)).map(|setting| setting.value.as_str())
@@ -363,7 +358,7 @@ impl ClientSettings {
     }
 
     /// Where `key` was set, for errors that librdkafka raises later.
-    pub fn origin_of(&self, key: &str) -> &str {
+    pub(crate) fn origin_of(&self, key: &str) -> &str {
         self.values.get(key).map_or(&self.origin, |setting| &setting.origin)
     }
 }
@@ -409,32 +404,6 @@ mod tests {
         let config = settings.config(&[], &[]);
         assert_eq!(config.get("sasl.mechanisms"), Some("PLAIN"));
         assert_eq!(config.get("sasl.password"), Some("pa=ss:w rd"));
-    }
-
-    #[test]
-    fn two_names_of_one_key_are_one_key_and_the_later_value_counts() {
-        // The two of OpenID Connect are none of this build's.
-        for (other, name, value) in [
-            ("metadata.broker.list", "bootstrap.servers", "h:2"),
-            ("max.in.flight", "max.in.flight.requests.per.connection", "3"),
-            ("sasl.mechanism", "sasl.mechanisms", "PLAIN"),
-            ("max.partition.fetch.bytes", "fetch.message.max.bytes", "4096"),
-            ("queue.buffering.max.ms", "linger.ms", "7"),
-            ("message.send.max.retries", "retries", "9"),
-            ("compression.codec", "compression.type", "zstd"),
-            ("request.required.acks", "acks", "1"),
-            ("delivery.timeout.ms", "message.timeout.ms", "5000"),
-        ] {
-            let settings = ClientSettings::from_map([("bootstrap.servers", "h:1")], "file").unwrap();
-            let settings = settings.with(other, value, "later").unwrap();
-            let config = settings.config(&[(name, "a default")], &[]);
-            assert_eq!((config.get(name), config.get(other)), (Some(value), None), "{other}");
-            // librdkafka agrees that they are one.
-            let mut alone = ClientConfig::new();
-            alone.set(other, value);
-            let native = alone.create_native_config().unwrap();
-            assert_eq!(native.get(name).unwrap().trim_end_matches('\0'), value, "{other}");
-        }
     }
 
     #[test]
