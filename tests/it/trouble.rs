@@ -99,8 +99,8 @@ fn a_lake_that_becomes_read_only_ends_the_run_and_the_next_one_goes_on() {
     wait_for(&lines, "ready: ");
     disk.remount("ro");
     scene.send(second.iter().map(String::as_bytes));
-    let line = wait_for(&lines, "Read-only file system");
-    assert!(line.contains("cause: ") || line.contains("error: "), "{line}");
+    // A commit that was on its way may warn of the same before the run gives up.
+    wait_for(&lines, "cause: Read-only file system");
     assert_eq!(run.wait().unwrap().code(), Some(6));
 
     let refused = finish(scene.spawn_on(&disk, &args));

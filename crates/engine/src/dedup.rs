@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringViewArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::DataType;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_128;
@@ -30,7 +33,8 @@ pub(crate) struct Dedup {
     same_time: bool,
 }
 
-type Shard = BTreeMap<i64, HashSet<u128, BuildHasherDefault<Folded>>>;
+type Set = HashSet<u128, BuildHasherDefault<Folded>>;
+type Shard = BTreeMap<i64, Set>;
 
 /// The keys are hashes already; half of one is as good as any hash of it.
 #[derive(Debug, Default)]
@@ -52,6 +56,40 @@ impl Hasher for Folded {
     }
 }
 
+/// Messages of a batch on their way into the shards.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    shards: Vec<Vec<Key>>,
+}
+
+#[derive(Debug)]
+struct Key {
+    hash: u128,
+    event_us: i64,
+    row: u32,
+}
+
+impl Batch {
+    /// Adds the message of a row.
+    #[inline]
+    pub(crate) fn push(&mut self, row: u32, hash: u128, event_us: i64) {
+        let at = shard_of(hash, self.shards.len());
+        self.shards[at].push(Key { hash, event_us, row });
+    }
+}
+
+/// The sets hash by the lower half, so the upper one chooses the shard.
+#[inline]
+fn shard_of(hash: u128, shards: usize) -> usize {
+    (((hash >> 64) * shards as u128) >> 64) as usize
+}
+
+fn bucket_at(shard: &mut Shard, bucket_us: i64) -> &mut Set {
+    // Neighbouring buckets are about as full: room for as many at once spares the growth.
+    let expected = if shard.contains_key(&bucket_us) { 0 } else { shard.values().next_back().map_or(0, HashSet::len) };
+    shard.entry(bucket_us).or_insert_with(|| HashSet::with_capacity_and_hasher(expected, Default::default()))
+}
+
 impl Dedup {
     pub(crate) fn new(plan: &Plan, shards: usize) -> Self {
         let same_time = matches!(plan.dedup, Some(DedupPlan::Columns { same_time: true, .. }) | Some(DedupPlan::Value));
@@ -60,30 +98,47 @@ impl Dedup {
         Self { shards: (0..shards.max(1)).map(|_| Mutex::default()).collect(), bucket_us, same_time }
     }
 
-    /// Remembers a message; `None` when it was seen before.
-    #[inline]
-    pub(crate) fn insert(&self, hash: u128, event_us: i64) -> Option<Seen> {
-        let bucket_us = event_us.div_euclid(self.bucket_us) * self.bucket_us;
-        let mut shard = self.shards[(hash >> 64) as usize % self.shards.len()].lock();
-        if !self.same_time && shard.iter().any(|(at, set)| *at != bucket_us && set.contains(&hash)) {
-            return None;
-        }
-        let set = match shard.get_mut(&bucket_us) {
-            Some(set) => set,
-            None => {
-                // Neighbouring buckets are about as full: room for as many at once spares the growth.
-                let expected = shard.values().next_back().map_or(0, HashSet::len);
-                shard
-                    .entry(bucket_us)
-                    .or_insert_with(|| HashSet::with_capacity_and_hasher(expected, Default::default()))
+    /// Room for the messages of a batch, to be used again and again.
+    pub(crate) fn batch(&self) -> Batch {
+        Batch { shards: self.shards.iter().map(|_| Vec::new()).collect() }
+    }
+
+    /// Remembers the messages of `batch` and empties it; tells for each, by its row, whether it is new. Messages with
+    /// equal hashes come in their order.
+    pub(crate) fn insert(&self, batch: &mut Batch, mut told: impl FnMut(u32, Option<Seen>)) {
+        // A lock a shard and a look-up a run of messages of one bucket, not of each for every message.
+        for (shard, keys) in self.shards.iter().zip(&mut batch.shards) {
+            if keys.is_empty() {
+                continue;
             }
-        };
-        set.insert(hash).then_some(Seen { bucket_us, hash })
+            let shard = &mut *shard.lock();
+            let mut rest = keys.as_slice();
+            while let Some(first) = rest.first() {
+                let bucket_us = first.event_us.div_euclid(self.bucket_us) * self.bucket_us;
+                let bucket = bucket_us..bucket_us + self.bucket_us;
+                let run = rest.iter().take_while(|key| bucket.contains(&key.event_us)).count();
+                let (now, later) = rest.split_at(run);
+                rest = later;
+                if self.same_time {
+                    let set = bucket_at(shard, bucket_us);
+                    for Key { row, hash, .. } in now {
+                        told(*row, set.insert(*hash).then_some(Seen { bucket_us, hash: *hash }));
+                    }
+                    continue;
+                }
+                for Key { row, hash, .. } in now {
+                    let elsewhere = shard.iter().any(|(at, set)| *at != bucket_us && set.contains(hash));
+                    let new = !elsewhere && bucket_at(shard, bucket_us).insert(*hash);
+                    told(*row, new.then_some(Seen { bucket_us, hash: *hash }));
+                }
+            }
+            keys.clear();
+        }
     }
 
     /// Takes back what was persisted.
     pub(crate) fn restore(&self, seen: Seen) {
-        let mut shard = self.shards[(seen.hash >> 64) as usize % self.shards.len()].lock();
+        let mut shard = self.shards[shard_of(seen.hash, self.shards.len())].lock();
         shard.entry(seen.bucket_us).or_default().insert(seen.hash);
     }
 
@@ -114,46 +169,70 @@ impl Dedup {
 
 /// The hash of each row's dedup columns.
 pub(crate) struct RowHasher<'a> {
-    columns: Vec<&'a ArrayRef>,
+    columns: Vec<Cells<'a>>,
     scratch: Vec<u8>,
+}
+
+/// A column as what it is: found out once a batch, not once a row.
+enum Cells<'a> {
+    Text(&'a StringViewArray),
+    Int(&'a Int32Array),
+    Long(&'a Int64Array),
+    Double(&'a Float64Array),
+    Boolean(&'a BooleanArray),
+    Micros(&'a TimestampMicrosecondArray),
+}
+
+impl<'a> Cells<'a> {
+    fn of(column: &'a ArrayRef) -> Self {
+        match column.data_type() {
+            DataType::Utf8View => Self::Text(column.as_string_view()),
+            DataType::Int32 => Self::Int(column.as_primitive()),
+            DataType::Int64 => Self::Long(column.as_primitive()),
+            DataType::Float64 => Self::Double(column.as_primitive()),
+            DataType::Boolean => Self::Boolean(column.as_boolean()),
+            _ => Self::Micros(column.as_primitive()),
+        }
+    }
+
+    /// Lengths stand before text, so `("ab", "c")` and `("a", "bc")` differ; a tag keeps a null apart from every value.
+    #[inline]
+    fn add(&self, row: usize, out: &mut Vec<u8>) {
+        fn tagged<const N: usize>(valid: bool, bytes: [u8; N], out: &mut Vec<u8>) {
+            out.push(u8::from(valid));
+            if valid {
+                out.extend_from_slice(&bytes);
+            }
+        }
+        match self {
+            Self::Text(column) => {
+                let valid = column.is_valid(row);
+                out.push(u8::from(valid));
+                if valid {
+                    let text = column.value(row);
+                    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                    out.extend_from_slice(text.as_bytes());
+                }
+            }
+            Self::Int(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
+            Self::Long(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
+            Self::Double(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
+            Self::Boolean(column) => tagged(column.is_valid(row), [u8::from(column.value(row))], out),
+            Self::Micros(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
+        }
+    }
 }
 
 impl<'a> RowHasher<'a> {
     pub(crate) fn new(columns: impl Iterator<Item = &'a ArrayRef>) -> Self {
-        Self { columns: columns.collect(), scratch: Vec::with_capacity(128) }
+        Self { columns: columns.map(Cells::of).collect(), scratch: Vec::with_capacity(128) }
     }
 
-    /// Lengths stand before text, so `("ab", "c")` and `("a", "bc")` differ.
     #[inline]
     pub(crate) fn hash(&mut self, row: usize) -> u128 {
         self.scratch.clear();
         for column in &self.columns {
-            // A tag keeps a null apart from every value.
-            self.scratch.push(u8::from(column.is_valid(row)));
-            if column.is_null(row) {
-                continue;
-            }
-            match column.data_type() {
-                DataType::Utf8View => {
-                    let text = column.as_string_view().value(row);
-                    self.scratch.extend_from_slice(&(text.len() as u32).to_le_bytes());
-                    self.scratch.extend_from_slice(text.as_bytes());
-                }
-                DataType::Int32 => {
-                    self.scratch.extend_from_slice(&column.as_primitive::<Int32Type>().value(row).to_le_bytes());
-                }
-                DataType::Int64 => {
-                    self.scratch.extend_from_slice(&column.as_primitive::<Int64Type>().value(row).to_le_bytes());
-                }
-                DataType::Float64 => {
-                    self.scratch.extend_from_slice(&column.as_primitive::<Float64Type>().value(row).to_le_bytes());
-                }
-                DataType::Boolean => self.scratch.push(u8::from(column.as_boolean().value(row))),
-                _ => {
-                    let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-                    self.scratch.extend_from_slice(&micros.to_le_bytes());
-                }
-            }
+            column.add(row, &mut self.scratch);
         }
         xxh3_128(&self.scratch)
     }
@@ -163,9 +242,17 @@ impl<'a> RowHasher<'a> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Int32Array, StringViewArray};
-
     use super::*;
+
+    #[test]
+    fn a_row_s_hash_is_that_of_the_bytes_that_ledgers_hold() {
+        let text: ArrayRef = Arc::new(StringViewArray::from(vec![Some("ab"), None]));
+        let int: ArrayRef = Arc::new(Int32Array::from(vec![7, 8]));
+        let flag: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
+        let mut hasher = RowHasher::new([&text, &int, &flag].into_iter());
+        assert_eq!(hasher.hash(0), xxh3_128(&[1, 2, 0, 0, 0, b'a', b'b', 1, 7, 0, 0, 0, 1, 1]));
+        assert_eq!(hasher.hash(1), xxh3_128(&[0, 1, 8, 0, 0, 0, 1, 0]));
+    }
 
     #[test]
     fn nulls_and_neighbouring_texts_hash_apart() {

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::EngineError;
 use crate::counters::Counters;
 use crate::decode::{Decoder, Reason, Rejection};
-use crate::dedup::{Dedup, RowHasher, Seen};
+use crate::dedup::{Batch, Dedup, RowHasher, Seen};
 use crate::groups::{Groups, Layer};
 use crate::plan::{DedupPlan, Inputs, Plan};
 
@@ -90,6 +90,8 @@ pub struct Worker {
     plan: Arc<Plan>,
     decoder: Decoder,
     dedup: Option<Arc<Dedup>>,
+    /// Messages of the batch at hand that dedup is asked about.
+    asked: Option<Batch>,
     frontier: Frontier,
     windows: BTreeMap<i64, WindowDelta>,
     partitions: BTreeMap<TopicPartition, PartitionPart>,
@@ -107,6 +109,7 @@ impl Worker {
         Self {
             decoder: Decoder::new(Arc::clone(&plan.decode)),
             plan,
+            asked: dedup.as_ref().map(|dedup| dedup.batch()),
             dedup,
             frontier,
             windows: BTreeMap::new(),
@@ -296,7 +299,7 @@ impl Worker {
         event_us: &[i64],
         keep: &mut Keep,
     ) {
-        let (Some(dedup), Some(by)) = (&self.dedup, &self.plan.dedup) else { return };
+        let (Some(dedup), Some(by), Some(asked)) = (&self.dedup, &self.plan.dedup, &mut self.asked) else { return };
         let mut hasher = match by {
             DedupPlan::Columns { columns: by, .. } => Some(RowHasher::new(by.iter().map(|at| &columns[*at]))),
             DedupPlan::Value => None,
@@ -309,14 +312,15 @@ impl Worker {
                 Some(hasher) => hasher.hash(at),
                 None => xxh3_128(batch.values.get(*row as usize).unwrap_or_default()),
             };
-            match dedup.insert(hash, event_us[at]) {
-                Some(new) => self.seen.push(new),
-                None => {
-                    keep.drop(at);
-                    self.counters.duplicate += 1;
-                }
-            }
+            asked.push(at as u32, hash, event_us[at]);
         }
+        dedup.insert(asked, |at, new| match new {
+            Some(new) => self.seen.push(new),
+            None => {
+                keep.drop(at as usize);
+                self.counters.duplicate += 1;
+            }
+        });
     }
 
     /// WHERE's verdict on every row. A row that it fails on goes to the dead letters.
