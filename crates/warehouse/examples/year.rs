@@ -105,6 +105,10 @@ impl City {
                 began.elapsed().as_secs_f64()
             );
         }
+        // A window of the next day ends the last one.
+        self.commit(1).await?;
+        while self.warehouse.load(&LoadOptions::default()).await?.is_some() {}
+        self.compact().await?;
         // What was compacted last is deleted.
         self.compact().await
     }
