@@ -28,7 +28,7 @@ const SPARK_TURNS: usize = 3;
 /// How long the server may take to open its port.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// A city of so many days, made by the example `year` of the warehouse.
+/// A city of so many days, made by the program `year` of the warehouse.
 #[derive(Debug)]
 struct City {
     days: u32,
@@ -39,7 +39,7 @@ struct City {
 
 pub(super) fn run(ground: &mut Ground, days: u32) -> Result<()> {
     ground.product()?;
-    let year = example()?;
+    let year = year()?;
     let mut ages: Vec<u32> = YOUNGER.into_iter().filter(|age| *age < days).collect();
     ages.push(days);
     let mut cities = Vec::new();
@@ -74,11 +74,13 @@ pub(super) fn run(ground: &mut Ground, days: u32) -> Result<()> {
 }
 
 /// The program that makes cities and loads windows.
-fn example() -> Result<PathBuf> {
+fn year() -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--release", "-p", "turnstile-warehouse", "--example", "year"]);
-    ensure!(shown(&mut build)?, "the example `year` does not build");
-    Ok(place::target().join("release/examples/year"))
+    // With turnstile, whose features its dependencies then have: they are compiled once for both.
+    build.args(["build", "--release", "-p", "turnstile", "-p", "turnstile-warehouse"]);
+    build.args(["--bin", "year", "--features", "turnstile-warehouse/year"]);
+    ensure!(shown(&mut build)?, "the program `year` does not build");
+    Ok(place::target().join("release/year"))
 }
 
 /// The lake of a city of `days`. It is kept below the target folder: the next run makes none. One that a run did not
@@ -154,7 +156,7 @@ fn day(days: u32) -> String {
     format!("{year}-{:02}-{:02}", month + 1, left + 1)
 }
 
-/// The pipeline whose files the example writes: only asked, so no topic is needed.
+/// The pipeline whose files `year` writes: only asked, so no topic is needed.
 const PIPELINE: &str = r#"name = "year"
 
 [source]

@@ -1,14 +1,14 @@
 //! A city's days in a lake and its warehouse, as large as they would be, and what one more window costs to load.
 //!
 //! ```text
-//! cargo run --release -p turnstile-warehouse --example year -- make FOLDER 365   # days from 2025-01-01 on
-//! cargo run --release -p turnstile-warehouse --example year -- load FOLDER 9     # so many windows more, one by one
+//! year make FOLDER 365     days from 2025-01-01 on
+//! year load FOLDER 9       so many windows more, one by one; prints the milliseconds of each load
 //! ```
 //!
 //! Windows of five minutes are committed twelve at a time through the ledger, loaded a week at a time, and the days
 //! compacted, as a pipeline that has run for so long leaves them. 400 stations have 13 turnstiles each, of which about
 //! one in ten is in a window: 500 rows a window, 52.6 million a year. Memory does not grow with the days.
-//! `cargo xtask bench warehouse` runs both, and asks what they made.
+//! `cargo xtask bench warehouse` builds it, runs both, and asks what they made.
 
 use std::sync::Arc;
 use std::time::Instant;
