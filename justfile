@@ -26,7 +26,7 @@ fmt:
 servers:
     cargo xtask servers
 
-# Runs the benchmarks, or the ones named: engine, e2e, latency, broker, produce, ready.
+# Runs the benchmarks, or the ones named: engine, e2e, latency, broker, produce, ready, failover, warehouse.
 bench *which:
     cargo xtask bench {{which}}
 

@@ -37,13 +37,15 @@ pub(crate) struct Bench {
     pub(crate) messages: u64,
     /// How often the failover bench kills a leader.
     pub(crate) kills: u32,
+    /// Days in the tables that the warehouse bench asks.
+    pub(crate) days: u32,
     /// The folder of programs to compare with, when one was named.
     pub(crate) reference: Option<PathBuf>,
     /// The turnstile binary to measure, when one was named; otherwise a release binary is built.
     pub(crate) binary: Option<PathBuf>,
 }
 
-const BENCHES: [&str; 7] = ["engine", "e2e", "latency", "broker", "produce", "ready", "failover"];
+const BENCHES: [&str; 8] = ["engine", "e2e", "latency", "broker", "produce", "ready", "failover", "warehouse"];
 
 pub(crate) fn test(arguments: &[String]) -> Result<Test> {
     let mut options = Test::default();
@@ -69,7 +71,8 @@ pub(crate) fn servers(arguments: &[String]) -> Result<bool> {
 }
 
 pub(crate) fn bench(arguments: &[String]) -> Result<Bench> {
-    let mut options = Bench { which: Vec::new(), messages: 5_000_000, kills: 20, reference: None, binary: None };
+    let mut options =
+        Bench { which: Vec::new(), messages: 5_000_000, kills: 20, days: 365, reference: None, binary: None };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
@@ -81,6 +84,11 @@ pub(crate) fn bench(arguments: &[String]) -> Result<Bench> {
             "--kills" => {
                 let text = value(argument, rest.next())?;
                 options.kills = text.parse().map_err(|_| Usage(format!("--kills: `{text}` is no number")))?;
+            }
+            "--days" => {
+                let text = value(argument, rest.next())?;
+                let days = text.parse().ok().filter(|days| *days > 0);
+                options.days = days.ok_or_else(|| Usage(format!("--days: `{text}` is no number of days")))?;
             }
             "--reference" => options.reference = Some(value(argument, rest.next())?.into()),
             "--binary" => options.binary = Some(value(argument, rest.next())?.into()),
@@ -124,9 +132,12 @@ mod tests {
     fn a_bench_is_all_of_them_unless_one_is_named() {
         assert_eq!(bench(&[]).unwrap().which, BENCHES);
         let options = bench(&words("e2e --messages 1_000 --reference /r")).unwrap();
+        let which = words("e2e");
         let expected =
-            Bench { which: words("e2e"), messages: 1000, kills: 20, reference: Some("/r".into()), binary: None };
+            Bench { which, messages: 1000, kills: 20, days: 365, reference: Some("/r".into()), binary: None };
         assert_eq!(options, expected);
+        assert_eq!(bench(&words("warehouse --days 7")).unwrap().days, 7);
+        assert!(bench(&words("warehouse --days 0")).is_err());
         assert_eq!(bench(&words("failover --kills 3")).unwrap().kills, 3);
     }
 

@@ -243,3 +243,24 @@ fn a_file_that_is_not_there_is_named() {
     assert!(error.to_string().starts_with("cannot read the pipeline file no/such.toml: "), "{error}");
     assert!(error.problems().is_empty());
 }
+
+#[test]
+fn a_service_accounts_key_in_an_argument_is_refused_and_not_repeated() {
+    let bigquery = "[warehouse]\ntable = \"t\"\nschedule = \"hourly\"\n[warehouse.bigquery]\nproject = \"1234\"\n";
+    let text = format!("{}\n{bigquery}", good());
+    let key = r#"{"private_key": "hush"}"#;
+    let quoted = format!("'{key}'");
+    for (name, value) in [
+        ("warehouse.bigquery.credentials.json", key),
+        ("warehouse.bigquery.credentials.json", &quoted),
+        ("warehouse.bigquery.credentials", key),
+        ("warehouse.bigquery.credentials", &quoted),
+        ("warehouse.bigquery.credentials", "{ json = \"hush\" }"),
+    ] {
+        let said = problems(&text, &[(name, value)]);
+        assert!(said.contains("is a secret") && !said.contains("hush"), "{name} {value}: {said}");
+        assert!(said.contains("file"), "{said}");
+    }
+    assert_eq!(problems(&text, &[("warehouse.bigquery.credentials.file", "key.json")]), "accepted");
+    assert_eq!(problems(&text, &[("warehouse.bigquery.credentials", "none")]), "accepted");
+}

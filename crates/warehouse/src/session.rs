@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::CatalogProvider;
-use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
+use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
@@ -43,6 +43,9 @@ pub(crate) fn runtime(lake: &Lake, limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     Ok(runtime)
 }
 
+/// The tables of sessions, by schema. Nothing in them changes once a session is finished: sessions share them.
+pub(crate) type Schemas = Vec<(&'static str, Arc<dyn SchemaProvider>)>;
+
 /// A session with the given tables of the schema `public`.
 pub(crate) struct Builder {
     session: SessionContext,
@@ -51,6 +54,12 @@ pub(crate) struct Builder {
 
 impl Builder {
     pub(crate) fn new(runtime: &Arc<RuntimeEnv>) -> Result<Self> {
+        let empty = |schema| (schema, Arc::new(MemorySchemaProvider::new()) as _);
+        Self::over(runtime, [PUBLIC, LEDGER].map(empty).to_vec())
+    }
+
+    /// One with the tables of another. What else is registered in its catalog is its own.
+    pub(crate) fn over(runtime: &Arc<RuntimeEnv>, schemas: Schemas) -> Result<Self> {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, PUBLIC)
             .with_create_default_catalog_and_schema(false)
@@ -61,8 +70,8 @@ impl Builder {
         let session = SessionContext::new_with_config_rt(config, runtime.clone());
         session.register_udf(surrogate_key());
         let catalog = Arc::new(MemoryCatalogProvider::new());
-        for schema in [PUBLIC, LEDGER] {
-            catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
+        for (name, schema) in schemas {
+            catalog.register_schema(name, schema)?;
         }
         session.register_catalog(CATALOG, catalog.clone());
         Ok(Self { session, catalog })
@@ -98,6 +107,11 @@ impl Builder {
 
     pub(crate) fn session(&self) -> &SessionContext {
         &self.session
+    }
+
+    /// The tables so far.
+    pub(crate) fn schemas(&self) -> Schemas {
+        [PUBLIC, LEDGER].into_iter().filter_map(|name| Some((name, self.catalog.schema(name)?))).collect()
     }
 
     pub(crate) fn finish(self) -> SessionContext {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::common::Result as QueryResult;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
-use lake::{Catalog, Lake};
+use lake::{Catalog, CatalogPosition, Lake};
 
 use crate::model::ModelKind;
 use crate::model::graph::live_name;
-use crate::session::{Builder, LEDGER, PUBLIC, runtime};
+use crate::session::{Builder, LEDGER, PUBLIC, Schemas, runtime};
 use crate::store::{Snapshot, State, Store};
 use crate::tables::{External, History, LedgerTable, ModelTable, WINDOWS_VIEW, live, runs};
 use crate::{Limits, LiveRows, Models, Run, Source, WarehouseError};
@@ -31,7 +31,12 @@ pub(crate) struct Inner {
     live: Option<LiveRows>,
     /// The newest moment that was seen: the next one is found from it.
     seen: Mutex<Option<Moment>>,
+    /// The tables of the moment that was asked last: until something is published they are those of all sessions.
+    tables: Mutex<Option<(At, Schemas)>>,
 }
+
+/// What the tables of a session follow from: the files, the ledger's newest slot, the newest load.
+type At = (CatalogPosition, u64, u64);
 
 /// The ledger's commit up to which the warehouse of a pipeline has loaded everything; 0 before the first load.
 ///
@@ -62,8 +67,9 @@ impl Warehouse {
     ) -> Result<Self, WarehouseError> {
         let store = Store::new(lake, &source.pipeline);
         let runtime = runtime(lake, &limits)?;
-        let (lake, source, seen) = (lake.clone(), Arc::new(source), Mutex::new(None));
-        Ok(Self { inner: Arc::new(Inner { lake, source, models, limits, store, runtime, live, seen }) })
+        let (lake, source) = (lake.clone(), Arc::new(source));
+        let (seen, tables) = (Mutex::new(None), Mutex::new(None));
+        Ok(Self { inner: Arc::new(Inner { lake, source, models, limits, store, runtime, live, seen, tables }) })
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -90,9 +96,22 @@ impl Warehouse {
     /// # Errors
     /// `Empty`: the pipeline has published nothing. `Ledger`, `Store`, `Damaged`.
     pub async fn session(&self) -> Result<SessionContext, WarehouseError> {
+        let Inner { runtime, tables, .. } = self.inner();
         let moment = self.moment().await?;
-        let builder = Builder::new(&self.inner.runtime)?;
-        self.lake_tables(&builder, &moment).await?;
+        let at = (moment.catalog.position(), moment.catalog.newest().seq, moment.state.load);
+        let known = tables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, schemas)) = known.filter(|(known, _)| *known == at) {
+            return Ok(Builder::over(runtime, schemas)?.finish());
+        }
+        let builder = Builder::new(runtime)?;
+        self.register(&builder, &moment).await?;
+        *tables.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, builder.schemas()));
+        Ok(builder.finish())
+    }
+
+    /// Puts all tables of one moment into `builder`.
+    async fn register(&self, builder: &Builder, moment: &Moment) -> Result<(), WarehouseError> {
+        self.lake_tables(builder, moment).await?;
         for model in self.inner.models.iter().filter(|model| model.kind != ModelKind::View) {
             // A model that no load has computed yet has no rows and no types: it is not there.
             if let Some(table) = moment.state.tables.get(&model.name) {
@@ -111,7 +130,7 @@ impl Warehouse {
                 tracing::debug!(model = model.name, %error, "the view is left out");
             }
         }
-        Ok(builder.finish())
+        Ok(())
     }
 
     async fn lake_tables(&self, builder: &Builder, moment: &Moment) -> QueryResult<()> {

@@ -14,6 +14,7 @@ mod ready;
 mod reference;
 mod room;
 mod table;
+mod warehouse;
 
 use anyhow::Result;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(options: &args::Bench) -> Result<bool> {
             "broker" => broker::run(&mut ground),
             "produce" => produce::run(&mut ground),
             "failover" => failover::run(options.kills),
+            "warehouse" => warehouse::run(&mut ground, options.days),
             _ => ready::run(&mut ground),
         };
         if let Err(fault) = done {

@@ -7,6 +7,10 @@ use anyhow::Result;
 
 use super::Step;
 use crate::command::logged;
+use crate::place;
+
+/// The folder of the Python with Apache Spark.
+const SPARK: &str = "python-spark-1";
 
 /// A Python with the clients that tests drive: of Kafka, with its serializers, and of PostgreSQL.
 pub(super) fn tests() -> Result<PathBuf> {
@@ -17,13 +21,28 @@ pub(super) fn tests() -> Result<PathBuf> {
 /// A Python with Apache Spark.
 pub(super) fn spark() -> Result<PathBuf> {
     // pip would keep the archive and what it makes of it besides, 450 MB each.
-    environment("Spark", "python-spark-1", &["--no-cache-dir", "pyspark==4.2.0"])
+    environment("Spark", SPARK, &["--no-cache-dir", "pyspark==4.2.0"])
+}
+
+/// The same for benchmarks, where the tests have fetched it.
+pub(crate) fn spark_if_there() -> Option<PathBuf> {
+    let dir = place::servers().join(SPARK);
+    dir.join("complete").exists().then(|| dir.join("bin/python"))
 }
 
 /// A Python with what the reference programs of benchmarks import.
 pub(crate) fn bench() -> Result<PathBuf> {
     let packages = ["confluent-kafka==2.12.2", "polars==2.1.0"];
     environment("Polars and the Kafka client for Python", "python-bench-1", &packages)
+}
+
+/// A Python with DuckDB, and the client that asks turnstile's port.
+pub(crate) fn duckdb() -> Result<PathBuf> {
+    environment(
+        "DuckDB and the PostgreSQL client for Python",
+        "python-duckdb-1",
+        &["duckdb==1.5.5", "psycopg[binary]==3.3.9"],
+    )
 }
 
 /// A Python beside which the checkers of container files and dependencies lie: hadolint, ShellCheck, Docker Compose,

@@ -20,6 +20,9 @@ type Bounds = (i64, i64);
 /// Windows that commits published or corrected: of each its newest version.
 pub(super) struct Changed(BTreeMap<Bounds, (u64, FileEntry)>);
 
+/// An extent and its rows; none when its object is not there.
+type Found = (Extent, Option<Vec<RecordBatch>>);
+
 /// The rows of windows, as they are now.
 pub(super) struct WindowRows {
     /// First instants of the windows: those without rows too.
@@ -66,17 +69,18 @@ impl Changed {
     pub(super) async fn read(self, warehouse: &Warehouse) -> Result<WindowRows, WarehouseError> {
         let windows = WindowSet::new(self.0.keys().map(|(start, _)| *start));
         let extents = self.0.into_values().filter_map(|(seq, file)| extent_of(seq, &file));
-        let rows: Vec<Option<_>> = futures::stream::iter(extents)
-            .map(|extent| async move {
-                match read(warehouse, &extent).await? {
-                    Some(rows) => Ok(Some((extent, rows))),
-                    None => moved(warehouse, &extent).await,
-                }
-            })
-            .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(WindowRows { windows, rows: rows.into_iter().flatten().collect() })
+        let (mut rows, mut elsewhere) = (Vec::new(), Vec::new());
+        for (extent, found) in read(warehouse, extents.collect()).await? {
+            match found {
+                Some(found) => rows.push((extent, found)),
+                None => elsewhere.push(extent),
+            }
+        }
+        if !elsewhere.is_empty() {
+            rows.extend(moved(warehouse, elsewhere).await?);
+            rows.sort_by_key(|(extent, _)| (extent.start_us, extent.end_us));
+        }
+        Ok(WindowRows { windows, rows })
     }
 }
 
@@ -105,31 +109,62 @@ fn extent_of(seq: u64, file: &FileEntry) -> Option<Extent> {
     })
 }
 
-/// The rows of `extent`; `None` when its object is not there.
-pub(super) async fn read(warehouse: &Warehouse, extent: &Extent) -> Result<Option<Vec<RecordBatch>>, WarehouseError> {
+/// The rows of each of `extents`, by window; `None` for those whose object is not there. An object that holds several is
+/// read and unpacked once.
+pub(super) async fn read(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<Found>, WarehouseError> {
+    let mut objects: BTreeMap<Arc<str>, Vec<Extent>> = BTreeMap::new();
+    for extent in extents {
+        objects.entry(extent.object.name.clone()).or_default().push(extent);
+    }
+    let found: Vec<Vec<Found>> = futures::stream::iter(objects.into_values())
+        .map(|extents| of_one_object(warehouse, extents))
+        .buffered(READS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut found: Vec<Found> = found.into_iter().flatten().collect();
+    found.sort_by_key(|(extent, _)| (extent.start_us, extent.end_us));
+    Ok(found)
+}
+
+/// `extents` all lie in one object.
+async fn of_one_object(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<Found>, WarehouseError> {
+    let Some(object) = extents.first().map(|extent| extent.object.clone()) else { return Ok(Vec::new()) };
     let inner = warehouse.inner();
-    let Some(bytes) = inner.lake.read(&extent.object.name).await? else { return Ok(None) };
-    let (source, extent) = (inner.source.clone(), extent.clone());
+    let Some(bytes) = inner.lake.read(&object.name).await? else {
+        return Ok(extents.into_iter().map(|extent| (extent, None)).collect());
+    };
+    let source = inner.source.clone();
     let decoded = tokio::task::spawn_blocking(move || {
-        let batches = decode(&source, &extent.object.name, &bytes, &extent.object.sha256)?;
-        Ok(Some(cut(batches, extent.first_row as usize, extent.rows as usize)))
+        let batches = decode(&source, &object.name, &bytes, &object.sha256)?;
+        let rows = |extent: &Extent| cut(&batches, extent.first_row as usize, extent.rows as usize);
+        Ok(extents
+            .into_iter()
+            .map(|extent| (rows(&extent), extent))
+            .map(|(rows, extent)| (extent, Some(rows)))
+            .collect())
     });
     decoded.await.expect("decoding does not panic")
 }
 
-/// Looks a version up whose own file is not there any more: compacted, superseded or retired.
-async fn moved(warehouse: &Warehouse, extent: &Extent) -> Result<Option<(Extent, Vec<RecordBatch>)>, WarehouseError> {
+/// Looks versions up whose own files are not there any more: compacted, superseded or retired.
+async fn moved(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<(Extent, Vec<RecordBatch>)>, WarehouseError> {
     let catalog = warehouse.moment().await?.catalog;
-    let missing = |name: &str| WarehouseError::File {
-        name: name.to_owned(),
+    let mut there = Vec::new();
+    for extent in extents {
+        match catalog.extent(extent.start_us, extent.end_us, extent.version) {
+            Some(found) if found.gone || !found.current => {}
+            Some(found) if found.object.name != extent.object.name => there.push(found.clone()),
+            _ => return Err(missing(&extent)),
+        }
+    }
+    let found = read(warehouse, there).await?.into_iter();
+    found.map(|(extent, rows)| rows.ok_or_else(|| missing(&extent)).map(|rows| (extent, rows))).collect()
+}
+
+/// The error for an extent whose object should be there.
+pub(super) fn missing(extent: &Extent) -> WarehouseError {
+    WarehouseError::File {
+        name: extent.object.name.to_string(),
         reason: "is in the ledger and not in the lake; `turnstile audit` says more".to_owned(),
-    };
-    match catalog.extent(extent.start_us, extent.end_us, extent.version) {
-        Some(there) if there.gone || !there.current => Ok(None),
-        Some(there) if there.object.name != extent.object.name => match read(warehouse, there).await? {
-            Some(rows) => Ok(Some((there.clone(), rows))),
-            None => Err(missing(&there.object.name)),
-        },
-        _ => Err(missing(&extent.object.name)),
     }
 }

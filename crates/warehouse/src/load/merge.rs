@@ -1,4 +1,5 @@
-//! Small files of a day become one.
+//! Small files of a day become fewer: while the day goes on in steps, so that a row is written a few times and no load
+//! waits long; once it is over, one.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,11 @@ use super::work::{DAY_US, Work};
 use crate::store::{DataFile, Entry, State, TableState};
 use crate::{Warehouse, WarehouseError};
 
-/// Files of a day that is not over: as many are merged into one.
-const OPEN_DAY_FILES: usize = 48;
+/// Files of a day that is not over: as many of about the same number of windows are merged into one.
+const FAN_IN: usize = 16;
+
+/// Packed bytes of the files that are merged at once, at the most: their rows are held in memory.
+const LARGEST: u64 = 32 << 20;
 
 /// How long after a day's end its files are merged even if they are few: most late windows have come by then.
 const CLOSED_AFTER_US: i64 = 2 * 3_600_000_000;
@@ -39,7 +43,7 @@ pub(super) async fn merge(warehouse: &Warehouse, state: &mut State) -> Result<()
     committed
 }
 
-/// The files of the oldest day that has too many of them.
+/// Files of the oldest day that has too many of them.
 fn due(table: &TableState) -> Option<Vec<DataFile>> {
     if !matches!(table.head.kind, Kind::Incremental { .. }) {
         return None;
@@ -52,6 +56,68 @@ fn due(table: &TableState) -> Option<Vec<DataFile>> {
     let newest = table.files.iter().filter_map(|file| file.windows.bounds()).map(|(_, last)| last).max()?;
     days.into_iter().find_map(|(day, files)| {
         let over = newest > (day + 1) * DAY_US + CLOSED_AFTER_US;
-        (files.len() >= OPEN_DAY_FILES || (over && files.len() > 1)).then_some(files)
+        if over { together(files, 2) } else { of_one_size(files) }
     })
+}
+
+/// Files of about the same number of windows, when there are many.
+fn of_one_size(files: Vec<DataFile>) -> Option<Vec<DataFile>> {
+    let mut sizes: BTreeMap<u32, Vec<DataFile>> = BTreeMap::new();
+    for file in files {
+        sizes.entry(file.windows.len().max(1).ilog(FAN_IN)).or_default().push(file);
+    }
+    sizes.into_values().find_map(|files| together(files, FAN_IN))
+}
+
+/// As many of `files` as may be merged at once, the smallest; at least `fewest`.
+fn together(mut files: Vec<DataFile>, fewest: usize) -> Option<Vec<DataFile>> {
+    files.sort_by_key(|file| file.bytes);
+    let mut bytes = 0;
+    let fits = files.iter().take_while(|file| {
+        bytes += file.bytes;
+        bytes <= LARGEST
+    });
+    let fits = fits.count();
+    files.truncate(fits);
+    // In the order of their windows, which is that of the merged file's rows.
+    files.sort_by_key(|file| file.windows.bounds());
+    (files.len() >= fewest).then_some(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use lake::Hash;
+
+    use super::*;
+    use crate::store::WindowSet;
+
+    fn file(first: i64, windows: i64, bytes: u64) -> DataFile {
+        let windows = WindowSet::new(first..first + windows);
+        DataFile { name: first.to_string(), sha256: Hash::of(b""), bytes, rows: 1, windows }
+    }
+
+    #[test]
+    fn a_day_of_loads_writes_each_row_three_times_at_most_and_leaves_few_files() {
+        let (mut files, mut written, mut most) = (Vec::new(), 0, 0);
+        for window in 0..288 {
+            files.push(file(window, 1, 1));
+            while let Some(merged) = of_one_size(files.clone()) {
+                let windows: i64 = merged.iter().map(|file| file.windows.len() as i64).sum();
+                files.retain(|file| !merged.contains(file));
+                files.push(file(merged[0].windows.bounds().unwrap().0, windows, windows as u64));
+                written += windows;
+            }
+            most = most.max(files.len());
+        }
+        assert!(written <= 2 * 288, "{written}");
+        assert!(most <= 31, "{most}");
+    }
+
+    #[test]
+    fn what_is_merged_at_once_fits_into_memory() {
+        let files = vec![file(2, 1, LARGEST), file(1, 1, 3), file(0, 1, 4)];
+        let firsts: Vec<_> = together(files, 2).unwrap().iter().map(|file| file.windows.bounds().unwrap().0).collect();
+        assert_eq!(firsts, [0, 1]);
+        assert_eq!(together(vec![file(0, 1, LARGEST), file(1, 1, 1)], 2), None);
+    }
 }

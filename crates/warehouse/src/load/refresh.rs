@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::Utc;
 use lake::Extent;
 
-use super::changed::{WindowRows, read};
+use super::changed::{WindowRows, missing, read};
 use super::tables::{Lake, Step};
 use super::work::Work;
 use super::{EMBEDDED, Load, LoadOptions, stored, tested};
@@ -156,13 +156,7 @@ fn steps(extents: Vec<Extent>, most: u64) -> Vec<Vec<Extent>> {
 
 async fn rows_of(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<WindowRows, WarehouseError> {
     let windows = WindowSet::new(extents.iter().map(|extent| extent.start_us));
-    let mut rows = Vec::new();
-    for extent in extents {
-        let batches = read(warehouse, &extent).await?.ok_or_else(|| WarehouseError::File {
-            name: extent.object.name.to_string(),
-            reason: "is in the ledger and not in the lake; `turnstile audit` says more".to_owned(),
-        })?;
-        rows.push((extent, batches));
-    }
-    Ok(WindowRows { windows, rows })
+    let found = read(warehouse, extents).await?.into_iter();
+    let rows = found.map(|(extent, rows)| rows.ok_or_else(|| missing(&extent)).map(|rows| (extent, rows)));
+    Ok(WindowRows { windows, rows: rows.collect::<Result<_, _>>()? })
 }

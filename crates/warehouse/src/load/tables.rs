@@ -94,7 +94,8 @@ pub(super) async fn whole(work: &Work<'_>, lake: &mut Lake) -> Result<Builder, W
     let builder = Builder::new(&inner.runtime)?;
     let extents = lake.extents(work.warehouse).await?;
     builder.table(PUBLIC, &inner.source.table, Arc::new(External::of(&inner.lake, &inner.source, extents)))?;
-    let history = History::of(&inner.lake, &inner.source, extents.to_vec());
+    let all = extents.to_vec();
+    let history = History::of(&inner.lake, &inner.source, move || all);
     builder.table(PUBLIC, &format!("{}_history", inner.source.table), Arc::new(history))?;
     let mut there: Vec<&str> = Vec::new();
     for model in inner.models.iter().filter(|model| !inner.models.is_asked_only(model)) {

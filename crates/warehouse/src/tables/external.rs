@@ -172,20 +172,16 @@ fn from_csv(
 
 /// The runs of rows that `extents` are, in up to `parts` parts of about the same size.
 pub(super) fn pieces(extents: &[Extent], parts: usize) -> Vec<Vec<Piece>> {
-    let piece = |extent: &Extent| Piece {
-        name: extent.object.name.to_string(),
-        sha256: extent.object.sha256,
-        first_row: extent.first_row,
-        rows: extent.rows,
-    };
     let mut joined: Vec<Piece> = Vec::new();
-    for next in extents.iter().map(piece) {
+    for extent in extents {
+        let (object, run) = (&extent.object, extent.first_row..extent.first_row + extent.rows);
         match joined.last_mut() {
             // A compacted file is read once, not once a window.
-            Some(last) if last.name == next.name && last.first_row + last.rows == next.first_row => {
-                last.rows += next.rows;
-            }
-            _ => joined.push(next),
+            Some(last) if *last.name == *object.name => match last.runs.last_mut() {
+                Some(before) if before.end == run.start => before.end = run.end,
+                _ => last.runs.push(run),
+            },
+            _ => joined.push(Piece { name: object.name.to_string(), sha256: object.sha256, runs: vec![run] }),
         }
     }
     let each = joined.len().div_ceil(parts.max(1)).max(1);

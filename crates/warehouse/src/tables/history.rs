@@ -1,7 +1,8 @@
 //! All versions of all windows, with where their rows lie.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -24,18 +25,26 @@ use crate::source::instant;
 pub(crate) struct History {
     lake: Lake,
     source: Arc<Source>,
-    extents: Vec<Extent>,
+    extents: Extents,
     schema: SchemaRef,
 }
 
+/// Found when the table is asked: there are many, and most sessions never ask.
+type Extents = LazyLock<Vec<Extent>, Box<dyn FnOnce() -> Vec<Extent> + Send>>;
+
 impl History {
     pub(crate) fn new(lake: &Lake, source: &Arc<Source>, catalog: &Catalog) -> Self {
-        let extents = catalog.history().into_iter().filter(|extent| !extent.gone).collect();
-        Self::of(lake, source, extents)
+        let catalog = catalog.clone();
+        Self::of(lake, source, move || catalog.history().into_iter().filter(|extent| !extent.gone).collect())
     }
 
-    /// All of `extents`.
-    pub(crate) fn of(lake: &Lake, source: &Arc<Source>, extents: Vec<Extent>) -> Self {
+    /// All that `extents` finds.
+    pub(crate) fn of(
+        lake: &Lake,
+        source: &Arc<Source>,
+        extents: impl FnOnce() -> Vec<Extent> + Send + 'static,
+    ) -> Self {
+        let extents: Extents = LazyLock::new(Box::new(extents));
         Self { lake: lake.clone(), source: source.clone(), extents, schema: schema(source) }
     }
 }
@@ -81,26 +90,40 @@ impl TableProvider for History {
         _: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let each = self.extents.len().div_ceil(state.config().target_partitions()).max(1);
-        let partitions = self.extents.chunks(each).map(|extents| Arc::new(self.partition(extents)) as _).collect();
+        let objects = by_object(&self.extents);
+        let each = objects.len().div_ceil(state.config().target_partitions()).max(1);
+        let partitions = objects.chunks(each).map(|objects| Arc::new(self.partition(objects)) as _).collect();
         let plan = StreamingTableExec::try_new(self.schema.clone(), partitions, projection, None, false, limit)?;
         Ok(Arc::new(plan))
     }
 }
 
 impl History {
-    fn partition(&self, extents: &[Extent]) -> Pieces {
-        let pieces = extents.iter().map(|extent| Piece {
-            name: extent.object.name.to_string(),
-            sha256: extent.object.sha256,
-            first_row: extent.first_row,
-            rows: extent.rows,
+    fn partition(&self, objects: &[Vec<Extent>]) -> Pieces {
+        let pieces = objects.iter().map(|extents| Piece {
+            name: extents[0].object.name.to_string(),
+            sha256: extents[0].object.sha256,
+            runs: extents.iter().map(|extent| extent.first_row..extent.first_row + extent.rows).collect(),
         });
-        let (schema, extents) = (self.schema.clone(), extents.to_vec());
+        let (schema, objects) = (self.schema.clone(), objects.to_vec());
         let dressed = schema.clone();
-        let dress = move |at: usize, batch: RecordBatch| dress(&extents[at], &batch, &schema);
+        let dress = move |at: usize, run: usize, batch: RecordBatch| dress(&objects[at][run], &batch, &schema);
         Pieces::new(&self.lake, &self.source, pieces.collect()).dressed(dressed, Arc::new(dress))
     }
+}
+
+/// `extents` by the objects in which they lie, each of which is then read once.
+fn by_object(extents: &[Extent]) -> Vec<Vec<Extent>> {
+    let mut at: HashMap<&str, usize> = HashMap::new();
+    let mut objects: Vec<Vec<Extent>> = Vec::new();
+    for extent in extents {
+        let at = *at.entry(&extent.object.name).or_insert_with(|| {
+            objects.push(Vec::new());
+            objects.len() - 1
+        });
+        objects[at].push(extent.clone());
+    }
+    objects
 }
 
 fn dress(extent: &Extent, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
