@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use message::{SourcePosition, TopicPartition};
 use rdkafka::client::ClientContext;
@@ -61,7 +61,12 @@ pub struct Consumer {
     link: Arc<Link>,
     settings: ClientSettings,
     joined: bool,
+    probed_at: Instant,
 }
+
+/// How often a consumer to whom nothing comes asks for a sign of life while the link is down, and how long it waits.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBE_WAIT: Duration = Duration::from_millis(200);
 
 impl Consumer {
     /// Starts reading.
@@ -113,7 +118,7 @@ impl Consumer {
                 consumer.subscribe(&[topic]).map_err(|e| failed(format!("subscribe to \"{topic}\""), &e))?;
             }
         }
-        Ok(Self { consumer, topic, link, settings: settings.clone(), joined })
+        Ok(Self { consumer, topic, link, settings: settings.clone(), joined, probed_at: Instant::now() })
     }
 
     /// The partitions that are read now, ascending; `None` while the group has yet to hand them out.
@@ -136,6 +141,14 @@ impl Consumer {
                 None
             }
         };
+        if polled.is_some() {
+            self.link.answered();
+        } else if self.link.is_down() && self.probed_at.elapsed() > PROBE_EVERY {
+            self.probed_at = Instant::now();
+            if self.consumer.fetch_metadata(Some(&self.topic), PROBE_WAIT).is_ok() {
+                self.link.up();
+            }
+        }
         if polled.is_none()
             && let Some(reason) = self.link.take_refusal()
         {
@@ -181,8 +194,8 @@ impl Consumer {
             .into()),
             // Partitions that are assigned are read all the same: librdkafka only looked for where offsets would go.
             Code::GroupAuthorizationFailed if !self.joined => Ok(()),
-            Code::GroupAuthorizationFailed => Err(ClientError::Failed {
-                action: format!("join the group \"{}\"", self.settings.group().unwrap_or_default()),
+            Code::GroupAuthorizationFailed => Err(ClientError::GroupForbidden {
+                group: self.settings.group().unwrap_or_default().to_owned(),
                 reason: told(code),
             }
             .into()),

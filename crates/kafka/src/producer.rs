@@ -379,6 +379,7 @@ impl ProducerContext for DeliveryContext {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         match result {
             Ok(_) => {
+                self.link.0.answered();
                 if let Some(mut prefix) = self.accounts.prefix() {
                     prefix.deliver(number as u64);
                 }

@@ -264,9 +264,7 @@ impl ReadQueue {
         if builder.is_empty() {
             return self.errors.pop_front().map_or(Ok(MessageBatch::default()), |error| Err(self.explain(error)));
         }
-        if self.link.is_down() {
-            self.link.up();
-        }
+        self.link.answered();
         self.mean_bytes = builder.payload_bytes() / builder.len() + 1;
         Ok(builder.finish())
     }
