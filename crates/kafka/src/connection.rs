@@ -375,7 +375,13 @@ impl Connection {
         }
     }
 
-    /// The same, and waits for the broker's answer: for the last offsets before the end.
+    /// Whether a commit of group offsets that did not wait has failed since the last call.
+    pub fn group_commit_failed(&self) -> bool {
+        serve(&self.consumer);
+        self.link.take_commit_failure()
+    }
+
+    /// The same as [`Connection::commit_group_offsets`], and waits for the broker's answer: for the last offsets before the end.
     ///
     /// # Errors
     /// When the broker refuses them, or the client gave up.

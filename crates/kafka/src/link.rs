@@ -42,6 +42,8 @@ pub(crate) struct Link {
     /// Whether a broker's answer is news: nothing was up before, or something was told against it since.
     doubted: AtomicBool,
     leaders: Leaders,
+    /// Whether group offsets were refused since somebody asked.
+    commit_failed: AtomicBool,
 }
 
 struct Inner {
@@ -73,11 +75,17 @@ impl Link {
             down: AtomicBool::new(false),
             doubted: AtomicBool::new(true),
             leaders: Leaders::default(),
+            commit_failed: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn leaders(&self) -> &Leaders {
         &self.leaders
+    }
+
+    /// Whether a commit of group offsets has failed since the last call.
+    pub(crate) fn take_commit_failure(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn state(&self) -> LinkState {
@@ -216,6 +224,7 @@ impl ClientContext for LinkContext {
 impl ConsumerContext for LinkContext {
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
+            self.0.commit_failed.store(true, Ordering::Relaxed);
             tracing::debug!(%error, "group offsets were not committed; they serve lag tools only");
         }
     }

@@ -518,7 +518,8 @@ fn feed_failure(error: FeedError) -> anyhow::Error {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time such as `10s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let wrong = || format!("\"{text}\" is no time; write a number with ms, s, m or h, such as 10s");
     let number: f64 = digits.trim().parse().map_err(|_| wrong())?;

@@ -374,8 +374,8 @@ impl ClientSettings {
             })
     }
 
-    /// Where `key` was set, for errors that librdkafka raises later.
-    pub(crate) fn origin_of(&self, key: &str) -> &str {
+    /// Where `key` was set; where the settings come from, when it was not.
+    pub fn origin_of(&self, key: &str) -> &str {
         self.values.get(key).map_or(&self.origin, |setting| &setting.origin)
     }
 }
