@@ -30,8 +30,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use ::lake::StoreOptions;
 use clap::{CommandFactory, Parser, Subcommand};
-use lake::StoreOptions;
 use pipeline::Pipeline;
 
 use crate::exit::Exit;

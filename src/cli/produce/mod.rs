@@ -188,7 +188,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let plan = FeedPlan { topic: args.topic.clone(), pace, count: args.count, report_every: display.every() };
     let fed_all = AtomicBool::new(false);
     let (fed, mut saved) = std::thread::scope(|scope| {
-        let saving = resume.as_ref().map(|resume| scope.spawn(|| save_meanwhile(resume, &producer, &fed_all, &stop)));
+        let (sender, ended, stopped) = (&producer, &fed_all, &*stop);
+        let saving = resume.as_ref().map(|resume| scope.spawn(move || save_meanwhile(resume, sender, ended, stopped)));
         let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| display.show(progress));
         fed_all.store(true, Ordering::Relaxed);
         let saved = saving.map_or(Ok(()), |saving| {
