@@ -27,8 +27,8 @@ USER 10001:10001
 WORKDIR /data
 VOLUME /data
 STOPSIGNAL SIGTERM
-# Whether the default command's pipeline has its ledger. Another command needs another check, or none.
+# Whether the default command's pipeline has committed of late, or has nothing to read. Another command needs another check, or none.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["turnstile", "status", "--lake", "file:/data/lake", "--pipeline", "mta-turnstile"]
+  CMD ["turnstile", "status", "--lake", "file:/data/lake", "--pipeline", "mta-turnstile", "--max-age", "5m"]
 ENTRYPOINT ["turnstile"]
 CMD ["stream", "--topic", "mta-turnstile", "--bootstrap", "kafka:19092", "--lake", "file:/data/lake"]

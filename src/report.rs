@@ -37,8 +37,12 @@ impl Failure {
 
 /// Prints `error` to stderr and returns the exit code it stands for.
 pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
-    eprint!("{}", render(error));
     let exit = error.chain().find_map(|e| e.downcast_ref::<Failure>()).map_or(Exit::Failed, |f| f.exit);
+    match exit {
+        // Ctrl-C while it waited is no error.
+        Exit::Done => eprintln!("{error}"),
+        _ => eprint!("{}", render(error)),
+    }
     exit.into()
 }
 

@@ -88,7 +88,15 @@ impl Steps {
             None => self.skip("group", "no group.id is set: lag tools will not see this pipeline"),
             Some(group) => {
                 let used = try_group(&connection, group);
-                self.note("group", used);
+                // Nobody asked for this group, and a run reads without it.
+                if settings.origin_of("group.id") == flow::GROUP_BY_NAME
+                    && let Err(error) = &used
+                {
+                    let why = format!("{error}; a run reads without it, and lag tools will not see this pipeline");
+                    self.skip("group", &why);
+                } else {
+                    self.note("group", used);
+                }
             }
         }
         match &pipeline.stream.dead_letter_topic {

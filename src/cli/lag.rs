@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::cluster::{ClusterArgs, client_failure, stop_on_signals};
 use super::remembered::pipeline_or_last;
-use super::{runtime, split_set};
+use super::{runtime, store_set};
 use crate::exit::Exit;
 use crate::flow;
 use crate::progress::{grouped, instant};
@@ -157,7 +157,7 @@ impl Args {
             return Ok((Reader::Pipeline { name, url, options, topics }, settings));
         }
         if let (Some(url), Some(name)) = (&self.lake, &self.pipeline) {
-            let options = split_set(&self.set)?.into_iter().collect();
+            let options = store_set(&self.set)?;
             let reader = Reader::Pipeline { name: name.clone(), url: url.clone(), options, topics: None };
             return Ok((reader, self.cluster.settings(stop)?));
         }

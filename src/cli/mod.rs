@@ -30,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use ::lake::StoreOptions;
 use clap::{CommandFactory, Parser, Subcommand};
 use pipeline::Pipeline;
 
@@ -150,6 +151,18 @@ fn split_set(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
                 .into()),
         })
         .collect()
+}
+
+/// `--set` beside `--lake`: options of the store. A secret is refused, as in the keys of a pipeline.
+fn store_set(set: &[String]) -> anyhow::Result<StoreOptions> {
+    let options = split_set(set)?;
+    if let Some((key, _)) = options.iter().find(|(key, _)| pipeline::is_secret(key)) {
+        let fact = format!("\"{key}\" is a secret, and every user of the machine can see a command's arguments");
+        return Err(Failure::new(Exit::Config, fact)
+            .hint("set the environment variable that the store's own tools use")
+            .into());
+    }
+    Ok(options.into_iter().collect())
 }
 
 /// A flag that Ctrl-C and SIGTERM set.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
 
-use super::{load_pipeline, runtime, split_set};
+use super::{load_pipeline, runtime, store_set};
 use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
@@ -20,9 +20,28 @@ Reads the ledger only: no broker is asked, and a running pipeline is not disturb
 pub(crate) struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
+    /// End with 1 when the pipeline was ended, or when its newest commit is older than this, such as 5m, though messages
+    /// came. For health checks
+    #[arg(long, value_name = "TIME", value_parser = max_age)]
+    max_age: Option<i64>,
     /// Print the newest slot of the ledger as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn max_age(text: &str) -> Result<i64, String> {
+    let duration = super::produce::duration(text)?;
+    i64::try_from(duration.as_micros()).map_err(|_| format!("\"{text}\" is too long"))
+}
+
+/// Why the pipeline does not seem to work. One whose partitions were all quiet at its last commit has nothing to commit.
+fn sickness(slot: &Slot, max_age_us: i64, now_us: i64) -> Option<String> {
+    let age_us = now_us - slot.committed_at_us;
+    let is_idle = !slot.positions.is_empty() && slot.positions.iter().all(|position| position.idle);
+    if slot.released {
+        return Some("it was ended, and no process owns it".to_owned());
+    }
+    (age_us > max_age_us && !is_idle).then(|| format!("its newest commit is {} s old", age_us / 1_000_000))
 }
 
 /// Which ledger: that of a pipeline file, or one named by lake and pipeline.
@@ -55,7 +74,7 @@ impl LedgerArgs {
     /// Takes lake and name from the pipeline file or the flags.
     pub(crate) fn resolve(self) -> anyhow::Result<LedgerAt> {
         if let (Some(url), Some(pipeline)) = (self.lake, self.pipeline) {
-            return Ok(LedgerAt { url, pipeline, options: split_set(&self.set)?.into_iter().collect() });
+            return Ok(LedgerAt { url, pipeline, options: store_set(&self.set)? });
         }
         let Some(file) = self.file else { return demo() };
         let pipeline = load_pipeline(&file, &self.set)?;
@@ -105,7 +124,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     } else {
         out!("{}", render(&slot, &at.url));
     }
-    Ok(Exit::Done)
+    match args.max_age.and_then(|most| sickness(&slot, most, flow::now_us())) {
+        Some(why) => Err(Failure::new(Exit::Failed, format!("pipeline {:?} does not commit: {why}", slot.pipeline))
+            .hint("start it, or see its log for what it waits for")
+            .into()),
+        None => Ok(Exit::Done),
+    }
 }
 
 fn render(slot: &Slot, url: &str) -> String {

@@ -35,7 +35,8 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
         ClientError::PartitionMissing { .. } => {
             (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it created anew?"))
         }
-        ClientError::Stopped => (Exit::Source, None),
+        // Whoever waited was told to end, and nothing else was asked of it then.
+        ClientError::Stopped => (Exit::Done, None),
         ClientError::Failed { .. } => {
             (Exit::Source, Some("`turnstile check PIPELINE.toml --connect` tries each step by itself"))
         }

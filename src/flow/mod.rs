@@ -32,6 +32,6 @@ pub(crate) use replay::{left_out, replay};
 pub(crate) use run::{Options, Until, run};
 pub(crate) use schemas::open_registry;
 pub(crate) use serve::{USER, address, serve};
-pub(crate) use start::{client_settings, file_format, partitions, store_options, topic_names};
+pub(crate) use start::{GROUP_BY_NAME, client_settings, file_format, partitions, store_options, topic_names};
 pub(crate) use targets::deploy_bigquery;
 pub(crate) use warehouse::{folder_of, models, open_to_ask, open_to_load, plan_models, warehouse_failed};

@@ -22,6 +22,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(1);
 /// How often group offsets are told.
 const GROUP_EVERY: Duration = Duration::from_secs(5);
+/// How often they are told again though nothing moved: a group that is never heard of is forgotten, with its offsets.
+const GROUP_AGAIN: Duration = Duration::from_secs(180);
 /// When topics are asked how long they keep messages: a run of a moment need not know.
 const RETENTION_AFTER: Duration = Duration::from_secs(20);
 const RETENTION_EVERY: Duration = Duration::from_secs(300);
@@ -106,6 +108,8 @@ impl Observer {
             source: source.clone(),
             shared: Arc::clone(&shared),
             missing: BTreeMap::new(),
+            offsets: Vec::new(),
+            told_at: Instant::now(),
             // Whoever began to read knows all that there was then.
             discovered_at: Instant::now(),
             retention_due: Instant::now() + RETENTION_AFTER,
@@ -162,6 +166,9 @@ struct Watch {
     shared: Arc<Shared>,
     /// How often in a row a topic was missing.
     missing: BTreeMap<String, u32>,
+    /// The group's offsets as they were told last.
+    offsets: Vec<(TopicPartition, i64)>,
+    told_at: Instant,
     discovered_at: Instant,
     retention_due: Instant,
 }
@@ -184,16 +191,19 @@ impl Watch {
         }
     }
 
-    fn tell_offsets(&self, last: bool) {
-        let offsets = self.shared.lock().offsets.take();
-        let (Some(offsets), Some(_)) = (offsets, self.connection.settings().group()) else { return };
-        if offsets.is_empty() {
+    fn tell_offsets(&mut self, last: bool) {
+        let news = self.shared.lock().offsets.take();
+        let has_failed = self.connection.group_commit_failed();
+        let is_due = news.is_some() || has_failed || self.told_at.elapsed() >= GROUP_AGAIN;
+        self.offsets = news.unwrap_or_else(|| std::mem::take(&mut self.offsets));
+        if !is_due || self.offsets.is_empty() || self.connection.settings().group().is_none() {
             return;
         }
+        self.told_at = Instant::now();
         let told = if last {
-            self.connection.commit_group_offsets_now(&offsets)
+            self.connection.commit_group_offsets_now(&self.offsets)
         } else {
-            self.connection.commit_group_offsets(&offsets)
+            self.connection.commit_group_offsets(&self.offsets)
         };
         if let Err(error) = told {
             tracing::debug!(%error, "group offsets were not committed");

@@ -17,6 +17,9 @@ const MEASURE: Duration = Duration::from_secs(600);
 /// Warnings come this often at the most.
 const EVERY: Duration = Duration::from_secs(60);
 
+/// So many partitions at risk are named in a warning.
+const NAMED: usize = 4;
+
 /// What it knows of earlier rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
@@ -35,7 +38,7 @@ impl Retention {
         ranges: &[(TopicPartition, (i64, i64))],
         retention_ms: &BTreeMap<String, i64>,
     ) -> Option<String> {
-        let mut warning = None;
+        let mut risks = Vec::new();
         for (partition, (low, high)) in ranges {
             let (since, first) = *self.lows.entry(partition.clone()).or_insert((now, *low));
             let Some(at) = progress.iter().find(|p| p.partition == *partition) else { continue };
@@ -47,7 +50,7 @@ impl Retention {
             let kept_ms = retention_ms.get(&*partition.topic).copied();
             let age = at.timestamp_ms.map(|at| now_ms - at).zip(kept_ms);
             if let Some((age_ms, kept_ms)) = age.filter(|(age, kept)| *age >= kept / 100 * AGE_PERCENT) {
-                warning = Some(format!(
+                risks.push(format!(
                     "{partition}: the {unread} unread messages begin about {} ago, and the topic deletes them after {}",
                     span(age_ms),
                     span(kept_ms)
@@ -56,7 +59,7 @@ impl Retention {
                 let pace = (low - first) as f64 / measured.as_secs_f64();
                 let left = (at.next_offset - low).max(0) as f64 / pace;
                 if left < NEAR.as_secs_f64() {
-                    warning = Some(format!(
+                    risks.push(format!(
                         "{partition}: deletion comes nearer by {pace:.0} messages/s and reaches the {unread} unread \
                          messages in about {}",
                         span((left * 1000.0) as i64)
@@ -67,7 +70,15 @@ impl Retention {
                 self.lows.insert(partition.clone(), (now, *low));
             }
         }
-        let warning = warning.filter(|_| self.warned_at.is_none_or(|at| now.duration_since(at) >= EVERY))?;
+        if risks.is_empty() || self.warned_at.is_some_and(|at| now.duration_since(at) < EVERY) {
+            return None;
+        }
+        let more = risks.len().saturating_sub(NAMED);
+        risks.truncate(NAMED);
+        let mut warning = risks.join("; ");
+        if more > 0 {
+            warning.push_str(&format!("; and {more} partitions more"));
+        }
         self.warned_at = Some(now);
         Some(format!(
             "{warning}; what is deleted before it is read stops this pipeline: raise retention, or read faster"

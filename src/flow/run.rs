@@ -19,7 +19,7 @@ use super::observer::{Lost, Observer, Seen};
 use super::owner::now_us;
 use super::retention::Retention;
 use super::schemas::open_registry;
-use super::start::{StartOptions, Started, client_settings, recreated, start};
+use super::start::{StartOptions, Started, client_settings, recreated, start, unread};
 use super::worker::{Progress, Workers};
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -88,7 +88,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         workers: pipeline.stream.workers.unwrap_or(cores),
     };
     let started = runtime.block_on(start(pipeline, plan, &settings, &start_options))?;
-    let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at } = started;
+    let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at, accepted } = started;
     let ends = match options.until {
         Until::Stopped => Vec::new(),
         _ => ends(&connection, &partitions)?,
@@ -108,6 +108,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
     let part_bytes = (pipeline.stream.memory_bytes as usize / 2) / queues.len().max(1);
     let workers = Workers::start(queues, || engine.worker(), part_bytes, registry.as_ref())?;
     let maintenance = Maintenance::start(pipeline)?;
+    accepted.into_iter().for_each(|lost| watch(Event::Note(lost)));
     watch(Event::Ready {
         topics: pipeline.source.topics.to_string(),
         partitions: partitions.len(),
@@ -124,6 +125,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         engine,
         observer,
         seen: Seen { topic_ids, ..Seen::default() },
+        sound: Default::default(),
         retention: Retention::default(),
         live,
         partitions,
@@ -159,6 +161,9 @@ struct Flow<'a> {
     observer: Observer,
     /// What the observer saw last.
     seen: Seen,
+    /// How far everything was read before the last two rounds that saw the topics unharmed: what the older one holds was
+    /// surely read of these topics, not of others under their names.
+    sound: [Vec<Progress>; 2],
     retention: Retention,
     live: Vec<StateRef>,
     partitions: Vec<TopicPartition>,
@@ -196,7 +201,7 @@ impl Flow<'_> {
         let (mut status_at, mut status_read) = (Instant::now(), 0);
         loop {
             if let Some(error) = self.workers.wait(TICK) {
-                return Err(self.told_by_the_topic(error));
+                return Err(self.end_over(error, watch));
             }
             self.workers.shared.take_notes().into_iter().for_each(|note| watch(Event::Note(note)));
             let stopped = options.stop.load(Ordering::Relaxed);
@@ -253,6 +258,35 @@ impl Flow<'_> {
         self.engine.would_close(&events)
     }
 
+    /// What a worker's `error` means. When messages are gone, what was read before them is committed first.
+    fn end_over(&mut self, error: anyhow::Error, watch: &mut dyn FnMut(Event)) -> anyhow::Error {
+        let is_loss = |error: &anyhow::Error| {
+            error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::SourceData)
+        };
+        let error = self.told_by_the_topic(error);
+        if is_loss(&error) {
+            self.cut_before_a_loss(watch);
+        }
+        error
+    }
+
+    /// Commits what was read of topics that are lost now, unless some of it may be of another topic under the same name.
+    fn cut_before_a_loss(&mut self, watch: &mut dyn FnMut(Event)) {
+        if let Some(Lost::Recreated { topic, .. }) = &self.seen.lost {
+            let of_topic = |all: &[Progress]| -> Vec<(i32, i64)> {
+                let mut of: Vec<_> = all.iter().filter(|p| *p.partition.topic == **topic).collect();
+                of.sort_by_key(|p| p.partition.partition);
+                of.into_iter().map(|p| (p.partition.partition, p.next_offset)).collect()
+            };
+            if of_topic(&self.workers.shared.progress()) != of_topic(&self.sound[0]) {
+                return;
+            }
+        }
+        if let Err(error) = self.cut(Close::Passed, None, true, watch) {
+            watch(Event::Note(format!("what was read since the last commit was not committed: {error}")));
+        }
+    }
+
     /// Offsets that are out of range can be those of another topic under the same name, which the observer can tell.
     fn told_by_the_topic(&mut self, error: anyhow::Error) -> anyhow::Error {
         if error.downcast_ref::<Failure>().is_none_or(|failure| failure.exit != Exit::SourceData) {
@@ -266,7 +300,8 @@ impl Flow<'_> {
                 self.seen = seen;
             }
             if let Some(Lost::Recreated { topic, was, is }) = &self.seen.lost {
-                return recreated(topic, was, is).into();
+                let progress = self.workers.shared.progress();
+                return recreated(topic, was, is, progress.iter().map(|p| (&p.partition, p.next_offset))).into();
             }
         }
         error
@@ -281,8 +316,16 @@ impl Flow<'_> {
                 self.cut(Close::Passed, None, true, watch)?;
                 return Err(failure.into());
             }
-            Some(Lost::Recreated { topic, was, is }) => return Err(recreated(topic, was, is).into()),
-            None => {}
+            Some(Lost::Recreated { topic, was, is }) => {
+                let progress = self.workers.shared.progress();
+                let failure = recreated(topic, was, is, progress.iter().map(|p| (&p.partition, p.next_offset)));
+                self.cut_before_a_loss(watch);
+                return Err(failure.into());
+            }
+            None => {
+                let [_, newer] = std::mem::take(&mut self.sound);
+                self.sound = [newer, self.workers.shared.progress()];
+            }
         }
         for (partition, first) in std::mem::take(&mut self.seen.new) {
             // The observer may have looked before it was told of the last ones.
@@ -311,17 +354,11 @@ impl Flow<'_> {
     }
 
     fn deleted(&self, topic: &str) -> Failure {
-        let unread: Vec<String> = self
-            .workers
-            .shared
-            .progress()
-            .iter()
-            .filter(|p| &*p.partition.topic == topic)
-            .map(|p| format!("{} from {}", p.partition, p.next_offset))
-            .collect();
+        let progress = self.workers.shared.progress();
+        let unread = unread(topic, progress.iter().map(|p| (&p.partition, p.next_offset)));
         Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted while it was read"))
-            .cause(anyhow::anyhow!("what was not read of it is gone: {}", unread.join(", ")))
-            .hint("what was read is committed; for a topic that is made anew, give the pipeline a new name")
+            .cause(anyhow::anyhow!("what was not read of it is gone: {unread}"))
+            .hint("what was read is committed; to go on without it, or with one that is made anew, start with --accept-loss")
     }
 
     /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.

@@ -15,6 +15,9 @@ use super::owner;
 use crate::exit::Exit;
 use crate::report::Failure;
 
+/// Where the group's name comes from when nobody gave one.
+pub(crate) const GROUP_BY_NAME: &str = "the pipeline's name";
+
 /// Everything a running flow holds.
 pub(crate) struct Started {
     pub(crate) ledger: Ledger,
@@ -25,6 +28,8 @@ pub(crate) struct Started {
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) topic_ids: BTreeMap<String, String>,
     pub(crate) resumed_at: Option<u64>,
+    /// What was accepted as lost.
+    pub(crate) accepted: Vec<String>,
 }
 
 /// The Kafka client settings of a pipeline; `[source] kafka` wins over `[source] properties`.
@@ -45,7 +50,7 @@ pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> an
     // Lag tools know a consumer by its group; one that no file names is named as the pipeline.
     let settings = match settings.group() {
         Some(_) => settings,
-        None => settings.with("group.id", &pipeline.name, "the pipeline's name").map_err(wrong)?,
+        None => settings.with("group.id", &pipeline.name, GROUP_BY_NAME).map_err(wrong)?,
     };
     Ok(settings.with_stop(Arc::clone(stop)))
 }
@@ -83,7 +88,7 @@ pub(crate) async fn start(
     options: &StartOptions,
 ) -> anyhow::Result<Started> {
     let mut connection = Connection::open(settings).map_err(client)?;
-    let partitions = partitions(&connection, &pipeline.source.topics)?;
+    let partitions = partitions_of(&connection, &pipeline.source.topics, options.accept_loss)?;
     let lake = open_lake(pipeline).await?;
     let newest = Ledger::peek(&lake, &pipeline.name).await.map_err(ledger_failed)?;
     if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
@@ -92,12 +97,16 @@ pub(crate) async fn start(
     let opened = Ledger::open(&lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
     let opened = opened.await.map_err(|error| open_failed(error, &plan))?;
     let ledger = opened.ledger;
-    let slot = opened.recovered.map(|recovered| recovered.slot);
+    let mut slot = opened.recovered.map(|recovered| recovered.slot);
     let resumed_at = slot.as_ref().map(|slot| slot.seq);
     let live = slot.as_ref().map(|slot| slot.state.clone()).unwrap_or_default();
     // Offsets and state must come from the same slot: another writer may have committed since the peek.
-    let known = slot.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
     let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
+    let accepted = match &mut slot {
+        Some(slot) if options.accept_loss => forget_lost(slot, &partitions, &topic_ids),
+        _ => Vec::new(),
+    };
+    let known = slot.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
     let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
     let restore = match &slot {
         Some(slot) => restore(&ledger, slot).await?,
@@ -110,7 +119,7 @@ pub(crate) async fn start(
     for (partition, offset) in reader.starts() {
         engine.add_partition(partition.clone(), *offset);
     }
-    Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at })
+    Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at, accepted })
 }
 
 /// The names of a pipeline's topics: those that it names, or those that match now.
@@ -123,6 +132,15 @@ pub(crate) fn topic_names(connection: &Connection, topics: &Topics) -> Result<Ve
 
 /// All partitions of a pipeline's topics, topic by topic.
 pub(crate) fn partitions(connection: &Connection, topics: &Topics) -> anyhow::Result<Vec<TopicPartition>> {
+    partitions_of(connection, topics, false)
+}
+
+/// The same; of a list, `without_missing` leaves topics out that do not exist, as a pattern does.
+fn partitions_of(
+    connection: &Connection,
+    topics: &Topics,
+    without_missing: bool,
+) -> anyhow::Result<Vec<TopicPartition>> {
     let names = topic_names(connection, topics).map_err(client)?;
     if names.is_empty() {
         return Err(Failure::new(Exit::SourceData, format!("no topic matches {:?}", topics.to_string()))
@@ -131,7 +149,10 @@ pub(crate) fn partitions(connection: &Connection, topics: &Topics) -> anyhow::Re
     }
     let mut partitions = Vec::new();
     for topic in &names {
-        let ids = connection.topic_partitions(topic).map_err(client)?;
+        let ids = match connection.topic_partitions(topic) {
+            Err(ClientError::TopicMissing { .. }) if without_missing && names.len() > 1 => continue,
+            ids => ids.map_err(client)?,
+        };
         partitions.extend(ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)));
     }
     Ok(partitions)
@@ -151,17 +172,57 @@ fn topic_ids(
     let known = slot.map(|slot| &slot.topic_ids);
     for (topic, is) in &ids {
         if let Some(was) = known.and_then(|known| known.get(topic)).filter(|was| *was != is && !accept_loss) {
-            return Err(recreated(topic, was, is).into());
+            let positions = slot.map(|slot| slot.positions.as_slice()).unwrap_or_default();
+            let next = positions.iter().map(|p| (&p.partition, p.next_offset));
+            return Err(recreated(topic, was, is, next).into());
         }
     }
     Ok(ids)
 }
 
+/// Takes positions out of `slot` that lead nowhere: of partitions that are gone, and of topics that are others now, which
+/// are then read from their beginning. Says what becomes of each.
+fn forget_lost(slot: &mut Slot, partitions: &[TopicPartition], is: &BTreeMap<String, String>) -> Vec<String> {
+    let mut told = Vec::new();
+    let was = &slot.topic_ids;
+    slot.positions.retain(|position| {
+        let (partition, next) = (&position.partition, position.next_offset);
+        let ids = (was.get(&*partition.topic), is.get(&*partition.topic));
+        if !partitions.contains(partition) {
+            told.push(format!("{partition} from {next} is lost and accepted: it does not exist any more"));
+            return false;
+        }
+        if matches!(ids, (Some(was), Some(is)) if was != is) {
+            told.push(format!(
+                "{partition} from {next} is lost and accepted: the topic was created anew and is read from its beginning"
+            ));
+            return false;
+        }
+        true
+    });
+    told
+}
+
 /// A topic under the name of one that was read before.
-pub(crate) fn recreated(topic: &str, was: &str, is: &str) -> Failure {
+pub(crate) fn recreated<'a>(
+    topic: &str,
+    was: &str,
+    is: &str,
+    next: impl IntoIterator<Item = (&'a TopicPartition, i64)>,
+) -> Failure {
+    let unread = unread(topic, next);
     Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted and created anew"))
-        .cause(anyhow::anyhow!("its id was {was} and is {is}; what was not read of the old one is gone"))
-        .hint("give the pipeline a new name, so that it reads the new topic from its beginning")
+        .cause(anyhow::anyhow!("its id was {was} and is {is}; what was not read of the old one is gone: {unread}"))
+        .hint(
+            "start with --accept-loss to read the new topic from its beginning, or give the pipeline a new name to read \
+             all topics so",
+        )
+}
+
+/// What was not read of a topic: each partition with its next offset.
+pub(crate) fn unread<'a>(topic: &str, next: impl IntoIterator<Item = (&'a TopicPartition, i64)>) -> String {
+    let next = next.into_iter().filter(|(partition, _)| &*partition.topic == topic);
+    next.map(|(partition, next)| format!("{partition} from {next}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know.
@@ -173,7 +234,14 @@ fn starts(
 ) -> anyhow::Result<Vec<(TopicPartition, StartAt)>> {
     let ranges = connection.watermarks(partitions).map_err(client)?;
     if let Some(missing) = known.iter().find(|p| !partitions.contains(&p.partition)) {
-        return Err(client(ClientError::PartitionMissing { partition: missing.partition.clone() }));
+        let (partition, next) = (&missing.partition, missing.next_offset);
+        return Err(Failure::new(
+            Exit::SourceData,
+            format!("{partition} cannot be read on: it does not exist any more"),
+        )
+        .cause(anyhow::anyhow!("what was not read of it is gone: {partition} from {next}"))
+        .hint("to go on with the other partitions, start with --accept-loss")
+        .into());
     }
     let mut starts = Vec::with_capacity(partitions.len());
     for (partition, (earliest, latest)) in partitions.iter().zip(ranges) {

@@ -163,7 +163,7 @@ impl Workers {
             let task = Task { queue, worker, schemas, orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
             let failed = failed.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{nth}")).spawn(move || {
-                if let Err(error) = told(|| task.run()) {
+                if let Err(error) = told(|| task.run(&failed)) {
                     // Nobody listens any more when the flow has ended already.
                     let _ = failed.send(error);
                 }
@@ -258,7 +258,9 @@ struct Task {
 }
 
 impl Task {
-    fn run(mut self) -> anyhow::Result<()> {
+    /// Ends with the flow. An error of reading is sent to `failed` and ends reading alone: what was read before can still
+    /// be taken.
+    fn run(mut self, failed: &SyncSender<anyhow::Error>) -> anyhow::Result<()> {
         loop {
             match self.orders.try_recv() {
                 Ok(command) => {
@@ -283,7 +285,20 @@ impl Task {
                 }
                 continue;
             }
-            let Some(batch) = self.next_batch()? else { continue };
+            let batch = match self.next_batch() {
+                Ok(Some(batch)) => batch,
+                Ok(None) => continue,
+                Err(error) => {
+                    // Nobody listens any more when the flow has ended already.
+                    let _ = failed.send(error);
+                    while let Ok(command) = self.orders.recv() {
+                        if !self.obey(command)? {
+                            break;
+                        }
+                    }
+                    return Ok(());
+                }
+            };
             if !batch.is_empty() {
                 self.worker.push(&batch, Some(now_us())).map_err(engine_failed)?;
                 self.shared.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -302,6 +317,8 @@ impl Task {
         }
         let batch = schemas.release(&mut self.worker, |note| self.shared.note(note))?;
         if batch.is_none() {
+            // A long wait must not let librdkafka's events and statistics pile up.
+            self.queue.serve();
             std::thread::sleep(WAIT);
         }
         Ok(batch)

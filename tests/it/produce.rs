@@ -145,3 +145,24 @@ fn a_replay_that_is_killed_goes_on_without_losing_a_row_on_the_embedded_broker()
 fn a_replay_that_is_killed_goes_on_without_losing_a_row_on_apache_kafka() {
     a_replay_that_is_killed_goes_on_without_losing_a_row(&Scene::apache("resume", 3));
 }
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_row_that_the_broker_refuses_ends_the_replay_there_each_time_and_sends_nothing_twice() {
+    let scene = Scene::on_brokers(testkit::kafka(), "refused", 1, &[("max.message.bytes", "10000")]);
+    // Not even compressed does it fit.
+    let noise: String = (0..40_000_u64)
+        .map(|n| char::from(b'!' + (n.wrapping_mul(6_364_136_223_846_793_005) >> 33) as u8 % 90))
+        .collect();
+    std::fs::write(scene.dir.path().join("rows"), format!("a\nb\n{noise}\nc\n")).unwrap();
+    let line = ["--from", "rows", "--resume", "--every", "200ms", "--compression", "none"];
+    for _ in 0..3 {
+        let refused = produce(&scene, &line, b"");
+        assert_eq!(refused.status.code(), Some(4), "{}", text(&refused));
+        assert!(text(&refused).contains("row 3 did not reach topic"), "{}", text(&refused));
+    }
+    assert_eq!(topic(&scene).len(), 2);
+    std::fs::write(scene.dir.path().join("rows"), "a\nb\nc\n").unwrap();
+    assert!(produce(&scene, &line, b"").status.success());
+    assert_eq!(topic(&scene).len(), 3);
+}

@@ -347,6 +347,12 @@ fn a_secret_in_an_argument_is_refused_and_not_repeated() {
         assert_eq!(output.status.code(), Some(3), "{}", text(&output));
         assert!(text(&output).contains("is a secret") && !text(&output).contains("hush"), "{}", text(&output));
     }
+    for verb in ["status", "lag"] {
+        let line = [verb, "--lake", "file:./lake", "--pipeline", "p", "--set", "aws_secret_access_key=hush"];
+        let output = scene.turnstile(&line);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+        assert!(text(&output).contains("is a secret") && !text(&output).contains("hush"), "{}", text(&output));
+    }
     let slip = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--set", "source.kafka.sasl.password hush"]);
     assert_eq!(slip.status.code(), Some(2), "{}", text(&slip));
     assert!(!text(&slip).contains("hush"), "{}", text(&slip));

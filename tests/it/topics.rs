@@ -253,3 +253,38 @@ fn a_pattern_that_matches_nothing_is_named() {
     assert_eq!(run.status.code(), Some(5), "{}", text(&run));
     assert!(text(&run).contains("no topic matches \"^lines-.*\""), "{}", text(&run));
 }
+
+fn accepted_losses_of_whole_topics_let_the_pipeline_go_on(scene: &Scene, one: &str, other: &str) {
+    let messages = messages(300);
+    for topic in [one, other] {
+        create(scene, topic, 1);
+    }
+    send_to(scene, one, &messages[..100]);
+    send_to(scene, other, &messages[100..200]);
+    let pipeline = patient_pipeline(scene, &format!("[\"{one}\", \"{other}\"]"), "");
+    let path = pipeline.to_str().unwrap();
+    assert!(scene.turnstile(&["run", path, "--until-end"]).status.success());
+
+    let topics = Topics::open(&scene.client()).unwrap();
+    topics.delete(one).unwrap();
+    topics.delete(other).unwrap();
+    create(scene, other, 1);
+    send_to(scene, other, &messages[200..]);
+    let accepted = scene.turnstile(&["run", path, "--drain", "--accept-loss"]);
+    assert!(accepted.status.success(), "{}", text(&accepted));
+    for told in [format!("{one}[0] from 100 is lost"), format!("{other}[0] from 100 is lost")] {
+        assert!(text(&accepted).contains(&told), "{told}: {}", text(&accepted));
+    }
+    assert_eq!(scene.rows(), expected(&messages));
+}
+
+#[test]
+fn accepted_losses_of_whole_topics_of_the_embedded_broker_let_the_pipeline_go_on() {
+    accepted_losses_of_whole_topics_let_the_pipeline_go_on(&Scene::embedded(1), "one", "other");
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn accepted_losses_of_whole_topics_of_apache_kafka_let_the_pipeline_go_on() {
+    accepted_losses_of_whole_topics_let_the_pipeline_go_on(&Scene::apache("losses", 1), "losses-one", "losses-other");
+}

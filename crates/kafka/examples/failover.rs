@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,17 +59,24 @@ fn main() -> Outcome<()> {
     println!(
         "kill  broker  new leader known  fetched from  new record read  of that after it was known  lost  doubled"
     );
+    // How many records there are to read, once that is known.
+    let delivered = AtomicU64::new(u64::MAX);
     let measured = thread::scope(|scope| {
-        scope.spawn(|| produce(&producer, &sent, &stop));
-        scope.spawn(|| read(queue, &seen, &stop));
+        let producing = scope.spawn(|| produce(&producer, &sent, &stop));
+        scope.spawn(|| read(queue, &seen, &delivered));
         let result =
             (1..=kills).try_for_each(|nth| kill(nth, &mut cluster, &connection, &topics, &watch, &sent, &seen));
         stop.store(true, Ordering::Relaxed);
+        let ended = producing.join();
+        // What was delivered last has still to be read: a tail that is missing is lost too.
+        delivered.store(producer.flush(LIMIT).delivered, Ordering::Relaxed);
+        ended.map_err(|_| "the producing thread panicked")?;
         result
     });
     measured?;
     let (stats, failures) = producer.close(LIMIT);
-    let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    seen.lost += stats.delivered.saturating_sub(seen.next);
     println!("{} records delivered, {} not: {failures:?}", stats.delivered, stats.failed);
     println!("{kills} kills: {} lost, {} doubled", seen.lost, seen.doubled);
     if seen.lost + seen.doubled + stats.failed > 0 {
@@ -94,8 +101,13 @@ fn produce(producer: &Producer, sent: &Mutex<Vec<Instant>>, stop: &AtomicBool) {
     }
 }
 
-fn read(mut queue: ReadQueue, seen: &Mutex<Seen>, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
+/// Reads until as many records as were `delivered` are seen, or no more come.
+fn read(mut queue: ReadQueue, seen: &Mutex<Seen>, delivered: &AtomicU64) {
+    let mut heard_at = Instant::now();
+    while seen.lock().unwrap_or_else(PoisonError::into_inner).next < delivered.load(Ordering::Relaxed) {
+        if delivered.load(Ordering::Relaxed) != u64::MAX && heard_at.elapsed() > LIMIT {
+            return;
+        }
         let batch = match queue.next(4096, 1 << 20, Duration::from_millis(10)) {
             Ok(batch) => batch,
             Err(error) => {
@@ -104,6 +116,9 @@ fn read(mut queue: ReadQueue, seen: &Mutex<Seen>, stop: &AtomicBool) {
             }
         };
         let now = Instant::now();
+        if !batch.is_empty() {
+            heard_at = now;
+        }
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         for row in 0..batch.len() {
             let text = batch.values.get(row).and_then(|value| std::str::from_utf8(value).ok());

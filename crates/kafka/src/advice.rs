@@ -52,9 +52,15 @@ const ADVICE: [(&[&str], &str); 11] = [
     (&["timed out", "Connection setup"], "see that a firewall lets this machine reach the broker's port"),
 ];
 
-/// Whether trying again cannot help, though librdkafka calls it a failure of the connection and tries for ever.
+/// Whether trying again cannot help, though librdkafka calls it a failure of the connection and tries for ever. It adds
+/// such words to every disconnect in a handshake, so that they only say so of a broker that never answered.
 pub(crate) fn is_final(reason: &str) -> bool {
     reason.contains("SSL alert number") || reason.contains("PLAINTEXT broker listener")
+}
+
+/// Whether a login failed because the connection did: librdkafka calls that a failed login too.
+pub(crate) fn is_lost_connection(reason: &str) -> bool {
+    ["handshake failed: Local: ", "authentication error: Local: "].iter().any(|words| reason.contains(words))
 }
 
 /// The reason without how long it took and how often it came, which differ each time.

@@ -21,8 +21,10 @@ use crate::settings::{ClientSettings, SettingsError};
 /// Consumer group when the settings name none. librdkafka needs one to assign partitions, even when it never commits.
 const DEFAULT_GROUP: &str = "turnstile";
 
-/// Longest single wait within librdkafka: how late a stop flag or a refusal is noticed.
+/// Longest single wait within librdkafka while no broker is connected: how late a stop flag or a refusal is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(500);
+/// A question that a broker got and did not answer in time is asked anew, and waits twice as long each time, up to this.
+const WAIT_MOST: Duration = Duration::from_secs(4);
 
 /// Events of librdkafka that are served in one go: more than come in between, statistics and log lines together.
 const SERVED_AT_ONCE: usize = 64;
@@ -373,7 +375,13 @@ impl Connection {
         }
     }
 
-    /// The same, and waits for the broker's answer: for the last offsets before the end.
+    /// Whether a commit of group offsets that did not wait has failed since the last call.
+    pub fn group_commit_failed(&self) -> bool {
+        serve(&self.consumer);
+        self.link.take_commit_failure()
+    }
+
+    /// The same as [`Connection::commit_group_offsets`], and waits for the broker's answer: for the last offsets before the end.
     ///
     /// # Errors
     /// When the broker refuses them, or the client gave up.
@@ -401,9 +409,10 @@ impl Connection {
     ) -> Result<T, ClientError> {
         use RDKafkaErrorCode as Code;
         let started = Instant::now();
+        let mut slice = WAIT_SLICE;
         loop {
             let left = self.settings.connect_timeout().saturating_sub(started.elapsed());
-            let error = match ask(left.clamp(Duration::from_millis(10), WAIT_SLICE)) {
+            let error = match ask(left.clamp(Duration::from_millis(10), slice)) {
                 Ok(answer) => {
                     self.link.up();
                     return Ok(answer);
@@ -412,6 +421,11 @@ impl Connection {
             };
             serve(&self.consumer);
             self.check_refusal()?;
+            // Without a connection librdkafka says so in other words, and asking longer would only be deaf for longer.
+            slice = match error.rdkafka_error_code() {
+                Some(Code::OperationTimedOut | Code::RequestTimedOut) => (slice * 2).min(WAIT_MOST),
+                _ => WAIT_SLICE,
+            };
             match error.rdkafka_error_code() {
                 Some(Code::AllBrokersDown) => self.link.lost(),
                 Some(

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use message::{SourcePosition, TopicPartition};
 use rdkafka::client::ClientContext;
@@ -61,7 +61,15 @@ pub struct Consumer {
     link: Arc<Link>,
     settings: ClientSettings,
     joined: bool,
+    probed_at: Instant,
 }
+
+/// How often a consumer to whom nothing comes asks for a sign of life while the link is down, and how long it waits.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBE_WAIT: Duration = Duration::from_millis(200);
+
+/// How long a partition is asked which offsets it holds, once it does not hold the one that was to be read.
+const RANGE_WAIT: Duration = Duration::from_secs(5);
 
 impl Consumer {
     /// Starts reading.
@@ -94,7 +102,8 @@ impl Consumer {
         let (topic, starts, assigned) = match &subscription {
             Subscription::Assigned(positions) => {
                 let topic = positions.first().map_or_else(|| Arc::from(""), |(p, _)| p.topic.clone());
-                (topic, HashMap::new(), positions.iter().map(|(p, _)| p.partition).collect())
+                let starts = positions.iter().map(|(p, offset)| (p.partition, *offset)).collect();
+                (topic, starts, positions.iter().map(|(p, _)| p.partition).collect())
             }
             Subscription::Group { topic, starts } => {
                 let starts = starts.iter().map(|(p, offset)| (p.partition, *offset)).collect();
@@ -113,7 +122,7 @@ impl Consumer {
                 consumer.subscribe(&[topic]).map_err(|e| failed(format!("subscribe to \"{topic}\""), &e))?;
             }
         }
-        Ok(Self { consumer, topic, link, settings: settings.clone(), joined })
+        Ok(Self { consumer, topic, link, settings: settings.clone(), joined, probed_at: Instant::now() })
     }
 
     /// The partitions that are read now, ascending; `None` while the group has yet to hand them out.
@@ -136,6 +145,14 @@ impl Consumer {
                 None
             }
         };
+        if polled.is_some() {
+            self.link.answered();
+        } else if self.link.is_down() && self.probed_at.elapsed() > PROBE_EVERY {
+            self.probed_at = Instant::now();
+            if self.consumer.fetch_metadata(Some(&self.topic), PROBE_WAIT).is_ok() {
+                self.link.up();
+            }
+        }
         if polled.is_none()
             && let Some(reason) = self.link.take_refusal()
         {
@@ -151,6 +168,33 @@ impl Consumer {
             // A partition that was taken away meanwhile is another member's: its new owner reads the message again.
             let _ = self.consumer.store_offset(&self.topic, partition, next_offset - 1);
         }
+    }
+
+    /// librdkafka does not say which partition: it is the one whose next offset it does not hold.
+    fn out_of_range(&self) -> ReadError {
+        let (starts, assigned) = {
+            let membership = self.consumer.context().membership();
+            (membership.starts.clone(), membership.assigned.clone())
+        };
+        let positions = self.consumer.position().ok();
+        let mut first = None;
+        for number in assigned {
+            let known = positions.as_ref().and_then(|all| all.find_partition(&self.topic, number)).map(|p| p.offset());
+            let position = match known {
+                Some(Offset::Offset(position)) => position,
+                _ => starts.get(&number).copied().unwrap_or(-1),
+            };
+            let range = self.consumer.fetch_watermarks(&self.topic, number, RANGE_WAIT);
+            let (earliest, latest) = range.unwrap_or((-1, -1));
+            let partition = TopicPartition { topic: self.topic.clone(), partition: number };
+            let error = ReadError::OffsetOutOfRange { partition, position, earliest, latest };
+            if position >= 0 && earliest >= 0 && !(earliest..=latest).contains(&position) {
+                return error;
+            }
+            first.get_or_insert(error);
+        }
+        let reason = &"records that were to be read next were deleted";
+        first.unwrap_or_else(|| failed(format!("read topic \"{}\"", self.topic), reason).into())
     }
 
     /// Errors that end reading; others pass by themselves.
@@ -174,15 +218,11 @@ impl Consumer {
             | Code::RebalanceInProgress
             // Whoever took our output did not for long; the group takes this member back.
             | Code::PollExceeded => Ok(()),
-            Code::AutoOffsetReset | Code::OffsetOutOfRange => Err(ClientError::Failed {
-                action: format!("read topic \"{}\"", self.topic),
-                reason: "records that were to be read next were deleted".to_owned(),
-            }
-            .into()),
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => Err(self.out_of_range()),
             // Partitions that are assigned are read all the same: librdkafka only looked for where offsets would go.
             Code::GroupAuthorizationFailed if !self.joined => Ok(()),
-            Code::GroupAuthorizationFailed => Err(ClientError::Failed {
-                action: format!("join the group \"{}\"", self.settings.group().unwrap_or_default()),
+            Code::GroupAuthorizationFailed => Err(ClientError::GroupForbidden {
+                group: self.settings.group().unwrap_or_default().to_owned(),
                 reason: told(code),
             }
             .into()),

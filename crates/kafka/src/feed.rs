@@ -53,7 +53,8 @@ pub enum FeedError {
     Send(#[from] SendError),
 }
 
-/// Sends what the provider yields until it ends, the count is reached or `stop` is set.
+/// Sends what the provider yields until it ends, the count is reached or `stop` is set; with a producer that keeps its
+/// prefix also until a delivery has failed ([`Producer::first_failure`]).
 ///
 /// It returns without a flush: messages may still be on their way, so end with [`Producer::close`].
 ///
@@ -86,8 +87,14 @@ pub fn feed(
             break;
         }
         match send(producer, &plan.topic, &record, stop) {
-            Err(SendError::Client(ClientError::Stopped)) => break,
+            Err(SendError::Client(ClientError::Stopped) | SendError::Ended) => break,
             sent => sent?,
+        }
+        if nth == 0 && producer.tracks_prefix() {
+            // A row at which the run before ended is likely to fail again, and what follows it would be sent once more.
+            while producer.stats().outstanding() > 0 && !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(SHORTEST_SLEEP);
+            }
         }
         progress.event_at_ms = Some(record.event_at_ms);
         nth += 1;

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -13,8 +13,12 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Statistics, TopicPartitionList};
 
-use crate::advice::{is_final, without_timing};
+use crate::advice::{is_final, is_lost_connection, without_timing};
 use crate::leaders::Leaders;
+
+/// How long brokers that once let this client in must refuse it, all of them, before that counts: a broker that
+/// restarts hangs up in handshakes, and takes a moment to load its users.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// Whether brokers can be reached. librdkafka keeps trying in every state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,29 +39,53 @@ pub(crate) struct Link {
     inner: Mutex<Inner>,
     /// Mirrors `inner.state` for the reading threads, which look at it once a batch.
     down: AtomicBool,
+    /// Whether a broker's answer is news: nothing was up before, or something was told against it since.
+    doubted: AtomicBool,
     leaders: Leaders,
+    /// Whether group offsets were refused since somebody asked.
+    commit_failed: AtomicBool,
 }
 
 struct Inner {
     state: LinkState,
     reason: String,
-    refusal: Option<String>,
+    refusal: Option<Refusal>,
+    /// Whether a broker ever answered.
+    was_up: bool,
+}
+
+/// Credentials or certificates that were refused.
+struct Refusal {
+    reason: String,
+    /// The first time since a broker answered.
+    since: Instant,
 }
 
 impl Link {
     pub(crate) fn new(servers: &str) -> Self {
-        let inner =
-            Inner { state: LinkState::Connecting, reason: "no connection was made yet".to_owned(), refusal: None };
+        let inner = Inner {
+            state: LinkState::Connecting,
+            reason: "no connection was made yet".to_owned(),
+            refusal: None,
+            was_up: false,
+        };
         Self {
             servers: servers.to_owned(),
             inner: Mutex::new(inner),
             down: AtomicBool::new(false),
+            doubted: AtomicBool::new(true),
             leaders: Leaders::default(),
+            commit_failed: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn leaders(&self) -> &Leaders {
         &self.leaders
+    }
+
+    /// Whether a commit of group offsets has failed since the last call.
+    pub(crate) fn take_commit_failure(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn state(&self) -> LinkState {
@@ -73,9 +101,28 @@ impl Link {
         self.lock().reason.clone()
     }
 
-    /// The reason why credentials or certificates were refused since the last call.
+    /// The reason why credentials or certificates were refused since the last call, once that is final: at once where no
+    /// broker ever answered, otherwise when all of them have refused for a while.
     pub(crate) fn take_refusal(&self) -> Option<String> {
-        self.lock().refusal.take()
+        self.take_refusal_at(Instant::now())
+    }
+
+    fn take_refusal_at(&self, now: Instant) -> Option<String> {
+        if !self.doubted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut inner = self.lock();
+        let is_down = matches!(inner.state, LinkState::Down { .. });
+        let was_up = inner.was_up;
+        let lasts = |refusal: &mut Refusal| is_down && now.duration_since(refusal.since) >= REFUSED_FOR;
+        inner.refusal.take_if(|refusal| !was_up || lasts(refusal)).map(|refusal| refusal.reason)
+    }
+
+    /// A broker answered; costs next to nothing when that is no news.
+    pub(crate) fn answered(&self) {
+        if self.doubted.load(Ordering::Relaxed) {
+            self.up();
+        }
     }
 
     /// A broker answered.
@@ -86,15 +133,17 @@ impl Link {
         }
         inner.state = LinkState::Up;
         inner.refusal = None;
+        inner.was_up = true;
         self.down.store(false, Ordering::Relaxed);
+        self.doubted.store(false, Ordering::Relaxed);
     }
 
     /// No broker can be reached.
     pub(crate) fn lost(&self) {
         let mut inner = self.lock();
         let reason = inner.reason.clone();
-        // A refusal is told to the caller as an error; trying again will not help it.
-        if !matches!(inner.state, LinkState::Down { .. }) && inner.refusal.is_none() {
+        // A refusal at the beginning is told to the caller as an error; trying again will not help it.
+        if !matches!(inner.state, LinkState::Down { .. }) && (inner.was_up || inner.refusal.is_none()) {
             tracing::warn!(
                 servers = self.servers,
                 reason,
@@ -103,6 +152,15 @@ impl Link {
         }
         inner.state = LinkState::Down { reason };
         self.down.store(true, Ordering::Relaxed);
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    fn refused(&self, reason: &str) {
+        let mut inner = self.lock();
+        inner.reason = reason.to_owned();
+        let since = inner.refusal.as_ref().map_or_else(Instant::now, |refusal| refusal.since);
+        inner.refusal = Some(Refusal { reason: reason.to_owned(), since });
+        self.doubted.store(true, Ordering::Relaxed);
     }
 
     fn on_error(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
@@ -110,16 +168,11 @@ impl Link {
         let reason = without_timing(reason);
         match code {
             // librdkafka would try again for ever, with the same certificate.
-            Some(Code::BrokerTransportFailure) if is_final(reason) => {
-                let mut inner = self.lock();
-                inner.reason = reason.to_owned();
-                inner.refusal = Some(reason.to_owned());
+            Some(Code::BrokerTransportFailure) if is_final(reason) => self.refused(reason),
+            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) if !is_lost_connection(reason) => {
+                self.refused(reason);
             }
-            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => {
-                let mut inner = self.lock();
-                inner.reason = reason.to_owned();
-                inner.refusal = Some(reason.to_owned());
-            }
+            Some(Code::Authentication | Code::SaslAuthenticationFailed) => self.lock().reason = reason.to_owned(),
             Some(Code::BrokerTransportFailure | Code::Resolve) => self.lock().reason = reason.to_owned(),
             Some(Code::AllBrokersDown) => self.lost(),
             _ => tracing::debug!(target: "librdkafka", servers = self.servers, ?code, reason),
@@ -171,6 +224,7 @@ impl ClientContext for LinkContext {
 impl ConsumerContext for LinkContext {
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
+            self.0.commit_failed.store(true, Ordering::Relaxed);
             tracing::debug!(%error, "group offsets were not committed; they serve lag tools only");
         }
     }
@@ -191,6 +245,36 @@ mod tests {
         assert!(link.is_down());
         link.up();
         assert_eq!((link.state(), link.is_down()), (LinkState::Up, false));
+    }
+
+    #[test]
+    fn a_broker_that_let_this_client_in_and_hangs_up_in_handshakes_is_waited_for() {
+        const HUNG_UP: &str = "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?";
+        let link = Link::new("h:1");
+        link.up();
+        link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), HUNG_UP);
+        link.on_error(Some(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        let soon = Instant::now() + REFUSED_FOR / 2;
+        assert_eq!(link.take_refusal_at(soon), None);
+        link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), HUNG_UP);
+        let later = Instant::now() + REFUSED_FOR;
+        link.answered();
+        assert_eq!((link.state(), link.take_refusal_at(later)), (LinkState::Up, None), "an answer ends the doubt");
+
+        link.on_error(Some(RDKafkaErrorCode::Authentication), "Invalid username or password");
+        assert_eq!(link.take_refusal_at(later + REFUSED_FOR), None, "another broker may still answer");
+        link.lost();
+        let reason = link.take_refusal_at(later + REFUSED_FOR);
+        assert_eq!(reason.as_deref(), Some("Invalid username or password"), "all have refused for long enough");
+    }
+
+    #[test]
+    fn a_login_that_broke_off_with_its_connection_is_no_refusal() {
+        let link = Link::new("h:1");
+        let broken = "h:1: SASL PLAIN mechanism handshake failed: Local: Broker transport failure: broker's supported \
+                      mechanisms: ";
+        link.on_error(Some(RDKafkaErrorCode::Authentication), broken);
+        assert_eq!((link.take_refusal(), link.reason().as_str()), (None, broken));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sends records, and accounts for every one of them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const SERVE_EVERY: u64 = 64;
 /// So many batches of acknowledgements are taken when somebody asks.
 const SERVE_MOST: usize = 32;
 
-/// Bounds and manners of a producer. Client keys that a person set win over these, except idempotence.
+/// Bounds and manners of a producer. Client keys that a person set win over these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerLimits {
     /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default `lz4`.
@@ -39,9 +39,11 @@ pub struct ProducerLimits {
     pub delivery_timeout: Duration,
     /// How many failed deliveries are kept with topic, key and reason; more are only counted. Default 10.
     pub kept_failures: usize,
-    /// Whether the broker removes the duplicates that retries cause and keeps the order. Default yes.
+    /// Whether the broker removes the duplicates that retries cause and keeps the order. Default yes. As in Java, keys
+    /// that do not go with it (`acks=1`, `retries=0`, more than 5 requests in flight) switch it off.
     pub idempotent: bool,
-    /// Whether [`Producer::delivered_prefix`] is kept. One thread may then send. Default no.
+    /// Whether [`Producer::delivered_prefix`] is kept. One thread may then send, and nothing is taken any more after a
+    /// delivery that failed. Default no.
     pub track_prefix: bool,
 }
 
@@ -110,6 +112,9 @@ pub enum SendError {
         /// Size of key and value.
         bytes: usize,
     },
+    /// A record before this one was not delivered, see [`Producer::first_failure`]. Only where the prefix is kept.
+    #[error("a message before was not delivered")]
+    Ended,
     /// The topic or the client: this record was not sent, and the next one will not be either.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -136,7 +141,13 @@ impl Producer {
         let linger = limits.linger.as_millis().to_string();
         let timeout = limits.delivery_timeout.as_millis().max(1).to_string();
         let (messages, kbytes) = (limits.queue_messages.max(1).to_string(), limits.queue_kbytes.max(1).to_string());
+        let contradiction = settings.against_idempotence();
+        if let Some((key, origin)) = contradiction.filter(|_| limits.idempotent) {
+            tracing::warn!("{origin}: `{key}` switches enable.idempotence off: retries may send a message twice");
+        }
+        let idempotent = limits.idempotent && contradiction.is_none();
         let defaults = [
+            ("enable.idempotence", if idempotent { "true" } else { "false" }),
             ("compression.type", limits.compression.as_str()),
             ("linger.ms", &linger),
             ("message.timeout.ms", &timeout),
@@ -149,7 +160,6 @@ impl Producer {
             ("partitioner", "murmur2_random"),
         ];
         let forced = [
-            ("enable.idempotence", if limits.idempotent { "true" } else { "false" }),
             // Every record is accounted for: without reports of success all of them would count as failed.
             ("delivery.report.only.error", "false"),
         ];
@@ -185,6 +195,9 @@ impl Producer {
             && let Some(error) = topic_error(*code, topic)
         {
             return Err(error.into());
+        }
+        if self.accounts.ended.load(Ordering::Relaxed) {
+            return Err(SendError::Ended);
         }
         // The number is only looked at where the prefix is kept, and there one thread sends.
         let number = self.accounts.sent.load(Ordering::Relaxed) as usize;
@@ -252,13 +265,32 @@ impl Producer {
         self.accounts.prefix().map_or(0, |prefix| prefix.delivered)
     }
 
+    /// The first record in the order of sending that was not delivered, with its number from 0; `None` unless
+    /// [`ProducerLimits::track_prefix`] is set. Final once every record's fate is known.
+    pub fn first_failure(&self) -> Option<(u64, DeliveryFailure)> {
+        let (number, mut failure) = self.accounts.prefix()?.end.clone()?;
+        self.name_fatal(&mut failure);
+        Some((number, failure))
+    }
+
+    /// What a fatal error is, only the client knows.
+    fn name_fatal(&self, failure: &mut DeliveryFailure) {
+        if failure.reason == told(RDKafkaErrorCode::Fatal)
+            && let Some((code, _)) = self.client.client().fatal_error()
+        {
+            failure.reason = told(code);
+        }
+    }
+
+    /// Whether [`Producer::delivered_prefix`] is kept.
+    pub(crate) fn tracks_prefix(&self) -> bool {
+        self.accounts.prefix.is_some()
+    }
+
     /// The first failed deliveries, as many as [`ProducerLimits::kept_failures`] says.
     pub fn failures(&self) -> Vec<DeliveryFailure> {
         let mut kept = self.accounts.kept().clone();
-        // What a fatal error is, only the client knows.
-        if let Some((code, _)) = self.client.client().fatal_error() {
-            kept.iter_mut().filter(|f| f.reason == told(RDKafkaErrorCode::Fatal)).for_each(|f| f.reason = told(code));
-        }
+        kept.iter_mut().for_each(|failure| self.name_fatal(failure));
         kept
     }
 
@@ -306,6 +338,8 @@ struct Accounts {
     keep: usize,
     kept: Mutex<Vec<DeliveryFailure>>,
     prefix: Option<Mutex<Prefix>>,
+    /// The prefix has come to its end: whatever is sent from now on would have to be sent again.
+    ended: AtomicBool,
     /// The first topic that this client may not write to.
     refused: OnceLock<(String, RDKafkaErrorCode)>,
 }
@@ -315,7 +349,16 @@ impl Accounts {
         let zero = || AtomicU64::new(0);
         let prefix = track_prefix.then(|| Mutex::new(Prefix::default()));
         let kept = Mutex::new(Vec::new());
-        Self { sent: zero(), delivered: zero(), failed: zero(), keep, kept, prefix, refused: OnceLock::new() }
+        Self {
+            sent: zero(),
+            delivered: zero(),
+            failed: zero(),
+            keep,
+            kept,
+            prefix,
+            ended: AtomicBool::new(false),
+            refused: OnceLock::new(),
+        }
     }
 
     fn prefix(&self) -> Option<MutexGuard<'_, Prefix>> {
@@ -336,16 +379,18 @@ struct Prefix {
     /// Whether each record from there on is.
     beyond: VecDeque<bool>,
     /// The first record that failed: what lies beyond it is of no interest.
-    end: Option<u64>,
+    end: Option<(u64, DeliveryFailure)>,
 }
 
 impl Prefix {
-    fn fail(&mut self, number: u64) {
-        self.end = Some(self.end.map_or(number, |end| end.min(number)));
+    fn fail(&mut self, number: u64, failure: &DeliveryFailure) {
+        if self.end.as_ref().is_none_or(|(end, _)| number < *end) {
+            self.end = Some((number, failure.clone()));
+        }
     }
 
     fn deliver(&mut self, number: u64) {
-        if self.end.is_some_and(|end| number >= end) {
+        if self.end.as_ref().is_some_and(|(end, _)| number >= *end) {
             return;
         }
         let Some(at) = number.checked_sub(self.delivered).map(|at| at as usize) else { return };
@@ -383,14 +428,19 @@ impl ProducerContext for DeliveryContext {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         match result {
             Ok(_) => {
+                self.link.0.answered();
                 if let Some(mut prefix) = self.accounts.prefix() {
                     prefix.deliver(number as u64);
                 }
                 self.accounts.delivered.fetch_add(1, Ordering::Release);
             }
             Err((error, record)) => {
+                let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());
+                let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), told);
+                let failure = DeliveryFailure { topic: record.topic().to_owned(), key, reason };
                 if let Some(mut prefix) = self.accounts.prefix() {
-                    prefix.fail(number as u64);
+                    prefix.fail(number as u64, &failure);
+                    self.accounts.ended.store(true, Ordering::Relaxed);
                 }
                 use RDKafkaErrorCode::{ClusterAuthorizationFailed, TopicAuthorizationFailed};
                 if let Some(code @ (TopicAuthorizationFailed | ClusterAuthorizationFailed)) = error.rdkafka_error_code()
@@ -400,9 +450,7 @@ impl ProducerContext for DeliveryContext {
                 }
                 let mut kept = self.accounts.kept();
                 if kept.len() < self.accounts.keep {
-                    let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());
-                    let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), told);
-                    kept.push(DeliveryFailure { topic: record.topic().to_owned(), key, reason });
+                    kept.push(failure);
                 }
                 drop(kept);
                 self.accounts.failed.fetch_add(1, Ordering::Release);
@@ -423,7 +471,9 @@ mod tests {
             assert_eq!(prefix.delivered, delivered, "after {number}");
         }
         assert_eq!(prefix.beyond, [false, true]);
-        prefix.fail(7);
+        let failure = DeliveryFailure { topic: "t".into(), key: None, reason: "too large".into() };
+        prefix.fail(9, &failure);
+        prefix.fail(7, &failure);
         prefix.deliver(8);
         prefix.deliver(5);
         assert_eq!((prefix.delivered, prefix.beyond.len()), (7, 0), "what follows a failure is not kept");

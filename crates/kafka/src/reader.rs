@@ -15,6 +15,10 @@ use crate::link::{Link, LinkContext};
 use crate::native::{CHUNK, PartitionsQueue, Taken};
 use crate::settings::ClientSettings;
 
+/// How long a broker may answer a partition's fetches with an error of its own (a disk that is slow, a server error)
+/// before that ends reading. librdkafka asks again meanwhile.
+const BROKER_ERRORS_FOR: Duration = Duration::from_secs(60);
+
 /// How often a busy queue looks at librdkafka's events.
 const SERVE_EVERY: Duration = Duration::from_millis(200);
 
@@ -183,6 +187,7 @@ pub struct ReadQueue {
     /// Bytes that the last batch's messages took on average, to size the next batch.
     mean_bytes: usize,
     errors: VecDeque<QueuedError>,
+    troubles: Troubles,
     served_at: Instant,
     probed_at: Instant,
     consumer: Arc<BaseConsumer<LinkContext>>,
@@ -198,6 +203,7 @@ impl ReadQueue {
             partitions: Partitions { next: owned, handles: Vec::new(), last: 0 },
             mean_bytes: 160,
             errors: VecDeque::new(),
+            troubles: Troubles::default(),
             served_at: now,
             probed_at: now,
             consumer: connection.consumer().clone(),
@@ -242,6 +248,7 @@ impl ReadQueue {
     /// Returned after all messages that came before it. `OffsetOutOfRange` and `Fatal` end their partition; `Client`
     /// errors come again as long as their cause lasts, and calling again is safe.
     pub fn next(&mut self, max_rows: usize, max_bytes: usize, wait: Duration) -> Result<MessageBatch, ReadError> {
+        self.forgive();
         if let Some(error) = self.errors.pop_front() {
             return Err(self.explain(error));
         }
@@ -261,14 +268,19 @@ impl ReadQueue {
             // A refusal waits until there is no message: an error here would lose those just taken.
             self.serve();
         }
+        self.forgive();
         if builder.is_empty() {
             return self.errors.pop_front().map_or(Ok(MessageBatch::default()), |error| Err(self.explain(error)));
         }
-        if self.link.is_down() {
-            self.link.up();
-        }
+        self.link.answered();
         self.mean_bytes = builder.payload_bytes() / builder.len() + 1;
         Ok(builder.finish())
+    }
+
+    /// Takes out the errors that are expected to pass.
+    fn forgive(&mut self) {
+        let Self { errors, troubles, .. } = self;
+        errors.retain(|error| !troubles.may_pass(error, Instant::now()));
     }
 
     fn builder(&self, max_rows: usize, max_bytes: usize) -> BatchBuilder {
@@ -359,6 +371,51 @@ impl ReadQueue {
     }
 }
 
+/// Errors of brokers that librdkafka asks again after: since when each partition stands still over one.
+#[derive(Default)]
+struct Troubles(Vec<(TopicPartition, i64, Instant)>);
+
+impl Troubles {
+    fn may_pass(&mut self, error: &QueuedError, now: Instant) -> bool {
+        let Some((partition, position)) = error.at.as_ref().filter(|_| is_brokers_own(error.code)) else {
+            return false;
+        };
+        tracing::debug!(%partition, position, reason = error.reason, "a fetch failed and is tried again");
+        match self.0.iter_mut().find(|(known, ..)| known == partition) {
+            Some((_, at, since)) if at == position => now.duration_since(*since) < BROKER_ERRORS_FOR,
+            Some((_, at, since)) => {
+                (*at, *since) = (*position, now);
+                true
+            }
+            None => {
+                self.0.push((partition.clone(), *position, now));
+                true
+            }
+        }
+    }
+}
+
+/// Whether a broker answers so for reasons of its own that often pass. A batch that is broken is none of them: it stays.
+fn is_brokers_own(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::Unknown
+            | Code::RequestTimedOut
+            | Code::BrokerNotAvailable
+            | Code::ReplicaNotAvailable
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::NetworkException
+            | Code::KafkaStorageError
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::FetchSessionIdNotFound
+            | Code::InvalidFetchSessionEpoch
+    )
+}
+
 struct QueuedError {
     code: RDKafkaErrorCode,
     at: Option<(TopicPartition, i64)>,
@@ -394,5 +451,27 @@ impl Partitions {
                 .position(|entry| entry.0.partition == taken.partition() && *entry.0.topic == **topic)?;
         }
         self.next.get_mut(self.last).map(|(partition, next)| (&*partition, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_s_own_error_may_pass_for_a_minute_and_a_broken_batch_does_not() {
+        let error = |code, position| QueuedError {
+            code,
+            at: Some((TopicPartition::new("t", 0), position)),
+            reason: String::new(),
+        };
+        let (began, mut troubles) = (Instant::now(), Troubles::default());
+        let unknown = |position| error(RDKafkaErrorCode::Unknown, position);
+        assert!(troubles.may_pass(&unknown(5), began));
+        assert!(troubles.may_pass(&unknown(5), began + BROKER_ERRORS_FOR / 2));
+        assert!(!troubles.may_pass(&unknown(5), began + BROKER_ERRORS_FOR), "it stands still for too long");
+        assert!(troubles.may_pass(&unknown(6), began + BROKER_ERRORS_FOR), "it has moved since");
+        assert!(!troubles.may_pass(&error(RDKafkaErrorCode::BadMessage, 6), began));
+        assert!(!troubles.may_pass(&error(RDKafkaErrorCode::InvalidMessage, 6), began));
     }
 }

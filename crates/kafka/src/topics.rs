@@ -88,7 +88,7 @@ impl Topics {
     /// # Errors
     /// `TopicExists`; `TopicForbidden`; or that no broker answers.
     pub fn create(&self, plan: &NewTopicPlan) -> Result<(), ClientError> {
-        self.connection.metadata(None)?;
+        self.connection.metadata(Some(&plan.topic))?;
         let mut topic = NewTopic::new(&plan.topic, plan.partitions, TopicReplication::Fixed(plan.replication));
         for (key, value) in &plan.config {
             topic = topic.set(key, value);

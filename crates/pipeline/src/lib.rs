@@ -25,7 +25,7 @@ pub use error::{Error, Problem};
 pub use lake::{FileFormat, LakeSettings};
 pub use pattern::{MONTHS, PatternItem, TimestampPattern};
 pub use pipeline::Pipeline;
-pub use properties::Properties;
+pub use properties::{Properties, is_secret};
 pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec};
 pub use source::{Field, FieldKind, Format, PasswordSource, Policy, RegistrySettings, Source};
 pub use stream::{CommitCadence, Dedup, Late, Stream};

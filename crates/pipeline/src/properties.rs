@@ -69,7 +69,7 @@ impl<'a> IntoIterator for &'a Properties {
 }
 
 /// Whether the key's value is a secret. Narrower than what `Debug` hides: a name or the path of a file is none.
-pub(crate) fn is_secret(key: &str) -> bool {
+pub fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace('_', ".");
     let is_place = [".file", ".location", ".url", ".id"].iter().any(|end| key.ends_with(end));
     let parts = ["password", "passphrase", "secret", "token", "jaas", "key.pem", "keystore.key", "oauthbearer.config"];

@@ -112,9 +112,9 @@ pub(crate) struct Args {
     /// Create the topic with this many partitions when it is missing
     #[arg(long, value_name = "N")]
     partitions: Option<i32>,
-    /// How messages are compressed: none, gzip, snappy, lz4 or zstd
-    #[arg(long, value_name = "CODEC", default_value = "lz4")]
-    compression: String,
+    /// How messages are compressed: none, gzip, snappy, lz4 or zstd [default: the properties file's, otherwise lz4]
+    #[arg(long, value_name = "CODEC")]
+    compression: Option<String>,
     /// Print the closing line as JSON
     #[arg(long)]
     json: bool,
@@ -154,7 +154,11 @@ enum Rate {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let stop = stop_on_signals()?;
-    let settings = args.cluster.settings(&stop)?;
+    let mut settings = args.cluster.settings(&stop)?;
+    if let Some(codec) = &args.compression {
+        settings =
+            settings.with("compression.type", codec, "--compression").map_err(|error| client_failure(error.into()))?;
+    }
     let (mut provider, pace) = args.provider(&stop).map_err(provider_failure)?;
     let resume = args.resume_file()?.map(|file| Resume::open(file, &args.topic)).transpose()?;
     match args.ensure_topic(&settings) {
@@ -172,11 +176,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         // A file that cannot be written is known before the first row is sent.
         resume.save(0, None)?;
     }
-    let limits = ProducerLimits {
-        compression: args.compression.clone(),
-        track_prefix: resume.is_some(),
-        ..ProducerLimits::default()
-    };
+    let limits = ProducerLimits { track_prefix: resume.is_some(), ..ProducerLimits::default() };
     let producer = Producer::open(&settings, limits).map_err(client_failure)?;
 
     let total = provider.total().map(|total| total.saturating_sub(before));
@@ -185,17 +185,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         (count, total) => count.or(total),
     };
     let mut display = Display::new(bounded);
-    let report_every = if resume.is_some() { display.every().min(SAVE_EVERY) } else { display.every() };
-    let plan = FeedPlan { topic: args.topic.clone(), pace, count: args.count, report_every };
-    let mut saved = Ok(());
-    let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| {
-        if let (Some(resume), Ok(())) = (&resume, &saved) {
-            saved = resume.save(producer.delivered_prefix(), None);
-            if saved.is_err() {
-                stop.store(true, Ordering::Relaxed);
-            }
-        }
-        display.show(progress);
+    let plan = FeedPlan { topic: args.topic.clone(), pace, count: args.count, report_every: display.every() };
+    let fed_all = AtomicBool::new(false);
+    let (fed, mut saved) = std::thread::scope(|scope| {
+        let (sender, ended, stopped) = (&producer, &fed_all, &*stop);
+        let saving = resume.as_ref().map(|resume| scope.spawn(move || save_meanwhile(resume, sender, ended, stopped)));
+        let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| display.show(progress));
+        fed_all.store(true, Ordering::Relaxed);
+        let saved = saving.map_or(Ok(()), |saving| {
+            saving.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that saves progress panicked")))
+        });
+        (fed, saved)
     });
     let started = display.started;
     let stats = producer.settle(CLOSE_TIMEOUT);
@@ -210,7 +210,42 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     report(&args, &outcome)?;
     saved?;
     fed.map_err(feed_failure)?;
+    if let Some((number, failure)) = producer.first_failure() {
+        return Err(row_failed(before + number + 1, &failure));
+    }
     undelivered(&args.topic, stats, &outcome.failures)
+}
+
+/// Writes once a second how far a replay has come, on a thread of its own: the feed may wait long for its next row.
+fn save_meanwhile(resume: &Resume, producer: &Producer, done: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<()> {
+    let mut saved_at = Instant::now();
+    while !done.load(Ordering::Relaxed) {
+        std::thread::sleep(SAVE_EVERY / 20);
+        if saved_at.elapsed() >= SAVE_EVERY {
+            saved_at = Instant::now();
+            // Acknowledgements are taken by whoever asks for the counts.
+            producer.stats();
+            if let Err(error) = resume.save(producer.delivered_prefix(), None) {
+                stop.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A replay that can be resumed ends at the first row that does not arrive: it begins there the next time.
+fn row_failed(row: u64, failure: &DeliveryFailure) -> anyhow::Error {
+    Failure::new(
+        Exit::Source,
+        format!("row {row} did not reach topic \"{}\": the replay ends before it", failure.topic),
+    )
+    .cause(anyhow::anyhow!(failure.reason.clone()))
+    .hint(
+        "correct that row or take it out (the rows before it must stay as they are), or have the topic take it, \
+             as with a larger max.message.bytes; the same command then goes on there",
+    )
+    .into()
 }
 
 /// Whether all messages arrived.
@@ -484,7 +519,8 @@ fn feed_failure(error: FeedError) -> anyhow::Error {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time such as `10s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let wrong = || format!("\"{text}\" is no time; write a number with ms, s, m or h, such as 10s");
     let number: f64 = digits.trim().parse().map_err(|_| wrong())?;

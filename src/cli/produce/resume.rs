@@ -44,7 +44,8 @@ pub(super) struct Resume {
     hashes: Arc<Mutex<Hashes>>,
 }
 
-/// The hash after each row that was yielded and is not yet known to be delivered.
+/// The hash after each row that was yielded and is not yet known to be delivered: at the most those in the producer's
+/// queue and those of the second since the last save, because a replay ends at the first row that fails.
 #[derive(Debug, Default)]
 struct Hashes {
     /// Rows before the first of `after`.

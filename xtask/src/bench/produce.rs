@@ -26,7 +26,7 @@ const SETTINGS: [&str; 6] = [
     "enable.idempotence=true",
     "linger.ms=5",
     "batch.num.messages=100000",
-    "queue.buffering.max.messages=200000",
+    "queue.buffering.max.messages=50000",
     "queue.buffering.max.kbytes=65536",
 ];
 

@@ -33,6 +33,28 @@ pub(super) fn check(key: &str, value: &str, origin: &str) -> Result<(), Settings
     }
 }
 
+/// The one name under which a key with several is kept, so that the later of two spellings wins.
+pub(super) fn canonical(key: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name)
+}
+
+/// librdkafka's aliases, and the name that is kept here. `bootstrap.servers` is librdkafka's alias, not its name.
+/// Source: every _RK_C_ALIAS of rdkafka_conf.c of librdkafka 2.12.1. The alias enable.auto.commit of the simple consumer's
+/// auto.commit.enable is left out: for all other clients it is a key of its own.
+const ALIASES: [(&str, &str); 11] = [
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
+    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("retries", "message.send.max.retries"),
+    ("compression.type", "compression.codec"),
+    ("acks", "request.required.acks"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+];
+
 /// Whether the key's value is a secret: not to be shown, nor to be given as an argument of a command.
 pub fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
@@ -217,6 +239,24 @@ mod tests {
         for key in KNOWN {
             let wrong = check(key, "", "test").err();
             assert!(!matches!(wrong, Some(SettingsError::UnknownKey { .. })), "{key}");
+        }
+    }
+
+    #[test]
+    fn librdkafka_takes_an_alias_and_its_name_for_the_same_key() {
+        for (alias, name) in ALIASES {
+            let value = match name {
+                "bootstrap.servers" => "h:1",
+                "sasl.mechanisms" => "PLAIN",
+                "compression.codec" => "zstd",
+                "request.required.acks" | "max.in.flight.requests.per.connection" => "1",
+                // This build knows neither, so that they are refused before they can contradict each other.
+                oauth if oauth.starts_with("sasl.oauthbearer") => continue,
+                _ => "1234",
+            };
+            let config = ClientConfig::new().set(alias, value).create_native_config().unwrap();
+            assert_eq!(config.get(name).unwrap(), value, "{alias}");
+            assert_eq!((canonical(alias), canonical(name)), (name, name));
         }
     }
 

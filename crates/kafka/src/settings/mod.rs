@@ -274,13 +274,13 @@ impl ClientSettings {
     pub(crate) fn config(&self, defaults: &[(&str, &str)], forced: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (key, value) in defaults {
-            config.set(*key, *value);
+            config.set(keys::canonical(key), *value);
         }
         for (key, setting) in &self.values {
             config.set(key, &setting.value);
         }
         for (key, value) in forced {
-            config.set(*key, *value);
+            config.set(keys::canonical(key), *value);
         }
         // librdkafka's lines go to `tracing` at debug level; its state changes are reported by `link`.
         config.set_log_level(RDKafkaLogLevel::Info);
@@ -311,7 +311,7 @@ impl ClientSettings {
 
     fn set(&mut self, key: &str, value: String, origin: &str) -> Result<(), SettingsError> {
         keys::check(key, &value, origin)?;
-        self.values.insert(key.to_owned(), Setting { value, origin: origin.to_owned() });
+        self.values.insert(keys::canonical(key).to_owned(), Setting { value, origin: origin.to_owned() });
         Ok(())
     }
 
@@ -357,8 +357,25 @@ impl ClientSettings {
         }
     }
 
-    /// Where `key` was set, for errors that librdkafka raises later.
-    pub(crate) fn origin_of(&self, key: &str) -> &str {
+    /// A key that a person set and that does not go with idempotence, with its place; `None` where the person decided
+    /// about idempotence too. Source: KafkaProducer's configuration in Apache Kafka's documentation, `enable.idempotence`.
+    pub(crate) fn against_idempotence(&self) -> Option<(&'static str, &str)> {
+        if self.values.contains_key("enable.idempotence") {
+            return None;
+        }
+        let contradicts = |key: &'static str, named: &'static str, wrong: fn(&str) -> bool| {
+            self.values.get(key).filter(|set| wrong(set.value.trim())).map(|set| (named, set.origin.as_str()))
+        };
+        contradicts("request.required.acks", "acks", |acks| !matches!(acks, "all" | "-1"))
+            .or_else(|| contradicts("message.send.max.retries", "retries", |retries| retries == "0"))
+            .or_else(|| {
+                let key = "max.in.flight.requests.per.connection";
+                contradicts(key, key, |most| most.parse::<u64>().is_ok_and(|most| most > 5))
+            })
+    }
+
+    /// Where `key` was set; where the settings come from, when it was not.
+    pub fn origin_of(&self, key: &str) -> &str {
         self.values.get(key).map_or(&self.origin, |setting| &setting.origin)
     }
 }
@@ -383,6 +400,44 @@ fn secret_in(file: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    #[test]
+    fn the_later_of_two_spellings_wins_over_defaults_too() {
+        let set = |entries: &[(&str, &str)]| {
+            let mut settings = ClientSettings::from_servers("h:1").unwrap();
+            for (key, value) in entries {
+                settings = settings.with(key, value, "test").unwrap();
+            }
+            settings
+        };
+        let told = |settings: &ClientSettings, key: &str| {
+            let config = settings.config(&[("fetch.message.max.bytes", "7000"), ("linger.ms", "5")], &[]);
+            config.create_native_config().unwrap().get(key).unwrap()
+        };
+        // A map without order would be right half of the time.
+        for _ in 0..20 {
+            let java = set(&[("max.partition.fetch.bytes", "9000"), ("queue.buffering.max.ms", "70")]);
+            assert_eq!(told(&java, "fetch.message.max.bytes"), "9000");
+            assert_eq!(told(&java, "linger.ms"), "70");
+            let both = set(&[("fetch.message.max.bytes", "8000"), ("max.partition.fetch.bytes", "9000")]);
+            assert_eq!(told(&both, "fetch.message.max.bytes"), "9000");
+            assert_eq!(told(&set(&[("metadata.broker.list", "other:1")]), "bootstrap.servers"), "other:1");
+        }
+        assert_eq!(set(&[("metadata.broker.list", "other:1")]).servers(), "other:1");
+    }
+
+    #[test]
+    fn keys_that_do_not_go_with_idempotence_are_told_unless_a_person_decided() {
+        let against = |entries: &[(&str, &str)]| {
+            let entries = [("bootstrap.servers", "h:1")].into_iter().chain(entries.iter().copied());
+            let settings = ClientSettings::from_map(entries, "test").unwrap();
+            settings.against_idempotence().map(|(key, _)| key)
+        };
+        assert_eq!(against(&[("acks", "1")]), Some("acks"));
+        assert_eq!(against(&[("retries", "0")]), Some("retries"));
+        assert_eq!(against(&[("acks", "all"), ("retries", "5")]), None);
+        assert_eq!(against(&[("acks", "1"), ("enable.idempotence", "false")]), None);
+    }
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 mod broker;
 mod consuming;
+mod handshake;
 mod outage;
 mod producing;
 mod reading;

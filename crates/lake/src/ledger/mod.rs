@@ -194,6 +194,10 @@ impl Ledger {
             if matches!(ids, (Some(then), Some(now)) if then != now) {
                 return None;
             }
+            // One that was deleted is read no more; the cut then knows its id no more either.
+            if matches!(ids, (Some(_), None)) && !now.contains_key(partition) {
+                return None;
+            }
             match now.get(partition) {
                 Some(now) if *now >= then => None,
                 Some(now) => Some(format!("{partition} went back from offset {then} to {now}")),

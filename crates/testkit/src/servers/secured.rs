@@ -100,6 +100,11 @@ impl SecuredKafka {
         &self.server
     }
 
+    /// The broker, to be killed and started again.
+    pub fn server_mut(&mut self) -> &mut KafkaServer {
+        &mut self.server
+    }
+
     /// Allows `user` an operation (`Read`, `Write`, `Describe`, …) on what `resource` names: `["--topic", "t"]`,
     /// `["--group", "g"]`, several of them, or `["--cluster"]`. Takes a second or two.
     ///
