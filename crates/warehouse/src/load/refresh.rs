@@ -3,7 +3,7 @@
 use chrono::Utc;
 use lake::Extent;
 
-use super::changed::{WindowRows, missing, read};
+use super::changed::{WindowRows, read};
 use super::work::Work;
 use super::{EMBEDDED, Load, LoadOptions, check, compute, stored};
 use crate::model::{Model, ModelKind};
@@ -100,6 +100,7 @@ fn steps(extents: Vec<Extent>, most: u64) -> Vec<Vec<Extent>> {
 async fn rows_of(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<WindowRows, WarehouseError> {
     let windows = WindowSet::new(extents.iter().map(|extent| extent.start_us));
     let found = read(warehouse, extents).await?.into_iter();
-    let rows = found.map(|(extent, rows)| rows.ok_or_else(|| missing(&extent)).map(|rows| (extent, rows)));
+    let rows =
+        found.map(|(extent, rows)| rows.ok_or_else(|| super::changed::missing(&extent)).map(|rows| (extent, rows)));
     Ok(WindowRows { windows, rows: rows.collect::<Result<_, _>>()? })
 }
