@@ -31,7 +31,7 @@ Usage: cargo xtask <chore>
               engine | e2e | latency | broker | produce | ready | failover | warehouse   (default: all of them)
               --messages N     size of the topic (default 5000000)
               --kills N        how often failover kills a leader (default 20)
-              --days N         days in the tables that the warehouse answers from (default 365: minutes to make, 3 GB)
+              --days N         days in the tables that the warehouse answers from (default 365: minutes to make, 2 GB)
               --reference DIR  folder with the programs to compare with (default ../shared/bench)
               --binary FILE    measure this turnstile instead of building one
 

@@ -28,6 +28,8 @@ pub(crate) struct Story {
     pub(crate) ledger: Ledger,
     pub(crate) format: Format,
     read: u64,
+    /// The end of the last window, to which the event time has come.
+    until_us: i64,
 }
 
 impl Story {
@@ -38,12 +40,14 @@ impl Story {
     pub(crate) async fn at(url: &str, format: Format) -> Self {
         let lake = Lake::open(url, &StoreOptions::default()).await.unwrap();
         let ledger = Ledger::open(&lake, "p", "plan", Writer::default()).await.unwrap().ledger;
-        Self { lake, ledger, format, read: 0 }
+        Self { lake, ledger, format, read: 0, until_us: 0 }
     }
 
     /// Commits versions of windows, each with its number from the beginning of the day; the commit's number.
     pub(crate) async fn publish(&mut self, windows: &[(i64, u32, Rows<'_>)]) -> u64 {
         self.read += 1;
+        let ends = windows.iter().map(|(number, ..)| DAY + (number + 1) * WINDOW_US);
+        self.until_us = ends.fold(self.until_us, i64::max);
         let publish = windows.iter().map(|(number, version, rows)| self.file(*number, *version, rows)).collect();
         let position = Position {
             partition: TopicPartition::new("t", 0),
@@ -54,7 +58,15 @@ impl Story {
             fingerprint: None,
         };
         let counters = Counters { read: self.read, aggregated: self.read, ..Counters::default() };
-        let cut = Cut { positions: vec![position], publish, counters, ..Cut::default() };
+        let until = Some(self.until_us);
+        let cut = Cut {
+            positions: vec![position],
+            watermark_us: until,
+            published_until_us: until,
+            publish,
+            counters,
+            ..Cut::default()
+        };
         self.ledger.commit(cut).await.unwrap().seq
     }
 

@@ -1,0 +1,62 @@
+//! Days whose windows lie in one file.
+
+use lake::maintenance::{Compact, Wishes, maintain};
+use lake::{Format, Writer};
+use warehouse::{AnswerFormat, Limits};
+
+use crate::story::{Story, ask, facts, load_all};
+
+/// A day with a window each hour and one of the next day, compacted; a correction came before.
+async fn compacted(format: Format) -> Story {
+    let mut story = Story::begin(format).await;
+    for hour in 0..24 {
+        story.publish(&[(hour * 12, 1, &[("a", hour), ("b", 100 + hour)])]).await;
+    }
+    story.publish(&[(12, 2, &[("a", 1), ("b", 7)])]).await;
+    story.publish(&[(300, 1, &[("a", 1)])]).await;
+    let wishes = Wishes { compact: Compact::All, grace_us: Some(0), ..Wishes::default() };
+    for _ in 0..2 {
+        let done = maintain(&story.lake, "p", &wishes, &[], &Writer::default(), |_| {}).await.unwrap().unwrap();
+        assert!(done.failed.is_empty(), "{:?}", done.failed);
+    }
+    story
+}
+
+#[tokio::test]
+async fn windows_that_were_compacted_before_they_were_loaded_are_loaded_from_the_one_file() {
+    for format in [Format::Parquet, Format::CsvGz] {
+        let story = compacted(format).await;
+        let warehouse = story.warehouse();
+        load_all(&warehouse).await;
+        let mut expected: Vec<String> = (0..24)
+            .flat_map(|hour| [format!("a,{},{hour}", hour * 12), format!("b,{},{}", hour * 12, 100 + hour)])
+            .collect();
+        expected[3] = "b,12,7".to_owned();
+        expected.push("a,12,1".to_owned());
+        assert_eq!(facts(&warehouse).await, expected, "{format:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_row_of_a_compacted_file_bears_its_own_window() {
+    for format in [Format::Parquet, Format::CsvGz] {
+        let warehouse = compacted(format).await.warehouse();
+        let sql = "SELECT count(*), count(DISTINCT _window_start), count(DISTINCT _file), \
+                   sum(CASE WHEN _window_start = start AND _window_end = \"end\" THEN 0 ELSE 1 END) \
+                   FROM ext_turnstile_history WHERE _current AND _window_start < '2026-08-02T00:00:00Z'";
+        assert_eq!(ask(&warehouse, sql).await, ["48,24,1,0"], "{format:?}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_unpacked_whole_count_as_memory_of_the_question() {
+    let story = compacted(Format::CsvGz).await;
+    let limits = Limits { memory_bytes: 1000, ..Limits::default() };
+    let warehouse = story.warehouse_of(&[], limits);
+    let answer = warehouse.ask("SELECT entries FROM ext_turnstile_history").await;
+    let error = match answer {
+        Ok(answer) => answer.write(AnswerFormat::Csv, &mut Vec::new()).await.unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(error.contains("files of the lake"), "{error}");
+}
