@@ -171,6 +171,11 @@ impl Producer {
         Ok(Self { client, accounts, link, settings: settings.clone() })
     }
 
+    /// Of the records that failed the largest: its number, as that of [`Producer::first_failure`], and its value's bytes.
+    pub fn largest_failure(&self) -> Option<(u64, usize)> {
+        *self.accounts.largest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Queues one record, waiting while the queue is full: at most as long as the oldest record waits for its delivery.
     ///
     /// # Errors
@@ -337,6 +342,8 @@ struct Accounts {
     failed: AtomicU64,
     keep: usize,
     kept: Mutex<Vec<DeliveryFailure>>,
+    /// Number and value's bytes of the largest record that failed.
+    largest: Mutex<Option<(u64, usize)>>,
     prefix: Option<Mutex<Prefix>>,
     /// The prefix has come to its end: whatever is sent from now on would have to be sent again.
     ended: AtomicBool,
@@ -355,6 +362,7 @@ impl Accounts {
             failed: zero(),
             keep,
             kept,
+            largest: Mutex::new(None),
             prefix,
             ended: AtomicBool::new(false),
             refused: OnceLock::new(),
@@ -442,6 +450,12 @@ impl ProducerContext for DeliveryContext {
                     prefix.fail(number as u64, &failure);
                     self.accounts.ended.store(true, Ordering::Relaxed);
                 }
+                let bytes = record.payload().map_or(0, <[u8]>::len);
+                let mut largest = self.accounts.largest.lock().unwrap_or_else(PoisonError::into_inner);
+                if largest.is_none_or(|(_, most)| most < bytes) {
+                    *largest = Some((number as u64, bytes));
+                }
+                drop(largest);
                 use RDKafkaErrorCode::{ClusterAuthorizationFailed, TopicAuthorizationFailed};
                 if let Some(code @ (TopicAuthorizationFailed | ClusterAuthorizationFailed)) = error.rdkafka_error_code()
                 {

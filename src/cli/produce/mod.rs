@@ -211,7 +211,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     saved?;
     fed.map_err(feed_failure)?;
     if let Some((number, failure)) = producer.first_failure() {
-        return Err(row_failed(before + number + 1, &failure));
+        let largest = producer.largest_failure().map(|(number, bytes)| (before + number + 1, bytes));
+        return Err(row_failed(before + number + 1, &failure, largest));
     }
     undelivered(&args.topic, stats, &outcome.failures)
 }
@@ -234,17 +235,24 @@ fn save_meanwhile(resume: &Resume, producer: &Producer, done: &AtomicBool, stop:
     Ok(())
 }
 
-/// A replay that can be resumed ends at the first row that does not arrive: it begins there the next time.
-fn row_failed(row: u64, failure: &DeliveryFailure) -> anyhow::Error {
+/// A replay that can be resumed ends at the first row that does not arrive: it begins there the next time. Rows travel in
+/// batches that a broker refuses whole, so that the one to blame for its size may be another: the `largest`.
+fn row_failed(row: u64, failure: &DeliveryFailure, largest: Option<(u64, usize)>) -> anyhow::Error {
+    let which = match largest {
+        Some((largest, bytes)) if largest != row => {
+            format!("row {largest}, with {bytes} bytes the largest of its batch")
+        }
+        _ => "that row".to_owned(),
+    };
     Failure::new(
         Exit::Source,
         format!("row {row} did not reach topic \"{}\": the replay ends before it", failure.topic),
     )
     .cause(anyhow::anyhow!(failure.reason.clone()))
-    .hint(
-        "correct that row or take it out (the rows before it must stay as they are), or have the topic take it, \
-             as with a larger max.message.bytes; the same command then goes on there",
-    )
+    .hint(format!(
+        "correct {which}, or take it out (the rows before row {row} must stay as they are), or have the topic take it, as \
+         with a larger max.message.bytes; the same command then goes on there"
+    ))
     .into()
 }
 
