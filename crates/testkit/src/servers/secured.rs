@@ -3,7 +3,10 @@
 //! Users `reader` (password `reader-pw`) and `admin` (`admin-pw`) exist for PLAIN and both SCRAM mechanisms. `admin` may
 //! do everything, as may a client that does not say who it is; `reader` may do what [`SecuredKafka::allow`] said.
 
+use std::net::TcpStream;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -11,6 +14,9 @@ use tempfile::TempDir;
 use super::certificates::Certificates;
 use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, Place, with_free_ports};
 use super::port::free_port;
+
+/// How long after its first listener the last one may open.
+const LISTENING_WITHIN: Duration = Duration::from_secs(30);
 
 /// A door of the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +87,14 @@ impl SecuredKafka {
             let config = config(&ports, place.controllers[0], &certificates);
             Ok((KafkaServer::start_at(home, config, place)?, ports))
         })?;
+        // It serves as soon as its first listener is open; the others follow.
+        let began = Instant::now();
+        for port in ports {
+            while TcpStream::connect(("127.0.0.1", port)).is_err() {
+                ensure!(began.elapsed() < LISTENING_WITHIN, "the listener on port {port} does not open");
+                sleep(Duration::from_millis(20));
+            }
+        }
         Ok(Self { server, home: home.clone(), ports, certificates, _tls: tls })
     }
 
@@ -186,8 +200,6 @@ fn store(config: KafkaConfig, prefix: &str, file: &Path) -> KafkaConfig {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
-
     use super::*;
 
     #[test]
