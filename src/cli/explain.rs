@@ -59,10 +59,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 /// Why a window was published again: the messages that the version before does not hold. A late row of a partition lies
 /// behind all that the version before holds of it.
 fn cause(published: &Published, earlier: &[Published]) -> Option<String> {
-    let FileKind::Window { start_us, end_us, version: 2.. } = published.file.kind else { return None };
-    let before = earlier.iter().rev().find(
-        |other| matches!(other.file.kind, FileKind::Window { start_us: s, end_us: e, .. } if (s, e) == (start_us, end_us)),
-    )?;
+    let (bounds, _) = window(published).filter(|(_, version)| *version > 1)?;
+    let before = earlier.iter().rev().find(|other| window(other).is_some_and(|(of, _)| of == bounds))?;
     let held = |range: &OffsetRange| before.file.sources.iter().find(|old| old.partition == range.partition);
     let late: Vec<OffsetRange> = published
         .file
@@ -87,11 +85,16 @@ fn cause(published: &Published, earlier: &[Published]) -> Option<String> {
 
 /// The version that readers see instead, when there is one.
 fn superseded(published: &Published, later: &[Published]) -> Option<u32> {
-    let FileKind::Window { start_us, end_us, .. } = published.file.kind else { return None };
-    later.iter().rev().find_map(|other| match other.file.kind {
-        FileKind::Window { start_us: s, end_us: e, version } if (s, e) == (start_us, end_us) => Some(version),
-        _ => None,
-    })
+    let (bounds, _) = window(published)?;
+    later.iter().rev().filter_map(window).find_map(|(of, version)| (of == bounds).then_some(version))
+}
+
+/// Bounds and version, when the file is a window's.
+fn window(published: &Published) -> Option<((i64, i64), u32)> {
+    match published.file.kind {
+        FileKind::Window { start_us, end_us, version } => Some(((start_us, end_us), version)),
+        FileKind::DeadLetters => None,
+    }
 }
 
 fn render(published: &Published, superseded_by: Option<u32>, cause: Option<String>) -> String {
