@@ -5,7 +5,7 @@ FROM rust:1.94.0-slim-bookworm AS build
 # Versions of packages are those of the base image's release.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends build-essential libssl-dev pkg-config zlib1g-dev \
+ && apt-get install --yes --no-install-recommends build-essential cmake libssl-dev pkg-config zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .

@@ -57,6 +57,13 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
 pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
     match error {
         ReadError::Client(error) => client(error),
+        ReadError::OffsetOutOfRange { partition, position, earliest, .. } if position < earliest => Failure::new(
+            Exit::SourceData,
+            format!("{partition} cannot be read on: offsets {position}..{earliest} are lost"),
+        )
+        .cause(anyhow::anyhow!("the partition begins at {earliest} now, and the next message to read is {position}"))
+        .hint("what was read is committed; to go on with what is there, start with --accept-loss")
+        .into(),
         ReadError::OffsetOutOfRange { .. } => failure(
             Exit::SourceData,
             error.to_string(),

@@ -61,6 +61,56 @@ fn reading_begins_where_it_is_told_on_apache_kafka() {
     reading_begins_where_it_is_told(&Scene::apache("consume-from", 1));
 }
 
+/// Both topics' lives go on while somebody looks at them.
+fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
+    scene.send([&b"old"[..]]);
+    let line = ["consume", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--json"];
+    let follow = || {
+        let mut follower = scene.spawn(&line, &[]);
+        let (printed, told) = (lines_of(&mut follower), crate::trouble::lines(&mut follower));
+        let began = Instant::now();
+        while printed.lock().unwrap().is_empty() {
+            assert!(began.elapsed() < PATIENCE, "nothing was printed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        (follower, printed, told)
+    };
+    let (mut follower, printed, told) = follow();
+    crate::topics::grow(scene, 2);
+    let value = crate::topics::send_to_partition(scene, 1);
+    crate::trouble::wait_for(&told, "[1] was added; it is read from its beginning");
+    let began = Instant::now();
+    while !printed.lock().unwrap().iter().any(|message| message["partition"] == 1 && message["value"] == value) {
+        assert!(began.elapsed() < PATIENCE, "the new partition was not read");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    crate::trouble::wait_for(&told, "was deleted while it was read");
+    assert_eq!(follower.wait().unwrap().code(), Some(5));
+
+    crate::topics::create(scene, &scene.topic, 1);
+    scene.send([&b"new"[..]]);
+    let (mut follower, _, told) = follow();
+    signal(&follower, "STOP");
+    kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    crate::topics::create(scene, &scene.topic, 1);
+    scene.send([&b"newer"[..], b"newest"]);
+    signal(&follower, "CONT");
+    crate::trouble::wait_for(&told, "was deleted and created anew while it was read");
+    assert_eq!(follower.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn a_topic_of_the_embedded_broker_that_grows_is_followed_and_one_that_goes_ends_it() {
+    a_topic_that_grows_is_followed_and_one_that_goes_ends_it(&Scene::embedded(1));
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_topic_of_apache_kafka_that_grows_is_followed_and_one_that_goes_ends_it() {
+    a_topic_that_grows_is_followed_and_one_that_goes_ends_it(&Scene::apache("consume-life", 1));
+}
+
 #[test]
 fn messages_are_found_by_key_and_by_text_and_counted() {
     let scene = Scene::embedded(3);

@@ -34,24 +34,27 @@ fn until_line(mut child: Child, part: &str) -> (Vec<String>, Output) {
     (lines, output)
 }
 
-#[test]
-fn the_original_s_three_command_lines_work_as_they_are() {
-    let scene = Scene::embedded(1);
-    let config = properties(&scene);
+/// Two topics: the stream's readings are not all later than the one that the producer has just sent.
+fn the_original_s_three_command_lines_work_as_they_are(scene: &Scene, streamed: &Scene) {
+    let config = properties(scene);
+    let topic = &*scene.topic;
     // The producer sends one reading at once and the next ten seconds later.
-    let producer = scene.spawn(&["produce", "--topic", "city", "--config", &config], &[]);
-    let line = ["consume", "--topic", "city", "--groupid", "g", "--clientid", "c", "--config", &config];
+    let producer = scene.spawn(&["produce", "--topic", topic, "--config", &config], &[]);
+    let line = ["consume", "--topic", topic, "--groupid", topic, "--clientid", "c", "--config", &config];
     let (_, consumer) = until_line(scene.spawn(&line, &[]), "Test-Station");
-    assert!(consumer.status.success() && text(&consumer).contains("messages from \"city\""), "{}", text(&consumer));
+    assert!(
+        consumer.status.success() && text(&consumer).contains(&format!("messages from {topic:?}")),
+        "{}",
+        text(&consumer)
+    );
     signal(&producer, "INT");
     let producer = finish(producer);
     assert!(producer.status.success() && text(&producer).contains("0 failed"), "{}", text(&producer));
 
-    // Another topic, whose readings are not all later than the one that was just taken.
-    let scene = Scene::embedded(1);
-    let config = properties(&scene);
+    let scene = streamed;
+    let config = properties(scene);
     scene.send(messages(1_000).iter().map(String::as_bytes));
-    let line = ["stream", "--topic", "city", "--group", "g", "--client", "c", "--config", &config];
+    let line = ["stream", "--topic", &scene.topic, "--group", &scene.topic, "--client", "c", "--config", &config];
     let more = ["--duration", "1 hour", "--slide", "30 minutes", "--drain"];
     let stream = scene.turnstile(&[&line[..], &more].concat());
     assert!(stream.status.success(), "{}", text(&stream));
@@ -62,6 +65,18 @@ fn the_original_s_three_command_lines_work_as_they_are() {
     assert!(files.len() >= 4, "{files:?}");
     let header = unpack(&files[0]).lines().next().unwrap().to_owned();
     assert!(header.starts_with("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS"), "{header}");
+}
+
+#[test]
+fn the_original_s_three_command_lines_work_on_the_embedded_broker() {
+    the_original_s_three_command_lines_work_as_they_are(&Scene::embedded(1), &Scene::embedded(1));
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn the_original_s_three_command_lines_work_on_apache_kafka() {
+    let (scene, streamed) = (Scene::apache("original", 1), Scene::apache("original-stream", 1));
+    the_original_s_three_command_lines_work_as_they_are(&scene, &streamed);
 }
 
 #[test]

@@ -102,6 +102,13 @@ fn every_wrong_way_in_is_told_in_one_paragraph_within_the_time_given() {
         made.stranger.certificate.display(),
         made.stranger.key.display()
     );
+    let tokens = |endpoint: &str| {
+        format!(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.method=oidc\n\
+             sasl.oauthbearer.client.id=reader\nsasl.oauthbearer.client.secret=hush\n\
+             sasl.oauthbearer.token.endpoint.url={endpoint}"
+        )
+    };
     let open = String::new;
     for (case, servers, lines, expected) in [
         (
@@ -116,6 +123,8 @@ fn every_wrong_way_in_is_told_in_one_paragraph_within_the_time_given() {
             format!("{scram}hush"),
             "correct sasl.username and sasl.password",
         ),
+        ("a wrong secret for tokens", at(Listener::OpenId), tokens(&secured.broker.token_endpoint()), "client.secret"),
+        ("an issuer that is away", at(Listener::OpenId), tokens("http://127.0.0.1:1/token"), "token.endpoint.url"),
         ("a mechanism not enabled", at(Listener::ScramOnly), format!("{PLAIN}{SECRET}"), "SCRAM-SHA-512"),
         ("an untrusted authority", at(Listener::Tls), untrusted, "ssl.ca.location"),
         ("an expired certificate", at(Listener::Expired), trusted.clone(), "has expired"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::scene::{PATIENCE, Scene, expected, messages, signal, text};
@@ -18,7 +19,7 @@ fn admin(scene: &Scene) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &scene.servers).create().unwrap()
 }
 
-fn create(scene: &Scene, topic: &str, partitions: i32) {
+pub(crate) fn create(scene: &Scene, topic: &str, partitions: i32) {
     let config = vec![("retention.ms".to_owned(), "-1".to_owned())];
     let plan = NewTopicPlan { topic: topic.to_owned(), partitions, replication: 1, config };
     let topics = Topics::open(&scene.client()).unwrap();
@@ -28,6 +29,24 @@ fn create(scene: &Scene, topic: &str, partitions: i32) {
         assert!(began.elapsed() < PATIENCE, "{topic} cannot be made");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Gives the scene's topic so many partitions.
+pub(crate) fn grow(scene: &Scene, partitions: usize) {
+    let grow = [NewPartitions::new(&scene.topic, partitions)];
+    let grown = futures::executor::block_on(admin(scene).create_partitions(&grow, &AdminOptions::new()));
+    grown.unwrap()[0].as_ref().unwrap();
+}
+
+/// Sends one message to `partition`; its value.
+pub(crate) fn send_to_partition(scene: &Scene, partition: i32) -> String {
+    let mut config = ClientConfig::new();
+    let producer: BaseProducer = config.set("bootstrap.servers", &scene.servers).create().unwrap();
+    let value = format!("of partition {partition}");
+    let record = BaseRecord::to(&scene.topic).partition(partition).key("k").payload(&value);
+    producer.send(record).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    value
 }
 
 /// Deletes the messages of partition 0 before `offset`.
@@ -78,9 +97,7 @@ fn partitions_added_while_running_are_read(scene: &Scene) {
     let mut run = scene.spawn(&["run", path, "--set", DISCOVER], &[]);
     let lines = lines(&mut run);
     wait_for(&lines, "ready: reading 1 partitions");
-    let block = |future| futures::executor::block_on(future);
-    let grow = [NewPartitions::new(&scene.topic, 4)];
-    block(admin(scene).create_partitions(&grow, &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    grow(scene, 4);
     // These are sent at once: they lie in the new partitions before anybody looks there.
     send_to(scene, &scene.topic, &messages[400..]);
     wait_for(&lines, "[3] was added; it is read from its beginning");
@@ -179,16 +196,14 @@ fn a_deleted_topic_of_apache_kafka_ends_the_run() {
     a_topic_that_is_deleted_ends_the_run_and_what_was_read_is_committed(&Scene::apache("deleted", 1));
 }
 
-#[test]
-fn messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_when_told() {
-    let scene = Scene::embedded(1);
+fn messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_when_told(scene: &Scene) {
     let messages = messages(400);
     scene.send(messages[..100].iter().map(String::as_bytes));
     let pipeline = scene.pipeline("");
     let path = pipeline.to_str().unwrap();
     assert!(scene.turnstile(&["run", path, "--until-end"]).status.success());
     scene.send(messages[100..].iter().map(String::as_bytes));
-    delete_below(&scene, &scene.topic, 250);
+    delete_below(scene, &scene.topic, 250);
 
     let refused = scene.drain(&pipeline);
     assert_eq!(refused.status.code(), Some(5), "{}", text(&refused));
@@ -200,17 +215,101 @@ fn messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_wh
 }
 
 #[test]
-fn several_topics_are_read_by_list_and_by_pattern() {
-    for topics in ["[\"east\", \"west\"]", "\"^(east|west)$\""] {
-        let scene = Scene::embedded(1);
-        let messages = messages(600);
-        create(&scene, "east", 1);
-        create(&scene, "west", 3);
-        create(&scene, "west-old", 1);
-        send_to(&scene, "east", &messages[..300]);
-        send_to(&scene, "west", &messages[300..]);
-        send_to(&scene, "west-old", &messages[..50]);
-        let pipeline = patient_pipeline(&scene, topics, "");
+fn messages_deleted_from_the_embedded_broker_before_they_are_read_are_named() {
+    messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_when_told(&Scene::embedded(1));
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn messages_deleted_from_apache_kafka_before_they_are_read_are_named() {
+    let scene = Scene::apache("truncated", 1);
+    messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_when_told(&scene);
+}
+
+/// They go while the pipeline runs and cannot look: what it read before is committed, and the next run says the same.
+fn messages_that_are_deleted_under_a_running_pipeline_end_it(scene: &Scene) {
+    let messages = messages(400);
+    scene.send(messages[..100].iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("commit = \"50 ms\"");
+    let path = pipeline.to_str().unwrap();
+    let mut run = scene.spawn(&["run", path], &[]);
+    let lines = lines(&mut run);
+    wait_until_read(scene, path, 100);
+    signal(&run, "STOP");
+    scene.send(messages[100..].iter().map(String::as_bytes));
+    delete_below(scene, &scene.topic, 250);
+    signal(&run, "CONT");
+    wait_for(&lines, "offsets 100..250 are lost");
+    assert_eq!(run.wait().unwrap().code(), Some(5));
+
+    let refused = scene.drain(&pipeline);
+    assert_eq!(refused.status.code(), Some(5), "{}", text(&refused));
+    let accepted = scene.turnstile(&["run", path, "--drain", "--accept-loss"]);
+    assert!(accepted.status.success(), "{}", text(&accepted));
+    let kept: Vec<String> = [&messages[..100], &messages[250..]].concat();
+    assert_eq!(scene.rows(), expected(&kept));
+    assert!(scene.audit(&pipeline).contains("all is well"));
+}
+
+#[test]
+fn messages_deleted_from_the_embedded_broker_under_a_running_pipeline_end_it() {
+    messages_that_are_deleted_under_a_running_pipeline_end_it(&Scene::embedded(1));
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn messages_deleted_from_apache_kafka_under_a_running_pipeline_end_it() {
+    messages_that_are_deleted_under_a_running_pipeline_end_it(&Scene::apache("shortened", 1));
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_pipeline_that_is_too_slow_for_its_topic_s_retention_is_warned() {
+    let scene = Scene::on_brokers(testkit::kafka(), "ageing", 1, &[("retention.ms", "3600000")]);
+    // Written 55 minutes ago, in batches of ten.
+    let ago_ms = chrono::Utc::now().timestamp_millis() - 55 * 60_000;
+    let settings = scene.client().with("batch.num.messages", "10", "test").unwrap();
+    let producer = Producer::open(&settings, ProducerLimits::default()).unwrap();
+    for message in messages(2_000) {
+        let record = Record { value: message.into_bytes(), timestamp_ms: Some(ago_ms), ..Record::default() };
+        producer.send(&scene.topic, &record).unwrap();
+    }
+    assert_eq!(producer.close(PATIENCE).0.failed, 0);
+    // The cluster lets this client have two kilobytes a second.
+    let client = format!("{}-reader", scene.topic);
+    let mut quota = testkit::kafka_home().tool("kafka.admin.ConfigCommand").unwrap();
+    quota.args(["--bootstrap-server", &scene.servers, "--alter", "--add-config", "consumer_byte_rate=2000"]);
+    let quota = quota.args(["--entity-type", "clients", "--entity-name", &client]).output().unwrap();
+    assert!(quota.status.success(), "{}", text(&quota));
+
+    let pipeline = scene.pipeline("");
+    let kafka = format!(
+        "source.kafka={{ \"bootstrap.servers\" = \"{}\", \"client.id\" = \"{client}\", \
+         \"fetch.message.max.bytes\" = \"1000\" }}",
+        scene.servers
+    );
+    let mut run = scene.spawn(&["run", pipeline.to_str().unwrap(), "--set", &kafka], &[]);
+    let lines = lines(&mut run);
+    let warning = wait_for(&lines, "and the topic deletes them after 60 min");
+    assert!(warning.contains("unread messages begin about 55 min ago"), "{warning}");
+    assert!(warning.contains("raise retention, or read faster"), "{warning}");
+    signal(&run, "TERM");
+    assert!(run.wait().unwrap().success());
+}
+
+/// `prefix` keeps the names apart from other stories' of the same cluster.
+fn several_topics_are_read_by_list_and_by_pattern(scene: &Scene, prefix: &str) {
+    let messages = messages(600);
+    let [east, west, old] = ["east", "west", "west-old"].map(|name| format!("{prefix}{name}"));
+    create(scene, &east, 1);
+    create(scene, &west, 3);
+    create(scene, &old, 1);
+    send_to(scene, &east, &messages[..300]);
+    send_to(scene, &west, &messages[300..]);
+    send_to(scene, &old, &messages[..50]);
+    for topics in [format!("[\"{east}\", \"{west}\"]"), format!("\"^{prefix}(east|west)$\"")] {
+        let _ = std::fs::remove_dir_all(scene.lake());
+        let pipeline = patient_pipeline(scene, &topics, "");
         let drained = scene.drain(&pipeline);
         assert!(drained.status.success(), "{}", text(&drained));
         assert!(text(&drained).contains("reading 4 partitions"), "{}", text(&drained));
@@ -220,29 +319,52 @@ fn several_topics_are_read_by_list_and_by_pattern() {
 }
 
 #[test]
-fn a_topic_that_comes_to_match_is_read_from_its_beginning() {
-    let scene = Scene::embedded(1);
+fn several_topics_of_the_embedded_broker_are_read_by_list_and_by_pattern() {
+    several_topics_are_read_by_list_and_by_pattern(&Scene::embedded(1), "");
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn several_topics_of_apache_kafka_are_read_by_list_and_by_pattern() {
+    let scene = Scene::apache("several", 1);
+    several_topics_are_read_by_list_and_by_pattern(&scene, &format!("{}-", scene.topic));
+}
+
+fn a_topic_that_comes_to_match_is_read_from_its_beginning(scene: &Scene, prefix: &str) {
     let messages = messages(200);
-    create(&scene, "line-1", 1);
-    send_to(&scene, "line-1", &messages[..100]);
-    let pipeline = patient_pipeline(&scene, "\"^line-.*\"", "commit = \"50 ms\"");
+    let [first, second] = ["line-1", "line-2"].map(|name| format!("{prefix}{name}"));
+    create(scene, &first, 1);
+    send_to(scene, &first, &messages[..100]);
+    let pipeline = patient_pipeline(scene, &format!("\"^{prefix}line-.*\""), "commit = \"50 ms\"");
     let path = pipeline.to_str().unwrap();
     let mut run = scene.spawn(&["run", path, "--set", DISCOVER], &[]);
     let lines = lines(&mut run);
-    wait_for(&lines, "ready: reading 1 partitions of ^line-.*");
+    wait_for(&lines, &format!("ready: reading 1 partitions of ^{prefix}line-.*"));
     // Its first messages are gone before anybody could see them: it begins at offset 50.
     signal(&run, "STOP");
-    create(&scene, "line-2", 1);
-    send_to(&scene, "line-2", &messages[..50]);
-    send_to(&scene, "line-2", &messages[100..]);
-    delete_below(&scene, "line-2", 50);
+    create(scene, &second, 1);
+    send_to(scene, &second, &messages[..50]);
+    send_to(scene, &second, &messages[100..]);
+    delete_below(scene, &second, 50);
     signal(&run, "CONT");
     wait_for(&lines, "line-2[0] was added");
-    wait_until_read(&scene, path, messages.len());
+    wait_until_read(scene, path, messages.len());
     signal(&run, "TERM");
     assert!(run.wait().unwrap().success());
     assert!(scene.drain(&pipeline).status.success());
     assert_eq!(scene.rows(), expected(&messages));
+}
+
+#[test]
+fn a_topic_of_the_embedded_broker_that_comes_to_match_is_read() {
+    a_topic_that_comes_to_match_is_read_from_its_beginning(&Scene::embedded(1), "");
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_topic_of_apache_kafka_that_comes_to_match_is_read() {
+    let scene = Scene::apache("matching", 1);
+    a_topic_that_comes_to_match_is_read_from_its_beginning(&scene, &format!("{}-", scene.topic));
 }
 
 #[test]

@@ -21,10 +21,11 @@ const fn need(package: &'static str, program: &'static str, arguments: &'static 
 }
 
 /// For the build: librdkafka is C, and uses the system's OpenSSL.
-const BUILD: [Need; 6] = [
+const BUILD: [Need; 7] = [
     need("build-essential", "cc", &["--version"]),
     need("build-essential", "c++", &["--version"]),
     need("build-essential", "make", &["--version"]),
+    need("cmake", "cmake", &["--version"]),
     need("pkg-config", "pkg-config", &["--version"]),
     need("libssl-dev", "pkg-config", &["--exists", "openssl"]),
     need("zlib1g-dev", "pkg-config", &["--exists", "zlib"]),
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_bare_machine_lacks_each_package_once() {
-        let build = ["build-essential", "pkg-config", "libssl-dev", "zlib1g-dev"];
+        let build = ["build-essential", "cmake", "pkg-config", "libssl-dev", "zlib1g-dev"];
         assert_eq!(missing(false, |_| false), build);
         let servers =
             ["default-jdk-headless", "maven", "python3-venv", "npm", "openssl", "postgresql-client", "postgresql"];

@@ -6,8 +6,16 @@ pub fn advice(reason: &str) -> Option<&'static str> {
     Some(advice)
 }
 
+/// librdkafka's words when the issuer of tokens gave none; the broker was not asked yet.
+pub(crate) const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
+
 /// The first entry whose words stand in the reason counts.
-const ADVICE: [(&[&str], &str); 11] = [
+const ADVICE: [(&[&str], &str); 12] = [
+    (
+        &[NO_TOKEN],
+        "correct sasl.oauthbearer.token.endpoint.url, .client.id and .client.secret, or https.ca.location where the \
+         issuer's certificate is not known here",
+    ),
     (
         &["PLAINTEXT broker listener", "wrong version number", "packet length too long", "http request"],
         "that port speaks no TLS: use the port that does, or set security.protocol to PLAINTEXT or SASL_PLAINTEXT",
@@ -84,6 +92,7 @@ mod tests {
                 "SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's supported mechanisms: SCRAM-SHA-512",
                 "sasl.mechanism",
             ),
+            ("Failed to acquire SASL OAUTHBEARER token: Could not connect to server", "token.endpoint.url"),
             ("SASL authentication error: Authentication failed: Invalid username or password", "sasl.password"),
             ("Failed to resolve 'nowhere:9092': Name or service not known", "bootstrap.servers"),
             (

@@ -64,7 +64,7 @@ pub struct Consumer {
     probed_at: Instant,
 }
 
-/// How often a consumer to whom nothing comes asks for a sign of life while the link is down, and how long it waits.
+/// How often a consumer to whom nothing comes asks for a sign of life while the link is in doubt, and how long it waits.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_WAIT: Duration = Duration::from_millis(200);
 
@@ -131,6 +131,24 @@ impl Consumer {
         membership.is_settled.then(|| membership.assigned.clone())
     }
 
+    /// Reads one more partition of the topic from its beginning. Only for a consumer that was given its partitions.
+    ///
+    /// # Errors
+    /// When librdkafka does not take it.
+    pub fn add(&mut self, number: i32) -> Result<TopicPartition, ReadError> {
+        let partition = TopicPartition { topic: self.topic.clone(), partition: number };
+        let mut list = TopicPartitionList::with_capacity(1);
+        let added = list.add_partition_offset(&self.topic, number, Offset::Beginning);
+        added
+            .and_then(|()| self.consumer.incremental_assign(&list))
+            .map_err(|e| failed(format!("assign {partition}"), &e))?;
+        let mut membership = self.consumer.context().membership();
+        membership.assigned.push(number);
+        membership.assigned.sort_unstable();
+        drop(membership);
+        Ok(partition)
+    }
+
     /// What comes next; `None` when nothing came within `wait`.
     ///
     /// # Errors
@@ -147,11 +165,9 @@ impl Consumer {
         };
         if polled.is_some() {
             self.link.answered();
-        } else if self.link.is_down() && self.probed_at.elapsed() > PROBE_EVERY {
+        } else if self.link.is_doubted() && self.probed_at.elapsed() > PROBE_EVERY {
             self.probed_at = Instant::now();
-            if self.consumer.fetch_metadata(Some(&self.topic), PROBE_WAIT).is_ok() {
-                self.link.up();
-            }
+            self.link.probed(self.consumer.fetch_metadata(Some(&self.topic), PROBE_WAIT));
         }
         if polled.is_none()
             && let Some(reason) = self.link.take_refusal()

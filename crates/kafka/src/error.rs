@@ -5,6 +5,7 @@ use std::time::Duration;
 use message::TopicPartition;
 use rdkafka::error::RDKafkaErrorCode;
 
+use crate::advice::NO_TOKEN;
 use crate::settings::SettingsError;
 
 /// What can go wrong between this process and a broker.
@@ -24,7 +25,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The broker refused this client's credentials or certificate, or this client the broker's: trying again is no use.
-    #[error("the Kafka broker at {servers} and this client do not accept each other: {reason}")]
+    #[error("{}: {reason}", refusal(servers, reason))]
     Auth {
         /// The brokers tried.
         servers: String,
@@ -78,6 +79,13 @@ pub enum ClientError {
     },
 }
 
+fn refusal(servers: &str, reason: &str) -> String {
+    if reason.contains(NO_TOKEN) {
+        return format!("no token to log in with was given for the Kafka broker at {servers}");
+    }
+    format!("the Kafka broker at {servers} and this client do not accept each other")
+}
+
 impl ClientError {
     /// The error as a fact and its cause, for whoever shows them apart.
     pub fn fact_and_cause(&self) -> (String, Option<String>) {
@@ -86,10 +94,7 @@ impl ClientError {
                 let fact = format!("no Kafka broker at {servers} answered within {}", seconds(*waited));
                 (fact, Some(reason.clone()))
             }
-            Self::Auth { servers, reason } => {
-                let fact = format!("the Kafka broker at {servers} and this client do not accept each other");
-                (fact, Some(reason.clone()))
-            }
+            Self::Auth { servers, reason } => (refusal(servers, reason), Some(reason.clone())),
             Self::TopicForbidden { topic, reason } => {
                 (format!("not permitted on topic \"{topic}\""), Some(reason.clone()))
             }

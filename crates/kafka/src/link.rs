@@ -37,8 +37,6 @@ pub enum LinkState {
 pub(crate) struct Link {
     servers: String,
     inner: Mutex<Inner>,
-    /// Mirrors `inner.state` for the reading threads, which look at it once a batch.
-    down: AtomicBool,
     /// Whether a broker's answer is news: nothing was up before, or something was told against it since.
     doubted: AtomicBool,
     leaders: Leaders,
@@ -72,7 +70,6 @@ impl Link {
         Self {
             servers: servers.to_owned(),
             inner: Mutex::new(inner),
-            down: AtomicBool::new(false),
             doubted: AtomicBool::new(true),
             leaders: Leaders::default(),
             commit_failed: AtomicBool::new(false),
@@ -92,8 +89,19 @@ impl Link {
         self.lock().state.clone()
     }
 
-    pub(crate) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
+    /// Whether something was told against the link since a broker answered last.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
+    /// A question of somebody to whom nothing comes was answered, or not. librdkafka says that all brokers are down only
+    /// when they went one after the other; a question that finds none to be sent to tells the same.
+    pub(crate) fn probed<T>(&self, outcome: KafkaResult<T>) {
+        match outcome {
+            Ok(_) => self.up(),
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) => self.lost(),
+            Err(_) => {}
+        }
     }
 
     /// librdkafka's last reason for a failed connection.
@@ -134,7 +142,6 @@ impl Link {
         inner.state = LinkState::Up;
         inner.refusal = None;
         inner.was_up = true;
-        self.down.store(false, Ordering::Relaxed);
         self.doubted.store(false, Ordering::Relaxed);
     }
 
@@ -151,7 +158,6 @@ impl Link {
             );
         }
         inner.state = LinkState::Down { reason };
-        self.down.store(true, Ordering::Relaxed);
         self.doubted.store(true, Ordering::Relaxed);
     }
 
@@ -173,7 +179,10 @@ impl Link {
                 self.refused(reason);
             }
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => self.lock().reason = reason.to_owned(),
-            Some(Code::BrokerTransportFailure | Code::Resolve) => self.lock().reason = reason.to_owned(),
+            Some(Code::BrokerTransportFailure | Code::Resolve) => {
+                self.lock().reason = reason.to_owned();
+                self.doubted.store(true, Ordering::Relaxed);
+            }
             Some(Code::AllBrokersDown) => self.lost(),
             _ => tracing::debug!(target: "librdkafka", servers = self.servers, ?code, reason),
         }
@@ -242,9 +251,23 @@ mod tests {
         assert_eq!(link.state(), LinkState::Connecting);
         link.on_error(Some(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         assert_eq!(link.state(), LinkState::Down { reason: "h:1: connection refused".into() });
-        assert!(link.is_down());
         link.up();
-        assert_eq!((link.state(), link.is_down()), (LinkState::Up, false));
+        assert_eq!((link.state(), link.is_doubted()), (LinkState::Up, false));
+    }
+
+    #[test]
+    fn a_question_that_finds_no_broker_tells_that_the_link_is_lost_and_a_slow_answer_does_not() {
+        let link = Link::new("h:1");
+        link.up();
+        link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), "h:1: connection refused");
+        assert!(link.is_doubted());
+        let failed = |code| Err::<(), _>(KafkaError::MetadataFetch(code));
+        link.probed(failed(RDKafkaErrorCode::OperationTimedOut));
+        assert_eq!(link.state(), LinkState::Up);
+        link.probed(failed(RDKafkaErrorCode::BrokerTransportFailure));
+        assert_eq!(link.state(), LinkState::Down { reason: "h:1: connection refused".into() });
+        link.probed(Ok(()));
+        assert_eq!(link.state(), LinkState::Up);
     }
 
     #[test]

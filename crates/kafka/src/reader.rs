@@ -22,7 +22,7 @@ const BROKER_ERRORS_FOR: Duration = Duration::from_secs(60);
 /// How often a busy queue looks at librdkafka's events.
 const SERVE_EVERY: Duration = Duration::from_millis(200);
 
-/// How often a queue asks for a sign of life while the link is down, and how long it waits for the answer.
+/// How often a queue asks for a sign of life while the link is in doubt, and how long it waits for the answer.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_WAIT: Duration = Duration::from_millis(200);
 
@@ -340,13 +340,12 @@ impl ReadQueue {
         }
     }
 
-    /// While the link is down and no message proves the opposite, a question does.
+    /// While the link is in doubt and no message proves it, a question does.
     fn probe(&mut self) {
-        if self.link.is_down() && self.probed_at.elapsed() > PROBE_EVERY {
+        if self.link.is_doubted() && self.probed_at.elapsed() > PROBE_EVERY {
             self.probed_at = Instant::now();
-            let topic = self.partitions.next.first().map(|(partition, _)| &*partition.topic);
-            if topic.is_some() && self.consumer.fetch_metadata(topic, PROBE_WAIT).is_ok() {
-                self.link.up();
+            if let Some((partition, _)) = self.partitions.next.first() {
+                self.link.probed(self.consumer.fetch_metadata(Some(&partition.topic), PROBE_WAIT));
             }
         }
     }

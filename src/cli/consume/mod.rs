@@ -2,6 +2,7 @@
 
 mod show;
 mod start;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -22,6 +23,7 @@ use crate::flow;
 use crate::report::Failure;
 use show::Show;
 use start::Start;
+use watch::TopicWatch;
 
 /// How long one look for messages takes at most: how late Ctrl-C is noticed.
 const WAIT: Duration = Duration::from_millis(200);
@@ -135,10 +137,14 @@ struct Reading {
     consumer: Consumer,
     /// Per partition, the offset at which `--until-end` is satisfied, and whether it was reached.
     ends: BTreeMap<i32, (i64, bool)>,
+    watch: TopicWatch,
+    /// Whether partitions that are added to the topic are read too.
+    grows: bool,
 }
 
 impl Reading {
     fn open(args: &Args, settings: &ClientSettings) -> Result<Self, ReadError> {
+        let watch = TopicWatch::open(settings, &args.topic)?;
         let connection = Connection::open(settings)?;
         let mut numbers = connection.topic_partitions(&args.topic)?;
         let named = |number: i32| TopicPartition::new(args.topic.as_str(), number);
@@ -170,7 +176,20 @@ impl Reading {
                 Subscription::Assigned(positions)
             }
         };
-        Ok(Self { consumer: Consumer::open(settings, subscription)?, ends })
+        // A group's members are handed new partitions by the group.
+        let grows = args.groupid.is_none() && args.partition.is_empty() && !args.until_end;
+        Ok(Self { consumer: Consumer::open(settings, subscription)?, ends, watch, grows })
+    }
+
+    /// Looks now and then whether the topic is still there, and has more partitions.
+    fn look_at_topic(&mut self) -> anyhow::Result<()> {
+        let Some(numbers) = self.watch.look()? else { return Ok(()) };
+        let read = self.consumer.partitions().unwrap_or_default();
+        for number in numbers.into_iter().filter(|number| self.grows && !read.contains(number)) {
+            let partition = self.consumer.add(number).map_err(read_failure)?;
+            eprintln!("{partition} was added; it is read from its beginning");
+        }
+        Ok(())
     }
 
     /// Whether every partition that is read here has come to the end that it had at the start.
@@ -226,6 +245,7 @@ fn print_all(args: &Args, reading: &mut Reading, output: &mut Output, stop: &Ato
         if left == 0 || (args.until_end && reading.is_at_end()) || stop.load(Ordering::Relaxed) {
             return Ok(());
         }
+        reading.look_at_topic()?;
         batch.clear();
         let read = fill(args, reading, left, &mut batch);
         // What came before an error is shown before it.

@@ -26,9 +26,11 @@ pub(super) fn translate(config: &str) -> Result<Vec<(&'static str, String)>, Str
         }
         "OAuthBearerLoginModule" => {
             let Some(principal) = option("unsecuredLoginStringClaim_sub") else {
-                return Err("OAuthBearerLoginModule needs `unsecuredLoginStringClaim_sub=\"…\"`: \
-                            this client has no OpenID Connect"
-                    .to_owned());
+                let mut keys = vec![("sasl.oauthbearer.method", "oidc".to_owned())];
+                for (name, key) in OPEN_ID {
+                    keys.extend(option(name).map(|value| (key, value)));
+                }
+                return Ok(keys);
             };
             let mut config = format!("principal={principal}");
             if let Some(scopes) = option("unsecuredLoginListClaim_scope") {
@@ -44,6 +46,14 @@ pub(super) fn translate(config: &str) -> Result<Vec<(&'static str, String)>, Str
         _ => Err("the login module must be PlainLoginModule, ScramLoginModule or OAuthBearerLoginModule".to_owned()),
     }
 }
+
+/// Options of a login with OpenID Connect, and librdkafka's keys. Without them the keys stand beside the line, as Kafka
+/// 4.1 and newer want it. Source: OAuthBearerLoginCallbackHandler and ClientCredentials in Apache Kafka's documentation.
+const OPEN_ID: [(&str, &str); 3] = [
+    ("clientId", "sasl.oauthbearer.client.id"),
+    ("clientSecret", "sasl.oauthbearer.client.secret"),
+    ("scope", "sasl.oauthbearer.scope"),
+];
 
 /// Java's list of claims, whose first character is what stands between them, with commas.
 fn list(claims: &str) -> String {
@@ -139,6 +149,17 @@ mod tests {
             unsecuredLoginStringClaim_sub=\"joe\" unsecuredLoginListClaim_scope=\"|a|b\" \
             unsecuredLoginLifetimeSeconds=\"60\";";
         assert_eq!(translate(config).unwrap()[1].1, "principal=joe scope=a,b lifeSeconds=60");
+    }
+
+    #[test]
+    fn a_login_with_open_id_keeps_its_client_and_scope_wherever_they_stand() {
+        let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required";
+        let inside = translate(&format!("{module} clientId=\"joe\" clientSecret=\"pw\" scope=\"a b\";")).unwrap();
+        let value = |key| inside.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str());
+        assert_eq!(value("sasl.oauthbearer.method"), Some("oidc"));
+        assert_eq!((value("sasl.oauthbearer.client.id"), value("sasl.oauthbearer.scope")), (Some("joe"), Some("a b")));
+        assert_eq!(value("sasl.oauthbearer.client.secret"), Some("pw"));
+        assert_eq!(translate(&format!("{module};")).unwrap(), [("sasl.oauthbearer.method", "oidc".to_owned())]);
     }
 
     #[test]

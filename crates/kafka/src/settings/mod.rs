@@ -348,7 +348,12 @@ impl ClientSettings {
             return Err(missing("sasl.mechanism", format!("security.protocol={protocol} needs one of {all}")));
         };
         let needed: &[&str] = match mechanism {
-            "OAUTHBEARER" => &["enable.sasl.oauthbearer.unsecure.jwt"],
+            "OAUTHBEARER" if value("enable.sasl.oauthbearer.unsecure.jwt") == Some("true") => &[],
+            "OAUTHBEARER" if value("sasl.oauthbearer.method") == Some("oidc") => &[],
+            "OAUTHBEARER" => {
+                let reason = "sasl.mechanism=OAUTHBEARER needs it: `oidc`, with sasl.oauthbearer.token.endpoint.url";
+                return Err(missing("sasl.oauthbearer.method", reason.to_owned()));
+            }
             _ => &["sasl.username", "sasl.password"],
         };
         match needed.iter().find(|key| value(key).is_none_or(|value| value.is_empty() || value == "false")) {
@@ -573,7 +578,7 @@ mod tests {
             lacking(&[protocol, ("sasl.mechanism", "PLAIN"), ("sasl.username", "joe")]),
             "m: `sasl.password` is missing: sasl.mechanism=PLAIN needs it"
         );
-        assert!(lacking(&[protocol, ("sasl.mechanism", "OAUTHBEARER")]).contains("unsecure.jwt` is missing"));
+        assert!(lacking(&[protocol, ("sasl.mechanism", "OAUTHBEARER")]).contains("oauthbearer.method` is missing"));
     }
 
     #[test]

@@ -19,6 +19,18 @@ fn settings(servers: &str, lines: &str) -> ClientSettings {
     ClientSettings::from_properties(file.path()).unwrap().with_connect_timeout(std::time::Duration::from_secs(20))
 }
 
+/// A Java client's settings for tokens of the issuer.
+fn open_id(broker: &SecuredKafka, secret: &str) -> String {
+    format!(
+        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url={}\n\
+         sasl.login.callback.handler.class=\
+         org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\nsasl.jaas.config=\
+         org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId=\"reader\" \
+         clientSecret=\"{secret}\" scope=\"read\";",
+        broker.token_endpoint()
+    )
+}
+
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn every_login_and_every_form_of_certificate_is_let_in() {
@@ -78,6 +90,16 @@ fn every_login_and_every_form_of_certificate_is_let_in() {
              org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
              unsecuredLoginStringClaim_sub=\"reader\";"
                 .to_owned(),
+        ),
+        (Listener::OpenId, open_id(&broker, "reader-pw")),
+        (
+            Listener::OpenId,
+            format!(
+                "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.method=oidc\n\
+                 sasl.oauthbearer.client.id=reader\nsasl.oauthbearer.client.secret=reader-pw\n\
+                 sasl.oauthbearer.token.endpoint.url={}",
+                broker.token_endpoint()
+            ),
         ),
         // Without the check of the name a certificate for another host will do.
         (

@@ -150,6 +150,8 @@ pub struct KafkaConfig {
     data: Option<PathBuf>,
     /// SCRAM credentials that the data folder is formatted with.
     pub(super) users: Vec<String>,
+    /// Java's system properties, `key=value`.
+    pub(super) java: Vec<String>,
     making_archive: bool,
 }
 
@@ -161,6 +163,7 @@ impl Default for KafkaConfig {
             properties: Vec::new(),
             data: None,
             users: Vec::new(),
+            java: Vec::new(),
             making_archive: false,
         }
     }
@@ -355,6 +358,7 @@ fn launch(home: &KafkaHome, config: &KafkaConfig, dir: &Path, port: u16) -> Resu
     if !config.long_lived {
         command.arg(C1_ONLY);
     }
+    command.args(config.java.iter().map(|property| format!("-D{property}")));
     command.arg("kafka.Kafka");
     command.arg(dir.join("server.properties")).current_dir(dir);
     let mut process = Process::start("Apache Kafka", &mut command, &dir.join("kafka.log"))?;

@@ -17,6 +17,7 @@ mod process;
 mod registry;
 mod s3;
 mod secured;
+mod token_issuer;
 
 pub use azure::{Azurite, AzuriteServer};
 pub use bigquery::{BigQueryEmulator, BigQueryHome};

@@ -1,7 +1,8 @@
 //! Apache Kafka with one listener for each way to be let in, and one for each way to be refused.
 //!
 //! Users `reader` (password `reader-pw`) and `admin` (`admin-pw`) exist for PLAIN and both SCRAM mechanisms. `admin` may
-//! do everything, as may a client that does not say who it is; `reader` may do what [`SecuredKafka::allow`] said.
+//! do everything, as may a client that does not say who it is; `reader` may do what [`SecuredKafka::allow`] said. The
+//! issuer of tokens knows `reader` by the same password.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use super::certificates::Certificates;
 use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, Place, with_free_ports};
 use super::port::free_port;
+use super::token_issuer::TokenIssuer;
 
 /// How long after its first listener the last one may open.
 const LISTENING_WITHIN: Duration = Duration::from_secs(30);
@@ -33,6 +35,8 @@ pub enum Listener {
     SaslTls,
     /// OAUTHBEARER with unsecured tokens, without encryption.
     OAuth,
+    /// OAUTHBEARER with tokens of the issuer (OpenID Connect), without encryption.
+    OpenId,
     /// SCRAM-SHA-512 alone, without encryption: PLAIN is not enabled there.
     ScramOnly,
     /// TLS with a certificate that has expired.
@@ -42,13 +46,14 @@ pub enum Listener {
 }
 
 /// All of them with their name, security protocol and SASL mechanisms.
-const LISTENERS: [(Listener, &str, &str, &str); 9] = [
+const LISTENERS: [(Listener, &str, &str, &str); 10] = [
     (Listener::Plaintext, "PLAINTEXT", "PLAINTEXT", ""),
     (Listener::Sasl, "SASL", "SASL_PLAINTEXT", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
     (Listener::Tls, "TLS", "SSL", ""),
     (Listener::MutualTls, "MTLS", "SSL", ""),
     (Listener::SaslTls, "SASLTLS", "SASL_SSL", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
     (Listener::OAuth, "OAUTH", "SASL_PLAINTEXT", "OAUTHBEARER"),
+    (Listener::OpenId, "OPENID", "SASL_PLAINTEXT", "OAUTHBEARER"),
     (Listener::ScramOnly, "SCRAM", "SASL_PLAINTEXT", "SCRAM-SHA-512"),
     (Listener::Expired, "EXPIRED", "SSL", ""),
     (Listener::Elsewhere, "ELSEWHERE", "SSL", ""),
@@ -60,6 +65,11 @@ const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule req
 const OAUTH: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
     unsecuredLoginStringClaim_sub=\"broker\";";
 
+const OPEN_ID: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;";
+const TOKEN_CHECK: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";
+/// Which issuers a broker may ask; none, unless it is told.
+const ALLOWED_ISSUERS: &str = "org.apache.kafka.sasl.oauthbearer.allowed.urls";
+
 /// A running broker with every [`Listener`]. Dropping it kills it.
 #[derive(Debug)]
 pub struct SecuredKafka {
@@ -67,6 +77,7 @@ pub struct SecuredKafka {
     home: KafkaHome,
     ports: [u16; LISTENERS.len()],
     certificates: Certificates,
+    issuer: TokenIssuer,
     _tls: TempDir,
 }
 
@@ -78,13 +89,14 @@ impl SecuredKafka {
     pub fn start(home: &KafkaHome) -> Result<Self> {
         let tls = tempfile::tempdir()?;
         let certificates = Certificates::make(tls.path())?;
+        let issuer = TokenIssuer::start(tls.path(), "reader", "reader-pw")?;
         let (server, ports) = with_free_ports(|| {
             let mut ports = [0; LISTENERS.len()];
             for port in &mut ports {
                 *port = free_port()?;
             }
             let place = Place { node: 1, port: ports[0], controllers: [free_port()?, 0, 0] };
-            let config = config(&ports, place.controllers[0], &certificates);
+            let config = config(&ports, place.controllers[0], &certificates, &issuer);
             Ok((KafkaServer::start_at(home, config, place)?, ports))
         })?;
         // It serves as soon as its first listener is open; the others follow.
@@ -95,7 +107,7 @@ impl SecuredKafka {
                 sleep(Duration::from_millis(20));
             }
         }
-        Ok(Self { server, home: home.clone(), ports, certificates, _tls: tls })
+        Ok(Self { server, home: home.clone(), ports, certificates, issuer, _tls: tls })
     }
 
     /// `127.0.0.1:port` of a listener.
@@ -107,6 +119,11 @@ impl SecuredKafka {
     /// The certificates that listeners and clients use.
     pub fn certificates(&self) -> &Certificates {
         &self.certificates
+    }
+
+    /// Where the issuer of tokens is asked for one.
+    pub fn token_endpoint(&self) -> String {
+        self.issuer.tokens()
     }
 
     /// The broker.
@@ -148,7 +165,12 @@ impl SecuredKafka {
     }
 }
 
-fn config(ports: &[u16; LISTENERS.len()], controller: u16, certificates: &Certificates) -> KafkaConfig {
+fn config(
+    ports: &[u16; LISTENERS.len()],
+    controller: u16,
+    certificates: &Certificates,
+    issuer: &TokenIssuer,
+) -> KafkaConfig {
     let named = |nth: usize| format!("{}://127.0.0.1:{}", LISTENERS[nth].1, ports[nth]);
     let all: Vec<String> = (0..LISTENERS.len()).map(named).collect();
     let protocols: Vec<String> = LISTENERS.iter().map(|(_, name, protocol, _)| format!("{name}:{protocol}")).collect();
@@ -159,6 +181,8 @@ fn config(ports: &[u16; LISTENERS.len()], controller: u16, certificates: &Certif
         .property("listener.security.protocol.map", format!("{},CONTROLLER:PLAINTEXT", protocols.join(",")))
         .property("inter.broker.listener.name", "PLAINTEXT")
         .property("listener.name.mtls.ssl.client.auth", "required")
+        .property("listener.name.openid.oauthbearer.sasl.server.callback.handler.class", TOKEN_CHECK)
+        .property("sasl.oauthbearer.jwks.endpoint.url", issuer.keys())
         .property("ssl.principal.mapping.rules", "RULE:^CN=([^,]+).*$/$1/,DEFAULT")
         .property("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
         // Clients without a login are the test's own tools, and the broker itself.
@@ -171,6 +195,7 @@ fn config(ports: &[u16; LISTENERS.len()], controller: u16, certificates: &Certif
         for mechanism in mechanisms.split(',').filter(|mechanism| !mechanism.is_empty()) {
             let login = match mechanism {
                 "PLAIN" => PLAIN,
+                "OAUTHBEARER" if listener == Listener::OpenId => OPEN_ID,
                 "OAUTHBEARER" => OAUTH,
                 _ => SCRAM,
             };
@@ -186,6 +211,7 @@ fn config(ports: &[u16; LISTENERS.len()], controller: u16, certificates: &Certif
             config = store(config, &format!("{prefix}.ssl.truststore"), &certificates.authority);
         }
     }
+    config.java.push(format!("{ALLOWED_ISSUERS}={}", issuer.keys()));
     for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
         for user in ["reader", "admin"] {
             config.users.push(format!("{mechanism}=[name={user},password={user}-pw]"));
