@@ -46,11 +46,13 @@ pub(super) fn run(mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyh
         Outcome::Failed(error) => Some(error),
         _ => None,
     });
-    match failed {
-        None => Ok(Exit::Done),
+    let Some(error) = failed else { return Ok(Exit::Done) };
+    match error.downcast_ref::<Failure>().map_or(Exit::Failed, |failure| failure.exit) {
+        // Ctrl-C: what was asked has no answer.
+        Exit::Done => Ok(Exit::Failed),
         // A program reads it in the object.
-        Some(error) if json => Ok(error.downcast_ref::<Failure>().map_or(Exit::Failed, |failure| failure.exit)),
-        Some(error) => Err(error),
+        exit if json => Ok(exit),
+        _ => Err(error),
     }
 }
 

@@ -20,8 +20,8 @@ Reads the ledger only: no broker is asked, and a running pipeline is not disturb
 pub(crate) struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
-    /// End with 1 when the pipeline was ended, or when its newest commit is older than this, such as 5m, though messages
-    /// came. For health checks
+    /// End with 1 when the pipeline was ended, or when its newest commit is older than this, such as 5m, and not all of its
+    /// partitions were idle then (`[stream] idle`). For health checks
     #[arg(long, value_name = "TIME", value_parser = max_age)]
     max_age: Option<i64>,
     /// Print the newest slot of the ledger as JSON

@@ -137,7 +137,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, watch: &mut dyn FnMut(
         cut_read: 0,
         quiet_since: now,
         activity: HashMap::new(),
-        idle_changes: Vec::new(),
+        fell_silent: Vec::new(),
         open_windows: 0,
         more: false,
         leaders: reader.leader_watch(),
@@ -175,7 +175,8 @@ struct Flow<'a> {
     cut_read: u64,
     quiet_since: Instant,
     activity: HashMap<TopicPartition, Activity>,
-    idle_changes: Vec<(TopicPartition, bool)>,
+    /// Partitions that have fallen silent since the last cut, with the offset up to which they were read.
+    fell_silent: Vec<(TopicPartition, i64)>,
     open_windows: usize,
     /// More windows are due than the last cut closed.
     more: bool,
@@ -242,7 +243,7 @@ impl Flow<'_> {
     fn is_due(&self) -> bool {
         let read = self.workers.shared.read.load(Ordering::Relaxed) - self.cut_read;
         let cadence = &self.pipeline.stream.commit;
-        let news = read > 0 || !self.idle_changes.is_empty();
+        let news = read > 0 || !self.fell_silent.is_empty();
         let since = self.cut_at.elapsed().as_micros() as i64;
         let every = cadence.every_us.unwrap_or(ROWS_EVERY_US);
         let time = since >= every;
@@ -395,7 +396,7 @@ impl Flow<'_> {
             let idle = activity.position >= *end && self.pipeline.stream.idle_us.is_some_and(|idle| quiet_for >= idle);
             if idle && !activity.idle {
                 activity.idle = true;
-                self.idle_changes.push((partition.clone(), true));
+                self.fell_silent.push((partition.clone(), activity.position));
             }
         }
         self.status.lag = Some(lag);
@@ -421,7 +422,7 @@ impl Flow<'_> {
         self.cut_at = Instant::now();
         let read = self.workers.shared.read.load(Ordering::Relaxed);
         let parts = self.workers.take()?;
-        let idle = std::mem::take(&mut self.idle_changes);
+        let idle = std::mem::take(&mut self.fell_silent);
         let frontier = self.engine.absorb(parts, &idle, close);
         if !last {
             self.workers.advance(frontier);

@@ -104,6 +104,32 @@ fn a_group_that_has_committed_nothing_and_a_pipeline_that_was_never_run_are_told
     assert!(!never.status.success() && text(&never).contains("no ledger of \"story\""), "{}", text(&never));
 }
 
+#[test]
+fn a_pipeline_is_unwell_when_it_was_ended_or_has_not_committed_for_so_long_and_was_not_idle() {
+    for (idle, well_after_a_second) in [("300 ms", true), ("1 hour", false)] {
+        let scene = Scene::embedded(1);
+        scene.send(messages(200).iter().map(String::as_bytes));
+        let pipeline = scene.pipeline(&format!("idle = \"{idle}\""));
+        let pipeline = pipeline.to_str().unwrap();
+        let is_well = |age: &str| {
+            let output = scene.turnstile(&["status", pipeline, "--max-age", age]);
+            let code = output.status.code().unwrap();
+            assert_ne!(code, 2, "{}", text(&output));
+            code == 0
+        };
+        let run = scene.spawn(&["run", pipeline], &[]);
+        // Before it begins there is no ledger, and that is no good answer either.
+        crate::targets::until("it runs", || is_well("1h"));
+        let all_read = || lag(&scene, &[pipeline])["records"] == 0;
+        crate::targets::until("everything is read", all_read);
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!((is_well("1s"), is_well("1h")), (well_after_a_second, true), "idle after {idle}");
+        signal(&run, "TERM");
+        assert!(finish(run).status.success());
+        assert!(!is_well("1h"), "it was ended");
+    }
+}
+
 /// Group, topic, partition, current offset, log end, lag: what lag exporters read too.
 fn described(scene: &Scene, group: &str) -> Vec<(i64, i64, i64)> {
     let mut tool = testkit::kafka_home().tool("consumer.group.ConsumerGroupCommand").unwrap();

@@ -4,6 +4,7 @@
 //! `ignore` need the servers that `cargo xtask test` starts.
 
 mod bad_input;
+mod canary;
 mod consume;
 mod containers;
 mod crash;

@@ -61,9 +61,10 @@ impl Watermark {
         state.max_event_us = state.max_event_us.max(part.max_event_us);
     }
 
-    pub(crate) fn set_idle(&mut self, partition: &TopicPartition, idle: bool) {
+    /// Takes that a partition was quiet when it was read up to `next_offset`; messages that came since have ended that.
+    pub(crate) fn quiet(&mut self, partition: &TopicPartition, next_offset: i64) {
         if let Some(state) = self.partitions.get_mut(partition) {
-            state.idle = idle;
+            state.idle |= state.next_offset <= next_offset;
         }
     }
 

@@ -250,17 +250,14 @@ impl Engine {
     }
 
     /// Takes what every worker has and decides which windows close. Quick: workers wait for the answer.
-    /// `idle` tells for partitions whether they are read to their end and quiet.
-    pub fn absorb(&mut self, parts: Vec<Part>, idle: &[(TopicPartition, bool)], close: Close) -> Frontier {
+    /// `idle` names partitions that were read to their end and quiet, each with its next offset then: messages of these
+    /// parts may have come before or after.
+    pub fn absorb(&mut self, parts: Vec<Part>, idle: &[(TopicPartition, i64)], close: Close) -> Frontier {
         let close = match close {
             Close::Quiet if parts.iter().any(|part| part.counters.read > 0) => Close::Passed,
             other => other,
         };
         self.close = close;
-        // Idleness was seen before these parts were taken: news in them ends it.
-        for (partition, idle) in idle {
-            self.watermark.set_idle(partition, *idle);
-        }
         for part in parts {
             self.counters += part.counters;
             part.partitions.into_iter().for_each(|p| self.watermark.update(p));
@@ -269,6 +266,9 @@ impl Engine {
             }
             self.new.seen.extend(part.seen);
             self.new.dead_letters.extend(part.dead_letters);
+        }
+        for (partition, next_offset) in idle {
+            self.watermark.quiet(partition, *next_offset);
         }
         for (start, layer, sources, messages) in &self.new.layers {
             let window = self.windows.entry(*start).or_default();

@@ -97,17 +97,27 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
 /// Compiles `rdkafka_performance` against the library that the newest build of turnstile links.
 fn performance(scratch: &Path) -> Result<PathBuf> {
     let built =
-        newest("rdkafka-sys-", "out/src/librdkafka.a").context("librdkafka was not built in the target folder")?;
+        newest("rdkafka-sys-", "out/lib/librdkafka.a").context("librdkafka was not built in the target folder")?;
     let out = built.ancestors().nth(2).context("the library lies in no folder")?;
+    let source = source_of(&out.join("build/CMakeCache.txt"))?;
     let program = scratch.join("rdkafka_performance");
     let mut compile = Command::new("cc");
-    compile.arg("-O2").arg("-I").arg(out.join("src")).arg("-o").arg(&program);
-    compile.arg(out.join("examples/rdkafka_performance.c")).arg(&built);
-    // The C library of the crate that librdkafka was told to use, where there is one.
-    compile.args(newest("zstd-sys-", "out/libzstd.a"));
+    compile.arg("-O2").arg("-I").arg(source.join("src"));
+    // Its headers include `../config.h`, which CMake makes one folder above this one.
+    compile.arg("-I").arg(out.join("build/generated/dummy")).arg("-o").arg(&program);
+    compile.arg(source.join("examples/rdkafka_performance.c")).arg(&built);
+    // The C libraries of the crates that librdkafka was told to use, where there are some.
+    compile.args(newest("zstd-sys-", "out/libzstd.a")).args(newest("curl-sys-", "out/build/libcurl.a"));
     compile.args(["-lz", "-lssl", "-lcrypto", "-lm", "-ldl", "-lpthread"]);
     logged(&mut compile, &scratch.join("cc.log")).context("rdkafka_performance does not build")?;
     Ok(program)
+}
+
+/// The folder that CMake built from.
+fn source_of(cache: &Path) -> Result<PathBuf> {
+    let text = fs::read_to_string(cache).with_context(|| format!("cannot read {}", cache.display()))?;
+    let home = text.lines().find_map(|line| line.strip_prefix("CMAKE_HOME_DIRECTORY:INTERNAL="));
+    Ok(home.with_context(|| format!("{} names no source", cache.display()))?.into())
 }
 
 /// The newest `file` of the build folders of a package whose name begins so.

@@ -80,11 +80,20 @@ fn run(seed: u64) {
                     let time = oracle.instant(clock, time);
                     oracle.row(partition, &station, entries, &id, time);
                 }
-                if rng.below(3) == 0 {
-                    let partition = rng.below(partitions as u64) as usize;
-                    story.idle(partition, true);
-                    // A partition with news is not idle, whatever was seen of it before they came.
-                    oracle.idle[partition] |= !moved.contains(&partition);
+                let partition = rng.below(partitions as u64) as usize;
+                match rng.below(6) {
+                    // Nothing more has come since.
+                    0 => {
+                        story.idle(partition);
+                        oracle.idle[partition] = true;
+                    }
+                    // It was seen before the messages of this cut, which end it.
+                    1 => {
+                        let news = moved.iter().filter(|moved| **moved == partition).count();
+                        story.idle_since(partition, story.next_offset(partition) - news as i64);
+                        oracle.idle[partition] |= news == 0;
+                    }
+                    _ => {}
                 }
                 story.cut();
                 oracle.cut();

@@ -58,7 +58,7 @@ pub(crate) struct Story {
     pub(crate) closed: Vec<ClosedWindow>,
     pub(crate) dead_letters: Vec<engine::DeadLetter>,
     pub(crate) counters: Counters,
-    idle: Vec<(TopicPartition, bool)>,
+    idle: Vec<(TopicPartition, i64)>,
     pub(crate) now_us: Option<i64>,
     closed_as: Close,
     /// Bytes of state that cuts wrote on top of what was there, and bytes that replaced it.
@@ -121,8 +121,18 @@ impl Story {
         self.offsets[partition] += 1;
     }
 
-    pub(crate) fn idle(&mut self, partition: usize, idle: bool) -> &mut Self {
-        self.idle.push((TopicPartition::new("t", partition as i32), idle));
+    pub(crate) fn next_offset(&self, partition: usize) -> i64 {
+        self.offsets[partition]
+    }
+
+    /// The partition is quiet now.
+    pub(crate) fn idle(&mut self, partition: usize) -> &mut Self {
+        self.idle_since(partition, self.offsets[partition])
+    }
+
+    /// The partition was quiet when it was read up to `next_offset`.
+    pub(crate) fn idle_since(&mut self, partition: usize, next_offset: i64) -> &mut Self {
+        self.idle.push((TopicPartition::new("t", partition as i32), next_offset));
         self
     }
 

@@ -77,10 +77,25 @@ fn the_slowest_partition_holds_windows_open_until_it_is_idle() {
     story.expect(&[]);
     story.row(1, "A", 4, "3", "2023-12-09 08:04:30").cut();
     story.expect(&[]);
-    story.idle(1, true).cut();
+    story.idle(1).cut();
     story.expect(&["08:00: A|5|2|1|4"]);
     story.row(1, "A", 4, "4", "2023-12-09 08:04:59").cut();
     assert_eq!(story.counters.late, 1);
+}
+
+#[test]
+fn a_partition_that_fell_silent_before_its_last_messages_were_cut_is_idle_and_one_that_spoke_since_is_not() {
+    let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'"));
+    for (spoke_since, closed) in [(false, &["08:00: A|5|2|1|4"][..]), (true, &[])] {
+        let mut story = Story::new(&pipeline, 2);
+        story.row(0, "A", 1, "1", "2023-12-09 08:04:00").row(0, "A", 2, "2", "2023-12-09 08:30:00");
+        story.row(1, "A", 4, "3", "2023-12-09 08:04:30").idle(1);
+        if spoke_since {
+            story.row(1, "A", 8, "4", "2023-12-09 08:04:40");
+        }
+        story.cut();
+        story.expect(closed);
+    }
 }
 
 #[test]
@@ -180,7 +195,7 @@ fn a_partition_that_was_idle_before_a_restart_is_waited_for_after_it() {
     let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'"));
     let mut story = Story::new(&pipeline, 2);
     story.row(0, "A", 1, "1", "2023-12-09 08:01:00").row(1, "A", 2, "2", "2023-12-09 08:01:00");
-    story.cut().idle(0, true).idle(1, true).cut();
+    story.cut().idle(0).idle(1).cut();
     story.crash();
     story.row(0, "A", 4, "3", "2023-12-09 10:00:00").cut();
     story.expect(&[]);
