@@ -1,9 +1,16 @@
 //! Every way into a secured cluster, as a person writes it in a properties file, and what the cluster allows then.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use kafka::{ClientError, ClientSettings, Connection, NewTopicPlan, Topics};
+use kafka::{
+    ClientError, ClientSettings, Connection, LinkState, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader,
+    StartAt, Topics,
+};
+use message::TopicPartition;
 use testkit::servers::{Listener, SecuredKafka};
+
+use crate::broker::{record, values};
 
 fn broker() -> SecuredKafka {
     let broker = SecuredKafka::start(&testkit::kafka_home()).unwrap();
@@ -110,6 +117,33 @@ fn every_login_and_every_form_of_certificate_is_let_in() {
         let connection = Connection::open(&settings(&broker.at(listener), &lines)).unwrap();
         assert_eq!(connection.topic_partitions("t").unwrap(), [0], "{listener:?} {lines}");
     }
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn reading_goes_on_after_its_token_has_expired() {
+    let broker = broker();
+    broker.allow("reader", "Read", &["--topic", "t"]).unwrap();
+    let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
+    let producer = Producer::open(&open, ProducerLimits::default()).unwrap();
+    let reading = settings(&broker.at(Listener::OpenId), &open_id(&broker, "reader-pw"));
+    let positions = vec![(TopicPartition::new("t", 0), StartAt::Earliest)];
+    let mut reader = Reader::open(&reading, positions, ReadLimits::default()).unwrap();
+    let mut queue = reader.split().remove(0);
+    // Two lives of a token and more.
+    for sent in 0..25 {
+        producer.send("t", &record("k", &sent.to_string())).unwrap();
+        let began = Instant::now();
+        let read = loop {
+            let batch = queue.next(10, 1 << 20, Duration::from_millis(100)).unwrap();
+            if !batch.is_empty() || began.elapsed() > Duration::from_secs(30) {
+                break values(&batch);
+            }
+        };
+        assert_eq!(read, [sent.to_string()]);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(reader.state(), LinkState::Up);
 }
 
 #[test]

@@ -183,6 +183,8 @@ fn config(
         .property("listener.name.mtls.ssl.client.auth", "required")
         .property("listener.name.openid.oauthbearer.sasl.server.callback.handler.class", TOKEN_CHECK)
         .property("sasl.oauthbearer.jwks.endpoint.url", issuer.keys())
+        // A client whose token has expired is let go, unless it has shown another one.
+        .property("listener.name.openid.oauthbearer.connections.max.reauth.ms", 3_600_000)
         .property("ssl.principal.mapping.rules", "RULE:^CN=([^,]+).*$/$1/,DEFAULT")
         .property("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
         // Clients without a login are the test's own tools, and the broker itself.
