@@ -35,7 +35,8 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Print the messages of a topic
 ///
 /// With --groupid it joins that group: the group hands it partitions, and keeps how far it has read. Without, it reads
-/// all partitions, or those of --partition, and leaves nothing behind.
+/// all partitions, also those that are added later, or those of --partition, and leaves nothing behind. It ends when the
+/// topic is deleted or created anew.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
