@@ -145,7 +145,6 @@ struct Reading {
 
 impl Reading {
     fn open(args: &Args, settings: &ClientSettings) -> Result<Self, ReadError> {
-        let watch = TopicWatch::open(settings, &args.topic)?;
         let connection = Connection::open(settings)?;
         let mut numbers = connection.topic_partitions(&args.topic)?;
         let named = |number: i32| TopicPartition::new(args.topic.as_str(), number);
@@ -179,6 +178,7 @@ impl Reading {
         };
         // A group's members are handed new partitions by the group.
         let grows = args.groupid.is_none() && args.partition.is_empty() && !args.until_end;
+        let watch = TopicWatch::begin(connection, &args.topic)?;
         Ok(Self { consumer: Consumer::open(settings, subscription)?, ends, watch, grows })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{ClientError, ClientSettings, Connection};
+use kafka::{ClientError, Connection};
 
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -23,12 +23,11 @@ pub(super) struct TopicWatch {
 }
 
 impl TopicWatch {
-    /// Notes which topic is read.
+    /// Notes which topic is read, and asks by `connection` from now on.
     ///
     /// # Errors
     /// That the topic or the broker is not there.
-    pub(super) fn open(settings: &ClientSettings, topic: &str) -> Result<Self, ClientError> {
-        let connection = Connection::open(settings)?;
+    pub(super) fn begin(connection: Connection, topic: &str) -> Result<Self, ClientError> {
         let id = connection.topic_ids(&[topic])?.remove(topic);
         let connection = connection.with_connect_timeout(WAIT);
         Ok(Self { connection, topic: topic.to_owned(), id, looked_at: Instant::now(), missed: false })
@@ -64,7 +63,8 @@ impl TopicWatch {
     }
 
     fn gone(&self, how: &str) -> Failure {
-        Failure::new(Exit::SourceData, format!("topic {:?} was {how} while it was read", self.topic))
-            .hint("what was printed is of the old topic; start again once the topic you mean is there")
+        Failure::new(Exit::SourceData, format!("topic {:?} was {how} while it was read", self.topic)).hint(
+            "start again once the topic you mean is there; of one that was created anew, some may be printed already",
+        )
     }
 }
