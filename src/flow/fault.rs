@@ -3,6 +3,7 @@
 use engine::{EngineError, Plan};
 use kafka::{ClientError, ReadError};
 use lake::{LakeError, LedgerError};
+use message::TopicPartition;
 use registry::RegistryError;
 
 use crate::exit::Exit;
@@ -53,17 +54,22 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
     }
 }
 
+/// Messages that were deleted before they were read: from `next`, up to the first one that `partition` holds.
+pub(super) fn lost_range(partition: &TopicPartition, next: i64, earliest: i64) -> Failure {
+    let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
+    Failure::new(Exit::SourceData, format!("{partition} cannot be read on: offsets {next}..{earliest} are lost"))
+        .cause(anyhow::anyhow!(cause))
+}
+
 /// A reader's error.
 pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
     match error {
         ReadError::Client(error) => client(error),
-        ReadError::OffsetOutOfRange { partition, position, earliest, .. } if position < earliest => Failure::new(
-            Exit::SourceData,
-            format!("{partition} cannot be read on: offsets {position}..{earliest} are lost"),
-        )
-        .cause(anyhow::anyhow!("the partition begins at {earliest} now, and the next message to read is {position}"))
-        .hint("what was read is committed; to go on with what is there, start with --accept-loss")
-        .into(),
+        ReadError::OffsetOutOfRange { partition, position, earliest, .. } if position < earliest => {
+            lost_range(&partition, position, earliest)
+                .hint("what was read is committed; to go on with what is there, start with --accept-loss")
+                .into()
+        }
         ReadError::OffsetOutOfRange { .. } => failure(
             Exit::SourceData,
             error.to_string(),

@@ -10,7 +10,7 @@ use lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
 use message::{SourcePosition, TopicPartition};
 use pipeline::{FileFormat, Pipeline, Topics};
 
-use super::fault::{client, engine_failed, lake_failed, ledger_failed, open_failed, read_failed};
+use super::fault::{client, engine_failed, lake_failed, ledger_failed, lost_range, open_failed, read_failed};
 use super::owner;
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -251,24 +251,22 @@ fn starts(
         };
         let next = position.next_offset;
         let last = SourcePosition { partition: partition.clone(), offset: next - 1 };
-        let lost = |fact: String, cause: String, hint: &str| {
-            Failure::new(Exit::SourceData, format!("{partition} cannot be read on: {fact}"))
-                .cause(anyhow::anyhow!(cause))
-                .hint(hint)
-        };
         if next > latest || !same_record(connection, position, earliest)? {
             let cause = if next > latest {
                 format!("the next message to read is {next}, and the partition ends at {latest}")
             } else {
                 format!("the message at {last} is not the one that was read before")
             };
-            let hint = "give the pipeline a new name, so that it reads the new topic from its beginning";
-            return Err(lost("the topic was created anew".to_owned(), cause, hint).into());
+            let fact = format!("{partition} cannot be read on: the topic was created anew");
+            return Err(Failure::new(Exit::SourceData, fact)
+                .cause(anyhow::anyhow!(cause))
+                .hint("give the pipeline a new name, so that it reads the new topic from its beginning")
+                .into());
         }
         if next < earliest && !accept_loss {
-            let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
-            let hint = "to go on with what is there, start with --accept-loss";
-            return Err(lost(format!("offsets {next}..{earliest} are lost"), cause, hint).into());
+            return Err(lost_range(partition, next, earliest)
+                .hint("to go on with what is there, start with --accept-loss")
+                .into());
         }
         let start = if next < earliest { StartAt::Earliest } else { StartAt::Offset(next) };
         starts.push((partition.clone(), start));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 use serde_json::Value;
 
-use crate::scene::{PATIENCE, Scene, finish, messages, signal, text};
+use crate::scene::{PATIENCE, Scene, finish, messages, signal, text, until};
 
 fn consumed(scene: &Scene, flags: &[&str]) -> Vec<Value> {
     let line = ["consume", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--json"];
@@ -68,22 +68,15 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     let follow = || {
         let mut follower = scene.spawn(&line, &[]);
         let (printed, told) = (lines_of(&mut follower), crate::trouble::lines(&mut follower));
-        let began = Instant::now();
-        while printed.lock().unwrap().is_empty() {
-            assert!(began.elapsed() < PATIENCE, "nothing was printed");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until("something is printed", || !printed.lock().unwrap().is_empty());
         (follower, printed, told)
     };
     let (mut follower, printed, told) = follow();
     crate::topics::grow(scene, 2);
     let value = crate::topics::send_to_partition(scene, 1);
     crate::trouble::wait_for(&told, "[1] was added; it is read from its beginning");
-    let began = Instant::now();
-    while !printed.lock().unwrap().iter().any(|message| message["partition"] == 1 && message["value"] == value) {
-        assert!(began.elapsed() < PATIENCE, "the new partition was not read");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let is_new = |message: &Value| message["partition"] == 1 && message["value"] == value;
+    until("the new partition is read", || printed.lock().unwrap().iter().any(is_new));
     kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     crate::trouble::wait_for(&told, "was deleted while it was read");
     assert_eq!(follower.wait().unwrap().code(), Some(5));

@@ -3,12 +3,12 @@
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kafka::{ClientSettings, Connection, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 use testkit::servers::{KafkaCluster, KafkaConfig};
 
-use crate::scene::{PATIENCE, Scene, expected, finish, messages, signal, text};
+use crate::scene::{PATIENCE, Scene, expected, finish, messages, signal, text, until};
 
 const KILLS: usize = 2;
 
@@ -33,23 +33,15 @@ fn produce(settings: &ClientSettings, topic: &str, messages: &[String], sent: &A
 fn kill_leader(cluster: &mut KafkaCluster, connection: &Connection, topics: &Topics, topic: &str) {
     let old = connection.leaders(topic).unwrap()[0].1;
     cluster.kill9(old).unwrap();
-    wait("another leader", || {
+    until("another leader", || {
         connection.leaders(topic).is_ok_and(|all| !all.iter().any(|(_, by)| [old, -1].contains(by)))
     });
     // The flow must notice before the broker is back, or there is nothing to tell of.
     std::thread::sleep(Duration::from_secs(2));
     cluster.restart(old).unwrap();
-    wait("three replicas in sync", || {
+    until("three replicas in sync", || {
         topics.describe(topic).is_ok_and(|found| found.partitions.iter().all(|p| p.in_sync.len() == 3))
     });
-}
-
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < PATIENCE, "no {what} within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn stop_and_read(child: Child) -> String {
@@ -68,7 +60,7 @@ fn reading_goes_on_by_itself_when_leaders_are_killed_and_nothing_is_lost_or_doub
     let config = vec![("min.insync.replicas".to_owned(), "2".to_owned()), ("retention.ms".to_owned(), "-1".to_owned())];
     topics.create(&NewTopicPlan { topic: "city".to_owned(), partitions: 2, replication: 3, config }).unwrap();
     let connection = Connection::open(&scene.client()).unwrap();
-    wait("leaders", || connection.leaders("city").is_ok_and(|all| all.len() == 2));
+    until("leaders", || connection.leaders("city").is_ok_and(|all| all.len() == 2));
 
     let all = messages(100_000);
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
@@ -78,7 +70,7 @@ fn reading_goes_on_by_itself_when_leaders_are_killed_and_nothing_is_lost_or_doub
         let (all, sent, flag) = (&all, &sent, stop.clone());
         let producer = scope.spawn(move || produce(&settings, "city", all, sent, &flag));
         let run = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
-        wait("messages", || sent.load(Ordering::Relaxed) > 500);
+        until("messages", || sent.load(Ordering::Relaxed) > 500);
         for _ in 0..KILLS {
             kill_leader(&mut cluster, &connection, &topics, "city");
         }

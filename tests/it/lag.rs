@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::scene::{PATIENCE, Scene, finish, messages, signal, text};
+use crate::scene::{PATIENCE, Scene, finish, messages, signal, text, until};
 
 fn lag(scene: &Scene, flags: &[&str]) -> Value {
     let output = scene.turnstile(&[&["lag", "--json"], flags].concat());
@@ -119,9 +119,9 @@ fn a_pipeline_is_unwell_when_it_was_ended_or_has_not_committed_for_so_long_and_w
         };
         let run = scene.spawn(&["run", pipeline], &[]);
         // Before it begins there is no ledger, and that is no good answer either.
-        crate::targets::until("it runs", || is_well("1h"));
+        until("it runs", || is_well("1h"));
         let all_read = || lag(&scene, &[pipeline])["records"] == 0;
-        crate::targets::until("everything is read", all_read);
+        until("everything is read", all_read);
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!((is_well("1s"), is_well("1h")), (well_after_a_second, true), "idle after {idle}");
         signal(&run, "TERM");

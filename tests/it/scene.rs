@@ -218,6 +218,15 @@ fn read(pipe: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
+/// Waits for what is bound to happen.
+pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < PATIENCE, "not within {:?}: {what}", PATIENCE);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Sends a signal to a process that the story started.
 pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();

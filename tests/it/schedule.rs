@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::scene::{PATIENCE, Scene, finish, messages, signal, text};
-use crate::targets::{FACTS, assert_same, embedded_sums, oracle, until};
+use crate::scene::{PATIENCE, Scene, finish, messages, signal, text, until};
+use crate::targets::{FACTS, assert_same, embedded_sums, oracle};
 
 /// `[warehouse]` with the built-in models and this schedule.
 fn warehouse(schedule: &str) -> String {

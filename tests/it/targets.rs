@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, data_files, expected, finish, messages, signal, text};
+use crate::scene::{Scene, data_files, expected, finish, messages, signal, text, until};
 
 /// Readings of every turnstile and window, with the columns that the built-in models read.
 pub(crate) const FACTS: &str = "SELECT CA, UNIT, SCP, STATION, LINENAME, DIVISION, DESC, sum(ENTRIES) AS ENTRIES, \
@@ -271,13 +271,4 @@ fn a_database_that_is_away_holds_back_nothing_but_itself_and_is_seen() {
     let expected = oracle(&all);
     assert_same(&embedded_sums(&scene, &pipeline, "fact_turnstile"), &expected, "embedded");
     assert_same(&targets.postgres_sums(), &expected, "PostgreSQL");
-}
-
-/// Waits for what is bound to happen.
-pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !happened() {
-        assert!(began.elapsed() < crate::scene::PATIENCE, "not within {:?}: {what}", crate::scene::PATIENCE);
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }

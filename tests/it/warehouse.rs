@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Child;
 
-use crate::scene::{Scene, signal, text};
+use crate::scene::{Scene, signal, text, until};
 
 /// `up` with a warehouse that loads each second, until its first window is published.
 struct Running {
@@ -103,10 +103,10 @@ fn the_lines_that_up_prints_are_answered_by_sql_and_by_psql() {
     let stderr = child.stderr.take().unwrap();
     let lines = std::thread::spawn(move || BufReader::new(stderr).lines().map(Result::unwrap).collect::<Vec<String>>());
     let kept = scene.dir.path().join("turnstile-data/up.json");
-    crate::targets::until("the pipeline is kept", || kept.exists());
+    until("the pipeline is kept", || kept.exists());
     let asked = "SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%' LIMIT 5";
     let ask = || scene.turnstile(&["sql", asked]);
-    crate::targets::until("the question is answered", || text(&ask()).contains("Test-Station00"));
+    until("the question is answered", || text(&ask()).contains("Test-Station00"));
     // psql finds the same table, while the pipeline runs.
     let runs = scene.turnstile(&["sql", "--format", "json", "SELECT count(*) AS n FROM ext_turnstile"]);
     assert!(text(&runs).contains("\"n\":"), "{}", text(&runs));

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::America::New_York;
 
-use crate::scene::{Scene, data_files, finish, signal, text, unpack};
-use crate::targets::{FACTS, Sums, Targets, assert_same, embedded_sums, load, until};
+use crate::scene::{Scene, data_files, finish, signal, text, unpack, until};
+use crate::targets::{FACTS, Sums, Targets, assert_same, embedded_sums, load};
 
 /// A reading: turnstile, station, local time, entries, exits, in file order.
 struct Reading {

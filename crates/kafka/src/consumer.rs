@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use message::{SourcePosition, TopicPartition};
 use rdkafka::client::ClientContext;
@@ -20,6 +20,7 @@ use rdkafka::{Offset, Statistics, TopicPartitionList};
 use crate::connection::{assignment, failed, refused};
 use crate::error::{ClientError, ReadError, told, topic_error};
 use crate::link::{Link, LinkContext};
+use crate::probe::Probe;
 use crate::settings::ClientSettings;
 
 /// Who says where reading begins.
@@ -61,12 +62,8 @@ pub struct Consumer {
     link: Arc<Link>,
     settings: ClientSettings,
     joined: bool,
-    probed_at: Instant,
+    probe: Probe,
 }
-
-/// How often a consumer to whom nothing comes asks for a sign of life while the link is in doubt, and how long it waits.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
-const PROBE_WAIT: Duration = Duration::from_millis(200);
 
 /// How long a partition is asked which offsets it holds, once it does not hold the one that was to be read.
 const RANGE_WAIT: Duration = Duration::from_secs(5);
@@ -122,7 +119,7 @@ impl Consumer {
                 consumer.subscribe(&[topic]).map_err(|e| failed(format!("subscribe to \"{topic}\""), &e))?;
             }
         }
-        Ok(Self { consumer, topic, link, settings: settings.clone(), joined, probed_at: Instant::now() })
+        Ok(Self { consumer, topic, link, settings: settings.clone(), joined, probe: Probe::new() })
     }
 
     /// The partitions that are read now, ascending; `None` while the group has yet to hand them out.
@@ -165,9 +162,8 @@ impl Consumer {
         };
         if polled.is_some() {
             self.link.answered();
-        } else if self.link.is_doubted() && self.probed_at.elapsed() > PROBE_EVERY {
-            self.probed_at = Instant::now();
-            self.link.probed(self.consumer.fetch_metadata(Some(&self.topic), PROBE_WAIT));
+        } else {
+            self.probe.look(&self.link, &self.consumer, &self.topic);
         }
         if polled.is_none()
             && let Some(reason) = self.link.take_refusal()

@@ -18,6 +18,7 @@ mod leaders;
 mod link;
 mod native;
 mod pace;
+mod probe;
 mod producer;
 mod provider;
 mod reader;

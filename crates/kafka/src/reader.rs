@@ -13,6 +13,7 @@ use crate::error::{ClientError, ReadError, told, topic_error};
 use crate::leaders::{self, LeaderWatch};
 use crate::link::{Link, LinkContext};
 use crate::native::{CHUNK, PartitionsQueue, Taken};
+use crate::probe::Probe;
 use crate::settings::ClientSettings;
 
 /// How long a broker may answer a partition's fetches with an error of its own (a disk that is slow, a server error)
@@ -21,10 +22,6 @@ const BROKER_ERRORS_FOR: Duration = Duration::from_secs(60);
 
 /// How often a busy queue looks at librdkafka's events.
 const SERVE_EVERY: Duration = Duration::from_millis(200);
-
-/// How often a queue asks for a sign of life while the link is in doubt, and how long it waits for the answer.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
-const PROBE_WAIT: Duration = Duration::from_millis(200);
 
 /// Where to begin in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +186,7 @@ pub struct ReadQueue {
     errors: VecDeque<QueuedError>,
     troubles: Troubles,
     served_at: Instant,
-    probed_at: Instant,
+    probe: Probe,
     consumer: Arc<BaseConsumer<LinkContext>>,
     link: Arc<Link>,
     servers: String,
@@ -205,7 +202,7 @@ impl ReadQueue {
             errors: VecDeque::new(),
             troubles: Troubles::default(),
             served_at: now,
-            probed_at: now,
+            probe: Probe::new(),
             consumer: connection.consumer().clone(),
             link: connection.link().clone(),
             servers: connection.settings().servers().to_owned(),
@@ -342,11 +339,8 @@ impl ReadQueue {
 
     /// While the link is in doubt and no message proves it, a question does.
     fn probe(&mut self) {
-        if self.link.is_doubted() && self.probed_at.elapsed() > PROBE_EVERY {
-            self.probed_at = Instant::now();
-            if let Some((partition, _)) = self.partitions.next.first() {
-                self.link.probed(self.consumer.fetch_metadata(Some(&partition.topic), PROBE_WAIT));
-            }
+        if let Some((partition, _)) = self.partitions.next.first() {
+            self.probe.look(&self.link, &self.consumer, &partition.topic);
         }
     }
 

@@ -18,8 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+use super::{Fault, body_of};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -141,18 +140,11 @@ impl External {
 
     /// The body of an answer that is good. A bad one is told by its status alone: its text may repeat a token.
     async fn send(&self, request: reqwest::RequestBuilder, who: &str) -> Result<Vec<u8>, Fault> {
-        let mut response = request.send().await.map_err(|e| format!("{who}: {}", e.without_url()))?;
+        let response = request.send().await.map_err(|e| format!("{who}: {}", e.without_url()))?;
         if !response.status().is_success() {
             return Err(format!("{who} answered {}", response.status()).into());
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_BYTES {
-                return Err(format!("{who} answered more than {ANSWER_BYTES} bytes").into());
-            }
-        }
-        Ok(body)
+        body_of(response, who, ANSWER_BYTES).await
     }
 }
 

@@ -168,6 +168,18 @@ fn of_text(text: &str, path: Option<&Path>) -> Result<Provider, Fault> {
     }
 }
 
+/// The whole of an answer of at most `most` bytes; `who` gave it.
+async fn body_of(mut response: reqwest::Response, who: &str, most: usize) -> Result<Vec<u8>, Fault> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| e.without_url())? {
+        body.extend_from_slice(&chunk);
+        if body.len() > most {
+            return Err(format!("{who} answered more than {most} bytes").into());
+        }
+    }
+    Ok(body)
+}
+
 fn google(builder: GoogleCloudStorageBuilder) -> Result<Provider, Fault> {
     let store = builder.with_bucket_name(NO_BUCKET).build()?;
     Ok(Arc::clone(store.credentials()))

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-use super::{Fault, Provider, of_file, of_text};
+use super::{Fault, Provider, body_of, of_file, of_text};
 
 /// Where the server is, with `/api`. Prefect's own name.
 const URL_VARIABLE: &str = "PREFECT_API_URL";
@@ -102,7 +102,7 @@ impl Prefect {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let mut response = request.send().await.map_err(|e| format!("the Prefect server: {}", e.without_url()))?;
+        let response = request.send().await.map_err(|e| format!("the Prefect server: {}", e.without_url()))?;
         match response.status() {
             StatusCode::NOT_FOUND => return Err(format!("the Prefect server has no block {}", self.block()).into()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -112,13 +112,7 @@ impl Prefect {
             status if !status.is_success() => return Err(format!("the Prefect server answered {status}").into()),
             _ => {}
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| e.without_url())? {
-            body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_BYTES {
-                return Err(format!("the Prefect server answered more than {ANSWER_BYTES} bytes").into());
-            }
-        }
+        let body = body_of(response, "the Prefect server", ANSWER_BYTES).await?;
         let document: Value =
             serde_json::from_slice(&body).map_err(|_| "the Prefect server answered something that is no JSON")?;
         self.provider(&document["data"]).map_err(|e| format!("block {}: {e}", self.block()).into())

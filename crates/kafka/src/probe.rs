@@ -1,0 +1,28 @@
+//! Asks for a sign of life on behalf of somebody to whom nothing comes.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+
+use crate::link::Link;
+
+/// How often a broker is asked while the link is in doubt, and how long it may take to answer.
+const EVERY: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_millis(200);
+
+/// When it was asked last.
+pub(crate) struct Probe(Instant);
+
+impl Probe {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Asks about `topic` when the link is in doubt and it is time to; the link learns what came of it.
+    pub(crate) fn look<C: ConsumerContext>(&mut self, link: &Link, consumer: &BaseConsumer<C>, topic: &str) {
+        if link.is_doubted() && self.0.elapsed() > EVERY {
+            self.0 = Instant::now();
+            link.probed(consumer.fetch_metadata(Some(topic), WAIT));
+        }
+    }
+}
