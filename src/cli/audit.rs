@@ -27,7 +27,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
     let audit = runtime()?.block_on(async {
         let lake = at.open().await?;
-        lake::audit(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
+        turnstile_lake::audit(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;
     if audit.seq == 0 && audit.is_well() {
         return Err(at.nothing());

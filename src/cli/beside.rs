@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use pipeline::Pipeline;
 use tokio::runtime::Runtime;
-use wire::Server;
+use turnstile_pipeline::Pipeline;
+use turnstile_wire::Server;
 
 use crate::flow::{self, Background};
 

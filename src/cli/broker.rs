@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use broker::{Broker, BrokerError, Fsync, Settings};
+use turnstile_broker::{Broker, BrokerError, Fsync, Settings};
 
 use crate::exit::Exit;
 use crate::report::Failure;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use pipeline::Pipeline;
 use serde_json::{Value, json};
+use turnstile_pipeline::Pipeline;
 
 use super::{connect, pipeline_failure, split_set};
 use crate::exit::Exit;
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long)]
     connect: bool,
     /// With --connect: give up a step when no broker has answered for this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
     /// Print the plan, or the problems, or the steps of --connect, as one JSON object.
     #[arg(long)]
@@ -80,8 +80,8 @@ fn describe(pipeline: &Pipeline) -> Value {
 }
 
 /// The problems of a file that was read and is wrong.
-fn problems(error: &pipeline::Error) -> Vec<Value> {
-    let problem = |problem: &pipeline::Problem| {
+fn problems(error: &turnstile_pipeline::Error) -> Vec<Value> {
+    let problem = |problem: &turnstile_pipeline::Problem| {
         json!({
             "source": problem.source,
             "line": problem.line,

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use kafka::{ClientSettings, ReadError, SettingsError};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use turnstile_kafka::{ClientSettings, ReadError, SettingsError};
 
 use crate::exit::Exit;
 use crate::flow;
@@ -18,13 +18,13 @@ use crate::report::Failure;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClusterArgs {
     /// Java-style properties file of the Kafka client; the default one may be missing: then it is localhost:9092
-    #[arg(long, value_name = "FILE", default_value = kafka::DEFAULT_PROPERTIES)]
+    #[arg(long, value_name = "FILE", default_value = turnstile_kafka::DEFAULT_PROPERTIES)]
     config: PathBuf,
     /// Broker addresses; they win over the file's, and without --config no file is read
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
     /// Give up when no broker has answered for this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
 }
 
@@ -58,12 +58,12 @@ impl ClusterArgs {
     /// The default file is read only where nothing else names a broker. Where it is not there either, it is the broker of
     /// this machine, and that is said.
     fn place_beside(&self, environment: &ClientSettings) -> (Option<&Path>, Option<String>) {
-        let is_default = self.config.as_os_str() == kafka::DEFAULT_PROPERTIES;
+        let is_default = self.config.as_os_str() == turnstile_kafka::DEFAULT_PROPERTIES;
         match &self.bootstrap {
             Some(servers) => ((!is_default).then_some(self.config.as_path()), Some(servers.clone())),
             None if is_default && !environment.servers().is_empty() => (None, None),
             None if is_default && !is_there(&self.config) => {
-                eprintln!("no {} here: using the broker at {LOCAL_BROKER}", kafka::DEFAULT_PROPERTIES);
+                eprintln!("no {} here: using the broker at {LOCAL_BROKER}", turnstile_kafka::DEFAULT_PROPERTIES);
                 (None, Some(LOCAL_BROKER.to_owned()))
             }
             None => (Some(&self.config), None),

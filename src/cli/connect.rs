@@ -4,10 +4,10 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use kafka::{ClientSettings, Connection};
-use message::{SourcePosition, TopicPartition};
-use pipeline::{Pipeline, Topics};
 use serde_json::{Value, json};
+use turnstile_kafka::{ClientSettings, Connection};
+use turnstile_message::{SourcePosition, TopicPartition};
+use turnstile_pipeline::{Pipeline, Topics};
 
 use super::{add_environment, stop_flag};
 use crate::exit::Exit;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
-use kafka::{Producer, ProducerLimits, Record};
-use lake::{FileKind, Lake, OwnedDeadLetter, Place, Published};
-use pipeline::Pipeline;
 use serde_json::json;
+use turnstile_kafka::{Producer, ProducerLimits, Record};
+use turnstile_lake::{FileKind, Lake, OwnedDeadLetter, Place, Published};
+use turnstile_pipeline::Pipeline;
 
 use super::remembered::pipeline_or_last;
 use super::{runtime, stop_flag};
@@ -177,7 +177,7 @@ fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Pub
     runtime()?.block_on(async {
         let options = flow::store_options(pipeline);
         let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
-        let mut files = lake::entries(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
+        let mut files = turnstile_lake::entries(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
         files.retain(|f| {
             // Retention may have deleted others by now.
             f.place == Place::Own
@@ -202,7 +202,7 @@ fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Pub
                 let bytes = lake.read(name).await.map_err(|e| flow::ledger_failed(e.into()))?;
                 let bytes =
                     bytes.ok_or_else(|| Failure::new(Exit::Lake, format!("{name} is not in the lake any more")))?;
-                letters.extend(lake::decode_dead_letters(&bytes)?);
+                letters.extend(turnstile_lake::decode_dead_letters(&bytes)?);
             }
             letters.retain(|l| of.reason.as_ref().is_none_or(|word| l.reason.split(':').next() == Some(word)));
         }

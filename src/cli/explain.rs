@@ -1,7 +1,7 @@
 //! `turnstile explain`: from a file of the lake back to its messages.
 
-use lake::{FileKind, Place, Published, explain, readable_instant};
-use message::OffsetRange;
+use turnstile_lake::{FileKind, Place, Published, explain, readable_instant};
+use turnstile_message::OffsetRange;
 
 use super::runtime;
 use super::status::LedgerArgs;
@@ -146,8 +146,8 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
 
 #[cfg(test)]
 mod tests {
-    use lake::{FileEntry, Hash};
-    use message::TopicPartition;
+    use turnstile_lake::{FileEntry, Hash};
+    use turnstile_message::TopicPartition;
 
     use super::*;
 

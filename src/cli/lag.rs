@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
-use kafka::{ClientError, ClientSettings, Connection};
-use lake::{CommitRecord, Lake, Slot, StoreOptions};
-use message::TopicPartition;
-use pipeline::Topics;
 use serde_json::json;
+use turnstile_kafka::{ClientError, ClientSettings, Connection};
+use turnstile_lake::{CommitRecord, Lake, Slot, StoreOptions};
+use turnstile_message::TopicPartition;
+use turnstile_pipeline::Topics;
 
 use super::cluster::{ClusterArgs, client_failure, stop_on_signals};
 use super::remembered::pipeline_or_last;
@@ -178,7 +178,7 @@ impl Reader {
             Self::Pipeline { name, url, options, topics: named } => {
                 let recent = runtime.block_on(async {
                     let lake = Lake::open_for_reading(url, options).await.map_err(flow::lake_failed)?;
-                    lake::recent_commits(&lake, name, COMMITS).await.map_err(flow::ledger_failed)
+                    turnstile_lake::recent_commits(&lake, name, COMMITS).await.map_err(flow::ledger_failed)
                 })?;
                 let Some((slot, lines)) = recent else {
                     let fact = format!("the lake {url} has no ledger of {name:?}");

@@ -3,11 +3,11 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use ::lake::maintenance::{Applied, Compact, MaintenanceStep, Plan, Wishes, maintain, plan};
-use ::lake::{Catalog, Extent, Lake, readable_instant};
+use ::turnstile_lake::maintenance::{Applied, Compact, MaintenanceStep, Plan, Wishes, maintain, plan};
+use ::turnstile_lake::{Catalog, Extent, Lake, readable_instant};
 use clap::Subcommand;
-use pipeline::Pipeline;
 use serde_json::json;
+use turnstile_pipeline::Pipeline;
 
 use super::remembered::pipeline_or_last;
 use super::runtime;

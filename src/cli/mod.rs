@@ -30,9 +30,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ::lake::StoreOptions;
 use clap::{CommandFactory, Parser, Subcommand};
-use pipeline::Pipeline;
+use turnstile_lake::StoreOptions;
+use turnstile_pipeline::Pipeline;
 
 use crate::exit::Exit;
 use crate::flow;
@@ -127,7 +127,8 @@ fn load_pipeline_for_cluster(path: &Path, set: &[String]) -> anyhow::Result<Pipe
 }
 
 fn add_environment(pipeline: &mut Pipeline) -> anyhow::Result<()> {
-    let environment = kafka::ClientSettings::from_environment().map_err(|error| flow::client(error.into()))?;
+    let environment =
+        turnstile_kafka::ClientSettings::from_environment().map_err(|error| flow::client(error.into()))?;
     pipeline.source.kafka.extend(environment.pairs().map(|(key, value)| (key.to_owned(), value.to_owned())));
     Ok(())
 }
@@ -136,7 +137,7 @@ fn parse_pipeline(text: &str, name: &str, set: &[(String, String)]) -> anyhow::R
     Pipeline::from_str_with(text, name, set).map_err(pipeline_failure)
 }
 
-fn pipeline_failure(error: pipeline::Error) -> anyhow::Error {
+fn pipeline_failure(error: turnstile_pipeline::Error) -> anyhow::Error {
     Failure::new(Exit::Config, error.to_string()).into()
 }
 
@@ -156,7 +157,7 @@ fn split_set(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
 /// `--set` beside `--lake`: options of the store. A secret is refused, as in the keys of a pipeline.
 fn store_set(set: &[String]) -> anyhow::Result<StoreOptions> {
     let options = split_set(set)?;
-    if let Some((key, _)) = options.iter().find(|(key, _)| pipeline::is_secret(key)) {
+    if let Some((key, _)) = options.iter().find(|(key, _)| turnstile_pipeline::is_secret(key)) {
         let fact = format!("\"{key}\" is a secret, and every user of the machine can see a command's arguments");
         return Err(Failure::new(Exit::Config, fact)
             .hint("set the environment variable that the store's own tools use")

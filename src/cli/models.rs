@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use warehouse::{LoadOptions, Models, describe_models};
+use turnstile_warehouse::{LoadOptions, Models, describe_models};
 
 use super::runtime;
 use super::warehouse::{Which, load_once};
@@ -122,7 +122,7 @@ fn load(args: &RunArgs) -> anyhow::Result<Exit> {
     if let Some(unknown) = args.full_refresh.iter().find(|name| models.get(name).is_none()) {
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
         return Err(Failure::new(Exit::Usage, format!("there is no model {unknown:?}"))
-            .hint(nearest::suggest(unknown, names))
+            .hint(turnstile_nearest::suggest(unknown, names))
             .into());
     }
     load_once(&pipeline, &folder, &LoadOptions { full_refresh: args.full_refresh.clone() }, args.json)

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
+use turnstile_pipeline::Pipeline;
 
 use super::{add_environment, load_pipeline_for_cluster, parse_pipeline, split_set};
 use crate::exit::Exit;

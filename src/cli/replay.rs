@@ -6,12 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
-use engine::ClosedWindow;
-use lake::{FileKind, Lake, Published};
-use message::{OffsetRange, TopicPartition};
-use pipeline::Pipeline;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use turnstile_engine::ClosedWindow;
+use turnstile_lake::{FileKind, Lake, Published};
+use turnstile_message::{OffsetRange, TopicPartition};
+use turnstile_pipeline::Pipeline;
 
 use super::remembered::pipeline_or_last;
 use super::{runtime, stop_flag};
@@ -80,7 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         for window in &windows {
             let bytes = flow::encode(&pipeline, window)?;
             let format = flow::file_format(&pipeline);
-            let name = lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
+            let name = turnstile_lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
             write(&args.to, &name, &bytes)?;
             let (rows, messages) = (window.rows.num_rows(), window.messages);
             Made { name, rows, messages, same: None }.print(args.json)?;
@@ -104,7 +104,7 @@ fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> 
     let files = runtime()?.block_on(async {
         let options = flow::store_options(pipeline);
         let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
-        lake::explain(&lake, &pipeline.name, what).await.map_err(flow::ledger_failed)
+        turnstile_lake::explain(&lake, &pipeline.name, what).await.map_err(flow::ledger_failed)
     })?;
     let mut newest: Vec<Published> = Vec::new();
     for file in files.files {

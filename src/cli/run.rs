@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use pipeline::Pipeline;
+use turnstile_pipeline::Pipeline;
 
 use super::beside::{Beside, Port};
 use super::{load_pipeline_for_cluster, stop_flag};
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     how: HowArgs,
     /// Give up when no broker has answered for this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
 }
 

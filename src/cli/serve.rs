@@ -46,7 +46,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
         let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
         let server = flow::serve(&pipeline, warehouse, listen, args.tls_cert.zip(args.tls_key)).await?;
         let at = server.address();
-        eprintln!("listening at {at}: psql -h {} -p {} -U {} {}", at.ip(), at.port(), flow::USER, wire::DATABASE);
+        eprintln!(
+            "listening at {at}: psql -h {} -p {} -U {} {}",
+            at.ip(),
+            at.port(),
+            flow::USER,
+            turnstile_wire::DATABASE
+        );
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

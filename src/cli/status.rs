@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
+use turnstile_lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
 
 use super::{load_pipeline, runtime, store_set};
 use crate::exit::Exit;

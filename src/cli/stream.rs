@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use clap::Args as ClapArgs;
-use pipeline::Pipeline;
+use turnstile_pipeline::Pipeline;
 
 use super::add_environment;
 use super::cluster::ClusterArgs;
@@ -69,7 +69,7 @@ struct Interval {
 
 fn interval(text: &str) -> Result<Interval, String> {
     let hint = "write it as Spark does: \"5 minutes\", \"1 hour\", \"1 hour 30 minutes\"";
-    match pipeline::spark_interval_us(text) {
+    match turnstile_pipeline::spark_interval_us(text) {
         Ok(us) if us > 0 => Ok(Interval { text: text.trim().to_owned(), us }),
         Ok(_) => Err(format!("a window must be longer than nothing; {hint}")),
         Err(reason) => Err(format!("{reason}; {hint}")),

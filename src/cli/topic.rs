@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use kafka::{ClientError, NewTopicPlan, TopicDescription, Topics};
+use turnstile_kafka::{ClientError, NewTopicPlan, TopicDescription, Topics};
 
 use crate::cli::cluster::{ClusterArgs, client_failure, stop_on_signals};
 use crate::exit::Exit;
@@ -162,7 +162,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use kafka::PartitionDescription;
+    use turnstile_kafka::PartitionDescription;
 
     use super::*;
 

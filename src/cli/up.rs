@@ -8,15 +8,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use broker::{Broker, BrokerError};
 use clap::Args as ClapArgs;
-use kafka::{
+use serde::{Deserialize, Serialize};
+use turnstile_broker::{Broker, BrokerError};
+use turnstile_kafka::{
     City, CitySettings, ClientSettings, Connection, FeedPlan, NewTopicPlan, Pace, Producer, ProducerLimits, Provider,
     ProviderError, Record, SyntheticClock, Topics, Zone, feed,
 };
-use message::TopicPartition;
-use pipeline::Pipeline;
-use serde::{Deserialize, Serialize};
+use turnstile_message::TopicPartition;
+use turnstile_pipeline::Pipeline;
 
 use super::beside::{Beside, Port};
 use super::cluster::{client_failure, stop_on_signals};
@@ -110,7 +110,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     eprintln!("messages  turnstile consume --topic {topic} --bootstrap {servers}");
     let beside = Beside::start(&pipeline, &folder, Port::Somewhere)?;
     if let Some(at) = beside.address() {
-        eprintln!("warehouse psql -h {} -p {} -U {} {}", at.ip(), at.port(), crate::flow::USER, wire::DATABASE);
+        eprintln!(
+            "warehouse psql -h {} -p {} -U {} {}",
+            at.ip(),
+            at.port(),
+            crate::flow::USER,
+            turnstile_wire::DATABASE
+        );
     }
     eprintln!("audit     turnstile audit --lake {} --pipeline {}", pipeline.lake.url, pipeline.name);
     eprintln!("started in {:.2} s; Ctrl-C stops, the next start goes on from there", began.elapsed().as_secs_f64());
@@ -122,7 +128,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         until: Until::Stopped,
         takeover: false,
         accept_loss: false,
-        connect_timeout: kafka::DEFAULT_CONNECT_TIMEOUT,
+        connect_timeout: turnstile_kafka::DEFAULT_CONNECT_TIMEOUT,
         stop: Arc::clone(&stop),
     };
     let result = run_pipeline(&pipeline, &options, args.json, beside);
@@ -152,7 +158,7 @@ fn question(args: &Args, pipeline: &Pipeline, port: Option<SocketAddr>) -> Strin
     match port {
         Some(at) if args.dir != Path::new(DATA) => {
             let (ip, port, user) = (at.ip(), at.port(), crate::flow::USER);
-            format!("psql -h {ip} -p {port} -U {user} -d {} -c \"{sql}\"", wire::DATABASE)
+            format!("psql -h {ip} -p {port} -U {user} -d {} -c \"{sql}\"", turnstile_wire::DATABASE)
         }
         _ => format!("turnstile sql \"{sql}\""),
     }
@@ -160,12 +166,12 @@ fn question(args: &Args, pipeline: &Pipeline, port: Option<SocketAddr>) -> Strin
 
 fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Broker> {
     let start = |port: u16| {
-        Broker::start(broker::Settings {
+        Broker::start(turnstile_broker::Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             dir: Some(dir.join("broker")),
             // A made-up city begins a month ago, by whose timestamps nothing must be deleted.
             retention_ms: None,
-            ..broker::Settings::default()
+            ..turnstile_broker::Settings::default()
         })
     };
     let started = match port {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use lake::{Lake, Ledger, readable_instant};
-use warehouse::LoadOptions;
+use turnstile_lake::{Lake, Ledger, readable_instant};
+use turnstile_warehouse::LoadOptions;
 
 use super::remembered::{folder_or_last, pipeline_or_last};
 use super::{runtime, stop_flag};
@@ -105,7 +105,7 @@ pub(super) struct Which {
 
 impl Which {
     /// The pipeline and its file's folder.
-    pub(super) fn open(&self) -> anyhow::Result<(pipeline::Pipeline, PathBuf)> {
+    pub(super) fn open(&self) -> anyhow::Result<(turnstile_pipeline::Pipeline, PathBuf)> {
         Ok((pipeline_or_last(self.file.as_ref(), &self.set)?, folder_or_last(self.file.as_deref())?))
     }
 }
@@ -141,7 +141,7 @@ fn load(args: &RunArgs) -> anyhow::Result<Exit> {
 
 /// Loads what is there, and says what it was.
 pub(super) fn load_once(
-    pipeline: &pipeline::Pipeline,
+    pipeline: &turnstile_pipeline::Pipeline,
     folder: &std::path::Path,
     options: &LoadOptions,
     json: bool,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use engine::{ClosedWindow, Counters, Cut, DeadLetter, StateChange};
-use lake::{EncodeOptions, FileKind, NewFile, NewState, Position, StateRef};
-use message::OffsetRange;
-use pipeline::Pipeline;
+use turnstile_engine::{ClosedWindow, Counters, Cut, DeadLetter, StateChange};
+use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, Position, StateRef};
+use turnstile_message::OffsetRange;
+use turnstile_pipeline::Pipeline;
 
 use super::start::file_format;
 
@@ -30,7 +30,7 @@ pub(crate) struct Around<'a> {
 }
 
 /// The ledger's form of `cut`. What it keeps of `around.live` is in its `kept`.
-pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<lake::Cut> {
+pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<turnstile_lake::Cut> {
     let mut publish = Vec::with_capacity(cut.closed.len() + 1);
     for window in &cut.closed {
         // A window that HAVING left empty has no file. (HAVING and corrections do not go together.)
@@ -65,7 +65,7 @@ pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<lake::Cu
             fingerprint: p.fingerprint,
         })
         .collect();
-    Ok(lake::Cut {
+    Ok(turnstile_lake::Cut {
         positions,
         topic_ids: around.topic_ids.clone(),
         watermark_us: cut.watermark_us,
@@ -82,13 +82,13 @@ pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<lake::Cu
 /// A window's rows as the bytes of its file.
 pub(crate) fn encode(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<Vec<u8>> {
     let options = EncodeOptions { index_column: pipeline.lake.index_column, ..EncodeOptions::default() };
-    Ok(lake::encode_window(file_format(pipeline), &window.rows, &options)?)
+    Ok(turnstile_lake::encode_window(file_format(pipeline), &window.rows, &options)?)
 }
 
 fn window_file(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<NewFile> {
     let (start_us, end_us, version) = (window.start_us, window.end_us, window.version);
     Ok(NewFile {
-        name: lake::window_name(&pipeline.name, start_us, end_us, version, file_format(pipeline)),
+        name: turnstile_lake::window_name(&pipeline.name, start_us, end_us, version, file_format(pipeline)),
         bytes: encode(pipeline, window)?.into(),
         rows: window.rows.num_rows() as u64,
         kind: FileKind::Window { start_us, end_us, version },
@@ -100,13 +100,15 @@ fn window_file(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<New
 fn dead_letter_file(around: &Around<'_>, letters: &[DeadLetter]) -> NewFile {
     let reasons: Vec<String> =
         letters.iter().map(|l| format!("{}: {}", l.rejection.reason, l.rejection.detail)).collect();
-    let bytes = lake::encode_dead_letters(letters.iter().zip(&reasons).map(|(letter, reason)| lake::DeadLetter {
-        position: letter.position.clone(),
-        timestamp_ms: letter.timestamp_ms,
-        reason,
-        field: letter.rejection.field.as_deref(),
-        key: letter.key.as_deref(),
-        value: letter.value.as_deref(),
+    let bytes = turnstile_lake::encode_dead_letters(letters.iter().zip(&reasons).map(|(letter, reason)| {
+        turnstile_lake::DeadLetter {
+            position: letter.position.clone(),
+            timestamp_ms: letter.timestamp_ms,
+            reason,
+            field: letter.rejection.field.as_deref(),
+            key: letter.key.as_deref(),
+            value: letter.value.as_deref(),
+        }
     }));
     let mut sources: Vec<OffsetRange> = Vec::new();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -125,7 +127,7 @@ fn dead_letter_file(around: &Around<'_>, letters: &[DeadLetter]) -> NewFile {
         }
     }
     NewFile {
-        name: lake::dead_letters_name(&around.pipeline.name, around.seq),
+        name: turnstile_lake::dead_letters_name(&around.pipeline.name, around.seq),
         bytes: bytes.into(),
         rows: letters.len() as u64,
         kind: FileKind::DeadLetters,
@@ -138,13 +140,13 @@ fn still_live(live: &[StateRef], closed_until_us: i64) -> Vec<StateRef> {
     live.iter().filter(|state| state.live_until_us.is_none_or(|until| until > closed_until_us)).cloned().collect()
 }
 
-fn counters(counters: &Counters) -> lake::Counters {
+fn counters(counters: &Counters) -> turnstile_lake::Counters {
     let others = [
         ("corrections", counters.corrections),
         ("ambiguous_times", counters.ambiguous_times),
         ("nonexistent_times", counters.nonexistent_times),
     ];
-    lake::Counters {
+    turnstile_lake::Counters {
         read: counters.read,
         aggregated: counters.aggregated,
         filtered: counters.filtered,

@@ -1,10 +1,10 @@
 //! Rooms' errors as failures that a person can act on: fact, cause, next step, exit code.
 
-use engine::{EngineError, Plan};
-use kafka::{ClientError, ReadError};
-use lake::{LakeError, LedgerError};
-use message::TopicPartition;
-use registry::RegistryError;
+use turnstile_engine::{EngineError, Plan};
+use turnstile_kafka::{ClientError, ReadError};
+use turnstile_lake::{LakeError, LedgerError};
+use turnstile_message::TopicPartition;
+use turnstile_registry::RegistryError;
 
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -15,11 +15,11 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
         ClientError::Settings(error) => (Exit::Config, Some(error.hint())),
         ClientError::Unreachable { reason, .. } => {
             let usual = "start the broker, or check its address and --connect-timeout; nothing was lost";
-            (Exit::Source, Some(kafka::advice(reason).unwrap_or(usual)))
+            (Exit::Source, Some(turnstile_kafka::advice(reason).unwrap_or(usual)))
         }
         ClientError::Auth { reason, .. } => {
             let usual = "check security.protocol, sasl.* and ssl.* of the client settings; see docs/kafka.md";
-            (Exit::Source, Some(kafka::advice(reason).unwrap_or(usual)))
+            (Exit::Source, Some(turnstile_kafka::advice(reason).unwrap_or(usual)))
         }
         ClientError::TopicMissing { .. } => (
             Exit::SourceData,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use engine::{Close, Engine, Plan, Restore};
 use futures::FutureExt;
-use lake::{Hash, Lake, Slot, StateRef};
-use warehouse::{Live, LiveRows};
+use turnstile_engine::{Close, Engine, Plan, Restore};
+use turnstile_lake::{Hash, Lake, Slot, StateRef};
+use turnstile_warehouse::{Live, LiveRows};
 
 use super::start::restore_from;
 

@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use delivery::{Target, TargetError};
-use pipeline::{Pipeline, Schedule};
-use warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
+use turnstile_delivery::{Target, TargetError};
+use turnstile_pipeline::{Pipeline, Schedule};
+use turnstile_warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
 
 use super::now_us;
 use super::targets::{list_for_bigquery, open_targets, target_failed};

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lake::Lake;
-use lake::maintenance::{Applied, Compact, LoadedBound, MaintenanceError, Wishes, maintain};
-use pipeline::Pipeline;
 use tokio::sync::watch;
+use turnstile_lake::Lake;
+use turnstile_lake::maintenance::{Applied, Compact, LoadedBound, MaintenanceError, Wishes, maintain};
+use turnstile_pipeline::Pipeline;
 
 use super::fault::ledger_failed;
 use super::owner::this_process;
@@ -106,7 +106,7 @@ pub(crate) async fn loaded_bounds(pipeline: &Pipeline, lake: &Lake) -> Vec<Loade
     if pipeline.warehouse.as_ref().is_none_or(|warehouse| warehouse.models.is_none()) {
         return Vec::new();
     }
-    let embedded = warehouse::loaded_until(lake, &pipeline.name).await.ok();
+    let embedded = turnstile_warehouse::loaded_until(lake, &pipeline.name).await.ok();
     let mut bounds = vec![LoadedBound { target: "the embedded warehouse".to_owned(), seq: embedded }];
     match open_targets(pipeline) {
         Ok(targets) => {

@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kafka::{ClientError, Connection, Topics};
-use message::TopicPartition;
-use pipeline::Source;
+use turnstile_kafka::{ClientError, Connection, Topics};
+use turnstile_message::TopicPartition;
+use turnstile_pipeline::Source;
 
 use super::start::topic_names;
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lake::{Slot, Writer};
+use turnstile_lake::{Slot, Writer};
 
 use crate::exit::Exit;
 use crate::report::Failure;

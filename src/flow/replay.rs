@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Close, ClosedWindow, Engine, Plan, Reason, Restore};
-use kafka::{ClientSettings, ReadLimits, Reader, StartAt};
-use lake::{FileKind, Lake, Place, Published};
-use message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
-use pipeline::{AggregateKind, Dedup, Pipeline};
+use turnstile_engine::{Close, ClosedWindow, Engine, Plan, Reason, Restore};
+use turnstile_kafka::{ClientSettings, ReadLimits, Reader, StartAt};
+use turnstile_lake::{FileKind, Lake, Place, Published};
+use turnstile_message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
+use turnstile_pipeline::{AggregateKind, Dedup, Pipeline};
 
 use super::fault::{client, engine_failed, lake_failed, ledger_failed, read_failed};
 use super::schemas::{Schemas, open_registry};
@@ -49,7 +49,7 @@ pub(crate) async fn left_out(pipeline: &Pipeline, ranges: &[OffsetRange]) -> any
     let by_circumstance = [Reason::Future, Reason::Late, Reason::Schema].map(Reason::as_str);
     let within = |r: &OffsetRange| ranges.iter().any(|o| o.partition == r.partition && r.first <= o.last);
     let lake = Lake::open_for_reading(&pipeline.lake.url, &store_options(pipeline)).await.map_err(lake_failed)?;
-    let mut files = lake::entries(&lake, &pipeline.name).await.map_err(ledger_failed)?;
+    let mut files = turnstile_lake::entries(&lake, &pipeline.name).await.map_err(ledger_failed)?;
     files.retain(|Published { file, .. }| {
         file.kind == FileKind::DeadLetters
             && file.sources.iter().any(within)
@@ -65,7 +65,7 @@ pub(crate) async fn left_out(pipeline: &Pipeline, ranges: &[OffsetRange]) -> any
             left_out.deleted.push(file.name);
             continue;
         };
-        let letters = lake::decode_dead_letters(&bytes)?.into_iter();
+        let letters = turnstile_lake::decode_dead_letters(&bytes)?.into_iter();
         let rejected = letters.filter(|l| by_circumstance.iter().any(|word| l.reason.split(':').next() == Some(word)));
         left_out.positions.extend(rejected.map(|letter| letter.position));
     }
@@ -99,7 +99,7 @@ pub(crate) fn replay(
     let mut heard_at = Instant::now();
     loop {
         if stop.load(Ordering::Relaxed) {
-            return Err(client(kafka::ClientError::Stopped));
+            return Err(client(turnstile_kafka::ClientError::Stopped));
         }
         let all = queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed)?;
         if !all.is_empty() {
@@ -107,7 +107,7 @@ pub(crate) fn replay(
         } else if heard_at.elapsed() >= SILENCE {
             let servers = settings.servers().to_owned();
             let reason = "the messages to replay did not come".to_owned();
-            return Err(client(kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
+            return Err(client(turnstile_kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
         }
         let batch = within(&all, ranges, left_out);
         if !batch.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use message::TopicPartition;
+use turnstile_message::TopicPartition;
 
 use super::worker::Progress;
 

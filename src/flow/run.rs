@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Close, Engine, Plan};
-use kafka::{Connection, LeaderWatch, Producer, ProducerLimits, Record};
-use lake::{FileKind, Ledger, LedgerError, StateRef};
-use message::TopicPartition;
-use pipeline::Pipeline;
+use turnstile_engine::{Close, Engine, Plan};
+use turnstile_kafka::{Connection, LeaderWatch, Producer, ProducerLimits, Record};
+use turnstile_lake::{FileKind, Ledger, LedgerError, StateRef};
+use turnstile_message::TopicPartition;
+use turnstile_pipeline::Pipeline;
 
 use super::commit::{Around, lake_cut};
 use super::event::{Event, Status};
@@ -448,7 +448,7 @@ impl Flow<'_> {
         let mut cut = self.engine.finish().map_err(engine_failed)?;
         self.more = cut.more;
         if last && !cut.more && close == Close::All && self.engine.clear_if_spent() {
-            cut.state = engine::StateChange::Clear;
+            cut.state = turnstile_engine::StateChange::Clear;
         }
         // Messages may have come between the look at the clock and the cut.
         let quiet_closed_at_us = quiet_at.filter(|_| cut.close == Close::Quiet);
@@ -493,7 +493,11 @@ impl Flow<'_> {
     }
 
     /// Commits, again and again while the store refuses for now.
-    fn commit(&mut self, cut: lake::Cut, watch: &mut dyn FnMut(Event)) -> anyhow::Result<lake::Committed> {
+    fn commit(
+        &mut self,
+        cut: turnstile_lake::Cut,
+        watch: &mut dyn FnMut(Event),
+    ) -> anyhow::Result<turnstile_lake::Committed> {
         let began = Instant::now();
         let patience = Duration::from_micros(self.pipeline.lake.retry_for_us.max(0) as u64);
         let mut wait = RETRY_FIRST;
@@ -529,7 +533,7 @@ impl Flow<'_> {
 
     /// Sends dead letters to their topic before they are committed: a crash in between sends them twice,
     /// never not at all.
-    fn send_dead_letters(&mut self, letters: &[engine::DeadLetter]) -> anyhow::Result<()> {
+    fn send_dead_letters(&mut self, letters: &[turnstile_engine::DeadLetter]) -> anyhow::Result<()> {
         let (Some(producer), Some(topic)) = (&self.dead_letter_producer, &self.pipeline.stream.dead_letter_topic)
         else {
             return Ok(());
@@ -555,7 +559,7 @@ impl Flow<'_> {
 }
 
 /// A dead letter as its topic gets it: the message as it was, and in headers where it stood and what is wrong with it.
-fn dead_letter_record(letter: &engine::DeadLetter) -> Record {
+fn dead_letter_record(letter: &turnstile_engine::DeadLetter) -> Record {
     let (at, rejection) = (&letter.position, &letter.rejection);
     let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms)
         .with_header("turnstile.topic", &*at.partition.topic)
@@ -568,7 +572,7 @@ fn dead_letter_record(letter: &engine::DeadLetter) -> Record {
     }
 }
 
-fn file_event(file: &lake::NewFile, first: Option<String>) -> Event {
+fn file_event(file: &turnstile_lake::NewFile, first: Option<String>) -> Event {
     match file.kind {
         FileKind::Window { version, .. } => Event::Published {
             name: file.name.clone(),

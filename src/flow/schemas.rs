@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::Worker;
-use message::{MessageBatch, WriterSchema};
-use pipeline::{PasswordSource, Pipeline, RegistrySettings};
-use registry::{Registry, RegistryError, Secret, Settings};
+use turnstile_engine::Worker;
+use turnstile_message::{MessageBatch, WriterSchema};
+use turnstile_pipeline::{PasswordSource, Pipeline, RegistrySettings};
+use turnstile_registry::{Registry, RegistryError, Secret, Settings};
 
 use super::fault::registry_failed;
 use super::run::{RETRY_FIRST, RETRY_MOST};
@@ -128,7 +128,7 @@ impl Schemas {
                 return Ok(batch);
             }
             if stop.load(Ordering::Relaxed) {
-                return Err(super::client(kafka::ClientError::Stopped));
+                return Err(super::client(turnstile_kafka::ClientError::Stopped));
             }
             std::thread::sleep(RETRY_FIRST);
         }
@@ -176,7 +176,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use message::BatchBuilder;
+    use turnstile_message::BatchBuilder;
 
     fn held(ids: &[u32], now: Instant) -> Held {
         let batch = BatchBuilder::default().finish();

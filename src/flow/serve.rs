@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use pipeline::Pipeline;
-use warehouse::Warehouse;
-use wire::{Credentials, DataFusionError, Database, Password, ServeSettings, Server, TlsFiles, WireError};
+use turnstile_pipeline::Pipeline;
+use turnstile_warehouse::Warehouse;
+use turnstile_wire::{Credentials, DataFusionError, Database, Password, ServeSettings, Server, TlsFiles, WireError};
 
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -22,7 +22,7 @@ pub(crate) const USER: &str = "turnstile";
 struct Served(Warehouse);
 
 impl Database for Served {
-    fn session(&self) -> BoxFuture<'_, Result<wire::SessionContext, DataFusionError>> {
+    fn session(&self) -> BoxFuture<'_, Result<turnstile_wire::SessionContext, DataFusionError>> {
         async { self.0.session().await.map_err(|error| DataFusionError::External(Box::new(error))) }.boxed()
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use engine::{Engine, PartitionState, Plan, Restore, fingerprint};
-use kafka::{ClientError, ClientSettings, Connection, ReadLimits, Reader, StartAt};
-use lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
-use message::{SourcePosition, TopicPartition};
-use pipeline::{FileFormat, Pipeline, Topics};
+use turnstile_engine::{Engine, PartitionState, Plan, Restore, fingerprint};
+use turnstile_kafka::{ClientError, ClientSettings, Connection, ReadLimits, Reader, StartAt};
+use turnstile_lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
+use turnstile_message::{SourcePosition, TopicPartition};
+use turnstile_pipeline::{FileFormat, Pipeline, Topics};
 
 use super::fault::{client, engine_failed, lake_failed, ledger_failed, lost_range, open_failed, read_failed};
 use super::owner;
@@ -36,7 +36,7 @@ pub(crate) struct Started {
 pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
     let source = &pipeline.source;
     let origin = "[source] kafka";
-    let wrong = |e: kafka::SettingsError| client(e.into());
+    let wrong = |e: turnstile_kafka::SettingsError| client(e.into());
     let settings = match &source.properties {
         None => ClientSettings::from_map(source.kafka.clone(), origin).map_err(wrong)?,
         Some(file) => {
@@ -301,7 +301,7 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
 /// What an engine goes on from: the slot's positions and counters, and the `state` that it refers to.
 pub(crate) fn restore_from(slot: &Slot, state: Vec<(Vec<u8>, i64)>) -> Restore {
     let other = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
-    let counters = engine::Counters {
+    let counters = turnstile_engine::Counters {
         read: slot.counters.read,
         aggregated: slot.counters.aggregated,
         filtered: slot.counters.filtered,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use delivery::bigquery::{BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable};
-use delivery::postgres::{PostgresSettings, PostgresTarget};
-use delivery::{Table, Target, TargetError};
-use pipeline::{FileFormat, Pipeline, Properties};
 use serde_json::{Map, Value};
-use warehouse::Warehouse;
+use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable};
+use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
+use turnstile_delivery::{Table, Target, TargetError};
+use turnstile_pipeline::{FileFormat, Pipeline, Properties};
+use turnstile_warehouse::Warehouse;
 
 use super::warehouse::warehouse_failed;
 use crate::exit::Exit;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Plan;
-use lake::Lake;
-use pipeline::{BUILT_IN_MODELS, Pipeline};
-use warehouse::{BUILT_IN, Limits, Models, Source, Warehouse, WarehouseError};
+use turnstile_engine::Plan;
+use turnstile_lake::Lake;
+use turnstile_pipeline::{BUILT_IN_MODELS, Pipeline};
+use turnstile_warehouse::{BUILT_IN, Limits, Models, Source, Warehouse, WarehouseError};
 
 use super::fault::{engine_failed, lake_failed};
 use super::live::live_rows;

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use engine::{Frontier, Part, Worker};
-use kafka::ReadQueue;
-use message::{MessageBatch, TopicPartition};
-use registry::Registry;
+use turnstile_engine::{Frontier, Part, Worker};
+use turnstile_kafka::ReadQueue;
+use turnstile_message::{MessageBatch, TopicPartition};
+use turnstile_registry::Registry;
 
 use super::fault::{engine_failed, read_failed};
 use super::owner::now_us;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use kafka::{Producer, ProducerLimits, Record};
+use turnstile_kafka::{Producer, ProducerLimits, Record};
 
 use crate::scene::{PATIENCE, Scene, data_files, expected, messages, text};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use testkit::servers::Listener;
+use turnstile_testkit::servers::Listener;
 
 use crate::interop::python;
 use crate::scene::{Scene, finish, messages, signal, text, until};
@@ -265,7 +265,7 @@ fn locked(how: &[&str], key: &Path, with: &str, value: &Path, password: &str, to
 fn with_registry(path: &Path) {
     let registry = format!(
         "format = \"avro\"\nregistry = {{ url = \"{}\", user = \"reader\", password_env = \"REGISTRY_PASSWORD\" }}",
-        testkit::registry()
+        turnstile_testkit::registry()
     );
     let text = std::fs::read_to_string(path).unwrap().replace("format = \"csv\"", &registry);
     assert!(text.contains("REGISTRY_PASSWORD"), "{text}");
@@ -276,7 +276,7 @@ fn with_registry(path: &Path) {
 #[ignore = "needs servers: cargo xtask test"]
 fn passwords_of_the_registry_and_of_a_database_stay_hidden() {
     let scene = Scene::apache("canary-registry", 1);
-    python("sender.py", &scene, &["avro", &testkit::registry(), "400"], &messages(400));
+    python("sender.py", &scene, &["avro", &turnstile_testkit::registry(), "400"], &messages(400));
     let targets = Targets::make("canary", false);
     let pipeline: PathBuf = scene.pipeline_with("", &targets.settings("1 minute", 100_000), FACTS);
     with_registry(&pipeline);

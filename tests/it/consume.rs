@@ -77,7 +77,7 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     crate::trouble::wait_for(&told, "[1] was added; it is read from its beginning");
     let is_new = |message: &Value| message["partition"] == 1 && message["value"] == value;
     until("the new partition is read", || printed.lock().unwrap().iter().any(is_new));
-    kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    turnstile_kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     crate::trouble::wait_for(&told, "was deleted while it was read");
     assert_eq!(follower.wait().unwrap().code(), Some(5));
 
@@ -85,7 +85,7 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     scene.send([&b"new"[..]]);
     let (mut follower, _, told) = follow();
     signal(&follower, "STOP");
-    kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    turnstile_kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     crate::topics::create(scene, &scene.topic, 1);
     scene.send([&b"newer"[..], b"newest"]);
     signal(&follower, "CONT");
@@ -159,7 +159,7 @@ producer.produce(sys.argv[2], value=b'\\xff', headers=[('bytes', b'\\xfe')])
 producer.produce(sys.argv[2], key=b'', value=b'')
 sys.exit(producer.flush(60))
 ";
-    let mut python = Command::new(testkit::python());
+    let mut python = Command::new(turnstile_testkit::python());
     let produced = python.args(["-c", script, &scene.servers, &scene.topic]).output().unwrap();
     assert!(produced.status.success(), "{}", text(&produced));
     let found = consumed(&scene, &["--until-end"]);
@@ -267,7 +267,7 @@ fn a_group_goes_on_where_its_last_member_stopped_on_the_embedded_broker() {
 fn a_group_goes_on_where_its_last_member_stopped_on_apache_kafka() {
     let scene = Scene::apache("consume-group", 2);
     a_group_goes_on_where_its_last_member_stopped(&scene);
-    let mut tool = testkit::kafka_home().tool("consumer.group.ConsumerGroupCommand").unwrap();
+    let mut tool = turnstile_testkit::kafka_home().tool("consumer.group.ConsumerGroupCommand").unwrap();
     let group = format!("{}-group", scene.topic);
     let output = tool.args(["--bootstrap-server", &scene.servers, "--describe", "--group", &group]).output().unwrap();
     let described = text(&output);

@@ -24,7 +24,7 @@ fn scripts() -> Vec<PathBuf> {
 /// Docker Compose, which needs no engine to read a file.
 fn compose(arguments: &[&str]) -> Output {
     let find = "import compose, os; print(os.path.join(os.path.dirname(compose.__file__), 'docker-compose'))";
-    let found = Command::new(testkit::checkers()).args(["-c", find]).output().unwrap();
+    let found = Command::new(turnstile_testkit::checkers()).args(["-c", find]).output().unwrap();
     assert!(found.status.success(), "{}", text(&found));
     let program = String::from_utf8(found.stdout).unwrap();
     let mut command = Command::new(program.trim());
@@ -69,10 +69,10 @@ fn compose_yaml_pins_its_images_publishes_on_loopback_and_bounds_every_service()
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn the_dockerfile_and_the_scripts_have_no_faults_that_their_linters_know() {
-    let hadolint = testkit::checkers().with_file_name("hadolint");
+    let hadolint = turnstile_testkit::checkers().with_file_name("hadolint");
     let output = Command::new(hadolint).arg(root().join("Dockerfile")).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let shellcheck = testkit::checkers().with_file_name("shellcheck");
+    let shellcheck = turnstile_testkit::checkers().with_file_name("shellcheck");
     let output = Command::new(shellcheck).args(scripts()).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
-use kafka::{Producer, ProducerLimits};
+use turnstile_kafka::{Producer, ProducerLimits};
 
 use crate::scene::{Rows, Scene, data_files, expected, finish, messages, record, text, unpack};
 
@@ -21,7 +21,7 @@ fn scene(messages: &[String]) -> Scene {
 fn killed_at_every_step_of_the_commit_protocol_the_lake_is_the_undisturbed_one() {
     let messages = messages(400);
     let expected: Rows = expected(&messages);
-    for step in lake::CRASH_STEPS {
+    for step in turnstile_lake::CRASH_STEPS {
         let scene = scene(&messages);
         let pipeline = scene.pipeline("dedup = [\"ID\"]\ncommit = { rows = 100 }");
         let run = ["run", pipeline.to_str().unwrap(), "--drain"];

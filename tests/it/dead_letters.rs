@@ -1,7 +1,7 @@
 //! Messages that no window took: where they go, what is said of them, and the way back.
 
-use kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 use serde_json::Value;
+use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 
 use crate::scene::{PATIENCE, Scene, messages, text};
 

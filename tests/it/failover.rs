@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kafka::{ClientSettings, Connection, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
-use testkit::servers::{KafkaCluster, KafkaConfig};
+use turnstile_kafka::{ClientSettings, Connection, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_testkit::servers::{KafkaCluster, KafkaConfig};
 
 use crate::scene::{PATIENCE, Scene, expected, finish, messages, signal, text, until};
 
@@ -54,7 +54,7 @@ fn stop_and_read(child: Child) -> String {
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn reading_goes_on_by_itself_when_leaders_are_killed_and_nothing_is_lost_or_doubled() {
-    let mut cluster = KafkaCluster::start(&testkit::kafka_home(), KafkaConfig::default()).unwrap();
+    let mut cluster = KafkaCluster::start(&turnstile_testkit::kafka_home(), KafkaConfig::default()).unwrap();
     let scene = Scene::beside(cluster.bootstrap(), "city");
     let topics = Topics::open(&scene.client()).unwrap();
     let config = vec![("min.insync.replicas".to_owned(), "2".to_owned()), ("retention.ms".to_owned(), "-1".to_owned())];

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use testkit::servers::{KafkaConfig, KafkaServer};
+use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
 
 use crate::scene::{Scene, data_files, expected, finish, messages, text};
 
@@ -31,7 +31,7 @@ pub(crate) fn with_rows(command: &mut Command, rows: &[String]) -> String {
 
 /// Python's client, told `arguments` after servers and topic.
 pub(crate) fn python(program: &str, scene: &Scene, arguments: &[&str], rows: &[String]) -> String {
-    let mut command = Command::new(testkit::python());
+    let mut command = Command::new(turnstile_testkit::python());
     command.arg(client(program)).args([&scene.servers, &scene.topic]).args(arguments);
     with_rows(&mut command, rows)
 }
@@ -69,9 +69,9 @@ fn messages_of_confluent_kafka_are_read_in_every_codec_from_seven_partitions() {
 #[ignore = "needs servers: cargo xtask test"]
 fn messages_of_the_console_producer_are_read_from_a_topic_with_the_brokers_times() {
     let config = [("message.timestamp.type", "LogAppendTime")];
-    let scene = Scene::on_brokers(testkit::kafka(), "interop-console", 1, &config);
+    let scene = Scene::on_brokers(turnstile_testkit::kafka(), "interop-console", 1, &config);
     let rows = messages(500);
-    let mut command = testkit::kafka_home().tool("ConsoleProducer").unwrap();
+    let mut command = turnstile_testkit::kafka_home().tool("ConsoleProducer").unwrap();
     command.args(["--bootstrap-server", &scene.servers, "--topic", &scene.topic, "--compression-codec", "gzip"]);
     for property in
         ["parse.key=true", "key.separator=|", "parse.headers=true", "headers.delimiter=#", "null.marker=NULL"]
@@ -91,7 +91,7 @@ fn messages_of_the_console_producer_are_read_from_a_topic_with_the_brokers_times
 fn rows_of_aborted_transactions_of_javas_client_reach_no_window() {
     let scene = Scene::apache("interop-java", 3);
     let rows = messages(2_000);
-    let mut command = testkit::kafka_home().program(&client("Sender.java")).unwrap();
+    let mut command = turnstile_testkit::kafka_home().program(&client("Sender.java")).unwrap();
     with_rows(command.args([&scene.servers, &scene.topic]), &rows);
     let committed: Vec<String> =
         rows.chunks(100).enumerate().filter(|(n, _)| n % 3 != 1).flat_map(|(_, part)| part.to_vec()).collect();
@@ -111,7 +111,7 @@ fn rows_of_aborted_transactions_of_javas_client_reach_no_window() {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_compacted_topic_is_read_over_its_holes() {
     let config = KafkaConfig::default().property("log.cleaner.backoff.ms", 200);
-    let broker = KafkaServer::start(&testkit::kafka_home(), config).unwrap();
+    let broker = KafkaServer::start(&turnstile_testkit::kafka_home(), config).unwrap();
     let config = [("cleanup.policy", "compact"), ("segment.ms", "500"), ("min.cleanable.dirty.ratio", "0.01")];
     let scene = Scene::on_brokers(broker.bootstrap(), "interop-compacted", 1, &config);
     let rows = messages(600);

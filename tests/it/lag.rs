@@ -132,7 +132,7 @@ fn a_pipeline_is_unwell_when_it_was_ended_or_has_not_committed_for_so_long_and_w
 
 /// Group, topic, partition, current offset, log end, lag: what lag exporters read too.
 fn described(scene: &Scene, group: &str) -> Vec<(i64, i64, i64)> {
-    let mut tool = testkit::kafka_home().tool("consumer.group.ConsumerGroupCommand").unwrap();
+    let mut tool = turnstile_testkit::kafka_home().tool("consumer.group.ConsumerGroupCommand").unwrap();
     let output = tool.args(["--bootstrap-server", &scene.servers, "--describe", "--group", group]).output().unwrap();
     let described = text(&output);
     let mut rows: Vec<(i64, i64, i64, i64)> = described

@@ -149,7 +149,7 @@ fn a_replay_that_is_killed_goes_on_without_losing_a_row_on_apache_kafka() {
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn a_row_that_the_broker_refuses_ends_the_replay_there_each_time_and_no_row_before_it_comes_twice() {
-    let scene = Scene::on_brokers(testkit::kafka(), "refused", 1, &[("max.message.bytes", "10000")]);
+    let scene = Scene::on_brokers(turnstile_testkit::kafka(), "refused", 1, &[("max.message.bytes", "10000")]);
     // Not even compressed does it fit.
     let noise: String = (0..40_000_u64)
         .map(|n| char::from(b'!' + (n.wrapping_mul(6_364_136_223_846_793_005) >> 33) as u8 % 90))

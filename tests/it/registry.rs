@@ -44,7 +44,7 @@ fn dead_letters(scene: &Scene) -> String {
 #[ignore = "needs servers: cargo xtask test"]
 fn avro_of_confluents_serializer_becomes_windows_and_what_cannot_is_kept_with_its_schema_id() {
     let scene = Scene::apache("registry-avro", 3);
-    let url = testkit::registry();
+    let url = turnstile_testkit::registry();
     let rows = messages(1_000);
     python("sender.py", &scene, &["avro", &url, "0"], &rows);
     let file = pipeline(&scene, "avro", &at(&url));
@@ -80,7 +80,7 @@ fn avro_of_confluents_serializer_becomes_windows_and_what_cannot_is_kept_with_it
 #[ignore = "needs servers: cargo xtask test"]
 fn json_of_confluents_json_schema_serializer_becomes_windows() {
     let scene = Scene::apache("registry-json", 1);
-    let url = testkit::registry();
+    let url = turnstile_testkit::registry();
     let rows = messages(300);
     python("sender.py", &scene, &["json-schema", &url], &rows);
     let became = publishes(&scene, &pipeline(&scene, "json-schema", &at(&url)), &rows);
@@ -133,7 +133,7 @@ impl Front {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_registry_that_is_away_is_waited_for_and_nothing_is_lost() {
     let scene = Scene::apache("registry-away", 1);
-    let url = testkit::registry();
+    let url = turnstile_testkit::registry();
     let rows = messages(900);
     let (known, unknown) = rows.split_at(400);
     let front = Front::before(&url);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use broker::Broker;
-use kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_broker::Broker;
+use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 
 use crate::disk::Disk;
 
@@ -30,14 +30,14 @@ pub(crate) struct Scene {
 impl Scene {
     /// On an embedded broker of its own, in memory.
     pub(crate) fn embedded(partitions: i32) -> Self {
-        let broker = Broker::start(broker::Settings::default()).expect("the embedded broker starts");
+        let broker = Broker::start(turnstile_broker::Settings::default()).expect("the embedded broker starts");
         let servers = broker.address().to_string();
         Self::on(servers, "city", partitions, &[], Some(broker))
     }
 
     /// On the shared Apache Kafka, in a topic of its own.
     pub(crate) fn apache(topic: &str, partitions: i32) -> Self {
-        Self::on_brokers(testkit::kafka(), topic, partitions, &[])
+        Self::on_brokers(turnstile_testkit::kafka(), topic, partitions, &[])
     }
 
     /// On a broker of the story's own.

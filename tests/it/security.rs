@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
-use testkit::servers::{Listener, SecuredKafka};
+use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_testkit::servers::{Listener, SecuredKafka};
 
 use crate::scene::{PATIENCE, Scene, finish, messages, signal, text};
 
@@ -22,7 +22,7 @@ pub(crate) struct Secured {
 
 impl Secured {
     pub(crate) fn start() -> Self {
-        let broker = SecuredKafka::start(&testkit::kafka_home()).unwrap();
+        let broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
         let scene = Scene::beside(broker.at(Listener::Plaintext), "t");
         let open = ClientSettings::from_servers(&scene.servers).unwrap();
         let topics = Topics::open(&open).unwrap();

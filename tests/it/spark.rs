@@ -113,7 +113,7 @@ fn spark_makes_the_main_pipelines_rows_by_the_originals_steps_without_their_faul
 
     let (messages, rows) = (scene.dir.path().join("messages.jsonl"), scene.dir.path().join("rows.csv"));
     std::fs::write(&messages, python("capture.py", &scene, &[&read.to_string()], &[])).unwrap();
-    let mut spark = Command::new(testkit::spark());
+    let mut spark = Command::new(turnstile_testkit::spark());
     let said = with_rows(spark.arg(client("spark.py")).args([&messages, &rows]).current_dir(&scene.dir), &[]);
     let became = format!("{read} read = {aggregated} aggregated + {duplicate} duplicate + {bad} bad + 1 tombstones");
     assert!(said.contains(&became), "{became} is not in {said}");

@@ -19,17 +19,17 @@ pub(crate) type Sums = BTreeMap<(i64, String), (i64, i64)>;
 
 /// The databases that a story's tables go to.
 pub(crate) struct Targets {
-    postgres: testkit::Postgres,
+    postgres: turnstile_testkit::Postgres,
     database: String,
-    bigquery: Option<(testkit::BigQuery, String)>,
+    bigquery: Option<(turnstile_testkit::BigQuery, String)>,
 }
 
 impl Targets {
     /// A database of the story's own, and a dataset when `with_bigquery`.
     pub(crate) fn make(story: &str, with_bigquery: bool) -> Self {
         let name = format!("story_{story}_{}", std::process::id());
-        let bigquery = with_bigquery.then(|| (testkit::bigquery(), name.clone()));
-        let targets = Self { postgres: testkit::postgres(), database: "postgres".to_owned(), bigquery };
+        let bigquery = with_bigquery.then(|| (turnstile_testkit::bigquery(), name.clone()));
+        let targets = Self { postgres: turnstile_testkit::postgres(), database: "postgres".to_owned(), bigquery };
         targets.psql(&format!("CREATE DATABASE {name}"));
         Self { database: name, ..targets }
     }
@@ -229,7 +229,7 @@ fn a_loader_killed_at_twenty_moments_leaves_every_window_once_in_all_three() {
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn a_database_that_is_away_holds_back_nothing_but_itself_and_is_seen() {
-    let mut server = testkit::servers::PostgresServer::start().unwrap();
+    let mut server = turnstile_testkit::servers::PostgresServer::start().unwrap();
     let targets = Targets { postgres: server.address(), database: "postgres".to_owned(), bigquery: None };
     server.stop().unwrap();
     let scene = Scene::embedded(1);

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
 
 use crate::scene::{PATIENCE, Scene, expected, messages, signal, text};
 use crate::trouble::{lines, wait_for};
@@ -265,7 +265,7 @@ fn messages_deleted_from_apache_kafka_under_a_running_pipeline_end_it() {
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn a_pipeline_that_is_too_slow_for_its_topic_s_retention_is_warned() {
-    let scene = Scene::on_brokers(testkit::kafka(), "ageing", 1, &[("retention.ms", "3600000")]);
+    let scene = Scene::on_brokers(turnstile_testkit::kafka(), "ageing", 1, &[("retention.ms", "3600000")]);
     // Written 55 minutes ago, in batches of ten.
     let ago_ms = chrono::Utc::now().timestamp_millis() - 55 * 60_000;
     let settings = scene.client().with("batch.num.messages", "10", "test").unwrap();
@@ -277,7 +277,7 @@ fn a_pipeline_that_is_too_slow_for_its_topic_s_retention_is_warned() {
     assert_eq!(producer.close(PATIENCE).0.failed, 0);
     // The cluster lets this client have two kilobytes a second.
     let client = format!("{}-reader", scene.topic);
-    let mut quota = testkit::kafka_home().tool("kafka.admin.ConfigCommand").unwrap();
+    let mut quota = turnstile_testkit::kafka_home().tool("kafka.admin.ConfigCommand").unwrap();
     quota.args(["--bootstrap-server", &scene.servers, "--alter", "--add-config", "consumer_byte_rate=2000"]);
     let quota = quota.args(["--entity-type", "clients", "--entity-name", &client]).output().unwrap();
     assert!(quota.status.success(), "{}", text(&quota));

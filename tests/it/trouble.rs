@@ -5,7 +5,7 @@ use std::process::Child;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use testkit::servers::{KafkaConfig, KafkaServer};
+use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
 
 use crate::disk::Disk;
 use crate::scene::{PATIENCE, Scene, expected, finish, messages, signal, text};
@@ -115,7 +115,7 @@ fn a_lake_that_becomes_read_only_ends_the_run_and_the_next_one_goes_on() {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_broker_that_is_killed_and_comes_back_is_waited_for() {
     let messages = messages(4_000);
-    let mut broker = KafkaServer::start(&testkit::kafka_home(), KafkaConfig::default()).unwrap();
+    let mut broker = KafkaServer::start(&turnstile_testkit::kafka_home(), KafkaConfig::default()).unwrap();
     let scene = Scene::at(broker.bootstrap(), "city", 1);
     let (first, second) = messages.split_at(2_000);
     scene.send(first.iter().map(String::as_bytes));

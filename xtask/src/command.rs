@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use testkit::servers::tail;
+use turnstile_testkit::servers::tail;
 
 /// How many lines of a failed command's log are shown.
 const TAIL_LINES: usize = 40;

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
-use testkit::servers::{
+use turnstile_testkit::servers::{
     AzuriteServer, BigQueryEmulator, FakeGcsServer, KafkaConfig, KafkaServer, PostgresServer, RegistryServer,
     VersityServer,
 };
-use testkit::var;
+use turnstile_testkit::var;
 
 use crate::fetch::{self, Fetched};
 use crate::{debian, place};

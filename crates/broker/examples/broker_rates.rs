@@ -10,7 +10,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, Fsync, Settings};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::bindings::{
     rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_queue_destroy, rd_kafka_queue_get_consumer,
@@ -23,6 +22,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use turnstile_broker::{Broker, Fsync, Settings};
 
 const PARTITIONS: i32 = 4;
 const MESSAGE_BYTES: usize = 130;

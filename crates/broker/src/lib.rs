@@ -9,12 +9,12 @@
 //! family of requests), `topics` and `partition`, `log` (batches on disk); `group` for consumer groups.
 //!
 //! ```
-//! use broker::{Broker, Settings};
+//! use turnstile_broker::{Broker, Settings};
 //!
 //! let broker = Broker::start(Settings { auto_create_topics: true, ..Settings::default() })?;
 //! println!("bootstrap.servers={}", broker.address());
 //! broker.stop();
-//! # Ok::<(), broker::BrokerError>(())
+//! # Ok::<(), turnstile_broker::BrokerError>(())
 //! ```
 
 mod api;

@@ -8,8 +8,8 @@ mod scene;
 
 use std::process::ExitCode;
 
-use delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
-use delivery::{Delivery, Kind, Scope, Target, TargetError};
+use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
+use turnstile_delivery::{Delivery, Kind, Scope, Target, TargetError};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use delivery::postgres::{PostgresSettings, PostgresTarget};
-use delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange, Target};
+use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
+use turnstile_delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange, Target};
 
 const WINDOW_US: i64 = 300_000_000;
 /// 400 stations of 13 turnstiles.

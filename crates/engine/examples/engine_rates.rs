@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{Close, Cut, Engine, Plan, Restore, StateChange};
-use message::{BatchBuilder, MessageBatch, TopicPartition};
-use pipeline::Pipeline;
+use turnstile_engine::{Close, Cut, Engine, Plan, Restore, StateChange};
+use turnstile_message::{BatchBuilder, MessageBatch, TopicPartition};
+use turnstile_pipeline::Pipeline;
 
 const TURNSTILES: u64 = 5_026;
 const BATCH_ROWS: usize = 4_096;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use message::{MessageBatch, WriterSchema};
-use pipeline::Pipeline;
+use turnstile_message::{MessageBatch, WriterSchema};
+use turnstile_pipeline::Pipeline;
 
 use crate::EngineError;
 use crate::decode::{DecodePlan, Decoder, Rejection};
@@ -84,7 +84,7 @@ impl Inspector {
 
 #[cfg(test)]
 mod tests {
-    use message::{BatchBuilder, TopicPartition};
+    use turnstile_message::{BatchBuilder, TopicPartition};
 
     use super::*;
     use crate::Reason;

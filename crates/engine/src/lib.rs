@@ -1,6 +1,6 @@
 //! Decode, dedup, event-time windows, watermarks: bytes in, closed windows out.
 //!
-//! In: [`MessageBatch`](message::MessageBatch)es, in offset order a partition. Out: at every cut, the windows
+//! In: [`MessageBatch`](turnstile_message::MessageBatch)es, in offset order a partition. Out: at every cut, the windows
 //! that closed, the messages that are no part of one, the state to go on from, and a count for every message.
 //! Reads no clock and does no I/O: everything it does is a function of what it is given, in the order it is
 //! given, so a seeded simulation can drive it.

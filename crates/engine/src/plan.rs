@@ -14,7 +14,7 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
-use pipeline::{AggregateKind, Dedup, Late, Pipeline, WindowSpec};
+use turnstile_pipeline::{AggregateKind, Dedup, Late, Pipeline, WindowSpec};
 
 use crate::EngineError;
 use crate::decode::DecodePlan;

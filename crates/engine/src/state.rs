@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, Strin
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use message::{OffsetRange, TopicPartition};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::EngineError;
 use crate::dedup::Seen;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use message::TopicPartition;
+use turnstile_message::TopicPartition;
 
 use crate::worker::PartitionPart;
 

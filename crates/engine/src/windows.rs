@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use message::{OffsetRange, TopicPartition};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::EngineError;
 use crate::counters::Counters;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, UInt32Array};
 use arrow::compute::filter_record_batch;
-use message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition, WriterSchema};
-use pipeline::Late;
+use turnstile_message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition, WriterSchema};
+use turnstile_pipeline::Late;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::EngineError;

@@ -11,12 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka::{
+use turnstile_kafka::{
     ClientSettings, Connection, LeaderWatch, NewTopicPlan, Producer, ProducerLimits, ReadLimits, ReadQueue, Reader,
     Record, StartAt, Topics,
 };
-use message::TopicPartition;
-use testkit::servers::{KafkaCluster, KafkaConfig};
+use turnstile_message::TopicPartition;
+use turnstile_testkit::servers::{KafkaCluster, KafkaConfig};
 
 const TOPIC: &str = "failover";
 /// How often the cluster is asked who leads.
@@ -38,7 +38,7 @@ struct Seen {
 
 fn main() -> Outcome<()> {
     let kills = std::env::args().nth(1).map_or(Ok(20), |text| text.parse::<u32>())?;
-    let mut cluster = KafkaCluster::start(&testkit::kafka_home(), KafkaConfig::default())?;
+    let mut cluster = KafkaCluster::start(&turnstile_testkit::kafka_home(), KafkaConfig::default())?;
     let settings = ClientSettings::from_servers(&cluster.bootstrap())?;
     let topics = Topics::open(&settings)?;
     let config = vec![("min.insync.replicas".to_owned(), "2".to_owned())];

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{ClientSettings, Connection, ReadLimits, Reader, StartAt};
-use message::TopicPartition;
+use turnstile_kafka::{ClientSettings, Connection, ReadLimits, Reader, StartAt};
+use turnstile_message::TopicPartition;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     messages += batch.len();
                     bytes += batch.payload_bytes();
                 }
-                Ok::<_, kafka::ReadError>((messages, bytes))
+                Ok::<_, turnstile_kafka::ReadError>((messages, bytes))
             })
         })
         .collect();

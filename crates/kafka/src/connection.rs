@@ -5,13 +5,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use message::{SourcePosition, TopicPartition};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
+use turnstile_message::{SourcePosition, TopicPartition};
 
 use crate::error::{ClientError, told, topic_error};
 use crate::link::{Link, LinkContext, LinkState};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use message::TopicPartition;
 use rdkafka::error::RDKafkaErrorCode;
+use turnstile_message::TopicPartition;
 
 use crate::advice::NO_TOKEN;
 use crate::settings::SettingsError;

@@ -2,7 +2,7 @@
 //! readings to produce.
 //!
 //! In: client settings (a Java-style properties file or librdkafka keys), exact positions to read from, records to send.
-//! Out: [`message::MessageBatch`]es of a reader's partitions; delivered records, and a count and the reasons of those
+//! Out: [`turnstile_message::MessageBatch`]es of a reader's partitions; delivered records, and a count and the reasons of those
 //! that were not.
 //! Refuses to know what a message means, what a window is and where results go. Positions to read from are given by the
 //! caller and never taken from a consumer group: group offsets are written for lag tools only. The one that joins groups is

@@ -9,10 +9,10 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use message::TopicPartition;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
+use turnstile_message::TopicPartition;
 
 use crate::link::LinkContext;
 

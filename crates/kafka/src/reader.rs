@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use message::{BatchBuilder, MessageBatch, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use turnstile_message::{BatchBuilder, MessageBatch, TopicPartition};
 
 use crate::connection::{Connection, assignment, failed, serve};
 use crate::error::{ClientError, ReadError, told, topic_error};

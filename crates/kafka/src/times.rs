@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use message::TopicPartition;
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
+use turnstile_message::TopicPartition;
 
 use crate::connection::{Connection, assignment, failed};
 use crate::error::{ClientError, told, topic_error};

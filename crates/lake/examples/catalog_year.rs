@@ -5,11 +5,11 @@
 
 use std::time::Instant;
 
-use lake::{
+use turnstile_lake::{
     Catalog, Counters, Cut, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer, published_since,
     window_name,
 };
-use message::{OffsetRange, TopicPartition};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 const PIPELINE: &str = "year";
 const WINDOW_US: i64 = 300_000_000;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
-use lake::{
+use turnstile_lake::{
     Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, NewState, Position, StoreOptions, Writer,
     encode_window, window_name,
 };
-use message::{OffsetRange, TopicPartition};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 const PIPELINE: &str = "example";
 const MINUTE_US: i64 = 60_000_000;

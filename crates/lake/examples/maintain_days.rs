@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
-use lake::maintenance::{Compact, MaintenanceStep, Wishes, maintain};
-use lake::{
+use turnstile_lake::maintenance::{Compact, MaintenanceStep, Wishes, maintain};
+use turnstile_lake::{
     Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer,
     encode_window, window_name,
 };
-use message::{OffsetRange, TopicPartition};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 const PIPELINE: &str = "example";
 const HOUR_US: i64 = 3_600_000_000;

@@ -3,7 +3,7 @@
 //! In: cuts through a pipeline, each with offsets, state blobs and files of closed windows. Out:
 //! every file at its final name exactly once, and a record from which any file is explained and all
 //! of them are audited.
-//! Refuses to know Kafka beyond positions ([`message::TopicPartition`], [`message::OffsetRange`]),
+//! Refuses to know Kafka beyond positions ([`turnstile_message::TopicPartition`], [`turnstile_message::OffsetRange`]),
 //! what is in the state, and how windows are made.
 //! Start at [`Ledger::commit`]; docs/ledger.md has the protocol and the format.
 

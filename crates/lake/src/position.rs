@@ -1,7 +1,7 @@
 //! Where reading stands, as the ledger records it.
 
-use message::{OffsetRange, TopicPartition};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 /// Where reading of one partition goes on, and what event time it has reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,10 +10,10 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use message::{OffsetRange, TopicPartition};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::clock::Clock;
 use crate::store::{Creation, Remote, Store};

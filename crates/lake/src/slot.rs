@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use message::OffsetRange;
 use serde::{Deserialize, Serialize};
+use turnstile_message::OffsetRange;
 
 use crate::framed::{self, Unreadable};
 use crate::position::Position;
@@ -172,7 +172,7 @@ impl Slot {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use message::TopicPartition;
+    use turnstile_message::TopicPartition;
 
     use super::*;
 

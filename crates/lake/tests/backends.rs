@@ -6,7 +6,7 @@ mod gcs_front;
 #[path = "backends/suite.rs"]
 mod suite;
 
-use lake::{Lake, StoreOptions};
+use turnstile_lake::{Lake, StoreOptions};
 
 /// Where one test's lake lies: a place of its own on a shared server.
 struct Place {
@@ -25,7 +25,7 @@ impl Place {
 }
 
 fn s3() -> Place {
-    let server = testkit::s3();
+    let server = turnstile_testkit::s3();
     let options = StoreOptions::default()
         .set("aws_endpoint", server.endpoint)
         .set("aws_allow_http", "true")
@@ -36,7 +36,7 @@ fn s3() -> Place {
 }
 
 fn azure() -> Place {
-    let server = testkit::azure();
+    let server = turnstile_testkit::azure();
     let options = StoreOptions::default()
         .set("azure_endpoint", format!("{}/{}", server.endpoint, server.account))
         .set("azure_allow_http", "true")
@@ -47,7 +47,7 @@ fn azure() -> Place {
 
 /// Through the front: the server behind it does not speak the XML API's create-if-absent.
 async fn gcs() -> Place {
-    let server = testkit::gcs();
+    let server = turnstile_testkit::gcs();
     let front = gcs_front::GcsFrontDouble::start(&server.endpoint).await;
     let key = format!(
         r#"{{"gcs_base_url":"{front}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
@@ -97,5 +97,5 @@ async fn a_bucket_that_does_not_exist_is_named_and_the_secret_is_not() {
         text.push_str(&format!(" {cause}"));
         source = cause.source();
     }
-    assert!(text.contains("no-such-bucket") && !text.contains(testkit::s3().secret_key), "{text}");
+    assert!(text.contains("no-such-bucket") && !text.contains(turnstile_testkit::s3().secret_key), "{text}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lake::{CRASH_STEPS, Lake, MAINTENANCE_CRASH_STEPS, StoreOptions, audit};
+use turnstile_lake::{CRASH_STEPS, Lake, MAINTENANCE_CRASH_STEPS, StoreOptions, audit};
 
 /// The step that is only reached once the log is long enough to be rolled up.
 const ROLLS_UP: &str = "commit-after-history";

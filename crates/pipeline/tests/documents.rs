@@ -4,7 +4,8 @@
 fn every_function_of_the_dialect_is_in_the_document() {
     let text = include_str!("../../../docs/sql.md");
     let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
-    let missing: Vec<&str> = pipeline::function_names().into_iter().filter(|name| !words.contains(name)).collect();
+    let missing: Vec<&str> =
+        turnstile_pipeline::function_names().into_iter().filter(|name| !words.contains(name)).collect();
     assert!(missing.is_empty(), "docs/sql.md lacks {missing:?}");
 }
 
@@ -18,7 +19,7 @@ fn every_key_of_the_file_is_in_the_document() {
         .map(|key| (key.to_owned(), "1".to_owned()))
         .collect::<Vec<_>>();
     let file = include_str!("../../../pipelines/mta-avro.toml");
-    let error = pipeline::Pipeline::from_str_with(file, "x.toml", &set).unwrap_err();
+    let error = turnstile_pipeline::Pipeline::from_str_with(file, "x.toml", &set).unwrap_err();
     let hints: Vec<&str> = error.problems().iter().filter_map(|problem| problem.hint.as_deref()).collect();
     assert_eq!(hints.len(), set.len(), "{error}");
     let keys: Vec<&str> =

@@ -11,7 +11,7 @@ use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{EmitTo, Expr};
 use datafusion_physical_expr::aggregate::AggregateExprBuilder;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
-use pipeline::{AggregateKind, Pipeline};
+use turnstile_pipeline::{AggregateKind, Pipeline};
 
 const FILE: &str = r#"
 name = "x"

@@ -1,6 +1,6 @@
 //! The pipelines that come with the project: each reads, plans and means what it says.
 
-use pipeline::{AggregateKind, Dedup, Format, Late, Pipeline, Policy, WindowSpec};
+use turnstile_pipeline::{AggregateKind, Dedup, Format, Late, Pipeline, Policy, WindowSpec};
 
 fn shipped(name: &str) -> Pipeline {
     let path = format!("{}/../../pipelines/{name}.toml", env!("CARGO_MANIFEST_DIR"));

@@ -1,6 +1,6 @@
 //! What is refused, and how it is said. The snapshots are the catalogue; read them as a user would.
 
-use pipeline::{Error, Pipeline};
+use turnstile_pipeline::{Error, Pipeline};
 
 const GOOD: &str = r#"name = "trips"
 

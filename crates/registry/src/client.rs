@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use message::{SchemaKind, WriterSchema};
 use reqwest::header::ACCEPT;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
+use turnstile_message::{SchemaKind, WriterSchema};
 
 use crate::Settings;
 use crate::answer::{Answer, Found, Reference, sort};

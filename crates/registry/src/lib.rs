@@ -1,6 +1,6 @@
 //! Schemas by their ids, from a Confluent-compatible schema registry.
 //!
-//! In: a registry's address, and ids that messages carry. Out: [`WriterSchema`](message::WriterSchema)s, or the
+//! In: a registry's address, and ids that messages carry. Out: [`WriterSchema`](turnstile_message::WriterSchema)s, or the
 //! word that the registry does not know an id.
 //! Refuses to know what a schema means and what becomes of a message; it asks, and never registers anything.
 //! Start at [`Registry::schema`].

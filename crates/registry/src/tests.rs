@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
-use message::SchemaKind;
+use turnstile_message::SchemaKind;
 
 use crate::{Registry, RegistryError, Secret, Settings};
 

@@ -12,7 +12,7 @@
 //! #[test]
 //! #[ignore = "needs servers: cargo xtask test"]
 //! fn a_topic_is_created() {
-//!     let bootstrap = testkit::kafka();
+//!     let bootstrap = turnstile_testkit::kafka();
 //!     …
 //! }
 //! ```

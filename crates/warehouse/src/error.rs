@@ -1,7 +1,7 @@
 //! Why the warehouse could not answer or load; variants differ in what the caller does.
 
 use datafusion::error::DataFusionError;
-use lake::{LedgerError, StoreError};
+use turnstile_lake::{LedgerError, StoreError};
 
 use crate::model::ModelError;
 

@@ -2,7 +2,7 @@
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use nearest::nearest;
+use turnstile_nearest::nearest;
 
 use crate::WarehouseError;
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use futures::future::BoxFuture;
-use lake::{Format, Slot};
+use turnstile_lake::{Format, Slot};
 
 /// What the lake's files of one pipeline hold.
 #[derive(Debug, Clone)]

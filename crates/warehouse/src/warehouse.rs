@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::common::Result as QueryResult;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
-use lake::{Catalog, CatalogPosition, Lake};
+use turnstile_lake::{Catalog, CatalogPosition, Lake};
 
 use crate::model::ModelKind;
 use crate::model::graph::live_name;

@@ -7,7 +7,7 @@ mod tables;
 
 use std::sync::Arc;
 
-use wire::{ServeSettings, Server, WireError};
+use turnstile_wire::{ServeSettings, Server, WireError};
 
 #[tokio::main]
 async fn main() -> Result<(), WireError> {

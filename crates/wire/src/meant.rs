@@ -11,7 +11,7 @@ pub(crate) fn meant<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) 
         .into_iter()
         .map(|name| {
             let lower = name.to_lowercase();
-            let distance = nearest::distance(&wanted, &lower);
+            let distance = turnstile_nearest::distance(&wanted, &lower);
             let contained = wanted.len() > 2 && (lower.contains(&wanted) || wanted.contains(&lower));
             (if contained { distance.min(1) } else { distance }, name)
         })

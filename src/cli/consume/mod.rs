@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::Inspector;
-use kafka::{ClientError, ClientSettings, Connection, Consumed, ConsumedMessage, Consumer, ReadError, Subscription};
-use message::{BatchBuilder, TopicPartition};
-use registry::Registry;
+use turnstile_engine::Inspector;
+use turnstile_kafka::{
+    ClientError, ClientSettings, Connection, Consumed, ConsumedMessage, Consumer, ReadError, Subscription,
+};
+use turnstile_message::{BatchBuilder, TopicPartition};
+use turnstile_registry::Registry;
 
 use crate::cli::cluster::{ClusterArgs, client_failure, read_failure, stop_on_signals};
 use crate::cli::load_pipeline;
@@ -346,7 +348,7 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use message::SourcePosition;
+    use turnstile_message::SourcePosition;
 
     use super::*;
 

@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal, Write};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use chrono::{DateTime, SecondsFormat};
-use engine::{Inspected, Rejection};
-use kafka::ConsumedMessage;
 use serde_json::{Map, Value, json};
+use turnstile_engine::{Inspected, Rejection};
+use turnstile_kafka::ConsumedMessage;
 
 /// No column but the last is padded to more than this.
 const WIDEST: usize = 40;
@@ -247,7 +247,7 @@ fn as_json(message: &ConsumedMessage, names: &[String], decoded: Option<&Inspect
 
 #[cfg(test)]
 mod tests {
-    use message::{SourcePosition, TopicPartition};
+    use turnstile_message::{SourcePosition, TopicPartition};
 
     use super::*;
 
@@ -288,8 +288,11 @@ mod tests {
     fn decoded_columns_stand_under_their_names_and_a_rejected_message_says_why() {
         let fields = vec!["STATION".to_owned(), "ENTRIES".to_owned()];
         let messages = [message(7, None, Some(b"59 ST,7")), message(8, None, Some(b"59 ST,x"))];
-        let rejection =
-            Rejection { reason: engine::Reason::Type, field: Some("ENTRIES".into()), detail: "expected int".into() };
+        let rejection = Rejection {
+            reason: turnstile_engine::Reason::Type,
+            field: Some("ENTRIES".into()),
+            detail: "expected int".into(),
+        };
         let decoded = [Inspected::Fields(vec![Some("59 ST".into()), Some("7".into())]), Inspected::Rejected(rejection)];
         assert_eq!(
             shown(Show::with(false, true, false, Some(fields)), &messages, Some(&decoded)),

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use chrono::DateTime;
-use kafka::{ClientError, Connection, ReadError};
-use message::TopicPartition;
+use turnstile_kafka::{ClientError, Connection, ReadError};
+use turnstile_message::TopicPartition;
 
 /// A place in every partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{ClientError, Connection};
+use turnstile_kafka::{ClientError, Connection};
 
 use crate::exit::Exit;
 use crate::report::Failure;

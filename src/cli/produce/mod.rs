@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDateTime;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use kafka::{
+use turnstile_kafka::{
     City, CitySettings, ClientError, Connection, DeliveryFailure, FeedError, FeedPlan, FeedProgress, HeaderRow,
     LeftOut, LineFormat, LineInput, LineSettings, Lines, MtaReplay, NewTopicPlan, Pace, Producer, ProducerLimits,
     ProducerStats, Provider, ProviderError, Registers, SendError, SyntheticClock, TestStation, Topics, Zone, feed,
@@ -86,7 +86,7 @@ pub(crate) struct Args {
     #[arg(long)]
     increments: bool,
     /// mta-replay --increments: a larger step counts as 0, as does one below 0
-    #[arg(long, value_name = "N", default_value_t = kafka::DEFAULT_STEP_CAP)]
+    #[arg(long, value_name = "N", default_value_t = turnstile_kafka::DEFAULT_STEP_CAP)]
     cap: i64,
     /// Another seed, other readings
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -401,7 +401,7 @@ impl Args {
         (pace, clock)
     }
 
-    fn ensure_topic(&self, settings: &kafka::ClientSettings) -> Result<(), ClientError> {
+    fn ensure_topic(&self, settings: &turnstile_kafka::ClientSettings) -> Result<(), ClientError> {
         let Some(partitions) = self.partitions else {
             return Connection::open(settings)?.topic_partitions(&self.topic).map(|_| ());
         };

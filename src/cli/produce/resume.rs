@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kafka::{LeftOut, Provider, ProviderError, Record};
 use serde::{Deserialize, Serialize};
+use turnstile_kafka::{LeftOut, Provider, ProviderError, Record};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::exit::Exit;

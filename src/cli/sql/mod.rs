@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use warehouse::{AnswerError, AnswerFormat, Warehouse};
+use turnstile_warehouse::{AnswerError, AnswerFormat, Warehouse};
 
 use super::remembered::{folder_or_last, pipeline_or_last};
 use crate::exit::Exit;

@@ -14,7 +14,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Editor, Helper};
 use signal_hook::consts::SIGINT;
 use tokio::runtime::Runtime;
-use warehouse::{AnswerFormat, Warehouse};
+use turnstile_warehouse::{AnswerFormat, Warehouse};
 
 use super::{answer, failure, summary};
 use crate::exit::Exit;
@@ -130,7 +130,7 @@ pub(super) fn meant(line: &str) -> String {
 }
 
 /// Tables and their columns.
-async fn names(warehouse: &Warehouse) -> Result<Vec<String>, warehouse::WarehouseError> {
+async fn names(warehouse: &Warehouse) -> Result<Vec<String>, turnstile_warehouse::WarehouseError> {
     let session = warehouse.session().await?;
     let mut names = Warehouse::table_names(&session);
     names.extend(warehouse.source().columns.fields().iter().map(|field| field.name().clone()));

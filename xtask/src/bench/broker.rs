@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use testkit::servers::{Process, free_port};
+use turnstile_testkit::servers::{Process, free_port};
 
 use super::ground::{Ground, PARTITIONS};
 use super::measure::{Cost, median};

@@ -1,7 +1,7 @@
 //! What the death of a partition's leader costs a reader: three brokers, a producer, and kills.
 
 use anyhow::{Result, ensure};
-use testkit::var;
+use turnstile_testkit::var;
 
 use crate::command::{cargo, shown};
 use crate::fetch;

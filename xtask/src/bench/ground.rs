@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use testkit::servers::{KafkaConfig, KafkaServer};
+use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
 
 use super::measure::Cost;
 use super::product::Product;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use testkit::servers::{Process, tail};
+use turnstile_testkit::servers::{Process, tail};
 
 use super::ground::{Ground, PARTITIONS};
 use super::measure::Cost;

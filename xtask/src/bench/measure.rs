@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use testkit::servers::tail;
+use turnstile_testkit::servers::tail;
 use wait4::Wait4;
 
 /// One run of one program, start-up included.

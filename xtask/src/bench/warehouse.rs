@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use testkit::servers::{Process, tail};
+use turnstile_testkit::servers::{Process, tail};
 
 use super::ground::Ground;
 use super::measure::{Cost, median};

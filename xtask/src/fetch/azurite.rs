@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use testkit::servers::Azurite;
+use turnstile_testkit::servers::Azurite;
 
 use super::Step;
 use crate::command::logged;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use testkit::servers::BigQueryHome;
+use turnstile_testkit::servers::BigQueryHome;
 
 use super::{Step, python};
 

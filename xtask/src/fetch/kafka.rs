@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
-use testkit::servers::KafkaHome;
+use turnstile_testkit::servers::KafkaHome;
 
 use super::Step;
 use crate::command::logged;

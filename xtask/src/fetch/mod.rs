@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use testkit::servers::{Azurite, BigQueryHome, KafkaHome};
+use turnstile_testkit::servers::{Azurite, BigQueryHome, KafkaHome};
 
 use crate::place;
 

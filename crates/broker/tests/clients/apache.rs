@@ -10,7 +10,7 @@ fn apache_kafka_passes_the_same_suite() {
     let suite = std::env::current_exe().unwrap();
     let output = Command::new(suite)
         .args(["--skip", "embedded", "--skip", "apache", "--skip", "others"])
-        .env(ON, testkit::kafka())
+        .env(ON, turnstile_testkit::kafka())
         .output()
         .unwrap();
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -6,12 +6,12 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker::{Broker, BrokerError, Fsync, Settings};
 use futures::executor::block_on;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use turnstile_broker::{Broker, BrokerError, Fsync, Settings};
 
 use crate::target::{PATIENCE, Sender, client, eventually, make_topic, options, read, reader, values};
 

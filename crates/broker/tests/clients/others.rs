@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use broker::{Broker, Settings};
+use turnstile_broker::{Broker, Settings};
 
 use crate::target::fresh;
 
@@ -15,7 +15,7 @@ fn on_both(steps: impl Fn(&str)) {
     let broker = Broker::start(Settings { dir: Some(dir.path().into()), ..Settings::default() }).unwrap();
     steps(&broker.address().to_string());
     broker.stop();
-    steps(&testkit::kafka());
+    steps(&turnstile_testkit::kafka());
 }
 
 fn done(output: Output) -> String {
@@ -60,7 +60,8 @@ print("python is content")
 #[ignore = "needs servers: cargo xtask test"]
 fn pythons_client_produces_consumes_and_commits_on_the_embedded_broker_as_on_apache_kafka() {
     on_both(|servers| {
-        let output = Command::new(testkit::python()).args(["-c", PYTHON, servers, &fresh("python")]).output().unwrap();
+        let output =
+            Command::new(turnstile_testkit::python()).args(["-c", PYTHON, servers, &fresh("python")]).output().unwrap();
         assert!(done(output).contains("python is content"));
     });
 }
@@ -72,7 +73,7 @@ fn the_console_tools_work_on_the_embedded_broker_as_on_apache_kafka() {
         let topic = fresh("console");
         let group = format!("{topic}-group");
         let tool = |class: &str, args: &[&str]| {
-            let mut command = testkit::kafka_home().tool(class).unwrap();
+            let mut command = turnstile_testkit::kafka_home().tool(class).unwrap();
             command.args(["--bootstrap-server", servers]).args(args);
             command
         };

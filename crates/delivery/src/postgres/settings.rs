@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::password::{Password, Secret};
 use super::url::{self, Url};
-use nearest::nearest;
+use turnstile_nearest::nearest;
 
 /// Every key of [`PostgresSettings::from_pairs`].
 pub const KEYS: [&str; 14] = [

@@ -8,16 +8,16 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema};
-use delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
-use delivery::{Delivered, Delivery, Kind, RowStream, Rows, Scope, Table, TableChange, Target, TargetError};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
+use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
+use turnstile_delivery::{Delivered, Delivery, Kind, RowStream, Rows, Scope, Table, TableChange, Target, TargetError};
 
 use crate::scene::{START, STEP, delivery, fact, fact_change, facts, position, station_change, stations, windows};
 
 /// A dataset of a test's own.
 pub(crate) struct Dataset {
-    pub(crate) server: testkit::BigQuery,
+    pub(crate) server: turnstile_testkit::BigQuery,
     pub(crate) name: String,
 }
 
@@ -25,7 +25,7 @@ impl Dataset {
     pub(crate) fn new(story: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{story}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self { server: testkit::bigquery(), name }
+        Self { server: turnstile_testkit::bigquery(), name }
     }
 
     pub(crate) fn settings(&self) -> BigQuerySettings {

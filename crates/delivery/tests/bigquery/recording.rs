@@ -6,10 +6,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use delivery::bigquery::{BigQuerySettings, Credentials};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use turnstile_delivery::bigquery::{BigQuerySettings, Credentials};
 
 /// A request as it came.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! What is asked of BigQuery, and what becomes of its answers. Against `RecordingApi`.
 
-use delivery::bigquery::{BigQuerySettings, BigQueryTarget};
-use delivery::{Delivered, Delivery, Kind, Scope, Target, TargetError};
 use serde_json::json;
+use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget};
+use turnstile_delivery::{Delivered, Delivery, Kind, Scope, Target, TargetError};
 
 use crate::recording::{Asked, RecordingApi, Reply, done, failed, job, position_rows};
 use crate::scene::{delivery, fact_change, position, station_change};
@@ -308,7 +308,7 @@ async fn what_the_script_replaced_is_counted_without_the_position() {
 #[tokio::test]
 async fn another_warehouses_dataset_is_left_alone_until_a_person_names_it() {
     let api = RecordingApi::start(7, |_, _| None).await;
-    let village = |load| delivery::Position { warehouse: "village".into(), load, ledger_seq: 1 };
+    let village = |load| turnstile_delivery::Position { warehouse: "village".into(), load, ledger_seq: 1 };
     let all = station_change(Kind::Dimension, Scope::Everything, &[(1, "A")]);
     let mut foreign = delivery(7, 9, vec![all]);
     foreign.to = village(2);

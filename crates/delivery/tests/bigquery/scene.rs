@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use delivery::{Delivery, Kind, Position, Scope, Table, TableChange};
+use turnstile_delivery::{Delivery, Kind, Position, Scope, Table, TableChange};
 
 /// The first window of the stories: a full five minutes.
 pub(crate) const START: i64 = 1_785_571_200_000_000;

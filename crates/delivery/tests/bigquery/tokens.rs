@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
-use delivery::{Target, TargetError};
 use serde_json::{Value, json};
+use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
+use turnstile_delivery::{Target, TargetError};
 
 use crate::recording::{Asked, RecordingApi, Reply};
 

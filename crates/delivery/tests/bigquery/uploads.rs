@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use delivery::bigquery::{BigQuerySettings, BigQueryTarget};
-use delivery::{Delivered, Target, TargetError};
+use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget};
+use turnstile_delivery::{Delivered, Target, TargetError};
 
 use crate::recording::{Asked, RecordingApi, Reply, done, job};
 use crate::scene::{Fact, delivery, fact_change};

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use hashbrown::HashMap;
-use message::WriterSchema;
+use turnstile_message::WriterSchema;
 
 use super::avro_schema::{Logical, Schema, Shape, TypeId};
 use super::columns::{Column, Home};

@@ -3,8 +3,8 @@
 //! Source: <https://avro.apache.org/docs/1.12.0/specification/>.
 
 use hashbrown::HashMap;
-use message::WriterSchema;
 use serde_json::{Map, Value};
+use turnstile_message::WriterSchema;
 
 /// Most types that one schema may hold: a bound on what a registry can make us keep.
 const MAX_TYPES: usize = 10_000;
@@ -270,7 +270,7 @@ fn full_name(name: &str, namespace: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use message::SchemaKind;
+    use turnstile_message::SchemaKind;
 
     fn schema(text: &str, references: &[&str]) -> Result<Schema, String> {
         let references = references.iter().map(|text| (*text).to_owned()).collect();

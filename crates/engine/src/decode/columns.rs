@@ -13,7 +13,7 @@ use arrow::datatypes::DataType;
 
 use super::timestamp;
 use super::zone::{Local, Zone};
-use pipeline::TimestampPattern;
+use turnstile_pipeline::TimestampPattern;
 
 /// Which buffer a text lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

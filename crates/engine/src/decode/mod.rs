@@ -18,9 +18,9 @@ use arrow::array::ArrayRef;
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use hashbrown::HashMap;
-use message::{MessageBatch, SchemaKind, WriterSchema};
-use pipeline::{FieldKind, Format, Pipeline, Policy};
 use std::sync::Arc;
+use turnstile_message::{MessageBatch, SchemaKind, WriterSchema};
+use turnstile_pipeline::{FieldKind, Format, Pipeline, Policy};
 
 use columns::{Column, ColumnType, Home};
 use json::Key;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use message::SchemaKind;
+use turnstile_message::SchemaKind;
 
 use super::tests::{CSV, rows};
 use super::*;
-use message::{BatchBuilder, TopicPartition};
+use turnstile_message::{BatchBuilder, TopicPartition};
 
 const AT: i64 = 1_695_405_900;
 

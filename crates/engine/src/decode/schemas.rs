@@ -5,7 +5,7 @@
 //! forgotten with the batch.
 
 use hashbrown::HashMap;
-use message::MessageBatch;
+use turnstile_message::MessageBatch;
 
 use super::avro::RecordReader;
 use super::{Reason, Rejection};

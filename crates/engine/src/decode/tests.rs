@@ -1,6 +1,6 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
-use message::{BatchBuilder, TopicPartition};
+use turnstile_message::{BatchBuilder, TopicPartition};
 
 use super::*;
 

@@ -4,7 +4,7 @@
 //! alone takes one or two digits, a run of letters exactly as many as it has.
 
 use chrono::NaiveDate;
-use pipeline::{MONTHS, PatternItem, TimestampPattern};
+use turnstile_pipeline::{MONTHS, PatternItem, TimestampPattern};
 
 /// A local time that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use arrow::array::AsArray;
 use chrono::DateTime;
-use engine::ClosedWindow;
+use turnstile_engine::ClosedWindow;
 
 use crate::oracle::{Clock, Oracle};
 use crate::story::{Story, number, pipeline_in, sums};

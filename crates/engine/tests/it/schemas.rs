@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use engine::{Close, Engine, EngineError, Plan, Reason, Restore};
-use message::{BatchBuilder, MessageBatch, SchemaKind, TopicPartition, WriterSchema};
+use turnstile_engine::{Close, Engine, EngineError, Plan, Reason, Restore};
+use turnstile_message::{BatchBuilder, MessageBatch, SchemaKind, TopicPartition, WriterSchema};
 
 use crate::story::{pipeline, sums};
 
 fn engine() -> Engine {
     let mut pipeline = pipeline("watermark = \"5 minutes\"", &sums("'5 minutes'"));
-    pipeline.source.format = pipeline::Format::JsonSchema;
+    pipeline.source.format = turnstile_pipeline::Format::JsonSchema;
     let mut engine = Engine::new(Arc::new(Plan::new(&pipeline).unwrap()), Restore::default(), 1).unwrap();
     engine.add_partition(TopicPartition::new("t", 0), 0);
     engine

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
-use engine::{Close, ClosedWindow, Counters, Cut, Engine, Plan, Restore, StateChange, Worker};
-use message::{BatchBuilder, TopicPartition};
-use pipeline::Pipeline;
+use turnstile_engine::{Close, ClosedWindow, Counters, Cut, Engine, Plan, Restore, StateChange, Worker};
+use turnstile_message::{BatchBuilder, TopicPartition};
+use turnstile_pipeline::Pipeline;
 
 /// The pipeline of most stories: rows are `STATION,ENTRIES,ID,TIMESTAMP`, times are UTC.
 pub(crate) fn pipeline(stream: &str, sql: &str) -> Pipeline {
@@ -54,9 +54,9 @@ pub(crate) struct Story {
     workers: Vec<Worker>,
     offsets: Vec<i64>,
     state: Vec<(Vec<u8>, i64)>,
-    last: Option<(Vec<engine::PartitionState>, i64, Counters)>,
+    last: Option<(Vec<turnstile_engine::PartitionState>, i64, Counters)>,
     pub(crate) closed: Vec<ClosedWindow>,
-    pub(crate) dead_letters: Vec<engine::DeadLetter>,
+    pub(crate) dead_letters: Vec<turnstile_engine::DeadLetter>,
     pub(crate) counters: Counters,
     idle: Vec<(TopicPartition, i64)>,
     pub(crate) now_us: Option<i64>,
@@ -145,16 +145,16 @@ impl Story {
     }
 
     /// Drains, which fails.
-    pub(crate) fn drain_error(&mut self) -> engine::EngineError {
+    pub(crate) fn drain_error(&mut self) -> turnstile_engine::EngineError {
         self.error(Close::All)
     }
 
     /// Cuts, which fails.
-    pub(crate) fn cut_error(&mut self) -> engine::EngineError {
+    pub(crate) fn cut_error(&mut self) -> turnstile_engine::EngineError {
         self.error(Close::Passed)
     }
 
-    fn error(&mut self, close: Close) -> engine::EngineError {
+    fn error(&mut self, close: Close) -> turnstile_engine::EngineError {
         let parts = self.workers.iter_mut().map(|w| w.take().unwrap()).collect();
         self.engine.absorb(parts, &[], close);
         self.engine.finish().unwrap_err()

@@ -1,6 +1,6 @@
 //! Windows, watermark, late rows, duplicates, idle partitions. Day 0 of the stories is 2023-12-09.
 
-use engine::{Close, EngineError, Reason};
+use turnstile_engine::{Close, EngineError, Reason};
 
 use crate::story::{Story, pipeline, sums};
 

@@ -90,7 +90,11 @@ fn may_hold_a_secret(key: &str) -> bool {
 /// The known key within three letters of `key`.
 fn nearest(key: &str) -> Option<&'static str> {
     let known = KNOWN.into_iter().chain(java::known_keys()).chain(SECRETS);
-    known.map(|known| (nearest::distance(key, known), known)).min().filter(|(far, _)| *far <= 3).map(|(_, known)| known)
+    known
+        .map(|known| (turnstile_nearest::distance(key, known), known))
+        .min()
+        .filter(|(far, _)| *far <= 3)
+        .map(|(_, known)| known)
 }
 
 /// librdkafka's keys that a person may set.

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
-use message::{MessageBatch, TopicPartition};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{ClientConfig, config::FromClientConfig};
+use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_message::{MessageBatch, TopicPartition};
 
 pub(crate) fn servers() -> String {
-    testkit::kafka()
+    turnstile_testkit::kafka()
 }
 
 pub(crate) fn settings() -> ClientSettings {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{Consumed, ConsumedMessage, Consumer, Subscription};
+use turnstile_kafka::{Consumed, ConsumedMessage, Consumer, Subscription};
 
 use crate::broker::{Topic, settings};
 
@@ -35,7 +35,7 @@ fn an_assigned_consumer_reads_from_its_offset_and_commits_nothing() {
     assert_eq!(offsets(&read(&mut consumer)), [3, 4]);
     consumer.done(0, 5);
     drop(consumer);
-    let connection = kafka::Connection::open(&settings).unwrap();
+    let connection = turnstile_kafka::Connection::open(&settings).unwrap();
     assert_eq!(connection.group_offsets(&[topic.partition(0)]).unwrap(), [None]);
 }
 
@@ -51,7 +51,7 @@ fn a_group_keeps_what_was_done_and_not_what_was_only_read() {
     assert_eq!(offsets(&read(&mut consumer)), [0, 1, 2, 3, 4]);
     consumer.done(0, 2);
     drop(consumer);
-    let connection = kafka::Connection::open(&settings).unwrap();
+    let connection = turnstile_kafka::Connection::open(&settings).unwrap();
     assert_eq!(connection.group_offsets(&[topic.partition(0)]).unwrap(), [Some(2)]);
 
     let mut next = Consumer::open(&settings, group(Vec::new())).unwrap();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader, StartAt, Topics};
-use message::TopicPartition;
-use testkit::servers::{Listener, SecuredKafka};
+use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader, StartAt, Topics};
+use turnstile_message::TopicPartition;
+use turnstile_testkit::servers::{Listener, SecuredKafka};
 
 use crate::broker::{record, values};
 
@@ -28,7 +28,7 @@ fn hang_up(address: &str, time: Duration) -> u32 {
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn reading_goes_on_after_a_broker_that_hung_up_in_tls_handshakes() {
-    let mut broker = SecuredKafka::start(&testkit::kafka_home()).unwrap();
+    let mut broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
     let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
     Topics::open(&open).unwrap().create(&plan).unwrap();
@@ -57,7 +57,7 @@ fn reading_goes_on_after_a_broker_that_hung_up_in_tls_handshakes() {
                 all.extend(values(&queue.next(10, 1 << 20, Duration::from_millis(50))?));
                 read.store(all.len() as u32, Ordering::Relaxed);
             }
-            Ok::<_, kafka::ReadError>(all)
+            Ok::<_, turnstile_kafka::ReadError>(all)
         }
     });
     let until = |wanted: u32| {

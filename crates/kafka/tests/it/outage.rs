@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{ClientSettings, LinkState, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader, StartAt, Topics};
-use message::TopicPartition;
-use testkit::servers::{KafkaConfig, KafkaServer};
+use turnstile_kafka::{
+    ClientSettings, LinkState, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader, StartAt, Topics,
+};
+use turnstile_message::TopicPartition;
+use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
 
 use crate::broker::{record, values};
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn reading_and_producing_go_on_by_themselves_after_the_broker_was_killed() {
-    let mut broker = KafkaServer::start(&testkit::kafka_home(), KafkaConfig::default()).unwrap();
+    let mut broker = KafkaServer::start(&turnstile_testkit::kafka_home(), KafkaConfig::default()).unwrap();
     let settings = ClientSettings::from_servers(&broker.bootstrap()).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
     Topics::open(&settings).unwrap().create(&plan).unwrap();

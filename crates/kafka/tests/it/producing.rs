@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use kafka::{
+use turnstile_kafka::{
     City, CitySettings, FeedPlan, Pace, ProducerLimits, ReadLimits, Reader, StartAt, SyntheticClock, Zone, feed,
 };
 
@@ -69,7 +69,7 @@ fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
 fn a_feed_keeps_its_pace() {
     let topic = Topic::new("pace", 1);
     let clock = SyntheticClock::starting_now(Duration::from_secs(1), Zone::Local);
-    let mut provider = kafka::TestStation::new(1, clock);
+    let mut provider = turnstile_kafka::TestStation::new(1, clock);
     let producer = producer(ProducerLimits::default());
     let plan = FeedPlan {
         topic: topic.0.clone(),

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kafka::{ClientError, Connection, ReadError, ReadLimits, ReadQueue, Reader, StartAt};
-use message::{MessageBatch, SourcePosition, TopicPartition};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use turnstile_kafka::{ClientError, Connection, ReadError, ReadLimits, ReadQueue, Reader, StartAt};
+use turnstile_message::{MessageBatch, SourcePosition, TopicPartition};
 
 use crate::broker::{Topic, plain_producer, servers, settings, values};
 

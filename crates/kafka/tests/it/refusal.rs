@@ -1,8 +1,8 @@
 //! A broker that asks who is there.
 
-use kafka::{ClientError, ClientSettings, Connection, ReadError, ReadLimits, Reader, StartAt, Topics};
-use message::TopicPartition;
-use testkit::servers::{KafkaConfig, KafkaServer};
+use turnstile_kafka::{ClientError, ClientSettings, Connection, ReadError, ReadLimits, Reader, StartAt, Topics};
+use turnstile_message::TopicPartition;
+use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
 
 const LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required \
     username=\"admin\" password=\"admin-pw\" user_admin=\"admin-pw\" user_reader=\"reader-pw\";";
@@ -16,7 +16,7 @@ fn broker() -> KafkaServer {
         .property("listener.name.plaintext.plain.sasl.jaas.config", LOGIN)
         .property("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
         .property("super.users", "User:ANONYMOUS;User:admin");
-    KafkaServer::start(&testkit::kafka_home(), config).unwrap()
+    KafkaServer::start(&turnstile_testkit::kafka_home(), config).unwrap()
 }
 
 fn settings(broker: &KafkaServer, user: &str, password: &str) -> ClientSettings {
@@ -34,7 +34,8 @@ fn settings(broker: &KafkaServer, user: &str, password: &str) -> ClientSettings 
 fn a_wrong_password_and_a_missing_permission_are_errors_of_their_own_and_hold_no_secret() {
     let broker = broker();
     let admin = settings(&broker, "admin", "admin-pw");
-    let plan = kafka::NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
+    let plan =
+        turnstile_kafka::NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
     Topics::open(&admin).unwrap().create(&plan).unwrap();
     assert_eq!(Connection::open(&admin).unwrap().topic_partitions("t").unwrap(), [0]);
 

@@ -3,17 +3,17 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kafka::{
+use turnstile_kafka::{
     ClientError, ClientSettings, Connection, LinkState, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader,
     StartAt, Topics,
 };
-use message::TopicPartition;
-use testkit::servers::{Listener, SecuredKafka};
+use turnstile_message::TopicPartition;
+use turnstile_testkit::servers::{Listener, SecuredKafka};
 
 use crate::broker::{record, values};
 
 fn broker() -> SecuredKafka {
-    let broker = SecuredKafka::start(&testkit::kafka_home()).unwrap();
+    let broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
     let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
     Topics::open(&open).unwrap().create(&plan).unwrap();

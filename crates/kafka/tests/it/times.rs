@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kafka::Connection;
 use rdkafka::producer::{BaseRecord, Producer};
+use turnstile_kafka::Connection;
 
 use crate::broker::{Topic, plain_producer, settings};
 

@@ -1,6 +1,6 @@
 //! Topics: created, listed, described, deleted.
 
-use kafka::{ClientError, Connection, NewTopicPlan, Topics};
+use turnstile_kafka::{ClientError, Connection, NewTopicPlan, Topics};
 
 use crate::broker::{Topic, settings};
 

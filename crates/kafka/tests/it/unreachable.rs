@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kafka::{
+use turnstile_kafka::{
     ClientError, ClientSettings, Connection, LinkState, Producer, ProducerLimits, ReadError, ReadLimits, Reader,
     StartAt,
 };
-use message::TopicPartition;
+use turnstile_message::TopicPartition;
 
 use crate::broker::record;
 

@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
-use message::{SourcePosition, TopicPartition};
 use serde::{Deserialize, Serialize};
+use turnstile_message::{SourcePosition, TopicPartition};
 
 use super::FormatError;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use message::OffsetRange;
+use turnstile_message::OffsetRange;
 
 use crate::{Counters, FileKind, Position, Slot, StateRef};
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use message::{OffsetRange, TopicPartition};
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use turnstile_message::{OffsetRange, TopicPartition};
 
 use super::*;
 use crate::clock::Machine;
@@ -36,7 +36,10 @@ async fn open(lake: &Lake, host: &str) -> Opened {
 fn file(number: i64) -> NewFile {
     let (start, end) = (number * MINUTE, (number + 1) * MINUTE);
     let letters = (0..3).map(|row| crate::DeadLetter {
-        position: message::SourcePosition { partition: TopicPartition::new("t", 0), offset: number * 3 + row },
+        position: turnstile_message::SourcePosition {
+            partition: TopicPartition::new("t", 0),
+            offset: number * 3 + row,
+        },
         timestamp_ms: 0,
         reason: "none",
         field: None,

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use message::TopicPartition;
 use object_store::memory::InMemory;
+use turnstile_message::TopicPartition;
 
 use super::{Compact, MaintenanceError, Wishes, maintain};
 use crate::ledger::simulation::world::{SharedWorld, SimClock, SimStore};

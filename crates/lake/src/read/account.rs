@@ -136,7 +136,7 @@ fn deepest<'a>(windows: impl Iterator<Item = &'a (i64, i64)>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use message::{OffsetRange, TopicPartition};
+    use turnstile_message::{OffsetRange, TopicPartition};
 
     use super::*;
     use crate::Hash;

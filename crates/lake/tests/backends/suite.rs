@@ -7,14 +7,14 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::StreamExt;
-use lake::maintenance::{Compact, Wishes, maintain};
-use lake::{
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use turnstile_lake::maintenance::{Compact, Wishes, maintain};
+use turnstile_lake::{
     Catalog, Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, LedgerError, NewFile, NewState, Position,
     Writer, audit, encode_window, explain, window_name,
 };
-use message::{OffsetRange, TopicPartition};
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(lake: &Lake) {
     the_newest_of_many_slots_is_found(lake).await;
 }
 
-async fn open(lake: &Lake, pipeline: &str, host: &str) -> Result<lake::Opened, LedgerError> {
+async fn open(lake: &Lake, pipeline: &str, host: &str) -> Result<turnstile_lake::Opened, LedgerError> {
     let writer = Writer { host: host.to_owned(), pid: 1, started_at_us: 0, note: String::new() };
     Ledger::open(lake, pipeline, "plan", writer).await
 }

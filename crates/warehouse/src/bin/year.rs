@@ -15,13 +15,13 @@ use std::time::Instant;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
-use lake::maintenance::{Compact, Wishes, maintain};
-use lake::{
+use turnstile_lake::maintenance::{Compact, Wishes, maintain};
+use turnstile_lake::{
     Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer,
     encode_window, window_name,
 };
-use message::{OffsetRange, TopicPartition};
-use warehouse::{BUILT_IN, Limits, LoadOptions, Models, Source, Warehouse};
+use turnstile_message::{OffsetRange, TopicPartition};
+use turnstile_warehouse::{BUILT_IN, Limits, LoadOptions, Models, Source, Warehouse};
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -173,7 +173,7 @@ fn start_us(window: i64) -> i64 {
     FIRST_US + window * WINDOW_US
 }
 
-fn file(window: i64) -> Result<NewFile, lake::FormatError> {
+fn file(window: i64) -> Result<NewFile, turnstile_lake::FormatError> {
     let (start_us, end_us) = (start_us(window), start_us(window + 1));
     let batch = batch(window);
     Ok(NewFile {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
-use lake::{CommitRecord, Extent, FileEntry, FileKind, Format, Object};
+use turnstile_lake::{CommitRecord, Extent, FileEntry, FileKind, Format, Object};
 
 use crate::scan::{cut, decode};
 use crate::store::WindowSet;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
-use delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};
 use futures::StreamExt;
-use lake::Extent;
+use turnstile_delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};
+use turnstile_lake::Extent;
 
 use super::stored;
 use super::work::{read, starts};
@@ -175,7 +175,7 @@ impl Rows for FileRows {
 
 #[cfg(test)]
 mod tests {
-    use lake::{Hash, Object};
+    use turnstile_lake::{Hash, Object};
 
     use super::*;
 

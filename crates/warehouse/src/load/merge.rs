@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use delivery::Kind;
+use turnstile_delivery::Kind;
 
 use super::next;
 use super::work::{DAY_US, Work};
@@ -86,7 +86,7 @@ fn together(mut files: Vec<DataFile>, fewest: usize) -> Option<Vec<DataFile>> {
 
 #[cfg(test)]
 mod tests {
-    use lake::Hash;
+    use turnstile_lake::Hash;
 
     use super::*;
     use crate::store::WindowSet;

@@ -16,7 +16,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use lake::published_since;
+use turnstile_lake::published_since;
 
 use crate::model::{Model, ModelKind, TestResult};
 use crate::store::{Entry, FORMAT, Run, RunState, State, WindowSet};

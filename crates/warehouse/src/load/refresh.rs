@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::Utc;
-use lake::Extent;
+use turnstile_lake::Extent;
 
 use super::changed::{WindowRows, missing, read};
 use super::tables::{Lake, Step};

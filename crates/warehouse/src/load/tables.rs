@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
-use lake::Extent;
+use turnstile_lake::Extent;
 
 use super::changed::WindowRows;
 use super::compute::{failed, mem_table};

@@ -10,8 +10,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::catalog::MemTable;
-use lake::Hash;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use turnstile_lake::Hash;
 
 use super::compute::failed;
 use crate::model::Model;

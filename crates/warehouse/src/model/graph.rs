@@ -1,6 +1,6 @@
 //! Which model comes after which.
 
-use nearest::suggest;
+use turnstile_nearest::suggest;
 
 use super::{Check, Model, ModelError, ModelKind};
 

@@ -13,7 +13,7 @@ mod test;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use lake::Hash;
+use turnstile_lake::Hash;
 
 pub use docs::describe;
 pub use header::{ColumnDoc, ModelKind};

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use delivery::Table;
+use turnstile_delivery::Table;
 
 use super::{Model, ModelError, ModelKind, Models};
 use crate::question::advise;

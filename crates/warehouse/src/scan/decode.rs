@@ -9,8 +9,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use lake::{Format, Hash};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use turnstile_lake::{Format, Hash};
 
 use crate::source::exactly;
 use crate::{Source, WarehouseError};
@@ -94,7 +94,7 @@ fn by_name(source: &Source, batch: &RecordBatch) -> Result<RecordBatch, ArrowErr
 mod tests {
     use arrow::array::{AsArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
     use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
-    use lake::{EncodeOptions, encode_window};
+    use turnstile_lake::{EncodeOptions, encode_window};
 
     use super::*;
 

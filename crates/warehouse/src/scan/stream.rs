@@ -13,7 +13,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{StreamExt, TryStreamExt};
-use lake::{Hash, Lake};
+use turnstile_lake::{Hash, Lake};
 
 use super::decode;
 use crate::{Source, WarehouseError};

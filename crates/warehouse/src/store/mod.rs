@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lake::{Hash, Lake};
+use turnstile_lake::{Hash, Lake};
 
 pub(crate) use data::{encode, new_name};
 pub(crate) use record::{Column, DataFile, Entry, FORMAT, TableDelta, TableHead, name_of, stored};

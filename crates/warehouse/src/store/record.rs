@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use delivery::Kind;
-use lake::Hash;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use turnstile_delivery::Kind;
+use turnstile_lake::Hash;
 
 use super::window_set::WindowSet;
 use crate::WarehouseError;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lake::Hash;
 use serde::{Deserialize, Serialize};
+use turnstile_lake::Hash;
 
 use super::record::{DataFile, Entry, Run, TableHead};
 

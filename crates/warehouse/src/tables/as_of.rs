@@ -1,6 +1,6 @@
 //! What the lake held as of a commit that is not the newest.
 
-use lake::{Catalog, Extent};
+use turnstile_lake::{Catalog, Extent};
 
 /// The versions that commits up to `seq` published and that are still in the lake, by window and version; `current` is
 /// as of then.

@@ -19,7 +19,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
-use lake::{Catalog, Extent, Format, Lake};
+use turnstile_lake::{Catalog, Extent, Format, Lake};
 
 use crate::Source;
 use crate::scan::{Piece, Pieces, ScanFile, parquet};

@@ -14,7 +14,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::StreamingTableExec;
-use lake::{Catalog, Extent, Lake};
+use turnstile_lake::{Catalog, Extent, Lake};
 
 use crate::Source;
 use crate::scan::{Piece, Pieces};

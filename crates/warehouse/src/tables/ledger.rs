@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use lake::{CommitRecord, FileEntry, FileKind, Lake, OwnedDeadLetter, for_each_commit};
+use turnstile_lake::{CommitRecord, FileEntry, FileKind, Lake, OwnedDeadLetter, for_each_commit};
 
 use tokio::sync::Notify;
 
@@ -159,7 +159,7 @@ impl LedgerTable {
         for name in letters {
             // Retention may have taken it.
             let Some(bytes) = self.lake.read(&name).await? else { continue };
-            let read = lake::decode_dead_letters(&bytes)
+            let read = turnstile_lake::decode_dead_letters(&bytes)
                 .map_err(|e| WarehouseError::File { name: name.clone(), reason: format!("cannot be read: {e}") })?;
             for letter in read {
                 rows.letter(&letter, &name);

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use futures::FutureExt;
-use lake::Slot;
+use turnstile_lake::Slot;
 
 use super::Computed;
 use crate::source::{Live, instant};

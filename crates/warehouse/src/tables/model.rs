@@ -13,7 +13,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
-use delivery::Kind;
+use turnstile_delivery::Kind;
 
 use crate::WarehouseError;
 use crate::scan::{ScanFile, parquet};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lake::Format;
-use warehouse::{AnswerError, Limits, LiveRows, Models, Warehouse, WarehouseError};
+use turnstile_lake::Format;
+use turnstile_warehouse::{AnswerError, Limits, LiveRows, Models, Warehouse, WarehouseError};
 
 use crate::story::{Story, ask, load_all};
 
@@ -84,7 +84,7 @@ async fn a_question_over_the_memory_limit_ends_and_the_next_one_is_answered() {
                  WHERE a.station || b.station || c.station LIKE '%x%' GROUP BY a.station, b.station, c.station";
     let mut out = Vec::new();
     let error = match warehouse.ask(large).await {
-        Ok(answer) => answer.write(warehouse::AnswerFormat::Csv, &mut out).await.unwrap_err(),
+        Ok(answer) => answer.write(turnstile_warehouse::AnswerFormat::Csv, &mut out).await.unwrap_err(),
         Err(error) => error,
     };
     assert!(error.to_string().contains("more memory than it may use"), "{error}");
@@ -95,9 +95,16 @@ async fn a_question_over_the_memory_limit_ends_and_the_next_one_is_answered() {
 async fn a_lake_without_a_ledger_is_empty_and_says_so() {
     let story = Story::begin(Format::CsvGz).await;
     let other =
-        warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), Format::CsvGz).unwrap();
-    let warehouse =
-        warehouse::Warehouse::new(&story.lake, other, warehouse::Models::default(), Limits::default(), None).unwrap();
+        turnstile_warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), Format::CsvGz)
+            .unwrap();
+    let warehouse = turnstile_warehouse::Warehouse::new(
+        &story.lake,
+        other,
+        turnstile_warehouse::Models::default(),
+        Limits::default(),
+        None,
+    )
+    .unwrap();
     assert!(matches!(warehouse.session().await, Err(WarehouseError::Empty { .. })));
 }
 
@@ -108,7 +115,7 @@ async fn every_table_can_be_listed() {
     let warehouse = story.warehouse();
     load_all(&warehouse).await;
     let session = warehouse.session().await.unwrap();
-    let names = warehouse::Warehouse::table_names(&session);
+    let names = turnstile_warehouse::Warehouse::table_names(&session);
     for table in [
         "ext_turnstile",
         "ext_turnstile_history",

@@ -1,8 +1,8 @@
 //! Days whose windows lie in one file.
 
-use lake::maintenance::{Compact, Wishes, maintain};
-use lake::{Format, Writer};
-use warehouse::{AnswerFormat, Limits};
+use turnstile_lake::maintenance::{Compact, Wishes, maintain};
+use turnstile_lake::{Format, Writer};
+use turnstile_warehouse::{AnswerFormat, Limits};
 
 use crate::story::{Story, ask, facts, load_all};
 

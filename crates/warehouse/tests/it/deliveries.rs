@@ -1,8 +1,8 @@
 //! What other databases are told.
 
-use delivery::{Delivery, Scope};
 use futures::TryStreamExt;
-use lake::Format;
+use turnstile_delivery::{Delivery, Scope};
+use turnstile_lake::Format;
 
 use crate::story::{DAY, Story, WINDOW_US, load_all};
 
@@ -67,7 +67,7 @@ async fn a_database_that_missed_loads_is_told_all_of_them_at_once() {
 #[tokio::test]
 async fn tables_are_known_before_the_first_load_and_a_lake_without_commits_has_no_files() {
     let mut story = Story::begin(Format::CsvGz).await;
-    story.lake = lake::Lake::open("memory:", &lake::StoreOptions::default()).await.unwrap();
+    story.lake = turnstile_lake::Lake::open("memory:", &turnstile_lake::StoreOptions::default()).await.unwrap();
     let warehouse = story.warehouse();
     let planned = warehouse.tables().await.unwrap();
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Loads: exactly once, corrections, steps, failures.
 
-use lake::Format;
-use warehouse::{Limits, LoadOptions, RunState, WarehouseError};
+use turnstile_lake::Format;
+use turnstile_warehouse::{Limits, LoadOptions, RunState, WarehouseError};
 
 use crate::story::{Story, ask, facts, load, load_all};
 
@@ -53,7 +53,7 @@ async fn a_long_way_is_loaded_in_steps_that_are_each_whole() {
     for number in 0..30 {
         story.publish(&[(number, 1, &[("a", number), ("b", 1)])]).await;
     }
-    let warehouse = story.warehouse_of(&warehouse::BUILT_IN, Limits { load_rows: 10, ..Limits::default() });
+    let warehouse = story.warehouse_of(&turnstile_warehouse::BUILT_IN, Limits { load_rows: 10, ..Limits::default() });
     assert_eq!(load_all(&warehouse).await, 6);
     assert_eq!(facts(&warehouse).await.len(), 60);
     let runs = "SELECT count(*), sum(rows_in), min(from_seq), count(DISTINCT to_seq) FROM load_runs";

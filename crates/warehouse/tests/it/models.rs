@@ -1,7 +1,7 @@
 //! Models of one's own: kinds, tests, changes.
 
-use lake::Format;
-use warehouse::{Limits, LoadOptions, WarehouseError};
+use turnstile_lake::Format;
+use turnstile_warehouse::{Limits, LoadOptions, WarehouseError};
 
 use crate::story::{Story, ask, facts, load, load_all};
 
@@ -84,7 +84,7 @@ async fn a_new_model_is_made_of_all_that_is_there() {
     let before = story.warehouse();
     load_all(&before).await;
     story.publish(&[(6, 1, &[("a", 6)])]).await;
-    let models: Vec<_> = warehouse::BUILT_IN.iter().copied().chain([FACT]).collect();
+    let models: Vec<_> = turnstile_warehouse::BUILT_IN.iter().copied().chain([FACT]).collect();
     let after = story.warehouse_of(&models, Limits { load_rows: 2, ..Limits::default() });
     load_all(&after).await;
     assert_eq!(ask(&after, "SELECT count(*), sum(entries) FROM fact").await, ["7,21"]);

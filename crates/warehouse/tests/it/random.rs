@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lake::Format;
-use warehouse::{BUILT_IN, Limits};
+use turnstile_lake::Format;
+use turnstile_warehouse::{BUILT_IN, Limits};
 
 use crate::story::{Story, facts, load, load_all};
 

@@ -1,7 +1,7 @@
 //! Models that read other models, made anew, added later, tested whole.
 
-use lake::Format;
-use warehouse::{BUILT_IN, Limits, LoadOptions, Models, WarehouseError, loaded_until};
+use turnstile_lake::Format;
+use turnstile_warehouse::{BUILT_IN, Limits, LoadOptions, Models, WarehouseError, loaded_until};
 
 use crate::story::{Story, ask, load, load_all};
 
@@ -15,7 +15,7 @@ const PLACE: (&str, &str) =
 const TOTAL: (&str, &str) =
     ("models/total.sql", "-- kind: table\nSELECT station, sum(entries) AS entries FROM fact GROUP BY station");
 
-async fn again(warehouse: &warehouse::Warehouse, names: &[&str]) {
+async fn again(warehouse: &turnstile_warehouse::Warehouse, names: &[&str]) {
     let full_refresh = names.iter().map(|name| (*name).to_owned()).collect();
     warehouse.load(&LoadOptions { full_refresh }).await.unwrap().unwrap();
     load_all(warehouse).await;

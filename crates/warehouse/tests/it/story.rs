@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use lake::{
+use turnstile_lake::{
     Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer,
     encode_window, window_name,
 };
-use message::{OffsetRange, TopicPartition};
-use warehouse::{AnswerFormat, BUILT_IN, Limits, Load, LoadOptions, Models, Source, Warehouse, WarehouseError};
+use turnstile_message::{OffsetRange, TopicPartition};
+use turnstile_warehouse::{
+    AnswerFormat, BUILT_IN, Limits, Load, LoadOptions, Models, Source, Warehouse, WarehouseError,
+};
 
 /// The length of every window.
 pub(crate) const WINDOW_US: i64 = 300_000_000;

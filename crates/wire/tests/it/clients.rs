@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use testkit::servers::Certificates;
-use wire::{Credentials, Password, TlsFiles};
+use turnstile_testkit::servers::Certificates;
+use turnstile_wire::{Credentials, Password, TlsFiles};
 
 use crate::scene::Scene;
 
@@ -86,7 +86,7 @@ async fn psql_comes_in_by_tls_and_password() {
 #[ignore = "needs servers: cargo xtask test"]
 async fn psycopg_reads_types_binds_parameters_and_keeps_cursors() {
     let scene = Scene::start().await;
-    let mut command = Command::new(testkit::python());
+    let mut command = Command::new(turnstile_testkit::python());
     command.arg(program("reader.py")).arg(scene.port().to_string());
     let output = run(command).await;
     assert!(output.status.success(), "{output:?}");
@@ -97,7 +97,7 @@ async fn psycopg_reads_types_binds_parameters_and_keeps_cursors() {
 async fn jdbc_reads_the_catalog_and_fetches_in_pieces() {
     let scene = Scene::start().await;
     let mut command = Command::new("java");
-    command.arg("-cp").arg(testkit::jdbc()).arg(program("Reader.java")).arg(scene.port().to_string());
+    command.arg("-cp").arg(turnstile_testkit::jdbc()).arg(program("Reader.java")).arg(scene.port().to_string());
     let output = run(command).await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -1,6 +1,6 @@
 //! Who comes in, and what the others are told.
 
-use wire::{Credentials, Password};
+use turnstile_wire::{Credentials, Password};
 
 use crate::scene::{Scene, complaint, connect, text};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
-use wire::{ServeSettings, Server};
+use turnstile_wire::{ServeSettings, Server};
 
 use crate::tables::Tables;
 
@@ -22,7 +22,7 @@ impl Scene {
         let mut settings = ServeSettings { listen: "127.0.0.1:0".parse().unwrap(), ..ServeSettings::default() };
         change(&mut settings);
         let tables = Arc::new(Tables::default());
-        let database = Arc::clone(&tables) as Arc<dyn wire::Database>;
+        let database = Arc::clone(&tables) as Arc<dyn turnstile_wire::Database>;
         Self { server: Server::start(database, settings).await.unwrap(), tables }
     }
 

@@ -14,7 +14,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::future::BoxFuture;
-use wire::Database;
+use turnstile_wire::Database;
 
 /// The memory that one statement may use, in bytes.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -44,8 +44,9 @@ impl Database for Tables {
 }
 
 fn session(count: i64) -> Result<SessionContext> {
-    let config =
-        SessionConfig::new().with_default_catalog_and_schema(wire::DATABASE, "public").with_target_partitions(2);
+    let config = SessionConfig::new()
+        .with_default_catalog_and_schema(turnstile_wire::DATABASE, "public")
+        .with_target_partitions(2);
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
     let session = SessionContext::new_with_config_rt(config, runtime);
     let panics = create_udf("panics", vec![DataType::Int64], DataType::Int64, Volatility::Volatile, {
@@ -57,7 +58,7 @@ fn session(count: i64) -> Result<SessionContext> {
     session.register_table("session_count", numbers("count", vec![count])?)?;
     let system = MemorySchemaProvider::new();
     system.register_table("files".into(), numbers("rows", vec![3, 4])?)?;
-    let catalog = session.catalog(wire::DATABASE);
+    let catalog = session.catalog(turnstile_wire::DATABASE);
     let catalog = catalog.ok_or_else(|| DataFusionError::Internal("no catalog".into()))?;
     catalog.register_schema("_turnstile", Arc::new(system))?;
     Ok(session)

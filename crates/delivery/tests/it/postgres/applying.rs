@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use delivery::{Delivered, Scope, Target, TargetError};
+use turnstile_delivery::{Delivered, Scope, Target, TargetError};
 
 use super::city::{after, change, dim, fact, facts, load, names, top, windows};
 use super::place::Place;
@@ -105,7 +105,7 @@ async fn a_window_delivered_without_rows_is_emptied() {
 async fn the_rows_of_a_window_are_found_by_an_index_also_when_the_key_does_not_hold_it() {
     let place = Place::new().await;
     let mut apart = windows(&[0], &[("A", 0, 1), ("B", 0, 2)]);
-    apart.table = Arc::new(delivery::Table { key: vec!["station".into()], ..fact() });
+    apart.table = Arc::new(turnstile_delivery::Table { key: vec!["station".into()], ..fact() });
     let mut target = place.target();
     target.apply(&load(1, vec![apart.clone()])).await.unwrap();
     let indexes = "SELECT count(*) FROM pg_indexes WHERE tablename = 'fact' AND indexdef LIKE '%(start_at)'";
@@ -113,7 +113,7 @@ async fn the_rows_of_a_window_are_found_by_an_index_also_when_the_key_does_not_h
 
     // A moves to a window that was empty: it is overwritten, and not there twice.
     let moved = windows(&[1], &[("A", 1, 5)]);
-    let moved = delivery::TableChange { table: Arc::clone(&apart.table), ..moved };
+    let moved = turnstile_delivery::TableChange { table: Arc::clone(&apart.table), ..moved };
     assert_eq!(target.apply(&load(2, vec![moved])).await.unwrap().replaced, 1);
     assert_eq!(facts_in(&place).await, ["B|00:00|2", "A|00:05|5"]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use delivery::{Delivery, Kind, Position, Scope, Table, TableChange, TargetError};
+use turnstile_delivery::{Delivery, Kind, Position, Scope, Table, TableChange, TargetError};
 
 /// Five minutes.
 pub(super) const WINDOW_US: i64 = 300_000_000;

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use delivery::Target;
+use turnstile_delivery::Target;
 
 use super::place::Place;
 

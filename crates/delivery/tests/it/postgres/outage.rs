@@ -5,10 +5,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use delivery::postgres::PostgresTarget;
-use delivery::{Delivery, RowStream, Rows, Scope, TableChange, Target, TargetError};
 use futures::StreamExt;
-use testkit::servers::PostgresServer;
+use turnstile_delivery::postgres::PostgresTarget;
+use turnstile_delivery::{Delivery, RowStream, Rows, Scope, TableChange, Target, TargetError};
+use turnstile_testkit::servers::PostgresServer;
 
 use super::city::{after, fact, facts, load, window, windows};
 use super::place::Place;

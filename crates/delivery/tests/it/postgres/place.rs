@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use delivery::postgres::{PostgresSettings, PostgresTarget};
-use testkit::Postgres;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
+use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
+use turnstile_testkit::Postgres;
 
 /// One database. It stays until the server goes.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(super) struct Place {
 impl Place {
     /// Makes a database on the shared server.
     pub(super) async fn new() -> Self {
-        Self::on(testkit::postgres()).await
+        Self::on(turnstile_testkit::postgres()).await
     }
 
     /// Makes one on a server of the test's own.

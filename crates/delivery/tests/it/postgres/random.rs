@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use delivery::postgres::PostgresTarget;
-use delivery::{Delivery, Scope, TableChange, Target, TargetError};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
+use turnstile_delivery::postgres::PostgresTarget;
+use turnstile_delivery::{Delivery, Scope, TableChange, Target, TargetError};
 
 use super::city::{change, dim, fact, facts, load, names, top, window};
 use super::place::Place;

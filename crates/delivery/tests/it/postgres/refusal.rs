@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::record_batch::RecordBatch;
-use delivery::postgres::PostgresTarget;
-use delivery::{Delivery, Position, RowStream, Rows, Scope, TableChange, Target, TargetError};
+use turnstile_delivery::postgres::PostgresTarget;
+use turnstile_delivery::{Delivery, Position, RowStream, Rows, Scope, TableChange, Target, TargetError};
 
 use super::city::{change, dim, fact, facts, load, names, refusal, window, windows};
 use super::place::Place;

@@ -1,8 +1,8 @@
 //! Several deliverers at once, and other sessions in the way.
 
-use delivery::postgres::PostgresTarget;
-use delivery::{Delivered, Target, TargetError};
 use futures::future::join_all;
+use turnstile_delivery::postgres::PostgresTarget;
+use turnstile_delivery::{Delivered, Target, TargetError};
 
 use super::city::{after, load, windows};
 use super::place::Place;

@@ -1,8 +1,8 @@
 //! TLS, passwords, permissions.
 
-use delivery::postgres::PostgresTarget;
-use delivery::{Scope, Target};
-use testkit::servers::PostgresServer;
+use turnstile_delivery::postgres::PostgresTarget;
+use turnstile_delivery::{Scope, Target};
+use turnstile_testkit::servers::PostgresServer;
 
 use super::city::{change, dim, load, names, refusal, windows};
 use super::place::Place;
@@ -127,7 +127,7 @@ async fn a_wrong_password_or_none_is_refused_and_never_shown() {
     assert!(reason.contains("password authentication failed"), "{reason}");
     assert!(hint.contains("PGPASSWORD"), "{hint}");
     let mut without = settings;
-    without.password = delivery::postgres::Password::None;
+    without.password = turnstile_delivery::postgres::Password::None;
     let (_, hint) = refusal(PostgresTarget::new(without).position().await.unwrap_err());
     assert!(hint.contains("PGPASSWORD"), "{hint}");
 }

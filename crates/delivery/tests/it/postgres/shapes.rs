@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::record_batch::RecordBatch;
-use delivery::{Kind, Scope, Table, Target};
+use turnstile_delivery::{Kind, Scope, Table, Target};
 
 use super::city::{change, dim, load, names, refusal, windows};
 use super::place::Place;
@@ -149,7 +149,7 @@ async fn names_that_need_quotes_stay_names() {
     odd.description = "it's a \\ 'quoted' one".into();
     let columns = names(&[(1, "x")]).columns().to_vec();
     let rows = RecordBatch::try_new(Arc::clone(&odd.schema), columns).unwrap();
-    let mut target = delivery::postgres::PostgresTarget::new(place.settings(&[("schema", "My \"Schema\"")]));
+    let mut target = turnstile_delivery::postgres::PostgresTarget::new(place.settings(&[("schema", "My \"Schema\"")]));
     for number in [1, 2] {
         target.apply(&load(number, vec![change(odd.clone(), Scope::Keys, rows.clone())])).await.unwrap();
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use message::{OffsetRange, TopicPartition};
+use turnstile_message::{OffsetRange, TopicPartition};
 
 use super::Mutant;
 use super::world::SharedWorld;
