@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use turnstile_kafka::{ClientSettings, Connection};
+use turnstile_kafka::{ClientSettings, KafkaConnection};
 use turnstile_message::{SourcePosition, TopicPartition};
 use turnstile_pipeline::{Pipeline, Topics};
 
@@ -15,7 +15,7 @@ use crate::flow;
 use crate::report::Failure;
 
 /// How a step ended, and what there is to say.
-enum Outcome {
+enum StepOutcome {
     Done(String),
     Failed(anyhow::Error),
     Skipped(String),
@@ -23,17 +23,17 @@ enum Outcome {
 
 /// The steps in their order, as far as they were tried.
 #[derive(Default)]
-struct Steps {
-    all: Vec<(&'static str, Outcome)>,
+struct ConnectSteps {
+    all: Vec<(&'static str, StepOutcome)>,
     partitions: Vec<(TopicPartition, i64, i64)>,
 }
 
 pub(super) fn run(mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyhow::Result<Exit> {
     let stop = stop_flag()?;
-    let mut steps = Steps::default();
+    let mut steps = ConnectSteps::default();
     let settings = add_environment(&mut pipeline).and_then(|()| flow::client_settings(&pipeline, &stop));
     let settings = settings.map(|settings| settings.with_connect_timeout(timeout));
-    if let Some(settings) = steps.note("settings", settings.map(|s| (told_settings(&s), s))) {
+    if let Some(settings) = steps.note("settings", settings.map(|s| (describe_settings(&s), s))) {
         steps.try_cluster(&pipeline, &settings, timeout);
     }
     steps.skip_the_rest();
@@ -43,7 +43,7 @@ pub(super) fn run(mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyh
         out!("{}", steps.as_text());
     }
     let failed = steps.all.into_iter().find_map(|(_, outcome)| match outcome {
-        Outcome::Failed(error) => Some(error),
+        StepOutcome::Failed(error) => Some(error),
         _ => None,
     });
     let Some(error) = failed else { return Ok(Exit::Done) };
@@ -60,15 +60,15 @@ pub(super) fn run(mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyh
 const STEPS: [&str; 9] =
     ["settings", "resolve", "connect", "log in", "topic", "offsets", "read", "group", "dead letters"];
 
-impl Steps {
+impl ConnectSteps {
     /// Notes a step; what it gave, when it went well.
     fn note<T>(&mut self, step: &'static str, result: anyhow::Result<(String, T)>) -> Option<T> {
-        let (outcome, given) = match result {
-            Ok((told, given)) => (Outcome::Done(told), Some(given)),
-            Err(error) => (Outcome::Failed(error), None),
+        let (outcome, value) = match result {
+            Ok((text, value)) => (StepOutcome::Done(text), Some(value)),
+            Err(error) => (StepOutcome::Failed(error), None),
         };
         self.all.push((step, outcome));
-        given
+        value
     }
 
     fn try_cluster(&mut self, pipeline: &Pipeline, settings: &ClientSettings, timeout: Duration) {
@@ -111,11 +111,11 @@ impl Steps {
     }
 
     fn skip(&mut self, step: &'static str, why: &str) {
-        self.all.push((step, Outcome::Skipped(why.to_owned())));
+        self.all.push((step, StepOutcome::Skipped(why.to_owned())));
     }
 
     fn skip_up_to(&mut self, end: &str) {
-        let failed = self.all.iter().rev().find(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+        let failed = self.all.iter().rev().find(|(_, outcome)| matches!(outcome, StepOutcome::Failed(_)));
         let why = failed.map_or_else(String::new, |(step, _)| format!("needs the step \"{step}\""));
         for step in STEPS.into_iter().skip(self.all.len()).take_while(|step| *step != end) {
             self.skip(step, &why);
@@ -129,12 +129,12 @@ impl Steps {
     fn as_text(&self) -> String {
         let mut text = String::new();
         for (step, outcome) in &self.all {
-            let (state, told) = match outcome {
-                Outcome::Done(told) => ("ok", told.clone()),
-                Outcome::Failed(error) => ("failed", error.to_string()),
-                Outcome::Skipped(why) => ("skipped", why.clone()),
+            let (state, message) = match outcome {
+                StepOutcome::Done(message) => ("ok", message.clone()),
+                StepOutcome::Failed(error) => ("failed", error.to_string()),
+                StepOutcome::Skipped(why) => ("skipped", why.clone()),
             };
-            text.push_str(&format!("{state:<8} {step:<13} {told}\n"));
+            text.push_str(&format!("{state:<8} {step:<13} {message}\n"));
             if *step == "offsets" {
                 for (partition, earliest, latest) in &self.partitions {
                     let held = latest - earliest;
@@ -147,10 +147,10 @@ impl Steps {
     }
 
     fn as_json(&self) -> Value {
-        let step = |(step, outcome): &(&str, Outcome)| match outcome {
-            Outcome::Done(told) => json!({ "step": step, "state": "ok", "told": told }),
-            Outcome::Skipped(why) => json!({ "step": step, "state": "skipped", "told": why }),
-            Outcome::Failed(error) => {
+        let step = |(step, outcome): &(&str, StepOutcome)| match outcome {
+            StepOutcome::Done(text) => json!({ "step": step, "state": "ok", "told": text }),
+            StepOutcome::Skipped(why) => json!({ "step": step, "state": "skipped", "told": why }),
+            StepOutcome::Failed(error) => {
                 let failure = error.downcast_ref::<Failure>();
                 json!({
                     "step": step,
@@ -164,28 +164,28 @@ impl Steps {
         };
         let partition = |(partition, earliest, latest): &(TopicPartition, i64, i64)| json!({ "topic": &*partition.topic, "partition": partition.partition, "earliest": earliest, "latest": latest });
         json!({
-            "ok": !self.all.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed(_))),
+            "ok": !self.all.iter().any(|(_, outcome)| matches!(outcome, StepOutcome::Failed(_))),
             "steps": self.all.iter().map(step).collect::<Vec<_>>(),
             "partitions": self.partitions.iter().map(partition).collect::<Vec<_>>(),
         })
     }
 }
 
-fn told_settings(settings: &ClientSettings) -> String {
-    let mut told = settings.shown("security.protocol").unwrap_or("PLAINTEXT").to_uppercase();
-    if let Some(mechanism) = settings.shown("sasl.mechanisms").filter(|_| told.starts_with("SASL")) {
-        told.push_str(&format!(", {mechanism}"));
+fn describe_settings(settings: &ClientSettings) -> String {
+    let mut text = settings.shown("security.protocol").unwrap_or("PLAINTEXT").to_uppercase();
+    if let Some(mechanism) = settings.shown("sasl.mechanisms").filter(|_| text.starts_with("SASL")) {
+        text.push_str(&format!(", {mechanism}"));
     }
     let ignored: Vec<&str> = settings.ignored().collect();
     if !ignored.is_empty() {
-        told.push_str(&format!("; ignored, for Java programs only: {}", ignored.join(", ")));
+        text.push_str(&format!("; ignored, for Java programs only: {}", ignored.join(", ")));
     }
-    told
+    text
 }
 
 /// The addresses of all brokers named.
 fn resolve(settings: &ClientSettings, timeout: Duration) -> anyhow::Result<(String, Vec<SocketAddr>)> {
-    let (mut all, mut told, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut all, mut text, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for server in settings.servers().split(',').map(str::trim).filter(|server| !server.is_empty()) {
         // librdkafka takes a protocol before the address.
         let address = server.rsplit_once("://").map_or(server, |(_, address)| address);
@@ -193,20 +193,20 @@ fn resolve(settings: &ClientSettings, timeout: Duration) -> anyhow::Result<(Stri
         match look_up(&address, timeout) {
             Ok(found) => {
                 let hosts: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
-                told.push(format!("{server} is {}", hosts.join(", ")));
+                text.push(format!("{server} is {}", hosts.join(", ")));
                 all.extend(found);
             }
             Err(reason) => wrong.push(format!("{server}: {reason}")),
         }
     }
-    told.extend(wrong.iter().map(|wrong| format!("not resolved: {wrong}")));
+    text.extend(wrong.iter().map(|wrong| format!("not resolved: {wrong}")));
     if all.is_empty() {
         return Err(Failure::new(Exit::Source, format!("no host of {} can be resolved", settings.servers()))
             .cause(anyhow::anyhow!(wrong.join("; ")))
             .hint("correct the hosts' names in bootstrap.servers, or this machine's name service")
             .into());
     }
-    Ok((told.join("; "), all))
+    Ok((text.join("; "), all))
 }
 
 /// The system's resolver knows no limit of time, so it is asked on a thread that may be left behind.
@@ -243,26 +243,26 @@ fn connect(addresses: &[SocketAddr], timeout: Duration) -> anyhow::Result<(Strin
 }
 
 /// TLS and SASL, as far as the settings ask for them, up to the first answer of Kafka's protocol.
-fn log_in(settings: &ClientSettings, topics: &Topics) -> anyhow::Result<(String, Connection)> {
-    let connection = Connection::open(settings).map_err(flow::client)?;
+fn log_in(settings: &ClientSettings, topics: &Topics) -> anyhow::Result<(String, KafkaConnection)> {
+    let connection = KafkaConnection::open(settings).map_err(flow::client)?;
     let brokers = connection.brokers(topics.single()).map_err(flow::client)?;
-    let told: Vec<String> = brokers.iter().map(|(id, address)| format!("broker {id} at {address}")).collect();
-    Ok((told.join(", "), connection))
+    let text: Vec<String> = brokers.iter().map(|(id, address)| format!("broker {id} at {address}")).collect();
+    Ok((text.join(", "), connection))
 }
 
-fn find_topics(connection: &Connection, topics: &Topics) -> anyhow::Result<(String, Vec<TopicPartition>)> {
+fn find_topics(connection: &KafkaConnection, topics: &Topics) -> anyhow::Result<(String, Vec<TopicPartition>)> {
     let partitions = flow::partitions(connection, topics)?;
-    let mut told: Vec<String> = Vec::new();
+    let mut text: Vec<String> = Vec::new();
     for of_topic in partitions.chunk_by(|a, b| a.topic == b.topic) {
         let count = of_topic.len();
-        told.push(format!("{}, {count} {}", of_topic[0].topic, if count == 1 { "partition" } else { "partitions" }));
+        text.push(format!("{}, {count} {}", of_topic[0].topic, if count == 1 { "partition" } else { "partitions" }));
     }
-    Ok((told.join("; "), partitions))
+    Ok((text.join("; "), partitions))
 }
 
 type Range = (TopicPartition, i64, i64);
 
-fn find_offsets(connection: &Connection, partitions: &[TopicPartition]) -> anyhow::Result<(String, Vec<Range>)> {
+fn find_offsets(connection: &KafkaConnection, partitions: &[TopicPartition]) -> anyhow::Result<(String, Vec<Range>)> {
     let ranges = connection.watermarks(partitions).map_err(flow::client)?;
     let ranges: Vec<_> = partitions.iter().cloned().zip(ranges).map(|(p, (low, high))| (p, low, high)).collect();
     let held: i64 = ranges.iter().map(|(_, low, high)| high - low).sum();
@@ -270,19 +270,19 @@ fn find_offsets(connection: &Connection, partitions: &[TopicPartition]) -> anyho
 }
 
 /// Fetches one message of each topic, or at the end of a partition that has none: the answer tells whether it is allowed.
-fn try_read(connection: &mut Connection, ranges: &[Range]) -> anyhow::Result<(String, ())> {
-    let mut told = Vec::new();
+fn try_read(connection: &mut KafkaConnection, ranges: &[Range]) -> anyhow::Result<(String, ())> {
+    let mut text = Vec::new();
     for of_topic in ranges.chunk_by(|(a, ..), (b, ..)| a.topic == b.topic) {
         let fullest = of_topic.iter().max_by_key(|(_, earliest, latest)| latest - earliest);
         let Some((partition, earliest, latest)) = fullest else { continue };
         let at = SourcePosition { partition: partition.clone(), offset: (latest - 1).max(*earliest) };
         let record = connection.fetch_at(&at).map_err(flow::client)?;
-        told.push(if record.is_some() { format!("fetched {at}") } else { format!("{partition} can be fetched") });
+        text.push(if record.is_some() { format!("fetched {at}") } else { format!("{partition} can be fetched") });
     }
-    Ok((told.join("; "), ()))
+    Ok((text.join("; "), ()))
 }
 
-fn try_group(connection: &Connection, group: &str) -> anyhow::Result<(String, ())> {
+fn try_group(connection: &KafkaConnection, group: &str) -> anyhow::Result<(String, ())> {
     match connection.may_use_group(group).map_err(flow::client)? {
         Some(true) => Ok((format!("offsets of {group} may be committed"), ())),
         Some(false) => {
@@ -294,7 +294,7 @@ fn try_group(connection: &Connection, group: &str) -> anyhow::Result<(String, ()
     }
 }
 
-fn try_write(connection: &Connection, topic: &str) -> anyhow::Result<(String, ())> {
+fn try_write(connection: &KafkaConnection, topic: &str) -> anyhow::Result<(String, ())> {
     match connection.may_write(topic).map_err(flow::client)? {
         Some(true) => Ok((format!("{topic} may be written"), ())),
         Some(false) => Err(forbidden(format!("topic \"{topic}\" may not be written"), "WRITE")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
-use turnstile_kafka::{Producer, ProducerLimits, Record};
+use turnstile_kafka::{Producer, ProducerLimits, ProducerRecord};
 use turnstile_lake::{FileKind, Lake, OwnedDeadLetter, Place, Published};
 use turnstile_pipeline::Pipeline;
 
@@ -150,7 +150,7 @@ fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
     let topics = topic.clone().unwrap_or_else(|| pipeline.source.topics.to_string());
     for letter in &letters {
         let topic = topic.as_deref().unwrap_or(&letter.position.partition.topic);
-        let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
+        let record = ProducerRecord::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
         producer
             .send(topic, &record)
             .map_err(|e| Failure::new(Exit::Source, format!("{} was not sent again", letter.position)).cause(e))?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use serde_json::json;
-use turnstile_kafka::{ClientError, ClientSettings, Connection};
+use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection};
 use turnstile_lake::{CommitRecord, Lake, Slot, StoreOptions};
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Topics;
@@ -99,7 +99,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 fn follow(args: &Args, reader: &Reader, settings: &ClientSettings, stop: &AtomicBool) -> anyhow::Result<()> {
-    let mut connection = Connection::open(settings).map_err(client_failure)?;
+    let mut connection = KafkaConnection::open(settings).map_err(client_failure)?;
     let runtime = runtime()?;
     let mut seen = VecDeque::new();
     seen.push_back(reader.look(&runtime, &connection)?);
@@ -172,7 +172,7 @@ impl Args {
 }
 
 impl Reader {
-    fn look(&self, runtime: &tokio::runtime::Runtime, connection: &Connection) -> anyhow::Result<Look> {
+    fn look(&self, runtime: &tokio::runtime::Runtime, connection: &KafkaConnection) -> anyhow::Result<Look> {
         let (known, commits, topics) = match self {
             Self::Group { topic, .. } => (None, None, vec![topic.clone()]),
             Self::Pipeline { name, url, options, topics: named } => {

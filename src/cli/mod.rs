@@ -54,7 +54,7 @@ enum Verb {
     Stream(Box<stream::Args>),
     Check(check::Args),
     Produce(Box<produce::Args>),
-    Consume(Box<consume::Args>),
+    Consume(Box<consume::ConsumeArgs>),
     Sql(sql::Args),
     Warehouse(warehouse::Args),
     Models(models::Args),

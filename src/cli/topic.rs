@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use turnstile_kafka::{ClientError, NewTopicPlan, TopicDescription, Topics};
+use turnstile_kafka::{ClientError, NewTopicPlan, TopicAdmin, TopicDescription};
 
 use crate::cli::cluster::{ClusterArgs, client_failure, stop_on_signals};
 use crate::exit::Exit;
@@ -76,8 +76,8 @@ enum Verb {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let stop = stop_on_signals()?;
-    let open = |cluster: &ClusterArgs| -> anyhow::Result<Topics> {
-        Topics::open(&cluster.settings(&stop)?).map_err(client_failure)
+    let open = |cluster: &ClusterArgs| -> anyhow::Result<TopicAdmin> {
+        TopicAdmin::open(&cluster.settings(&stop)?).map_err(client_failure)
     };
     let outcome = match &args.verb {
         Verb::Create { topic, partitions, replication, set, json, cluster } => {

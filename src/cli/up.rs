@@ -12,8 +12,8 @@ use clap::Args as ClapArgs;
 use serde::{Deserialize, Serialize};
 use turnstile_broker::{Broker, BrokerError};
 use turnstile_kafka::{
-    City, CitySettings, ClientSettings, Connection, FeedPlan, NewTopicPlan, Pace, Producer, ProducerLimits, Provider,
-    ProviderError, Record, SyntheticClock, Topics, Zone, feed,
+    CityProvider, CitySettings, ClientSettings, ClockZone, FeedPlan, KafkaConnection, NewTopicPlan, Pace, Producer,
+    ProducerLimits, ProducerRecord, Provider, ProviderError, SyntheticClock, TopicAdmin, feed,
 };
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Pipeline;
@@ -99,7 +99,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         let fact = format!("`turnstile up` fills one topic, and {} reads {}", pipeline.name, pipeline.source.topics);
         return Err(Failure::new(Exit::Config, fact).hint("name one topic with --set source.topic=NAME").into());
     };
-    let topics = Topics::open(&settings).map_err(client_failure)?;
+    let topics = TopicAdmin::open(&settings).map_err(client_failure)?;
     let plan = NewTopicPlan { topic: topic.clone(), partitions: args.partitions, replication: 1, config: Vec::new() };
     topics.create_if_missing(&plan).map_err(client_failure)?;
     drop(topics);
@@ -240,7 +240,7 @@ fn start_producer(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let begun = begun(args, dir)?;
-    let connection = Connection::open(&settings).map_err(client_failure)?;
+    let connection = KafkaConnection::open(&settings).map_err(client_failure)?;
     let ids = connection.topic_partitions(&topic).map_err(client_failure)?;
     let partitions: Vec<_> = ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)).collect();
     let ends = connection.watermarks(&partitions).map_err(client_failure)?;
@@ -256,10 +256,10 @@ fn start_producer(
         ..CitySettings::default()
     };
     let start = chrono::DateTime::from_timestamp_millis(begun.start_ms).unwrap_or_default().naive_utc();
-    let zone: Zone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
+    let zone: ClockZone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
     let local = start.and_utc().with_timezone(&chrono_tz::America::New_York).naive_local();
-    let clock = SyntheticClock::starting(local, City::default_step(turnstiles), zone);
-    let mut provider = NotAhead { city: City::new(city, clock)?, stop: Arc::clone(stop) };
+    let clock = SyntheticClock::starting(local, CityProvider::default_step(turnstiles), zone);
+    let mut provider = NotAhead { city: CityProvider::new(city, clock)?, stop: Arc::clone(stop) };
     let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
     let producer = Producer::open(&settings, limits).map_err(client_failure)?;
     let plan = FeedPlan {
@@ -287,7 +287,7 @@ fn start_producer(
 
 /// The city, but never ahead of the clock: readings from the future would be refused.
 struct NotAhead {
-    city: City,
+    city: CityProvider,
     stop: Arc<AtomicBool>,
 }
 
@@ -300,9 +300,9 @@ impl Provider for NotAhead {
         self.city.total()
     }
 
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         let more = self.city.next(record)?;
-        let ahead = |record: &Record| {
+        let ahead = |record: &ProducerRecord| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
             record.event_at_ms - now
         };

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use turnstile_kafka::{ClientError, Connection, Topics};
+use turnstile_kafka::{ClientError, KafkaConnection, TopicAdmin};
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Source;
 
@@ -97,7 +97,7 @@ impl Observer {
     /// When the thread cannot be started.
     pub(crate) fn start(
         source: &Source,
-        connection: Connection,
+        connection: KafkaConnection,
         read: Vec<TopicPartition>,
         topic_ids: BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
@@ -161,7 +161,7 @@ impl Shared {
 }
 
 struct Watch {
-    connection: Connection,
+    connection: KafkaConnection,
     source: Source,
     shared: Arc<Shared>,
     /// How often in a row a topic was missing.
@@ -278,7 +278,7 @@ impl Watch {
     /// How long the topics keep their messages. That takes a client more, which is not kept.
     fn retention(&mut self, read: &[TopicPartition]) -> Option<BTreeMap<String, i64>> {
         self.retention_due = Instant::now() + RETENTION_EVERY;
-        let topics = Topics::open(self.connection.settings()).ok()?;
+        let topics = TopicAdmin::open(self.connection.settings()).ok()?;
         let mut names: Vec<&str> = read.iter().map(|p| &*p.topic).collect();
         names.dedup();
         Some(names.into_iter().filter_map(|name| Some((name.to_owned(), topics.retention_ms(name)?))).collect())

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use turnstile_engine::{Close, ClosedWindow, Engine, Plan, Reason, Restore};
-use turnstile_kafka::{ClientSettings, ReadLimits, Reader, StartAt};
+use turnstile_kafka::{ClientSettings, PartitionReader, ReadLimits, StartAt};
 use turnstile_lake::{FileKind, Lake, Place, Published};
 use turnstile_message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
 use turnstile_pipeline::{AggregateKind, Dedup, Pipeline};
@@ -90,7 +90,7 @@ pub(crate) fn replay(
         .iter()
         .map(|r| (r.partition.clone(), if history { StartAt::Earliest } else { StartAt::Offset(r.first) }))
         .collect();
-    let mut reader = Reader::open(settings, starts, ReadLimits::default()).map_err(read_failed)?;
+    let mut reader = PartitionReader::open(settings, starts, ReadLimits::default()).map_err(read_failed)?;
     let mut engine = Engine::new(plan, Restore::default(), 1).map_err(engine_failed)?;
     let mut worker = engine.worker();
     let mut schemas = open_registry(pipeline)?.map(Schemas::new);

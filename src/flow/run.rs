@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use turnstile_engine::{Close, Engine, Plan};
-use turnstile_kafka::{Connection, LeaderWatch, Producer, ProducerLimits, Record};
+use turnstile_kafka::{KafkaConnection, LeaderWatch, Producer, ProducerLimits, ProducerRecord};
 use turnstile_lake::{FileKind, Ledger, LedgerError, StateRef};
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Pipeline;
@@ -559,9 +559,9 @@ impl Flow<'_> {
 }
 
 /// A dead letter as its topic gets it: the message as it was, and in headers where it stood and what is wrong with it.
-fn dead_letter_record(letter: &turnstile_engine::DeadLetter) -> Record {
+fn dead_letter_record(letter: &turnstile_engine::DeadLetter) -> ProducerRecord {
     let (at, rejection) = (&letter.position, &letter.rejection);
-    let record = Record::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms)
+    let record = ProducerRecord::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms)
         .with_header("turnstile.topic", &*at.partition.topic)
         .with_header("turnstile.partition", at.partition.partition.to_string())
         .with_header("turnstile.offset", at.offset.to_string())
@@ -586,7 +586,7 @@ fn file_event(file: &turnstile_lake::NewFile, first: Option<String>) -> Event {
     }
 }
 
-fn ends(connection: &Connection, partitions: &[TopicPartition]) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
+fn ends(connection: &KafkaConnection, partitions: &[TopicPartition]) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
     let ranges = connection.watermarks(partitions).map_err(client)?;
     Ok(partitions.iter().cloned().zip(ranges.into_iter().map(|(_, high)| high)).collect())
 }

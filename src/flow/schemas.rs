@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use turnstile_engine::Worker;
 use turnstile_message::{MessageBatch, WriterSchema};
 use turnstile_pipeline::{PasswordSource, Pipeline, RegistrySettings};
-use turnstile_registry::{Registry, RegistryError, Secret, Settings};
+use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings, Secret};
 
 use super::fault::registry_failed;
 use super::run::{RETRY_FIRST, RETRY_MOST};
@@ -24,13 +24,14 @@ const RETRY_FOR: Duration = Duration::from_secs(600);
 const PASSWORD_BYTES: usize = 4096;
 
 /// A client of the pipeline's registry, for the formats that need one.
-pub(crate) fn open_registry(pipeline: &Pipeline) -> anyhow::Result<Option<Arc<Registry>>> {
+pub(crate) fn open_registry(pipeline: &Pipeline) -> anyhow::Result<Option<Arc<SchemaRegistry>>> {
     let Some(settings) = &pipeline.source.registry else { return Ok(None) };
     let user = match (&settings.user, &settings.password) {
         (Some(user), Some(source)) => Some((user.clone(), password(settings, source)?)),
         _ => None,
     };
-    let registry = Registry::new(Settings { url: settings.url.clone(), user }).map_err(registry_failed)?;
+    let registry =
+        SchemaRegistry::new(SchemaRegistrySettings { url: settings.url.clone(), user }).map_err(registry_failed)?;
     Ok(Some(Arc::new(registry)))
 }
 
@@ -65,7 +66,7 @@ const ASKS: usize = 8;
 /// The batch that waits for its schemas, when one does.
 #[derive(Debug)]
 pub(super) struct Schemas {
-    registry: Arc<Registry>,
+    registry: Arc<SchemaRegistry>,
     held: Option<Held>,
 }
 
@@ -81,7 +82,7 @@ struct Held {
 }
 
 impl Schemas {
-    pub(super) fn new(registry: Arc<Registry>) -> Self {
+    pub(super) fn new(registry: Arc<SchemaRegistry>) -> Self {
         Self { registry, held: None }
     }
 

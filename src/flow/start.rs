@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use turnstile_engine::{Engine, PartitionState, Plan, Restore, fingerprint};
-use turnstile_kafka::{ClientError, ClientSettings, Connection, ReadLimits, Reader, StartAt};
+use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
 use turnstile_lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
 use turnstile_message::{SourcePosition, TopicPartition};
 use turnstile_pipeline::{FileFormat, Pipeline, Topics};
@@ -22,8 +22,8 @@ pub(crate) const GROUP_BY_NAME: &str = "the pipeline's name";
 pub(crate) struct Started {
     pub(crate) ledger: Ledger,
     pub(crate) engine: Engine,
-    pub(crate) reader: Reader,
-    pub(crate) connection: Connection,
+    pub(crate) reader: PartitionReader,
+    pub(crate) connection: KafkaConnection,
     pub(crate) live: Vec<StateRef>,
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) topic_ids: BTreeMap<String, String>,
@@ -87,7 +87,7 @@ pub(crate) async fn start(
     settings: &ClientSettings,
     options: &StartOptions,
 ) -> anyhow::Result<Started> {
-    let mut connection = Connection::open(settings).map_err(client)?;
+    let mut connection = KafkaConnection::open(settings).map_err(client)?;
     let partitions = partitions_of(&connection, &pipeline.source.topics, options.accept_loss)?;
     let lake = open_lake(pipeline).await?;
     let newest = Ledger::peek(&lake, &pipeline.name).await.map_err(ledger_failed)?;
@@ -115,7 +115,7 @@ pub(crate) async fn start(
     let workers = options.workers.min(partitions.len()).max(1);
     let mut engine = Engine::new(plan, restore, workers).map_err(engine_failed)?;
     let limits = ReadLimits { queues: workers, watch_leaders: true, ..ReadLimits::default() };
-    let reader = Reader::open(settings, starts, limits).map_err(read_failed)?;
+    let reader = PartitionReader::open(settings, starts, limits).map_err(read_failed)?;
     for (partition, offset) in reader.starts() {
         engine.add_partition(partition.clone(), *offset);
     }
@@ -123,7 +123,7 @@ pub(crate) async fn start(
 }
 
 /// The names of a pipeline's topics: those that it names, or those that match now.
-pub(crate) fn topic_names(connection: &Connection, topics: &Topics) -> Result<Vec<String>, ClientError> {
+pub(crate) fn topic_names(connection: &KafkaConnection, topics: &Topics) -> Result<Vec<String>, ClientError> {
     Ok(match topics {
         Topics::Named(names) => names.clone(),
         matching => connection.topics()?.into_iter().filter(|name| matching.contains(name)).collect(),
@@ -131,13 +131,13 @@ pub(crate) fn topic_names(connection: &Connection, topics: &Topics) -> Result<Ve
 }
 
 /// All partitions of a pipeline's topics, topic by topic.
-pub(crate) fn partitions(connection: &Connection, topics: &Topics) -> anyhow::Result<Vec<TopicPartition>> {
+pub(crate) fn partitions(connection: &KafkaConnection, topics: &Topics) -> anyhow::Result<Vec<TopicPartition>> {
     partitions_of(connection, topics, false)
 }
 
 /// The same; of a list, `without_missing` leaves topics out that do not exist, as a pattern does.
 fn partitions_of(
-    connection: &Connection,
+    connection: &KafkaConnection,
     topics: &Topics,
     without_missing: bool,
 ) -> anyhow::Result<Vec<TopicPartition>> {
@@ -161,7 +161,7 @@ fn partitions_of(
 /// The topics' ids, which have to be those that the ledger knows: a topic that was created anew may be longer than the
 /// old one, and nothing else would tell.
 fn topic_ids(
-    connection: &Connection,
+    connection: &KafkaConnection,
     partitions: &[TopicPartition],
     slot: Option<&Slot>,
     accept_loss: bool,
@@ -227,7 +227,7 @@ pub(crate) fn unread<'a>(topic: &str, next: impl IntoIterator<Item = (&'a TopicP
 
 /// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know.
 fn starts(
-    connection: &mut Connection,
+    connection: &mut KafkaConnection,
     partitions: &[TopicPartition],
     known: &[Position],
     accept_loss: bool,
@@ -276,7 +276,7 @@ fn starts(
 
 /// Whether the last record read is still the one that the ledger remembers. A record that was deleted
 /// or compacted away since cannot be compared and is taken to be.
-fn same_record(connection: &mut Connection, position: &Position, earliest: i64) -> anyhow::Result<bool> {
+fn same_record(connection: &mut KafkaConnection, position: &Position, earliest: i64) -> anyhow::Result<bool> {
     let Some(expected) = position.fingerprint else { return Ok(true) };
     let last = position.next_offset - 1;
     if last < earliest {

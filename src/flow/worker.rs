@@ -11,7 +11,7 @@ use std::time::Duration;
 use turnstile_engine::{Frontier, Part, Worker};
 use turnstile_kafka::ReadQueue;
 use turnstile_message::{MessageBatch, TopicPartition};
-use turnstile_registry::Registry;
+use turnstile_registry::SchemaRegistry;
 
 use super::fault::{engine_failed, read_failed};
 use super::owner::now_us;
@@ -148,7 +148,7 @@ impl Workers {
         queues: Vec<ReadQueue>,
         mut worker: impl FnMut() -> Worker,
         part_bytes: usize,
-        registry: Option<&Arc<Registry>>,
+        registry: Option<&Arc<SchemaRegistry>>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         // One error ends a worker, so there is room for all of them.
@@ -273,7 +273,7 @@ impl Task {
             }
             if self.is_full() {
                 self.shared.urgent.store(true, Ordering::Relaxed);
-                self.queue.serve();
+                self.queue.poll_events();
                 match self.orders.recv_timeout(WAIT) {
                     Ok(command) => {
                         if !self.obey(command)? {
@@ -318,7 +318,7 @@ impl Task {
         let batch = schemas.release(&mut self.worker, |note| self.shared.note(note))?;
         if batch.is_none() {
             // A long wait must not let librdkafka's events and statistics pile up.
-            self.queue.serve();
+            self.queue.poll_events();
             std::thread::sleep(WAIT);
         }
         Ok(batch)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use turnstile_kafka::{Producer, ProducerLimits, Record};
+use turnstile_kafka::{Producer, ProducerLimits, ProducerRecord};
 
 use crate::scene::{PATIENCE, Scene, data_files, expected, messages, text};
 
@@ -78,7 +78,7 @@ fn messages_that_no_schema_takes_go_to_the_dead_letters_and_the_stream_goes_on()
     let settings = scene.client().with("message.max.bytes", "4000000", "test").unwrap();
     let producer = Producer::open(&settings, ProducerLimits::default()).unwrap();
     for value in bad.iter().map(|(_, value)| value.clone()).chain(messages.iter().map(|m| m.clone().into_bytes())) {
-        let record = Record { value, ..Record::default() };
+        let record = ProducerRecord { value, ..ProducerRecord::default() };
         producer.send(&scene.topic, &record).unwrap();
     }
     assert_eq!(producer.close(PATIENCE).0.failed, 0);

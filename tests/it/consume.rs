@@ -77,7 +77,7 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     crate::trouble::wait_for(&told, "[1] was added; it is read from its beginning");
     let is_new = |message: &Value| message["partition"] == 1 && message["value"] == value;
     until("the new partition is read", || printed.lock().unwrap().iter().any(is_new));
-    turnstile_kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    turnstile_kafka::TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     crate::trouble::wait_for(&told, "was deleted while it was read");
     assert_eq!(follower.wait().unwrap().code(), Some(5));
 
@@ -85,7 +85,7 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     scene.send([&b"new"[..]]);
     let (mut follower, _, told) = follow();
     signal(&follower, "STOP");
-    turnstile_kafka::Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    turnstile_kafka::TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     crate::topics::create(scene, &scene.topic, 1);
     scene.send([&b"newer"[..], b"newest"]);
     signal(&follower, "CONT");

@@ -1,7 +1,7 @@
 //! Messages that no window took: where they go, what is said of them, and the way back.
 
 use serde_json::Value;
-use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};
 
 use crate::scene::{PATIENCE, Scene, messages, text};
 
@@ -9,7 +9,7 @@ use crate::scene::{PATIENCE, Scene, messages, text};
 fn send_at(scene: &Scene, records: &[(&str, Option<&str>, i64)]) {
     let producer = Producer::open(&scene.client(), ProducerLimits::default()).unwrap();
     for (key, value, timestamp_ms) in records {
-        let record = Record::resent(Some(key.as_bytes()), value.map(str::as_bytes), *timestamp_ms);
+        let record = ProducerRecord::resent(Some(key.as_bytes()), value.map(str::as_bytes), *timestamp_ms);
         producer.send(&scene.topic, &record).unwrap();
     }
     assert_eq!(producer.close(PATIENCE).0.failed, 0);
@@ -18,7 +18,7 @@ fn send_at(scene: &Scene, records: &[(&str, Option<&str>, i64)]) {
 fn topic(scene: &Scene, name: &str) {
     let config = vec![("retention.ms".to_owned(), "-1".to_owned())];
     let plan = NewTopicPlan { topic: name.to_owned(), partitions: 1, replication: 1, config };
-    Topics::open(&scene.client()).unwrap().create(&plan).unwrap();
+    TopicAdmin::open(&scene.client()).unwrap().create(&plan).unwrap();
 }
 
 /// What `turnstile consume` reads of a topic.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use turnstile_kafka::{ClientSettings, Connection, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_kafka::{
+    ClientSettings, KafkaConnection, NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin,
+};
 use turnstile_testkit::servers::{KafkaCluster, KafkaConfig};
 
 use crate::scene::{PATIENCE, Scene, expected, finish, messages, signal, text, until};
@@ -20,7 +22,8 @@ fn produce(settings: &ClientSettings, topic: &str, messages: &[String], sent: &A
             break;
         }
         let key = message.split(',').next().unwrap().as_bytes().to_vec();
-        let record = Record { key, keyed: true, value: message.clone().into_bytes(), ..Record::default() };
+        let record =
+            ProducerRecord { key, keyed: true, value: message.clone().into_bytes(), ..ProducerRecord::default() };
         producer.send(topic, &record).unwrap();
         sent.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(2));
@@ -30,7 +33,7 @@ fn produce(settings: &ClientSettings, topic: &str, messages: &[String], sent: &A
 }
 
 /// Kills the leader of partition 0, waits for another one, and brings the dead broker back as a replica in sync.
-fn kill_leader(cluster: &mut KafkaCluster, connection: &Connection, topics: &Topics, topic: &str) {
+fn kill_leader(cluster: &mut KafkaCluster, connection: &KafkaConnection, topics: &TopicAdmin, topic: &str) {
     let old = connection.leaders(topic).unwrap()[0].1;
     cluster.kill9(old).unwrap();
     until("another leader", || {
@@ -56,10 +59,10 @@ fn stop_and_read(child: Child) -> String {
 fn reading_goes_on_by_itself_when_leaders_are_killed_and_nothing_is_lost_or_doubled() {
     let mut cluster = KafkaCluster::start(&turnstile_testkit::kafka_home(), KafkaConfig::default()).unwrap();
     let scene = Scene::beside(cluster.bootstrap(), "city");
-    let topics = Topics::open(&scene.client()).unwrap();
+    let topics = TopicAdmin::open(&scene.client()).unwrap();
     let config = vec![("min.insync.replicas".to_owned(), "2".to_owned()), ("retention.ms".to_owned(), "-1".to_owned())];
     topics.create(&NewTopicPlan { topic: "city".to_owned(), partitions: 2, replication: 3, config }).unwrap();
-    let connection = Connection::open(&scene.client()).unwrap();
+    let connection = KafkaConnection::open(&scene.client()).unwrap();
     until("leaders", || connection.leaders("city").is_ok_and(|all| all.len() == 2));
 
     let all = messages(100_000);

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use turnstile_broker::Broker;
-use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};
 
 use crate::disk::Disk;
 
@@ -58,7 +58,7 @@ impl Scene {
 
     fn on(servers: String, topic: &str, partitions: i32, config: &[(&str, &str)], broker: Option<Broker>) -> Self {
         let scene = Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), _broker: broker };
-        let topics = Topics::open(&scene.client()).unwrap();
+        let topics = TopicAdmin::open(&scene.client()).unwrap();
         topics
             .create(&NewTopicPlan {
                 topic: scene.topic.clone(),
@@ -182,10 +182,10 @@ url = "file:{url}"
 }
 
 /// A message. Its key decides the partition: the turnstile's own fields.
-pub(crate) fn record(value: impl AsRef<[u8]>) -> Record {
+pub(crate) fn record(value: impl AsRef<[u8]>) -> ProducerRecord {
     let value = value.as_ref();
     let key = value.split(|b| *b == b',').take(3).collect::<Vec<_>>().join(&b',');
-    Record { key, keyed: true, value: value.to_vec(), ..Record::default() }
+    ProducerRecord { key, keyed: true, value: value.to_vec(), ..ProducerRecord::default() }
 }
 
 /// Sums a station and window.

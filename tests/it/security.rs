@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};
 use turnstile_testkit::servers::{Listener, SecuredKafka};
 
 use crate::scene::{PATIENCE, Scene, finish, messages, signal, text};
@@ -25,14 +25,14 @@ impl Secured {
         let broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
         let scene = Scene::beside(broker.at(Listener::Plaintext), "t");
         let open = ClientSettings::from_servers(&scene.servers).unwrap();
-        let topics = Topics::open(&open).unwrap();
+        let topics = TopicAdmin::open(&open).unwrap();
         for topic in ["t", "dead"] {
             let config = vec![("retention.ms".to_owned(), "-1".to_owned())];
             topics.create(&NewTopicPlan { topic: topic.to_owned(), partitions: 1, replication: 1, config }).unwrap();
         }
         let producer = Producer::open(&open, ProducerLimits::default()).unwrap();
         for message in messages(100) {
-            producer.send("t", &Record { value: message.into_bytes(), ..Record::default() }).unwrap();
+            producer.send("t", &ProducerRecord { value: message.into_bytes(), ..ProducerRecord::default() }).unwrap();
         }
         assert_eq!(producer.close(PATIENCE).0.delivered, 100);
         Self { broker, scene }

@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};
 
 use crate::scene::{PATIENCE, Scene, expected, messages, signal, text};
 use crate::trouble::{lines, wait_for};
@@ -22,7 +22,7 @@ fn admin(scene: &Scene) -> AdminClient<DefaultClientContext> {
 pub(crate) fn create(scene: &Scene, topic: &str, partitions: i32) {
     let config = vec![("retention.ms".to_owned(), "-1".to_owned())];
     let plan = NewTopicPlan { topic: topic.to_owned(), partitions, replication: 1, config };
-    let topics = Topics::open(&scene.client()).unwrap();
+    let topics = TopicAdmin::open(&scene.client()).unwrap();
     // A cluster may need a moment until a deleted name is free again.
     let began = Instant::now();
     while topics.create(&plan).is_err() {
@@ -59,8 +59,12 @@ fn delete_below(scene: &Scene, topic: &str, offset: i64) {
 fn send_to(scene: &Scene, topic: &str, values: &[String]) {
     let producer = Producer::open(&scene.client(), ProducerLimits::default()).unwrap();
     for value in values {
-        let record =
-            Record { key: value.clone().into(), keyed: true, value: value.clone().into(), ..Record::default() };
+        let record = ProducerRecord {
+            key: value.clone().into(),
+            keyed: true,
+            value: value.clone().into(),
+            ..ProducerRecord::default()
+        };
         producer.send(topic, &record).unwrap();
     }
     assert_eq!(producer.close(PATIENCE).0.failed, 0);
@@ -130,7 +134,7 @@ fn a_topic_that_is_deleted_and_created_anew_ends_the_run(scene: &Scene) {
     wait_until_read(scene, path, 200);
     // While it cannot look, the topic goes and comes back; it would go on at offset 200 as if nothing had happened.
     signal(&run, "STOP");
-    Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     create(scene, &scene.topic, 1);
     send_to(scene, &scene.topic, &messages(900));
     signal(&run, "CONT");
@@ -152,7 +156,7 @@ fn a_topic_that_is_created_anew_and_still_empty_is_told_from_one_whose_messages_
     let mut run = scene.spawn(&["run", path, "--set", DISCOVER], &[]);
     let lines = lines(&mut run);
     wait_until_read(&scene, path, 200);
-    Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     create(&scene, &scene.topic, 1);
     wait_for(&lines, "was deleted and created anew");
     assert_eq!(run.wait().unwrap().code(), Some(5));
@@ -179,7 +183,7 @@ fn a_topic_that_is_deleted_ends_the_run_and_what_was_read_is_committed(scene: &S
     wait_for(&lines, "ready: ");
     // It is read by now, or will be in a moment: the topic stays readable for as long as its name is known.
     std::thread::sleep(Duration::from_secs(2));
-    Topics::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
+    TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     wait_for(&lines, "was deleted while it was read");
     assert_eq!(run.wait().unwrap().code(), Some(5));
     wait_until_read(scene, path, messages.len());
@@ -271,7 +275,8 @@ fn a_pipeline_that_is_too_slow_for_its_topic_s_retention_is_warned() {
     let settings = scene.client().with("batch.num.messages", "10", "test").unwrap();
     let producer = Producer::open(&settings, ProducerLimits::default()).unwrap();
     for message in messages(2_000) {
-        let record = Record { value: message.into_bytes(), timestamp_ms: Some(ago_ms), ..Record::default() };
+        let record =
+            ProducerRecord { value: message.into_bytes(), timestamp_ms: Some(ago_ms), ..ProducerRecord::default() };
         producer.send(&scene.topic, &record).unwrap();
     }
     assert_eq!(producer.close(PATIENCE).0.failed, 0);
@@ -387,7 +392,7 @@ fn accepted_losses_of_whole_topics_let_the_pipeline_go_on(scene: &Scene, one: &s
     let path = pipeline.to_str().unwrap();
     assert!(scene.turnstile(&["run", path, "--until-end"]).status.success());
 
-    let topics = Topics::open(&scene.client()).unwrap();
+    let topics = TopicAdmin::open(&scene.client()).unwrap();
     topics.delete(one).unwrap();
     topics.delete(other).unwrap();
     create(scene, other, 1);

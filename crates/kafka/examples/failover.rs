@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use turnstile_kafka::{
-    ClientSettings, Connection, LeaderWatch, NewTopicPlan, Producer, ProducerLimits, ReadLimits, ReadQueue, Reader,
-    Record, StartAt, Topics,
+    ClientSettings, KafkaConnection, LeaderWatch, NewTopicPlan, PartitionReader, Producer, ProducerLimits,
+    ProducerRecord, ReadLimits, ReadQueue, StartAt, TopicAdmin,
 };
 use turnstile_message::TopicPartition;
 use turnstile_testkit::servers::{KafkaCluster, KafkaConfig};
@@ -40,10 +40,10 @@ fn main() -> Outcome<()> {
     let kills = std::env::args().nth(1).map_or(Ok(20), |text| text.parse::<u32>())?;
     let mut cluster = KafkaCluster::start(&turnstile_testkit::kafka_home(), KafkaConfig::default())?;
     let settings = ClientSettings::from_servers(&cluster.bootstrap())?;
-    let topics = Topics::open(&settings)?;
+    let topics = TopicAdmin::open(&settings)?;
     let config = vec![("min.insync.replicas".to_owned(), "2".to_owned())];
     topics.create(&NewTopicPlan { topic: TOPIC.to_owned(), partitions: 1, replication: 3, config })?;
-    let connection = Connection::open(&settings)?;
+    let connection = KafkaConnection::open(&settings)?;
     // The broker that is asked may hear of the topic later than the one that made it.
     until("a leader", || {
         connection.leaders(TOPIC).is_ok_and(|all| all.first().is_some_and(|l| l.1 >= 0)).then_some(())
@@ -51,7 +51,7 @@ fn main() -> Outcome<()> {
 
     let positions = vec![(TopicPartition::new(TOPIC, 0), StartAt::Earliest)];
     let limits = ReadLimits { watch_leaders: true, ..ReadLimits::default() };
-    let mut reader = Reader::open(&settings, positions, limits)?;
+    let mut reader = PartitionReader::open(&settings, positions, limits)?;
     let watch = reader.leader_watch();
     let queue = reader.split().pop().ok_or("the reader has no queue")?;
     let producer = Producer::open(&settings, ProducerLimits::default())?;
@@ -91,7 +91,7 @@ fn produce(producer: &Producer, sent: &Mutex<Vec<Instant>>, stop: &AtomicBool) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let record = Record { value: number.to_string().into_bytes(), ..Record::default() };
+        let record = ProducerRecord { value: number.to_string().into_bytes(), ..ProducerRecord::default() };
         sent.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
         if let Err(error) = producer.send(TOPIC, &record) {
             eprintln!("not sent: {error}");
@@ -138,8 +138,8 @@ fn read(mut queue: ReadQueue, seen: &Mutex<Seen>, delivered: &AtomicU64) {
 fn kill(
     nth: u32,
     cluster: &mut KafkaCluster,
-    connection: &Connection,
-    topics: &Topics,
+    connection: &KafkaConnection,
+    topics: &TopicAdmin,
     watch: &LeaderWatch,
     sent: &Mutex<Vec<Instant>>,
     seen: &Mutex<Seen>,

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use turnstile_kafka::{ClientSettings, Connection, ReadLimits, Reader, StartAt};
+use turnstile_kafka::{ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
 use turnstile_message::TopicPartition;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [servers, topic] = args.get(1..3).ok_or("usage: read_speed HOST:PORT TOPIC [QUEUES]")? else { unreachable!() };
     let queues = args.get(3).map_or(Ok(1), |text| text.parse())?;
     let settings = ClientSettings::from_servers(servers)?;
-    let connection = Connection::open(&settings)?;
+    let connection = KafkaConnection::open(&settings)?;
     let ids = connection.topic_partitions(topic)?;
     let partitions: Vec<_> = ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)).collect();
     let ends: Vec<_> = connection.watermarks(&partitions)?.into_iter().map(|(_, high)| high).collect();
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let started = Instant::now();
     let positions = partitions.into_iter().map(|partition| (partition, StartAt::Earliest)).collect();
-    let mut reader = Reader::open(&settings, positions, ReadLimits { queues, ..ReadLimits::default() })?;
+    let mut reader = PartitionReader::open(&settings, positions, ReadLimits { queues, ..ReadLimits::default() })?;
     let opened = started.elapsed();
     let threads: Vec<_> = reader
         .split()

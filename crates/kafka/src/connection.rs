@@ -13,9 +13,9 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 use turnstile_message::{SourcePosition, TopicPartition};
 
-use crate::error::{ClientError, told, topic_error};
-use crate::link::{Link, LinkContext, LinkState};
-use crate::native::{self, Operation};
+use crate::error::{ClientError, describe_code, topic_error};
+use crate::link::{BrokerLink, LinkContext, LinkState};
+use crate::native::{self, AclOperation};
 use crate::settings::{ClientSettings, SettingsError};
 
 /// Consumer group when the settings name none. librdkafka needs one to assign partitions, even when it never commits.
@@ -40,9 +40,9 @@ pub(crate) const LEADER_BACKOFF: (&str, &str) = ("retry.backoff.max.ms", "250");
 /// A client that asks and does not read a stream. Nothing is sent before the first question.
 ///
 /// Every question waits for a broker up to the settings' `connect_timeout`.
-pub struct Connection {
+pub struct KafkaConnection {
     consumer: Arc<BaseConsumer<LinkContext>>,
-    link: Arc<Link>,
+    link: Arc<BrokerLink>,
     settings: ClientSettings,
 }
 
@@ -59,7 +59,7 @@ pub struct ReadRecord {
     pub value: Option<Vec<u8>>,
 }
 
-impl Connection {
+impl KafkaConnection {
     /// A client with these settings; does no I/O.
     ///
     /// # Errors
@@ -89,10 +89,10 @@ impl Connection {
             forced,
         ]
         .concat();
-        let link = Arc::new(Link::new(settings.servers()));
+        let link = Arc::new(BrokerLink::new(settings.servers()));
         let config = settings.config(&defaults, &forced);
         let consumer = BaseConsumer::from_config_and_context(&config, LinkContext(link.clone()))
-            .map_err(|error| refused(settings, &error))?;
+            .map_err(|error| creation_error(settings, &error))?;
         Ok(Self { consumer: Arc::new(consumer), link, settings: settings.clone() })
     }
 
@@ -106,13 +106,13 @@ impl Connection {
         &self.consumer
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
+    pub(crate) fn link(&self) -> &Arc<BrokerLink> {
         &self.link
     }
 
     /// Whether brokers can be reached, as far as this client has noticed.
     pub fn state(&self) -> LinkState {
-        serve(&self.consumer);
+        poll_events(&self.consumer);
         self.link.state()
     }
 
@@ -145,9 +145,8 @@ impl Connection {
                 }
                 (_, None) => return Err(ClientError::TopicMissing { topic: topic.to_owned() }),
                 (_, Some(code)) => {
-                    return Err(
-                        topic_error(code, topic).unwrap_or_else(|| failed(format!("topic \"{topic}\""), &told(code)))
-                    );
+                    return Err(topic_error(code, topic)
+                        .unwrap_or_else(|| failure(format!("topic \"{topic}\""), &describe_code(code))));
                 }
             }
         }
@@ -173,17 +172,17 @@ impl Connection {
         if topics.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let found = self.patiently(
+        let found = self.retry_until_answered(
             |wait| {
                 let ids = native::topic_ids(&self.consumer, topics, wait);
                 ids.map_err(KafkaError::MetadataFetch)
             },
-            |code| failed("topic ids".to_owned(), &told(code)),
+            |code| failure("topic ids".to_owned(), &describe_code(code)),
         )?;
         let mut ids = BTreeMap::new();
         for (topic, id) in found {
             let id = id.map_err(|code| {
-                topic_error(code, &topic).unwrap_or_else(|| failed(format!("topic \"{topic}\""), &told(code)))
+                topic_error(code, &topic).unwrap_or_else(|| failure(format!("topic \"{topic}\""), &describe_code(code)))
             })?;
             if !id.is_empty() {
                 ids.insert(topic, id);
@@ -204,7 +203,7 @@ impl Connection {
 
     fn watermark(&self, partition: &TopicPartition) -> Result<(i64, i64), ClientError> {
         let topic = &*partition.topic;
-        self.patiently(
+        self.retry_until_answered(
             |wait| self.consumer.fetch_watermarks(topic, partition.partition, wait),
             |code| match topic_error(code, topic) {
                 // librdkafka answers alike for a missing topic and a missing partition; the topic itself tells.
@@ -213,7 +212,7 @@ impl Connection {
                     Err(error) => error,
                 },
                 Some(error) => error,
-                None => failed(format!("watermarks of {partition}"), &told(code)),
+                None => failure(format!("watermarks of {partition}"), &describe_code(code)),
             },
         )
     }
@@ -222,7 +221,7 @@ impl Connection {
     /// a transaction's marker, or not yet written).
     ///
     /// # Errors
-    /// As for [`Connection::watermarks`].
+    /// As for [`KafkaConnection::watermarks`].
     pub fn read_one(&mut self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
         let partition = &position.partition;
         let (low, high) = self.watermark(partition)?;
@@ -271,7 +270,7 @@ impl Connection {
     /// That no broker answers, or the group is forbidden.
     pub fn group_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, ClientError> {
         let asked: Vec<_> = partitions.iter().map(|p| (p.clone(), 0)).collect();
-        let answered = self.patiently(
+        let answered = self.retry_until_answered(
             |wait| {
                 let list = assignment(&asked).map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
                 self.consumer.committed_offsets(list, wait)
@@ -316,13 +315,13 @@ impl Connection {
     /// end and where there is no record.
     ///
     /// # Errors
-    /// As for [`Connection::watermarks`].
+    /// As for [`KafkaConnection::watermarks`].
     pub fn fetch_at(&mut self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
         let partition = &position.partition;
         let assignment = assignment(&[(partition.clone(), position.offset)])?;
-        self.consumer.assign(&assignment).map_err(|e| failed(format!("assign {partition}"), &e))?;
+        self.consumer.assign(&assignment).map_err(|e| failure(format!("assign {partition}"), &e))?;
         let record = self.first_record_at(position);
-        self.consumer.unassign().map_err(|e| failed(format!("unassign {partition}"), &e))?;
+        self.consumer.unassign().map_err(|e| failure(format!("unassign {partition}"), &e))?;
         record
     }
 
@@ -333,9 +332,9 @@ impl Connection {
     pub fn may_write(&self, topic: &str) -> Result<Option<bool>, ClientError> {
         self.topic_partitions(topic)?;
         let allowed = native::allowed_on_topic(&self.consumer, topic, self.settings.connect_timeout());
-        let otherwise = |code| failed(format!("permissions of topic \"{topic}\""), &told(code));
+        let otherwise = |code| failure(format!("permissions of topic \"{topic}\""), &describe_code(code));
         let allowed = allowed.map_err(|code| topic_error(code, topic).unwrap_or_else(|| otherwise(code)))?;
-        Ok(allowed.map(|operations| operations.contains(&Operation::Write)))
+        Ok(allowed.map(|operations| operations.contains(&AclOperation::Write)))
     }
 
     /// Whether this client may commit offsets of its group; `None` when the cluster does not tell, as it does not of a
@@ -346,7 +345,7 @@ impl Connection {
     pub fn may_use_group(&self, group: &str) -> Result<Option<bool>, ClientError> {
         let allowed = native::allowed_on_group(&self.consumer, group, self.settings.connect_timeout());
         match allowed {
-            Ok(allowed) => Ok(allowed.map(|operations| operations.contains(&Operation::Read))),
+            Ok(allowed) => Ok(allowed.map(|operations| operations.contains(&AclOperation::Read))),
             Err(RDKafkaErrorCode::GroupIdNotFound) => Ok(None),
             Err(code) => Err(self.group_error(code, "permissions of the consumer group")),
         }
@@ -356,9 +355,9 @@ impl Connection {
         match code {
             RDKafkaErrorCode::GroupAuthorizationFailed => ClientError::GroupForbidden {
                 group: self.settings.group().unwrap_or(DEFAULT_GROUP).to_owned(),
-                reason: told(code),
+                reason: describe_code(code),
             },
-            code => failed(action.to_owned(), &told(code)),
+            code => failure(action.to_owned(), &describe_code(code)),
         }
     }
 
@@ -371,38 +370,38 @@ impl Connection {
         let list = assignment(next_offsets)?;
         match self.consumer.commit(&list, CommitMode::Async) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(failed("commit group offsets".to_owned(), &error)),
+            Err(error) => Err(failure("commit group offsets".to_owned(), &error)),
         }
     }
 
     /// Whether a commit of group offsets that did not wait has failed since the last call.
     pub fn group_commit_failed(&self) -> bool {
-        serve(&self.consumer);
+        poll_events(&self.consumer);
         self.link.take_commit_failure()
     }
 
-    /// The same as [`Connection::commit_group_offsets`], and waits for the broker's answer: for the last offsets before the end.
+    /// The same as [`KafkaConnection::commit_group_offsets`], and waits for the broker's answer: for the last offsets before the end.
     ///
     /// # Errors
     /// When the broker refuses them, or the client gave up.
     pub fn commit_group_offsets_now(&self, next_offsets: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
         match self.consumer.commit(&assignment(next_offsets)?, CommitMode::Sync) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(failed("commit group offsets".to_owned(), &error)),
+            Err(error) => Err(failure("commit group offsets".to_owned(), &error)),
         }
     }
 
     /// Metadata of one topic or of all, as soon as a broker answers.
     pub(crate) fn metadata(&self, topic: Option<&str>) -> Result<Metadata, ClientError> {
-        self.patiently(
+        self.retry_until_answered(
             |wait| self.consumer.fetch_metadata(topic, wait),
-            |code| failed("cluster metadata".to_owned(), &told(code)),
+            |code| failure("cluster metadata".to_owned(), &describe_code(code)),
         )
     }
 
     /// Asks until a broker answers, the time is up, the client is refused or told to stop. librdkafka itself pauses
     /// longer and longer between attempts to connect.
-    pub(crate) fn patiently<T>(
+    pub(crate) fn retry_until_answered<T>(
         &self,
         ask: impl Fn(Duration) -> Result<T, KafkaError>,
         otherwise: impl Fn(RDKafkaErrorCode) -> ClientError,
@@ -414,12 +413,12 @@ impl Connection {
             let left = self.settings.connect_timeout().saturating_sub(started.elapsed());
             let error = match ask(left.clamp(Duration::from_millis(10), slice)) {
                 Ok(answer) => {
-                    self.link.up();
+                    self.link.mark_up();
                     return Ok(answer);
                 }
                 Err(error) => error,
             };
-            serve(&self.consumer);
+            poll_events(&self.consumer);
             self.check_refusal()?;
             // Without a connection librdkafka says so in other words, and asking longer would only be deaf for longer.
             slice = match error.rdkafka_error_code() {
@@ -427,13 +426,13 @@ impl Connection {
                 _ => WAIT_SLICE,
             };
             match error.rdkafka_error_code() {
-                Some(Code::AllBrokersDown) => self.link.lost(),
+                Some(Code::AllBrokersDown) => self.link.mark_down(),
                 Some(
                     Code::BrokerTransportFailure | Code::OperationTimedOut | Code::RequestTimedOut | Code::Resolve,
                 ) => {
                     // A slice that ran out says little; librdkafka's own verdict comes as `AllBrokersDown`.
                     if started.elapsed() > WAIT_SLICE * 4 {
-                        self.link.lost();
+                        self.link.mark_down();
                     }
                 }
                 Some(
@@ -445,7 +444,7 @@ impl Connection {
                     | Code::NotLeaderForPartition,
                 ) => {}
                 Some(code) => return Err(otherwise(code)),
-                None => return Err(failed("ask the broker".to_owned(), &error)),
+                None => return Err(failure("ask the broker".to_owned(), &error)),
             }
             if self.settings.stopped() {
                 return Err(ClientError::Stopped);
@@ -470,7 +469,7 @@ impl Connection {
 }
 
 /// Hands librdkafka's pending log lines and errors to the link; does not wait.
-pub(crate) fn serve(consumer: &BaseConsumer<LinkContext>) {
+pub(crate) fn poll_events(consumer: &BaseConsumer<LinkContext>) {
     // Bounded, so that a flood of events cannot hold the caller. An event that was served and an empty queue look the
     // same from here, so it is looked as often as there may be events; an empty look costs next to nothing.
     for _ in 0..SERVED_AT_ONCE {
@@ -482,18 +481,18 @@ pub(crate) fn assignment(positions: &[(TopicPartition, i64)]) -> Result<TopicPar
     let mut list = TopicPartitionList::with_capacity(positions.len());
     for (partition, offset) in positions {
         list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-            .map_err(|e| failed(format!("{partition} at offset {offset}"), &e))?;
+            .map_err(|e| failure(format!("{partition} at offset {offset}"), &e))?;
     }
     Ok(list)
 }
 
-pub(crate) fn failed(action: String, reason: &dyn std::fmt::Display) -> ClientError {
+pub(crate) fn failure(action: String, reason: &dyn std::fmt::Display) -> ClientError {
     ClientError::Failed { action, reason: reason.to_string() }
 }
 
 /// An error of creating a client. Keys and values were checked one by one before, so what is left concerns how they fit
 /// together; librdkafka's text for that names keys only.
-pub(crate) fn refused(settings: &ClientSettings, error: &KafkaError) -> ClientError {
+pub(crate) fn creation_error(settings: &ClientSettings, error: &KafkaError) -> ClientError {
     let (origin, reason) = match error {
         KafkaError::ClientCreation(reason) => (settings.origin(), reason.clone()),
         KafkaError::ClientConfig(_, _, key, _) => (settings.origin_of(key), format!("`{key}` has a wrong value")),
@@ -502,10 +501,10 @@ pub(crate) fn refused(settings: &ClientSettings, error: &KafkaError) -> ClientEr
     ClientError::Settings(SettingsError::Refused { origin: origin.to_owned(), reason })
 }
 
-impl Deref for crate::Reader {
-    type Target = Connection;
+impl Deref for crate::PartitionReader {
+    type Target = KafkaConnection;
 
-    fn deref(&self) -> &Connection {
+    fn deref(&self) -> &KafkaConnection {
         self.connection()
     }
 }

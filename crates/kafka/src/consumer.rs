@@ -1,5 +1,5 @@
 //! Reads one topic message by message, whole: with headers and the kind of timestamp. For people who look at a topic;
-//! pipelines read through [`crate::Reader`].
+//! pipelines read through [`crate::PartitionReader`].
 //!
 //! Either it is given positions and belongs to no group, or it joins a group, which hands it partitions and keeps its
 //! offsets.
@@ -17,9 +17,9 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 use turnstile_message::{SourcePosition, TopicPartition};
 
-use crate::connection::{assignment, failed, refused};
-use crate::error::{ClientError, ReadError, told, topic_error};
-use crate::link::{Link, LinkContext};
+use crate::connection::{assignment, creation_error, failure};
+use crate::error::{ClientError, ReadError, describe_code, topic_error};
+use crate::link::{BrokerLink, LinkContext};
 use crate::probe::Probe;
 use crate::settings::ClientSettings;
 
@@ -55,11 +55,11 @@ pub struct ConsumedMessage {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// Reads one topic. Dropping it leaves the group, with the offsets kept that [`Consumer::done`] was told of.
+/// Reads one topic. Dropping it leaves the group, with the offsets kept that [`Consumer::store_offset`] was told of.
 pub struct Consumer {
     consumer: BaseConsumer<MemberContext>,
     topic: Arc<str>,
-    link: Arc<Link>,
+    link: Arc<BrokerLink>,
     settings: ClientSettings,
     joined: bool,
     probe: Probe,
@@ -71,7 +71,7 @@ const RANGE_WAIT: Duration = Duration::from_secs(5);
 impl Consumer {
     /// Starts reading.
     ///
-    /// Ask a [`crate::Connection`] for the topic first: librdkafka is silent about one that is missing.
+    /// Ask a [`crate::KafkaConnection`] for the topic first: librdkafka is silent about one that is missing.
     ///
     /// # Errors
     /// `Settings` when librdkafka does not take the settings together.
@@ -95,7 +95,7 @@ impl Consumer {
             ("allow.auto.create.topics", "false"),
             ("enable.partition.eof", "true"),
         ];
-        let link = Arc::new(Link::new(settings.servers()));
+        let link = Arc::new(BrokerLink::new(settings.servers()));
         let (topic, starts, assigned) = match &subscription {
             Subscription::Assigned(positions) => {
                 let topic = positions.first().map_or_else(|| Arc::from(""), |(p, _)| p.topic.clone());
@@ -107,16 +107,16 @@ impl Consumer {
                 (Arc::from(topic.as_str()), starts, Vec::new())
             }
         };
-        let membership = Mutex::new(Membership { starts, assigned, is_settled: !joined });
+        let membership = Mutex::new(GroupMembership { starts, assigned, is_assigned: !joined });
         let context = MemberContext { link: LinkContext(link.clone()), membership };
         let consumer = BaseConsumer::from_config_and_context(&settings.config(&defaults, &forced), context)
-            .map_err(|error| refused(settings, &error))?;
+            .map_err(|error| creation_error(settings, &error))?;
         match &subscription {
             Subscription::Assigned(positions) => {
-                consumer.assign(&assignment(positions)?).map_err(|e| failed("assign partitions".to_owned(), &e))?;
+                consumer.assign(&assignment(positions)?).map_err(|e| failure("assign partitions".to_owned(), &e))?;
             }
             Subscription::Group { topic, .. } => {
-                consumer.subscribe(&[topic]).map_err(|e| failed(format!("subscribe to \"{topic}\""), &e))?;
+                consumer.subscribe(&[topic]).map_err(|e| failure(format!("subscribe to \"{topic}\""), &e))?;
             }
         }
         Ok(Self { consumer, topic, link, settings: settings.clone(), joined, probe: Probe::new() })
@@ -125,7 +125,7 @@ impl Consumer {
     /// The partitions that are read now, ascending; `None` while the group has yet to hand them out.
     pub fn partitions(&self) -> Option<Vec<i32>> {
         let membership = self.consumer.context().membership();
-        membership.is_settled.then(|| membership.assigned.clone())
+        membership.is_assigned.then(|| membership.assigned.clone())
     }
 
     /// Reads one more partition of the topic from its beginning. Only for a consumer that was given its partitions.
@@ -138,7 +138,7 @@ impl Consumer {
         let added = list.add_partition_offset(&self.topic, number, Offset::Beginning);
         added
             .and_then(|()| self.consumer.incremental_assign(&list))
-            .map_err(|e| failed(format!("assign {partition}"), &e))?;
+            .map_err(|e| failure(format!("assign {partition}"), &e))?;
         let mut membership = self.consumer.context().membership();
         membership.assigned.push(number);
         membership.assigned.sort_unstable();
@@ -153,17 +153,17 @@ impl Consumer {
     pub fn next(&mut self, wait: Duration) -> Result<Option<Consumed>, ReadError> {
         let polled = match self.consumer.poll(wait) {
             None => None,
-            Some(Ok(message)) => Some(Consumed::Message(taken(&self.topic, &message))),
+            Some(Ok(message)) => Some(Consumed::Message(to_consumed_message(&self.topic, &message))),
             Some(Err(KafkaError::PartitionEOF(partition))) => Some(Consumed::End(partition)),
             Some(Err(error)) => {
-                self.explain(error)?;
+                self.check_error(error)?;
                 None
             }
         };
         if polled.is_some() {
-            self.link.answered();
+            self.link.note_answer();
         } else {
-            self.probe.look(&self.link, &self.consumer, &self.topic);
+            self.probe.probe_if_due(&self.link, &self.consumer, &self.topic);
         }
         if polled.is_none()
             && let Some(reason) = self.link.take_refusal()
@@ -175,7 +175,7 @@ impl Consumer {
 
     /// Says that everything in `partition` before `next_offset` was handled: a group goes on from there. The offset is
     /// committed within a second, and when this is dropped.
-    pub fn done(&mut self, partition: i32, next_offset: i64) {
+    pub fn store_offset(&mut self, partition: i32, next_offset: i64) {
         if self.joined {
             // A partition that was taken away meanwhile is another member's: its new owner reads the message again.
             let _ = self.consumer.store_offset(&self.topic, partition, next_offset - 1);
@@ -206,13 +206,13 @@ impl Consumer {
             first.get_or_insert(error);
         }
         let reason = &"records that were to be read next were deleted";
-        first.unwrap_or_else(|| failed(format!("read topic \"{}\"", self.topic), reason).into())
+        first.unwrap_or_else(|| failure(format!("read topic \"{}\"", self.topic), reason).into())
     }
 
     /// Errors that end reading; others pass by themselves.
-    fn explain(&self, error: KafkaError) -> Result<(), ReadError> {
+    fn check_error(&self, error: KafkaError) -> Result<(), ReadError> {
         use RDKafkaErrorCode as Code;
-        let Some(code) = error.rdkafka_error_code() else { return Err(failed("read".to_owned(), &error).into()) };
+        let Some(code) = error.rdkafka_error_code() else { return Err(failure("read".to_owned(), &error).into()) };
         if let Some(error) = topic_error(code, &self.topic) {
             return Err(error.into());
         }
@@ -235,11 +235,11 @@ impl Consumer {
             Code::GroupAuthorizationFailed if !self.joined => Ok(()),
             Code::GroupAuthorizationFailed => Err(ClientError::GroupForbidden {
                 group: self.settings.group().unwrap_or_default().to_owned(),
-                reason: told(code),
+                reason: describe_code(code),
             }
             .into()),
             Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => Ok(()),
-            _ => Err(failed(format!("read topic \"{}\"", self.topic), &told(code)).into()),
+            _ => Err(failure(format!("read topic \"{}\"", self.topic), &describe_code(code)).into()),
         }
     }
 }
@@ -253,7 +253,7 @@ pub enum Consumed {
     End(i32),
 }
 
-fn taken(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> ConsumedMessage {
+fn to_consumed_message(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> ConsumedMessage {
     let partition = TopicPartition { topic: topic.clone(), partition: message.partition() };
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
@@ -270,21 +270,21 @@ fn taken(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> ConsumedMessage {
 }
 
 /// What the group has handed out.
-struct Membership {
+struct GroupMembership {
     /// Where partitions begin when they are handed out for the first time.
     starts: HashMap<i32, i64>,
     assigned: Vec<i32>,
     /// Whether the group has handed out what it will.
-    is_settled: bool,
+    is_assigned: bool,
 }
 
 struct MemberContext {
     link: LinkContext,
-    membership: Mutex<Membership>,
+    membership: Mutex<GroupMembership>,
 }
 
 impl MemberContext {
-    fn membership(&self) -> MutexGuard<'_, Membership> {
+    fn membership(&self) -> MutexGuard<'_, GroupMembership> {
         // Each change of it is one assignment, so a panic elsewhere cannot have left it half made.
         self.membership.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -338,7 +338,7 @@ impl ConsumerContext for MemberContext {
         }
         membership.assigned.sort_unstable();
         // Between an eager group's taking back and handing out, nobody knows what this member will have.
-        membership.is_settled = handed_out || cooperative;
+        membership.is_assigned = handed_out || cooperative;
         tracing::info!(partitions = ?membership.assigned, "the group has handed out partitions");
     }
 

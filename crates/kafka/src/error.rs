@@ -152,7 +152,7 @@ pub(crate) fn seconds(duration: Duration) -> String {
 }
 
 /// An error code in words. Its `Display` is `Name (Broker: words)`.
-pub(crate) fn told(code: RDKafkaErrorCode) -> String {
+pub(crate) fn describe_code(code: RDKafkaErrorCode) -> String {
     let text = code.to_string();
     match text.split_once(" (") {
         Some((_, words)) => {
@@ -171,7 +171,7 @@ pub(crate) fn topic_error(code: RDKafkaErrorCode, topic: &str) -> Option<ClientE
             Some(ClientError::TopicMissing { topic })
         }
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            Some(ClientError::TopicForbidden { topic, reason: told(code) })
+            Some(ClientError::TopicForbidden { topic, reason: describe_code(code) })
         }
         Code::TopicAlreadyExists => Some(ClientError::TopicExists { topic }),
         Code::InvalidTopic => Some(ClientError::Failed {
@@ -192,7 +192,7 @@ mod tests {
             ReadError::OffsetOutOfRange { partition: TopicPartition::new("t", 3), position: 7, earliest, latest }
                 .to_string()
         };
-        assert_eq!(told(RDKafkaErrorCode::TopicAuthorizationFailed), "Topic authorization failed");
+        assert_eq!(describe_code(RDKafkaErrorCode::TopicAuthorizationFailed), "Topic authorization failed");
         assert_eq!(at(50, 90), "t[3] does not hold offset 7: it holds 50..=89");
         assert_eq!(at(5, 5), "t[3] does not hold offset 7: it is empty, the next offset is 5");
         assert_eq!(at(-1, -1), "t[3] does not hold offset 7: its range is not known");

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::ClientError;
-use crate::pace::{Pace, Schedule};
+use crate::pace::{Pace, PaceSchedule};
 use crate::producer::{Producer, ProducerStats, SendError};
-use crate::provider::{Provider, ProviderError, Record};
+use crate::provider::{ProducerRecord, Provider, ProviderError};
 
 /// Longest sleep between two looks at the stop flag.
-const LOOK_UP: Duration = Duration::from_millis(50);
+const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// A message due sooner than this is sent at once: a shorter sleep is longer than it says.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
@@ -68,8 +68,8 @@ pub fn feed(
     mut report: impl FnMut(&FeedProgress),
 ) -> Result<FeedProgress, FeedError> {
     let started = Instant::now();
-    let mut schedule = Schedule::new(plan.pace);
-    let mut record = Record::default();
+    let mut schedule = PaceSchedule::new(plan.pace);
+    let mut record = ProducerRecord::default();
     let mut progress = FeedProgress { stats: producer.stats(), elapsed: Duration::ZERO, event_at_ms: None };
     let mut reported_at = started;
     let mut nth = 0;
@@ -80,7 +80,7 @@ pub fn feed(
             if early < SHORTEST_SLEEP {
                 break;
             }
-            std::thread::sleep(early.min(LOOK_UP));
+            std::thread::sleep(early.min(STOP_CHECK));
             report_if_due(producer, plan, started, &mut reported_at, &mut progress, &mut report);
         }
         if stop.load(Ordering::Relaxed) {
@@ -109,7 +109,7 @@ pub fn feed(
 }
 
 /// Waits for room in the queue as [`Producer::send`] does, and for this feed's own stop flag.
-fn send(producer: &Producer, topic: &str, record: &Record, stop: &AtomicBool) -> Result<(), SendError> {
+fn send(producer: &Producer, topic: &str, record: &ProducerRecord, stop: &AtomicBool) -> Result<(), SendError> {
     loop {
         match producer.try_send(topic, record) {
             Err(SendError::QueueFull) if stop.load(Ordering::Relaxed) => return Err(ClientError::Stopped.into()),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Statistics;
 
-use crate::link::Link;
+use crate::link::BrokerLink;
 
 /// How often statistics come: librdkafka's `statistics.interval.ms`.
 pub(crate) const INTERVAL_MS: &str = "250";
@@ -47,9 +47,9 @@ impl std::fmt::Display for LeaderChange {
     }
 }
 
-/// Tells of changes of leaders among the partitions of a [`crate::Reader`].
+/// Tells of changes of leaders among the partitions of a [`crate::PartitionReader`].
 #[derive(Clone)]
-pub struct LeaderWatch(pub(crate) Arc<Link>);
+pub struct LeaderWatch(pub(crate) Arc<BrokerLink>);
 
 impl LeaderWatch {
     /// What changed since the last call, the oldest first.
@@ -59,56 +59,56 @@ impl LeaderWatch {
 }
 
 #[derive(Default)]
-pub(crate) struct Leaders(Mutex<Inner>);
+pub(crate) struct Leaders(Mutex<LeaderTable>);
 
 #[derive(Default)]
-struct Inner {
-    partitions: BTreeMap<(String, i32), Served>,
+struct LeaderTable {
+    partitions: BTreeMap<(String, i32), PartitionLeader>,
     seen_at: Option<Instant>,
     changes: VecDeque<LeaderChange>,
 }
 
-struct Served {
+struct PartitionLeader {
     by: i32,
     lost_at: Option<Instant>,
 }
 
 /// One partition in the statistics: its leader, `None` while it cannot be fetched.
-type Seen = (String, i32, Option<i32>);
+type LeaderSample = (String, i32, Option<i32>);
 
 impl Leaders {
     pub(crate) fn observe(&self, statistics: &Statistics, at: Instant) {
-        self.lock().observe(seen(statistics), at);
+        self.lock().observe(samples(statistics), at);
     }
 
     fn take(&self) -> Vec<LeaderChange> {
         self.lock().changes.drain(..).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LeaderTable> {
         // Each entry is whole after its assignment, so a panic elsewhere cannot have left it half written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn observe(&mut self, all: Vec<Seen>, at: Instant) {
+impl LeaderTable {
+    fn observe(&mut self, all: Vec<LeaderSample>, at: Instant) {
         let before = self.seen_at.replace(at).unwrap_or(at);
         for (topic, partition, leader) in all {
             let key = (topic, partition);
-            let Some(served) = self.partitions.get_mut(&key) else {
+            let Some(current) = self.partitions.get_mut(&key) else {
                 if let Some(by) = leader {
-                    self.partitions.insert(key, Served { by, lost_at: None });
+                    self.partitions.insert(key, PartitionLeader { by, lost_at: None });
                 }
                 continue;
             };
             let Some(to) = leader else {
-                served.lost_at.get_or_insert(at);
+                current.lost_at.get_or_insert(at);
                 continue;
             };
             // A change between two statistics took less than the time between them.
-            let lost_at = served.lost_at.take().or((to != served.by).then_some(before));
-            let from = std::mem::replace(&mut served.by, to);
+            let lost_at = current.lost_at.take().or((to != current.by).then_some(before));
+            let from = std::mem::replace(&mut current.by, to);
             let is_news = |lost_at: &Instant| to != from || at.duration_since(*lost_at) >= BLINK;
             if let Some(lost_at) = lost_at.filter(is_news) {
                 if self.changes.len() == KEPT {
@@ -122,12 +122,12 @@ impl Inner {
 }
 
 /// Partitions that are read, each with the leader that it is fetched from.
-fn seen(statistics: &Statistics) -> Vec<Seen> {
+fn samples(statistics: &Statistics) -> Vec<LeaderSample> {
     let up: BTreeSet<i32> = statistics.brokers.values().filter(|b| b.state == "UP").map(|b| b.nodeid).collect();
     let mut all = Vec::new();
     for topic in statistics.topics.values() {
         for partition in topic.partitions.values().filter(|p| p.partition >= 0 && p.desired) {
-            let leader = serving(partition.leader, &partition.fetch_state, &up);
+            let leader = fetched_leader(partition.leader, &partition.fetch_state, &up);
             all.push((topic.topic.clone(), partition.partition, leader));
         }
     }
@@ -136,7 +136,7 @@ fn seen(statistics: &Statistics) -> Vec<Seen> {
 
 /// The leader, if it is fetched from. -1 stands for no leader, and also for a broker that is known by its address alone,
 /// which may well be up.
-fn serving(leader: i32, fetch_state: &str, up: &BTreeSet<i32>) -> Option<i32> {
+fn fetched_leader(leader: i32, fetch_state: &str, up: &BTreeSet<i32>) -> Option<i32> {
     (leader >= 0 && fetch_state == "active" && up.contains(&leader)).then_some(leader)
 }
 
@@ -144,9 +144,9 @@ fn serving(leader: i32, fetch_state: &str, up: &BTreeSet<i32>) -> Option<i32> {
 mod tests {
     use super::*;
 
-    fn watch(seen: &[(u64, Option<i32>)]) -> Vec<String> {
-        let (mut inner, begin) = (Inner::default(), Instant::now());
-        for (ms, leader) in seen {
+    fn watch(samples: &[(u64, Option<i32>)]) -> Vec<String> {
+        let (mut inner, begin) = (LeaderTable::default(), Instant::now());
+        for (ms, leader) in samples {
             inner.observe(vec![("t".to_owned(), 0, *leader)], begin + Duration::from_millis(*ms));
         }
         inner.changes.iter().map(ToString::to_string).collect()
@@ -156,21 +156,21 @@ mod tests {
     fn no_leader_is_not_a_broker_without_a_number() {
         let up = BTreeSet::from([-1, 2]);
         let all = [(-1, "active"), (2, "active"), (2, "offset-query"), (3, "active")];
-        assert_eq!(all.map(|(leader, state)| serving(leader, state, &up)), [None, Some(2), None, None]);
+        assert_eq!(all.map(|(leader, state)| fetched_leader(leader, state, &up)), [None, Some(2), None, None]);
     }
 
     #[test]
     fn a_leader_that_is_replaced_is_told_with_the_time_without_one() {
-        let seen = [(0, None), (250, Some(1)), (500, None), (750, None), (3500, Some(2)), (3750, Some(2))];
-        assert_eq!(watch(&seen), ["leader of t[0] is back after 3.0 s: broker 2 instead of 1"]);
+        let samples = [(0, None), (250, Some(1)), (500, None), (750, None), (3500, Some(2)), (3750, Some(2))];
+        assert_eq!(watch(&samples), ["leader of t[0] is back after 3.0 s: broker 2 instead of 1"]);
     }
 
     #[test]
     fn a_leader_that_returns_is_told_too_and_the_first_connection_is_no_change() {
         assert_eq!(watch(&[(0, None), (250, Some(1)), (500, Some(1))]), Vec::<String>::new());
         assert_eq!(watch(&[(0, Some(1)), (250, None), (500, Some(1))]), Vec::<String>::new());
-        let seen = [(0, Some(1)), (250, None), (1250, Some(1))];
-        assert_eq!(watch(&seen), ["leader of t[0] is back after 1.0 s: broker 1 again"]);
+        let samples = [(0, Some(1)), (250, None), (1250, Some(1))];
+        assert_eq!(watch(&samples), ["leader of t[0] is back after 1.0 s: broker 1 again"]);
     }
 
     #[test]

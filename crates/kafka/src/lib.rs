@@ -7,7 +7,7 @@
 //! Refuses to know what a message means, what a window is and where results go. Positions to read from are given by the
 //! caller and never taken from a consumer group: group offsets are written for lag tools only. The one that joins groups is
 //! [`Consumer`], for people who look at a topic.
-//! Start at [`Reader`] for what comes in, at [`feed`] for what goes out.
+//! Start at [`PartitionReader`] for what comes in, at [`feed`] for what goes out.
 
 mod advice;
 mod connection;
@@ -27,7 +27,7 @@ mod times;
 mod topics;
 
 pub use advice::advice;
-pub use connection::{Connection, ReadRecord};
+pub use connection::{KafkaConnection, ReadRecord};
 pub use consumer::{Consumed, ConsumedMessage, Consumer, Subscription};
 pub use error::{ClientError, ReadError};
 pub use feed::{FeedError, FeedPlan, FeedProgress, feed};
@@ -36,9 +36,10 @@ pub use link::LinkState;
 pub use pace::Pace;
 pub use producer::{DeliveryFailure, Producer, ProducerLimits, ProducerStats, SendError};
 pub use provider::{
-    City, CitySettings, DEFAULT_STEP_CAP, HeaderRow, LeftOut, LineFormat, LineInput, LineSettings, Lines,
-    MAX_FILE_ROWS, MtaReplay, Provider, ProviderError, Record, Registers, SyntheticClock, TestStation, Zone,
+    CityProvider, CitySettings, ClockZone, DEFAULT_STEP_CAP, HeaderRowProvider, LineFormat, LineInput, LineProvider,
+    LineSettings, MAX_FILE_ROWS, MtaReplayProvider, ProducerRecord, Provider, ProviderError, RegisterMode, SkippedRows,
+    SyntheticClock, TestStationProvider,
 };
-pub use reader::{ReadLimits, ReadQueue, Reader, StartAt};
+pub use reader::{PartitionReader, ReadLimits, ReadQueue, StartAt};
 pub use settings::{ClientSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_PROPERTIES, SettingsError, is_secret};
-pub use topics::{NewTopicPlan, PartitionDescription, TopicDescription, Topics};
+pub use topics::{NewTopicPlan, PartitionDescription, TopicAdmin, TopicDescription};

@@ -34,34 +34,34 @@ pub enum LinkState {
     },
 }
 
-pub(crate) struct Link {
+pub(crate) struct BrokerLink {
     servers: String,
-    inner: Mutex<Inner>,
+    inner: Mutex<LinkStatus>,
     /// Whether a broker's answer is news: nothing was up before, or something was told against it since.
-    doubted: AtomicBool,
+    suspect: AtomicBool,
     leaders: Leaders,
     /// Whether group offsets were refused since somebody asked.
     commit_failed: AtomicBool,
 }
 
-struct Inner {
+struct LinkStatus {
     state: LinkState,
     reason: String,
-    refusal: Option<Refusal>,
+    refusal: Option<AuthRefusal>,
     /// Whether a broker ever answered.
     was_up: bool,
 }
 
 /// Credentials or certificates that were refused.
-struct Refusal {
+struct AuthRefusal {
     reason: String,
     /// The first time since a broker answered.
     since: Instant,
 }
 
-impl Link {
+impl BrokerLink {
     pub(crate) fn new(servers: &str) -> Self {
-        let inner = Inner {
+        let inner = LinkStatus {
             state: LinkState::Connecting,
             reason: "no connection was made yet".to_owned(),
             refusal: None,
@@ -70,7 +70,7 @@ impl Link {
         Self {
             servers: servers.to_owned(),
             inner: Mutex::new(inner),
-            doubted: AtomicBool::new(true),
+            suspect: AtomicBool::new(true),
             leaders: Leaders::default(),
             commit_failed: AtomicBool::new(false),
         }
@@ -90,16 +90,18 @@ impl Link {
     }
 
     /// Whether something was told against the link since a broker answered last.
-    pub(crate) fn is_doubted(&self) -> bool {
-        self.doubted.load(Ordering::Relaxed)
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
     }
 
     /// A question of somebody to whom nothing comes was answered, or not. librdkafka says that all brokers are down only
     /// when they went one after the other; a question that finds none to be sent to tells the same.
-    pub(crate) fn probed<T>(&self, outcome: KafkaResult<T>) {
+    pub(crate) fn record_probe<T>(&self, outcome: KafkaResult<T>) {
         match outcome {
-            Ok(_) => self.up(),
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) => self.lost(),
+            Ok(_) => self.mark_up(),
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) => {
+                self.mark_down()
+            }
             Err(_) => {}
         }
     }
@@ -116,25 +118,25 @@ impl Link {
     }
 
     fn take_refusal_at(&self, now: Instant) -> Option<String> {
-        if !self.doubted.load(Ordering::Relaxed) {
+        if !self.suspect.load(Ordering::Relaxed) {
             return None;
         }
         let mut inner = self.lock();
         let is_down = matches!(inner.state, LinkState::Down { .. });
         let was_up = inner.was_up;
-        let lasts = |refusal: &mut Refusal| is_down && now.duration_since(refusal.since) >= REFUSED_FOR;
+        let lasts = |refusal: &mut AuthRefusal| is_down && now.duration_since(refusal.since) >= REFUSED_FOR;
         inner.refusal.take_if(|refusal| !was_up || lasts(refusal)).map(|refusal| refusal.reason)
     }
 
     /// A broker answered; costs next to nothing when that is no news.
-    pub(crate) fn answered(&self) {
-        if self.doubted.load(Ordering::Relaxed) {
-            self.up();
+    pub(crate) fn note_answer(&self) {
+        if self.suspect.load(Ordering::Relaxed) {
+            self.mark_up();
         }
     }
 
     /// A broker answered.
-    pub(crate) fn up(&self) {
+    pub(crate) fn mark_up(&self) {
         let mut inner = self.lock();
         if let LinkState::Down { .. } = inner.state {
             tracing::info!(servers = self.servers, "the Kafka broker answers again");
@@ -142,11 +144,11 @@ impl Link {
         inner.state = LinkState::Up;
         inner.refusal = None;
         inner.was_up = true;
-        self.doubted.store(false, Ordering::Relaxed);
+        self.suspect.store(false, Ordering::Relaxed);
     }
 
     /// No broker can be reached.
-    pub(crate) fn lost(&self) {
+    pub(crate) fn mark_down(&self) {
         let mut inner = self.lock();
         let reason = inner.reason.clone();
         // A refusal at the beginning is told to the caller as an error; trying again will not help it.
@@ -158,15 +160,15 @@ impl Link {
             );
         }
         inner.state = LinkState::Down { reason };
-        self.doubted.store(true, Ordering::Relaxed);
+        self.suspect.store(true, Ordering::Relaxed);
     }
 
-    fn refused(&self, reason: &str) {
+    fn record_refusal(&self, reason: &str) {
         let mut inner = self.lock();
         inner.reason = reason.to_owned();
         let since = inner.refusal.as_ref().map_or_else(Instant::now, |refusal| refusal.since);
-        inner.refusal = Some(Refusal { reason: reason.to_owned(), since });
-        self.doubted.store(true, Ordering::Relaxed);
+        inner.refusal = Some(AuthRefusal { reason: reason.to_owned(), since });
+        self.suspect.store(true, Ordering::Relaxed);
     }
 
     fn on_error(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
@@ -174,16 +176,16 @@ impl Link {
         let reason = without_timing(reason);
         match code {
             // librdkafka would try again for ever, with the same certificate.
-            Some(Code::BrokerTransportFailure) if is_final(reason) => self.refused(reason),
+            Some(Code::BrokerTransportFailure) if is_final(reason) => self.record_refusal(reason),
             Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) if !is_lost_connection(reason) => {
-                self.refused(reason);
+                self.record_refusal(reason);
             }
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => self.lock().reason = reason.to_owned(),
             Some(Code::BrokerTransportFailure | Code::Resolve) => {
                 self.lock().reason = reason.to_owned();
-                self.doubted.store(true, Ordering::Relaxed);
+                self.suspect.store(true, Ordering::Relaxed);
             }
-            Some(Code::AllBrokersDown) => self.lost(),
+            Some(Code::AllBrokersDown) => self.mark_down(),
             _ => tracing::debug!(target: "librdkafka", servers = self.servers, ?code, reason),
         }
     }
@@ -206,7 +208,7 @@ impl Link {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, LinkStatus> {
         // The state is whole after each assignment, so a panic elsewhere cannot have left it half written.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,7 +216,7 @@ impl Link {
 
 /// What librdkafka calls back, for clients that only need their link watched.
 #[derive(Clone)]
-pub(crate) struct LinkContext(pub(crate) Arc<Link>);
+pub(crate) struct LinkContext(pub(crate) Arc<BrokerLink>);
 
 impl ClientContext for LinkContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -245,55 +247,55 @@ mod tests {
 
     #[test]
     fn a_lost_link_keeps_the_reason_and_an_answer_ends_it() {
-        let link = Link::new("h:1");
+        let link = BrokerLink::new("h:1");
         assert_eq!(link.state(), LinkState::Connecting);
         link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), "h:1: connection refused");
         assert_eq!(link.state(), LinkState::Connecting);
         link.on_error(Some(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         assert_eq!(link.state(), LinkState::Down { reason: "h:1: connection refused".into() });
-        link.up();
-        assert_eq!((link.state(), link.is_doubted()), (LinkState::Up, false));
+        link.mark_up();
+        assert_eq!((link.state(), link.is_suspect()), (LinkState::Up, false));
     }
 
     #[test]
     fn a_question_that_finds_no_broker_tells_that_the_link_is_lost_and_a_slow_answer_does_not() {
-        let link = Link::new("h:1");
-        link.up();
+        let link = BrokerLink::new("h:1");
+        link.mark_up();
         link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), "h:1: connection refused");
-        assert!(link.is_doubted());
+        assert!(link.is_suspect());
         let failed = |code| Err::<(), _>(KafkaError::MetadataFetch(code));
-        link.probed(failed(RDKafkaErrorCode::OperationTimedOut));
+        link.record_probe(failed(RDKafkaErrorCode::OperationTimedOut));
         assert_eq!(link.state(), LinkState::Up);
-        link.probed(failed(RDKafkaErrorCode::BrokerTransportFailure));
+        link.record_probe(failed(RDKafkaErrorCode::BrokerTransportFailure));
         assert_eq!(link.state(), LinkState::Down { reason: "h:1: connection refused".into() });
-        link.probed(Ok(()));
+        link.record_probe(Ok(()));
         assert_eq!(link.state(), LinkState::Up);
     }
 
     #[test]
     fn a_broker_that_let_this_client_in_and_hangs_up_in_handshakes_is_waited_for() {
         const HUNG_UP: &str = "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?";
-        let link = Link::new("h:1");
-        link.up();
+        let link = BrokerLink::new("h:1");
+        link.mark_up();
         link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), HUNG_UP);
         link.on_error(Some(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         let soon = Instant::now() + REFUSED_FOR / 2;
         assert_eq!(link.take_refusal_at(soon), None);
         link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), HUNG_UP);
         let later = Instant::now() + REFUSED_FOR;
-        link.answered();
+        link.note_answer();
         assert_eq!((link.state(), link.take_refusal_at(later)), (LinkState::Up, None), "an answer ends the doubt");
 
         link.on_error(Some(RDKafkaErrorCode::Authentication), "Invalid username or password");
         assert_eq!(link.take_refusal_at(later + REFUSED_FOR), None, "another broker may still answer");
-        link.lost();
+        link.mark_down();
         let reason = link.take_refusal_at(later + REFUSED_FOR);
         assert_eq!(reason.as_deref(), Some("Invalid username or password"), "all have refused for long enough");
     }
 
     #[test]
     fn a_login_that_broke_off_with_its_connection_is_no_refusal() {
-        let link = Link::new("h:1");
+        let link = BrokerLink::new("h:1");
         let broken = "h:1: SASL PLAIN mechanism handshake failed: Local: Broker transport failure: broker's supported \
                       mechanisms: ";
         link.on_error(Some(RDKafkaErrorCode::Authentication), broken);
@@ -302,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_once() {
-        let link = Link::new("h:1");
+        let link = BrokerLink::new("h:1");
         link.on_error(Some(RDKafkaErrorCode::Authentication), "invalid credentials");
         assert_eq!(link.take_refusal().as_deref(), Some("invalid credentials"));
         assert_eq!(link.take_refusal(), None);

@@ -62,7 +62,7 @@ impl PartitionsQueue {
     /// Hands up to `max` waiting messages to `each`, in the queue's order, and returns how many there were.
     ///
     /// Waits up to `wait` until `max` messages have come: with `max` > 1, `wait` should be zero.
-    pub(crate) fn take(&mut self, max: usize, wait: Duration, mut each: impl FnMut(&Taken<'_>)) -> usize {
+    pub(crate) fn take(&mut self, max: usize, wait: Duration, mut each: impl FnMut(&QueuedMessage<'_>)) -> usize {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         let max = max.min(self.messages.len());
         // SAFETY: the queue is valid, and the array has room for `max` pointers.
@@ -74,7 +74,7 @@ impl PartitionsQueue {
             // which happens once, below, after the last borrow of it has ended. Should `each` panic, the messages that
             // are left leak, which is safe.
             unsafe {
-                each(&Taken { message: &**message });
+                each(&QueuedMessage { message: &**message });
                 sys::rd_kafka_message_destroy(*message);
             }
         }
@@ -84,7 +84,7 @@ impl PartitionsQueue {
 
 /// What an authorizer may allow; only what is asked for here has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub(crate) enum AclOperation {
     Read,
     Write,
     Other,
@@ -95,7 +95,7 @@ pub(crate) fn allowed_on_topic(
     consumer: &BaseConsumer<LinkContext>,
     topic: &str,
     wait: Duration,
-) -> Result<Option<Vec<Operation>>, RDKafkaErrorCode> {
+) -> Result<Option<Vec<AclOperation>>, RDKafkaErrorCode> {
     let event = describe_topics(consumer, &[topic], wait)?;
     let [described] = *descriptions(&event) else { return Err(RDKafkaErrorCode::BadMessage) };
     // SAFETY: what the event holds lives as long as it does.
@@ -108,7 +108,7 @@ pub(crate) fn allowed_on_topic(
 }
 
 /// A topic and its id, or why the cluster does not tell it.
-pub(crate) type Identity = (String, Result<String, RDKafkaErrorCode>);
+pub(crate) type TopicIdentity = (String, Result<String, RDKafkaErrorCode>);
 
 /// The ids of `topics`, in Kafka's own base64: a topic that is deleted and created anew gets another one. An empty id
 /// comes from clusters older than ids (Kafka 2.8). Waits up to `wait` for the answer.
@@ -116,7 +116,7 @@ pub(crate) fn topic_ids(
     consumer: &BaseConsumer<LinkContext>,
     topics: &[&str],
     wait: Duration,
-) -> Result<Vec<Identity>, RDKafkaErrorCode> {
+) -> Result<Vec<TopicIdentity>, RDKafkaErrorCode> {
     let event = describe_topics(consumer, topics, wait)?;
     // SAFETY: the descriptions are those of an event that is still there.
     Ok(descriptions(&event).iter().map(|topic| unsafe { identity(*topic) }).collect())
@@ -124,7 +124,7 @@ pub(crate) fn topic_ids(
 
 /// # Safety
 /// `topic` is valid.
-unsafe fn identity(topic: *const sys::rd_kafka_TopicDescription_t) -> Identity {
+unsafe fn identity(topic: *const sys::rd_kafka_TopicDescription_t) -> TopicIdentity {
     // SAFETY: as the caller promises; name, error and id belong to the description, and the id keeps its text.
     unsafe {
         let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
@@ -145,13 +145,13 @@ fn describe_topics(
     consumer: &BaseConsumer<LinkContext>,
     topics: &[&str],
     wait: Duration,
-) -> Result<Event, RDKafkaErrorCode> {
+) -> Result<AdminEvent, RDKafkaErrorCode> {
     let names: Vec<CString> = topics
         .iter()
         .map(|topic| CString::new(*topic).map_err(|_| RDKafkaErrorCode::InvalidArgument))
         .collect::<Result<_, _>>()?;
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-    let request = Request::new(consumer, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, wait)?;
+    let request = AdminRequest::new(consumer, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, wait)?;
     // SAFETY: all pointers are valid during the call; librdkafka copies names and options before it returns.
     unsafe {
         let asked = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
@@ -162,7 +162,7 @@ fn describe_topics(
 }
 
 /// The topics that an event of [`describe_topics`] describes; they live as long as it does.
-fn descriptions(event: &Event) -> &[*const sys::rd_kafka_TopicDescription_t] {
+fn descriptions(event: &AdminEvent) -> &[*const sys::rd_kafka_TopicDescription_t] {
     let mut count = 0;
     // SAFETY: the event is valid; one of another kind gives no result, and the array belongs to the event.
     unsafe {
@@ -180,9 +180,10 @@ pub(crate) fn allowed_on_group(
     consumer: &BaseConsumer<LinkContext>,
     group: &str,
     wait: Duration,
-) -> Result<Option<Vec<Operation>>, RDKafkaErrorCode> {
+) -> Result<Option<Vec<AclOperation>>, RDKafkaErrorCode> {
     let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
-    let request = Request::new(consumer, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, wait)?;
+    let request =
+        AdminRequest::new(consumer, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, wait)?;
     // SAFETY: all pointers are valid during the call; librdkafka copies names and options before it returns.
     unsafe {
         let client = consumer.client().native_ptr();
@@ -216,29 +217,29 @@ unsafe fn refusal(error: *const sys::rd_kafka_error_t) -> Result<(), RDKafkaErro
 
 /// # Safety
 /// `allowed` is null or valid for `count` operations.
-unsafe fn operations_of(allowed: *const sys::rd_kafka_AclOperation_t, count: usize) -> Option<Vec<Operation>> {
+unsafe fn operations_of(allowed: *const sys::rd_kafka_AclOperation_t, count: usize) -> Option<Vec<AclOperation>> {
     if allowed.is_null() {
         return None;
     }
     // SAFETY: as the caller promises.
     let all = unsafe { slice::from_raw_parts(allowed, count) };
     let named = |operation: &sys::rd_kafka_AclOperation_t| match *operation {
-        sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ => Operation::Read,
-        sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE => Operation::Write,
-        _ => Operation::Other,
+        sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ => AclOperation::Read,
+        sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE => AclOperation::Write,
+        _ => AclOperation::Other,
     };
     Some(all.iter().map(named).collect())
 }
 
 /// What a question of the admin API needs while it is under way.
-struct Request<'a> {
+struct AdminRequest<'a> {
     queue: *mut sys::rd_kafka_queue_t,
     options: *mut sys::rd_kafka_AdminOptions_t,
     /// Both must be destroyed before their client.
     _client: &'a BaseConsumer<LinkContext>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> AdminRequest<'a> {
     fn new(
         consumer: &'a BaseConsumer<LinkContext>,
         kind: sys::rd_kafka_admin_op_t,
@@ -255,22 +256,22 @@ impl<'a> Request<'a> {
             let mut reason = [0; 256];
             sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, reason.as_mut_ptr(), reason.len());
             let wrong = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
-            let told = refusal(wrong);
+            let result = refusal(wrong);
             if !wrong.is_null() {
                 sys::rd_kafka_error_destroy(wrong);
             }
-            told.map(|()| request)
+            result.map(|()| request)
         }
     }
 
-    fn answer(&self, wait: Duration) -> Result<Event, RDKafkaErrorCode> {
+    fn answer(&self, wait: Duration) -> Result<AdminEvent, RDKafkaErrorCode> {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is valid, and the event it gives is ours to destroy.
         let event = unsafe { sys::rd_kafka_queue_poll(self.queue, wait_ms) };
         if event.is_null() {
             return Err(RDKafkaErrorCode::OperationTimedOut);
         }
-        let event = Event(event);
+        let event = AdminEvent(event);
         // SAFETY: the event is valid.
         match unsafe { sys::rd_kafka_event_error(event.0) } {
             sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(event),
@@ -279,7 +280,7 @@ impl<'a> Request<'a> {
     }
 }
 
-impl Drop for Request<'_> {
+impl Drop for AdminRequest<'_> {
     fn drop(&mut self) {
         // SAFETY: both are valid, ours, and their client still lives.
         unsafe {
@@ -289,9 +290,9 @@ impl Drop for Request<'_> {
     }
 }
 
-struct Event(*mut sys::rd_kafka_event_t);
+struct AdminEvent(*mut sys::rd_kafka_event_t);
 
-impl Drop for Event {
+impl Drop for AdminEvent {
     fn drop(&mut self) {
         // SAFETY: the event is valid and ours.
         unsafe { sys::rd_kafka_event_destroy(self.0) };
@@ -307,11 +308,11 @@ impl Drop for PartitionsQueue {
 }
 
 /// A message or an error of one partition, borrowed from librdkafka.
-pub(crate) struct Taken<'a> {
+pub(crate) struct QueuedMessage<'a> {
     message: &'a sys::rd_kafka_message_t,
 }
 
-impl Taken<'_> {
+impl QueuedMessage<'_> {
     /// `None` for a message, otherwise what happened to the partition.
     pub(crate) fn error(&self) -> Option<RDKafkaErrorCode> {
         match self.message.err {

@@ -20,12 +20,12 @@ pub enum Pace {
 
 /// Turns a [`Pace`] into due times. Due times count from the feed's start, so a delay is made up for afterwards.
 #[derive(Debug)]
-pub(crate) struct Schedule {
+pub(crate) struct PaceSchedule {
     pace: Pace,
     first_event_ms: Option<i64>,
 }
 
-impl Schedule {
+impl PaceSchedule {
     pub(crate) fn new(pace: Pace) -> Self {
         Self { pace, first_event_ms: None }
     }
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn each_pace_gives_its_due_times() {
         let due = |pace, nth, event_ms| {
-            let mut schedule = Schedule::new(pace);
+            let mut schedule = PaceSchedule::new(pace);
             schedule.due(0, 1_000);
             schedule.due(nth, event_ms)
         };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 
-use crate::link::Link;
+use crate::link::BrokerLink;
 
 /// How often a broker is asked while the link is in doubt, and how long it may take to answer.
 const EVERY: Duration = Duration::from_secs(2);
@@ -19,10 +19,15 @@ impl Probe {
     }
 
     /// Asks about `topic` when the link is in doubt and it is time to; the link learns what came of it.
-    pub(crate) fn look<C: ConsumerContext>(&mut self, link: &Link, consumer: &BaseConsumer<C>, topic: &str) {
-        if link.is_doubted() && self.0.elapsed() > EVERY {
+    pub(crate) fn probe_if_due<C: ConsumerContext>(
+        &mut self,
+        link: &BrokerLink,
+        consumer: &BaseConsumer<C>,
+        topic: &str,
+    ) {
+        if link.is_suspect() && self.0.elapsed() > EVERY {
             self.0 = Instant::now();
-            link.probed(consumer.fetch_metadata(Some(topic), WAIT));
+            link.record_probe(consumer.fetch_metadata(Some(topic), WAIT));
         }
     }
 }

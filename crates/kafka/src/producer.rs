@@ -12,10 +12,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 
-use crate::connection::{LEADER_BACKOFF, refused};
-use crate::error::{ClientError, told, topic_error};
-use crate::link::{Link, LinkContext, LinkState};
-use crate::provider::Record;
+use crate::connection::{LEADER_BACKOFF, creation_error};
+use crate::error::{ClientError, describe_code, topic_error};
+use crate::link::{BrokerLink, LinkContext, LinkState};
+use crate::provider::ProducerRecord;
 use crate::settings::ClientSettings;
 
 /// After so many records acknowledgements are taken: often enough beside batches of thousands.
@@ -126,12 +126,12 @@ pub struct Producer {
     // Dropped last of all uses of the link; librdkafka's thread ends with it.
     client: BaseProducer<DeliveryContext>,
     accounts: Arc<Accounts>,
-    link: Arc<Link>,
+    link: Arc<BrokerLink>,
     settings: ClientSettings,
 }
 
 impl Producer {
-    /// A producer with these settings; connects in the background. Ask a [`crate::Connection`] for the topic first: it
+    /// A producer with these settings; connects in the background. Ask a [`crate::KafkaConnection`] for the topic first: it
     /// waits for the broker and says what is wrong.
     ///
     /// # Errors
@@ -164,10 +164,11 @@ impl Producer {
             ("delivery.report.only.error", "false"),
         ];
         let config = settings.config(&defaults, &forced);
-        let link = Arc::new(Link::new(settings.servers()));
+        let link = Arc::new(BrokerLink::new(settings.servers()));
         let accounts = Arc::new(Accounts::new(limits.kept_failures, limits.track_prefix));
         let context = DeliveryContext { link: LinkContext(link.clone()), accounts: accounts.clone() };
-        let client = BaseProducer::from_config_and_context(&config, context).map_err(|e| refused(settings, &e))?;
+        let client =
+            BaseProducer::from_config_and_context(&config, context).map_err(|e| creation_error(settings, &e))?;
         Ok(Self { client, accounts, link, settings: settings.clone() })
     }
 
@@ -180,7 +181,7 @@ impl Producer {
     ///
     /// # Errors
     /// The record was not taken; see [`SendError`]. `Stopped` when the settings' stop flag is set while it waits.
-    pub fn send(&self, topic: &str, record: &Record) -> Result<(), SendError> {
+    pub fn send(&self, topic: &str, record: &ProducerRecord) -> Result<(), SendError> {
         loop {
             match self.try_send(topic, record) {
                 Err(SendError::QueueFull) if self.settings.stopped() => return Err(ClientError::Stopped.into()),
@@ -194,7 +195,7 @@ impl Producer {
     ///
     /// # Errors
     /// The record was not taken; see [`SendError`].
-    pub fn try_send(&self, topic: &str, record: &Record) -> Result<(), SendError> {
+    pub fn try_send(&self, topic: &str, record: &ProducerRecord) -> Result<(), SendError> {
         // The next record would be refused as the one before was: an endless stream of them helps nobody.
         if let Some((_, code)) = self.accounts.refused.get().filter(|(refused, _)| refused == topic)
             && let Some(error) = topic_error(*code, topic)
@@ -220,14 +221,14 @@ impl Producer {
                 Ok(())
             }
             Err((error, _)) => {
-                self.serve();
-                Err(self.explain(error, topic, record))
+                self.poll_events();
+                Err(self.to_send_error(error, topic, record))
             }
         }
     }
 
     /// Takes the acknowledgements and errors that have come; each call of librdkafka hands over one batch's.
-    fn serve(&self) {
+    fn poll_events(&self) {
         for _ in 0..SERVE_MOST {
             self.client.poll(Duration::ZERO);
         }
@@ -242,12 +243,12 @@ impl Producer {
 
     /// Flushes, gives up what is left when the time is up (it counts as failed), and returns the final account.
     pub fn close(self, timeout: Duration) -> (ProducerStats, Vec<DeliveryFailure>) {
-        self.settle(timeout);
+        self.finish(timeout);
         (self.stats(), self.failures())
     }
 
     /// [`Producer::close`] without giving the producer up: every record's fate is known afterwards.
-    pub fn settle(&self, timeout: Duration) -> ProducerStats {
+    pub fn finish(&self, timeout: Duration) -> ProducerStats {
         if self.flush(timeout).outstanding() > 0 {
             self.client.purge(PurgeConfig::default().queue().inflight());
             self.flush(Duration::from_secs(5));
@@ -257,7 +258,7 @@ impl Producer {
 
     /// The counts now.
     pub fn stats(&self) -> ProducerStats {
-        self.serve();
+        self.poll_events();
         // Fates are read before `sent`, so that records sent meanwhile show as outstanding and never as less than none.
         let delivered = self.accounts.delivered.load(Ordering::Acquire);
         let failed = self.accounts.failed.load(Ordering::Acquire);
@@ -280,10 +281,10 @@ impl Producer {
 
     /// What a fatal error is, only the client knows.
     fn name_fatal(&self, failure: &mut DeliveryFailure) {
-        if failure.reason == told(RDKafkaErrorCode::Fatal)
+        if failure.reason == describe_code(RDKafkaErrorCode::Fatal)
             && let Some((code, _)) = self.client.client().fatal_error()
         {
-            failure.reason = told(code);
+            failure.reason = describe_code(code);
         }
     }
 
@@ -301,11 +302,11 @@ impl Producer {
 
     /// Whether brokers can be reached, as far as this client has noticed.
     pub fn state(&self) -> LinkState {
-        self.serve();
+        self.poll_events();
         self.link.state()
     }
 
-    fn explain(&self, error: KafkaError, topic: &str, record: &Record) -> SendError {
+    fn to_send_error(&self, error: KafkaError, topic: &str, record: &ProducerRecord) -> SendError {
         let code = error.rdkafka_error_code();
         match code {
             Some(RDKafkaErrorCode::QueueFull) => SendError::QueueFull,
@@ -344,7 +345,7 @@ struct Accounts {
     kept: Mutex<Vec<DeliveryFailure>>,
     /// Number and value's bytes of the largest record that failed.
     largest: Mutex<Option<(u64, usize)>>,
-    prefix: Option<Mutex<Prefix>>,
+    prefix: Option<Mutex<DeliveredPrefix>>,
     /// The prefix has come to its end: whatever is sent from now on would have to be sent again.
     ended: AtomicBool,
     /// The first topic that this client may not write to.
@@ -354,7 +355,7 @@ struct Accounts {
 impl Accounts {
     fn new(keep: usize, track_prefix: bool) -> Self {
         let zero = || AtomicU64::new(0);
-        let prefix = track_prefix.then(|| Mutex::new(Prefix::default()));
+        let prefix = track_prefix.then(|| Mutex::new(DeliveredPrefix::default()));
         let kept = Mutex::new(Vec::new());
         Self {
             sent: zero(),
@@ -369,7 +370,7 @@ impl Accounts {
         }
     }
 
-    fn prefix(&self) -> Option<MutexGuard<'_, Prefix>> {
+    fn prefix(&self) -> Option<MutexGuard<'_, DeliveredPrefix>> {
         self.prefix.as_ref().map(|prefix| prefix.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -381,7 +382,7 @@ impl Accounts {
 /// Which records have been delivered, by the order in which they were sent. Partitions acknowledge independently, so
 /// what is delivered has holes; their number is bounded by the producer's queue.
 #[derive(Debug, Default)]
-struct Prefix {
+struct DeliveredPrefix {
     /// All records before this one are delivered.
     delivered: u64,
     /// Whether each record from there on is.
@@ -390,7 +391,7 @@ struct Prefix {
     end: Option<(u64, DeliveryFailure)>,
 }
 
-impl Prefix {
+impl DeliveredPrefix {
     fn fail(&mut self, number: u64, failure: &DeliveryFailure) {
         if self.end.as_ref().is_none_or(|(end, _)| number < *end) {
             self.end = Some((number, failure.clone()));
@@ -436,7 +437,7 @@ impl ProducerContext for DeliveryContext {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         match result {
             Ok(_) => {
-                self.link.0.answered();
+                self.link.0.note_answer();
                 if let Some(mut prefix) = self.accounts.prefix() {
                     prefix.deliver(number as u64);
                 }
@@ -444,7 +445,7 @@ impl ProducerContext for DeliveryContext {
             }
             Err((error, record)) => {
                 let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());
-                let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), told);
+                let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), describe_code);
                 let failure = DeliveryFailure { topic: record.topic().to_owned(), key, reason };
                 if let Some(mut prefix) = self.accounts.prefix() {
                     prefix.fail(number as u64, &failure);
@@ -479,7 +480,7 @@ mod tests {
 
     #[test]
     fn the_prefix_ends_at_the_first_record_that_is_not_delivered() {
-        let mut prefix = Prefix::default();
+        let mut prefix = DeliveredPrefix::default();
         for (number, delivered) in [(1, 0), (3, 0), (0, 2), (2, 4), (6, 4), (4, 5)] {
             prefix.deliver(number);
             assert_eq!(prefix.delivered, delivered, "after {number}");

@@ -8,11 +8,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use turnstile_message::{BatchBuilder, MessageBatch, TopicPartition};
 
-use crate::connection::{Connection, assignment, failed, serve};
-use crate::error::{ClientError, ReadError, told, topic_error};
+use crate::connection::{KafkaConnection, assignment, failure, poll_events};
+use crate::error::{ClientError, ReadError, describe_code, topic_error};
 use crate::leaders::{self, LeaderWatch};
-use crate::link::{Link, LinkContext};
-use crate::native::{CHUNK, PartitionsQueue, Taken};
+use crate::link::{BrokerLink, LinkContext};
+use crate::native::{CHUNK, PartitionsQueue, QueuedMessage};
 use crate::probe::Probe;
 use crate::settings::ClientSettings;
 
@@ -44,8 +44,8 @@ pub struct ReadLimits {
     pub queued_kbytes: usize,
     /// Bytes that one fetch brings of one partition, before decompression. Default 768 KiB. A larger record still comes.
     pub fetch_bytes: usize,
-    /// Whether [`Reader::leader_watch`] tells anything. Default no: it needs librdkafka's statistics, which pile up
-    /// while nobody calls [`ReadQueue::next`] or [`ReadQueue::serve`].
+    /// Whether [`PartitionReader::leader_watch`] tells anything. Default no: it needs librdkafka's statistics, which pile up
+    /// while nobody calls [`ReadQueue::next`] or [`ReadQueue::poll_events`].
     pub watch_leaders: bool,
 }
 
@@ -58,14 +58,14 @@ impl Default for ReadLimits {
 /// Reads exactly the partitions and from exactly the positions that it is given; never joins a consumer group.
 ///
 /// Partitions are spread over [`ReadQueue`]s so that several threads can each own some. The reader itself stays with the
-/// thread that controls them: it answers the questions of a [`Connection`] (watermarks, group offsets, link state).
-pub struct Reader {
-    connection: Connection,
+/// thread that controls them: it answers the questions of a [`KafkaConnection`] (watermarks, group offsets, link state).
+pub struct PartitionReader {
+    connection: KafkaConnection,
     starts: Vec<(TopicPartition, i64)>,
     queues: Vec<ReadQueue>,
 }
 
-impl Reader {
+impl PartitionReader {
     /// Opens a reader and starts fetching.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Reader {
             true if positions.len() > leaders::WIDE => leaders::WIDE_INTERVAL_MS,
             true => leaders::INTERVAL_MS,
         };
-        let connection = Connection::with(
+        let connection = KafkaConnection::with(
             settings,
             &[
                 ("queued.max.messages.kbytes", &queued_kbytes),
@@ -99,12 +99,12 @@ impl Reader {
             &[("enable.partition.eof", "true")],
         )?;
         let starts = resolve(&connection, &positions)?;
-        let queues = spread(&connection, &starts, queues)?;
-        connection.consumer().assign(&assignment(&starts)?).map_err(|e| failed("assign partitions".to_owned(), &e))?;
+        let queues = build_queues(&connection, &starts, queues)?;
+        connection.consumer().assign(&assignment(&starts)?).map_err(|e| failure("assign partitions".to_owned(), &e))?;
         Ok(Self { connection, starts, queues })
     }
 
-    /// The offset at which each partition begins, in the order given to [`Reader::open`].
+    /// The offset at which each partition begins, in the order given to [`PartitionReader::open`].
     pub fn starts(&self) -> &[(TopicPartition, i64)] {
         &self.starts
     }
@@ -121,14 +121,14 @@ impl Reader {
         LeaderWatch(self.connection.link().clone())
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &KafkaConnection {
         &self.connection
     }
 }
 
 /// Turns starts into offsets, and refuses what librdkafka would accept in silence.
 fn resolve(
-    connection: &Connection,
+    connection: &KafkaConnection,
     positions: &[(TopicPartition, StartAt)],
 ) -> Result<Vec<(TopicPartition, i64)>, ReadError> {
     let mut known: Vec<(Arc<str>, Vec<i32>)> = Vec::new();
@@ -157,15 +157,15 @@ fn resolve(
     Ok(starts)
 }
 
-fn spread(
-    connection: &Connection,
+fn build_queues(
+    connection: &KafkaConnection,
     starts: &[(TopicPartition, i64)],
     queues: usize,
 ) -> Result<Vec<ReadQueue>, ReadError> {
     (0..queues)
         .map(|nth| {
             let native = PartitionsQueue::new(connection.consumer().clone())
-                .ok_or_else(|| failed("open a queue".to_owned(), &"librdkafka gave none"))?;
+                .ok_or_else(|| failure("open a queue".to_owned(), &"librdkafka gave none"))?;
             let owned: Vec<_> = starts.iter().skip(nth).step_by(queues).cloned().collect();
             for (partition, _) in &owned {
                 if !native.forward(partition) {
@@ -180,27 +180,27 @@ fn spread(
 /// The partitions that one thread reads.
 pub struct ReadQueue {
     native: PartitionsQueue,
-    partitions: Partitions,
+    partitions: QueuePartitions,
     /// Bytes that the last batch's messages took on average, to size the next batch.
     mean_bytes: usize,
     errors: VecDeque<QueuedError>,
-    troubles: Troubles,
+    broker_errors: BrokerErrors,
     served_at: Instant,
     probe: Probe,
     consumer: Arc<BaseConsumer<LinkContext>>,
-    link: Arc<Link>,
+    link: Arc<BrokerLink>,
     servers: String,
 }
 
 impl ReadQueue {
-    fn new(connection: &Connection, native: PartitionsQueue, owned: Vec<(TopicPartition, i64)>) -> Self {
+    fn new(connection: &KafkaConnection, native: PartitionsQueue, owned: Vec<(TopicPartition, i64)>) -> Self {
         let now = Instant::now();
         Self {
             native,
-            partitions: Partitions { next: owned, handles: Vec::new(), last: 0 },
+            partitions: QueuePartitions { next: owned, handles: Vec::new(), last: 0 },
             mean_bytes: 160,
             errors: VecDeque::new(),
-            troubles: Troubles::default(),
+            broker_errors: BrokerErrors::default(),
             served_at: now,
             probe: Probe::new(),
             consumer: connection.consumer().clone(),
@@ -230,7 +230,7 @@ impl ReadQueue {
         let position = (partition, offset);
         self.consumer
             .incremental_assign(&assignment(std::slice::from_ref(&position))?)
-            .map_err(|e| failed(format!("assign {}", position.0), &e))?;
+            .map_err(|e| failure(format!("assign {}", position.0), &e))?;
         self.partitions.next.push(position);
         Ok(())
     }
@@ -238,21 +238,21 @@ impl ReadQueue {
     /// The next messages: what is there, without waiting for more; an empty batch when nothing came within `wait`.
     ///
     /// The batch ends at `max_rows`, or with the message that reaches `max_bytes` of payload (a few messages later when
-    /// their sizes jump). A lost connection is no error: it shows in [`Connection::state`], and reading goes on by itself
+    /// their sizes jump). A lost connection is no error: it shows in [`KafkaConnection::state`], and reading goes on by itself
     /// once a broker answers.
     ///
     /// # Errors
     /// Returned after all messages that came before it. `OffsetOutOfRange` and `Fatal` end their partition; `Client`
     /// errors come again as long as their cause lasts, and calling again is safe.
     pub fn next(&mut self, max_rows: usize, max_bytes: usize, wait: Duration) -> Result<MessageBatch, ReadError> {
-        self.forgive();
+        self.drop_transient_errors();
         if let Some(error) = self.errors.pop_front() {
-            return Err(self.explain(error));
+            return Err(self.to_read_error(error));
         }
         let mut builder = self.builder(max_rows, max_bytes);
         self.drain(&mut builder, max_rows, max_bytes);
         if builder.is_empty() && self.errors.is_empty() {
-            self.serve();
+            self.poll_events();
             self.check_refusal()?;
             // One message ends the wait; librdkafka would otherwise hold it back until the batch is full.
             self.take(&mut builder, 1, wait);
@@ -263,21 +263,21 @@ impl ReadQueue {
             }
         } else if self.served_at.elapsed() > SERVE_EVERY {
             // A refusal waits until there is no message: an error here would lose those just taken.
-            self.serve();
+            self.poll_events();
         }
-        self.forgive();
+        self.drop_transient_errors();
         if builder.is_empty() {
-            return self.errors.pop_front().map_or(Ok(MessageBatch::default()), |error| Err(self.explain(error)));
+            return self.errors.pop_front().map_or(Ok(MessageBatch::default()), |error| Err(self.to_read_error(error)));
         }
-        self.link.answered();
+        self.link.note_answer();
         self.mean_bytes = builder.payload_bytes() / builder.len() + 1;
         Ok(builder.finish())
     }
 
     /// Takes out the errors that are expected to pass.
-    fn forgive(&mut self) {
-        let Self { errors, troubles, .. } = self;
-        errors.retain(|error| !troubles.may_pass(error, Instant::now()));
+    fn drop_transient_errors(&mut self) {
+        let Self { errors, broker_errors, .. } = self;
+        errors.retain(|error| !broker_errors.is_transient(error, Instant::now()));
     }
 
     fn builder(&self, max_rows: usize, max_bytes: usize) -> BatchBuilder {
@@ -300,24 +300,25 @@ impl ReadQueue {
 
     fn take(&mut self, builder: &mut BatchBuilder, max: usize, wait: Duration) -> usize {
         let Self { native, partitions, errors, .. } = self;
-        native.take(max, wait, |taken| match taken.error() {
+        native.take(max, wait, |message| match message.error() {
             None => {
-                if let Some((partition, next)) = partitions.find(taken) {
-                    *next = taken.offset() + 1;
-                    builder.push(partition, taken.offset(), taken.timestamp_ms(), taken.key(), taken.value());
+                if let Some((partition, next)) = partitions.find(message) {
+                    *next = message.offset() + 1;
+                    builder.push(partition, message.offset(), message.timestamp_ms(), message.key(), message.value());
                 }
             }
             Some(RDKafkaErrorCode::PartitionEOF) => {
-                if let Some((_, next)) = partitions.find(taken) {
-                    *next = (*next).max(taken.offset());
+                if let Some((_, next)) = partitions.find(message) {
+                    *next = (*next).max(message.offset());
                 }
             }
             Some(code) => {
-                let reason =
-                    taken.value().map_or_else(|| told(code), |text| String::from_utf8_lossy(text).into_owned());
+                let reason = message
+                    .value()
+                    .map_or_else(|| describe_code(code), |text| String::from_utf8_lossy(text).into_owned());
                 errors.push_back(QueuedError {
                     code,
-                    at: partitions.find(taken).map(|(p, next)| (p.clone(), *next)),
+                    at: partitions.find(message).map(|(p, next)| (p.clone(), *next)),
                     reason,
                 });
             }
@@ -325,9 +326,9 @@ impl ReadQueue {
     }
 
     /// Hands librdkafka's events to the link, as [`ReadQueue::next`] does; for a thread that does not read for a while.
-    pub fn serve(&mut self) {
+    pub fn poll_events(&mut self) {
         self.served_at = Instant::now();
-        serve(&self.consumer);
+        poll_events(&self.consumer);
     }
 
     fn check_refusal(&self) -> Result<(), ReadError> {
@@ -340,14 +341,14 @@ impl ReadQueue {
     /// While the link is in doubt and no message proves it, a question does.
     fn probe(&mut self) {
         if let Some((partition, _)) = self.partitions.next.first() {
-            self.probe.look(&self.link, &self.consumer, &partition.topic);
+            self.probe.probe_if_due(&self.link, &self.consumer, &partition.topic);
         }
     }
 
-    fn explain(&self, error: QueuedError) -> ReadError {
+    fn to_read_error(&self, error: QueuedError) -> ReadError {
         let QueuedError { code, at, reason } = error;
         let Some((partition, position)) = at else {
-            return failed("read".to_owned(), &reason).into();
+            return failure("read".to_owned(), &reason).into();
         };
         if let Some(error) = topic_error(code, &partition.topic) {
             return error.into();
@@ -366,11 +367,11 @@ impl ReadQueue {
 
 /// Errors of brokers that librdkafka asks again after: since when each partition stands still over one.
 #[derive(Default)]
-struct Troubles(Vec<(TopicPartition, i64, Instant)>);
+struct BrokerErrors(Vec<(TopicPartition, i64, Instant)>);
 
-impl Troubles {
-    fn may_pass(&mut self, error: &QueuedError, now: Instant) -> bool {
-        let Some((partition, position)) = error.at.as_ref().filter(|_| is_brokers_own(error.code)) else {
+impl BrokerErrors {
+    fn is_transient(&mut self, error: &QueuedError, now: Instant) -> bool {
+        let Some((partition, position)) = error.at.as_ref().filter(|_| is_broker_side(error.code)) else {
             return false;
         };
         tracing::debug!(%partition, position, reason = error.reason, "a fetch failed and is tried again");
@@ -389,7 +390,7 @@ impl Troubles {
 }
 
 /// Whether a broker answers so for reasons of its own that often pass. A batch that is broken is none of them: it stays.
-fn is_brokers_own(code: RDKafkaErrorCode) -> bool {
+fn is_broker_side(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,
@@ -416,32 +417,32 @@ struct QueuedError {
 }
 
 /// The partitions of a queue with their next offsets, found fast for a run of messages of the same partition.
-struct Partitions {
+struct QueuePartitions {
     next: Vec<(TopicPartition, i64)>,
     /// librdkafka's object of a topic, and the name it stands for.
     handles: Vec<(usize, Arc<str>)>,
     last: usize,
 }
 
-impl Partitions {
+impl QueuePartitions {
     #[inline]
-    fn find(&mut self, taken: &Taken<'_>) -> Option<(&TopicPartition, &mut i64)> {
-        let handle = taken.topic_handle();
+    fn find(&mut self, message: &QueuedMessage<'_>) -> Option<(&TopicPartition, &mut i64)> {
+        let handle = message.topic_handle();
         let topic = match self.handles.iter().find(|(known, _)| *known == handle) {
             Some((_, topic)) => topic,
             None => {
-                let name = taken.topic()?;
+                let name = message.topic()?;
                 let topic = self.next.iter().find(|(p, _)| &*p.topic == name)?.0.topic.clone();
                 self.handles.push((handle, topic));
                 &self.handles.last()?.1
             }
         };
-        let is_it = |(p, _): &(TopicPartition, i64)| p.partition == taken.partition() && Arc::ptr_eq(&p.topic, topic);
+        let is_it = |(p, _): &(TopicPartition, i64)| p.partition == message.partition() && Arc::ptr_eq(&p.topic, topic);
         if !self.next.get(self.last).is_some_and(is_it) {
             self.last = self
                 .next
                 .iter()
-                .position(|entry| entry.0.partition == taken.partition() && *entry.0.topic == **topic)?;
+                .position(|entry| entry.0.partition == message.partition() && *entry.0.topic == **topic)?;
         }
         self.next.get_mut(self.last).map(|(partition, next)| (&*partition, next))
     }
@@ -458,13 +459,13 @@ mod tests {
             at: Some((TopicPartition::new("t", 0), position)),
             reason: String::new(),
         };
-        let (began, mut troubles) = (Instant::now(), Troubles::default());
+        let (began, mut broker_errors) = (Instant::now(), BrokerErrors::default());
         let unknown = |position| error(RDKafkaErrorCode::Unknown, position);
-        assert!(troubles.may_pass(&unknown(5), began));
-        assert!(troubles.may_pass(&unknown(5), began + BROKER_ERRORS_FOR / 2));
-        assert!(!troubles.may_pass(&unknown(5), began + BROKER_ERRORS_FOR), "it stands still for too long");
-        assert!(troubles.may_pass(&unknown(6), began + BROKER_ERRORS_FOR), "it has moved since");
-        assert!(!troubles.may_pass(&error(RDKafkaErrorCode::BadMessage, 6), began));
-        assert!(!troubles.may_pass(&error(RDKafkaErrorCode::InvalidMessage, 6), began));
+        assert!(broker_errors.is_transient(&unknown(5), began));
+        assert!(broker_errors.is_transient(&unknown(5), began + BROKER_ERRORS_FOR / 2));
+        assert!(!broker_errors.is_transient(&unknown(5), began + BROKER_ERRORS_FOR), "it stands still for too long");
+        assert!(broker_errors.is_transient(&unknown(6), began + BROKER_ERRORS_FOR), "it has moved since");
+        assert!(!broker_errors.is_transient(&error(RDKafkaErrorCode::BadMessage, 6), began));
+        assert!(!broker_errors.is_transient(&error(RDKafkaErrorCode::InvalidMessage, 6), began));
     }
 }

@@ -10,13 +10,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use turnstile_message::TopicPartition;
 
-use crate::connection::{Connection, assignment, failed};
-use crate::error::{ClientError, told, topic_error};
+use crate::connection::{KafkaConnection, assignment, failure};
+use crate::error::{ClientError, describe_code, topic_error};
 
 /// Longest single wait for a record: how late a stop flag is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(200);
 
-impl Connection {
+impl KafkaConnection {
     /// Per partition, in the order asked, the offset of the first record whose timestamp is `at_ms` (milliseconds since
     /// the epoch) or later; where there is none, the offset after the last record.
     ///
@@ -27,14 +27,14 @@ impl Connection {
             return Ok(Vec::new());
         }
         let asked: Vec<_> = partitions.iter().map(|p| (p.clone(), at_ms.max(0))).collect();
-        let answered = self.patiently(
+        let answered = self.retry_until_answered(
             |wait| {
                 let list = assignment(&asked).map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
                 self.consumer().offsets_for_times(list, wait)
             },
             |code| {
                 let topic = &*partitions[0].topic;
-                topic_error(code, topic).unwrap_or_else(|| failed("offsets by time".to_owned(), &told(code)))
+                topic_error(code, topic).unwrap_or_else(|| failure("offsets by time".to_owned(), &describe_code(code)))
             },
         )?;
         let mut offsets = Vec::with_capacity(partitions.len());
@@ -52,7 +52,7 @@ impl Connection {
     /// after it; `None` where the partition holds none, or its record has no timestamp.
     ///
     /// # Errors
-    /// As for [`Connection::watermarks`]. A position below the first offset held begins at that one.
+    /// As for [`KafkaConnection::watermarks`]. A position below the first offset held begins at that one.
     pub fn timestamps_from(&mut self, positions: &[(TopicPartition, i64)]) -> Result<Vec<Option<i64>>, ClientError> {
         // The event of a partition's end names no topic, so one topic is asked at a time.
         let mut starts: BTreeMap<Arc<str>, Vec<(TopicPartition, i64)>> = BTreeMap::new();
@@ -64,9 +64,9 @@ impl Connection {
         }
         let mut found = HashMap::new();
         for starts in starts.values() {
-            self.consumer().assign(&assignment(starts)?).map_err(|e| failed("assign partitions".to_owned(), &e))?;
+            self.consumer().assign(&assignment(starts)?).map_err(|e| failure("assign partitions".to_owned(), &e))?;
             let asked = self.first_timestamps(starts, &mut found);
-            self.consumer().unassign().map_err(|e| failed("unassign partitions".to_owned(), &e))?;
+            self.consumer().unassign().map_err(|e| failure("unassign partitions".to_owned(), &e))?;
             asked?;
         }
         Ok(positions.iter().map(|(partition, _)| found.get(partition).copied().flatten()).collect())

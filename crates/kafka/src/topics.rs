@@ -12,8 +12,8 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use turnstile_message::TopicPartition;
 
-use crate::connection::{Connection, failed, refused};
-use crate::error::{ClientError, told, topic_error};
+use crate::connection::{KafkaConnection, creation_error, failure};
+use crate::error::{ClientError, describe_code, topic_error};
 use crate::link::LinkContext;
 use crate::settings::ClientSettings;
 
@@ -23,9 +23,9 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Administers topics.
-pub struct Topics {
+pub struct TopicAdmin {
     admin: AdminClient<LinkContext>,
-    connection: Connection,
+    connection: KafkaConnection,
 }
 
 /// A topic to be created.
@@ -69,17 +69,17 @@ pub struct PartitionDescription {
     pub high: i64,
 }
 
-impl Topics {
+impl TopicAdmin {
     /// A client with these settings; does no I/O.
     ///
     /// # Errors
     /// `Settings` when librdkafka does not take the settings together.
     pub fn open(settings: &ClientSettings) -> Result<Self, ClientError> {
-        let connection = Connection::open(settings)?;
+        let connection = KafkaConnection::open(settings)?;
         let config = settings.config(&[("reconnect.backoff.max.ms", "2000")], &[]);
         // The connection watches the link: it is asked first, and the admin client's own events are not served.
-        let context = LinkContext(Arc::new(crate::link::Link::new(settings.servers())));
-        let admin = AdminClient::from_config_and_context(&config, context).map_err(|e| refused(settings, &e))?;
+        let context = LinkContext(Arc::new(crate::link::BrokerLink::new(settings.servers())));
+        let admin = AdminClient::from_config_and_context(&config, context).map_err(|e| creation_error(settings, &e))?;
         Ok(Self { admin, connection })
     }
 
@@ -93,8 +93,8 @@ impl Topics {
         for (key, value) in &plan.config {
             topic = topic.set(key, value);
         }
-        let results = wait(self.admin.create_topics([&topic], &options()));
-        self.outcome(results, "create", &plan.topic)?;
+        let results = block_on(self.admin.create_topics([&topic], &options()));
+        self.check_result(results, "create", &plan.topic)?;
         self.await_visible(&plan.topic)
     }
 
@@ -116,7 +116,7 @@ impl Topics {
     /// Creates the topic unless it exists; `true` when it did not.
     ///
     /// # Errors
-    /// As for [`Topics::create`].
+    /// As for [`TopicAdmin::create`].
     pub fn create_if_missing(&self, plan: &NewTopicPlan) -> Result<bool, ClientError> {
         match self.connection.topic_partitions(&plan.topic) {
             Ok(_) => return Ok(false),
@@ -137,8 +137,8 @@ impl Topics {
     /// `TopicMissing`; `TopicForbidden`; or that no broker answers.
     pub fn delete(&self, topic: &str) -> Result<(), ClientError> {
         self.connection.topic_partitions(topic)?;
-        let results = wait(self.admin.delete_topics(&[topic], &options()));
-        self.outcome(results, "delete", topic)
+        let results = block_on(self.admin.delete_topics(&[topic], &options()));
+        self.check_result(results, "delete", topic)
     }
 
     /// Names and partition counts of all topics that this client may see, by name; the cluster's own topics (their names
@@ -190,7 +190,7 @@ impl Topics {
     /// How long the topic keeps a message, in milliseconds, its own setting or the broker's default. `None`: for ever,
     /// or this client may not see it.
     pub fn retention_ms(&self, topic: &str) -> Option<i64> {
-        let answer = wait(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
+        let answer = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
         let resource = answer.ok()?.pop()?.ok()?;
         let deletes =
             resource.get("cleanup.policy").and_then(|e| e.value.as_deref()).is_none_or(|v| v.contains("delete"));
@@ -200,7 +200,7 @@ impl Topics {
 
     /// A client may describe a topic without being allowed to see its settings, so a refusal leaves them out.
     fn own_config(&self, topic: &str) -> Vec<(String, String)> {
-        let answer = wait(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
+        let answer = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
         let Some(Ok(resource)) = answer.ok().and_then(|mut all| all.pop()) else { return Vec::new() };
         let mut config: Vec<_> = resource
             .entries
@@ -213,7 +213,7 @@ impl Topics {
         config
     }
 
-    fn outcome(
+    fn check_result(
         &self,
         results: Result<Vec<TopicResult>, KafkaError>,
         verb: &str,
@@ -223,16 +223,18 @@ impl Topics {
         match results {
             Ok(results) => match results.into_iter().next() {
                 Some(Ok(_)) => Ok(()),
-                Some(Err((_, code))) => Err(topic_error(code, topic).unwrap_or_else(|| failed(action(), &told(code)))),
-                None => Err(failed(action(), &"the broker's answer does not mention it")),
+                Some(Err((_, code))) => {
+                    Err(topic_error(code, topic).unwrap_or_else(|| failure(action(), &describe_code(code))))
+                }
+                None => Err(failure(action(), &"the broker's answer does not mention it")),
             },
             Err(KafkaError::AdminOp(
                 RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut,
-            )) => Err(failed(
+            )) => Err(failure(
                 action(),
                 &"the broker went away before it answered; list the topics to see whether it was done",
             )),
-            Err(error) => Err(failed(action(), &error)),
+            Err(error) => Err(failure(action(), &error)),
         }
     }
 }
@@ -244,14 +246,14 @@ fn options() -> AdminOptions {
 }
 
 /// Runs a future that another thread completes; no runtime is needed for that.
-fn wait<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct UnparkOnWake(Thread);
+    impl Wake for UnparkOnWake {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
     }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let waker = Waker::from(Arc::new(UnparkOnWake(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {

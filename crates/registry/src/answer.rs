@@ -11,32 +11,32 @@ const MESSAGE_CHARS: usize = 200;
 
 /// A schema, as `/schemas/ids/{id}` and `/subjects/{subject}/versions/{version}` give it.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct SchemaBody {
     pub(crate) schema: String,
     /// Left out for Avro.
     #[serde(rename = "schemaType")]
     pub(crate) kind: Option<String>,
     #[serde(default)]
-    pub(crate) references: Option<Vec<Reference>>,
+    pub(crate) references: Option<Vec<SchemaReference>>,
 }
 
 /// A schema whose names another one uses.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Reference {
+pub(crate) struct SchemaReference {
     pub(crate) subject: String,
     pub(crate) version: i64,
 }
 
 #[derive(Debug, Deserialize)]
-struct Fault {
+struct ErrorBody {
     error_code: Option<u32>,
     message: Option<String>,
 }
 
 /// An answer, sorted by what the caller does next.
 #[derive(Debug)]
-pub(crate) enum Answer {
-    Found(Found),
+pub(crate) enum RegistryAnswer {
+    SchemaBody(SchemaBody),
     /// The registry has no such schema, subject or version.
     Unknown,
     /// Ask again later.
@@ -48,27 +48,27 @@ pub(crate) enum Answer {
 }
 
 /// Sorts an answer of `status` with `body`.
-pub(crate) fn sort(status: u16, body: &[u8]) -> Answer {
+pub(crate) fn classify(status: u16, body: &[u8]) -> RegistryAnswer {
     if status == 200 {
         return match serde_json::from_slice(body) {
-            Ok(found) => Answer::Found(found),
-            Err(_) => Answer::Refused("it answered with something that is no schema".to_owned()),
+            Ok(found) => RegistryAnswer::SchemaBody(found),
+            Err(_) => RegistryAnswer::Refused("it answered with something that is no schema".to_owned()),
         };
     }
-    let fault = serde_json::from_slice::<Fault>(body).unwrap_or(Fault { error_code: None, message: None });
-    let said = format!("it answered {status}{}", fault.message.as_deref().map(repeat).unwrap_or_default());
+    let fault = serde_json::from_slice::<ErrorBody>(body).unwrap_or(ErrorBody { error_code: None, message: None });
+    let reason = format!("it answered {status}{}", fault.message.as_deref().map(quote).unwrap_or_default());
     match (status, fault.error_code) {
-        (404, Some(SCHEMA_NOT_FOUND | 40401 | 40402)) => Answer::Unknown,
+        (404, Some(SCHEMA_NOT_FOUND | 40401 | 40402)) => RegistryAnswer::Unknown,
         // Something that is no registry has no codes.
-        (404, _) => Answer::Refused(format!("{said}, which is not a registry's word for an unknown schema")),
-        (401 | 403, _) => Answer::Denied(said),
-        (408 | 429 | 500..=599, _) => Answer::Busy(said),
-        _ => Answer::Refused(said),
+        (404, _) => RegistryAnswer::Refused(format!("{reason}, which is not a registry's word for an unknown schema")),
+        (401 | 403, _) => RegistryAnswer::Denied(reason),
+        (408 | 429 | 500..=599, _) => RegistryAnswer::Busy(reason),
+        _ => RegistryAnswer::Refused(reason),
     }
 }
 
 /// A registry's own words, on one line and not endless.
-fn repeat(message: &str) -> String {
+fn quote(message: &str) -> String {
     let words: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS).collect();
     format!(": {words}")
 }
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn an_unknown_schema_is_told_from_a_wrong_address_and_from_trouble() {
-        let sorted = |status, body: &str| format!("{:?}", sort(status, body.as_bytes()));
+        let sorted = |status, body: &str| format!("{:?}", classify(status, body.as_bytes()));
         assert_eq!(sorted(404, r#"{"error_code": 40403, "message": "Schema 7 not found"}"#), "Unknown");
         assert!(sorted(404, "<html>not found</html>").starts_with("Refused(\"it answered 404, which is not"));
         assert!(sorted(404, r#"{"error_code": 404, "message": "HTTP 404 Not Found"}"#).starts_with("Refused"));
@@ -94,12 +94,12 @@ mod tests {
 
     #[test]
     fn a_schema_says_its_language_unless_it_is_avro() {
-        let Answer::Found(avro) = sort(200, br#"{"schema": "\"int\""}"#) else { panic!("not found") };
+        let RegistryAnswer::SchemaBody(avro) = classify(200, br#"{"schema": "\"int\""}"#) else { panic!("not found") };
         assert_eq!((avro.schema.as_str(), avro.kind, avro.references), ("\"int\"", None, None));
         let text = br#"{"schema": "{}", "schemaType": "JSON", "id": 3,
                         "references": [{"name": "a.B", "subject": "b-value", "version": 2}]}"#;
-        let Answer::Found(json) = sort(200, text) else { panic!("not found") };
+        let RegistryAnswer::SchemaBody(json) = classify(200, text) else { panic!("not found") };
         assert_eq!(json.kind.as_deref(), Some("JSON"));
-        assert_eq!(json.references.unwrap(), [Reference { subject: "b-value".to_owned(), version: 2 }]);
+        assert_eq!(json.references.unwrap(), [SchemaReference { subject: "b-value".to_owned(), version: 2 }]);
     }
 }

@@ -9,8 +9,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use turnstile_message::{SchemaKind, WriterSchema};
 
-use crate::Settings;
-use crate::answer::{Answer, Found, Reference, sort};
+use crate::SchemaRegistrySettings;
+use crate::answer::{RegistryAnswer, SchemaBody, SchemaReference, classify};
 
 /// How long a connection and a whole request may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -63,28 +63,28 @@ pub enum RegistryError {
 
 /// A registry. May be shared by threads.
 #[derive(Debug)]
-pub struct Registry {
-    settings: Settings,
+pub struct SchemaRegistry {
+    settings: SchemaRegistrySettings,
     base: Url,
     client: Client,
     /// Drives the requests of whichever thread asks.
     runtime: tokio::runtime::Runtime,
-    memory: Mutex<Memory>,
+    cache: Mutex<SchemaCache>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct SchemaCache {
     known: HashMap<u32, Arc<WriterSchema>>,
     bytes: usize,
     unknown: HashMap<u32, Instant>,
 }
 
-impl Registry {
+impl SchemaRegistry {
     /// A client of the registry; nothing is asked yet.
     ///
     /// # Errors
     /// [`RegistryError::Settings`] when the address is none.
-    pub fn new(settings: Settings) -> Result<Self, RegistryError> {
+    pub fn new(settings: SchemaRegistrySettings) -> Result<Self, RegistryError> {
         // The address is not repeated: a wrong one may be a password in the wrong place.
         let wrong = |reason: String| RegistryError::Settings { reason };
         let base = Url::parse(&settings.url).map_err(|e| wrong(format!("its url cannot be read: {e}")))?;
@@ -101,7 +101,7 @@ impl Registry {
             .map_err(|e| wrong(cause(&e)))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| wrong(e.to_string()))?;
-        Ok(Self { settings, base, client, runtime, memory: Mutex::default() })
+        Ok(Self { settings, base, client, runtime, cache: Mutex::default() })
     }
 
     /// The registry's address.
@@ -115,8 +115,8 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Unreachable`]: try again later. The others stay until somebody acts.
     pub fn schema(&self, id: u32) -> Result<Option<Arc<WriterSchema>>, RegistryError> {
-        if let Some(remembered) = self.remembered(id) {
-            return Ok(remembered);
+        if let Some(cached) = self.cached(id) {
+            return Ok(cached);
         }
         let answer = self.ask(&["schemas", "ids", &id.to_string()])?;
         let schema = answer.map(|found| self.with_references(found)).transpose()?.map(Arc::new);
@@ -124,34 +124,34 @@ impl Registry {
             Some(schema) => tracing::debug!(id, kind = schema.kind.as_str(), bytes = schema.bytes(), "schema used"),
             None => tracing::debug!(id, "schema unknown"),
         }
-        self.remember(id, schema.clone());
+        self.cache_schema(id, schema.clone());
         Ok(schema)
     }
 
-    fn remembered(&self, id: u32) -> Option<Option<Arc<WriterSchema>>> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown = memory.unknown.get(&id).is_some_and(|at| at.elapsed() < UNKNOWN_FOR);
-        memory.known.get(&id).map(|schema| Some(Arc::clone(schema))).or(unknown.then_some(None))
+    fn cached(&self, id: u32) -> Option<Option<Arc<WriterSchema>>> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown = cache.unknown.get(&id).is_some_and(|at| at.elapsed() < UNKNOWN_FOR);
+        cache.known.get(&id).map(|schema| Some(Arc::clone(schema))).or(unknown.then_some(None))
     }
 
-    fn remember(&self, id: u32, schema: Option<Arc<WriterSchema>>) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+    fn cache_schema(&self, id: u32, schema: Option<Arc<WriterSchema>>) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(schema) = schema else {
-            if memory.unknown.len() >= UNKNOWN_IDS {
-                memory.unknown.clear();
+            if cache.unknown.len() >= UNKNOWN_IDS {
+                cache.unknown.clear();
             }
-            memory.unknown.insert(id, Instant::now());
+            cache.unknown.insert(id, Instant::now());
             return;
         };
-        if memory.known.len() >= SCHEMAS || memory.bytes + schema.bytes() > SCHEMA_BYTES {
-            memory.known.clear();
-            memory.bytes = 0;
+        if cache.known.len() >= SCHEMAS || cache.bytes + schema.bytes() > SCHEMA_BYTES {
+            cache.known.clear();
+            cache.bytes = 0;
         }
-        memory.bytes += schema.bytes();
-        memory.known.insert(id, schema);
+        cache.bytes += schema.bytes();
+        cache.known.insert(id, schema);
     }
 
-    fn with_references(&self, found: Found) -> Result<WriterSchema, RegistryError> {
+    fn with_references(&self, found: SchemaBody) -> Result<WriterSchema, RegistryError> {
         let kind = match found.kind.as_deref() {
             None | Some("AVRO") => SchemaKind::Avro,
             Some("JSON") => SchemaKind::Json,
@@ -168,9 +168,9 @@ impl Registry {
     /// Gathers the texts of `references`, each after those that it refers to itself.
     fn collect(
         &self,
-        references: Vec<Reference>,
+        references: Vec<SchemaReference>,
         texts: &mut Vec<String>,
-        seen: &mut Vec<Reference>,
+        seen: &mut Vec<SchemaReference>,
     ) -> Result<(), RegistryError> {
         for reference in references {
             if seen.contains(&reference) {
@@ -191,7 +191,7 @@ impl Registry {
         Ok(())
     }
 
-    fn ask(&self, path: &[&str]) -> Result<Option<Found>, RegistryError> {
+    fn ask(&self, path: &[&str]) -> Result<Option<SchemaBody>, RegistryError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -201,12 +201,12 @@ impl Registry {
             .runtime
             .block_on(self.get(url))
             .map_err(|e| RegistryError::Unreachable { url: at(), reason: cause(&e) })?;
-        match sort(status, &body) {
-            Answer::Found(found) => Ok(Some(found)),
-            Answer::Unknown => Ok(None),
-            Answer::Busy(reason) => Err(RegistryError::Unreachable { url: at(), reason }),
-            Answer::Denied(reason) => Err(RegistryError::Denied { url: at(), reason }),
-            Answer::Refused(reason) => Err(RegistryError::Refused { url: at(), reason }),
+        match classify(status, &body) {
+            RegistryAnswer::SchemaBody(found) => Ok(Some(found)),
+            RegistryAnswer::Unknown => Ok(None),
+            RegistryAnswer::Busy(reason) => Err(RegistryError::Unreachable { url: at(), reason }),
+            RegistryAnswer::Denied(reason) => Err(RegistryError::Denied { url: at(), reason }),
+            RegistryAnswer::Refused(reason) => Err(RegistryError::Refused { url: at(), reason }),
         }
     }
 

@@ -3,14 +3,14 @@
 //! In: a registry's address, and ids that messages carry. Out: [`WriterSchema`](turnstile_message::WriterSchema)s, or the
 //! word that the registry does not know an id.
 //! Refuses to know what a schema means and what becomes of a message; it asks, and never registers anything.
-//! Start at [`Registry::schema`].
+//! Start at [`SchemaRegistry::schema`].
 
 mod answer;
 mod client;
 mod settings;
 
-pub use client::{Registry, RegistryError};
-pub use settings::{Secret, Settings};
+pub use client::{RegistryError, SchemaRegistry};
+pub use settings::{SchemaRegistrySettings, Secret};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// How to reach a registry.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SchemaRegistrySettings {
     /// `http://` or `https://`, with a path when the registry's interface does not begin at its root.
     pub url: String,
     /// User and password of HTTP's basic authentication.

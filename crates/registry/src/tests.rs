@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use turnstile_message::SchemaKind;
 
-use crate::{Registry, RegistryError, Secret, Settings};
+use crate::{RegistryError, SchemaRegistry, SchemaRegistrySettings, Secret};
 
 /// Answers as many requests as there are `answers`, then gives back what was asked, headers included.
 fn double(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {
@@ -34,8 +34,8 @@ fn double(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {
     (url, thread)
 }
 
-fn registry(url: &str) -> Registry {
-    Registry::new(Settings { url: url.to_owned(), user: None }).unwrap()
+fn registry(url: &str) -> SchemaRegistry {
+    SchemaRegistry::new(SchemaRegistrySettings { url: url.to_owned(), user: None }).unwrap()
 }
 
 fn answer(status: u16, body: &str) -> (u16, String) {
@@ -105,7 +105,7 @@ fn troubles_of_the_registry_can_be_retried_and_a_wrong_address_cannot() {
 fn user_and_password_are_sent_and_shown_nowhere() {
     let (url, asked) = double(vec![answer(401, r#"{"error_code": 40101, "message": "Unauthorized"}"#)]);
     let user = Some(("joe".to_owned(), Secret::new("hush-hush")));
-    let registry = Registry::new(Settings { url, user }).unwrap();
+    let registry = SchemaRegistry::new(SchemaRegistrySettings { url, user }).unwrap();
     let error = registry.schema(1).unwrap_err();
     assert!(matches!(error, RegistryError::Denied { .. }));
     let shown = format!("{error} {error:?} {registry:?}");
@@ -118,7 +118,8 @@ fn user_and_password_are_sent_and_shown_nowhere() {
 #[test]
 fn what_is_no_address_is_refused_without_repeating_it() {
     for url in ["http://", "registry", "mailto:secret"] {
-        let error = Registry::new(Settings { url: url.to_owned(), user: None }).unwrap_err().to_string();
+        let error =
+            SchemaRegistry::new(SchemaRegistrySettings { url: url.to_owned(), user: None }).unwrap_err().to_string();
         assert!(error.starts_with("the schema registry's settings are wrong: "), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }

@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 
 use turnstile_engine::Inspector;
 use turnstile_kafka::{
-    ClientError, ClientSettings, Connection, Consumed, ConsumedMessage, Consumer, ReadError, Subscription,
+    ClientError, ClientSettings, Consumed, ConsumedMessage, Consumer, KafkaConnection, ReadError, Subscription,
 };
 use turnstile_message::{BatchBuilder, TopicPartition};
-use turnstile_registry::Registry;
+use turnstile_registry::SchemaRegistry;
 
 use crate::cli::cluster::{ClusterArgs, client_failure, read_failure, stop_on_signals};
 use crate::cli::load_pipeline;
 use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
-use show::Show;
-use start::Start;
+use show::MessagePrinter;
+use start::StartPlace;
 use watch::TopicWatch;
 
 /// How long one look for messages takes at most: how late Ctrl-C is noticed.
@@ -46,7 +46,7 @@ Examples:
   turnstile consume --topic city --bootstrap localhost:9092 --from end-10 --pipeline pipelines/mta-turnstile.toml
   turnstile consume --topic city --bootstrap localhost:9092 --from 2026-08-01T08:00:00Z --filter '59 ST' --count 5
   turnstile consume --topic city --bootstrap localhost:9092 --until-end --json | jq .value")]
-pub(crate) struct Args {
+pub(crate) struct ConsumeArgs {
     /// Topic to read
     #[arg(long)]
     topic: String,
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// Where to start: beginning, end, end-N (the last N of each partition), an offset, or a time such as
     /// 2026-08-01T08:00:00Z [default: where the group stands, and the beginning where it stands nowhere]
     #[arg(long, value_name = "PLACE")]
-    from: Option<Start>,
+    from: Option<StartPlace>,
     /// Only this partition; may be given several times
     #[arg(long, value_name = "N")]
     partition: Vec<i32>,
@@ -85,7 +85,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: ConsumeArgs) -> anyhow::Result<Exit> {
     let stop = stop_on_signals()?;
     let (inspector, registry) = match &args.pipeline {
         None => (None, None),
@@ -102,7 +102,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             settings = settings.with(key, value, flag).map_err(|error| client_failure(error.into()))?;
         }
     }
-    let mut reading = match Reading::open(&args, &settings) {
+    let mut reading = match TopicReading::open(&args, &settings) {
         Err(ReadError::Client(ClientError::Stopped)) => {
             eprintln!("0 messages from \"{}\"", args.topic);
             return Ok(Exit::Done);
@@ -111,12 +111,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let started = Instant::now();
     let fields = inspector.as_ref().map(|inspector| inspector.names().to_vec());
-    let mut output = Output { show: Show::new(args.json, fields), inspector, registry, printed: 0, read: 0 };
+    let mut output =
+        ConsumeOutput { show: MessagePrinter::new(args.json, fields), inspector, registry, printed: 0, read: 0 };
     let outcome = print_all(&args, &mut reading, &mut output, &stop);
     // Leaves the group, which keeps what was printed.
     let partitions = reading.consumer.partitions();
     drop(reading);
-    closing(&args, &output, partitions, started.elapsed());
+    print_summary(&args, &output, partitions, started.elapsed());
     match outcome {
         // The program that reads our output has seen enough.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
@@ -126,7 +127,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     }
 }
 
-fn closing(args: &Args, output: &Output, partitions: Option<Vec<i32>>, took: Duration) {
+fn print_summary(args: &ConsumeArgs, output: &ConsumeOutput, partitions: Option<Vec<i32>>, took: Duration) {
     let (printed, read) = (output.printed, output.read);
     let of = if printed >= read { String::new() } else { format!(" of {read}") };
     eprintln!("{printed}{of} messages from \"{}\" in {:.1} s", args.topic, took.as_secs_f64());
@@ -136,7 +137,7 @@ fn closing(args: &Args, output: &Output, partitions: Option<Vec<i32>>, took: Dur
 }
 
 /// A consumer, and what it is to read.
-struct Reading {
+struct TopicReading {
     consumer: Consumer,
     /// Per partition, the offset at which `--until-end` is satisfied, and whether it was reached.
     ends: BTreeMap<i32, (i64, bool)>,
@@ -145,9 +146,9 @@ struct Reading {
     grows: bool,
 }
 
-impl Reading {
-    fn open(args: &Args, settings: &ClientSettings) -> Result<Self, ReadError> {
-        let connection = Connection::open(settings)?;
+impl TopicReading {
+    fn open(args: &ConsumeArgs, settings: &ClientSettings) -> Result<Self, ReadError> {
+        let connection = KafkaConnection::open(settings)?;
         let mut numbers = connection.topic_partitions(&args.topic)?;
         let named = |number: i32| TopicPartition::new(args.topic.as_str(), number);
         if let Some(missing) = args.partition.iter().find(|wanted| !numbers.contains(wanted)) {
@@ -158,7 +159,7 @@ impl Reading {
         let ranges = connection.watermarks(&partitions)?;
         let starts = match (args.from, &args.groupid) {
             (Some(start), _) => start.resolve(&connection, &partitions, &ranges)?,
-            (None, None) => Start::Beginning.resolve(&connection, &partitions, &ranges)?,
+            (None, None) => StartPlace::Beginning.resolve(&connection, &partitions, &ranges)?,
             (None, Some(_)) => {
                 warn_of_lost(&connection, &partitions, &ranges)?;
                 Vec::new()
@@ -185,8 +186,8 @@ impl Reading {
     }
 
     /// Looks now and then whether the topic is still there, and has more partitions.
-    fn look_at_topic(&mut self) -> anyhow::Result<()> {
-        let Some(numbers) = self.watch.look()? else { return Ok(()) };
+    fn check_topic(&mut self) -> anyhow::Result<()> {
+        let Some(numbers) = self.watch.poll()? else { return Ok(()) };
         let read = self.consumer.partitions().unwrap_or_default();
         for number in numbers.into_iter().filter(|number| self.grows && !read.contains(number)) {
             let partition = self.consumer.add(number).map_err(read_failure)?;
@@ -202,7 +203,7 @@ impl Reading {
     }
 
     /// Notes how far `partition` was read; whether a message before `next` is one that `--until-end` asks for.
-    fn reach(&mut self, partition: i32, next: i64) -> bool {
+    fn note_position(&mut self, partition: i32, next: i64) -> bool {
         match self.ends.get_mut(&partition) {
             Some((end, reached)) => {
                 *reached |= next >= *end;
@@ -216,7 +217,7 @@ impl Reading {
 
 /// A group that stands where the topic no longer reaches goes on at the beginning; that should not go unseen.
 fn warn_of_lost(
-    connection: &Connection,
+    connection: &KafkaConnection,
     partitions: &[TopicPartition],
     ranges: &[(i64, i64)],
 ) -> Result<(), ClientError> {
@@ -231,16 +232,21 @@ fn warn_of_lost(
     Ok(())
 }
 
-struct Output {
-    show: Show,
+struct ConsumeOutput {
+    show: MessagePrinter,
     inspector: Option<Inspector>,
     /// Where the schemas of the messages' formats are, when they have some.
-    registry: Option<Arc<Registry>>,
+    registry: Option<Arc<SchemaRegistry>>,
     printed: u64,
     read: u64,
 }
 
-fn print_all(args: &Args, reading: &mut Reading, output: &mut Output, stop: &AtomicBool) -> anyhow::Result<()> {
+fn print_all(
+    args: &ConsumeArgs,
+    reading: &mut TopicReading,
+    output: &mut ConsumeOutput,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut batch = Vec::new();
     loop {
@@ -248,7 +254,7 @@ fn print_all(args: &Args, reading: &mut Reading, output: &mut Output, stop: &Ato
         if left == 0 || (args.until_end && reading.is_at_end()) || stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        reading.look_at_topic()?;
+        reading.check_topic()?;
         batch.clear();
         let read = fill(args, reading, left, &mut batch);
         // What came before an error is shown before it.
@@ -256,21 +262,26 @@ fn print_all(args: &Args, reading: &mut Reading, output: &mut Output, stop: &Ato
         let done = read.map_err(read_failure)?;
         output.read += done.read;
         for (partition, next) in done.positions {
-            reading.consumer.done(partition, next);
+            reading.consumer.store_offset(partition, next);
         }
     }
 }
 
 /// What one look for messages has read.
 #[derive(Default)]
-struct Done {
+struct FillProgress {
     read: u64,
     positions: BTreeMap<i32, i64>,
 }
 
 /// Takes the messages that are there, up to a batch, and waits for the first one only.
-fn fill(args: &Args, reading: &mut Reading, left: u64, batch: &mut Vec<ConsumedMessage>) -> Result<Done, ReadError> {
-    let (mut done, mut bytes) = (Done::default(), 0);
+fn fill(
+    args: &ConsumeArgs,
+    reading: &mut TopicReading,
+    left: u64,
+    batch: &mut Vec<ConsumedMessage>,
+) -> Result<FillProgress, ReadError> {
+    let (mut done, mut bytes) = (FillProgress::default(), 0);
     for _ in 0..BATCH_ROWS {
         if bytes >= BATCH_BYTES || batch.len() as u64 >= left {
             break;
@@ -279,7 +290,7 @@ fn fill(args: &Args, reading: &mut Reading, left: u64, batch: &mut Vec<ConsumedM
         let message = match reading.consumer.next(wait)? {
             None => break,
             Some(Consumed::End(partition)) => {
-                reading.reach(partition, i64::MAX);
+                reading.note_position(partition, i64::MAX);
                 if args.until_end && reading.is_at_end() {
                     break;
                 }
@@ -288,7 +299,7 @@ fn fill(args: &Args, reading: &mut Reading, left: u64, batch: &mut Vec<ConsumedM
             Some(Consumed::Message(message)) => message,
         };
         let (partition, next) = (message.position.partition.partition, message.position.offset + 1);
-        if !reading.reach(partition, next) && args.until_end {
+        if !reading.note_position(partition, next) && args.until_end {
             continue;
         }
         done.read += 1;
@@ -301,7 +312,7 @@ fn fill(args: &Args, reading: &mut Reading, left: u64, batch: &mut Vec<ConsumedM
     Ok(done)
 }
 
-impl Args {
+impl ConsumeArgs {
     fn wants(&self, message: &ConsumedMessage) -> bool {
         let is_key = self.key.as_ref().is_none_or(|key| message.key.as_deref() == Some(key.as_bytes()));
         is_key && self.filter.as_ref().is_none_or(|text| holds(message, text.as_bytes()))
@@ -315,7 +326,7 @@ fn holds(message: &ConsumedMessage, text: &[u8]) -> bool {
         || message.headers.iter().any(|(name, value)| within(name.as_bytes()) || value.as_deref().is_some_and(within))
 }
 
-impl Output {
+impl ConsumeOutput {
     fn print(&mut self, messages: &[ConsumedMessage], out: &mut impl Write) -> anyhow::Result<()> {
         if messages.is_empty() {
             return Ok(());

@@ -18,7 +18,7 @@ const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
 /// Prints messages.
-pub(super) struct Show {
+pub(super) struct MessagePrinter {
     json: bool,
     /// Columns stand under each other.
     aligned: bool,
@@ -30,13 +30,13 @@ pub(super) struct Show {
 }
 
 /// One line, cell by cell.
-struct Row {
+struct PrintedRow {
     cells: Vec<String>,
     /// The last cell says why the message cannot be decoded.
     is_wrong: bool,
 }
 
-impl Show {
+impl MessagePrinter {
     /// For standard output; colour only on a terminal whose user has not set NO_COLOR.
     pub(super) fn new(json: bool, fields: Option<Vec<String>>) -> Self {
         let aligned = io::stdout().is_terminal();
@@ -66,7 +66,7 @@ impl Show {
         let mut rows = Vec::with_capacity(messages.len() + 1);
         if !self.titled && !messages.is_empty() && (self.aligned || self.fields.is_some()) {
             self.titled = true;
-            rows.push(Row { cells: self.titles(), is_wrong: false });
+            rows.push(PrintedRow { cells: self.titles(), is_wrong: false });
         }
         let titles = rows.len();
         rows.extend(messages.iter().enumerate().map(|(at, message)| row(message, decoded(at))));
@@ -85,7 +85,7 @@ impl Show {
         titles
     }
 
-    fn widen(&mut self, rows: &[Row]) {
+    fn widen(&mut self, rows: &[PrintedRow]) {
         for row in rows {
             // What is wrong with a message is as long as it is; its cell is the last.
             let shared = row.cells.len() - usize::from(row.is_wrong);
@@ -98,7 +98,7 @@ impl Show {
         }
     }
 
-    fn line(&self, row: &Row, is_title: bool, out: &mut impl Write) -> io::Result<()> {
+    fn line(&self, row: &PrintedRow, is_title: bool, out: &mut impl Write) -> io::Result<()> {
         let last = row.cells.len() - 1;
         let mut line = String::new();
         for (at, cell) in row.cells.iter().enumerate() {
@@ -136,7 +136,7 @@ impl Show {
 const NULL: &str = "<null>";
 const EMPTY: &str = "<empty>";
 
-fn row(message: &ConsumedMessage, decoded: Option<&Inspected>) -> Row {
+fn row(message: &ConsumedMessage, decoded: Option<&Inspected>) -> PrintedRow {
     let at = &message.position;
     let timestamp = timestamp(message).unwrap_or_else(|| "-".to_owned());
     let mut cells = vec![at.partition.partition.to_string(), at.offset.to_string(), timestamp];
@@ -164,7 +164,7 @@ fn row(message: &ConsumedMessage, decoded: Option<&Inspected>) -> Row {
             None => cells.push(headers),
         }
     }
-    Row { cells, is_wrong }
+    PrintedRow { cells, is_wrong }
 }
 
 fn why(rejection: &Rejection) -> String {
@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    fn shown(mut show: Show, messages: &[ConsumedMessage], decoded: Option<&[Inspected]>) -> Vec<String> {
+    fn shown(mut show: MessagePrinter, messages: &[ConsumedMessage], decoded: Option<&[Inspected]>) -> Vec<String> {
         let mut out = Vec::new();
         show.print(messages, decoded, &mut out).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
@@ -275,7 +275,7 @@ mod tests {
         odd.headers = vec![("trace".into(), Some(b"a1".to_vec())), ("none".into(), None)];
         let messages = [message(7, Some(b"k"), Some(b"a\tb\n\x1b[31mc")), odd, message(9, Some(b""), None)];
         assert_eq!(
-            shown(Show::with(false, false, false, None), &messages, None),
+            shown(MessagePrinter::with(false, false, false, None), &messages, None),
             [
                 "2\t7\t2026-08-01T00:00:00.000Z\tk\ta\\tb\\n\\u{1b}[31mc",
                 "2\t8\t-\t<null>\t\\xFFx\ttrace=a1 none=<null>",
@@ -295,7 +295,7 @@ mod tests {
         };
         let decoded = [Inspected::Fields(vec![Some("59 ST".into()), Some("7".into())]), Inspected::Rejected(rejection)];
         assert_eq!(
-            shown(Show::with(false, true, false, Some(fields)), &messages, Some(&decoded)),
+            shown(MessagePrinter::with(false, true, false, Some(fields)), &messages, Some(&decoded)),
             [
                 "partition  offset  timestamp                 key     STATION  ENTRIES",
                 "2          7       2026-08-01T00:00:00.000Z  <null>  59 ST    7",
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn colour_marks_what_is_not_data() {
-        let lines = shown(Show::with(false, true, true, None), &[message(7, Some(b"k"), None)], None);
+        let lines = shown(MessagePrinter::with(false, true, true, None), &[message(7, Some(b"k"), None)], None);
         assert_eq!(lines.len(), 2);
         assert!(lines[1].contains("\x1b[36mk\x1b[0m") && lines[1].ends_with("\x1b[2m<null>\x1b[0m"), "{lines:?}");
     }
@@ -316,7 +316,8 @@ mod tests {
     fn json_is_exact_nulls_text_and_bytes_are_told_apart() {
         let mut odd = message(8, None, Some(b"\xFF"));
         odd.headers = vec![("h".into(), Some(b"\xFE".to_vec())), ("h".into(), None)];
-        let lines = shown(Show::with(true, true, true, None), &[message(7, Some(b""), Some(b"a\tb")), odd], None);
+        let lines =
+            shown(MessagePrinter::with(true, true, true, None), &[message(7, Some(b""), Some(b"a\tb")), odd], None);
         let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((&lines[0]["key"], &lines[0]["value"]), (&json!(""), &json!("a\tb")));
         assert_eq!((&lines[1]["key"], &lines[1]["value_base64"]), (&Value::Null, &json!("/w==")));

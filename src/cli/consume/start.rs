@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use chrono::DateTime;
-use turnstile_kafka::{ClientError, Connection, ReadError};
+use turnstile_kafka::{ClientError, KafkaConnection, ReadError};
 use turnstile_message::TopicPartition;
 
 /// A place in every partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum StartPlace {
     /// The first message held.
     Beginning,
     /// After the last message.
@@ -21,7 +21,7 @@ pub(super) enum Start {
     Time(i64),
 }
 
-impl FromStr for Start {
+impl FromStr for StartPlace {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -46,11 +46,11 @@ impl FromStr for Start {
     }
 }
 
-impl Start {
+impl StartPlace {
     /// The offset in each partition, in their order; `ranges` are what they hold.
     pub(super) fn resolve(
         self,
-        connection: &Connection,
+        connection: &KafkaConnection,
         partitions: &[TopicPartition],
         ranges: &[(i64, i64)],
     ) -> Result<Vec<i64>, ReadError> {
@@ -82,11 +82,11 @@ mod tests {
 
     #[test]
     fn a_place_is_a_word_an_offset_or_a_moment() {
-        let place = |text: &str| text.parse::<Start>();
-        assert_eq!(place("beginning"), Ok(Start::Beginning));
-        assert_eq!((place("end"), place("end-10")), (Ok(Start::End), Ok(Start::Last(10))));
-        assert_eq!(place("42"), Ok(Start::Offset(42)));
-        assert_eq!(place("2026-08-01T02:00:00+02:00"), Ok(Start::Time(1_785_542_400_000)));
+        let place = |text: &str| text.parse::<StartPlace>();
+        assert_eq!(place("beginning"), Ok(StartPlace::Beginning));
+        assert_eq!((place("end"), place("end-10")), (Ok(StartPlace::End), Ok(StartPlace::Last(10))));
+        assert_eq!(place("42"), Ok(StartPlace::Offset(42)));
+        assert_eq!(place("2026-08-01T02:00:00+02:00"), Ok(StartPlace::Time(1_785_542_400_000)));
         for wrong in ["", "-5", "end-x", "yesterday", "2026-08-01", "99999999999999999999"] {
             assert!(place(wrong).is_err(), "{wrong}");
         }

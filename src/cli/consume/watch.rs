@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use turnstile_kafka::{ClientError, Connection};
+use turnstile_kafka::{ClientError, KafkaConnection};
 
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -13,7 +13,7 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// librdkafka is silent about an assigned topic that goes away, and reads on in one that was created anew.
 pub(super) struct TopicWatch {
-    connection: Connection,
+    connection: KafkaConnection,
     topic: String,
     /// `None` where the cluster gives topics no ids.
     id: Option<String>,
@@ -27,7 +27,7 @@ impl TopicWatch {
     ///
     /// # Errors
     /// That the topic or the broker is not there.
-    pub(super) fn begin(connection: Connection, topic: &str) -> Result<Self, ClientError> {
+    pub(super) fn begin(connection: KafkaConnection, topic: &str) -> Result<Self, ClientError> {
         let id = connection.topic_ids(&[topic])?.remove(topic);
         let connection = connection.with_connect_timeout(WAIT);
         Ok(Self { connection, topic: topic.to_owned(), id, looked_at: Instant::now(), missed: false })
@@ -37,7 +37,7 @@ impl TopicWatch {
     ///
     /// # Errors
     /// That the topic was deleted, or created anew.
-    pub(super) fn look(&mut self) -> Result<Option<Vec<i32>>, Failure> {
+    pub(super) fn poll(&mut self) -> Result<Option<Vec<i32>>, Failure> {
         if self.looked_at.elapsed() < EVERY {
             return Ok(None);
         }

@@ -12,9 +12,10 @@ use chrono::NaiveDateTime;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use turnstile_kafka::{
-    City, CitySettings, ClientError, Connection, DeliveryFailure, FeedError, FeedPlan, FeedProgress, HeaderRow,
-    LeftOut, LineFormat, LineInput, LineSettings, Lines, MtaReplay, NewTopicPlan, Pace, Producer, ProducerLimits,
-    ProducerStats, Provider, ProviderError, Registers, SendError, SyntheticClock, TestStation, Topics, Zone, feed,
+    CityProvider, CitySettings, ClientError, ClockZone, DeliveryFailure, FeedError, FeedPlan, FeedProgress,
+    HeaderRowProvider, KafkaConnection, LineFormat, LineInput, LineProvider, LineSettings, MtaReplayProvider,
+    NewTopicPlan, Pace, Producer, ProducerLimits, ProducerStats, Provider, ProviderError, RegisterMode, SendError,
+    SkippedRows, SyntheticClock, TestStationProvider, TopicAdmin, feed,
 };
 
 use crate::cli::cluster::{ClusterArgs, client_failure, stop_on_signals};
@@ -108,7 +109,7 @@ pub(crate) struct Args {
     start: Option<NaiveDateTime>,
     /// Time zone of the readings: `local` or a name [default: local; mta-replay America/New_York]
     #[arg(long)]
-    zone: Option<Zone>,
+    zone: Option<ClockZone>,
     /// Create the topic with this many partitions when it is missing
     #[arg(long, value_name = "N")]
     partitions: Option<i32>,
@@ -123,15 +124,15 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Source {
     /// Two test stations: a JSON string that holds one CSV line
-    TestStation,
+    TestStationProvider,
     /// One test station: a header line and a row
-    HeaderRow,
+    HeaderRowProvider,
     /// A made-up city with rush hours and adjustable trouble
-    City,
+    CityProvider,
     /// The real weekly files of the MTA
-    MtaReplay,
+    MtaReplayProvider,
     /// One message a line of --from
-    Lines,
+    LineProvider,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -198,15 +199,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         (fed, saved)
     });
     let started = display.started;
-    let stats = producer.settle(CLOSE_TIMEOUT);
+    let stats = producer.finish(CLOSE_TIMEOUT);
     display.finish();
     if let Some(resume) = &resume {
         saved = saved.and_then(|()| resume.save(producer.delivered_prefix(), Some(stats.delivered)));
     }
-    let (left_out, failures) = (provider.left_out(), producer.failures());
+    let (skipped_rows, failures) = (provider.skipped_rows(), producer.failures());
     // What was sent is reported even when the feed ended in an error.
     let delivered_before = resume.is_some().then_some(before);
-    let outcome = Outcome { stats, failures, left_out, delivered_before, took: started.elapsed() };
+    let outcome = Outcome { stats, failures, skipped_rows, delivered_before, took: started.elapsed() };
     report(&args, &outcome)?;
     saved?;
     fed.map_err(feed_failure)?;
@@ -273,7 +274,7 @@ fn undelivered(topic: &str, stats: ProducerStats, failures: &[DeliveryFailure]) 
 struct Outcome {
     stats: ProducerStats,
     failures: Vec<DeliveryFailure>,
-    left_out: LeftOut,
+    skipped_rows: SkippedRows,
     /// Rows that runs before this one have delivered, when it can be resumed.
     delivered_before: Option<u64>,
     took: Duration,
@@ -281,38 +282,38 @@ struct Outcome {
 
 impl Args {
     fn source(&self) -> Source {
-        self.provider.unwrap_or(if self.from.is_empty() { Source::TestStation } else { Source::Lines })
+        self.provider.unwrap_or(if self.from.is_empty() { Source::TestStationProvider } else { Source::LineProvider })
     }
 
     fn provider(&self, stop: &Arc<AtomicBool>) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
         let speed = self.speed.unwrap_or(1.0);
         let of_lines = self.format.is_some() || self.header || self.key_field.is_some() || self.skip_wrong;
-        if of_lines && self.source() != Source::Lines {
+        if of_lines && self.source() != Source::LineProvider {
             let flags = "--format, --header, --key-field and --skip-wrong belong to the provider lines";
             return Err(ProviderError::Settings(flags.to_owned()));
         }
         Ok(match self.source() {
-            Source::TestStation => {
+            Source::TestStationProvider => {
                 let (pace, clock) = self.tick(Duration::from_secs(10), speed);
-                (Box::new(TestStation::new(self.seed, clock)), pace)
+                (Box::new(TestStationProvider::new(self.seed, clock)), pace)
             }
-            Source::HeaderRow => {
+            Source::HeaderRowProvider => {
                 let (pace, clock) = self.tick(Duration::from_secs(10), speed);
-                (Box::new(HeaderRow::new(self.seed, clock)), pace)
+                (Box::new(HeaderRowProvider::new(self.seed, clock)), pace)
             }
-            Source::City => {
+            Source::CityProvider => {
                 let city = self.city();
-                let step = City::default_step(city.turnstiles);
+                let step = CityProvider::default_step(city.turnstiles);
                 // Without a rate, the turnstiles' own: each is read every ten seconds of event time.
                 let (pace, clock) = self.tick(step.div_f64(speed), speed);
-                (Box::new(City::new(city, clock)?), pace)
+                (Box::new(CityProvider::new(city, clock)?), pace)
             }
-            Source::MtaReplay => {
+            Source::MtaReplayProvider => {
                 let registers =
-                    if self.increments { Registers::Increments { cap: self.cap } } else { Registers::AsInFile };
-                (Box::new(MtaReplay::open(&self.from, registers, self.mta_zone()?)?), self.replay_pace())
+                    if self.increments { RegisterMode::Increments { cap: self.cap } } else { RegisterMode::AsInFile };
+                (Box::new(MtaReplayProvider::open(&self.from, registers, self.mta_zone()?)?), self.replay_pace())
             }
-            Source::Lines => {
+            Source::LineProvider => {
                 let format = match self.format.unwrap_or(LineForm::Raw) {
                     LineForm::Csv => LineFormat::Csv,
                     LineForm::Json => LineFormat::Json,
@@ -334,12 +335,12 @@ impl Args {
                     false => LineInput::File(file.clone()),
                 };
                 let inputs = self.from.iter().map(input).collect();
-                (Box::new(Lines::open(inputs, settings, stop.clone())?), self.replay_pace())
+                (Box::new(LineProvider::open(inputs, settings, stop.clone())?), self.replay_pace())
             }
         })
     }
 
-    fn mta_zone(&self) -> Result<Zone, ProviderError> {
+    fn mta_zone(&self) -> Result<ClockZone, ProviderError> {
         self.zone.map_or_else(|| "America/New_York".parse(), Ok)
     }
 
@@ -359,9 +360,11 @@ impl Args {
         }
         let beside = self.from.first().filter(|file| file.as_os_str() != "-");
         match (self.source(), &self.state, beside) {
-            (Source::MtaReplay | Source::Lines, Some(file), _) => Ok(Some(file.clone())),
-            (Source::MtaReplay | Source::Lines, None, Some(data)) => Ok(Some(beside_data(data, &self.topic))),
-            (Source::MtaReplay | Source::Lines, None, None) => {
+            (Source::MtaReplayProvider | Source::LineProvider, Some(file), _) => Ok(Some(file.clone())),
+            (Source::MtaReplayProvider | Source::LineProvider, None, Some(data)) => {
+                Ok(Some(beside_data(data, &self.topic)))
+            }
+            (Source::MtaReplayProvider | Source::LineProvider, None, None) => {
                 let fact = "standard input has no place beside it for the file of --resume";
                 Err(Failure::new(Exit::Usage, fact)
                     .hint("name one with --state, and pipe in the same rows again")
@@ -392,7 +395,7 @@ impl Args {
             (None, every) => (Pace::Every(every.unwrap_or(usual)), every.unwrap_or(usual)),
         };
         let step = between.mul_f64(speed);
-        let zone = self.zone.unwrap_or(Zone::Local);
+        let zone = self.zone.unwrap_or(ClockZone::Local);
         let fixed = (pace == Pace::Unlimited).then(|| moment(FIXED_START).ok()).flatten();
         let clock = match self.start.or(fixed) {
             Some(start) => SyntheticClock::starting(start, step, zone),
@@ -403,10 +406,10 @@ impl Args {
 
     fn ensure_topic(&self, settings: &turnstile_kafka::ClientSettings) -> Result<(), ClientError> {
         let Some(partitions) = self.partitions else {
-            return Connection::open(settings)?.topic_partitions(&self.topic).map(|_| ());
+            return KafkaConnection::open(settings)?.topic_partitions(&self.topic).map(|_| ());
         };
         let plan = NewTopicPlan { topic: self.topic.clone(), partitions, replication: -1, config: Vec::new() };
-        if Topics::open(settings)?.create_if_missing(&plan)? {
+        if TopicAdmin::open(settings)?.create_if_missing(&plan)? {
             tracing::info!(topic = self.topic, partitions, "created the topic");
         }
         Ok(())
@@ -468,7 +471,7 @@ impl Display {
 }
 
 fn report(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
-    let Outcome { stats, failures, left_out, delivered_before, took } = outcome;
+    let Outcome { stats, failures, skipped_rows, delivered_before, took } = outcome;
     for failure in failures {
         eprintln!("{failure}");
     }
@@ -476,10 +479,10 @@ fn report(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
     if unnamed > 0 {
         eprintln!("and {unnamed} more that were not delivered");
     }
-    for row in &left_out.first {
+    for row in &skipped_rows.first {
         eprintln!("left out: {row}");
     }
-    let unnamed = left_out.rows.saturating_sub(left_out.first.len() as u64);
+    let unnamed = skipped_rows.rows.saturating_sub(skipped_rows.first.len() as u64);
     if unnamed > 0 {
         eprintln!("and {unnamed} more that were left out");
     }
@@ -491,14 +494,14 @@ fn report(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
             "sent": stats.sent,
             "delivered": stats.delivered,
             "failed": failed,
-            "left_out": left_out.rows,
+            "left_out": skipped_rows.rows,
             "delivered_before": delivered_before,
             "seconds": took.as_secs_f64(),
             "messages_per_second": rate,
         })
         .to_string()
     } else {
-        let out = if left_out.rows > 0 { format!(", {} rows left out", left_out.rows) } else { String::new() };
+        let out = if skipped_rows.rows > 0 { format!(", {} rows left out", skipped_rows.rows) } else { String::new() };
         let seconds = took.as_secs_f64();
         let delivered = stats.delivered;
         format!(

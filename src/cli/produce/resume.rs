@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use turnstile_kafka::{LeftOut, Provider, ProviderError, Record};
+use turnstile_kafka::{ProducerRecord, Provider, ProviderError, SkippedRows};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::exit::Exit;
@@ -89,7 +89,7 @@ impl Resume {
     /// Wraps the provider so that its rows are hashed, and skips those that are delivered.
     pub(super) fn skip(&self, provider: Box<dyn Provider>) -> anyhow::Result<Box<dyn Provider>> {
         let mut hashed = Hashed { provider, hashes: self.hashes.clone() };
-        let (mut record, delivered) = (Record::default(), self.state.delivered);
+        let (mut record, delivered) = (ProducerRecord::default(), self.state.delivered);
         for row in 0..delivered {
             let more = hashed.next(&mut record).map_err(super::provider_failure)?;
             let reached = self.hashes().advance(row + 1);
@@ -174,7 +174,7 @@ impl Provider for Hashed {
         self.provider.total()
     }
 
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         let more = self.provider.next(record)?;
         if more {
             let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,8 +186,8 @@ impl Provider for Hashed {
         Ok(more)
     }
 
-    fn left_out(&self) -> LeftOut {
-        self.provider.left_out()
+    fn skipped_rows(&self) -> SkippedRows {
+        self.provider.skipped_rows()
     }
 }
 
@@ -206,15 +206,15 @@ mod tests {
             Some(self.1)
         }
 
-        fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
-            *record = Record { value: self.0.to_string().into_bytes(), ..Record::default() };
+        fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
+            *record = ProducerRecord { value: self.0.to_string().into_bytes(), ..ProducerRecord::default() };
             self.0 += 1;
             Ok(self.0 <= self.1)
         }
     }
 
     fn rest(provider: &mut dyn Provider) -> Vec<String> {
-        let (mut record, mut rows) = (Record::default(), Vec::new());
+        let (mut record, mut rows) = (ProducerRecord::default(), Vec::new());
         while provider.next(&mut record).unwrap() {
             rows.push(String::from_utf8(record.value.clone()).unwrap());
         }

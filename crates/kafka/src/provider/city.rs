@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::clock::{Face, SyntheticClock};
+use super::clock::{SyntheticClock, WallClock};
 use super::draw::{draw, push_number, uuid_text};
-use super::{Provider, ProviderError, Record};
+use super::{ProducerRecord, Provider, ProviderError};
 
 /// Most turnstiles a city may have: each keeps about a hundred bytes of its fields in memory.
 const MAX_TURNSTILES: u64 = 1_000_000;
@@ -50,7 +50,7 @@ impl Default for CitySettings {
 
 /// What a message of the city is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
+enum ReadingKind {
     Plain,
     Late,
     Malformed,
@@ -65,10 +65,10 @@ const EVENING: [u64; 24] = [3, 2, 1, 1, 1, 2, 4, 7, 9, 9, 9, 10, 11, 10, 11, 14,
 /// The provider. Message `i` is a reading of turnstile `i mod turnstiles`, with the 13 fields and the form of
 /// `test-station`; its key is `CA,UNIT,SCP`, so that a turnstile stays in one partition, in order.
 #[derive(Debug, Clone)]
-pub struct City {
+pub struct CityProvider {
     settings: CitySettings,
     clock: SyntheticClock,
-    face: Face,
+    wall_clock: WallClock,
     turnstiles: Vec<Turnstile>,
     index: u64,
 }
@@ -82,7 +82,7 @@ struct Turnstile {
     morning: bool,
 }
 
-impl City {
+impl CityProvider {
     /// A city whose message `i` depends on the settings, the clock and `i`.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl City {
         let turnstiles = (0..settings.turnstiles)
             .map(|id| Turnstile::new(id / per_station, id % per_station, settings.station_prefix))
             .collect();
-        Ok(Self { settings, clock, face: clock.face(), turnstiles, index: settings.first })
+        Ok(Self { settings, clock, wall_clock: clock.wall_clock(), turnstiles, index: settings.first })
     }
 
     /// The event-time step at which every turnstile is read once in ten seconds.
@@ -113,39 +113,39 @@ impl City {
         Duration::from_secs(10) / u32::try_from(turnstiles.clamp(1, MAX_TURNSTILES)).unwrap_or(1)
     }
 
-    fn nature(&self, index: u64) -> Nature {
+    fn kind(&self, index: u64) -> ReadingKind {
         let s = &self.settings;
         let share = draw(s.seed, index, 0) % 1000;
         match share {
             // The first message has none before it to repeat.
-            _ if share < s.duplicates_permille && index > 0 => Nature::Duplicate,
-            _ if share < s.duplicates_permille => Nature::Plain,
-            _ if share < s.duplicates_permille + s.malformed_permille => Nature::Malformed,
-            _ if share < s.duplicates_permille + s.malformed_permille + s.late_permille => Nature::Late,
-            _ => Nature::Plain,
+            _ if share < s.duplicates_permille && index > 0 => ReadingKind::Duplicate,
+            _ if share < s.duplicates_permille => ReadingKind::Plain,
+            _ if share < s.duplicates_permille + s.malformed_permille => ReadingKind::Malformed,
+            _ if share < s.duplicates_permille + s.malformed_permille + s.late_permille => ReadingKind::Late,
+            _ => ReadingKind::Plain,
         }
     }
 
-    fn write(&mut self, index: u64, nature: Nature, record: &mut Record) {
+    fn write(&mut self, index: u64, kind: ReadingKind, record: &mut ProducerRecord) {
         let seed = self.settings.seed;
         let turnstile = &self.turnstiles[(index % self.turnstiles.len() as u64) as usize];
         record.reset();
         record.set_key(&turnstile.fields[..turnstile.key_len]);
         record.event_at_ms = self.clock.event_at_ms(index);
-        let late_by = if nature == Nature::Late { self.settings.late_by } else { Duration::ZERO };
-        self.face.show(record.event_at_ms.saturating_sub(i64::try_from(late_by.as_millis()).unwrap_or(i64::MAX)));
+        let late_by = if kind == ReadingKind::Late { self.settings.late_by } else { Duration::ZERO };
+        self.wall_clock.set(record.event_at_ms.saturating_sub(i64::try_from(late_by.as_millis()).unwrap_or(i64::MAX)));
 
         let (into, out_of) = if turnstile.morning { (&MORNING, &EVENING) } else { (&EVENING, &MORNING) };
-        let riders = |field, hours: &[u64; 24]| (5 + draw(seed, index, field) % 6) * hours[self.face.hour()] / 10;
+        let riders = |field, hours: &[u64; 24]| (5 + draw(seed, index, field) % 6) * hours[self.wall_clock.hour()] / 10;
         let mut id = [0; 36];
         uuid_text(seed, index, &mut id);
 
         let out = &mut record.value;
         out.push(b'"');
         out.extend_from_slice(&turnstile.fields);
-        out.extend_from_slice(&self.face.date());
+        out.extend_from_slice(&self.wall_clock.date());
         out.push(b',');
-        out.extend_from_slice(self.face.time());
+        out.extend_from_slice(self.wall_clock.time());
         out.extend_from_slice(b",REGULAR,");
         let entries_at = out.len();
         push_number(out, riders(1, into));
@@ -154,9 +154,9 @@ impl City {
         out.push(b',');
         out.extend_from_slice(&id);
         out.push(b',');
-        out.extend_from_slice(self.face.timestamp());
+        out.extend_from_slice(self.wall_clock.timestamp());
         out.push(b'"');
-        if nature == Nature::Malformed {
+        if kind == ReadingKind::Malformed {
             spoil(out, entries_at, draw(seed, index, 3));
         }
     }
@@ -194,7 +194,7 @@ impl Turnstile {
     }
 }
 
-impl Provider for City {
+impl Provider for CityProvider {
     fn name(&self) -> &'static str {
         "city"
     }
@@ -203,14 +203,14 @@ impl Provider for City {
         None
     }
 
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         let mut index = self.index;
-        let mut nature = self.nature(index);
-        while nature == Nature::Duplicate {
+        let mut kind = self.kind(index);
+        while kind == ReadingKind::Duplicate {
             index -= 1;
-            nature = self.nature(index);
+            kind = self.kind(index);
         }
-        self.write(index, nature, record);
+        self.write(index, kind, record);
         self.index += 1;
         Ok(true)
     }
@@ -223,16 +223,16 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::*;
-    use crate::Zone;
+    use crate::ClockZone;
 
-    fn city(settings: CitySettings) -> City {
+    fn city(settings: CitySettings) -> CityProvider {
         let start = NaiveDate::from_ymd_opt(2026, 8, 1).unwrap().and_hms_opt(8, 0, 0).unwrap();
-        let step = City::default_step(settings.turnstiles);
-        City::new(settings, SyntheticClock::starting(start, step, Zone::Named(chrono_tz::UTC))).unwrap()
+        let step = CityProvider::default_step(settings.turnstiles);
+        CityProvider::new(settings, SyntheticClock::starting(start, step, ClockZone::Named(chrono_tz::UTC))).unwrap()
     }
 
-    fn records(city: &mut City, n: usize) -> Vec<Record> {
-        let mut record = Record::default();
+    fn records(city: &mut CityProvider, n: usize) -> Vec<ProducerRecord> {
+        let mut record = ProducerRecord::default();
         (0..n)
             .map(|_| {
                 city.next(&mut record).unwrap();
@@ -241,7 +241,7 @@ mod tests {
             .collect()
     }
 
-    fn fields(record: &Record) -> Option<Vec<String>> {
+    fn fields(record: &ProducerRecord) -> Option<Vec<String>> {
         let line: String = serde_json::from_slice(&record.value).ok()?;
         let fields: Vec<String> = line.split(',').map(str::to_owned).collect();
         (fields.len() == 13 && fields[9].parse::<u32>().is_ok()).then_some(fields)
@@ -291,7 +291,7 @@ mod tests {
             assert!(count.abs_diff(expected) < expected / 4, "{count} of 20000 where about {expected} belong");
         };
         near(all.windows(2).filter(|pair| pair[0] == pair[1]).count(), 50);
-        let is_late = |r: &&Record| fields(r).is_some_and(|f| f[12].as_str() < "2026-08-01 08:00:00");
+        let is_late = |r: &&ProducerRecord| fields(r).is_some_and(|f| f[12].as_str() < "2026-08-01 08:00:00");
         near(all.iter().filter(is_late).count(), 105);
         assert!(
             all.windows(2).all(|pair| pair[0].event_at_ms <= pair[1].event_at_ms),
@@ -304,10 +304,10 @@ mod tests {
     fn mornings_fill_some_stations_and_evenings_the_others() {
         let at = |hour: u32| {
             let start = NaiveDate::from_ymd_opt(2026, 8, 3).unwrap().and_hms_opt(hour, 0, 0).unwrap();
-            let clock = SyntheticClock::starting(start, Duration::from_millis(1), Zone::Named(chrono_tz::UTC));
+            let clock = SyntheticClock::starting(start, Duration::from_millis(1), ClockZone::Named(chrono_tz::UTC));
             let settings = CitySettings { stations: 2, turnstiles: 2, ..CitySettings::default() };
             let mut entries = [0u32; 2];
-            for (i, record) in records(&mut City::new(settings, clock).unwrap(), 400).iter().enumerate() {
+            for (i, record) in records(&mut CityProvider::new(settings, clock).unwrap(), 400).iter().enumerate() {
                 entries[i % 2] += fields(record).unwrap()[9].parse::<u32>().unwrap();
             }
             entries
@@ -319,8 +319,8 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_refused() {
-        let clock = SyntheticClock::starting_now(Duration::from_secs(1), Zone::Local);
-        let refused = |settings| City::new(settings, clock).unwrap_err().to_string();
+        let clock = SyntheticClock::starting_now(Duration::from_secs(1), ClockZone::Local);
+        let refused = |settings| CityProvider::new(settings, clock).unwrap_err().to_string();
         assert!(
             refused(CitySettings { late_permille: 600, malformed_permille: 600, ..CitySettings::default() })
                 .contains("1000")

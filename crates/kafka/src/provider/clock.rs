@@ -10,14 +10,14 @@ use super::ProviderError;
 
 /// The zone in which a reading's date and time are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Zone {
+pub enum ClockZone {
     /// This machine's.
     Local,
     /// A named one, such as `America/New_York` or `UTC`.
     Named(Tz),
 }
 
-impl FromStr for Zone {
+impl FromStr for ClockZone {
     type Err = ProviderError;
 
     fn from_str(text: &str) -> Result<Self, ProviderError> {
@@ -32,7 +32,7 @@ impl FromStr for Zone {
     }
 }
 
-impl Zone {
+impl ClockZone {
     /// The wall clock at an instant (seconds since the epoch).
     fn wall(self, second: i64) -> NaiveDateTime {
         let utc = DateTime::from_timestamp(second, 0).unwrap_or_default();
@@ -71,17 +71,17 @@ fn instant_in<Z: TimeZone>(zone: &Z, wall: NaiveDateTime) -> i64 {
 pub struct SyntheticClock {
     start_ms: i64,
     step: Duration,
-    zone: Zone,
+    zone: ClockZone,
 }
 
 impl SyntheticClock {
     /// A clock that shows `start` in `zone` for message 0 and goes on by `step` a message.
-    pub fn starting(start: NaiveDateTime, step: Duration, zone: Zone) -> Self {
+    pub fn starting(start: NaiveDateTime, step: Duration, zone: ClockZone) -> Self {
         Self { start_ms: zone.instant_ms(start), step, zone }
     }
 
     /// A clock that starts at the present moment.
-    pub fn starting_now(step: Duration, zone: Zone) -> Self {
+    pub fn starting_now(step: Duration, zone: ClockZone) -> Self {
         Self { start_ms: Utc::now().timestamp_millis(), step, zone }
     }
 
@@ -91,31 +91,31 @@ impl SyntheticClock {
         self.start_ms.saturating_add(i64::try_from(passed_ms).unwrap_or(i64::MAX))
     }
 
-    pub(super) fn face(&self) -> Face {
-        Face { zone: self.zone, second: i64::MIN, text: *b"0000-00-00 00:00:00", hour: 0 }
+    pub(super) fn wall_clock(&self) -> WallClock {
+        WallClock { zone: self.zone, second: i64::MIN, text: *b"0000-00-00 00:00:00", hour: 0 }
     }
 }
 
 /// The wall clock's text, kept while the second stays the same.
 #[derive(Debug, Clone)]
-pub(super) struct Face {
-    zone: Zone,
+pub(super) struct WallClock {
+    zone: ClockZone,
     second: i64,
     text: [u8; 19],
     hour: usize,
 }
 
-impl Face {
+impl WallClock {
     /// Turns to an instant.
     #[inline]
-    pub(super) fn show(&mut self, at_ms: i64) {
+    pub(super) fn set(&mut self, at_ms: i64) {
         let second = at_ms.div_euclid(1000);
         if second != self.second {
-            self.turn(second);
+            self.set_second(second);
         }
     }
 
-    fn turn(&mut self, second: i64) {
+    fn set_second(&mut self, second: i64) {
         let wall = self.zone.wall(second);
         self.second = second;
         self.hour = wall.hour() as usize;
@@ -179,12 +179,12 @@ mod tests {
             Duration::from_millis(500),
             "America/New_York".parse().unwrap(),
         );
-        let mut face = clock.face();
-        face.show(clock.event_at_ms(1));
-        assert_eq!((face.timestamp(), face.hour()), (&b"2026-08-01 23:59:59"[..], 23));
-        face.show(clock.event_at_ms(2));
+        let mut wall_clock = clock.wall_clock();
+        wall_clock.set(clock.event_at_ms(1));
+        assert_eq!((wall_clock.timestamp(), wall_clock.hour()), (&b"2026-08-01 23:59:59"[..], 23));
+        wall_clock.set(clock.event_at_ms(2));
         assert_eq!(
-            (face.timestamp(), &face.date()[..], face.time()),
+            (wall_clock.timestamp(), &wall_clock.date()[..], wall_clock.time()),
             (&b"2026-08-02 00:00:00"[..], &b"08-02-26"[..], &b"00:00:00"[..])
         );
         assert_eq!(clock.event_at_ms(2), 1_785_643_200_000);
@@ -192,10 +192,10 @@ mod tests {
 
     #[test]
     fn an_hour_shown_twice_is_the_first_and_one_never_shown_is_taken_from_before_the_gap() {
-        let zone: Zone = "America/New_York".parse().unwrap();
+        let zone: ClockZone = "America/New_York".parse().unwrap();
         assert_eq!(zone.instant_ms(wall("2026-11-01 01:30:00")), 1_793_511_000_000);
         // 02:30 is skipped on 2026-03-08; at UTC-5 it would be 07:30 UTC.
         assert_eq!(zone.instant_ms(wall("2026-03-08 02:30:00")), 1_772_955_000_000);
-        assert!("Mars/Base".parse::<Zone>().is_err());
+        assert!("Mars/Base".parse::<ClockZone>().is_err());
     }
 }

@@ -13,10 +13,10 @@ use std::vec::IntoIter;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::clock::Zone;
+use super::clock::ClockZone;
 use super::mta_file::Columns;
-use super::mta_replay::{Scratch, write_key, write_value};
-use super::{LeftOut, Provider, ProviderError, Record};
+use super::mta_replay::{TextBuffers, write_key, write_value};
+use super::{ProducerRecord, Provider, ProviderError, SkippedRows};
 
 /// Longest line: a broker that takes larger messages is rarer than a file without line ends.
 const MAX_LINE: usize = 64 << 20;
@@ -29,7 +29,7 @@ const CHUNKS: usize = 16;
 const CHUNK: usize = 64 << 10;
 
 /// How late the end of waiting for standard input is noticed.
-const LOOK_UP: Duration = Duration::from_millis(50);
+const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,56 +66,56 @@ pub struct LineSettings {
     /// Leave wrong rows out, instead of ending with an error that names the first.
     pub skip_wrong: bool,
     /// `mta`: where the clocks of its times stood.
-    pub zone: Zone,
+    pub zone: ClockZone,
 }
 
 /// The provider.
-pub struct Lines {
+pub struct LineProvider {
     settings: LineSettings,
     waiting: IntoIter<LineInput>,
-    current: Option<Open>,
+    current: Option<LineSource>,
     stop: Arc<AtomicBool>,
     line: Vec<u8>,
-    left_out: LeftOut,
-    scratch: Scratch,
+    skipped_rows: SkippedRows,
+    scratch: TextBuffers,
 }
 
 /// An input that is being read.
-struct Open {
+struct LineSource {
     name: PathBuf,
     from: Box<dyn BufRead + Send>,
     /// Number of the last line read.
     number: usize,
-    shape: Shape,
+    layout: LineLayout,
 }
 
 /// What an input's first line said about the others.
 #[derive(Default)]
-struct Shape {
+struct LineLayout {
     key_place: Option<usize>,
     width: Option<usize>,
     mta: Option<Columns>,
 }
 
-impl Lines {
+impl LineProvider {
     /// A provider of the lines of all inputs, one after the other. Waiting for standard input ends when `stop` is set.
     ///
     /// # Errors
     /// `Settings` when the settings contradict each other.
     pub fn open(inputs: Vec<LineInput>, settings: LineSettings, stop: Arc<AtomicBool>) -> Result<Self, ProviderError> {
-        let wrong = |reason: &str| Err(ProviderError::Settings(reason.to_owned()));
+        let row_error = |reason: &str| Err(ProviderError::Settings(reason.to_owned()));
         match (settings.format, &settings.key_field, settings.header) {
             (LineFormat::Raw | LineFormat::Mta, Some(_), _) => {
-                return wrong("a key field needs the format csv or json");
+                return row_error("a key field needs the format csv or json");
             }
             (LineFormat::Csv, Some(_), false) => {
-                return wrong("a key field of csv needs a header that names the fields");
+                return row_error("a key field of csv needs a header that names the fields");
             }
-            (LineFormat::Raw | LineFormat::Json, _, true) => return wrong("a header needs the format csv"),
+            (LineFormat::Raw | LineFormat::Json, _, true) => return row_error("a header needs the format csv"),
             _ => {}
         }
         if inputs.iter().filter(|input| **input == LineInput::Stdin).count() > 1 {
-            return wrong("standard input can be read once");
+            return row_error("standard input can be read once");
         }
         Ok(Self {
             settings,
@@ -123,8 +123,8 @@ impl Lines {
             current: None,
             stop,
             line: Vec::new(),
-            left_out: LeftOut::default(),
-            scratch: Scratch::default(),
+            skipped_rows: SkippedRows::default(),
+            scratch: TextBuffers::default(),
         })
     }
 
@@ -133,8 +133,8 @@ impl Lines {
         loop {
             if self.current.is_none() {
                 let Some(input) = self.waiting.next() else { return Ok(false) };
-                let mut open = Open::new(input, &self.stop)?;
-                open.begin(&self.settings, &mut self.line)?;
+                let mut open = LineSource::new(input, &self.stop)?;
+                open.read_header(&self.settings, &mut self.line)?;
                 self.current = Some(open);
             }
             let Some(open) = &mut self.current else { return Ok(false) };
@@ -146,26 +146,26 @@ impl Lines {
     }
 
     /// Makes a message of the line; why not, when it is wrong.
-    fn fill(&mut self, record: &mut Record) -> Result<(), ProviderError> {
+    fn fill(&mut self, record: &mut ProducerRecord) -> Result<(), ProviderError> {
         let Some(open) = &mut self.current else { return Ok(()) };
         let line = &self.line;
         record.reset();
         match self.settings.format {
             LineFormat::Raw => record.value.extend_from_slice(line),
             LineFormat::Csv => {
-                let fields = csv_fields(line).map_err(|reason| open.wrong(reason))?;
-                let width = *open.shape.width.get_or_insert(fields.len());
+                let fields = csv_fields(line).map_err(|reason| open.row_error(reason))?;
+                let width = *open.layout.width.get_or_insert(fields.len());
                 if width != fields.len() {
-                    return Err(open.wrong(format!("{} fields where the first line has {width}", fields.len())));
+                    return Err(open.row_error(format!("{} fields where the first line has {width}", fields.len())));
                 }
-                if let Some(place) = open.shape.key_place {
+                if let Some(place) = open.layout.key_place {
                     record.set_key(&fields[place]);
                 }
                 record.value.extend_from_slice(line);
             }
             LineFormat::Json => {
                 let value: serde_json::Value =
-                    serde_json::from_slice(line).map_err(|e| open.wrong(format!("no JSON: {e}")))?;
+                    serde_json::from_slice(line).map_err(|e| open.row_error(format!("no JSON: {e}")))?;
                 if let Some(name) = &self.settings.key_field {
                     match value.get(name) {
                         None | Some(serde_json::Value::Null) => {}
@@ -176,8 +176,8 @@ impl Lines {
                 record.value.extend_from_slice(line);
             }
             LineFormat::Mta => {
-                let Some(columns) = &open.shape.mta else { return Err(open.wrong("no header".to_owned())) };
-                let text = std::str::from_utf8(line).map_err(|_| open.wrong("not UTF-8".to_owned()))?;
+                let Some(columns) = &open.layout.mta else { return Err(open.row_error("no header".to_owned())) };
+                let text = std::str::from_utf8(line).map_err(|_| open.row_error("not UTF-8".to_owned()))?;
                 let fields = columns.split(&open.name, open.number, text)?;
                 let reading = columns.reading(&open.name, open.number, &fields)?;
                 write_key(&reading, record);
@@ -189,7 +189,7 @@ impl Lines {
     }
 }
 
-impl Provider for Lines {
+impl Provider for LineProvider {
     fn name(&self) -> &'static str {
         "lines"
     }
@@ -198,7 +198,7 @@ impl Provider for Lines {
         None
     }
 
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         while self.advance()? {
             // An empty message means something, an empty row does not.
             if self.line.is_empty() && self.settings.format != LineFormat::Raw {
@@ -206,9 +206,9 @@ impl Provider for Lines {
             }
             match self.fill(record) {
                 Err(error) if self.settings.skip_wrong => {
-                    self.left_out.rows += 1;
-                    if self.left_out.first.len() < NAMED {
-                        self.left_out.first.push(error.to_string());
+                    self.skipped_rows.rows += 1;
+                    if self.skipped_rows.first.len() < NAMED {
+                        self.skipped_rows.first.push(error.to_string());
                     }
                 }
                 filled => return filled.map(|()| true),
@@ -217,15 +217,15 @@ impl Provider for Lines {
         Ok(false)
     }
 
-    fn left_out(&self) -> LeftOut {
-        self.left_out.clone()
+    fn skipped_rows(&self) -> SkippedRows {
+        self.skipped_rows.clone()
     }
 }
 
-impl Open {
+impl LineSource {
     fn new(input: LineInput, stop: &Arc<AtomicBool>) -> Result<Self, ProviderError> {
         let (name, plain): (PathBuf, Box<dyn Read + Send>) = match input {
-            LineInput::Stdin => ("standard input".into(), Box::new(Stdin::start(stop.clone()))),
+            LineInput::Stdin => ("standard input".into(), Box::new(StdinChunks::start(stop.clone()))),
             LineInput::File(file) => {
                 let opened = std::fs::File::open(&file);
                 let opened = opened.map_err(|source| ProviderError::Unreadable { file: file.clone(), source })?;
@@ -240,30 +240,30 @@ impl Open {
         } else {
             Box::new(plain)
         };
-        Ok(Self { name, from, number: 0, shape: Shape::default() })
+        Ok(Self { name, from, number: 0, layout: LineLayout::default() })
     }
 
     /// Reads what the first line says.
-    fn begin(&mut self, settings: &LineSettings, line: &mut Vec<u8>) -> Result<(), ProviderError> {
+    fn read_header(&mut self, settings: &LineSettings, line: &mut Vec<u8>) -> Result<(), ProviderError> {
         let is_mta = settings.format == LineFormat::Mta;
         if !(settings.header || is_mta) || !self.read_line(line)? {
             return Ok(());
         }
         if is_mta {
             let header = String::from_utf8_lossy(line).into_owned();
-            self.shape.mta = Some(Columns::parse(&self.name, &header)?);
+            self.layout.mta = Some(Columns::parse(&self.name, &header)?);
             return Ok(());
         }
-        let names = csv_fields(line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)).map_err(|e| self.wrong(e))?;
+        let names = csv_fields(line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)).map_err(|e| self.row_error(e))?;
         if let Some(key) = &settings.key_field {
             let place = names.iter().position(|name| name.trim_ascii() == key.as_bytes());
             let place = place.ok_or_else(|| {
                 let names = names.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>().join(", ");
-                self.wrong(format!("the header has no field \"{key}\"; it has {names}"))
+                self.row_error(format!("the header has no field \"{key}\"; it has {names}"))
             })?;
-            self.shape.key_place = Some(place);
+            self.layout.key_place = Some(place);
         }
-        self.shape.width = Some(names.len());
+        self.layout.width = Some(names.len());
         Ok(())
     }
 
@@ -276,7 +276,7 @@ impl Open {
         }
         self.number += 1;
         if line.len() > MAX_LINE {
-            return Err(self.wrong(format!("a line of more than {MAX_LINE} bytes")));
+            return Err(self.row_error(format!("a line of more than {MAX_LINE} bytes")));
         }
         if line.last() == Some(&b'\n') {
             line.pop();
@@ -287,7 +287,7 @@ impl Open {
         Ok(true)
     }
 
-    fn wrong(&self, reason: String) -> ProviderError {
+    fn row_error(&self, reason: String) -> ProviderError {
         ProviderError::Row { file: self.name.clone(), line: self.number, reason }
     }
 }
@@ -330,14 +330,14 @@ fn csv_fields(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// Standard input, read by a thread of its own so that waiting for it can be ended.
-struct Stdin {
+struct StdinChunks {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Vec<u8>,
-    taken: usize,
+    used: usize,
     stop: Arc<AtomicBool>,
 }
 
-impl Stdin {
+impl StdinChunks {
     fn start(stop: Arc<AtomicBool>) -> Self {
         let (send, chunks) = sync_channel(CHUNKS);
         // The thread ends with its input or with the first chunk that nobody takes; nothing waits for it.
@@ -356,15 +356,15 @@ impl Stdin {
                 }
             }
         });
-        Self { chunks, chunk: Vec::new(), taken: 0, stop }
+        Self { chunks, chunk: Vec::new(), used: 0, stop }
     }
 }
 
-impl Read for Stdin {
+impl Read for StdinChunks {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.taken == self.chunk.len() {
-            match self.chunks.recv_timeout(LOOK_UP) {
-                Ok(chunk) => (self.chunk, self.taken) = (chunk?, 0),
+        while self.used == self.chunk.len() {
+            match self.chunks.recv_timeout(STOP_CHECK) {
+                Ok(chunk) => (self.chunk, self.used) = (chunk?, 0),
                 Err(RecvTimeoutError::Timeout) if !self.stop.load(Ordering::Relaxed) => continue,
                 // Stopped: whoever set the flag sends nothing more, not even a line that was cut here.
                 Err(_) => return Ok(0),
@@ -373,15 +373,15 @@ impl Read for Stdin {
                 return Ok(0);
             }
         }
-        let n = out.len().min(self.chunk.len() - self.taken);
-        out[..n].copy_from_slice(&self.chunk[self.taken..self.taken + n]);
-        self.taken += n;
+        let n = out.len().min(self.chunk.len() - self.used);
+        out[..n].copy_from_slice(&self.chunk[self.used..self.used + n]);
+        self.used += n;
         Ok(n)
     }
 }
 
 /// For errors that name it.
-impl std::fmt::Debug for Lines {
+impl std::fmt::Debug for LineProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at: Option<(&Path, usize)> = self.current.as_ref().map(|open| (open.name.as_path(), open.number));
         f.debug_struct("Lines").field("settings", &self.settings).field("at", &at).finish_non_exhaustive()
@@ -395,7 +395,7 @@ mod tests {
     use super::*;
 
     fn settings(format: LineFormat) -> LineSettings {
-        LineSettings { format, header: false, key_field: None, skip_wrong: false, zone: Zone::Local }
+        LineSettings { format, header: false, key_field: None, skip_wrong: false, zone: ClockZone::Local }
     }
 
     fn file(bytes: &[u8]) -> (tempfile::TempDir, LineInput) {
@@ -407,15 +407,15 @@ mod tests {
 
     type Sent = Vec<(Option<String>, String)>;
 
-    fn sent(bytes: &[u8], settings: LineSettings) -> Result<(Sent, LeftOut), ProviderError> {
+    fn sent(bytes: &[u8], settings: LineSettings) -> Result<(Sent, SkippedRows), ProviderError> {
         let (_dir, input) = file(bytes);
-        let mut lines = Lines::open(vec![input], settings, Arc::default())?;
-        let (mut record, mut sent) = (Record::default(), Vec::new());
+        let mut lines = LineProvider::open(vec![input], settings, Arc::default())?;
+        let (mut record, mut sent) = (ProducerRecord::default(), Vec::new());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         while lines.next(&mut record)? {
             sent.push((record.key().map(text), text(&record.value)));
         }
-        Ok((sent, lines.left_out()))
+        Ok((sent, lines.skipped_rows()))
     }
 
     #[test]
@@ -449,10 +449,10 @@ mod tests {
         let input = b"A,B\n1,2\n3\n4,\"5\n6,7\n";
         let error = sent(input, header.clone()).unwrap_err().to_string();
         assert!(error.ends_with("lines:3: 1 fields where the first line has 2"), "{error}");
-        let (rows, left_out) = sent(input, LineSettings { skip_wrong: true, ..header }).unwrap();
+        let (rows, skipped_rows) = sent(input, LineSettings { skip_wrong: true, ..header }).unwrap();
         assert_eq!(rows.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["1,2", "6,7"]);
-        assert_eq!(left_out.rows, 2);
-        assert!(left_out.first[1].contains(":4: a quoted field that does not end"), "{left_out:?}");
+        assert_eq!(skipped_rows.rows, 2);
+        assert!(skipped_rows.first[1].contains(":4: a quoted field that does not end"), "{skipped_rows:?}");
     }
 
     #[test]
@@ -471,12 +471,12 @@ mod tests {
 
     #[test]
     fn settings_that_contradict_each_other_are_refused() {
-        let wrong = [
+        let row_error = [
             LineSettings { key_field: Some("x".into()), ..settings(LineFormat::Raw) },
             LineSettings { key_field: Some("x".into()), ..settings(LineFormat::Csv) },
             LineSettings { header: true, ..settings(LineFormat::Json) },
         ];
-        for settings in wrong {
+        for settings in row_error {
             assert!(matches!(sent(b"", settings), Err(ProviderError::Settings(_))));
         }
     }

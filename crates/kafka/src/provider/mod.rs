@@ -1,6 +1,6 @@
 //! Providers: where the readings to produce come from.
 //!
-//! In: a seed and a start, or files. Out: one [`Record`] at a time, in a buffer that is used again.
+//! In: a seed and a start, or files. Out: one [`ProducerRecord`] at a time, in a buffer that is used again.
 //! Knows nothing of Kafka: no provider asks where its records go. Given the same settings, a provider yields the same
 //! bytes. Start at [`Provider`]; the message formats are described in docs/providers.md.
 
@@ -14,16 +14,16 @@ mod original;
 
 use std::path::PathBuf;
 
-pub use city::{City, CitySettings};
-pub use clock::{SyntheticClock, Zone};
-pub use lines::{LineFormat, LineInput, LineSettings, Lines};
+pub use city::{CityProvider, CitySettings};
+pub use clock::{ClockZone, SyntheticClock};
+pub use lines::{LineFormat, LineInput, LineProvider, LineSettings};
 pub use mta_file::MAX_FILE_ROWS;
-pub use mta_replay::{DEFAULT_STEP_CAP, MtaReplay, Registers};
-pub use original::{HeaderRow, TestStation};
+pub use mta_replay::{DEFAULT_STEP_CAP, MtaReplayProvider, RegisterMode};
+pub use original::{HeaderRowProvider, TestStationProvider};
 
 /// A message about to be sent. One is used again and again: a provider clears and fills it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Record {
+pub struct ProducerRecord {
     /// The key's bytes, when `keyed`.
     pub key: Vec<u8>,
     /// Whether there is a key. Records of one key go to one partition, in order.
@@ -41,7 +41,7 @@ pub struct Record {
     pub headers: Vec<(&'static str, String)>,
 }
 
-impl Record {
+impl ProducerRecord {
     /// A message as it was read, to be sent again: a null stays null, and the time is the one that it had (-1: none).
     pub fn resent(key: Option<&[u8]>, value: Option<&[u8]>, timestamp_ms: i64) -> Self {
         Self {
@@ -100,17 +100,17 @@ pub trait Provider: Send {
     ///
     /// # Errors
     /// Its input is wrong; the record is not to be used.
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError>;
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError>;
 
     /// The rows of its input that it has left out so far, because they are wrong and it was told to go on.
-    fn left_out(&self) -> LeftOut {
-        LeftOut::default()
+    fn skipped_rows(&self) -> SkippedRows {
+        SkippedRows::default()
     }
 }
 
 /// Rows that became no message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct SkippedRows {
     /// How many.
     pub rows: u64,
     /// Where the first ten stand and what is wrong with them.

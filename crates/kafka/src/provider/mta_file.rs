@@ -23,7 +23,7 @@ const NAMES: [&str; 11] =
 
 /// What is known of a file before it is replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Glance {
+pub(super) struct FileSummary {
     pub(super) file: PathBuf,
     pub(super) rows: usize,
     pub(super) first_at: NaiveDateTime,
@@ -49,7 +49,7 @@ struct RowRef {
 
 /// One reading.
 #[derive(Debug)]
-pub(super) struct Reading<'a> {
+pub(super) struct TurnstileReading<'a> {
     pub(super) at: NaiveDateTime,
     pub(super) line: u32,
     /// `CA` to `DESC`, as in the file.
@@ -59,7 +59,7 @@ pub(super) struct Reading<'a> {
 }
 
 /// Finds out when a file begins and how many rows it has, without keeping it.
-pub(super) fn glance(file: &Path) -> Result<Glance, ProviderError> {
+pub(super) fn summarize(file: &Path) -> Result<FileSummary, ProviderError> {
     let unreadable = |source| ProviderError::Unreadable { file: file.to_owned(), source };
     let mut lines = open(file)?;
     let mut line = String::new();
@@ -83,7 +83,7 @@ pub(super) fn glance(file: &Path) -> Result<Glance, ProviderError> {
         }
     }
     let first_at = first_at.ok_or_else(|| row_error(file, 1, "a header without rows".to_owned()))?;
-    Ok(Glance { file: file.to_owned(), rows, first_at })
+    Ok(FileSummary { file: file.to_owned(), rows, first_at })
 }
 
 impl MtaFile {
@@ -127,7 +127,7 @@ impl MtaFile {
     }
 
     /// The reading at `place` in event order.
-    pub(super) fn reading(&self, place: usize) -> Result<Reading<'_>, ProviderError> {
+    pub(super) fn reading(&self, place: usize) -> Result<TurnstileReading<'_>, ProviderError> {
         let row = self.rows[place];
         let text = &self.text[row.start as usize..row.end as usize];
         let fields = self.columns.split(&self.file, row.line as usize, text)?;
@@ -155,7 +155,7 @@ pub(super) struct Columns {
 }
 
 /// Fields of a row, by the order of [`NAMES`].
-pub(super) type Fields<'a> = [&'a str; 11];
+pub(super) type RowFields<'a> = [&'a str; 11];
 
 impl Columns {
     pub(super) fn parse(file: &Path, header: &str) -> Result<Self, ProviderError> {
@@ -168,7 +168,7 @@ impl Columns {
         Ok(Self { places, width: names.len() })
     }
 
-    pub(super) fn split<'a>(&self, file: &Path, line: usize, row: &'a str) -> Result<Fields<'a>, ProviderError> {
+    pub(super) fn split<'a>(&self, file: &Path, line: usize, row: &'a str) -> Result<RowFields<'a>, ProviderError> {
         let mut fields = [""; 11];
         let mut width = 0;
         for field in row.split(',') {
@@ -186,7 +186,7 @@ impl Columns {
         Ok(fields)
     }
 
-    fn time(&self, file: &Path, line: usize, fields: &Fields<'_>) -> Result<NaiveDateTime, ProviderError> {
+    fn time(&self, file: &Path, line: usize, fields: &RowFields<'_>) -> Result<NaiveDateTime, ProviderError> {
         let wrong = |column, form, text| row_error(file, line, format!("{column}: expected {form}, found \"{text}\""));
         let date = date(fields[6]).ok_or_else(|| wrong("DATE", "mm/dd/yyyy", fields[6]))?;
         let time = time(fields[7]).ok_or_else(|| wrong("TIME", "HH:MM:SS", fields[7]))?;
@@ -197,8 +197,8 @@ impl Columns {
         &self,
         file: &Path,
         line: usize,
-        fields: &Fields<'a>,
-    ) -> Result<Reading<'a>, ProviderError> {
+        fields: &RowFields<'a>,
+    ) -> Result<TurnstileReading<'a>, ProviderError> {
         let register = |column: usize| {
             fields[column].parse::<i64>().map_err(|_| {
                 let (name, text) = (NAMES[column], fields[column]);
@@ -207,7 +207,7 @@ impl Columns {
         };
         let mut texts = [""; 9];
         texts.copy_from_slice(&fields[..9]);
-        Ok(Reading {
+        Ok(TurnstileReading {
             at: self.time(file, line, fields)?,
             line: line as u32,
             texts,

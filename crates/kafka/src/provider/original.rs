@@ -1,29 +1,29 @@
 //! The two producers of the original exercise, message for message.
 
-use super::clock::{Face, SyntheticClock};
+use super::clock::{SyntheticClock, WallClock};
 use super::draw::{draw, push_number, uuid_text};
-use super::{Provider, ProviderError, Record};
+use super::{ProducerRecord, Provider, ProviderError};
 
 const HEADER: &[u8] = b"CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n";
 
 /// `test-station`: the Python producer. The value is a JSON string that holds one CSV line of 13 fields; the key is the
 /// line's ID. Two stations, 5 to 10 entries and exits.
 #[derive(Debug, Clone)]
-pub struct TestStation {
+pub struct TestStationProvider {
     seed: u64,
     clock: SyntheticClock,
-    face: Face,
+    wall_clock: WallClock,
     index: u64,
 }
 
-impl TestStation {
+impl TestStationProvider {
     /// A producer whose message `i` depends on the seed, the clock and `i`.
     pub fn new(seed: u64, clock: SyntheticClock) -> Self {
-        Self { seed, clock, face: clock.face(), index: 0 }
+        Self { seed, clock, wall_clock: clock.wall_clock(), index: 0 }
     }
 }
 
-impl Provider for TestStation {
+impl Provider for TestStationProvider {
     fn name(&self) -> &'static str {
         "test-station"
     }
@@ -32,7 +32,7 @@ impl Provider for TestStation {
         None
     }
 
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         let (seed, index) = (self.seed, self.index);
         let one_or_two = |field| b'1' + (draw(seed, index, field) % 2) as u8;
         let mut id = [0; 36];
@@ -40,7 +40,7 @@ impl Provider for TestStation {
         record.reset();
         record.set_key(&id);
         record.event_at_ms = self.clock.event_at_ms(index);
-        self.face.show(record.event_at_ms);
+        self.wall_clock.set(record.event_at_ms);
 
         let out = &mut record.value;
         out.extend_from_slice(b"\"A00");
@@ -49,11 +49,11 @@ impl Provider for TestStation {
         out.push(one_or_two(1));
         out.extend_from_slice(b",02-00-00,Test-Station");
         out.push(one_or_two(2));
-        push_reading(out, &self.face, 5 + draw(seed, index, 3) % 6, 5 + draw(seed, index, 4) % 6);
+        push_reading(out, &self.wall_clock, 5 + draw(seed, index, 3) % 6, 5 + draw(seed, index, 4) % 6);
         out.push(b',');
         out.extend_from_slice(&id);
         out.push(b',');
-        out.extend_from_slice(self.face.timestamp());
+        out.extend_from_slice(self.wall_clock.timestamp());
         out.push(b'"');
         self.index += 1;
         Ok(true)
@@ -63,21 +63,21 @@ impl Provider for TestStation {
 /// `header-row`: the C# producer. The value is a header line, a line feed and one row of 11 fields; the key is a UUID.
 /// One station, 500 to 1000 entries and exits.
 #[derive(Debug, Clone)]
-pub struct HeaderRow {
+pub struct HeaderRowProvider {
     seed: u64,
     clock: SyntheticClock,
-    face: Face,
+    wall_clock: WallClock,
     index: u64,
 }
 
-impl HeaderRow {
+impl HeaderRowProvider {
     /// A producer whose message `i` depends on the seed, the clock and `i`.
     pub fn new(seed: u64, clock: SyntheticClock) -> Self {
-        Self { seed, clock, face: clock.face(), index: 0 }
+        Self { seed, clock, wall_clock: clock.wall_clock(), index: 0 }
     }
 }
 
-impl Provider for HeaderRow {
+impl Provider for HeaderRowProvider {
     fn name(&self) -> &'static str {
         "header-row"
     }
@@ -86,7 +86,7 @@ impl Provider for HeaderRow {
         None
     }
 
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         let (seed, index) = (self.seed, self.index);
         let one_or_two = |field| b'1' + (draw(seed, index, field) % 2) as u8;
         let mut id = [0; 36];
@@ -94,7 +94,7 @@ impl Provider for HeaderRow {
         record.reset();
         record.set_key(&id);
         record.event_at_ms = self.clock.event_at_ms(index);
-        self.face.show(record.event_at_ms);
+        self.wall_clock.set(record.event_at_ms);
 
         let out = &mut record.value;
         out.extend_from_slice(HEADER);
@@ -103,18 +103,18 @@ impl Provider for HeaderRow {
         out.extend_from_slice(b",R00");
         out.push(one_or_two(1));
         out.extend_from_slice(b",02-00-00,Test-Station");
-        push_reading(out, &self.face, 500 + draw(seed, index, 3) % 501, 500 + draw(seed, index, 4) % 501);
+        push_reading(out, &self.wall_clock, 500 + draw(seed, index, 3) % 501, 500 + draw(seed, index, 4) % 501);
         self.index += 1;
         Ok(true)
     }
 }
 
 /// `,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS`.
-fn push_reading(out: &mut Vec<u8>, face: &Face, entries: u64, exits: u64) {
+fn push_reading(out: &mut Vec<u8>, wall_clock: &WallClock, entries: u64, exits: u64) {
     out.extend_from_slice(b",456NQR,BMT,");
-    out.extend_from_slice(&face.date());
+    out.extend_from_slice(&wall_clock.date());
     out.push(b',');
-    out.extend_from_slice(face.time());
+    out.extend_from_slice(wall_clock.time());
     out.extend_from_slice(b",REGULAR,");
     push_number(out, entries);
     out.push(b',');
@@ -128,15 +128,15 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::*;
-    use crate::Zone;
+    use crate::ClockZone;
 
     fn clock() -> SyntheticClock {
         let start = NaiveDate::from_ymd_opt(2023, 9, 22).unwrap().and_hms_opt(14, 5, 0).unwrap();
-        SyntheticClock::starting(start, Duration::from_secs(10), Zone::Named(chrono_tz::America::New_York))
+        SyntheticClock::starting(start, Duration::from_secs(10), ClockZone::Named(chrono_tz::America::New_York))
     }
 
     fn messages(provider: &mut dyn Provider, n: usize) -> Vec<(String, String)> {
-        let mut record = Record::default();
+        let mut record = ProducerRecord::default();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         (0..n)
             .map(|_| {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn test_station_messages_are_those_of_the_python_producer() {
-        let sent = messages(&mut TestStation::new(1, clock()), 2);
+        let sent = messages(&mut TestStationProvider::new(1, clock()), 2);
         let expected = [
             (
                 "c1aff138-fa51-4e39-9627-2305dbade9bc",
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn header_row_messages_are_those_of_the_c_sharp_producer() {
-        let sent = messages(&mut HeaderRow::new(1, clock()), 1);
+        let sent = messages(&mut HeaderRowProvider::new(1, clock()), 1);
         let value = "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n\
                      A001,R002,02-00-00,Test-Station,456NQR,BMT,09-22-23,14:05:00,REGULAR,775,963";
         assert_eq!(sent, [("c1aff138-fa51-4e39-9627-2305dbade9bc".to_owned(), value.to_owned())]);
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn every_value_of_the_original_s_ranges_is_drawn_and_no_other() {
         let mut seen = std::collections::BTreeMap::<(usize, String), u32>::new();
-        for (key, value) in messages(&mut TestStation::new(7, clock()), 2_000) {
+        for (key, value) in messages(&mut TestStationProvider::new(7, clock()), 2_000) {
             let line: String = serde_json::from_str(&value).unwrap();
             let fields: Vec<&str> = line.split(',').collect();
             assert_eq!((fields.len(), fields[11]), (13, key.as_str()));

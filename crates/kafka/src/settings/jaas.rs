@@ -63,27 +63,27 @@ fn list(claims: &str) -> String {
     }
 }
 
-struct Word {
+struct JaasToken {
     text: String,
     quoted: bool,
 }
 
 /// Words, quoted texts, and `=` as a word of its own, up to the closing semicolon.
-fn words(config: &str) -> Result<Vec<Word>, String> {
-    let mut words: Vec<Word> = Vec::new();
+fn words(config: &str) -> Result<Vec<JaasToken>, String> {
+    let mut words: Vec<JaasToken> = Vec::new();
     let mut chars = config.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             c if c.is_whitespace() => {}
             ';' => return Ok(words),
-            '=' => words.push(Word { text: "=".to_owned(), quoted: false }),
-            '"' | '\'' => words.push(Word { text: quoted(&mut chars, c)?, quoted: true }),
+            '=' => words.push(JaasToken { text: "=".to_owned(), quoted: false }),
+            '"' | '\'' => words.push(JaasToken { text: quoted(&mut chars, c)?, quoted: true }),
             c => {
                 let mut text = String::from(c);
                 while let Some(c) = chars.next_if(|c| !c.is_whitespace() && !matches!(c, ';' | '=' | '"')) {
                     text.push(c);
                 }
-                words.push(Word { text, quoted: false });
+                words.push(JaasToken { text, quoted: false });
             }
         }
     }
@@ -108,8 +108,8 @@ fn quoted(chars: &mut impl Iterator<Item = char>, quote: char) -> Result<String,
     }
 }
 
-fn pairs(words: &[Word]) -> Result<Vec<(&str, String)>, String> {
-    let is_sign = |word: &Word| !word.quoted && word.text == "=";
+fn pairs(words: &[JaasToken]) -> Result<Vec<(&str, String)>, String> {
+    let is_sign = |word: &JaasToken| !word.quoted && word.text == "=";
     words
         .chunks(3)
         .map(|chunk| match chunk {

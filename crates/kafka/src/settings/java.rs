@@ -7,7 +7,7 @@ use std::path::Path;
 use super::jaas;
 
 /// What a key of Java's clients becomes.
-pub(super) enum Translated {
+pub(super) enum TranslatedKey {
     /// It is one of librdkafka's keys, or nobody's.
     Same,
     /// These keys of librdkafka.
@@ -20,8 +20,8 @@ pub(super) enum Translated {
 ///
 /// # Errors
 /// Why it cannot be, and what to write instead; never with a value that may be secret.
-pub(super) fn translate(key: &str, value: &str) -> Result<Translated, String> {
-    let renamed = |key: &'static str| Ok(Translated::Keys(vec![(key, value.to_owned())]));
+pub(super) fn translate(key: &str, value: &str) -> Result<TranslatedKey, String> {
+    let renamed = |key: &'static str| Ok(TranslatedKey::Keys(vec![(key, value.to_owned())]));
     match key {
         "sasl.mechanism" => renamed("sasl.mechanisms"),
         "fetch.max.wait.ms" => renamed("fetch.wait.max.ms"),
@@ -29,27 +29,31 @@ pub(super) fn translate(key: &str, value: &str) -> Result<Translated, String> {
         "ssl.truststore.certificates" => renamed("ssl.ca.pem"),
         "ssl.keystore.certificate.chain" => renamed("ssl.certificate.pem"),
         "ssl.keystore.key" => renamed("ssl.key.pem"),
-        "sasl.jaas.config" => jaas::translate(value).map(Translated::Keys),
+        "sasl.jaas.config" => jaas::translate(value).map(TranslatedKey::Keys),
         "ssl.truststore.location" => truststore(value),
         "ssl.keystore.location" => keystore(value),
         // Java switches the check of the host's name off with an empty value.
         "ssl.endpoint.identification.algorithm" if value.is_empty() => {
-            Ok(Translated::Keys(vec![("ssl.endpoint.identification.algorithm", "none".to_owned())]))
+            Ok(TranslatedKey::Keys(vec![("ssl.endpoint.identification.algorithm", "none".to_owned())]))
         }
-        "auto.offset.reset" if value == "none" => Ok(Translated::Keys(vec![("auto.offset.reset", "error".to_owned())])),
+        "auto.offset.reset" if value == "none" => {
+            Ok(TranslatedKey::Keys(vec![("auto.offset.reset", "error".to_owned())]))
+        }
         "buffer.memory" => match value.parse::<u64>() {
-            Ok(bytes) => Ok(Translated::Keys(vec![("queue.buffering.max.kbytes", (bytes / 1024).max(1).to_string())])),
+            Ok(bytes) => {
+                Ok(TranslatedKey::Keys(vec![("queue.buffering.max.kbytes", (bytes / 1024).max(1).to_string())]))
+            }
             Err(_) => Err("it must be a number of bytes".to_owned()),
         },
         // -1 leaves the size to the system, which librdkafka does by itself.
-        "receive.buffer.bytes" | "send.buffer.bytes" if value == "-1" => Ok(Translated::Ignored),
+        "receive.buffer.bytes" | "send.buffer.bytes" if value == "-1" => Ok(TranslatedKey::Ignored),
         "receive.buffer.bytes" => renamed("socket.receive.buffer.bytes"),
         "send.buffer.bytes" => renamed("socket.send.buffer.bytes"),
         "partition.assignment.strategy" if value.contains('.') => Ok(assignors(value)),
         // What the file is, its first bytes tell.
-        "ssl.truststore.type" | "ssl.keystore.type" | "ssl.truststore.password" => Ok(Translated::Keys(Vec::new())),
-        _ if is_only_javas(key) => Ok(Translated::Ignored),
-        _ => Ok(Translated::Same),
+        "ssl.truststore.type" | "ssl.keystore.type" | "ssl.truststore.password" => Ok(TranslatedKey::Keys(Vec::new())),
+        _ if is_only_javas(key) => Ok(TranslatedKey::Ignored),
+        _ => Ok(TranslatedKey::Same),
     }
 }
 
@@ -139,7 +143,7 @@ fn is_only_javas(key: &str) -> bool {
             .any(|family| key.starts_with(family))
 }
 
-fn assignors(classes: &str) -> Translated {
+fn assignors(classes: &str) -> TranslatedKey {
     let known = classes.split(',').filter_map(|class| match class.trim().rsplit('.').next() {
         Some("RangeAssignor") => Some("range"),
         Some("RoundRobinAssignor") => Some("roundrobin"),
@@ -148,49 +152,49 @@ fn assignors(classes: &str) -> Translated {
     });
     let known: Vec<&str> = known.collect();
     if known.is_empty() {
-        return Translated::Ignored;
+        return TranslatedKey::Ignored;
     }
-    Translated::Keys(vec![("partition.assignment.strategy", known.join(","))])
+    TranslatedKey::Keys(vec![("partition.assignment.strategy", known.join(","))])
 }
 
 /// What a file of certificates or keys is, by its first bytes. A `type` says less: Java reads PKCS#12 under "JKS" too.
-enum Store {
+enum KeystoreFormat {
     Pem,
     Pkcs12,
     Jks,
 }
 
-fn store(file: &str) -> Result<Store, String> {
+fn keystore_format(file: &str) -> Result<KeystoreFormat, String> {
     let mut first = [0; 4];
     let read = std::fs::File::open(Path::new(file)).and_then(|mut open| open.read(&mut first));
     read.map_err(|error| format!("{file} cannot be read: {error}"))?;
     Ok(match first {
-        [0xFE, 0xED, 0xFE, 0xED] | [0xCE, 0xCE, 0xCE, 0xCE] => Store::Jks,
+        [0xFE, 0xED, 0xFE, 0xED] | [0xCE, 0xCE, 0xCE, 0xCE] => KeystoreFormat::Jks,
         // DER's sign of a sequence: no text begins with it and a length of more than 127 bytes.
-        [0x30, 0x80..=0xFF, ..] => Store::Pkcs12,
-        _ => Store::Pem,
+        [0x30, 0x80..=0xFF, ..] => KeystoreFormat::Pkcs12,
+        _ => KeystoreFormat::Pem,
     })
 }
 
-fn truststore(file: &str) -> Result<Translated, String> {
-    match store(file)? {
-        Store::Pem => Ok(Translated::Keys(vec![("ssl.ca.location", file.to_owned())])),
-        Store::Jks | Store::Pkcs12 => Err(format!(
+fn truststore(file: &str) -> Result<TranslatedKey, String> {
+    match keystore_format(file)? {
+        KeystoreFormat::Pem => Ok(TranslatedKey::Keys(vec![("ssl.ca.location", file.to_owned())])),
+        KeystoreFormat::Jks | KeystoreFormat::Pkcs12 => Err(format!(
             "{file} is a Java keystore; write its certificates as PEM with `keytool -list -rfc -keystore {file} > ca.pem`, \
              and set `ssl.ca.location=ca.pem`"
         )),
     }
 }
 
-fn keystore(file: &str) -> Result<Translated, String> {
-    match store(file)? {
+fn keystore(file: &str) -> Result<TranslatedKey, String> {
+    match keystore_format(file)? {
         // Key and certificates stand in one file, and OpenSSL takes from it what it looks for.
-        Store::Pem => Ok(Translated::Keys(vec![
+        KeystoreFormat::Pem => Ok(TranslatedKey::Keys(vec![
             ("ssl.certificate.location", file.to_owned()),
             ("ssl.key.location", file.to_owned()),
         ])),
-        Store::Pkcs12 => Ok(Translated::Keys(vec![("ssl.keystore.location", file.to_owned())])),
-        Store::Jks => Err(format!(
+        KeystoreFormat::Pkcs12 => Ok(TranslatedKey::Keys(vec![("ssl.keystore.location", file.to_owned())])),
+        KeystoreFormat::Jks => Err(format!(
             "{file} is a keystore of Java's own kind; convert it with `keytool -importkeystore -srckeystore {file} \
              -destkeystore keystore.p12 -deststoretype PKCS12`, and set `ssl.keystore.location=keystore.p12`"
         )),
@@ -203,9 +207,9 @@ mod tests {
 
     fn keys(key: &str, value: &str) -> Vec<(&'static str, String)> {
         match translate(key, value).unwrap() {
-            Translated::Keys(keys) => keys,
-            Translated::Same => panic!("{key} is taken as it is"),
-            Translated::Ignored => panic!("{key} is ignored"),
+            TranslatedKey::Keys(keys) => keys,
+            TranslatedKey::Same => panic!("{key} is taken as it is"),
+            TranslatedKey::Ignored => panic!("{key} is ignored"),
         }
     }
 
@@ -216,8 +220,8 @@ mod tests {
         assert_eq!(keys("ssl.endpoint.identification.algorithm", "")[0].1, "none");
         let sticky = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor, x.y.Custom";
         assert_eq!(keys("partition.assignment.strategy", sticky)[0].1, "cooperative-sticky");
-        assert!(matches!(translate("value.deserializer", "x.Y"), Ok(Translated::Ignored)));
-        assert!(matches!(translate("linger.ms", "5"), Ok(Translated::Same)));
+        assert!(matches!(translate("value.deserializer", "x.Y"), Ok(TranslatedKey::Ignored)));
+        assert!(matches!(translate("linger.ms", "5"), Ok(TranslatedKey::Same)));
     }
 
     #[test]

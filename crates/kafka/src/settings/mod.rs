@@ -165,8 +165,8 @@ impl ClientSettings {
         let entries = properties::parse(&text).map_err(|found| broken(found.line, found.reason))?;
         let mut settings = Self::empty(file.display().to_string());
         for entry in entries {
-            let properties::Entry { line, key, value } = entry;
-            if value.is_empty() && matches!(java::translate(&key, ""), Ok(java::Translated::Same) | Err(_)) {
+            let properties::PropertyEntry { line, key, value } = entry;
+            if value.is_empty() && matches!(java::translate(&key, ""), Ok(java::TranslatedKey::Same) | Err(_)) {
                 return Err(broken(line, format!("`{key}` has no value; write `{key}=value`")));
             }
             settings.insert(key, value, format!("{}:{line}", file.display()))?;
@@ -300,9 +300,11 @@ impl ClientSettings {
             return self.insert(held.to_owned(), secret, origin);
         }
         match java::translate(&key, &value).map_err(refused)? {
-            java::Translated::Same => self.set(&key, value, &origin),
-            java::Translated::Keys(keys) => keys.into_iter().try_for_each(|(key, value)| self.set(key, value, &origin)),
-            java::Translated::Ignored => {
+            java::TranslatedKey::Same => self.set(&key, value, &origin),
+            java::TranslatedKey::Keys(keys) => {
+                keys.into_iter().try_for_each(|(key, value)| self.set(key, value, &origin))
+            }
+            java::TranslatedKey::Ignored => {
                 self.ignored.insert(key, origin);
                 Ok(())
             }
@@ -415,18 +417,18 @@ mod tests {
             }
             settings
         };
-        let told = |settings: &ClientSettings, key: &str| {
+        let value_of = |settings: &ClientSettings, key: &str| {
             let config = settings.config(&[("fetch.message.max.bytes", "7000"), ("linger.ms", "5")], &[]);
             config.create_native_config().unwrap().get(key).unwrap()
         };
         // A map without order would be right half of the time.
         for _ in 0..20 {
             let java = set(&[("max.partition.fetch.bytes", "9000"), ("queue.buffering.max.ms", "70")]);
-            assert_eq!(told(&java, "fetch.message.max.bytes"), "9000");
-            assert_eq!(told(&java, "linger.ms"), "70");
+            assert_eq!(value_of(&java, "fetch.message.max.bytes"), "9000");
+            assert_eq!(value_of(&java, "linger.ms"), "70");
             let both = set(&[("fetch.message.max.bytes", "8000"), ("max.partition.fetch.bytes", "9000")]);
-            assert_eq!(told(&both, "fetch.message.max.bytes"), "9000");
-            assert_eq!(told(&set(&[("metadata.broker.list", "other:1")]), "bootstrap.servers"), "other:1");
+            assert_eq!(value_of(&both, "fetch.message.max.bytes"), "9000");
+            assert_eq!(value_of(&set(&[("metadata.broker.list", "other:1")]), "bootstrap.servers"), "other:1");
         }
         assert_eq!(set(&[("metadata.broker.list", "other:1")]).servers(), "other:1");
     }

@@ -8,7 +8,7 @@ use std::str::Chars;
 
 /// One entry of a properties file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct PropertyEntry {
     /// Line on which the entry begins, from 1.
     pub(crate) line: usize,
     pub(crate) key: String,
@@ -23,7 +23,7 @@ pub(crate) struct BrokenLine {
 }
 
 /// Parses the text of a properties file; entries come in the order of the file.
-pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, BrokenLine> {
+pub(crate) fn parse(text: &str) -> Result<Vec<PropertyEntry>, BrokenLine> {
     let mut entries = Vec::new();
     for (line, logical) in logical_lines(text) {
         let broken = |reason: String| BrokenLine { line, reason };
@@ -36,7 +36,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, BrokenLine> {
         if key.is_empty() {
             return Err(broken("a value without a key".to_owned()));
         }
-        entries.push(Entry { line, key, value });
+        entries.push(PropertyEntry { line, key, value });
     }
     Ok(entries)
 }

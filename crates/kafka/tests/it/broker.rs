@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{ClientConfig, config::FromClientConfig};
-use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, Record, Topics};
+use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};
 use turnstile_message::{MessageBatch, TopicPartition};
 
 pub(crate) fn servers() -> String {
@@ -24,7 +24,7 @@ impl Topic {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{story}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let plan = NewTopicPlan { topic: name.clone(), partitions, replication: 1, config: Vec::new() };
-        Topics::open(&settings()).unwrap().create(&plan).unwrap();
+        TopicAdmin::open(&settings()).unwrap().create(&plan).unwrap();
         Self(name)
     }
 
@@ -56,7 +56,7 @@ impl Topic {
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        let _ = Topics::open(&settings()).map(|topics| topics.delete(&self.0));
+        let _ = TopicAdmin::open(&settings()).map(|topics| topics.delete(&self.0));
     }
 }
 
@@ -74,8 +74,8 @@ pub(crate) fn producer(limits: ProducerLimits) -> Producer {
     Producer::open(&settings(), limits).unwrap()
 }
 
-pub(crate) fn record(key: &str, value: &str) -> Record {
-    Record { key: key.into(), keyed: true, value: value.into(), ..Record::default() }
+pub(crate) fn record(key: &str, value: &str) -> ProducerRecord {
+    ProducerRecord { key: key.into(), keyed: true, value: value.into(), ..ProducerRecord::default() }
 }
 
 pub(crate) fn values(batch: &MessageBatch) -> Vec<String> {

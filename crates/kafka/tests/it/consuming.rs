@@ -33,9 +33,9 @@ fn an_assigned_consumer_reads_from_its_offset_and_commits_nothing() {
     let mut consumer = Consumer::open(&settings, Subscription::Assigned(vec![(topic.partition(0), 3)])).unwrap();
     assert_eq!(consumer.partitions(), Some(vec![0]));
     assert_eq!(offsets(&read(&mut consumer)), [3, 4]);
-    consumer.done(0, 5);
+    consumer.store_offset(0, 5);
     drop(consumer);
-    let connection = turnstile_kafka::Connection::open(&settings).unwrap();
+    let connection = turnstile_kafka::KafkaConnection::open(&settings).unwrap();
     assert_eq!(connection.group_offsets(&[topic.partition(0)]).unwrap(), [None]);
 }
 
@@ -49,9 +49,9 @@ fn a_group_keeps_what_was_done_and_not_what_was_only_read() {
     let mut consumer = Consumer::open(&settings, group(Vec::new())).unwrap();
     assert_eq!(consumer.partitions(), None);
     assert_eq!(offsets(&read(&mut consumer)), [0, 1, 2, 3, 4]);
-    consumer.done(0, 2);
+    consumer.store_offset(0, 2);
     drop(consumer);
-    let connection = turnstile_kafka::Connection::open(&settings).unwrap();
+    let connection = turnstile_kafka::KafkaConnection::open(&settings).unwrap();
     assert_eq!(connection.group_offsets(&[topic.partition(0)]).unwrap(), [Some(2)]);
 
     let mut next = Consumer::open(&settings, group(Vec::new())).unwrap();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader, StartAt, Topics};
+use turnstile_kafka::{
+    ClientSettings, NewTopicPlan, PartitionReader, Producer, ProducerLimits, ReadLimits, StartAt, TopicAdmin,
+};
 use turnstile_message::TopicPartition;
 use turnstile_testkit::servers::{Listener, SecuredKafka};
 
@@ -31,7 +33,7 @@ fn reading_goes_on_after_a_broker_that_hung_up_in_tls_handshakes() {
     let mut broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
     let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
-    Topics::open(&open).unwrap().create(&plan).unwrap();
+    TopicAdmin::open(&open).unwrap().create(&plan).unwrap();
     let write = |value: &str| {
         let producer = Producer::open(&open, ProducerLimits::default()).unwrap();
         producer.send("t", &record("k", value)).unwrap();
@@ -44,7 +46,7 @@ fn reading_goes_on_after_a_broker_that_hung_up_in_tls_handshakes() {
     let keys = [("bootstrap.servers", address.as_str()), ("security.protocol", "SSL"), ("ssl.ca.location", &ca)];
     let settings = ClientSettings::from_map(keys, "test").unwrap();
     let positions = vec![(TopicPartition::new("t", 0), StartAt::Earliest)];
-    let mut reader = Reader::open(&settings, positions, ReadLimits::default()).unwrap();
+    let mut reader = PartitionReader::open(&settings, positions, ReadLimits::default()).unwrap();
     let mut queue = reader.split().pop().unwrap();
 
     // The reader is asked all the time, as a running flow asks it: an error would end the flow.

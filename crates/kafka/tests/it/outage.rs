@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use turnstile_kafka::{
-    ClientSettings, LinkState, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader, StartAt, Topics,
+    ClientSettings, LinkState, NewTopicPlan, PartitionReader, Producer, ProducerLimits, ReadLimits, StartAt, TopicAdmin,
 };
 use turnstile_message::TopicPartition;
 use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
@@ -16,13 +16,13 @@ fn reading_and_producing_go_on_by_themselves_after_the_broker_was_killed() {
     let mut broker = KafkaServer::start(&turnstile_testkit::kafka_home(), KafkaConfig::default()).unwrap();
     let settings = ClientSettings::from_servers(&broker.bootstrap()).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
-    Topics::open(&settings).unwrap().create(&plan).unwrap();
+    TopicAdmin::open(&settings).unwrap().create(&plan).unwrap();
     let producer = Producer::open(&settings, ProducerLimits::default()).unwrap();
     producer.send("t", &record("k", "before")).unwrap();
     assert_eq!(producer.flush(Duration::from_secs(30)).delivered, 1);
 
     let positions = vec![(TopicPartition::new("t", 0), StartAt::Earliest)];
-    let mut reader = Reader::open(&settings, positions, ReadLimits::default()).unwrap();
+    let mut reader = PartitionReader::open(&settings, positions, ReadLimits::default()).unwrap();
     let mut queue = reader.split().pop().unwrap();
     let mut next = |seconds| {
         let deadline = Instant::now() + Duration::from_secs(seconds);

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use turnstile_kafka::{
-    City, CitySettings, FeedPlan, Pace, ProducerLimits, ReadLimits, Reader, StartAt, SyntheticClock, Zone, feed,
+    CityProvider, CitySettings, ClockZone, FeedPlan, Pace, PartitionReader, ProducerLimits, ReadLimits, StartAt,
+    SyntheticClock, feed,
 };
 
 use crate::broker::{Topic, producer, record, settings};
@@ -27,8 +28,8 @@ fn a_full_queue_makes_the_sender_wait_and_loses_nothing() {
 fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
     let topic = Topic::new("city", 3);
     let settings_of_city = CitySettings { stations: 10, turnstiles: 50, ..CitySettings::default() };
-    let clock = SyntheticClock::starting_now(City::default_step(50), Zone::Named(chrono_tz::UTC));
-    let mut city = City::new(settings_of_city, clock).unwrap();
+    let clock = SyntheticClock::starting_now(CityProvider::default_step(50), ClockZone::Named(chrono_tz::UTC));
+    let mut city = CityProvider::new(settings_of_city, clock).unwrap();
     let producer = producer(ProducerLimits::default());
     let plan = FeedPlan {
         topic: topic.0.clone(),
@@ -41,7 +42,7 @@ fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
     assert_eq!(producer.close(Duration::from_secs(30)).0.delivered, 2_000);
 
     let positions = (0..3).map(|p| (topic.partition(p), StartAt::Earliest)).collect();
-    let mut reader = Reader::open(&settings(), positions, ReadLimits::default()).unwrap();
+    let mut reader = PartitionReader::open(&settings(), positions, ReadLimits::default()).unwrap();
     let mut queue = reader.split().pop().unwrap();
     let mut places: HashMap<Vec<u8>, (i32, String)> = HashMap::new();
     let mut read = 0;
@@ -68,8 +69,8 @@ fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_feed_keeps_its_pace() {
     let topic = Topic::new("pace", 1);
-    let clock = SyntheticClock::starting_now(Duration::from_secs(1), Zone::Local);
-    let mut provider = turnstile_kafka::TestStation::new(1, clock);
+    let clock = SyntheticClock::starting_now(Duration::from_secs(1), ClockZone::Local);
+    let mut provider = turnstile_kafka::TestStationProvider::new(1, clock);
     let producer = producer(ProducerLimits::default());
     let plan = FeedPlan {
         topic: topic.0.clone(),

@@ -7,15 +7,16 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use turnstile_kafka::{ClientError, Connection, ReadError, ReadLimits, ReadQueue, Reader, StartAt};
+use turnstile_kafka::{ClientError, KafkaConnection, PartitionReader, ReadError, ReadLimits, ReadQueue, StartAt};
 use turnstile_message::{MessageBatch, SourcePosition, TopicPartition};
 
 use crate::broker::{Topic, plain_producer, servers, settings, values};
 
 const WAIT: Duration = Duration::from_millis(200);
 
-fn open(topic: &Topic, start: StartAt) -> (Reader, ReadQueue) {
-    let mut reader = Reader::open(&settings(), vec![(topic.partition(0), start)], ReadLimits::default()).unwrap();
+fn open(topic: &Topic, start: StartAt) -> (PartitionReader, ReadQueue) {
+    let mut reader =
+        PartitionReader::open(&settings(), vec![(topic.partition(0), start)], ReadLimits::default()).unwrap();
     let queue = reader.split().pop().unwrap();
     (reader, queue)
 }
@@ -83,7 +84,8 @@ fn partitions_are_spread_over_the_queues_and_each_message_is_read_once() {
         topic.write_numbers(partition, 0..200);
     }
     let positions = (0..5).map(|p| (topic.partition(p), StartAt::Earliest)).collect();
-    let mut reader = Reader::open(&settings(), positions, ReadLimits { queues: 2, ..ReadLimits::default() }).unwrap();
+    let mut reader =
+        PartitionReader::open(&settings(), positions, ReadLimits { queues: 2, ..ReadLimits::default() }).unwrap();
     let queues = reader.split();
     assert_eq!(queues.iter().map(|q| q.positions().len()).collect::<Vec<_>>(), [3, 2]);
     let ends: Vec<_> = (0..5).map(|p| (topic.partition(p), 200)).collect();
@@ -154,9 +156,10 @@ fn a_message_comes_at_once_and_not_when_the_batch_is_full() {
 fn a_position_that_the_partition_does_not_hold_is_refused_at_once_with_its_range() {
     let topic = Topic::new("beyond", 1);
     topic.write_numbers(0, 0..10);
-    let error = Reader::open(&settings(), vec![(topic.partition(0), StartAt::Offset(11))], ReadLimits::default())
-        .err()
-        .unwrap();
+    let error =
+        PartitionReader::open(&settings(), vec![(topic.partition(0), StartAt::Offset(11))], ReadLimits::default())
+            .err()
+            .unwrap();
     assert_eq!(error.to_string(), format!("{}[0] does not hold offset 11: it holds 0..=9", topic.0));
 }
 
@@ -172,7 +175,7 @@ fn records_deleted_under_a_reader_are_an_error_with_position_and_range() {
     for _ in 0..20 {
         topic.write(&vec![(None, Some(value.as_str())); 20]);
     }
-    let mut reader = Reader::open(&settings(), vec![(topic.partition(0), StartAt::Earliest)], limits).unwrap();
+    let mut reader = PartitionReader::open(&settings(), vec![(topic.partition(0), StartAt::Earliest)], limits).unwrap();
     let mut queue = reader.split().pop().unwrap();
     let mut read = queue.next(1, 1 << 20, Duration::from_secs(10)).unwrap().len() as i64;
     let mut below = TopicPartitionList::new();
@@ -194,7 +197,7 @@ fn records_deleted_under_a_reader_are_an_error_with_position_and_range() {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_missing_topic_and_a_missing_partition_are_named() {
     let topic = Topic::new("one", 1);
-    let connection = Connection::open(&settings()).unwrap();
+    let connection = KafkaConnection::open(&settings()).unwrap();
     assert!(
         matches!(connection.topic_partitions("no-such-topic"), Err(ClientError::TopicMissing { topic }) if topic == "no-such-topic")
     );
@@ -204,8 +207,9 @@ fn a_missing_topic_and_a_missing_partition_are_named() {
     for (partition, expected) in
         [(absent, "has no partition 3"), (TopicPartition::new("no-such-topic", 0), "does not exist")]
     {
-        let error =
-            Reader::open(&settings(), vec![(partition, StartAt::Earliest)], ReadLimits::default()).err().unwrap();
+        let error = PartitionReader::open(&settings(), vec![(partition, StartAt::Earliest)], ReadLimits::default())
+            .err()
+            .unwrap();
         assert!(error.to_string().ends_with(expected), "{error}");
     }
 }
@@ -240,7 +244,7 @@ fn the_position_reaches_the_end_past_a_transaction_s_marker_and_skips_what_was_a
 fn one_record_is_read_by_its_position_or_not_at_all() {
     let topic = Topic::new("single", 2);
     topic.write_to(1, &[(Some("k"), Some("a")), (None, None)]);
-    let mut connection = Connection::open(&settings()).unwrap();
+    let mut connection = KafkaConnection::open(&settings()).unwrap();
     let mut at = |partition, offset| {
         connection.read_one(&SourcePosition { partition: topic.partition(partition), offset }).unwrap()
     };
@@ -263,12 +267,12 @@ fn group_offsets_are_written_for_others_to_see() {
     let settings = settings().with("group.id", &topic.0, "test").unwrap();
     let both = [topic.partition(0), topic.partition(1)];
     let mut reader =
-        Reader::open(&settings, vec![(both[0].clone(), StartAt::Earliest)], ReadLimits::default()).unwrap();
+        PartitionReader::open(&settings, vec![(both[0].clone(), StartAt::Earliest)], ReadLimits::default()).unwrap();
     assert_eq!(reader.group_offsets(&both).unwrap(), [None, None]);
     reader.commit_group_offsets(&[(both[0].clone(), 7)]).unwrap();
     drop(reader.split());
     drop(reader);
-    assert_eq!(Connection::open(&settings).unwrap().group_offsets(&both).unwrap(), [Some(7), None]);
+    assert_eq!(KafkaConnection::open(&settings).unwrap().group_offsets(&both).unwrap(), [Some(7), None]);
 }
 
 /// Waits for a future that another thread completes.

@@ -1,6 +1,8 @@
 //! A broker that asks who is there.
 
-use turnstile_kafka::{ClientError, ClientSettings, Connection, ReadError, ReadLimits, Reader, StartAt, Topics};
+use turnstile_kafka::{
+    ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadError, ReadLimits, StartAt, TopicAdmin,
+};
 use turnstile_message::TopicPartition;
 use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
 
@@ -36,16 +38,16 @@ fn a_wrong_password_and_a_missing_permission_are_errors_of_their_own_and_hold_no
     let admin = settings(&broker, "admin", "admin-pw");
     let plan =
         turnstile_kafka::NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
-    Topics::open(&admin).unwrap().create(&plan).unwrap();
-    assert_eq!(Connection::open(&admin).unwrap().topic_partitions("t").unwrap(), [0]);
+    TopicAdmin::open(&admin).unwrap().create(&plan).unwrap();
+    assert_eq!(KafkaConnection::open(&admin).unwrap().topic_partitions("t").unwrap(), [0]);
 
     let wrong = settings(&broker, "admin", "hush-hush");
-    let error = Connection::open(&wrong).unwrap().topic_partitions("t").unwrap_err();
+    let error = KafkaConnection::open(&wrong).unwrap().topic_partitions("t").unwrap_err();
     assert!(matches!(error, ClientError::Auth { .. }), "{error}");
     assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
 
     let reader = settings(&broker, "reader", "reader-pw");
     let positions = vec![(TopicPartition::new("t", 0), StartAt::Earliest)];
-    let error = Reader::open(&reader, positions, ReadLimits::default()).err().unwrap();
+    let error = PartitionReader::open(&reader, positions, ReadLimits::default()).err().unwrap();
     assert!(matches!(error, ReadError::Client(ClientError::TopicForbidden { .. })), "{error}");
 }

@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use turnstile_kafka::{
-    ClientError, ClientSettings, Connection, LinkState, NewTopicPlan, Producer, ProducerLimits, ReadLimits, Reader,
-    StartAt, Topics,
+    ClientError, ClientSettings, KafkaConnection, LinkState, NewTopicPlan, PartitionReader, Producer, ProducerLimits,
+    ReadLimits, StartAt, TopicAdmin,
 };
 use turnstile_message::TopicPartition;
 use turnstile_testkit::servers::{Listener, SecuredKafka};
@@ -16,7 +16,7 @@ fn broker() -> SecuredKafka {
     let broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
     let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
-    Topics::open(&open).unwrap().create(&plan).unwrap();
+    TopicAdmin::open(&open).unwrap().create(&plan).unwrap();
     broker
 }
 
@@ -114,7 +114,7 @@ fn every_login_and_every_form_of_certificate_is_let_in() {
             format!("security.protocol=SSL\nssl.ca.location={ca}\nssl.endpoint.identification.algorithm="),
         ),
     ] {
-        let connection = Connection::open(&settings(&broker.at(listener), &lines)).unwrap();
+        let connection = KafkaConnection::open(&settings(&broker.at(listener), &lines)).unwrap();
         assert_eq!(connection.topic_partitions("t").unwrap(), [0], "{listener:?} {lines}");
     }
 }
@@ -128,7 +128,7 @@ fn reading_goes_on_after_its_token_has_expired() {
     let producer = Producer::open(&open, ProducerLimits::default()).unwrap();
     let reading = settings(&broker.at(Listener::OpenId), &open_id(&broker, "reader-pw"));
     let positions = vec![(TopicPartition::new("t", 0), StartAt::Earliest)];
-    let mut reader = Reader::open(&reading, positions, ReadLimits::default()).unwrap();
+    let mut reader = PartitionReader::open(&reading, positions, ReadLimits::default()).unwrap();
     let mut queue = reader.split().remove(0);
     // Two lives of a token and more.
     for sent in 0..25 {
@@ -152,7 +152,7 @@ fn permissions_are_known_without_using_them() {
     let broker = broker();
     let lines = "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=reader\n\
                  sasl.password=reader-pw\ngroup.id=g";
-    let connection = Connection::open(&settings(&broker.at(Listener::Sasl), lines)).unwrap();
+    let connection = KafkaConnection::open(&settings(&broker.at(Listener::Sasl), lines)).unwrap();
     assert!(matches!(connection.may_write("t"), Err(ClientError::TopicForbidden { .. })));
     assert!(matches!(connection.may_use_group("g"), Err(ClientError::GroupForbidden { .. })));
 

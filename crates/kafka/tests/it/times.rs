@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::producer::{BaseRecord, Producer};
-use turnstile_kafka::Connection;
+use turnstile_kafka::KafkaConnection;
 
 use crate::broker::{Topic, plain_producer, settings};
 
@@ -28,7 +28,7 @@ fn a_moment_is_the_first_record_of_it_or_later_and_beyond_the_last_the_end() {
     let topic = Topic::new("moments", 2);
     let start = now_ms() - 60_000;
     write_at(&topic, &[start, start + 1_000, start + 1_000, start + 5_000]);
-    let connection = Connection::open(&settings()).unwrap();
+    let connection = KafkaConnection::open(&settings()).unwrap();
     let both = [topic.partition(0), topic.partition(1)];
     let at = |ms| connection.offsets_at(&both, ms).unwrap();
     assert_eq!(at(0), [0, 0]);
@@ -50,7 +50,7 @@ fn an_offset_s_moment_is_that_of_the_next_record_and_a_marker_has_none() {
     producer.send(record).map_err(|(error, _)| error).unwrap();
     producer.commit_transaction(Duration::from_secs(20)).unwrap();
 
-    let mut connection = Connection::open(&settings()).unwrap();
+    let mut connection = KafkaConnection::open(&settings()).unwrap();
     let mut from =
         |offset| connection.timestamps_from(&[(topic.partition(0), offset), (topic.partition(1), 0)]).unwrap();
     assert_eq!(from(0), [Some(start), None]);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use turnstile_kafka::{
-    ClientError, ClientSettings, Connection, LinkState, Producer, ProducerLimits, ReadError, ReadLimits, Reader,
-    StartAt,
+    ClientError, ClientSettings, KafkaConnection, LinkState, PartitionReader, Producer, ProducerLimits, ReadError,
+    ReadLimits, StartAt,
 };
 use turnstile_message::TopicPartition;
 
@@ -23,9 +23,10 @@ fn nobody() -> ClientSettings {
 fn a_reader_gives_up_after_the_named_time_with_the_client_s_reason() {
     let settings = nobody().with_connect_timeout(Duration::from_millis(1500));
     let started = Instant::now();
-    let error = Reader::open(&settings, vec![(TopicPartition::new("t", 0), StartAt::Earliest)], ReadLimits::default())
-        .err()
-        .unwrap();
+    let error =
+        PartitionReader::open(&settings, vec![(TopicPartition::new("t", 0), StartAt::Earliest)], ReadLimits::default())
+            .err()
+            .unwrap();
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let ReadError::Client(ClientError::Unreachable { servers, reason, .. }) = &error else { panic!("{error}") };
     assert!(servers.starts_with("127.0.0.1:"));
@@ -35,7 +36,7 @@ fn a_reader_gives_up_after_the_named_time_with_the_client_s_reason() {
 #[test]
 fn waiting_ends_when_the_stop_flag_is_set() {
     let stop = Arc::new(AtomicBool::new(false));
-    let connection = Connection::open(&nobody().with_stop(stop.clone())).unwrap();
+    let connection = KafkaConnection::open(&nobody().with_stop(stop.clone())).unwrap();
     let stopper = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);

@@ -9,9 +9,9 @@ use std::vec::IntoIter;
 use chrono::NaiveDateTime;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::clock::{Zone, stamp};
-use super::mta_file::{Glance, MtaFile, Reading, glance};
-use super::{Provider, ProviderError, Record};
+use super::clock::{ClockZone, stamp};
+use super::mta_file::{FileSummary, MtaFile, TurnstileReading, summarize};
+use super::{ProducerRecord, Provider, ProviderError};
 
 /// The largest step of a register, per reading, that is taken for people.
 pub const DEFAULT_STEP_CAP: i64 = 10_000;
@@ -21,7 +21,7 @@ const MAX_TURNSTILES: usize = 1_000_000;
 
 /// What ENTRIES and EXITS of a message hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registers {
+pub enum RegisterMode {
     /// The cumulative registers, as in the file.
     AsInFile,
     /// The step since the turnstile's previous reading in this replay: 0 for its first one, for a step below 0 and for
@@ -36,46 +36,46 @@ pub enum Registers {
 /// its key is `CA,UNIT,SCP`. Files are replayed one after the other in the order of their time, and one is held in memory
 /// at a time.
 #[derive(Debug)]
-pub struct MtaReplay {
-    registers: Registers,
-    zone: Zone,
+pub struct MtaReplayProvider {
+    registers: RegisterMode,
+    zone: ClockZone,
     total: u64,
-    waiting: IntoIter<Glance>,
-    current: Option<Playing>,
+    waiting: IntoIter<FileSummary>,
+    current: Option<OpenFile>,
     last: HashMap<Box<str>, (i64, i64)>,
-    scratch: Scratch,
+    scratch: TextBuffers,
 }
 
 /// Text that is used again for every message.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(super) struct TextBuffers {
     line: String,
     hashed: String,
 }
 
 #[derive(Debug)]
-struct Playing {
+struct OpenFile {
     path: PathBuf,
     rows: MtaFile,
     place: usize,
     ends_at: Option<NaiveDateTime>,
 }
 
-impl MtaReplay {
+impl MtaReplayProvider {
     /// Looks at the files and puts them in order of time; `zone` is where their clocks stood.
     ///
     /// # Errors
     /// A file that cannot be read, has another header or no rows, or begins with the same moment as another one.
-    pub fn open(files: &[PathBuf], registers: Registers, zone: Zone) -> Result<Self, ProviderError> {
+    pub fn open(files: &[PathBuf], registers: RegisterMode, zone: ClockZone) -> Result<Self, ProviderError> {
         if files.is_empty() {
             return Err(ProviderError::Settings("mta-replay needs files: `--from FILE…`".to_owned()));
         }
-        let mut waiting: Vec<Glance> = files.iter().map(|file| glance(file)).collect::<Result<_, _>>()?;
-        waiting.sort_by_key(|glance| glance.first_at);
+        let mut waiting: Vec<FileSummary> = files.iter().map(|file| summarize(file)).collect::<Result<_, _>>()?;
+        waiting.sort_by_key(|summarize| summarize.first_at);
         if let Some(pair) = waiting.windows(2).find(|pair| pair[0].first_at == pair[1].first_at) {
             return Err(ProviderError::Overlap { first: pair[0].file.clone(), second: pair[1].file.clone() });
         }
-        let total = waiting.iter().map(|glance| glance.rows as u64).sum();
+        let total = waiting.iter().map(|summarize| summarize.rows as u64).sum();
         Ok(Self {
             registers,
             zone,
@@ -83,16 +83,16 @@ impl MtaReplay {
             waiting: waiting.into_iter(),
             current: None,
             last: HashMap::new(),
-            scratch: Scratch::default(),
+            scratch: TextBuffers::default(),
         })
     }
 
     /// Goes on to the next row, in the next file if need be; `false` at the end of the last one.
     fn advance(&mut self) -> Result<bool, ProviderError> {
         loop {
-            if let Some(playing) = &mut self.current {
-                playing.place += 1;
-                if playing.place < playing.rows.len() {
+            if let Some(open) = &mut self.current {
+                open.place += 1;
+                if open.place < open.rows.len() {
                     return Ok(true);
                 }
             }
@@ -106,7 +106,7 @@ impl MtaReplay {
                 return Err(ProviderError::Overlap { first, second: next.file });
             }
             let found = rows.len() > 0;
-            self.current = Some(Playing { path: next.file, rows, place: 0, ends_at: span.map(|span| span.end) });
+            self.current = Some(OpenFile { path: next.file, rows, place: 0, ends_at: span.map(|span| span.end) });
             if found {
                 return Ok(true);
             }
@@ -122,7 +122,7 @@ fn step(before: i64, now: i64, cap: i64) -> i64 {
     }
 }
 
-impl Provider for MtaReplay {
+impl Provider for MtaReplayProvider {
     fn name(&self) -> &'static str {
         "mta-replay"
     }
@@ -131,19 +131,19 @@ impl Provider for MtaReplay {
         Some(self.total)
     }
 
-    fn next(&mut self, record: &mut Record) -> Result<bool, ProviderError> {
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         if !self.advance()? {
             return Ok(false);
         }
-        let Some(playing) = &self.current else { return Ok(false) };
-        let reading = playing.rows.reading(playing.place)?;
+        let Some(open) = &self.current else { return Ok(false) };
+        let reading = open.rows.reading(open.place)?;
         record.reset();
         write_key(&reading, record);
         record.event_at_ms = self.zone.instant_ms(reading.at);
 
         let (entries, exits) = match self.registers {
-            Registers::AsInFile => (reading.entries, reading.exits),
-            Registers::Increments { cap } => {
+            RegisterMode::AsInFile => (reading.entries, reading.exits),
+            RegisterMode::Increments { cap } => {
                 let now = (reading.entries, reading.exits);
                 // The key is text of the file, so it is UTF-8.
                 let key = String::from_utf8_lossy(&record.key);
@@ -160,7 +160,7 @@ impl Provider for MtaReplay {
                     }
                     None => {
                         return Err(ProviderError::TooLarge {
-                            file: playing.path.clone(),
+                            file: open.path.clone(),
                             limit: MAX_TURNSTILES,
                             unit: "turnstiles",
                         });
@@ -174,7 +174,7 @@ impl Provider for MtaReplay {
 }
 
 /// The turnstile: `CA,UNIT,SCP`.
-pub(super) fn write_key(reading: &Reading<'_>, record: &mut Record) {
+pub(super) fn write_key(reading: &TurnstileReading<'_>, record: &mut ProducerRecord) {
     let [ca, unit, scp, ..] = reading.texts;
     record.key.clear();
     record.keyed = true;
@@ -187,7 +187,12 @@ pub(super) fn write_key(reading: &Reading<'_>, record: &mut Record) {
 }
 
 /// The 13 fields as a JSON string that holds one CSV line.
-pub(super) fn write_value(reading: &Reading<'_>, registers: (i64, i64), record: &mut Record, scratch: &mut Scratch) {
+pub(super) fn write_value(
+    reading: &TurnstileReading<'_>,
+    registers: (i64, i64),
+    record: &mut ProducerRecord,
+    scratch: &mut TextBuffers,
+) {
     let id = row_id(reading, &mut scratch.hashed);
     let line = &mut scratch.line;
     line.clear();
@@ -204,7 +209,7 @@ pub(super) fn write_value(reading: &Reading<'_>, registers: (i64, i64), record: 
 
 /// A UUID that depends on the row's line number and fields alone: the same file gives the same IDs under any name, packed
 /// or not, and two equal readings of one file differ.
-fn row_id(reading: &Reading<'_>, scratch: &mut String) -> uuid::Uuid {
+fn row_id(reading: &TurnstileReading<'_>, scratch: &mut String) -> uuid::Uuid {
     scratch.clear();
     let _ = write!(scratch, "{}", reading.line);
     for text in reading.texts {

@@ -41,13 +41,13 @@ impl Folder {
     }
 }
 
-fn new_york() -> Zone {
-    Zone::Named(chrono_tz::America::New_York)
+fn new_york() -> ClockZone {
+    ClockZone::Named(chrono_tz::America::New_York)
 }
 
-fn replay(files: &[PathBuf], registers: Registers) -> Result<Vec<(String, String, i64)>, ProviderError> {
-    let mut provider = MtaReplay::open(files, registers, new_york())?;
-    let mut record = Record::default();
+fn replay(files: &[PathBuf], registers: RegisterMode) -> Result<Vec<(String, String, i64)>, ProviderError> {
+    let mut provider = MtaReplayProvider::open(files, registers, new_york())?;
+    let mut record = ProducerRecord::default();
     let mut all = Vec::new();
     while provider.next(&mut record)? {
         let key = String::from_utf8(record.key().unwrap().to_vec()).unwrap();
@@ -69,7 +69,7 @@ fn counts(messages: &[(String, String, i64)]) -> Vec<String> {
 #[test]
 fn rows_come_in_event_order_across_turnstiles_with_registers_as_in_the_file() {
     let folder = Folder::new();
-    let all = replay(&[folder.write("w.csv", NEW)], Registers::AsInFile).unwrap();
+    let all = replay(&[folder.write("w.csv", NEW)], RegisterMode::AsInFile).unwrap();
     assert_eq!(counts(&all), ["00 03 100 73801", "01 03 7 8", "00 07 105 73815", "01 07 9 8", "00 11 90 99999"]);
     let (key, line, at) = &all[0];
     assert_eq!(key, "A002,R051,02-00-00");
@@ -82,7 +82,7 @@ fn rows_come_in_event_order_across_turnstiles_with_registers_as_in_the_file() {
 #[test]
 fn increments_are_steps_and_neither_a_reset_nor_a_jump_counts() {
     let folder = Folder::new();
-    let all = replay(&[folder.write("w.csv", NEW)], Registers::Increments { cap: DEFAULT_STEP_CAP }).unwrap();
+    let all = replay(&[folder.write("w.csv", NEW)], RegisterMode::Increments { cap: DEFAULT_STEP_CAP }).unwrap();
     assert_eq!(counts(&all), ["00 03 0 0", "01 03 0 0", "00 07 5 14", "01 07 2 0", "00 11 0 0"]);
 }
 
@@ -92,15 +92,15 @@ fn increments_go_on_from_one_week_to_the_next_in_whatever_order_the_files_are_na
     let next = "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n\
         A002,R051,02-00-00,59 ST,NQR456W,BMT,01/06/2024,03:00:00,REGULAR,95,100000\n";
     let files = [folder.write("2.csv", next), folder.write("1.csv", NEW)];
-    let all = replay(&files, Registers::Increments { cap: DEFAULT_STEP_CAP }).unwrap();
+    let all = replay(&files, RegisterMode::Increments { cap: DEFAULT_STEP_CAP }).unwrap();
     assert_eq!(counts(&all).last().unwrap(), "00 03 5 1");
 }
 
 #[test]
 fn the_old_header_padded_and_without_an_index_reads_alike_packed_or_plain_under_any_name() {
     let folder = Folder::new();
-    let plain = replay(&[folder.write("turnstile_230603.txt", OLD)], Registers::AsInFile).unwrap();
-    let packed = replay(&[folder.write_gz("renamed", OLD)], Registers::AsInFile).unwrap();
+    let plain = replay(&[folder.write("turnstile_230603.txt", OLD)], RegisterMode::AsInFile).unwrap();
+    let packed = replay(&[folder.write_gz("renamed", OLD)], RegisterMode::AsInFile).unwrap();
     assert_eq!(plain, packed);
     assert!(
         plain[0].1.starts_with("A002,R051,02-00-00,59 ST,NQR456W,BMT,05/27/2023,00:00:00,REGULAR,2040,985,"),
@@ -115,7 +115,7 @@ fn ids_are_the_same_each_time_and_differ_even_between_equal_readings() {
     let row = "A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,100,73801\n";
     let text = format!("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n{row}{row}");
     let ids = |path| -> Vec<String> {
-        let all = replay(&[path], Registers::AsInFile).unwrap();
+        let all = replay(&[path], RegisterMode::AsInFile).unwrap();
         all.iter().map(|(_, line, _)| line.split(',').nth(11).unwrap().to_owned()).collect()
     };
     let first = ids(folder.write("a.csv", &text));
@@ -129,7 +129,7 @@ fn a_bad_row_names_file_line_and_field() {
     let folder = Folder::new();
     let error = |from: &str, to: &str| {
         let path = folder.write("bad.csv", &NEW.replacen(from, to, 1));
-        let text = replay(std::slice::from_ref(&path), Registers::AsInFile).unwrap_err().to_string();
+        let text = replay(std::slice::from_ref(&path), RegisterMode::AsInFile).unwrap_err().to_string();
         text.replace(&path.display().to_string(), "bad.csv")
     };
     assert_eq!(error("105,73815", "many,73815"), "bad.csv:3: ENTRIES: expected a whole number, found \"many\"");
@@ -143,26 +143,26 @@ fn a_bad_row_names_file_line_and_field() {
     assert_eq!(error("59 ST", "\"59 ST\""), "bad.csv:2: a quoted field; MTA files have none");
     let header_only = folder.write("empty.csv", NEW.lines().next().unwrap());
     assert!(
-        replay(&[header_only], Registers::AsInFile).unwrap_err().to_string().ends_with(":1: a header without rows")
+        replay(&[header_only], RegisterMode::AsInFile).unwrap_err().to_string().ends_with(":1: a header without rows")
     );
     assert!(
-        replay(&[folder.0.path().join("absent")], Registers::AsInFile)
+        replay(&[folder.0.path().join("absent")], RegisterMode::AsInFile)
             .unwrap_err()
             .to_string()
             .contains("cannot be read")
     );
-    assert!(replay(&[], Registers::AsInFile).is_err());
+    assert!(replay(&[], RegisterMode::AsInFile).is_err());
 }
 
 #[test]
 fn files_of_the_same_time_are_refused() {
     let folder = Folder::new();
     let (a, b) = (folder.write("a.csv", NEW), folder.write("b.csv", NEW));
-    assert!(matches!(replay(&[a.clone(), b], Registers::AsInFile), Err(ProviderError::Overlap { .. })));
+    assert!(matches!(replay(&[a.clone(), b], RegisterMode::AsInFile), Err(ProviderError::Overlap { .. })));
     let late = "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS\n\
         A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,10:00:00,REGULAR,95,100000\n";
     assert!(matches!(
-        replay(&[a, folder.write("c.csv", late)], Registers::AsInFile),
+        replay(&[a, folder.write("c.csv", late)], RegisterMode::AsInFile),
         Err(ProviderError::Overlap { .. })
     ));
 }
@@ -176,7 +176,7 @@ fn real_week(name: &str) -> PathBuf {
 #[ignore = "needs the MTA's files: TURNSTILE_WEEKS=DIR cargo xtask test"]
 fn the_real_week_is_replayed_whole_in_order() {
     let week = real_week("240106.csv.gz");
-    let all = replay(&[week], Registers::AsInFile).unwrap();
+    let all = replay(&[week], RegisterMode::AsInFile).unwrap();
     assert_eq!(all.len(), 250_816);
     assert!(all.windows(2).all(|pair| pair[0].2 <= pair[1].2));
     assert_eq!(all.iter().map(|(key, ..)| key).collect::<HashSet<_>>().len(), 5_026);
@@ -188,5 +188,5 @@ fn the_real_week_is_replayed_whole_in_order() {
 #[ignore = "needs the MTA's files: TURNSTILE_WEEKS=DIR cargo xtask test"]
 fn the_real_week_of_2023_reads_with_its_padded_header() {
     let week = real_week("turnstile_230603.csv.gz");
-    assert_eq!(replay(&[week], Registers::Increments { cap: DEFAULT_STEP_CAP }).unwrap().len(), 253_237);
+    assert_eq!(replay(&[week], RegisterMode::Increments { cap: DEFAULT_STEP_CAP }).unwrap().len(), 253_237);
 }
