@@ -89,7 +89,7 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     crate::topics::create(scene, &scene.topic, 1);
     scene.send([&b"newer"[..], b"newest"]);
     signal(&follower, "CONT");
-    crate::trouble::wait_for(&told, "was deleted and created anew while it was read");
+    crate::trouble::wait_for(&told, "was deleted and recreated while it was read");
     assert_eq!(follower.wait().unwrap().code(), Some(5));
 }
 

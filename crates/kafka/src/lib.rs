@@ -24,6 +24,7 @@ mod provider;
 mod reader;
 mod settings;
 mod times;
+mod topic_identity;
 mod topics;
 
 pub use advice::advice;
@@ -42,4 +43,5 @@ pub use provider::{
 };
 pub use reader::{PartitionReader, ReadLimits, ReadQueue, StartAt};
 pub use settings::{ClientSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_PROPERTIES, SettingsError, is_secret};
+pub use topic_identity::{LostTopic, TopicIdentityWatch};
 pub use topics::{NewTopicPlan, PartitionDescription, TopicAdmin, TopicDescription};

@@ -36,7 +36,7 @@ struct ErrorBody {
 /// An answer, sorted by what the caller does next.
 #[derive(Debug)]
 pub(crate) enum RegistryAnswer {
-    SchemaBody(SchemaBody),
+    Found(SchemaBody),
     /// The registry has no such schema, subject or version.
     Unknown,
     /// Ask again later.
@@ -51,7 +51,7 @@ pub(crate) enum RegistryAnswer {
 pub(crate) fn classify(status: u16, body: &[u8]) -> RegistryAnswer {
     if status == 200 {
         return match serde_json::from_slice(body) {
-            Ok(found) => RegistryAnswer::SchemaBody(found),
+            Ok(found) => RegistryAnswer::Found(found),
             Err(_) => RegistryAnswer::Refused("it answered with something that is no schema".to_owned()),
         };
     }
@@ -94,11 +94,11 @@ mod tests {
 
     #[test]
     fn a_schema_says_its_language_unless_it_is_avro() {
-        let RegistryAnswer::SchemaBody(avro) = classify(200, br#"{"schema": "\"int\""}"#) else { panic!("not found") };
+        let RegistryAnswer::Found(avro) = classify(200, br#"{"schema": "\"int\""}"#) else { panic!("not found") };
         assert_eq!((avro.schema.as_str(), avro.kind, avro.references), ("\"int\"", None, None));
         let text = br#"{"schema": "{}", "schemaType": "JSON", "id": 3,
                         "references": [{"name": "a.B", "subject": "b-value", "version": 2}]}"#;
-        let RegistryAnswer::SchemaBody(json) = classify(200, text) else { panic!("not found") };
+        let RegistryAnswer::Found(json) = classify(200, text) else { panic!("not found") };
         assert_eq!(json.kind.as_deref(), Some("JSON"));
         assert_eq!(json.references.unwrap(), [SchemaReference { subject: "b-value".to_owned(), version: 2 }]);
     }

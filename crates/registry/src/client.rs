@@ -202,7 +202,7 @@ impl SchemaRegistry {
             .block_on(self.get(url))
             .map_err(|e| RegistryError::Unreachable { url: at(), reason: cause(&e) })?;
         match classify(status, &body) {
-            RegistryAnswer::SchemaBody(found) => Ok(Some(found)),
+            RegistryAnswer::Found(found) => Ok(Some(found)),
             RegistryAnswer::Unknown => Ok(None),
             RegistryAnswer::Busy(reason) => Err(RegistryError::Unreachable { url: at(), reason }),
             RegistryAnswer::Denied(reason) => Err(RegistryError::Denied { url: at(), reason }),

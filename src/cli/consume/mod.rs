@@ -38,7 +38,7 @@ const BATCH_BYTES: usize = 8 << 20;
 ///
 /// With --groupid it joins that group: the group hands it partitions, and keeps how far it has read. Without, it reads
 /// all partitions, also those that are added later, or those of --partition, and leaves nothing behind. It ends when the
-/// topic is deleted or created anew.
+/// topic is deleted or recreated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

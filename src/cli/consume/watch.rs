@@ -1,8 +1,8 @@
-//! Whether the topic is still the one that is read, and has the partitions that it had.
+//! Whether the topic is still the one that is read, and which partitions it has.
 
 use std::time::{Duration, Instant};
 
-use turnstile_kafka::{ClientError, KafkaConnection};
+use turnstile_kafka::{ClientError, KafkaConnection, LostTopic, TopicIdentityWatch};
 
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -10,61 +10,51 @@ use crate::report::Failure;
 /// How often the cluster is asked, and how long it may take to answer.
 const EVERY: Duration = Duration::from_secs(3);
 const WAIT: Duration = Duration::from_secs(1);
+/// How often in a row the topic must be missing before it counts as deleted.
+const MISSES: u32 = 2;
 
-/// librdkafka is silent about an assigned topic that goes away, and reads on in one that was created anew.
+/// Asks the cluster about the topic now and then.
 pub(super) struct TopicWatch {
     connection: KafkaConnection,
     topic: String,
-    /// `None` where the cluster gives topics no ids.
-    id: Option<String>,
-    looked_at: Instant,
-    /// A broker that has just started may not know the topic yet: only a second miss counts.
-    missed: bool,
+    identity: TopicIdentityWatch,
+    asked_at: Instant,
 }
 
 impl TopicWatch {
     /// Notes which topic is read, and asks by `connection` from now on.
     ///
     /// # Errors
-    /// That the topic or the broker is not there.
+    /// The topic does not exist, or no broker answers.
     pub(super) fn begin(connection: KafkaConnection, topic: &str) -> Result<Self, ClientError> {
-        let id = connection.topic_ids(&[topic])?.remove(topic);
+        let identity = TopicIdentityWatch::new(connection.topic_ids(&[topic])?, MISSES);
         let connection = connection.with_connect_timeout(WAIT);
-        Ok(Self { connection, topic: topic.to_owned(), id, looked_at: Instant::now(), missed: false })
+        Ok(Self { connection, topic: topic.to_owned(), identity, asked_at: Instant::now() })
     }
 
-    /// The topic's partitions, when it is time to look and the cluster answers.
+    /// The topic's partitions, when it is time to ask and the cluster answers.
     ///
     /// # Errors
-    /// That the topic was deleted, or created anew.
+    /// The topic was deleted or recreated.
     pub(super) fn poll(&mut self) -> Result<Option<Vec<i32>>, Failure> {
-        if self.looked_at.elapsed() < EVERY {
+        if self.asked_at.elapsed() < EVERY {
             return Ok(None);
         }
-        let ids = self.connection.topic_ids(&[&self.topic]);
-        self.looked_at = Instant::now();
-        let now = match ids {
-            Err(ClientError::TopicMissing { .. }) if self.missed => return Err(self.gone("deleted")),
-            Err(ClientError::TopicMissing { .. }) => {
-                self.missed = true;
-                return Ok(None);
-            }
-            // Whether the broker can be reached, and lets this client in, the reading itself finds out.
-            Err(_) => return Ok(None),
-            Ok(mut ids) => ids.remove(&self.topic),
-        };
-        self.missed = false;
-        if let (Some(before), Some(now)) = (&self.id, &now)
-            && before != now
-        {
-            return Err(self.gone("deleted and created anew"));
+        let answer = self.connection.topic_ids(&[&self.topic]);
+        self.asked_at = Instant::now();
+        if let Some(lost) = self.identity.observe(&answer) {
+            return Err(failure(&lost));
         }
-        Ok(self.connection.topic_partitions(&self.topic).ok())
+        // Whether the broker can be reached, and lets this client in, the reading itself finds out.
+        Ok(answer.and_then(|_| self.connection.topic_partitions(&self.topic)).ok())
     }
+}
 
-    fn gone(&self, how: &str) -> Failure {
-        Failure::new(Exit::SourceData, format!("topic {:?} was {how} while it was read", self.topic)).hint(
-            "start again once the topic you mean is there; of one that was created anew, some may be printed already",
-        )
-    }
+fn failure(lost: &LostTopic) -> Failure {
+    let (topic, change) = match lost {
+        LostTopic::Deleted { topic } => (topic, "deleted"),
+        LostTopic::Recreated { topic, .. } => (topic, "deleted and recreated"),
+    };
+    Failure::new(Exit::SourceData, format!("topic {topic:?} was {change} while it was read"))
+        .hint("start again once the topic exists; some messages of a recreated topic may have been printed already")
 }

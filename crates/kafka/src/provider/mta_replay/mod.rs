@@ -71,11 +71,11 @@ impl MtaReplayProvider {
             return Err(ProviderError::Settings("mta-replay needs files: `--from FILE…`".to_owned()));
         }
         let mut waiting: Vec<FileSummary> = files.iter().map(|file| summarize(file)).collect::<Result<_, _>>()?;
-        waiting.sort_by_key(|summarize| summarize.first_at);
+        waiting.sort_by_key(|summary| summary.first_at);
         if let Some(pair) = waiting.windows(2).find(|pair| pair[0].first_at == pair[1].first_at) {
             return Err(ProviderError::Overlap { first: pair[0].file.clone(), second: pair[1].file.clone() });
         }
-        let total = waiting.iter().map(|summarize| summarize.rows as u64).sum();
+        let total = waiting.iter().map(|summary| summary.rows as u64).sum();
         Ok(Self {
             registers,
             zone,
