@@ -1,15 +1,15 @@
-//! librdkafka's reasons for a connection that failed, and what a person does about each.
+//! librdkafka's reasons for a failed connection, and what to do about each.
 
-/// What to do about a failed connection, by librdkafka's words for it; `None` when they say nothing special.
+/// What to do about a failed connection, by librdkafka's text for it; `None` for a reason without special advice.
 pub fn advice(reason: &str) -> Option<&'static str> {
     let (_, advice) = ADVICE.iter().find(|(words, _)| words.iter().any(|word| reason.contains(word)))?;
     Some(advice)
 }
 
-/// librdkafka's words when the issuer of tokens gave none; the broker was not asked yet.
+/// librdkafka's text when the token issuer returned none; the broker was not asked yet.
 pub(crate) const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
 
-/// The first entry whose words stand in the reason counts.
+/// The first entry with a text that occurs in the reason counts.
 const ADVICE: [(&[&str], &str); 12] = [
     (
         &[NO_TOKEN],
@@ -61,12 +61,12 @@ const ADVICE: [(&[&str], &str); 12] = [
 ];
 
 /// Whether trying again cannot help, though librdkafka calls it a failure of the connection and tries for ever. It adds
-/// such words to every disconnect in a handshake, so that they only say so of a broker that never answered.
+/// such texts to every disconnect in a handshake, so they are final only for a broker that never answered.
 pub(crate) fn is_final(reason: &str) -> bool {
     reason.contains("SSL alert number") || reason.contains("PLAINTEXT broker listener")
 }
 
-/// Whether a login failed because the connection did: librdkafka calls that a failed login too.
+/// Whether a login failed because the connection did: librdkafka reports that as a failed login too.
 pub(crate) fn is_lost_connection(reason: &str) -> bool {
     ["handshake failed: Local: ", "authentication error: Local: "].iter().any(|words| reason.contains(words))
 }
@@ -102,7 +102,7 @@ mod tests {
         ] {
             assert!(advice(reason).is_some_and(|advice| advice.contains(setting)), "{reason}");
         }
-        assert_eq!(advice("nobody knows"), None);
+        assert_eq!(advice("unknown reason"), None);
     }
 
     #[test]

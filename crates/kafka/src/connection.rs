@@ -1,4 +1,4 @@
-//! Questions to a cluster: partitions, watermarks, single records, group offsets.
+//! Requests to a cluster: partitions, watermarks, single records, group offsets.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -21,25 +21,25 @@ use crate::settings::{ClientSettings, SettingsError};
 /// Consumer group when the settings name none. librdkafka needs one to assign partitions, even when it never commits.
 const DEFAULT_GROUP: &str = "turnstile";
 
-/// Longest single wait within librdkafka while no broker is connected: how late a stop flag or a refusal is noticed.
+/// Longest single wait within librdkafka while no broker is connected: how late a stop or a refusal is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(500);
-/// A question that a broker got and did not answer in time is asked anew, and waits twice as long each time, up to this.
+/// A question that a broker got and did not answer in time is asked again, and the wait doubles each time, up to this.
 const WAIT_MOST: Duration = Duration::from_secs(4);
 
-/// Events of librdkafka that are served in one go: more than come in between, statistics and log lines together.
+/// Events of librdkafka that are polled at once: more than arrive in between, statistics and log lines together.
 const SERVED_AT_ONCE: usize = 64;
 
-/// librdkafka's longest pause between two attempts to connect. Its own 10 s would keep a person waiting for a broker
-/// that is back already.
+/// librdkafka's longest pause between two attempts to connect. Its default of 10 s would delay the use of a broker
+/// that is already back.
 const RECONNECT_MAX_MS: &str = "2000";
 
-/// librdkafka's longest pause between two questions for a partition's new leader. Its own is 1 s, which the third
-/// question reaches: reading would begin again up to that much later than it could.
+/// librdkafka's longest pause between two requests for a partition's new leader. The default is 1 s, reached by the
+/// third request: reading would resume up to that much later than it could.
 pub(crate) const LEADER_BACKOFF: (&str, &str) = ("retry.backoff.max.ms", "250");
 
-/// A client that asks and does not read a stream. Nothing is sent before the first question.
+/// A client that queries a cluster and does not read a stream. Nothing is sent before the first request.
 ///
-/// Every question waits for a broker up to the settings' `connect_timeout`.
+/// Every request waits for a broker up to the settings' `connect_timeout`.
 pub struct KafkaConnection {
     consumer: Arc<BaseConsumer<LinkContext>>,
     link: Arc<BrokerLink>,
@@ -65,7 +65,7 @@ impl KafkaConnection {
     /// # Errors
     /// `Settings` when librdkafka does not take the settings together.
     pub fn open(settings: &ClientSettings) -> Result<Self, ClientError> {
-        // A question fetches one record at most, so a small fetch is enough; a larger record still comes whole.
+        // A request fetches one record at most, so a small fetch is enough; a larger record still comes whole.
         Self::with(settings, &[("fetch.message.max.bytes", "65536")], &[("enable.partition.eof", "true")])
     }
 
@@ -78,7 +78,7 @@ impl KafkaConnection {
         let defaults =
             [&[("group.id", DEFAULT_GROUP), ("reconnect.backoff.max.ms", RECONNECT_MAX_MS), LEADER_BACKOFF], defaults]
                 .concat();
-        // Positions belong to the caller: nothing is committed, stored or reset behind its back.
+        // Positions belong to the caller: nothing is committed, stored or reset implicitly.
         let forced = [
             &[
                 ("enable.auto.commit", "false"),
@@ -96,7 +96,7 @@ impl KafkaConnection {
         Ok(Self { consumer: Arc::new(consumer), link, settings: settings.clone() })
     }
 
-    /// From now on every question waits this long for a broker.
+    /// From now on every request waits this long for a broker.
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings = self.settings.with_connect_timeout(timeout);
         self
@@ -110,7 +110,7 @@ impl KafkaConnection {
         &self.link
     }
 
-    /// Whether brokers can be reached, as far as this client has noticed.
+    /// Whether brokers can be reached, as far as this client knows.
     pub fn state(&self) -> LinkState {
         poll_events(&self.consumer);
         self.link.state()
@@ -163,7 +163,7 @@ impl KafkaConnection {
         Ok(topics)
     }
 
-    /// The ids of `topics` by name, in Kafka's own base64: a topic that is deleted and created anew gets another one.
+    /// The ids of `topics` by name, in Kafka's own base64: a topic that is deleted and recreated gets another one.
     /// Clusters older than ids (Kafka 2.8) give none.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ impl KafkaConnection {
         self.retry_until_answered(
             |wait| self.consumer.fetch_watermarks(topic, partition.partition, wait),
             |code| match topic_error(code, topic) {
-                // librdkafka answers alike for a missing topic and a missing partition; the topic itself tells.
+                // librdkafka gives the same answer for a missing topic and a missing partition; the topic's metadata tells them apart.
                 Some(ClientError::TopicMissing { .. }) => match self.topic_partitions(topic) {
                     Ok(_) => ClientError::PartitionMissing { partition: partition.clone() },
                     Err(error) => error,
@@ -248,7 +248,7 @@ impl KafkaConnection {
                 }
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(None),
                 Some(Err(error)) => match error.rdkafka_error_code() {
-                    // Deleted between the question for the watermarks and the read.
+                    // Deleted between the request for the watermarks and the read.
                     Some(RDKafkaErrorCode::AutoOffsetReset) => return Ok(None),
                     Some(code) => {
                         if let Some(error) = topic_error(code, &position.partition.topic) {
@@ -325,7 +325,7 @@ impl KafkaConnection {
         record
     }
 
-    /// Whether this client may write to the topic; `None` when the cluster does not tell. Nothing is written.
+    /// Whether this client may write to the topic; `None` when the cluster does not report permissions. Nothing is written.
     ///
     /// # Errors
     /// `TopicMissing`, `TopicForbidden` when it may not even see the topic, or that no broker answers.
@@ -337,7 +337,7 @@ impl KafkaConnection {
         Ok(allowed.map(|operations| operations.contains(&AclOperation::Write)))
     }
 
-    /// Whether this client may commit offsets of its group; `None` when the cluster does not tell, as it does not of a
+    /// Whether this client may commit offsets of its group; `None` when the cluster does not report it, as for a
     /// group that has no members and no offsets yet. Nothing is committed.
     ///
     /// # Errors
@@ -362,7 +362,7 @@ impl KafkaConnection {
     }
 
     /// Commits the group's offsets (per partition the next one to read) for tools that show lag. It returns before the
-    /// broker answers, and a refusal is logged at debug level: nothing here ever starts from these offsets by itself.
+    /// broker answers, and a refusal is logged at debug level: nothing here ever starts from these offsets on its own.
     ///
     /// # Errors
     /// When librdkafka cannot queue the commit.
@@ -399,8 +399,8 @@ impl KafkaConnection {
         )
     }
 
-    /// Asks until a broker answers, the time is up, the client is refused or told to stop. librdkafka itself pauses
-    /// longer and longer between attempts to connect.
+    /// Asks until a broker answers, the time is up, or the client is refused or stopped. librdkafka itself backs off
+    /// between attempts to connect.
     pub(crate) fn retry_until_answered<T>(
         &self,
         ask: impl Fn(Duration) -> Result<T, KafkaError>,
@@ -420,7 +420,7 @@ impl KafkaConnection {
             };
             poll_events(&self.consumer);
             self.check_refusal()?;
-            // Without a connection librdkafka says so in other words, and asking longer would only be deaf for longer.
+            // Without a connection librdkafka returns another error, and a longer request would only react later.
             slice = match error.rdkafka_error_code() {
                 Some(Code::OperationTimedOut | Code::RequestTimedOut) => (slice * 2).min(WAIT_MOST),
                 _ => WAIT_SLICE,
@@ -430,7 +430,7 @@ impl KafkaConnection {
                 Some(
                     Code::BrokerTransportFailure | Code::OperationTimedOut | Code::RequestTimedOut | Code::Resolve,
                 ) => {
-                    // A slice that ran out says little; librdkafka's own verdict comes as `AllBrokersDown`.
+                    // One timeout proves little; librdkafka reports a lost cluster as `AllBrokersDown`.
                     if started.elapsed() > WAIT_SLICE * 4 {
                         self.link.mark_down();
                     }
@@ -468,10 +468,10 @@ impl KafkaConnection {
     }
 }
 
-/// Hands librdkafka's pending log lines and errors to the link; does not wait.
+/// Passes librdkafka's pending log lines and errors to the link; does not wait.
 pub(crate) fn poll_events(consumer: &BaseConsumer<LinkContext>) {
-    // Bounded, so that a flood of events cannot hold the caller. An event that was served and an empty queue look the
-    // same from here, so it is looked as often as there may be events; an empty look costs next to nothing.
+    // Bounded, so that a flood of events cannot hold up the caller. A served event and an empty queue look the same
+    // from here, so it always polls as often as there may be events; an empty poll costs next to nothing.
     for _ in 0..SERVED_AT_ONCE {
         consumer.poll(Duration::ZERO);
     }

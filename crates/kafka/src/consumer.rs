@@ -1,7 +1,7 @@
-//! Reads one topic message by message, whole: with headers and the kind of timestamp. For people who look at a topic;
+//! Reads one topic message by message, whole: with headers and the kind of timestamp. For people who inspect a topic;
 //! pipelines read through [`crate::PartitionReader`].
 //!
-//! Either it is given positions and belongs to no group, or it joins a group, which hands it partitions and keeps its
+//! Either it is given positions and belongs to no group, or it joins a group, which assigns partitions and keeps its
 //! offsets.
 
 use std::collections::HashMap;
@@ -23,17 +23,17 @@ use crate::link::{BrokerLink, LinkContext};
 use crate::probe::Probe;
 use crate::settings::ClientSettings;
 
-/// Who says where reading begins.
+/// What decides where reading begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subscription {
     /// These partitions, each from its offset; no group is joined and nothing is committed.
     Assigned(Vec<(TopicPartition, i64)>),
-    /// The partitions that the settings' group hands out, from its committed offsets. A partition named here begins at
-    /// its offset instead, the first time that it is handed out; one without either begins with its first record.
+    /// The partitions that the settings' group assigns, from its committed offsets. A partition named here begins at
+    /// its offset instead, the first time that it is assigned; one without either begins with its first record.
     Group {
         /// The topic.
         topic: String,
-        /// Where partitions begin, against what the group has committed.
+        /// Where partitions begin, regardless of the group's committed offsets.
         starts: Vec<(TopicPartition, i64)>,
     },
 }
@@ -55,7 +55,7 @@ pub struct ConsumedMessage {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// Reads one topic. Dropping it leaves the group, with the offsets kept that [`Consumer::store_offset`] was told of.
+/// Reads one topic. Dropping it leaves the group, after committing the offsets given to [`Consumer::store_offset`].
 pub struct Consumer {
     consumer: BaseConsumer<MemberContext>,
     topic: Arc<str>,
@@ -65,7 +65,7 @@ pub struct Consumer {
     probe: Probe,
 }
 
-/// How long a partition is asked which offsets it holds, once it does not hold the one that was to be read.
+/// How long to wait for a partition's offset range, once it does not hold the offset that was to be read.
 const RANGE_WAIT: Duration = Duration::from_secs(5);
 
 impl Consumer {
@@ -84,7 +84,7 @@ impl Consumer {
             ("reconnect.backoff.max.ms", "2000"),
             ("queued.max.messages.kbytes", "16384"),
             ("auto.commit.interval.ms", "1000"),
-            // A group that watches a topic should notice new partitions while a person is still looking.
+            // A group that follows a topic should notice new partitions while a person is still watching.
             ("topic.metadata.refresh.interval.ms", "10000"),
         ];
         let forced = [
@@ -122,7 +122,7 @@ impl Consumer {
         Ok(Self { consumer, topic, link, settings: settings.clone(), joined, probe: Probe::new() })
     }
 
-    /// The partitions that are read now, ascending; `None` while the group has yet to hand them out.
+    /// The partitions that are read now, ascending; `None` until the group has assigned them.
     pub fn partitions(&self) -> Option<Vec<i32>> {
         let membership = self.consumer.context().membership();
         membership.is_assigned.then(|| membership.assigned.clone())
@@ -173,16 +173,16 @@ impl Consumer {
         Ok(polled)
     }
 
-    /// Says that everything in `partition` before `next_offset` was handled: a group goes on from there. The offset is
+    /// Records that everything in `partition` before `next_offset` was handled: a group resumes there. The offset is
     /// committed within a second, and when this is dropped.
     pub fn store_offset(&mut self, partition: i32, next_offset: i64) {
         if self.joined {
-            // A partition that was taken away meanwhile is another member's: its new owner reads the message again.
+            // A partition that was revoked meanwhile is another member's: its new owner reads the message again.
             let _ = self.consumer.store_offset(&self.topic, partition, next_offset - 1);
         }
     }
 
-    /// librdkafka does not say which partition: it is the one whose next offset it does not hold.
+    /// librdkafka does not report which partition: it is the one whose next offset it does not hold.
     fn out_of_range(&self) -> ReadError {
         let (starts, assigned) = {
             let membership = self.consumer.context().membership();
@@ -228,10 +228,10 @@ impl Consumer {
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
             | Code::RebalanceInProgress
-            // Whoever took our output did not for long; the group takes this member back.
+            // Our output was blocked for too long; the group lets this member rejoin.
             | Code::PollExceeded => Ok(()),
             Code::AutoOffsetReset | Code::OffsetOutOfRange => Err(self.out_of_range()),
-            // Partitions that are assigned are read all the same: librdkafka only looked for where offsets would go.
+            // Assigned partitions are read regardless: librdkafka only looked up the group's coordinator.
             Code::GroupAuthorizationFailed if !self.joined => Ok(()),
             Code::GroupAuthorizationFailed => Err(ClientError::GroupForbidden {
                 group: self.settings.group().unwrap_or_default().to_owned(),
@@ -244,7 +244,7 @@ impl Consumer {
     }
 }
 
-/// What a consumer met.
+/// What a consumer read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consumed {
     /// A message.
@@ -269,12 +269,12 @@ fn to_consumed_message(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> Consu
     }
 }
 
-/// What the group has handed out.
+/// What the group has assigned.
 struct GroupMembership {
-    /// Where partitions begin when they are handed out for the first time.
+    /// Where partitions begin when they are assigned for the first time.
     starts: HashMap<i32, i64>,
     assigned: Vec<i32>,
-    /// Whether the group has handed out what it will.
+    /// Whether the group has completed its assignment.
     is_assigned: bool,
 }
 
@@ -310,7 +310,7 @@ impl ConsumerContext for MemberContext {
             list.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
         if handed_out {
             for (topic, partition) in &named {
-                // Only the first time: when it comes back, the group knows better how far it was read.
+                // Only the first time: when it is assigned again, the group has a later offset.
                 if let Some(start) = membership.starts.remove(partition) {
                     let _ = list.set_partition_offset(topic, *partition, Offset::Offset(start));
                 }
@@ -324,7 +324,7 @@ impl ConsumerContext for MemberContext {
             (false, false) => consumer.unassign(),
         };
         if let Err(error) = outcome {
-            tracing::warn!(%error, "the group's partitions were not taken over");
+            tracing::warn!(%error, "the group's assignment was not applied");
         }
         let numbers = named.iter().map(|(_, partition)| *partition);
         match (handed_out, cooperative) {
@@ -337,9 +337,9 @@ impl ConsumerContext for MemberContext {
             (false, false) => membership.assigned.clear(),
         }
         membership.assigned.sort_unstable();
-        // Between an eager group's taking back and handing out, nobody knows what this member will have.
+        // Between an eager group's revocation and assignment this member's partitions are unknown.
         membership.is_assigned = handed_out || cooperative;
-        tracing::info!(partitions = ?membership.assigned, "the group has handed out partitions");
+        tracing::info!(partitions = ?membership.assigned, "the group has assigned partitions");
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {

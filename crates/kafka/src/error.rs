@@ -1,4 +1,4 @@
-//! Errors, told apart where a caller acts differently.
+//! Errors, distinguished where a caller acts differently.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub enum ClientError {
         /// librdkafka's last reason.
         reason: String,
     },
-    /// The broker refused this client's credentials or certificate, or this client the broker's: trying again is no use.
+    /// The broker refused this client's credentials or certificate, or this client the broker's: retrying cannot help.
     #[error("{}: {reason}", refusal(servers, reason))]
     Auth {
         /// The brokers tried.
@@ -66,7 +66,7 @@ pub enum ClientError {
         /// The partition.
         partition: TopicPartition,
     },
-    /// The caller's stop flag was set while this waited.
+    /// The caller stopped this while it waited.
     #[error("stopped while waiting for the Kafka broker")]
     Stopped,
     /// Anything else a broker or librdkafka answered.
@@ -81,7 +81,7 @@ pub enum ClientError {
 
 fn refusal(servers: &str, reason: &str) -> String {
     if reason.contains(NO_TOKEN) {
-        return format!("no token to log in with was given for the Kafka broker at {servers}");
+        return format!("no token was issued to log in to the Kafka broker at {servers}");
     }
     format!("the Kafka broker at {servers} and this client do not accept each other")
 }
@@ -109,7 +109,7 @@ impl ClientError {
 /// Why a reader cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The partition does not hold the position: records were deleted, or the topic was created anew.
+    /// The partition does not hold the position: records were deleted, or the topic was recreated.
     #[error("{partition} does not hold offset {position}: {}", range(*earliest, *latest))]
     OffsetOutOfRange {
         /// The partition.
@@ -162,7 +162,7 @@ pub(crate) fn describe_code(code: RDKafkaErrorCode) -> String {
     }
 }
 
-/// What an error code that names a topic means for the caller; `None` for codes that say nothing about the topic.
+/// What an error code means for this topic; `None` for codes that do not concern the topic.
 pub(crate) fn topic_error(code: RDKafkaErrorCode, topic: &str) -> Option<ClientError> {
     use RDKafkaErrorCode as Code;
     let topic = topic.to_owned();

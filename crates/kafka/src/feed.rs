@@ -12,10 +12,10 @@ use crate::pace::{Pace, PaceSchedule};
 use crate::producer::{Producer, ProducerStats, SendError};
 use crate::provider::{ProducerRecord, Provider, ProviderError};
 
-/// Longest sleep between two looks at the stop flag.
+/// Longest sleep between two checks of the stop flag.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
-/// A message due sooner than this is sent at once: a shorter sleep is longer than it says.
+/// A message due sooner than this is sent at once: shorter sleeps overrun.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// What to feed into which topic.
@@ -91,7 +91,7 @@ pub fn feed(
             sent => sent?,
         }
         if nth == 0 && producer.tracks_prefix() {
-            // A row at which the run before ended is likely to fail again, and what follows it would be sent once more.
+            // The row at which the previous run ended is likely to fail again, and what follows it would be sent twice.
             while producer.stats().outstanding() > 0 && !stop.load(Ordering::Relaxed) {
                 std::thread::sleep(SHORTEST_SLEEP);
             }
@@ -108,7 +108,7 @@ pub fn feed(
     Ok(progress)
 }
 
-/// Waits for room in the queue as [`Producer::send`] does, and for this feed's own stop flag.
+/// Waits for room in the queue as [`Producer::send`] does, or for this feed's stop.
 fn send(producer: &Producer, topic: &str, record: &ProducerRecord, stop: &AtomicBool) -> Result<(), SendError> {
     loop {
         match producer.try_send(topic, record) {

@@ -1,4 +1,4 @@
-//! How long a partition was without the broker that leads it, as librdkafka's statistics tell it.
+//! How long a partition was without the broker that leads it, as librdkafka's statistics show it.
 //!
 //! In: statistics, a few times a second. Out: one [`LeaderChange`] for each partition whose leader went away and came
 //! back, or was replaced. Times are as fine as the statistics: a quarter of a second at both ends.
@@ -18,10 +18,10 @@ pub(crate) const WIDE_INTERVAL_MS: &str = "1000";
 /// With more partitions than this, the wide interval.
 pub(crate) const WIDE: usize = 64;
 
-/// A leader that is the same and back within this time is no news: a connection was opened anew.
+/// A leader that is the same and back within this time is not reported: a connection was reopened.
 const BLINK: Duration = Duration::from_secs(1);
 
-/// Changes that nobody took; the oldest are dropped.
+/// Most changes kept until they are taken; the oldest are dropped.
 const KEPT: usize = 1024;
 
 /// A partition can be fetched again after it could not.
@@ -47,7 +47,7 @@ impl std::fmt::Display for LeaderChange {
     }
 }
 
-/// Tells of changes of leaders among the partitions of a [`crate::PartitionReader`].
+/// Reports leader changes among the partitions of a [`crate::PartitionReader`].
 #[derive(Clone)]
 pub struct LeaderWatch(pub(crate) Arc<BrokerLink>);
 
@@ -160,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_is_replaced_is_told_with_the_time_without_one() {
+    fn a_replaced_leader_is_reported_with_the_time_without_one() {
         let samples = [(0, None), (250, Some(1)), (500, None), (750, None), (3500, Some(2)), (3750, Some(2))];
         assert_eq!(watch(&samples), ["leader of t[0] is back after 3.0 s: broker 2 instead of 1"]);
     }
 
     #[test]
-    fn a_leader_that_returns_is_told_too_and_the_first_connection_is_no_change() {
+    fn a_leader_that_returns_is_reported_too_and_the_first_connection_is_no_change() {
         assert_eq!(watch(&[(0, None), (250, Some(1)), (500, Some(1))]), Vec::<String>::new());
         assert_eq!(watch(&[(0, Some(1)), (250, None), (500, Some(1))]), Vec::<String>::new());
         let samples = [(0, Some(1)), (250, None), (1250, Some(1))];
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_nobody_saw_happen_took_less_than_the_time_between() {
+    fn a_change_between_two_samples_took_less_than_the_time_between_them() {
         assert_eq!(
             watch(&[(0, Some(1)), (250, Some(3))]),
             ["leader of t[0] is back after 0.2 s: broker 3 instead of 1"]

@@ -1,7 +1,7 @@
-//! The state of the link to the brokers, as librdkafka's callbacks tell it.
+//! The state of the link to the brokers, as librdkafka's callbacks report it.
 //!
-//! librdkafka retries for ever and treats no failure to connect as fatal; it reports the cause beside the calls that
-//! fail. Here causes become a state, and each change of state is logged once.
+//! librdkafka retries for ever and treats no connection failure as fatal; it reports the cause in callbacks, not in the
+//! calls that fail. Here causes become a state, and each change of state is logged once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,10 +37,10 @@ pub enum LinkState {
 pub(crate) struct BrokerLink {
     servers: String,
     inner: Mutex<LinkStatus>,
-    /// Whether a broker's answer is news: nothing was up before, or something was told against it since.
+    /// Whether a broker's answer changes the state: nothing was up before, or an error was reported since.
     suspect: AtomicBool,
     leaders: Leaders,
-    /// Whether group offsets were refused since somebody asked.
+    /// Whether a commit of group offsets was refused since the last call that asks.
     commit_failed: AtomicBool,
 }
 
@@ -89,13 +89,13 @@ impl BrokerLink {
         self.lock().state.clone()
     }
 
-    /// Whether something was told against the link since a broker answered last.
+    /// Whether an error was reported since a broker last answered.
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Relaxed)
     }
 
-    /// A question of somebody to whom nothing comes was answered, or not. librdkafka says that all brokers are down only
-    /// when they went one after the other; a question that finds none to be sent to tells the same.
+    /// Records the outcome of a probe. librdkafka reports that all brokers are down only when they failed one after the
+    /// other; a request that finds no broker to be sent to means the same.
     pub(crate) fn record_probe<T>(&self, outcome: KafkaResult<T>) {
         match outcome {
             Ok(_) => self.mark_up(),
@@ -128,7 +128,7 @@ impl BrokerLink {
         inner.refusal.take_if(|refusal| !was_up || lasts(refusal)).map(|refusal| refusal.reason)
     }
 
-    /// A broker answered; costs next to nothing when that is no news.
+    /// A broker answered; costs next to nothing when that is already known.
     pub(crate) fn note_answer(&self) {
         if self.suspect.load(Ordering::Relaxed) {
             self.mark_up();
@@ -151,7 +151,7 @@ impl BrokerLink {
     pub(crate) fn mark_down(&self) {
         let mut inner = self.lock();
         let reason = inner.reason.clone();
-        // A refusal at the beginning is told to the caller as an error; trying again will not help it.
+        // A refusal at the beginning is returned to the caller as an error; retrying cannot help.
         if !matches!(inner.state, LinkState::Down { .. }) && (inner.was_up || inner.refusal.is_none()) {
             tracing::warn!(
                 servers = self.servers,
@@ -192,7 +192,7 @@ impl BrokerLink {
 
     fn on_log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         if facility == "FAIL" {
-            // A plaintext client at a TLS port is told apart by this line alone: no error callback names it.
+            // A plaintext client at a TLS port is recognised by this line alone: no error callback names it.
             let mut inner = self.lock();
             if !matches!(inner.state, LinkState::Up) && inner.refusal.is_none() {
                 // The line begins with the name of librdkafka's thread.
@@ -214,7 +214,7 @@ impl BrokerLink {
     }
 }
 
-/// What librdkafka calls back, for clients that only need their link watched.
+/// librdkafka's callbacks, for clients that only need the state of their link.
 #[derive(Clone)]
 pub(crate) struct LinkContext(pub(crate) Arc<BrokerLink>);
 
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_finds_no_broker_tells_that_the_link_is_lost_and_a_slow_answer_does_not() {
+    fn a_request_that_finds_no_broker_marks_the_link_down_and_a_slow_answer_does_not() {
         let link = BrokerLink::new("h:1");
         link.mark_up();
         link.on_error(Some(RDKafkaErrorCode::BrokerTransportFailure), "h:1: connection refused");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once() {
+    fn a_refusal_is_reported_once() {
         let link = BrokerLink::new("h:1");
         link.on_error(Some(RDKafkaErrorCode::Authentication), "invalid credentials");
         assert_eq!(link.take_refusal().as_deref(), Some("invalid credentials"));

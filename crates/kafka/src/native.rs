@@ -90,7 +90,7 @@ pub(crate) enum AclOperation {
     Other,
 }
 
-/// The operations that this client may do on a topic; `None` when the cluster does not tell.
+/// The operations that this client may do on a topic; `None` when the cluster does not report them.
 pub(crate) fn allowed_on_topic(
     consumer: &BaseConsumer<LinkContext>,
     topic: &str,
@@ -107,10 +107,10 @@ pub(crate) fn allowed_on_topic(
     }
 }
 
-/// A topic and its id, or why the cluster does not tell it.
+/// A topic and its id, or why the cluster does not report it.
 pub(crate) type TopicIdentity = (String, Result<String, RDKafkaErrorCode>);
 
-/// The ids of `topics`, in Kafka's own base64: a topic that is deleted and created anew gets another one. An empty id
+/// The ids of `topics`, in Kafka's own base64: a topic that is deleted and recreated gets another one. An empty id
 /// comes from clusters older than ids (Kafka 2.8). Waits up to `wait` for the answer.
 pub(crate) fn topic_ids(
     consumer: &BaseConsumer<LinkContext>,
@@ -175,7 +175,7 @@ fn descriptions(event: &AdminEvent) -> &[*const sys::rd_kafka_TopicDescription_t
     }
 }
 
-/// The operations that this client may do on a consumer group; `None` when the cluster does not tell.
+/// The operations that this client may do on a consumer group; `None` when the cluster does not report them.
 pub(crate) fn allowed_on_group(
     consumer: &BaseConsumer<LinkContext>,
     group: &str,

@@ -18,7 +18,7 @@ pub enum Pace {
     },
 }
 
-/// Turns a [`Pace`] into due times. Due times count from the feed's start, so a delay is made up for afterwards.
+/// Turns a [`Pace`] into due times. Due times count from the feed's start, so a delay is caught up afterwards.
 #[derive(Debug)]
 pub(crate) struct PaceSchedule {
     pace: Pace,

@@ -1,4 +1,4 @@
-//! Asks for a sign of life on behalf of somebody to whom nothing comes.
+//! Asks a broker for metadata when no messages arrive and the link is in doubt.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::link::BrokerLink;
 const EVERY: Duration = Duration::from_secs(2);
 const WAIT: Duration = Duration::from_millis(200);
 
-/// When it was asked last.
+/// When a broker was last asked.
 pub(crate) struct Probe(Instant);
 
 impl Probe {
@@ -18,7 +18,7 @@ impl Probe {
         Self(Instant::now())
     }
 
-    /// Asks about `topic` when the link is in doubt and it is time to; the link learns what came of it.
+    /// Asks about `topic` when the link is in doubt and it is time to; the result is recorded in the link.
     pub(crate) fn probe_if_due<C: ConsumerContext>(
         &mut self,
         link: &BrokerLink,

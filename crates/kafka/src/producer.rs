@@ -18,20 +18,20 @@ use crate::link::{BrokerLink, LinkContext, LinkState};
 use crate::provider::ProducerRecord;
 use crate::settings::ClientSettings;
 
-/// After so many records acknowledgements are taken: often enough beside batches of thousands.
+/// Acknowledgements are polled once in this many records: often enough with batches of thousands.
 const SERVE_EVERY: u64 = 64;
 
-/// So many batches of acknowledgements are taken when somebody asks.
+/// Most batches of acknowledgements that one poll takes.
 const SERVE_MOST: usize = 32;
 
-/// Bounds and manners of a producer. Client keys that a person set win over these.
+/// Limits and behaviour of a producer. Client keys that the user set take precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerLimits {
     /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default `lz4`.
     pub compression: String,
     /// How long a record waits for others to share its batch. Default 5 ms.
     pub linger: Duration,
-    /// Most records waiting for delivery. Default 50,000: more of them fall out of the processor's cache meanwhile.
+    /// Most records waiting for delivery. Default 50,000: more would not stay in the processor's cache.
     pub queue_messages: usize,
     /// Most payload bytes waiting for delivery, in KiB. Default 64 MiB.
     pub queue_kbytes: usize,
@@ -40,7 +40,7 @@ pub struct ProducerLimits {
     /// How many failed deliveries are kept with topic, key and reason; more are only counted. Default 10.
     pub kept_failures: usize,
     /// Whether the broker removes the duplicates that retries cause and keeps the order. Default yes. As in Java, keys
-    /// that do not go with it (`acks=1`, `retries=0`, more than 5 requests in flight) switch it off.
+    /// that contradict it (`acks=1`, `retries=0`, more than 5 requests in flight) switch it off.
     pub idempotent: bool,
     /// Whether [`Producer::delivered_prefix`] is kept. One thread may then send, and nothing is taken any more after a
     /// delivery that failed. Default no.
@@ -74,7 +74,7 @@ pub struct ProducerStats {
 }
 
 impl ProducerStats {
-    /// Records whose fate is not known yet.
+    /// Records whose outcome is not known yet.
     pub fn outstanding(&self) -> u64 {
         self.sent.saturating_sub(self.delivered + self.failed)
     }
@@ -101,7 +101,7 @@ impl std::fmt::Display for DeliveryFailure {
 /// Why a record was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The queue is full: try again when some records were delivered. Only [`Producer::try_send`] says so.
+    /// The queue is full: try again when some records were delivered. Only [`Producer::try_send`] returns it.
     #[error("the producer's queue is full")]
     QueueFull,
     /// The record is larger than the client sends.
@@ -120,10 +120,10 @@ pub enum SendError {
     Client(#[from] ClientError),
 }
 
-/// Sends records from any number of threads. Whoever sends also takes the acknowledgements that have come, so that the
-/// memory of a record is given back by the thread that asked for it; asking for the counts takes them too.
+/// Sends records from any number of threads. Sending also polls the acknowledgements that have arrived, so that the
+/// memory of a record is freed by the thread that allocated it; reading the counts polls them too.
 pub struct Producer {
-    // Dropped last of all uses of the link; librdkafka's thread ends with it.
+    // Dropped after all other uses of the link; librdkafka's thread ends with it.
     client: BaseProducer<DeliveryContext>,
     accounts: Arc<Accounts>,
     link: Arc<BrokerLink>,
@@ -132,7 +132,7 @@ pub struct Producer {
 
 impl Producer {
     /// A producer with these settings; connects in the background. Ask a [`crate::KafkaConnection`] for the topic first: it
-    /// waits for the broker and says what is wrong.
+    /// waits for the broker and returns what is wrong.
     ///
     /// # Errors
     /// `Settings` when librdkafka does not take the settings together.
@@ -196,7 +196,7 @@ impl Producer {
     /// # Errors
     /// The record was not taken; see [`SendError`].
     pub fn try_send(&self, topic: &str, record: &ProducerRecord) -> Result<(), SendError> {
-        // The next record would be refused as the one before was: an endless stream of them helps nobody.
+        // The next record would be refused like the one before; an endless stream of refusals is of no use.
         if let Some((_, code)) = self.accounts.refused.get().filter(|(refused, _)| refused == topic)
             && let Some(error) = topic_error(*code, topic)
         {
@@ -227,16 +227,16 @@ impl Producer {
         }
     }
 
-    /// Takes the acknowledgements and errors that have come; each call of librdkafka hands over one batch's.
+    /// Polls the acknowledgements and errors that have arrived; each call of librdkafka returns one batch's.
     fn poll_events(&self) {
         for _ in 0..SERVE_MOST {
             self.client.poll(Duration::ZERO);
         }
     }
 
-    /// Waits until every record's fate is known or the time is up, and returns the counts.
+    /// Waits until every record's outcome is known or the time is up, and returns the counts.
     pub fn flush(&self, timeout: Duration) -> ProducerStats {
-        // An error says that the time is up, which the counts say better.
+        // An error only means that the time is up, which the counts show too.
         let _ = self.client.flush(timeout);
         self.stats()
     }
@@ -247,7 +247,7 @@ impl Producer {
         (self.stats(), self.failures())
     }
 
-    /// [`Producer::close`] without giving the producer up: every record's fate is known afterwards.
+    /// [`Producer::close`] without consuming the producer: every record's outcome is known afterwards.
     pub fn finish(&self, timeout: Duration) -> ProducerStats {
         if self.flush(timeout).outstanding() > 0 {
             self.client.purge(PurgeConfig::default().queue().inflight());
@@ -259,7 +259,7 @@ impl Producer {
     /// The counts now.
     pub fn stats(&self) -> ProducerStats {
         self.poll_events();
-        // Fates are read before `sent`, so that records sent meanwhile show as outstanding and never as less than none.
+        // Outcomes are read before `sent`, so that records sent meanwhile show as outstanding and never as less than none.
         let delivered = self.accounts.delivered.load(Ordering::Acquire);
         let failed = self.accounts.failed.load(Ordering::Acquire);
         ProducerStats { sent: self.accounts.sent.load(Ordering::Acquire), delivered, failed }
@@ -272,14 +272,14 @@ impl Producer {
     }
 
     /// The first record in the order of sending that was not delivered, with its number from 0; `None` unless
-    /// [`ProducerLimits::track_prefix`] is set. Final once every record's fate is known.
+    /// [`ProducerLimits::track_prefix`] is set. Final once every record's outcome is known.
     pub fn first_failure(&self) -> Option<(u64, DeliveryFailure)> {
         let (number, mut failure) = self.accounts.prefix()?.end.clone()?;
         self.name_fatal(&mut failure);
         Some((number, failure))
     }
 
-    /// What a fatal error is, only the client knows.
+    /// Replaces the generic reason by the client's fatal error.
     fn name_fatal(&self, failure: &mut DeliveryFailure) {
         if failure.reason == describe_code(RDKafkaErrorCode::Fatal)
             && let Some((code, _)) = self.client.client().fatal_error()
@@ -300,7 +300,7 @@ impl Producer {
         kept
     }
 
-    /// Whether brokers can be reached, as far as this client has noticed.
+    /// Whether brokers can be reached, as far as this client knows.
     pub fn state(&self) -> LinkState {
         self.poll_events();
         self.link.state()
@@ -336,7 +336,7 @@ impl Drop for Producer {
     }
 }
 
-/// What became of the records.
+/// The outcomes of the records.
 struct Accounts {
     sent: AtomicU64,
     delivered: AtomicU64,

@@ -16,11 +16,11 @@ use crate::native::{CHUNK, PartitionsQueue, QueuedMessage};
 use crate::probe::Probe;
 use crate::settings::ClientSettings;
 
-/// How long a broker may answer a partition's fetches with an error of its own (a disk that is slow, a server error)
-/// before that ends reading. librdkafka asks again meanwhile.
+/// How long a broker may answer a partition's fetches with a broker-side error (a slow disk, a server error) before
+/// that ends reading. librdkafka retries meanwhile.
 const BROKER_ERRORS_FOR: Duration = Duration::from_secs(60);
 
-/// How often a busy queue looks at librdkafka's events.
+/// How often a busy queue polls librdkafka's events.
 const SERVE_EVERY: Duration = Duration::from_millis(200);
 
 /// Where to begin in a partition.
@@ -44,8 +44,8 @@ pub struct ReadLimits {
     pub queued_kbytes: usize,
     /// Bytes that one fetch brings of one partition, before decompression. Default 768 KiB. A larger record still comes.
     pub fetch_bytes: usize,
-    /// Whether [`PartitionReader::leader_watch`] tells anything. Default no: it needs librdkafka's statistics, which pile up
-    /// while nobody calls [`ReadQueue::next`] or [`ReadQueue::poll_events`].
+    /// Whether [`PartitionReader::leader_watch`] reports changes. Default no: it needs librdkafka's statistics, which
+    /// accumulate until a call of [`ReadQueue::next`] or [`ReadQueue::poll_events`].
     pub watch_leaders: bool,
 }
 
@@ -55,10 +55,10 @@ impl Default for ReadLimits {
     }
 }
 
-/// Reads exactly the partitions and from exactly the positions that it is given; never joins a consumer group.
+/// Reads exactly the given partitions from exactly the given positions; never joins a consumer group.
 ///
 /// Partitions are spread over [`ReadQueue`]s so that several threads can each own some. The reader itself stays with the
-/// thread that controls them: it answers the questions of a [`KafkaConnection`] (watermarks, group offsets, link state).
+/// thread that controls them: it answers the requests of a [`KafkaConnection`] (watermarks, group offsets, link state).
 pub struct PartitionReader {
     connection: KafkaConnection,
     starts: Vec<(TopicPartition, i64)>,
@@ -70,7 +70,7 @@ impl PartitionReader {
     ///
     /// # Errors
     /// A topic or partition that is missing or forbidden, a start that its partition does not hold, or no broker within
-    /// the settings' `connect_timeout`. librdkafka would be silent about the first and wait for ever for the last.
+    /// the settings' `connect_timeout`. librdkafka would ignore the first silently and wait for ever for the last.
     pub fn open(
         settings: &ClientSettings,
         positions: Vec<(TopicPartition, StartAt)>,
@@ -116,7 +116,7 @@ impl PartitionReader {
         std::mem::take(&mut self.queues)
     }
 
-    /// Tells of leaders that went away and came back while this reader reads, if [`ReadLimits::watch_leaders`].
+    /// Reports leaders that went away and came back while this reader reads, if [`ReadLimits::watch_leaders`].
     pub fn leader_watch(&self) -> LeaderWatch {
         LeaderWatch(self.connection.link().clone())
     }
@@ -126,7 +126,7 @@ impl PartitionReader {
     }
 }
 
-/// Turns starts into offsets, and refuses what librdkafka would accept in silence.
+/// Turns starts into offsets, and refuses what librdkafka would silently accept.
 fn resolve(
     connection: &KafkaConnection,
     positions: &[(TopicPartition, StartAt)],
@@ -238,7 +238,7 @@ impl ReadQueue {
     /// The next messages: what is there, without waiting for more; an empty batch when nothing came within `wait`.
     ///
     /// The batch ends at `max_rows`, or with the message that reaches `max_bytes` of payload (a few messages later when
-    /// their sizes jump). A lost connection is no error: it shows in [`KafkaConnection::state`], and reading goes on by itself
+    /// their sizes jump). A lost connection is no error: [`KafkaConnection::state`] shows it, and reading resumes
     /// once a broker answers.
     ///
     /// # Errors
@@ -274,7 +274,7 @@ impl ReadQueue {
         Ok(builder.finish())
     }
 
-    /// Takes out the errors that are expected to pass.
+    /// Drops the errors that are expected to pass.
     fn drop_transient_errors(&mut self) {
         let Self { errors, broker_errors, .. } = self;
         errors.retain(|error| !broker_errors.is_transient(error, Instant::now()));
@@ -325,7 +325,7 @@ impl ReadQueue {
         })
     }
 
-    /// Hands librdkafka's events to the link, as [`ReadQueue::next`] does; for a thread that does not read for a while.
+    /// Passes librdkafka's events to the link, as [`ReadQueue::next`] does; for a thread that pauses reading.
     pub fn poll_events(&mut self) {
         self.served_at = Instant::now();
         poll_events(&self.consumer);
@@ -338,7 +338,7 @@ impl ReadQueue {
         }
     }
 
-    /// While the link is in doubt and no message proves it, a question does.
+    /// While the link is in doubt and no message proves it, a request does.
     fn probe(&mut self) {
         if let Some((partition, _)) = self.partitions.next.first() {
             self.probe.probe_if_due(&self.link, &self.consumer, &partition.topic);
@@ -365,7 +365,7 @@ impl ReadQueue {
     }
 }
 
-/// Errors of brokers that librdkafka asks again after: since when each partition stands still over one.
+/// Broker-side errors that librdkafka retries: since when each partition has been stuck on one.
 #[derive(Default)]
 struct BrokerErrors(Vec<(TopicPartition, i64, Instant)>);
 
@@ -389,7 +389,7 @@ impl BrokerErrors {
     }
 }
 
-/// Whether a broker answers so for reasons of its own that often pass. A batch that is broken is none of them: it stays.
+/// Whether this is a broker-side error that often passes. A corrupt batch is not: it stays.
 fn is_broker_side(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -453,7 +453,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_s_own_error_may_pass_for_a_minute_and_a_broken_batch_does_not() {
+    fn a_broker_side_error_is_retried_for_a_minute_and_a_corrupt_batch_is_not() {
         let error = |code, position| QueuedError {
             code,
             at: Some((TopicPartition::new("t", 0), position)),
@@ -463,7 +463,7 @@ mod tests {
         let unknown = |position| error(RDKafkaErrorCode::Unknown, position);
         assert!(broker_errors.is_transient(&unknown(5), began));
         assert!(broker_errors.is_transient(&unknown(5), began + BROKER_ERRORS_FOR / 2));
-        assert!(!broker_errors.is_transient(&unknown(5), began + BROKER_ERRORS_FOR), "it stands still for too long");
+        assert!(!broker_errors.is_transient(&unknown(5), began + BROKER_ERRORS_FOR), "it has been stuck for too long");
         assert!(broker_errors.is_transient(&unknown(6), began + BROKER_ERRORS_FOR), "it has moved since");
         assert!(!broker_errors.is_transient(&error(RDKafkaErrorCode::BadMessage, 6), began));
         assert!(!broker_errors.is_transient(&error(RDKafkaErrorCode::InvalidMessage, 6), began));

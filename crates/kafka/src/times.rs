@@ -1,4 +1,4 @@
-//! Questions of time: which offset a moment is, which moment an offset is.
+//! Lookups by time: which offset a moment is, which moment an offset is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use turnstile_message::TopicPartition;
 use crate::connection::{KafkaConnection, assignment, failure};
 use crate::error::{ClientError, describe_code, topic_error};
 
-/// Longest single wait for a record: how late a stop flag is noticed.
+/// Longest single wait for a record: how late a stop is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(200);
 
 impl KafkaConnection {
@@ -54,7 +54,7 @@ impl KafkaConnection {
     /// # Errors
     /// As for [`KafkaConnection::watermarks`]. A position below the first offset held begins at that one.
     pub fn timestamps_from(&mut self, positions: &[(TopicPartition, i64)]) -> Result<Vec<Option<i64>>, ClientError> {
-        // The event of a partition's end names no topic, so one topic is asked at a time.
+        // The event of a partition's end names no topic, so topics are queried one at a time.
         let mut starts: BTreeMap<Arc<str>, Vec<(TopicPartition, i64)>> = BTreeMap::new();
         for (partition, offset) in positions {
             let (low, high) = self.watermarks(std::slice::from_ref(partition))?[0];
@@ -100,7 +100,7 @@ impl KafkaConnection {
                         return Err(error);
                     }
                     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
-                        // Deleted between the question and the read: the caller asks again later.
+                        // Deleted between the request and the read: the caller asks again later.
                         return Ok(());
                     }
                 }

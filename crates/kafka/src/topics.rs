@@ -19,7 +19,7 @@ use crate::settings::ClientSettings;
 
 /// How long a broker may take to carry out a change.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the brokers may take to tell of a topic that their controller has made.
+/// How long the brokers may take to list a topic that their controller has created.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Administers topics.
@@ -48,7 +48,7 @@ pub struct TopicDescription {
     pub topic: String,
     /// Its partitions, ascending.
     pub partitions: Vec<PartitionDescription>,
-    /// Settings that differ from the broker's defaults; empty where the broker does not tell.
+    /// Settings that differ from the broker's defaults; empty where the broker does not report them.
     pub config: Vec<(String, String)>,
 }
 
@@ -77,7 +77,7 @@ impl TopicAdmin {
     pub fn open(settings: &ClientSettings) -> Result<Self, ClientError> {
         let connection = KafkaConnection::open(settings)?;
         let config = settings.config(&[("reconnect.backoff.max.ms", "2000")], &[]);
-        // The connection watches the link: it is asked first, and the admin client's own events are not served.
+        // The connection watches the link: it is used first, and the admin client's events are not polled.
         let context = LinkContext(Arc::new(crate::link::BrokerLink::new(settings.servers())));
         let admin = AdminClient::from_config_and_context(&config, context).map_err(|e| creation_error(settings, &e))?;
         Ok(Self { admin, connection })
@@ -98,7 +98,7 @@ impl TopicAdmin {
         self.await_visible(&plan.topic)
     }
 
-    /// Waits until the brokers tell of a topic that was made: the controller knows it first.
+    /// Waits until the brokers list a created topic: the controller knows it first.
     fn await_visible(&self, topic: &str) -> Result<(), ClientError> {
         let began = Instant::now();
         loop {
@@ -106,7 +106,7 @@ impl TopicAdmin {
                 Err(ClientError::TopicMissing { .. }) if began.elapsed() < VISIBLE_WITHIN => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                // One who may create a topic need not be let in to read about it.
+                // A client that may create a topic need not be allowed to describe it.
                 Ok(_) | Err(ClientError::TopicForbidden { .. }) => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -198,7 +198,7 @@ impl TopicAdmin {
         (deletes && retention >= 0).then_some(retention)
     }
 
-    /// A client may describe a topic without being allowed to see its settings, so a refusal leaves them out.
+    /// A client may be allowed to describe a topic but not its settings, so a refusal leaves them out.
     fn own_config(&self, topic: &str) -> Vec<(String, String)> {
         let answer = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
         let Some(Ok(resource)) = answer.ok().and_then(|mut all| all.pop()) else { return Vec::new() };
@@ -245,7 +245,7 @@ fn options() -> AdminOptions {
         .request_timeout(Some(OPERATION_TIMEOUT + Duration::from_secs(5)))
 }
 
-/// Runs a future that another thread completes; no runtime is needed for that.
+/// Runs a future that another thread completes, without a runtime.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct UnparkOnWake(Thread);
     impl Wake for UnparkOnWake {

@@ -1,12 +1,12 @@
-//! What a registry's answers say.
+//! A registry's answers, by what the caller does next.
 //!
 //! Source: Confluent's documentation of the Schema Registry, "API reference".
 
 use serde::Deserialize;
 
-/// The registry's code for a schema id that it does not know.
+/// The registry's code for an unknown schema id.
 const SCHEMA_NOT_FOUND: u32 = 40403;
-/// Longest text of a registry that an error repeats.
+/// Longest text of a registry that an error quotes.
 const MESSAGE_CHARS: usize = 200;
 
 /// A schema, as `/schemas/ids/{id}` and `/subjects/{subject}/versions/{version}` give it.
@@ -52,22 +52,24 @@ pub(crate) fn classify(status: u16, body: &[u8]) -> RegistryAnswer {
     if status == 200 {
         return match serde_json::from_slice(body) {
             Ok(found) => RegistryAnswer::Found(found),
-            Err(_) => RegistryAnswer::Refused("it answered with something that is no schema".to_owned()),
+            Err(_) => RegistryAnswer::Refused("its answer is not a schema".to_owned()),
         };
     }
     let fault = serde_json::from_slice::<ErrorBody>(body).unwrap_or(ErrorBody { error_code: None, message: None });
     let reason = format!("it answered {status}{}", fault.message.as_deref().map(quote).unwrap_or_default());
     match (status, fault.error_code) {
         (404, Some(SCHEMA_NOT_FOUND | 40401 | 40402)) => RegistryAnswer::Unknown,
-        // Something that is no registry has no codes.
-        (404, _) => RegistryAnswer::Refused(format!("{reason}, which is not a registry's word for an unknown schema")),
+        // A server that is no registry has no codes.
+        (404, _) => {
+            RegistryAnswer::Refused(format!("{reason}, which is not a registry's answer for an unknown schema"))
+        }
         (401 | 403, _) => RegistryAnswer::Denied(reason),
         (408 | 429 | 500..=599, _) => RegistryAnswer::Busy(reason),
         _ => RegistryAnswer::Refused(reason),
     }
 }
 
-/// A registry's own words, on one line and not endless.
+/// A registry's message, on one line and of bounded length.
 fn quote(message: &str) -> String {
     let words: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS).collect();
     format!(": {words}")
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_schema_is_told_from_a_wrong_address_and_from_trouble() {
+    fn an_unknown_schema_is_distinguished_from_a_wrong_address_and_from_a_failing_registry() {
         let sorted = |status, body: &str| format!("{:?}", classify(status, body.as_bytes()));
         assert_eq!(sorted(404, r#"{"error_code": 40403, "message": "Schema 7 not found"}"#), "Unknown");
         assert!(sorted(404, "<html>not found</html>").starts_with("Refused(\"it answered 404, which is not"));
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_says_its_language_unless_it_is_avro() {
+    fn a_schema_names_its_type_unless_it_is_avro() {
         let RegistryAnswer::Found(avro) = classify(200, br#"{"schema": "\"int\""}"#) else { panic!("not found") };
         assert_eq!((avro.schema.as_str(), avro.kind, avro.references), ("\"int\"", None, None));
         let text = br#"{"schema": "{}", "schemaType": "JSON", "id": 3,

@@ -1,4 +1,4 @@
-//! Asks a registry, and remembers what it said.
+//! A client of a schema registry that caches its answers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +17,12 @@ const CONNECT: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
 const BODY_BYTES: usize = 4 << 20;
-/// Most schemas that one schema may draw in.
+/// Most schemas that one schema may refer to, directly or not.
 const REFERENCES: usize = 100;
-/// Most schemas that are remembered, and most bytes of their texts; beyond either, all are forgotten.
+/// Most schemas that are cached, and most bytes of their texts; beyond either, the cache is cleared.
 const SCHEMAS: usize = 1_000;
 const SCHEMA_BYTES: usize = 32 << 20;
-/// Most ids that are remembered as unknown, and for how long: a schema may be registered after its first message.
+/// Most ids that are cached as unknown, and for how long: a schema may be registered after its first message.
 const UNKNOWN_IDS: usize = 10_000;
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
@@ -35,7 +35,7 @@ pub enum RegistryError {
         /// What is wrong.
         reason: String,
     },
-    /// It cannot be reached, or has troubles of its own; ask again later.
+    /// It cannot be reached, or fails itself; ask again later.
     #[error("the schema registry {url} cannot be asked now: {reason}")]
     Unreachable {
         /// Its address.
@@ -43,12 +43,12 @@ pub enum RegistryError {
         /// Why.
         reason: String,
     },
-    /// It does not let this user in; fix user or password.
+    /// It refuses this user; fix user or password.
     #[error("the schema registry {url} refuses this user: {reason}")]
     Denied {
         /// Its address.
         url: String,
-        /// Its words.
+        /// Its message.
         reason: String,
     },
     /// It answers, but not as a registry does; fix the address.
@@ -83,7 +83,7 @@ impl SchemaRegistry {
     /// A client of the registry; nothing is asked yet.
     ///
     /// # Errors
-    /// [`RegistryError::Settings`] when the address is none.
+    /// [`RegistryError::Settings`] when the address is not a URL.
     pub fn new(settings: SchemaRegistrySettings) -> Result<Self, RegistryError> {
         // The address is not repeated: a wrong one may be a password in the wrong place.
         let wrong = |reason: String| RegistryError::Settings { reason };
@@ -113,7 +113,7 @@ impl SchemaRegistry {
     /// it waits, for a few seconds at the most. Safe to repeat; what is known is not asked for again.
     ///
     /// # Errors
-    /// [`RegistryError::Unreachable`]: try again later. The others stay until somebody acts.
+    /// [`RegistryError::Unreachable`]: try again later. The others persist until they are fixed.
     pub fn schema(&self, id: u32) -> Result<Option<Arc<WriterSchema>>, RegistryError> {
         if let Some(cached) = self.cached(id) {
             return Ok(cached);
@@ -182,7 +182,7 @@ impl SchemaRegistry {
             }
             seen.push(reference.clone());
             let version = reference.version.to_string();
-            // A part that is gone is missed by whoever reads the whole, and named there.
+            // A missing part is found, and named, when the whole schema is parsed.
             if let Some(found) = self.ask(&["subjects", &reference.subject, "versions", &version])? {
                 self.collect(found.references.unwrap_or_default(), texts, seen)?;
                 texts.push(found.schema);
@@ -230,7 +230,7 @@ impl SchemaRegistry {
     }
 }
 
-/// The innermost cause, which is the one that says something: "Connection refused".
+/// The innermost cause, which is the specific one: "Connection refused".
 fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", REQUEST.as_secs());

@@ -1,7 +1,7 @@
 //! Schemas by their ids, from a Confluent-compatible schema registry.
 //!
 //! In: a registry's address, and ids that messages carry. Out: [`WriterSchema`](turnstile_message::WriterSchema)s, or the
-//! word that the registry does not know an id.
+//! information that an id is unknown.
 //! Refuses to know what a schema means and what becomes of a message; it asks, and never registers anything.
 //! Start at [`SchemaRegistry::schema`].
 

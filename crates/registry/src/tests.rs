@@ -80,7 +80,7 @@ fn an_unknown_id_is_not_asked_for_again_at_once() {
 }
 
 #[test]
-fn troubles_of_the_registry_can_be_retried_and_a_wrong_address_cannot() {
+fn a_failing_registry_can_be_retried_and_a_wrong_address_cannot() {
     let (url, asked) = double(vec![
         answer(503, r#"{"error_code": 50003, "message": "no leader"}"#),
         answer(404, "<html>"),
@@ -93,7 +93,7 @@ fn troubles_of_the_registry_can_be_retried_and_a_wrong_address_cannot() {
         format!("the schema registry {url} cannot be asked now: it answered 503: no leader")
     );
     assert!(matches!(registry.schema(1), Err(RegistryError::Refused { .. })));
-    assert_eq!(registry.schema(1).unwrap().unwrap().kind, SchemaKind::Json, "an error is not remembered");
+    assert_eq!(registry.schema(1).unwrap().unwrap().kind, SchemaKind::Json, "an error is not cached");
     assert!(matches!(registry.schema(2), Err(RegistryError::Refused { .. })));
     asked.join().unwrap();
     let gone = registry.schema(3).unwrap_err();

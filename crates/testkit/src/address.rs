@@ -134,7 +134,7 @@ pub fn kafka() -> String {
     text(var::KAFKA)
 }
 
-/// Kafka's jars: to start a broker of one's own, or one of Kafka's command-line tools.
+/// Kafka's jars: to start a separate broker, or one of Kafka's command-line tools.
 ///
 /// # Panics
 /// As [`kafka`].
@@ -172,7 +172,7 @@ pub fn azure() -> Azure {
     Azure { endpoint: text(var::AZURE), account: AZURE_ACCOUNT, key: AZURE_KEY, container: BUCKET }
 }
 
-/// The shared PostgreSQL server. A test makes a database of its own.
+/// The shared PostgreSQL server. Each test creates its own database.
 ///
 /// # Panics
 /// As [`kafka`].
@@ -241,7 +241,7 @@ pub fn jdbc() -> PathBuf {
 fn text(name: &str) -> String {
     match required(name, std::env::var_os(name)) {
         Ok(value) => value,
-        // A test without its server has not passed: it fails, and says what to type.
+        // A test without its server has not passed: it fails, and names the command to run.
         Err(fault) => panic!("{fault}"),
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! In: environment variables that `cargo xtask test` sets once its servers answer.
 //! Out: addresses of shared servers ([`kafka`], [`registry`], [`s3`], [`gcs`], [`azure`], [`postgres`], [`bigquery`])
-//! and, for tests that kill their broker, servers of their own ([`servers`]).
-//! Refuses to know: how servers are fetched (that is xtask's), and what the tests say to them.
-//! Start reading at [`kafka`]; for a broker of one's own at [`servers::KafkaServer`].
+//! and, for tests that kill their broker, their own servers ([`servers`]).
+//! Refuses to know: how servers are fetched (that is xtask's), and what the tests send to them.
+//! Start reading at [`kafka`]; for a separate broker at [`servers::KafkaServer`].
 //!
-//! A test that needs a server is marked, so that plain `cargo test` says loudly that it did not run:
+//! A test that needs a server is marked, so that plain `cargo test` shows that it did not run:
 //!
 //! ```text
 //! #[test]

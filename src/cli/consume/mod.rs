@@ -27,7 +27,7 @@ use show::MessagePrinter;
 use start::StartPlace;
 use watch::TopicWatch;
 
-/// How long one look for messages takes at most: how late Ctrl-C is noticed.
+/// How long one poll for messages takes at most: how late Ctrl-C is noticed.
 const WAIT: Duration = Duration::from_millis(200);
 
 /// Most messages, and about the most bytes, that are printed together.
@@ -36,8 +36,8 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Print the messages of a topic
 ///
-/// With --groupid it joins that group: the group hands it partitions, and keeps how far it has read. Without, it reads
-/// all partitions, also those that are added later, or those of --partition, and leaves nothing behind. It ends when the
+/// With --groupid it joins that group, which assigns partitions to it and keeps its offsets. Without, it reads
+/// all partitions, including those added later, or those of --partition, and leaves nothing behind. It ends when the
 /// topic is deleted or recreated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -132,7 +132,7 @@ fn print_summary(args: &ConsumeArgs, output: &ConsumeOutput, partitions: Option<
     let of = if printed >= read { String::new() } else { format!(" of {read}") };
     eprintln!("{printed}{of} messages from \"{}\" in {:.1} s", args.topic, took.as_secs_f64());
     if let (Some(group), Some([]), 0) = (&args.groupid, partitions.as_deref(), read) {
-        eprintln!("the group \"{group}\" handed this client no partition: other members have them all");
+        eprintln!("the group \"{group}\" assigned no partition to this client: other members have them all");
     }
 }
 
@@ -185,7 +185,7 @@ impl TopicReading {
         Ok(Self { consumer: Consumer::open(settings, subscription)?, ends, watch, grows })
     }
 
-    /// Looks now and then whether the topic is still there, and has more partitions.
+    /// Checks now and then whether the topic still exists, and whether it has more partitions.
     fn check_topic(&mut self) -> anyhow::Result<()> {
         let Some(numbers) = self.watch.poll()? else { return Ok(()) };
         let read = self.consumer.partitions().unwrap_or_default();
@@ -215,7 +215,7 @@ impl TopicReading {
     }
 }
 
-/// A group that stands where the topic no longer reaches goes on at the beginning; that should not go unseen.
+/// A group whose offset the topic no longer holds resumes at the beginning; that should not go unnoticed.
 fn warn_of_lost(
     connection: &KafkaConnection,
     partitions: &[TopicPartition],
@@ -267,7 +267,7 @@ fn print_all(
     }
 }
 
-/// What one look for messages has read.
+/// What one poll for messages has read.
 #[derive(Default)]
 struct FillProgress {
     read: u64,

@@ -32,7 +32,7 @@ pub(super) struct MessagePrinter {
 /// One line, cell by cell.
 struct PrintedRow {
     cells: Vec<String>,
-    /// The last cell says why the message cannot be decoded.
+    /// The last cell is the reason why the message cannot be decoded.
     is_wrong: bool,
 }
 
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn decoded_columns_stand_under_their_names_and_a_rejected_message_says_why() {
+    fn decoded_columns_stand_under_their_names_and_a_rejected_message_gives_the_reason() {
         let fields = vec!["STATION".to_owned(), "ENTRIES".to_owned()];
         let messages = [message(7, None, Some(b"59 ST,7")), message(8, None, Some(b"59 ST,x"))];
         let rejection = Rejection {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_exact_nulls_text_and_bytes_are_told_apart() {
+    fn json_distinguishes_nulls_text_and_bytes_exactly() {
         let mut odd = message(8, None, Some(b"\xFF"));
         odd.headers = vec![("h".into(), Some(b"\xFE".to_vec())), ("h".into(), None)];
         let lines =

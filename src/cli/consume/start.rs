@@ -1,4 +1,4 @@
-//! Where `--from` says that reading begins.
+//! Where reading begins, by `--from`.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! `city`: a made-up subway of any size, with rush hours and adjustable trouble.
+//! `city`: a synthetic subway of any size, with rush hours and adjustable faults.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const MAX_TURNSTILES: u64 = 1_000_000;
 /// What the city is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CitySettings {
-    /// Another seed, other counts, IDs and trouble.
+    /// Another seed gives other counts, IDs and faults.
     pub seed: u64,
     /// Stations. Default 387, as many as 5,026 turnstiles at 13 a station fill.
     pub stations: u64,
@@ -20,7 +20,7 @@ pub struct CitySettings {
     pub station_prefix: &'static str,
     /// Turnstiles, read in turn. Default 5,026, those of the real subway in January 2024.
     pub turnstiles: u64,
-    /// Index of the first message: a restart goes on where the last run stopped.
+    /// Index of the first message: a restart resumes where the last run stopped.
     pub first: u64,
     /// Messages in a thousand whose event time lies `late_by` back.
     pub late_permille: u64,
@@ -28,7 +28,7 @@ pub struct CitySettings {
     pub late_by: Duration,
     /// Messages in a thousand that repeat the message before them.
     pub duplicates_permille: u64,
-    /// Messages in a thousand that no schema takes.
+    /// Messages in a thousand that no schema accepts.
     pub malformed_permille: u64,
 }
 
@@ -117,7 +117,7 @@ impl CityProvider {
         let s = &self.settings;
         let share = draw(s.seed, index, 0) % 1000;
         match share {
-            // The first message has none before it to repeat.
+            // The first message has no predecessor to repeat.
             _ if share < s.duplicates_permille && index > 0 => ReadingKind::Duplicate,
             _ if share < s.duplicates_permille => ReadingKind::Plain,
             _ if share < s.duplicates_permille + s.malformed_permille => ReadingKind::Malformed,
@@ -162,10 +162,10 @@ impl CityProvider {
     }
 }
 
-/// Makes a message that no schema takes, in one of five ways.
+/// Makes a message that no schema accepts, in one of five ways.
 fn spoil(value: &mut Vec<u8>, entries_at: usize, way: u64) {
     match way % 5 {
-        // Cut short, as by a sender that died: the JSON string does not end.
+        // Truncated, as by a sender that died: the JSON string does not end.
         0 => value.truncate(entries_at),
         // A field is missing.
         1 => {
@@ -178,7 +178,7 @@ fn spoil(value: &mut Vec<u8>, entries_at: usize, way: u64) {
         }
         // Not UTF-8.
         3 => value[entries_at] = 0xFF,
-        // Nothing that was ever a reading.
+        // No reading at all.
         _ => {
             value.clear();
             value.extend_from_slice(b"{\"alarm\":\"door\"}");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_trouble_has_its_share() {
+    fn each_kind_of_fault_has_its_share() {
         let settings = CitySettings {
             duplicates_permille: 50,
             late_permille: 100,
@@ -295,7 +295,7 @@ mod tests {
         near(all.iter().filter(is_late).count(), 105);
         assert!(
             all.windows(2).all(|pair| pair[0].event_at_ms <= pair[1].event_at_ms),
-            "late readings are sent in their turn"
+            "late readings are sent in order"
         );
         near(all.iter().filter(|r| fields(r).is_none()).count(), 21);
     }

@@ -75,7 +75,7 @@ pub struct SyntheticClock {
 }
 
 impl SyntheticClock {
-    /// A clock that shows `start` in `zone` for message 0 and goes on by `step` a message.
+    /// A clock that shows `start` in `zone` for message 0 and advances by `step` a message.
     pub fn starting(start: NaiveDateTime, step: Duration, zone: ClockZone) -> Self {
         Self { start_ms: zone.instant_ms(start), step, zone }
     }

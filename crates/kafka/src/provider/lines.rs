@@ -18,17 +18,17 @@ use super::mta_file::Columns;
 use super::mta_replay::{TextBuffers, write_key, write_value};
 use super::{ProducerRecord, Provider, ProviderError, SkippedRows};
 
-/// Longest line: a broker that takes larger messages is rarer than a file without line ends.
+/// Longest line: a broker that accepts larger messages is rarer than a file without line ends.
 const MAX_LINE: usize = 64 << 20;
 
-/// How many rows left out are named.
+/// How many skipped rows are named.
 const NAMED: usize = 10;
 
 /// Bytes that are read from standard input ahead of what was sent: so many chunks of so many bytes.
 const CHUNKS: usize = 16;
 const CHUNK: usize = 64 << 10;
 
-/// How late the end of waiting for standard input is noticed.
+/// How late a stop is noticed while waiting for standard input.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// What a line is.
@@ -65,7 +65,7 @@ pub struct LineSettings {
     pub key_field: Option<String>,
     /// Leave wrong rows out, instead of ending with an error that names the first.
     pub skip_wrong: bool,
-    /// `mta`: where the clocks of its times stood.
+    /// `mta`: the zone of its times.
     pub zone: ClockZone,
 }
 
@@ -89,7 +89,7 @@ struct LineSource {
     layout: LineLayout,
 }
 
-/// What an input's first line said about the others.
+/// What an input's first line defines for the others.
 #[derive(Default)]
 struct LineLayout {
     key_place: Option<usize>,
@@ -98,7 +98,7 @@ struct LineLayout {
 }
 
 impl LineProvider {
-    /// A provider of the lines of all inputs, one after the other. Waiting for standard input ends when `stop` is set.
+    /// A provider of the lines of all inputs, one after the other. A stop ends waiting for standard input.
     ///
     /// # Errors
     /// `Settings` when the settings contradict each other.
@@ -145,7 +145,7 @@ impl LineProvider {
         }
     }
 
-    /// Makes a message of the line; why not, when it is wrong.
+    /// Makes a message of the line.
     fn fill(&mut self, record: &mut ProducerRecord) -> Result<(), ProviderError> {
         let Some(open) = &mut self.current else { return Ok(()) };
         let line = &self.line;
@@ -243,7 +243,7 @@ impl LineSource {
         Ok(Self { name, from, number: 0, layout: LineLayout::default() })
     }
 
-    /// Reads what the first line says.
+    /// Reads the first line.
     fn read_header(&mut self, settings: &LineSettings, line: &mut Vec<u8>) -> Result<(), ProviderError> {
         let is_mta = settings.format == LineFormat::Mta;
         if !(settings.header || is_mta) || !self.read_line(line)? {
@@ -329,7 +329,7 @@ fn csv_fields(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
-/// Standard input, read by a thread of its own so that waiting for it can be ended.
+/// Standard input, read by a separate thread so that waiting for it can be interrupted.
 struct StdinChunks {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Vec<u8>,
@@ -340,7 +340,7 @@ struct StdinChunks {
 impl StdinChunks {
     fn start(stop: Arc<AtomicBool>) -> Self {
         let (send, chunks) = sync_channel(CHUNKS);
-        // The thread ends with its input or with the first chunk that nobody takes; nothing waits for it.
+        // The thread ends with its input or with the first chunk that is no longer received; nothing waits for it.
         std::thread::spawn(move || {
             let mut stdin = io::stdin().lock();
             loop {
@@ -366,7 +366,7 @@ impl Read for StdinChunks {
             match self.chunks.recv_timeout(STOP_CHECK) {
                 Ok(chunk) => (self.chunk, self.used) = (chunk?, 0),
                 Err(RecvTimeoutError::Timeout) if !self.stop.load(Ordering::Relaxed) => continue,
-                // Stopped: whoever set the flag sends nothing more, not even a line that was cut here.
+                // Stopped: nothing more is sent, not even a line that was cut off here.
                 Err(_) => return Ok(0),
             }
             if self.chunk.is_empty() {

@@ -31,7 +31,7 @@ pub struct ProducerRecord {
     /// The value's bytes.
     pub value: Vec<u8>,
     /// Where event time has come to with this record, milliseconds since the epoch: what a pace in event time goes by. It
-    /// is when the reading was taken, and for a late reading when it turns up.
+    /// is when the reading was taken, and for a late reading when it is sent.
     pub event_at_ms: i64,
     /// Whether the message has no value at all, a tombstone; `value` is empty then.
     pub null: bool,
@@ -90,7 +90,7 @@ impl ProducerRecord {
 
 /// Yields records in the order in which they are to be sent.
 pub trait Provider: Send {
-    /// The name by which the command line knows it.
+    /// Its name on the command line.
     fn name(&self) -> &'static str;
 
     /// How many records it yields in all; `None` when it never ends.
@@ -102,7 +102,7 @@ pub trait Provider: Send {
     /// Its input is wrong; the record is not to be used.
     fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError>;
 
-    /// The rows of its input that it has left out so far, because they are wrong and it was told to go on.
+    /// The rows of its input that it has skipped so far, because they are wrong and wrong rows are to be skipped.
     fn skipped_rows(&self) -> SkippedRows {
         SkippedRows::default()
     }

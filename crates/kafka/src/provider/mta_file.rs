@@ -217,7 +217,7 @@ impl Columns {
     }
 }
 
-/// `mm/dd/yyyy`. Written out, since chrono's format strings are interpreted anew for every row.
+/// `mm/dd/yyyy`. Written out, since chrono's format strings are parsed again for every row.
 fn date(text: &str) -> Option<NaiveDate> {
     let t = text.as_bytes();
     if t.len() != 10 || t[2] != b'/' || t[5] != b'/' {

@@ -16,7 +16,7 @@ pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) ->
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
         .collect();
-    // What is told of several wrong ones does not depend on their order in the environment.
+    // Which of several wrong ones is reported does not depend on their order in the environment.
     named.sort();
     for (name, value) in named {
         let key = key(&name);

@@ -42,7 +42,7 @@ pub(super) fn translate(config: &str) -> Result<Vec<(&'static str, String)>, Str
             Ok(vec![("enable.sasl.oauthbearer.unsecure.jwt", "true".to_owned()), ("sasl.oauthbearer.config", config)])
         }
         "Krb5LoginModule" => Err("this client has no Kerberos".to_owned()),
-        // The module's name is no secret only when it is one: a slip of the pen may put anything there.
+        // A known module's name is no secret; by mistake anything else may stand there.
         _ => Err("the login module must be PlainLoginModule, ScramLoginModule or OAuthBearerLoginModule".to_owned()),
     }
 }
@@ -68,7 +68,7 @@ struct JaasToken {
     quoted: bool,
 }
 
-/// Words, quoted texts, and `=` as a word of its own, up to the closing semicolon.
+/// Words, quoted texts, and `=` as a separate word, up to the closing semicolon.
 fn words(config: &str) -> Result<Vec<JaasToken>, String> {
     let mut words: Vec<JaasToken> = Vec::new();
     let mut chars = config.chars().peekable();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_a_value() {
+    fn errors_name_what_is_wrong_without_a_value() {
         for (config, said) in [
             ("PlainLoginModule required username=\"hush\" password=\"hush\"", "it must end with `;`"),
             ("PlainLoginModule required username=\"hush\";", "PlainLoginModule needs `password=\"…\"`"),

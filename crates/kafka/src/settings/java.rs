@@ -8,7 +8,7 @@ use super::jaas;
 
 /// What a key of Java's clients becomes.
 pub(super) enum TranslatedKey {
-    /// It is one of librdkafka's keys, or nobody's.
+    /// It is one of librdkafka's keys, or unknown.
     Same,
     /// These keys of librdkafka.
     Keys(Vec<(&'static str, String)>),
@@ -50,7 +50,7 @@ pub(super) fn translate(key: &str, value: &str) -> Result<TranslatedKey, String>
         "receive.buffer.bytes" => renamed("socket.receive.buffer.bytes"),
         "send.buffer.bytes" => renamed("socket.send.buffer.bytes"),
         "partition.assignment.strategy" if value.contains('.') => Ok(assignors(value)),
-        // What the file is, its first bytes tell.
+        // The file's first bytes determine its format.
         "ssl.truststore.type" | "ssl.keystore.type" | "ssl.truststore.password" => Ok(TranslatedKey::Keys(Vec::new())),
         _ if is_only_javas(key) => Ok(TranslatedKey::Ignored),
         _ => Ok(TranslatedKey::Same),
@@ -62,7 +62,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
     TRANSLATED.into_iter().chain(IGNORED)
 }
 
-/// Those that [`translate`] has an answer for.
+/// Those that [`translate`] handles.
 const TRANSLATED: [&str; 14] = [
     "sasl.mechanism",
     "sasl.jaas.config",
@@ -157,7 +157,8 @@ fn assignors(classes: &str) -> TranslatedKey {
     TranslatedKey::Keys(vec![("partition.assignment.strategy", known.join(","))])
 }
 
-/// What a file of certificates or keys is, by its first bytes. A `type` says less: Java reads PKCS#12 under "JKS" too.
+/// The format of a file of certificates or keys, by its first bytes. `type` is not reliable: Java reads PKCS#12 under
+/// "JKS" too.
 enum KeystoreFormat {
     Pem,
     Pkcs12,
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_what_its_first_bytes_say_whatever_its_type() {
+    fn a_store_s_first_bytes_decide_its_format_whatever_its_type() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);

@@ -26,7 +26,7 @@ pub(super) fn check(key: &str, value: &str, origin: &str) -> Result<(), Settings
         }),
         // librdkafka's text repeats the value; it is passed on only where the value cannot be a secret.
         Err(KafkaError::ClientConfig(_, reason, ..)) if !may_hold_a_secret(key) => Err(refused(reason)),
-        Err(_) => Err(refused("librdkafka does not take this value".to_owned())),
+        Err(_) => Err(refused("librdkafka does not accept this value".to_owned())),
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn canonical(key: &str) -> &str {
 
 /// librdkafka's aliases, and the name that is kept here. `bootstrap.servers` is librdkafka's alias, not its name.
 /// Source: every _RK_C_ALIAS of rdkafka_conf.c of librdkafka 2.12.1. The alias enable.auto.commit of the simple consumer's
-/// auto.commit.enable is left out: for all other clients it is a key of its own.
+/// auto.commit.enable is left out: for all other clients it is a separate key.
 const ALIASES: [(&str, &str); 11] = [
     ("metadata.broker.list", "bootstrap.servers"),
     ("max.in.flight", "max.in.flight.requests.per.connection"),

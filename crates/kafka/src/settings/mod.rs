@@ -57,7 +57,7 @@ pub enum SettingsError {
         /// The nearest known key or what to write instead, with its punctuation; may be empty.
         hint: String,
     },
-    /// librdkafka does not take the value.
+    /// librdkafka does not accept the value.
     #[error("{origin}: `{key}`: {reason}")]
     InvalidValue {
         /// Where the key was set.
@@ -332,7 +332,7 @@ impl ClientSettings {
         Ok(())
     }
 
-    /// Refuses what librdkafka would retry for ever, or tell in words of its own.
+    /// Refuses what librdkafka would retry for ever, or report less clearly.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
         self.check_servers()?;
         let value = |key: &str| self.values.get(key).map(|setting| setting.value.as_str());
@@ -364,8 +364,8 @@ impl ClientSettings {
         }
     }
 
-    /// A key that a person set and that does not go with idempotence, with its place; `None` where the person decided
-    /// about idempotence too. Source: KafkaProducer's configuration in Apache Kafka's documentation, `enable.idempotence`.
+    /// A key that was set and contradicts idempotence, with its place; `None` where idempotence was set
+    /// explicitly. Source: KafkaProducer's configuration in Apache Kafka's documentation, `enable.idempotence`.
     pub(crate) fn against_idempotence(&self) -> Option<(&'static str, &str)> {
         if self.values.contains_key("enable.idempotence") {
             return None;
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_do_not_go_with_idempotence_are_told_unless_a_person_decided() {
+    fn keys_that_contradict_idempotence_are_reported_unless_it_is_set_explicitly() {
         let against = |entries: &[(&str, &str)]| {
             let entries = [("bootstrap.servers", "h:1")].into_iter().chain(entries.iter().copied());
             let settings = ClientSettings::from_map(entries, "test").unwrap();

@@ -13,7 +13,7 @@ use turnstile_testkit::servers::{Listener, SecuredKafka};
 
 use crate::broker::{record, values};
 
-/// Accepts connections at `address` and closes them, for as long as it is told; returns how many there were.
+/// Accepts connections at `address` and closes them for the given time; returns how many there were.
 fn hang_up(address: &str, time: Duration) -> u32 {
     let listener = TcpListener::bind(address).unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -39,7 +39,7 @@ fn read_to(queue: &mut ReadQueue, ends: &[(TopicPartition, i64)]) -> Vec<Message
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn null_and_empty_payloads_are_told_apart() {
+fn null_and_empty_payloads_are_distinguished() {
     let topic = Topic::new("nulls", 1);
     topic.write(&[(None, Some("v")), (Some(""), None), (Some("k"), Some("")), (None, None)]);
     let (_reader, mut queue) = open(&topic, StartAt::Earliest);
@@ -62,7 +62,7 @@ fn null_and_empty_payloads_are_told_apart() {
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn reading_begins_exactly_where_it_is_told() {
+fn reading_begins_exactly_at_the_given_offset() {
     let topic = Topic::new("exact", 1);
     topic.write_numbers(0, 0..10);
     for (start, first) in

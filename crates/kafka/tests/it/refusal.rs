@@ -33,7 +33,7 @@ fn settings(broker: &KafkaServer, user: &str, password: &str) -> ClientSettings 
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn a_wrong_password_and_a_missing_permission_are_errors_of_their_own_and_hold_no_secret() {
+fn a_wrong_password_and_a_missing_permission_are_distinct_errors_without_secrets() {
     let broker = broker();
     let admin = settings(&broker, "admin", "admin-pw");
     let plan =

@@ -32,7 +32,7 @@ fn a_setting_of_the_topic_is_shown() {
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn a_topic_that_exists_and_one_that_does_not_are_told_apart() {
+fn a_topic_that_exists_and_one_that_does_not_are_distinguished() {
     let topic = Topic::new("twice", 1);
     let topics = TopicAdmin::open(&settings()).unwrap();
     let plan = NewTopicPlan { topic: topic.0.clone(), partitions: 1, replication: 1, config: Vec::new() };

@@ -1,4 +1,4 @@
-//! No broker at the address: what is said, and when it ends.
+//! No broker at the address: the error, and when it comes.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use turnstile_message::TopicPartition;
 use crate::broker::record;
 
 /// A port at which nothing listens.
-fn nobody() -> ClientSettings {
+fn no_broker() -> ClientSettings {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     ClientSettings::from_servers(&format!("127.0.0.1:{port}")).unwrap()
 }
 
 #[test]
 fn a_reader_gives_up_after_the_named_time_with_the_client_s_reason() {
-    let settings = nobody().with_connect_timeout(Duration::from_millis(1500));
+    let settings = no_broker().with_connect_timeout(Duration::from_millis(1500));
     let started = Instant::now();
     let error =
         PartitionReader::open(&settings, vec![(TopicPartition::new("t", 0), StartAt::Earliest)], ReadLimits::default())
@@ -36,7 +36,7 @@ fn a_reader_gives_up_after_the_named_time_with_the_client_s_reason() {
 #[test]
 fn waiting_ends_when_the_stop_flag_is_set() {
     let stop = Arc::new(AtomicBool::new(false));
-    let connection = KafkaConnection::open(&nobody().with_stop(stop.clone())).unwrap();
+    let connection = KafkaConnection::open(&no_broker().with_stop(stop.clone())).unwrap();
     let stopper = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
@@ -56,7 +56,7 @@ fn messages_that_cannot_be_delivered_are_counted_and_the_first_are_named() {
         idempotent: false,
         ..ProducerLimits::default()
     };
-    let producer = Producer::open(&nobody(), limits).unwrap();
+    let producer = Producer::open(&no_broker(), limits).unwrap();
     for i in 0..5 {
         producer.send("lost", &record(&format!("k{i}"), "v")).unwrap();
     }
@@ -72,7 +72,7 @@ fn messages_that_cannot_be_delivered_are_counted_and_the_first_are_named() {
 
 #[test]
 fn a_message_larger_than_the_client_sends_is_refused_with_its_size() {
-    let producer = Producer::open(&nobody(), ProducerLimits::default()).unwrap();
+    let producer = Producer::open(&no_broker(), ProducerLimits::default()).unwrap();
     let error = producer.send("t", &record("k", &"x".repeat(2_000_000))).unwrap_err();
     assert!(error.to_string().starts_with("a message of 2000001 bytes for topic \"t\""), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Azure Blob Storage: azurite, run by the Node of its own installation.
+//! Azure Blob Storage: azurite, run by the Node that is installed with it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

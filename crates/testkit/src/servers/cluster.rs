@@ -68,16 +68,16 @@ impl KafkaCluster {
         self.nodes[index(node)].restart()
     }
 
-    /// The broker that leads `partition`, as Kafka's own tool tells it; takes a second or two.
+    /// The broker that leads `partition`, as Kafka's tool reports it; takes a second or two.
     ///
     /// # Errors
-    /// When the topic has no such partition, or nobody leads it.
+    /// When the topic has no such partition, or no broker leads it.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<i32> {
         let mut tool = self.home.tool("TopicCommand")?;
         let out = tool.args(["--bootstrap-server", &self.bootstrap(), "--describe", "--topic", topic]).output()?;
         ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         leader_in(&String::from_utf8_lossy(&out.stdout), partition)
-            .with_context(|| format!("nobody leads {topic}[{partition}]"))
+            .with_context(|| format!("no broker leads {topic}[{partition}]"))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Google Cloud Storage: fake-gcs-server, in memory. It speaks the JSON API; `object_store` speaks the
-//! XML API, so the lake's tests put a translator of their own in front.
+//! XML API, so the lake's tests put a translator in front.
 
 use std::path::Path;
 use std::process::Command;

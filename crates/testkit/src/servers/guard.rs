@@ -33,7 +33,7 @@ impl Guard {
     /// The group has ended and its id may be another's by now: leave it alone.
     pub(super) fn dismiss(mut self) {
         if let Some(mut stdin) = self.shell.stdin.take() {
-            // A guard that is gone already needs no word.
+            // A guard that has ended needs no message.
             let _ = stdin.write_all(b"dismissed\n");
         }
         let _ = self.shell.wait();

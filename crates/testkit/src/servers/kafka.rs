@@ -396,7 +396,7 @@ fn settings(place: &Place, data: &Path) -> Vec<(String, String)> {
         ("transaction.state.log.num.partitions", "1".into()),
         ("share.coordinator.state.topic.replication.factor", copies.into()),
         ("share.coordinator.state.topic.min.isr", in_sync.into()),
-        // Nobody else joins the group: do not wait for them.
+        // No other member joins the group: do not wait for one.
         ("group.initial.rebalance.delay.ms", "0".into()),
         // A misspelt topic is to be an error.
         ("auto.create.topics.enable", "false".into()),

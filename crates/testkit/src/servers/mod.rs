@@ -1,6 +1,6 @@
 //! Servers on loopback: start, ready, stop, kill.
 //!
-//! Each runs in a process group of its own, writes to a log file, is awaited for a named time, and is
+//! Each runs in its own process group, writes to a log file, is awaited for a named time, and is
 //! ended by the id of its group when its value is dropped, or when the process that started it dies.
 
 mod azure;

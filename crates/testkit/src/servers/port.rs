@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use anyhow::{Result, bail};
 
 /// Below the ports that the system gives to outgoing connections and to those who ask for any port: while a killed
-/// server waits to be started again on its own, nobody else is given it.
+/// server waits to be restarted, no other process is given it.
 const PORTS: Range<u16> = 20_000..32_000;
 
 /// How far apart two processes begin to look.

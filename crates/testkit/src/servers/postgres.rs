@@ -45,7 +45,7 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Makes a cluster in a folder of its own and starts it, with TLS for those who ask for it.
+    /// Makes a cluster in its own folder and starts it, with TLS for those who ask for it.
     ///
     /// A connection without TLS to a database named `tls_only` is refused.
     ///

@@ -19,7 +19,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How many lines of a log are shown when a server does not come up.
 const TAIL_LINES: usize = 40;
 
-/// A server process in a process group of its own. Dropping it kills the group and waits.
+/// A server process in its own process group. Dropping it kills the group and waits.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -55,7 +55,7 @@ impl Process {
         Ok(Self { name: name.into(), log: log.into(), child, guard })
     }
 
-    /// Waits until `ready` says so.
+    /// Waits until `ready` returns true.
     ///
     /// # Errors
     /// When the process ends first, or `limit` has passed; the message holds the end of the log.
@@ -90,7 +90,7 @@ impl Process {
     /// Whether the process has not ended yet.
     ///
     /// # Errors
-    /// When the system refuses to tell.
+    /// When the system does not report it.
     pub fn is_running(&mut self) -> Result<bool> {
         if self.child.try_wait()?.is_some() {
             self.ended();
@@ -164,7 +164,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing can be told from here; the guard does it again when this fails.
+        // Nothing can be reported from here; the guard does it again when this fails.
         let _ = self.kill9();
     }
 }

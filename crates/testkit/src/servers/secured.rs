@@ -1,7 +1,7 @@
 //! Apache Kafka with one listener for each way to be let in, and one for each way to be refused.
 //!
 //! Users `reader` (password `reader-pw`) and `admin` (`admin-pw`) exist for PLAIN and both SCRAM mechanisms. `admin` may
-//! do everything, as may a client that does not say who it is; `reader` may do what [`SecuredKafka::allow`] said. The
+//! do everything, as may an anonymous client; `reader` may do what [`SecuredKafka::allow`] said. The
 //! issuer of tokens knows `reader` by the same password.
 
 use std::net::TcpStream;
@@ -67,7 +67,7 @@ const OAUTH: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLog
 
 const OPEN_ID: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;";
 const TOKEN_CHECK: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";
-/// Which issuers a broker may ask; none, unless it is told.
+/// Which issuers a broker may ask; none by default.
 const ALLOWED_ISSUERS: &str = "org.apache.kafka.sasl.oauthbearer.allowed.urls";
 
 /// A running broker with every [`Listener`]. Dropping it kills it.

@@ -13,7 +13,7 @@ use super::clock::{ClockZone, stamp};
 use super::mta_file::{FileSummary, MtaFile, TurnstileReading, summarize};
 use super::{ProducerRecord, Provider, ProviderError};
 
-/// The largest step of a register, per reading, that is taken for people.
+/// The largest step of a register, per reading, that counts as people.
 pub const DEFAULT_STEP_CAP: i64 = 10_000;
 
 /// Most turnstiles whose last reading is kept; the real subway has about 5,000.
@@ -27,7 +27,7 @@ pub enum RegisterMode {
     /// The step since the turnstile's previous reading in this replay: 0 for its first one, for a step below 0 and for
     /// one above the cap.
     Increments {
-        /// The largest step that is taken for people.
+        /// The largest step that counts as people.
         cap: i64,
     },
 }
@@ -62,7 +62,7 @@ struct OpenFile {
 }
 
 impl MtaReplayProvider {
-    /// Looks at the files and puts them in order of time; `zone` is where their clocks stood.
+    /// Scans the files and sorts them by time; `zone` is the zone of their clocks.
     ///
     /// # Errors
     /// A file that cannot be read, has another header or no rows, or begins with the same moment as another one.
@@ -87,7 +87,7 @@ impl MtaReplayProvider {
         })
     }
 
-    /// Goes on to the next row, in the next file if need be; `false` at the end of the last one.
+    /// Advances to the next row, in the next file if need be; `false` at the end of the last one.
     fn advance(&mut self) -> Result<bool, ProviderError> {
         loop {
             if let Some(open) = &mut self.current {
