@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the stream job until Ctrl-C: windows of five minutes, published to a lake. Flags of `turnstile stream` may follow,
+# Runs the stream job until Ctrl-C: five-minute windows, published to a lake. Flags of `turnstile stream` may follow,
 # such as --duration "1 hour" --slide "5 minutes".
-# TOPIC names the topic. TURNSTILE names a turnstile of this machine to run instead of the image; it reads
+# TOPIC names the topic. TURNSTILE names a local binary to run instead of the image; it reads
 # ~/.kafka/docker-kafka.properties and writes to ./turnstile-data/lake.
 set -euo pipefail
 

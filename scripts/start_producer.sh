@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sends a reading of a test station every ten seconds, until Ctrl-C. Flags of `turnstile produce` may follow.
-# TOPIC names the topic. TURNSTILE names a turnstile of this machine to run instead of the image; it reads
+# TOPIC names the topic. TURNSTILE names a local binary to run instead of the image; it reads
 # ~/.kafka/docker-kafka.properties.
 set -euo pipefail
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops all services; what they hold stays in their volumes. `--volumes` deletes that too.
+# Stops all services and keeps their volumes. `--volumes` deletes those too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,4 +1,4 @@
-//! Exit codes: a contract that scripts may rely on. Documented in docs/exit-codes.md.
+//! Exit codes: a contract that scripts can rely on, documented in docs/exit-codes.md.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,9 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// All that was asked was done.
+    /// Success.
     Done = 0,
-    /// Something failed that no other code names.
+    /// Any failure without a code of its own.
     Failed = 1,
     /// The command line is wrong (clap's own code).
     Usage = 2,

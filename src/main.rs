@@ -1,4 +1,4 @@
-//! The `turnstile` binary: parses the command line, runs one verb, reports how it ended.
+//! The `turnstile` binary: parses the command line, runs one verb, reports the outcome.
 
 #[macro_use]
 mod stdout;

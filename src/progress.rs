@@ -1,4 +1,4 @@
-//! Shows what a flow does: one line for each file on stdout, and on a terminal a live line on stderr.
+//! Shows the progress of a flow: one line per file on stdout, and on a terminal a live line on stderr.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -10,17 +10,17 @@ pub(crate) struct Progress {
     json: bool,
     live: bool,
     shown: bool,
-    /// Status lines since the last one that was printed where there is no terminal.
+    /// Status events since the last one that was printed without a terminal.
     quiet_statuses: u32,
-    /// Dead letters since the last line about them, and when that was.
+    /// Dead letters since the last line about them, and when it was printed.
     dead: u64,
     dead_at: Option<Instant>,
 }
 
-/// A stream with steady trouble tells of it this often; every file of dead letters is in the lake.
+/// Dead letters are reported at most this often; every dead-letter file is in the lake.
 const DEAD_EVERY: Duration = Duration::from_secs(30);
 
-/// Seconds between two status lines where there is no terminal.
+/// Seconds between two status lines without a terminal.
 const PLAIN_EVERY: u32 = 10;
 
 impl Progress {
@@ -36,7 +36,7 @@ impl Progress {
         match event {
             Event::Ready { topics, partitions, resumed_at, took } => {
                 let from = match resumed_at {
-                    Some(seq) => format!("going on from commit {seq}"),
+                    Some(seq) => format!("resuming from commit {seq}"),
                     None => "from the beginning".to_owned(),
                 };
                 let took = took.as_secs_f64();
@@ -54,7 +54,9 @@ impl Progress {
                     let count = std::mem::take(&mut self.dead);
                     self.dead_at = Some(Instant::now());
                     let messages = if count == 1 { "message" } else { "messages" };
-                    self.note(&format!("dead letters: {count} {messages}, the last file {name}, in it {first}"));
+                    self.note(&format!(
+                        "dead letters: {count} {messages}; latest file {name}, its first message {first}"
+                    ));
                 }
             }
             Event::Status(status) => self.status(status),
@@ -62,12 +64,12 @@ impl Progress {
         }
     }
 
-    /// Leaves the live line behind.
+    /// Clears the live line.
     pub(crate) fn end(&mut self) {
         self.clear();
     }
 
-    /// One line that sums up a run.
+    /// One line that summarizes a run.
     pub(crate) fn closing(&mut self, pipeline: &str, lake: &str, status: &Status) {
         if self.json {
             let mut closing = as_json(&Event::Status(status.clone()));

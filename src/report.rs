@@ -1,11 +1,11 @@
-//! Prints an error as fact, cause and next step, and maps it to an exit code.
+//! Prints an error as fact, cause and hint, and maps it to an exit code.
 
 use std::process::ExitCode;
 
 use crate::exit::Exit;
 
-/// An error that carries its next step and its exit code. Rooms' own errors are wrapped in it where
-/// they reach the top: `error.context(...)` adds facts, [`Failure`] adds what a person does next.
+/// An error with a hint and an exit code. Errors of the rooms are wrapped in it at the top: `error.context(...)` adds facts,
+/// [`Failure`] adds what to do next.
 #[derive(Debug, thiserror::Error)]
 #[error("{fact}")]
 pub(crate) struct Failure {
@@ -39,7 +39,7 @@ impl Failure {
 pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     let exit = error.chain().find_map(|e| e.downcast_ref::<Failure>()).map_or(Exit::Failed, |f| f.exit);
     match exit {
-        // Ctrl-C while it waited is no error.
+        // Ctrl-C while waiting is no error.
         Exit::Done => eprintln!("{error}"),
         _ => eprint!("{}", render(error)),
     }
@@ -51,7 +51,7 @@ fn render(error: &anyhow::Error) -> String {
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
-        // A library's error often repeats its source's text; a person reads it once.
+        // A library's error often repeats the text of its source; it is printed once.
         if !last.contains(&text) {
             out.push_str(&format!("cause: {text}\n"));
             last = text;

@@ -1,6 +1,6 @@
-//! Data goes to stdout. A reader that has gone away (`| head`) is no error: what it asked for, it has.
+//! Data goes to stdout. A closed pipe (`| head`) is no error.
 
-/// `println!` that does not mind a closed pipe.
+/// `println!` that ignores a closed pipe.
 macro_rules! outln {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -8,7 +8,7 @@ macro_rules! outln {
     }};
 }
 
-/// `print!` that does not mind a closed pipe.
+/// `print!` that ignores a closed pipe.
 macro_rules! out {
     ($($text:tt)*) => {{
         use std::io::Write as _;

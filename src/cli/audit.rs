@@ -1,11 +1,11 @@
-//! `turnstile audit`: the ledger against itself, and the lake against the ledger.
+//! `turnstile audit`: verifies the ledger, and the lake's files against it.
 
 use super::runtime;
 use super::status::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow;
 
-/// Check every published file and every commit, and say in one line whether all is well
+/// Verify every published file and every commit; the last line says whether all is well
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -13,8 +13,8 @@ Examples:
   turnstile audit --lake s3://lake/turnstile --pipeline mta-turnstile --json
 
 Verifies the ledger's chain of hashes, recomputes conservation at every commit, reads every file and
-compares its hash and rows, and names files in the data folders that no ledger knows. Changes nothing.
-Exit code 0: all is well; 9: something differs, one line each.")]
+compares its hash and rows, and lists files in the data folders that are in no ledger. Changes nothing.
+Exit code 0: all is well; 9: differences were found, one line each.")]
 pub(crate) struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
@@ -30,7 +30,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         turnstile_lake::audit(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;
     if audit.seq == 0 && audit.is_well() {
-        return Err(at.nothing());
+        return Err(at.no_ledger());
     }
     if args.json {
         outln!("{}", serde_json::to_string(&audit)?);

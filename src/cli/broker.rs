@@ -1,4 +1,4 @@
-//! `turnstile broker`: the embedded broker on its own, until told to stop.
+//! `turnstile broker`: the embedded broker alone, until it is stopped.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ Examples:
       keeps messages in ./kafka-data and serves on 127.0.0.1:9092 until Ctrl-C
 
   turnstile broker --listen 127.0.0.1:0 --auto-create
-      in memory, on a free port, which is the only line on stdout
+      in memory, on a free port; the address is the only line on stdout
 
-librdkafka clients should set fetch.queue.backoff.ms=10: its default makes a fast broker look slow.
-One machine, no replication, no transactions, no passwords: for trying out. Production is Apache Kafka.";
+librdkafka clients should set fetch.queue.backoff.ms=10: the default makes a fast broker appear slow.
+One machine, no replication, no transactions, no passwords: for evaluation. In production use Apache Kafka.";
 
 /// How soon a signal is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -32,15 +32,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092")]
     listen: SocketAddr,
 
-    /// Keep messages in this folder; without it they are in memory and gone at the end
+    /// Keep messages in this folder; without it they are kept in memory and lost when the process ends
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 
-    /// When messages are forced to the disk: a killed process loses nothing either way, power loss may
+    /// When messages are synced to disk: a killed process loses nothing in any case, a power failure may lose some
     #[arg(long, value_enum, default_value_t = FsyncChoice::Interval)]
     fsync: FsyncChoice,
 
-    /// How often `--fsync interval` does so, in milliseconds
+    /// Interval of `--fsync interval`, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     fsync_interval_ms: u64,
 
@@ -52,19 +52,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = -1, allow_negative_numbers = true)]
     retention_bytes: i64,
 
-    /// Close a segment file before it grows beyond this, in bytes; retention deletes whole segments
+    /// Maximum size of a segment file, in bytes; retention deletes whole segments
     #[arg(long, value_name = "BYTES", default_value_t = 134_217_728, value_parser = clap::value_parser!(u64).range(16_384..))]
     segment_bytes: u64,
 
-    /// Make a topic when a client names one that does not exist
+    /// Create a topic when a client uses one that does not exist
     #[arg(long)]
     auto_create: bool,
 
-    /// Partitions of a topic whose creator names no number
+    /// Partitions of a topic that is created without a number of partitions
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
 
-    /// Allow a --listen address that other machines reach, although there are no passwords
+    /// Allow a --listen address that other machines can reach, although there are no passwords
     #[arg(long)]
     i_know: bool,
 }
@@ -73,13 +73,13 @@ pub(crate) struct Args {
 enum FsyncChoice {
     /// The operating system decides
     Never,
-    /// In the background, every --fsync-interval-ms
+    /// In the background, once per --fsync-interval-ms
     Interval,
     /// Before each batch is acknowledged
     EveryBatch,
 }
 
-/// Serves until SIGINT or SIGTERM. The address stands on stdout once clients can connect.
+/// Serves until SIGINT or SIGTERM. The address is printed to stdout once clients can connect.
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     // Before the broker starts, so that a signal in between is not the end of the process.
     let stop = super::stop_flag()?;
@@ -87,7 +87,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let broker = Broker::start(settings(args)).map_err(failure)?;
     outln!("{}", broker.address());
     if in_memory {
-        tracing::warn!("messages are kept in memory and gone when this process ends; --dir keeps them");
+        tracing::warn!("messages are kept in memory and lost when this process ends; --dir keeps them");
     }
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
@@ -121,7 +121,7 @@ fn failure(error: BrokerError) -> anyhow::Error {
         BrokerError::Listen { .. } => "choose another port with --listen; port 0 takes a free one",
         BrokerError::InUse(_) => "stop that process, or choose another --dir",
         BrokerError::Storage { .. } => "choose a --dir that this user may write, empty or written by this broker",
-        BrokerError::Corrupt(_) => "docs/broker.md, 'Damage', tells what can be saved",
+        BrokerError::Corrupt(_) => "see docs/broker.md, 'Damage', for what can be recovered",
         _ => "see docs/broker.md",
     };
     Failure::new(Exit::Failed, "the broker did not start").cause(error).hint(hint).into()

@@ -1,4 +1,4 @@
-//! `turnstile check`: reads a pipeline file, plans its query, and says what it would do.
+//! `turnstile check`: reads a pipeline file, plans its query and describes it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use turnstile_pipeline::Pipeline;
 use super::{connect, pipeline_failure, split_set};
 use crate::exit::Exit;
 
-/// Check a pipeline file and show its plan, or with --connect its cluster; nothing is written.
+/// Check a pipeline file and show its plan, or check its cluster with --connect; nothing is written.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -19,19 +19,19 @@ Examples:
   turnstile check pipelines/mta-turnstile.toml --json
   turnstile check pipelines/mta-turnstile.toml --connect --connect-timeout 5
 
-Ends with 0 when the file is good and with 3 when it is not; every problem found is listed. With --connect it
-ends with the code of the first step that failed.")]
+Exits with 0 when the file is valid and with 3 when it is not; every problem found is listed. With --connect it
+exits with the code of the first step that failed.")]
 pub(crate) struct Args {
     /// The pipeline file.
     pipeline: PathBuf,
     /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Try the cluster instead: resolve, connect, log in, find the topic, read from it, and whether the group and the
-    /// topic of dead letters may be used.
+    /// Check the cluster instead: resolve, connect, log in, find the topic, read from it, and whether the client may use
+    /// the group and the dead-letter topic.
     #[arg(long)]
     connect: bool,
-    /// With --connect: give up a step when no broker has answered for this many seconds.
+    /// With --connect: a step fails when no broker has answered for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
     /// Print the plan, or the problems, or the steps of --connect, as one JSON object.

@@ -17,10 +17,10 @@ use crate::report::Failure;
 /// Which cluster.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClusterArgs {
-    /// Java-style properties file of the Kafka client; the default one may be missing: then it is localhost:9092
+    /// Java-style properties file of the Kafka client; if the default file does not exist, the broker is localhost:9092
     #[arg(long, value_name = "FILE", default_value = turnstile_kafka::DEFAULT_PROPERTIES)]
     config: PathBuf,
-    /// Broker addresses; they win over the file's, and without --config no file is read
+    /// Broker addresses; they override the file's, and without --config no file is read
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
     /// Give up when no broker has answered for this many seconds
@@ -35,10 +35,10 @@ impl ClusterArgs {
         Ok(settings.with_connect_timeout(self.connect_timeout()).with_stop(stop.clone()))
     }
 
-    /// The file's settings, over them those of the environment, over them the arguments'.
+    /// The file's settings, overridden by those of the environment, overridden by the arguments'.
     fn merged(&self) -> Result<ClientSettings, SettingsError> {
         let environment = ClientSettings::from_environment()?;
-        let (file, servers) = self.place_beside(&environment);
+        let (file, servers) = self.location_with(&environment);
         let settings = match file {
             Some(file) => ClientSettings::from_properties(file)?.over(environment),
             None => environment,
@@ -49,38 +49,38 @@ impl ClusterArgs {
         }
     }
 
-    /// The properties file to read, and the brokers that win over its own and the environment's.
-    pub(crate) fn place(&self) -> anyhow::Result<(Option<&Path>, Option<String>)> {
+    /// The properties file to read, and the brokers that override the file's and the environment's.
+    pub(crate) fn location(&self) -> anyhow::Result<(Option<&Path>, Option<String>)> {
         let environment = ClientSettings::from_environment().map_err(|error| client_failure(error.into()))?;
-        Ok(self.place_beside(&environment))
+        Ok(self.location_with(&environment))
     }
 
-    /// The default file is read only where nothing else names a broker. Where it is not there either, it is the broker of
-    /// this machine, and that is said.
-    fn place_beside(&self, environment: &ClientSettings) -> (Option<&Path>, Option<String>) {
+    /// The default file is read only if nothing else names a broker. If it does not exist either, the local broker is used,
+    /// with a message.
+    fn location_with(&self, environment: &ClientSettings) -> (Option<&Path>, Option<String>) {
         let is_default = self.config.as_os_str() == turnstile_kafka::DEFAULT_PROPERTIES;
         match &self.bootstrap {
             Some(servers) => ((!is_default).then_some(self.config.as_path()), Some(servers.clone())),
             None if is_default && !environment.servers().is_empty() => (None, None),
-            None if is_default && !is_there(&self.config) => {
-                eprintln!("no {} here: using the broker at {LOCAL_BROKER}", turnstile_kafka::DEFAULT_PROPERTIES);
+            None if is_default && !exists(&self.config) => {
+                eprintln!("{} does not exist: using the broker at {LOCAL_BROKER}", turnstile_kafka::DEFAULT_PROPERTIES);
                 (None, Some(LOCAL_BROKER.to_owned()))
             }
             None => (Some(&self.config), None),
         }
     }
 
-    /// How long to look for a broker.
+    /// How long to wait for a broker.
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_secs(self.connect_timeout)
     }
 }
 
-/// The broker when nothing names one: where a Kafka that was started with its own defaults listens.
+/// The broker when nothing names one: where a Kafka with default settings listens.
 const LOCAL_BROKER: &str = "localhost:9092";
 
-/// Whether a file is there; one that cannot be read is, and is complained about when it is read.
-fn is_there(file: &Path) -> bool {
+/// Whether a file exists; one that cannot be read does, and reading it reports the error.
+fn exists(file: &Path) -> bool {
     let file = match (file.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => Path::new(&home).join(rest),
         _ => file.to_owned(),
@@ -112,11 +112,11 @@ pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// What an error of reading means where a person chose the position.
+/// What a read error means when the start position was chosen on the command line.
 pub(crate) fn read_failure(error: ReadError) -> anyhow::Error {
     match error {
         ReadError::OffsetOutOfRange { .. } => Failure::new(Exit::SourceData, error.to_string())
-            .hint("records were deleted or the topic was created anew; choose where to begin with --from")
+            .hint("records were deleted or the topic was recreated; choose where to start with --from")
             .into(),
         other => flow::read_failed(other),
     }

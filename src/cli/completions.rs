@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use crate::exit::Exit;
 
-/// Print the completion script of a shell.
+/// Print a shell's completion script.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Example:

@@ -1,4 +1,4 @@
-//! `turnstile deadletter`: messages that no window took, and a way to send them again.
+//! `turnstile deadletter`: messages that could not be processed, and how to resend them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// How long the broker may take for all messages sent again.
+/// How long the broker may take to acknowledge all resent messages.
 const FLUSH: Duration = Duration::from_secs(60);
 
-/// List, show or send again the messages that no window took.
+/// List, show or resend messages that could not be processed.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -33,13 +33,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// One line for each file of dead letters: how many messages, and why
+    /// One line per dead-letter file: how many messages, and why
     #[command(after_help = "\
 Examples:
   turnstile deadletter list
   turnstile deadletter list pipelines/mta-turnstile.toml --reason late --json")]
     List(Of),
-    /// The messages: where each stood, why it was rejected, its bytes
+    /// The messages: their positions, why they were rejected, their bytes
     #[command(after_help = "\
 Examples:
   turnstile deadletter show --count 10
@@ -51,7 +51,7 @@ Examples:
         #[arg(long, visible_alias = "max", value_name = "N")]
         count: Option<usize>,
     },
-    /// Send messages again with the key, value and timestamp that they had
+    /// Resend messages with their original key, value and timestamp
     #[command(after_help = "\
 Examples:
   turnstile deadletter requeue pipelines/mta-turnstile.toml --reason future
@@ -71,10 +71,10 @@ struct Of {
     /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
-    /// Only this file of dead letters
+    /// Only this dead-letter file
     #[arg(long, value_name = "NAME")]
     file: Option<String>,
-    /// Only messages rejected for this reason, such as `type` or `late`
+    /// Only messages with this reason, such as `type` or `late`
     #[arg(long, value_name = "WORD")]
     reason: Option<String>,
     /// Set a key of the pipeline file; may be given several times
@@ -115,7 +115,7 @@ fn show(of: &Of, count: usize) -> anyhow::Result<Exit> {
     let (_, letters) = read(&pipeline, of, true)?;
     for letter in letters.iter().take(count) {
         let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| String::from_utf8_lossy(b).into_owned());
-        // Bytes that are no text are given as the file of dead letters gives them: docs/ledger.md.
+        // Bytes that are not UTF-8 are encoded as in the dead-letter file: docs/ledger.md.
         let exact = |bytes: &Option<Vec<u8>>| match bytes.as_ref().map(|b| std::str::from_utf8(b)) {
             Some(Ok(text)) => (Some(text.to_owned()), None),
             Some(Err(_)) => (None, bytes.as_ref().map(|b| BASE64_STANDARD.encode(b))),
@@ -153,7 +153,7 @@ fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
         let record = ProducerRecord::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
         producer
             .send(topic, &record)
-            .map_err(|e| Failure::new(Exit::Source, format!("{} was not sent again", letter.position)).cause(e))?;
+            .map_err(|e| Failure::new(Exit::Source, format!("{} was not resent", letter.position)).cause(e))?;
     }
     let (stats, failures) = producer.close(FLUSH);
     if let Some(failure) = failures.first() {
@@ -172,7 +172,7 @@ fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The files of dead letters that `of` names, and their messages when `contents` is asked for.
+/// The dead-letter files that `of` selects, and their messages if `contents` is set.
 fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Published>, Vec<OwnedDeadLetter>)> {
     runtime()?.block_on(async {
         let options = flow::store_options(pipeline);
@@ -188,12 +188,9 @@ fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Pub
             files.retain(|f| f.file.counts.contains_key(word));
         }
         if let (Some(name), true) = (&of.file, files.is_empty()) {
-            return Err(Failure::new(
-                Exit::Failed,
-                format!("{name:?} is no file of dead letters of {}", pipeline.name),
-            )
-            .hint("`turnstile deadletter list` names them")
-            .into());
+            return Err(Failure::new(Exit::Failed, format!("{name:?} is not a dead-letter file of {}", pipeline.name))
+                .hint("`turnstile deadletter list` lists them")
+                .into());
         }
         let mut letters = Vec::new();
         if contents {

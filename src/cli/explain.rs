@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// Show what a file or window was made from: messages, commit, versions
+/// Show what a file or window was computed from: messages, commit, versions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -18,8 +18,7 @@ Examples:
   turnstile explain date=2026-08-01/mta-turnstile_20260801_m00000000000000000007_0a1b2c3d4e5f.parquet
   turnstile explain 2026-08-01T08:00Z --lake file:./lake/turnstile --pipeline mta-turnstile --json
 
-All versions of a window are shown; readers see the highest. Of a compacted file, the windows whose rows
-it holds are.")]
+All versions of a window are shown; readers see the highest. For a compacted file, the windows it contains are shown.")]
 pub(crate) struct Args {
     /// A file, by its name or path; or a window, by its start or by START..END, in UTC
     #[arg(value_name = "FILE_OR_WINDOW")]
@@ -56,8 +55,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Why a window was published again: the messages that the version before does not hold. A late row of a partition lies
-/// behind all that the version before holds of it.
+/// Why a window was published again: the messages that the previous version does not include. A late row of a partition
+/// comes after all rows of that partition in the previous version.
 fn cause(published: &Published, earlier: &[Published]) -> Option<String> {
     let (bounds, _) = window(published).filter(|(_, version)| *version > 1)?;
     let before = earlier.iter().rev().find(|other| window(other).is_some_and(|(of, _)| of == bounds))?;
@@ -83,13 +82,13 @@ fn cause(published: &Published, earlier: &[Published]) -> Option<String> {
     Some(format!("{rows} within {}, read after the window had closed", ranges.join(", ")))
 }
 
-/// The version that readers see instead, when there is one.
+/// The version that readers see instead, if there is one.
 fn superseded(published: &Published, later: &[Published]) -> Option<u32> {
     let (bounds, _) = window(published)?;
     later.iter().rev().filter_map(window).find_map(|(of, version)| (of == bounds).then_some(version))
 }
 
-/// Bounds and version, when the file is a window's.
+/// Bounds and version, if the file is a window's.
 fn window(published: &Published) -> Option<((i64, i64), u32)> {
     match published.file.kind {
         FileKind::Window { start_us, end_us, version } => Some(((start_us, end_us), version)),
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_corrected_window_says_which_version_counts_and_where_it_came_from() {
+    fn a_corrected_window_shows_its_current_version_and_its_sources() {
         let files = [version(1), version(2)];
         let text = render(&files[0], superseded(&files[0], &files[1..]), cause(&files[0], &[]));
         assert!(text.contains("2026-08-01T08:00Z .. 2026-08-01T08:05Z, version 1, superseded by version 2"), "{text}");

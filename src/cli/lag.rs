@@ -42,20 +42,20 @@ const KEEPS_UP_SECONDS: f64 = 2.0;
 /// Show how far a pipeline or a consumer group is behind its topic
 ///
 /// records: messages between the next one to be read and the partition's end. seconds: how long ago the next message to
-/// be read was written, by its timestamp; 0 where none is left. A pipeline's position is that of its ledger, a group's the
-/// one that it has committed.
+/// be read was written, by its timestamp; 0 if none is left. A pipeline's position is that of its ledger, a group's its
+/// committed offsets.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  turnstile lag                                     # of what `turnstile up` runs here
+  turnstile lag                                     # the pipeline of `turnstile up`
   turnstile lag pipelines/mta-turnstile.toml
   turnstile lag --pipeline mta-turnstile --lake file:./turnstile-data/lake --bootstrap localhost:9092
   turnstile lag --group turnstile --topic mta-turnstile --bootstrap localhost:9092 --watch
 
-The time to catch up is what is left, over how much faster the last minute's commits read than the topic grows;
-it is \"unknown\" where either cannot be told. A group's own speed can only be told with --watch.")]
+The time to catch up is the records left, divided by how much faster the last minute's commits read than the topic grows;
+it is \"unknown\" if either rate is unknown. A group's rate is known only with --watch.")]
 pub(crate) struct Args {
-    /// The pipeline file, which names its brokers too [default: the pipeline that `turnstile up` runs under
+    /// The pipeline file, which names the brokers too [default: the pipeline that `turnstile up` runs under
     /// ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml", conflicts_with_all = ["lake", "group", "config", "bootstrap"])]
     file: Option<PathBuf>,
@@ -74,10 +74,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Set a key of the pipeline file, or with --lake an option of its store; may be given several times.
-    /// Credentials belong in the environment
+    /// Pass credentials in the environment
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Go on, every two seconds, until Ctrl-C
+    /// Repeat every two seconds, until Ctrl-C
     #[arg(long)]
     watch: bool,
     /// Print one JSON object
@@ -167,7 +167,7 @@ impl Args {
             return Ok((Reader::Group { group: group.clone(), topic: topic.clone() }, settings));
         }
         // clap lets neither of a pair stand alone.
-        Err(Failure::new(Exit::Usage, "nothing says whose lag to show").into())
+        Err(Failure::new(Exit::Usage, "no pipeline or group is named").into())
     }
 }
 
@@ -182,7 +182,7 @@ impl Reader {
                 })?;
                 let Some((slot, lines)) = recent else {
                     let fact = format!("the lake {url} has no ledger of {name:?}");
-                    let hint = "was it ever run, and is the lake's URL the one that it ran with?";
+                    let hint = "check that it has run, and that this is the URL of its lake";
                     return Err(Failure::new(Exit::Failed, fact).hint(hint).into());
                 };
                 let mut topics: Vec<String> = slot.positions.iter().map(|p| p.partition.topic.to_string()).collect();

@@ -1,4 +1,4 @@
-//! `turnstile lake`: the lake's files, compaction of days that are over, and what nobody needs any more.
+//! `turnstile lake`: the lake's files, compaction of past days, and garbage collection.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::flow;
 use crate::progress::grouped;
 use crate::report::Failure;
 
-/// See the lake's files, make one of a day's small ones, delete what nobody needs any more
+/// List the lake's files, compact those of past days, delete those no longer needed
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -38,19 +38,19 @@ Examples:
   turnstile lake files pipelines/mta-turnstile.toml
   turnstile lake files --all --json pipelines/mta-turnstile.toml
 
-One line a file, with the windows in it that count. The store is not listed.")]
+One line per file, with its current windows. The ledger is read, the store is not listed.")]
 struct FilesArgs {
     #[command(flatten)]
     ledger: LedgerArgs,
     /// All versions of all windows, superseded and retired ones too
     #[arg(long)]
     all: bool,
-    /// Print as JSON, one window a line
+    /// Print as JSON, one window per line
     #[arg(long)]
     json: bool,
 }
 
-/// `compact`: make one file of the small ones of each day that is over. `gc`: retire and delete what is not needed
+/// `compact`: merge the small files of each past day into one. `gc`: retire and delete files no longer needed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -58,10 +58,10 @@ Examples:
   turnstile lake gc --dry-run pipelines/mta-turnstile.toml
   turnstile lake gc --json
 
-compact makes one file of the small ones of each UTC day that is over; their rows, order and provenance stay.
-gc retires windows and dead letters that are older than `[lake] retain` and that every warehouse has loaded, and
-deletes what was retired longer than `[lake] grace` ago. Both may run beside a running pipeline, which does the
-same by itself every `[lake] maintain`; run either again after a crash.")]
+compact merges the small files of each past UTC day into one; rows, order and provenance are kept.
+gc retires windows and dead letters that are older than `[lake] retain` and loaded by every warehouse, and
+deletes what was retired longer than `[lake] grace` ago. Both may run at the same time as the pipeline, which does
+the same every `[lake] maintain`; after a crash run either again.")]
 struct ActArgs {
     /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
@@ -69,7 +69,7 @@ struct ActArgs {
     /// Set a key of the pipeline file; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Say what would be done and why, one line a file, and change nothing
+    /// Show what would be done and why, one line per file, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Print as JSON
@@ -96,7 +96,7 @@ fn files(args: FilesArgs) -> anyhow::Result<Exit> {
         let lake = at.open().await?;
         Catalog::read(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;
-    let Some(catalog) = catalog else { return Err(at.nothing()) };
+    let Some(catalog) = catalog else { return Err(at.no_ledger()) };
     let extents = if args.all { catalog.history() } else { catalog.current(..) };
     if args.json {
         extents.iter().for_each(|extent| outln!("{}", &as_json(extent).to_string()));
@@ -114,7 +114,7 @@ fn files(args: FilesArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// One line an object, in the order of their first windows.
+/// One line per object, in the order of their first windows.
 fn list(extents: &[Extent]) -> String {
     let mut objects: Vec<(&Extent, usize, u64)> = Vec::new();
     let mut at = std::collections::HashMap::new();
@@ -153,7 +153,7 @@ fn act(args: ActArgs, wishes: impl Fn(&Pipeline) -> Wishes) -> anyhow::Result<Ex
     let pipeline = pipeline_or_last(args.file.as_ref(), &args.set)?;
     let (url, options, wishes) = (&pipeline.lake.url, flow::store_options(&pipeline), wishes(&pipeline));
     runtime()?.block_on(async {
-        // A lake that does not exist is not made by looking after it.
+        // Maintenance does not create a lake that does not exist.
         let lake = Lake::open_for_reading(url, &options).await.map_err(flow::lake_failed)?;
         if args.dry_run {
             return show_plan(&pipeline, &lake, &wishes, args.json).await;
@@ -181,7 +181,7 @@ async fn show_plan(pipeline: &Pipeline, lake: &Lake, wishes: &Wishes, json: bool
     Ok(Exit::Done)
 }
 
-/// One line an object: what would be done with it, and why.
+/// One line per object: what would be done with it, and why.
 fn describe(plan: &Plan) -> String {
     let mut out = String::new();
     let mut line = |what: &str, name: &str, why: &str| out.push_str(&format!("{what:<8} {name}  {why}\n"));
@@ -208,7 +208,7 @@ fn closing(plan: &Plan) -> String {
     )
 }
 
-/// What is done goes to stdout, one line a file; what is going on, to a terminal.
+/// What was done goes to stdout, one line per file; progress goes to a terminal.
 fn show_step(step: MaintenanceStep<'_>, json: bool) {
     match step {
         MaintenanceStep::Compacting(batch, at, of) if !json && std::io::stderr().is_terminal() => {
@@ -237,7 +237,7 @@ fn ended(applied: Applied, json: bool) -> anyhow::Result<Exit> {
         eprintln!("{}", flow::summary(&applied).unwrap_or_else(|| "lake: there was nothing to do".to_owned()));
     }
     if applied.raced {
-        eprintln!("another process maintains this lake; what is left is its");
+        eprintln!("another process maintains this lake; the rest was left to it");
     }
     let mut failed = applied.failed.into_iter().map(flow::maintenance_failed);
     let Some(first) = failed.next() else { return Ok(Exit::Done) };
@@ -247,6 +247,6 @@ fn ended(applied: Applied, json: bool) -> anyhow::Result<Exit> {
 
 fn nothing(pipeline: &Pipeline) -> anyhow::Error {
     Failure::new(Exit::Failed, format!("the lake {} has no ledger of {:?}", pipeline.lake.url, pipeline.name))
-        .hint("was it ever run, and is the lake's URL the one that it ran with?")
+        .hint("check that it has run, and that this is the URL of its lake")
         .into()
 }

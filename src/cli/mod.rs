@@ -38,10 +38,10 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// A Kafka topic into tables in a data lake: aggregated in event-time windows, exactly once.
+/// Turn a Kafka topic into tables in a data lake: aggregated in event-time windows, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "turnstile", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug shows what happens inside.")]
+#[command(after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug prints debug logs.")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -119,7 +119,7 @@ fn load_pipeline_with(path: &Path, set: &[(String, String)]) -> anyhow::Result<P
     Pipeline::from_path_with(path, set).map_err(pipeline_failure)
 }
 
-/// Reads a pipeline file for a verb that talks to its cluster: client settings in the environment win over the file's.
+/// Reads a pipeline file for a verb that talks to its cluster: client settings in the environment override the file's.
 fn load_pipeline_for_cluster(path: &Path, set: &[String]) -> anyhow::Result<Pipeline> {
     let mut pipeline = load_pipeline(path, set)?;
     add_environment(&mut pipeline)?;
@@ -146,7 +146,7 @@ fn split_set(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     set.iter()
         .map(|pair| match pair.split_once('=') {
             Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
-            // The text is not shown: where the sign is missing, a secret may stand.
+            // The text is not shown: without the sign, it may be a secret.
             None => Err(Failure::new(Exit::Usage, "an argument of --set is not KEY=VALUE")
                 .hint("write it as in --set stream.commit='100 ms'")
                 .into()),
@@ -154,7 +154,7 @@ fn split_set(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// `--set` beside `--lake`: options of the store. A secret is refused, as in the keys of a pipeline.
+/// `--set` with `--lake`: options of the store. A secret is refused, as in the keys of a pipeline.
 fn store_set(set: &[String]) -> anyhow::Result<StoreOptions> {
     let options = split_set(set)?;
     if let Some((key, _)) = options.iter().find(|(key, _)| turnstile_pipeline::is_secret(key)) {
@@ -180,7 +180,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 mod tests {
     use super::*;
 
-    /// Every command that does something, with the words that lead to it.
+    /// Every command without subcommands, with its full path.
     fn leaves(command: &clap::Command, path: &str, out: &mut Vec<(String, clap::Command)>) {
         if command.get_subcommands().next().is_none() {
             out.push((path.to_owned(), command.clone()));
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_every_command_holds_an_example_of_it() {
+    fn the_help_of_every_command_has_an_example_of_it() {
         let mut all = Vec::new();
         leaves(&Cli::command(), "turnstile", &mut all);
         assert!(all.len() > 25, "{}", all.len());
         for (path, mut command) in all {
             let help = command.render_long_help().to_string();
             let examples = help.split_once("Example").unwrap_or_else(|| panic!("{path} --help has no example")).1;
-            assert!(examples.contains(&path), "no example of {path} --help is one of it");
+            assert!(examples.contains(&path), "no example of {path} --help runs that command");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `turnstile models`: check, run, test and describe the SQL files that make tables.
+//! `turnstile models`: checks, runs, tests and describes the SQL files that define tables.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// Check, run, test and describe the models: SQL files that make tables
+/// Check, run, test and describe the models: SQL files that define tables
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 pub(crate) struct Args {
@@ -26,7 +26,7 @@ enum Verb {
     Docs(DocsArgs),
 }
 
-/// See whether the models fit the tables that they read, and show them in the order in which they run
+/// Check the models against the tables that they read, and list them in the order in which they run
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,30 +37,30 @@ struct CheckArgs {
     which: Which,
 }
 
-/// Load, as `warehouse run --once` does; tables can be made anew
+/// Load like `warehouse run --once`, optionally rebuilding tables
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   turnstile models run pipelines/mta-turnstile.toml
   turnstile models run --full-refresh fact_turnstile pipelines/mta-turnstile.toml")]
 struct RunArgs {
-    /// Make this model's table anew from all that is in the lake; may be given several times
+    /// Rebuild this model's table from all data in the lake; may be given several times
     #[arg(long, value_name = "MODEL")]
     full_refresh: Vec<String>,
     #[command(flatten)]
     which: Which,
-    /// Print each load as JSON, a line each
+    /// Print one line of JSON per load
     #[arg(long)]
     json: bool,
 }
 
-/// Run the models' tests over their whole tables
+/// Run the models' tests on their whole tables
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   turnstile models test pipelines/mta-turnstile.toml
 
-Each load tests the rows that it makes; this tests all of them. The exit code is 9 when a test fails.")]
+A load tests only the rows that it writes; this tests all of them. The exit code is 9 if a test fails.")]
 struct TestArgs {
     #[command(flatten)]
     which: Which,

@@ -1,4 +1,4 @@
-//! The pipeline that `turnstile up` ran last, so that other verbs need no file named.
+//! The pipeline of the last `turnstile up`, for verbs that are given no pipeline file.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::{add_environment, load_pipeline_for_cluster, parse_pipeline, split_se
 use crate::exit::Exit;
 use crate::report::Failure;
 
-/// The folder that holds everything of `turnstile up` when none is named.
+/// The default data folder of `turnstile up`.
 pub(super) const DATA: &str = "turnstile-data";
 
 /// The file in it.
@@ -22,26 +22,26 @@ struct Remembered {
     /// Where the text came from, for messages.
     origin: String,
     text: String,
-    /// What `up` itself set, its broker and its lake, and over that what was set on its command line.
+    /// The broker and lake set by `up`, followed by --set of its command line, which overrides them.
     set: Vec<(String, String)>,
 }
 
-/// Keeps what runs in the data folder `dir`.
+/// Saves the pipeline that runs in the data folder `dir`.
 pub(super) fn remember(dir: &Path, origin: &str, text: &str, set: &[(String, String)]) -> anyhow::Result<()> {
     let file = dir.join(FILE);
     let remembered = Remembered { origin: origin.to_owned(), text: text.to_owned(), set: set.to_vec() };
-    write_for_me(&file, &serde_json::to_string_pretty(&remembered)?)
+    write_private(&file, &serde_json::to_string_pretty(&remembered)?)
         .with_context(|| format!("{} cannot be written", file.display()))
 }
 
-/// A pipeline file may hold a password that its own mode keeps from others, and so must a copy of it.
-fn write_for_me(file: &Path, text: &str) -> std::io::Result<()> {
+/// A pipeline file may contain a password that its file mode protects; so must a copy of it.
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut opened = options.open(file)?;
-    // One that an earlier version left keeps its mode when it is opened.
+    // A file of an earlier version keeps its mode when it is opened.
     #[cfg(unix)]
     opened.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     std::io::Write::write_all(&mut opened, text.as_bytes())
@@ -75,7 +75,7 @@ fn last() -> anyhow::Result<Remembered> {
     let text = std::fs::read_to_string(&kept).map_err(|e| {
         Failure::new(Exit::Usage, format!("no pipeline file was named, and there is no ./{}", kept.display()))
             .cause(e)
-            .hint("name a pipeline file, or run `turnstile up` here first")
+            .hint("name a pipeline file, or run `turnstile up` in this folder first")
     })?;
     serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))
 }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_up_kept_is_read_by_its_owner_alone() {
+    fn the_saved_pipeline_is_readable_by_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE);
         std::fs::write(&file, "{}").unwrap();

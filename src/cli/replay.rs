@@ -1,4 +1,4 @@
-//! `turnstile replay`: makes a published file again from its messages.
+//! `turnstile replay`: rebuilds a published file from its messages.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// Make a published file again from its messages, and compare.
+/// Rebuild a published file from its messages, and compare them.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ Examples:
   turnstile replay mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz pipelines/mta-turnstile.toml --to /tmp/again
   turnstile replay 'mta-turnstile[0]@0..=4999' pipelines/mta-turnstile.toml --to /tmp/range
 
-Nothing is written to the lake or its ledger. Exit code 9: the rows differ from the published file's.")]
+Nothing is written to the lake or its ledger. Exit code 9: the rebuilt file differs from the published one.")]
 pub(crate) struct Args {
     /// A published file, a window's start, or an offset range `TOPIC[PARTITION]@FIRST..=LAST`
     #[arg(value_name = "FILE_OR_RANGE")]
@@ -47,14 +47,14 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// One file made again.
+/// One rebuilt file.
 #[derive(Debug, Serialize)]
 struct Made {
     /// Its name, below the lake's root and below the folder.
     name: String,
     rows: usize,
     messages: u64,
-    /// Whether its bytes are those that were published; `None` where there is nothing to compare with.
+    /// Whether its bytes equal those that were published; `None` if there is nothing to compare with.
     same: Option<bool>,
 }
 
@@ -65,7 +65,7 @@ impl Made {
             _ if json => outln!("{}", serde_json::to_string(self)?),
             None => outln!("{name}  {rows} rows from {messages} messages"),
             Some(true) => outln!("{name}  {rows} rows from {messages} messages: the same, byte for byte"),
-            Some(false) if *messages == 0 => outln!("{name}  differs: its messages make no such window now"),
+            Some(false) if *messages == 0 => outln!("{name}  differs: its messages produce no such window now"),
             Some(false) => outln!("{name}  {rows} rows from {messages} messages: differs from what was published"),
         }
         Ok(())
@@ -99,7 +99,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// The newest version of each window that `what` names.
+/// The newest version of each window that matches `what`.
 fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> {
     let files = runtime()?.block_on(async {
         let options = flow::store_options(pipeline);
@@ -127,7 +127,7 @@ fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> 
     Ok(newest)
 }
 
-/// Makes a published window's file again.
+/// Rebuilds a published window's file.
 fn again(pipeline: &Pipeline, published: &Published, to: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<Made> {
     let entry = &published.file;
     let windows = replay(pipeline, &entry.sources, stop)?;
@@ -151,7 +151,9 @@ fn replay(pipeline: &Pipeline, ranges: &[OffsetRange], stop: &Arc<AtomicBool>) -
     let settings = flow::client_settings(pipeline, stop)?;
     let left_out = runtime()?.block_on(flow::left_out(pipeline, ranges))?;
     for name in &left_out.deleted {
-        eprintln!("{name} was deleted: messages that were late or ahead of the clock then may count in this replay");
+        eprintln!(
+            "{name} was deleted: messages that were rejected as late or ahead of the clock may be counted in this replay"
+        );
     }
     flow::replay(pipeline, &settings, ranges, &left_out, stop)
 }
@@ -159,7 +161,7 @@ fn replay(pipeline: &Pipeline, ranges: &[OffsetRange], stop: &Arc<AtomicBool>) -
 fn write(to: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let path = to.join(name);
     let folder = path.parent().unwrap_or(to);
-    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
     std::fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))
 }
 

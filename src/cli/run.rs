@@ -12,15 +12,15 @@ use crate::exit::Exit;
 use crate::flow::{self, Options, Until};
 use crate::progress::Progress;
 
-/// Read a topic, aggregate it in event-time windows, publish every closed window once.
+/// Read a topic, aggregate it in event-time windows, publish every closed window exactly once.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   turnstile run pipelines/mta-turnstile.toml
   turnstile run pipelines/mta-turnstile.toml --set 'source.kafka={\"bootstrap.servers\"=\"broker:9092\"}'
-  turnstile run pipelines/mta-registers.toml --drain        # read all there is, publish all windows, end
+  turnstile run pipelines/mta-registers.toml --drain        # read to the end, publish all windows, exit
 
-A run goes on where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
+A run resumes where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
 pub(crate) struct Args {
     /// The pipeline file.
     pipeline: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     set: Vec<String>,
     #[command(flatten)]
     how: HowArgs,
-    /// Give up when no broker has answered for this many seconds.
+    /// Fail when no broker has answered for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
 }
@@ -37,16 +37,16 @@ pub(crate) struct Args {
 /// How a pipeline runs, and when it ends.
 #[derive(Debug, ClapArgs)]
 pub(super) struct HowArgs {
-    /// Stop once what the topic holds now is read and committed; windows stay open.
+    /// Stop once what the topic contains now is read and committed; windows stay open.
     #[arg(long, conflicts_with = "drain")]
     until_end: bool,
-    /// The same, and then close and publish the windows that are open.
+    /// Like --until-end, and then close and publish the open windows.
     #[arg(long)]
     drain: bool,
-    /// Take the pipeline over from a process that seems alive; that process stops at its next commit.
+    /// Take over the pipeline from a process that seems to be alive; that process stops at its next commit.
     #[arg(long)]
     takeover: bool,
-    /// Go on with what is there when records were lost before they were read.
+    /// Continue if records were lost before they were read.
     #[arg(long)]
     accept_loss: bool,
     /// Print events as JSON lines.

@@ -1,4 +1,4 @@
-//! `turnstile warehouse serve`: PostgreSQL clients ask the warehouse.
+//! `turnstile warehouse serve`: the warehouse for PostgreSQL clients.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use super::warehouse::Which;
 use crate::exit::Exit;
 use crate::flow;
 
-/// Let psql, drivers and BI tools ask the warehouse, over PostgreSQL's protocol
+/// Serve psql, drivers and BI tools over PostgreSQL's protocol
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -17,8 +17,8 @@ Examples:
   psql -h 127.0.0.1 -p 5433 -U turnstile -c '\\d'
   TURNSTILE_WAREHOUSE_PASSWORD=… turnstile warehouse serve --listen 0.0.0.0:5433 --tls-cert c.pem --tls-key k.pem
 
-Read-only. On loopback nobody is asked for a password unless TURNSTILE_WAREHOUSE_PASSWORD is set; beyond it one is
-needed. The database is called turnstile, as is the user. docs/warehouse-postgres-wire.md has limits and clients.")]
+Read-only. On loopback no password is required unless TURNSTILE_WAREHOUSE_PASSWORD is set; on other addresses one
+is. Database and user are called turnstile. Limits and clients: docs/warehouse-postgres-wire.md.")]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     tls_key: Option<PathBuf>,
 }
 
-/// Where PostgreSQL clients are let in when nothing says where.
+/// The default address for PostgreSQL clients.
 pub(super) const LISTEN: &str = "127.0.0.1:5433";
 
 pub(super) fn run(args: Args) -> anyhow::Result<Exit> {

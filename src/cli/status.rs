@@ -1,4 +1,4 @@
-//! `turnstile status`: where a pipeline stands, from its ledger alone.
+//! `turnstile status`: the state of a pipeline, from its ledger alone.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,19 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// Show where a pipeline stands: last commit, owner, positions, watermark, what became of all rows
+/// Show the state of a pipeline: last commit, owner, positions, watermark, counts of rows
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   turnstile status pipelines/mta-turnstile.toml
   turnstile status --lake file:./lake/turnstile --pipeline mta-turnstile --json
 
-Reads the ledger only: no broker is asked, and a running pipeline is not disturbed.")]
+Reads only the ledger: no broker is contacted, and a running pipeline is not disturbed.")]
 pub(crate) struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
-    /// End with 1 when the pipeline was ended, or when its newest commit is older than this, such as 5m, and not all of its
-    /// partitions were idle then (`[stream] idle`). For health checks
+    /// Exit with 1 if the pipeline has ended, or if its newest commit is older than this, such as 5m, and not all of its
+    /// partitions were idle at that commit (`[stream] idle`). For health checks
     #[arg(long, value_name = "TIME", value_parser = max_age)]
     max_age: Option<i64>,
     /// Print the newest slot of the ledger as JSON
@@ -34,12 +34,12 @@ fn max_age(text: &str) -> Result<i64, String> {
     i64::try_from(duration.as_micros()).map_err(|_| format!("\"{text}\" is too long"))
 }
 
-/// Why the pipeline does not seem to work. One whose partitions were all quiet at its last commit has nothing to commit.
-fn sickness(slot: &Slot, max_age_us: i64, now_us: i64) -> Option<String> {
+/// Why the pipeline seems to be unhealthy. One whose partitions were all idle at its last commit has nothing to commit.
+fn health_problem(slot: &Slot, max_age_us: i64, now_us: i64) -> Option<String> {
     let age_us = now_us - slot.committed_at_us;
     let is_idle = !slot.positions.is_empty() && slot.positions.iter().all(|position| position.idle);
     if slot.released {
-        return Some("it was ended, and no process owns it".to_owned());
+        return Some("it has ended, and no process owns it".to_owned());
     }
     (age_us > max_age_us && !is_idle).then(|| format!("its newest commit is {} s old", age_us / 1_000_000))
 }
@@ -57,7 +57,7 @@ pub(crate) struct LedgerArgs {
     #[arg(long, value_name = "NAME", requires = "lake")]
     pipeline: Option<String>,
     /// Set a key of the pipeline file, or with --lake an option of its store; may be given several times.
-    /// Credentials belong in the environment
+    /// Pass credentials in the environment
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -83,7 +83,7 @@ impl LedgerArgs {
     }
 }
 
-/// The ledger that `turnstile up` keeps here; of several, the one that was written to last.
+/// The ledger that `turnstile up` keeps in ./turnstile-data; of several, the one that was written to last.
 fn demo() -> anyhow::Result<LedgerAt> {
     let lake = Path::new(super::remembered::DATA).join("lake");
     let written = |entry: std::fs::DirEntry| {
@@ -104,10 +104,10 @@ impl LedgerAt {
         Lake::open_for_reading(&self.url, &self.options).await.map_err(flow::lake_failed)
     }
 
-    /// What to say when the pipeline has no ledger there.
-    pub(crate) fn nothing(&self) -> anyhow::Error {
+    /// The error of a pipeline without a ledger there.
+    pub(crate) fn no_ledger(&self) -> anyhow::Error {
         Failure::new(Exit::Failed, format!("the lake {} has no ledger of {:?}", self.url, self.pipeline))
-            .hint("was it ever run, and is the lake's URL the one that it ran with?")
+            .hint("check that it has run, and that this is the URL of its lake")
             .into()
     }
 }
@@ -118,15 +118,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         let lake = at.open().await?;
         Ledger::peek(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;
-    let Some(slot) = newest else { return Err(at.nothing()) };
+    let Some(slot) = newest else { return Err(at.no_ledger()) };
     if args.json {
         outln!("{}", serde_json::to_string(&slot)?);
     } else {
         out!("{}", render(&slot, &at.url));
     }
-    match args.max_age.and_then(|most| sickness(&slot, most, flow::now_us())) {
+    match args.max_age.and_then(|most| health_problem(&slot, most, flow::now_us())) {
         Some(why) => Err(Failure::new(Exit::Failed, format!("pipeline {:?} does not commit: {why}", slot.pipeline))
-            .hint("start it, or see its log for what it waits for")
+            .hint("start it, or see its log for what it is waiting for")
             .into()),
         None => Ok(Exit::Done),
     }
@@ -152,7 +152,7 @@ fn render(slot: &Slot, url: &str) -> String {
     lines.push(("watermark", instant(slot.watermark_us)));
     lines.push(("published", format!("until {}", instant(slot.published_until_us))));
     lines.push(("rows", rows(slot)));
-    if let Some(times) = odd_times(slot) {
+    if let Some(times) = irregular_times(slot) {
         lines.push(("times", times));
     }
     for position in &slot.positions {
@@ -169,7 +169,7 @@ fn render(slot: &Slot, url: &str) -> String {
         lines.push(("file", format!("{}, {} rows", file.name, file.rows)));
     }
     for file in &slot.carried {
-        lines.push(("pending", format!("{}, committed earlier and not known to be published", file.name)));
+        lines.push(("pending", format!("{}, committed earlier, publishing not confirmed", file.name)));
     }
     lines.iter().map(|(name, text)| format!("{name:<10} {text}\n")).collect()
 }
@@ -179,11 +179,11 @@ fn rows(slot: &Slot) -> String {
     format!("{} read = {}", slot.counters.read, terms.join(" + "))
 }
 
-/// Local times that are not one instant, when there were any.
-fn odd_times(slot: &Slot) -> Option<String> {
+/// Ambiguous and nonexistent local times, if there were any.
+fn irregular_times(slot: &Slot) -> Option<String> {
     let count = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
     let (twice, never) = (count("ambiguous_times"), count("nonexistent_times"));
     (twice + never > 0).then(|| {
-        format!("{twice} local times happened twice (the first was taken), {never} never (moved later by the gap)")
+        format!("{twice} ambiguous local times (the first was taken), {never} nonexistent (moved later by the gap)")
     })
 }

@@ -1,5 +1,5 @@
-//! `turnstile stream`: the turnstile job by the original's command line. The same flow as `run`; the pipeline file is the
-//! built-in one with the flags written into it.
+//! `turnstile stream`: the turnstile job with the original's command line. The same flow as `run`; the pipeline file is the
+//! built-in one with the flags applied.
 
 use std::path::Path;
 
@@ -12,15 +12,15 @@ use super::run::HowArgs;
 use crate::exit::Exit;
 use crate::report::Failure;
 
-/// The pipeline that the flags are written into.
+/// The pipeline that the flags are applied to.
 const BUILT_IN: &str = include_str!("../../pipelines/mta-turnstile.toml");
 
-/// The lake when none is named.
+/// The default lake.
 const LAKE: &str = "turnstile-data/lake";
 
 /// Run the turnstile job on a topic: sums of entries and exits in windows, published to a lake
 ///
-/// What it runs is a pipeline file, which --print-pipeline prints: go on from there with `turnstile run`.
+/// It runs a pipeline file, which --print-pipeline prints: to change more, edit that and use `turnstile run`.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -28,12 +28,12 @@ Examples:
   turnstile stream --topic mta-turnstile --bootstrap localhost:9092 --duration '1 hour' --slide '5 minutes'
   turnstile stream --topic mta-turnstile --print-pipeline > mta.toml && turnstile run mta.toml
 
-A run goes on where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
+A run resumes where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
 pub(crate) struct Args {
     /// Topic to read
     #[arg(long)]
     topic: String,
-    /// Consumer group under which lag tools see how far this has read; the ledger in the lake decides where it goes on
+    /// Consumer group that the position is committed to, for lag tools; the ledger in the lake decides where a run resumes
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
     /// Name of this client in the broker's logs and metrics
@@ -41,19 +41,19 @@ pub(crate) struct Args {
     client: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Length of a window, in Spark's words
+    /// Length of a window, as a Spark interval
     #[arg(long, value_name = "INTERVAL", default_value = "5 minutes", value_parser = interval)]
     duration: Interval,
-    /// From one window's start to the next, in Spark's words [default: the duration: windows do not overlap]
+    /// From one window's start to the next, as a Spark interval [default: the duration: windows do not overlap]
     #[arg(long, value_name = "INTERVAL", value_parser = interval)]
     slide: Option<Interval>,
-    /// Where files go, such as s3://bucket/turnstile [default: file:./turnstile-data/lake]
+    /// URL of the lake, such as s3://bucket/turnstile [default: file:./turnstile-data/lake]
     #[arg(long, value_name = "URL")]
     lake: Option<String>,
-    /// Name of the pipeline: of its ledger and part of its files' names [default: the topic]
+    /// Name of the pipeline: it names the ledger and is part of file names [default: the topic]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Print the pipeline file that these flags make, and run nothing
+    /// Print the pipeline file for these flags, and run nothing
     #[arg(long)]
     print_pipeline: bool,
     #[command(flatten)]
@@ -68,10 +68,10 @@ struct Interval {
 }
 
 fn interval(text: &str) -> Result<Interval, String> {
-    let hint = "write it as Spark does: \"5 minutes\", \"1 hour\", \"1 hour 30 minutes\"";
+    let hint = "write a Spark interval: \"5 minutes\", \"1 hour\", \"1 hour 30 minutes\"";
     match turnstile_pipeline::spark_interval_us(text) {
         Ok(us) if us > 0 => Ok(Interval { text: text.trim().to_owned(), us }),
-        Ok(_) => Err(format!("a window must be longer than nothing; {hint}")),
+        Ok(_) => Err(format!("a window must be longer than zero; {hint}")),
         Err(reason) => Err(format!("{reason}; {hint}")),
     }
 }
@@ -86,17 +86,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         out!("{text}");
         return Ok(Exit::Done);
     }
-    // The built-in text is right, so what is wrong came from the command line.
+    // The built-in text is valid, so an error comes from the command line.
     let mut pipeline = Pipeline::from_str(&text, "the built-in pipeline").map_err(|error| {
-        Failure::new(Exit::Usage, error.to_string()).hint("--print-pipeline prints the file that the flags make")
+        Failure::new(Exit::Usage, error.to_string()).hint("--print-pipeline prints the pipeline file for these flags")
     })?;
     add_environment(&mut pipeline)?;
-    introduce(&args, &pipeline);
+    print_summary(&args, &pipeline);
     args.how.run(&pipeline, Path::new(""), args.cluster.connect_timeout())
 }
 
-/// Says what runs. The original prints the schemas of the message and of the aggregate too.
-fn introduce(args: &Args, pipeline: &Pipeline) {
+/// Prints what runs. The original prints the schemas of the message and of the aggregate too.
+fn print_summary(args: &Args, pipeline: &Pipeline) {
     eprintln!("pipeline  {}, built in; --print-pipeline prints its file", pipeline.name);
     let slide = args.slide.as_ref().filter(|slide| slide.us != args.duration.us);
     let slide = slide.map(|slide| format!(", one every {}", slide.text)).unwrap_or_default();
@@ -108,7 +108,7 @@ fn introduce(args: &Args, pipeline: &Pipeline) {
 impl Args {
     /// The built-in pipeline file with the flags in it.
     fn pipeline_text(&self) -> anyhow::Result<String> {
-        let (file, servers) = self.cluster.place()?;
+        let (file, servers) = self.cluster.location()?;
         let mut text = BUILT_IN.to_owned();
         let mut put = |line: &str, with: String| text = text.replacen(line, &with, 1);
         put("name = \"mta-turnstile\"", format!("name = {}", quoted(&self.name()?)));
@@ -137,12 +137,14 @@ impl Args {
         Ok(text)
     }
 
-    /// Another topic is another stream of offsets, and so another pipeline.
+    /// The offsets of another topic are another pipeline's.
     fn name(&self) -> anyhow::Result<String> {
         let name = self.name.clone().unwrap_or_else(|| self.topic.clone());
-        let fits = name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if self.name.is_none() && !fits {
-            let fact = format!("the topic {name:?} cannot name a pipeline: at most 64, the first a letter or digit");
+        let is_valid = name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if self.name.is_none() && !is_valid {
+            let fact = format!(
+                "the topic {name:?} is not a valid pipeline name: at most 64 characters, starting with a letter or digit"
+            );
             return Err(Failure::new(Exit::Usage, fact).hint("choose a name with --name").into());
         }
         Ok(name)
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_that_spark_does_not_take_is_refused_with_an_example() {
+    fn an_interval_that_spark_does_not_accept_is_refused_with_an_example() {
         for wrong in ["5", "five minutes", "5 min", "0 minutes", "-1 hour", "1 month", "5 minutes')--"] {
             let error = interval(wrong).unwrap_err();
             assert!(error.contains("\"5 minutes\""), "{wrong}: {error}");

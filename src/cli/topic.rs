@@ -1,4 +1,4 @@
-//! `turnstile topic`: create, list, describe, delete.
+//! `turnstile topic`: creates, lists, describes and deletes topics.
 
 use std::io::{self, Write};
 
@@ -24,12 +24,12 @@ enum Verb {
         turnstile topic create mta-turnstile --partitions 4 --bootstrap localhost:9092\n  \
         turnstile topic create old-weeks --set retention.ms=-1 --replication 3")]
     Create {
-        /// Its name
+        /// Name of the topic
         topic: String,
         /// Number of partitions
         #[arg(long, value_name = "N", default_value_t = 1)]
         partitions: i32,
-        /// Copies of each partition [default: the broker's]
+        /// Replicas of each partition [default: the broker's]
         #[arg(long, value_name = "N")]
         replication: Option<i32>,
         /// A setting of the topic, such as retention.ms=86400000
@@ -53,7 +53,7 @@ enum Verb {
     /// Show partitions, offsets and settings of a topic
     #[command(after_help = "Example:\n  turnstile topic describe mta-turnstile --bootstrap localhost:9092")]
     Describe {
-        /// Its name
+        /// Name of the topic
         topic: String,
         /// Print JSON
         #[arg(long)]
@@ -64,7 +64,7 @@ enum Verb {
     /// Delete a topic with all its messages
     #[command(after_help = "Example:\n  turnstile topic delete mta-turnstile --bootstrap localhost:9092")]
     Delete {
-        /// Its name
+        /// Name of the topic
         topic: String,
         /// Print JSON
         #[arg(long)]
@@ -98,7 +98,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match outcome {
         Err(ClientError::Stopped) => {}
         Err(error) => return Err(client_failure(error)),
-        // A list of no topics prints nothing.
+        // An empty list prints nothing.
         Ok(text) if text.is_empty() => {}
         Ok(text) => writeln!(io::stdout(), "{text}")?,
     }
@@ -156,7 +156,7 @@ fn ids(brokers: &[i32]) -> String {
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("\"{text}\" is no setting; write KEY=VALUE")),
+        _ => Err(format!("\"{text}\" is not a setting; write KEY=VALUE")),
     }
 }
 

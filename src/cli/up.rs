@@ -1,4 +1,4 @@
-//! `turnstile up`: broker, producer and pipeline in one process, for one machine and for trying out.
+//! `turnstile up`: broker, producer and pipeline in one process, for one machine and for evaluation.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -33,24 +33,24 @@ const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mta-turnstile.toml"
 /// The port that is tried first, so that the next start has the same address.
 const PORT: u16 = 19_092;
 
-/// How far back the made-up city begins, so that event time can run fast for a while before it meets the clock.
+/// How far back the synthetic city begins, so that event time can run fast for a while before it reaches the clock.
 const BEGINS_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What the made-up city's stations are called, as those of the original's producers are.
+/// Prefix of the synthetic city's station names, as in the original's producers.
 const STATION_PREFIX: &str = "Test-Station";
 
-/// How long the producer may take to hand over what it has sent.
+/// How long the producer may take to deliver what it has sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Run it all on this machine: embedded broker, producer, pipeline, lake.
+/// Run everything on this machine: embedded broker, producer, pipeline, lake.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  turnstile up                          # a made-up city, event time 60 times as fast as the clock
+  turnstile up                          # a synthetic city, event time 60 times as fast as the clock
   turnstile up --speed 1 --dir /data/turnstile
   turnstile up my-pipeline.toml --no-producer
 
-Everything is kept under --dir; a second start goes on where the first stopped.")]
+Everything is kept under --dir; the next start resumes where the last one stopped.")]
 pub(crate) struct Args {
     /// The pipeline file [default: the turnstile job, built in]
     pipeline: Option<PathBuf>,
@@ -60,16 +60,16 @@ pub(crate) struct Args {
     /// How many times as fast as the clock event time runs
     #[arg(long, default_value_t = 60.0, value_name = "X")]
     speed: f64,
-    /// Stations of the made-up city, 13 turnstiles each, each read every 10 s of event time
+    /// Stations of the synthetic city, with 13 turnstiles each, each read every 10 s of event time
     #[arg(long, default_value_t = 20, value_name = "N")]
     stations: u64,
-    /// Partitions of the topic, when it is made
+    /// Partitions of the topic, when it is created
     #[arg(long, default_value_t = 4, value_name = "N")]
     partitions: i32,
-    /// The broker's port on the loopback address; 0 takes a free one [default: 19092, or a free one]
+    /// The broker's port on the loopback address; 0 picks a free one [default: 19092, or a free one]
     #[arg(long)]
     port: Option<u16>,
-    /// Only broker and pipeline: messages come from elsewhere
+    /// Run only broker and pipeline: messages come from elsewhere
     #[arg(long)]
     no_producer: bool,
     /// Set a key of the pipeline file; may be given several times
@@ -86,7 +86,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     }
     let began = Instant::now();
     std::fs::create_dir_all(&args.dir).map_err(|e| {
-        Failure::new(Exit::Failed, format!("the folder {} cannot be made", args.dir.display())).cause(e)
+        Failure::new(Exit::Failed, format!("the folder {} cannot be created", args.dir.display())).cause(e)
     })?;
     let dir = args.dir.canonicalize().context("the data folder")?;
     let broker = start_broker(&dir, args.port)?;
@@ -96,7 +96,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let stop = stop_on_signals()?;
     let settings = ClientSettings::from_servers(&servers).map_err(|e| client_failure(e.into()))?;
     let Some(topic) = pipeline.source.topics.single().map(str::to_owned) else {
-        let fact = format!("`turnstile up` fills one topic, and {} reads {}", pipeline.name, pipeline.source.topics);
+        let fact =
+            format!("`turnstile up` produces into one topic, and {} reads {}", pipeline.name, pipeline.source.topics);
         return Err(Failure::new(Exit::Config, fact).hint("name one topic with --set source.topic=NAME").into());
     };
     let topics = TopicAdmin::open(&settings).map_err(client_failure)?;
@@ -119,9 +120,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         );
     }
     eprintln!("audit     turnstile audit --lake {} --pipeline {}", pipeline.lake.url, pipeline.name);
-    eprintln!("started in {:.2} s; Ctrl-C stops, the next start goes on from there", began.elapsed().as_secs_f64());
-    let ask = question(&args, &pipeline, beside.address());
-    eprintln!("ask       {ask}");
+    eprintln!("started in {:.2} s; Ctrl-C stops it, the next start resumes", began.elapsed().as_secs_f64());
+    let query = example_query(&args, &pipeline, beside.address());
+    eprintln!("query     {query}");
 
     let producer = if args.no_producer { None } else { Some(start_producer(&args, &dir, settings, topic, &stop)?) };
     let options = Options {
@@ -135,21 +136,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     stop.store(true, Ordering::Relaxed);
     if let Some(producer) = producer {
         let produced = producer.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the producer panicked")));
-        // The pipeline's own failure says more than what it did to the producer.
+        // The pipeline's failure is reported rather than what it caused in the producer.
         if result.is_ok() {
             produced?;
         }
     }
     broker.stop();
     if result.is_ok() && !args.json && args.dir == Path::new(DATA) {
-        eprintln!("ask       {ask}");
+        eprintln!("query     {query}");
     }
     result
 }
 
-/// A command that asks the warehouse for what is published. Data in another folder than the usual one is asked for
-/// through the port.
-fn question(args: &Args, pipeline: &Pipeline, port: Option<SocketAddr>) -> String {
+/// A command that queries the warehouse for what is published: through the port if the data is not in the default folder.
+fn example_query(args: &Args, pipeline: &Pipeline, port: Option<SocketAddr>) -> String {
     let table = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table);
     let sql = match &args.pipeline {
         None => format!("SELECT STATION, ENTRIES, EXITS FROM {table} WHERE STATION LIKE 'Test%' LIMIT 5"),
@@ -169,7 +169,7 @@ fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Broker> {
         Broker::start(turnstile_broker::Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             dir: Some(dir.join("broker")),
-            // A made-up city begins a month ago, by whose timestamps nothing must be deleted.
+            // The synthetic city begins a month ago, and retention must not delete by those timestamps.
             retention_ms: None,
             ..turnstile_broker::Settings::default()
         })
@@ -184,7 +184,7 @@ fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Broker> {
     started.map_err(|e| {
         Failure::new(Exit::Failed, "the embedded broker did not start")
             .cause(e)
-            .hint("another `turnstile up` may use the same --dir; name another one")
+            .hint("another `turnstile up` may be using the same --dir; choose another one")
             .into()
     })
 }
@@ -203,14 +203,14 @@ fn pipeline(args: &Args, dir: &Path, servers: &str) -> anyhow::Result<Pipeline> 
         }
         None => ("pipelines/mta-turnstile.toml".to_owned(), DEFAULT_PIPELINE.to_owned()),
     };
-    // A secret among what a person set would have been refused.
+    // A secret in --set would have been refused.
     set.extend(split_set(&args.set)?);
     let pipeline = parse_pipeline(&text, &origin, &set)?;
     remember(dir, &origin, &text, &set)?;
     Ok(pipeline)
 }
 
-/// What a second start needs to go on with the same city.
+/// What the next start needs to continue the same city.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
 struct Begun {
     /// Event time of message 0, milliseconds since the epoch.
@@ -225,7 +225,7 @@ fn begun(args: &Args, dir: &Path) -> anyhow::Result<Begun> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let start = now - BEGINS_BACK;
-    // Whole five minutes: the first window is then a full one.
+    // Rounded to five minutes, so that the first window is complete.
     let begun = Begun { start_ms: (start.as_secs() / 300 * 300 * 1000) as i64, stations: args.stations };
     std::fs::write(&file, serde_json::to_string(&begun)?)
         .with_context(|| format!("{} cannot be written", file.display()))?;
@@ -249,7 +249,7 @@ fn start_producer(
         stations: begun.stations,
         station_prefix: STATION_PREFIX,
         turnstiles,
-        // Every message so far is one of the city's: the next one has their number.
+        // All messages so far are the city's: their count is the number of the next one.
         first: ends.iter().map(|(_, high)| *high as u64).sum(),
         duplicates_permille: 2,
         malformed_permille: 1,
@@ -272,7 +272,7 @@ fn start_producer(
     let thread = std::thread::Builder::new().name("producer".to_owned()).spawn(move || {
         let fed = feed(&mut provider, &producer, &plan, &stop, |_| {});
         let (stats, failures) = producer.close(CLOSE_TIMEOUT);
-        // Without its producer the stream would only fall silent; ending says what is wrong.
+        // Without its producer the stream would only become idle; ending reports the error.
         stop.store(true, Ordering::Relaxed);
         fed.context("the producer stopped")?;
         match failures.first() {
@@ -285,7 +285,7 @@ fn start_producer(
     Ok(thread)
 }
 
-/// The city, but never ahead of the clock: readings from the future would be refused.
+/// The city, but never ahead of the clock: readings from the future would be rejected.
 struct NotAhead {
     city: CityProvider,
     stop: Arc<AtomicBool>,

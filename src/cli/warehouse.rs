@@ -1,4 +1,4 @@
-//! `turnstile warehouse`: load the tables, once or by schedule; see the runs; let PostgreSQL clients in.
+//! `turnstile warehouse`: loads the tables, once or on a schedule; shows the loads; serves PostgreSQL clients.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::flow::{self, Loaded};
 use crate::report::Failure;
 
-/// Load the warehouse: once, or by its schedule
+/// Load the warehouse, show its state, serve it
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 pub(crate) struct Args {
@@ -27,30 +27,30 @@ enum Verb {
     Deploy(DeployArgs),
 }
 
-/// Load what the ledger published since the last load, and bring other databases to it
+/// Load what was published since the last load, and deliver it to other databases
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   turnstile warehouse run --once pipelines/mta-turnstile.toml
-  turnstile warehouse run --watch pipelines/mta-turnstile.toml     by the pipeline's schedule, until Ctrl-C
+  turnstile warehouse run --watch pipelines/mta-turnstile.toml     on the pipeline's schedule, until Ctrl-C
 
-`turnstile run` and `turnstile up` load by themselves: this is for a machine of its own. Several at once do no harm.
-What was loaded when, and what failed, is the table load_runs.")]
+`turnstile run` and `turnstile up` load automatically: this is for loading on another machine. Several may run at once.
+The table load_runs records every load, failed ones included.")]
 struct RunArgs {
     #[command(flatten)]
     which: Which,
-    /// Load once and end
+    /// Load once and exit
     #[arg(long, conflicts_with = "watch", required_unless_present = "watch")]
     once: bool,
-    /// Load whenever the schedule says, until Ctrl-C
+    /// Load on the schedule, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Print each load as JSON, a line each
+    /// Print one line of JSON per load
     #[arg(long)]
     json: bool,
 }
 
-/// Show how far each database is, and the newest loads and deliveries
+/// Show how far each database has been loaded, and the latest loads and deliveries
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +59,7 @@ Examples:
 struct StatusArgs {
     #[command(flatten)]
     which: Which,
-    /// How many
+    /// How many loads and deliveries
     #[arg(long, default_value_t = 10)]
     last: usize,
     /// Print as JSON
@@ -72,10 +72,10 @@ struct StatusArgs {
 #[command(after_help = "\
 Examples:
   turnstile warehouse deploy --target bigquery pipelines/mta-turnstile.toml
-  turnstile warehouse deploy --target bigquery --dry-run pipelines/mta-turnstile.toml     only says how
+  turnstile warehouse deploy --target bigquery --dry-run pipelines/mta-turnstile.toml     only prints the requests
 
-Safe to repeat, before the first load or after it.
-PostgreSQL needs no deploy: the first delivery makes its schema and tables.")]
+Safe to repeat, before or after the first load.
+PostgreSQL needs no deploy: the first delivery creates its schema and tables.")]
 struct DeployArgs {
     /// Which database
     #[arg(long, value_name = "TARGET")]
@@ -139,7 +139,7 @@ fn load(args: &RunArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Loads what is there, and says what it was.
+/// Loads what is new, and prints it.
 pub(super) fn load_once(
     pipeline: &turnstile_pipeline::Pipeline,
     folder: &std::path::Path,
@@ -206,7 +206,7 @@ fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         outln!("{} {}", at.target, behind(at.seq, newest));
     }
     if runs.is_empty() {
-        outln!("nothing was loaded yet");
+        outln!("nothing has been loaded yet");
     }
     for run in runs {
         let state = match &run.error {
@@ -218,12 +218,12 @@ fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Where a warehouse stands, against the ledger's newest commit.
+/// How far a warehouse has been loaded, compared with the ledger's newest commit.
 fn behind(seq: Option<u64>, newest: u64) -> String {
     match seq {
-        None => "cannot be asked where it is: the runs below may say why".to_owned(),
-        Some(seq) if seq >= newest => "has everything".to_owned(),
-        Some(0) => "has nothing yet".to_owned(),
+        None => "cannot be reached: the loads below may say why".to_owned(),
+        Some(seq) if seq >= newest => "is up to date".to_owned(),
+        Some(0) => "has loaded nothing yet".to_owned(),
         Some(seq) => format!("is at commit {seq}, {} behind", newest - seq),
     }
 }
@@ -242,9 +242,9 @@ fn deploy(args: &DeployArgs) -> anyhow::Result<Exit> {
         lines.iter().for_each(|line| out!("{line}"));
         return Ok(Exit::Done);
     }
-    lines.iter().for_each(|line| outln!("made {line}"));
+    lines.iter().for_each(|line| outln!("created {line}"));
     if lines.is_empty() {
-        outln!("everything is there");
+        outln!("everything exists already");
     }
     Ok(Exit::Done)
 }

@@ -64,7 +64,7 @@ fn until_end_leaves_windows_open_and_the_next_run_goes_on() {
     assert!(text(&first).contains("2 windows open"), "{}", text(&first));
     scene.send(messages[250..].iter().map(String::as_bytes));
     let second = scene.drain(&pipeline);
-    assert!(text(&second).contains("going on from commit"), "{}", text(&second));
+    assert!(text(&second).contains("resuming from commit"), "{}", text(&second));
     assert_eq!(scene.rows(), expected(&messages));
 }
 

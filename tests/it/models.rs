@@ -105,7 +105,7 @@ fn a_test_that_fails_keeps_the_load_out_and_ends_with_its_exit_code() {
     assert_eq!(loaded.status.code(), Some(9), "{}", text(&loaded));
     assert!(text(&loaded).contains("conservation"), "{}", text(&loaded));
     let status = says(&scene, &pipeline, &["warehouse", "status"]);
-    assert!(status.contains("failed: ") && status.contains("has nothing yet"), "{status}");
+    assert!(status.contains("failed: ") && status.contains("has loaded nothing yet"), "{status}");
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn the_printed_pipeline_is_a_file_that_run_goes_on_with() {
     std::fs::write(scene.dir.path().join("mta.toml"), &printed.stdout).unwrap();
     scene.send(messages[250..].iter().map(String::as_bytes));
     let second = scene.turnstile(&["run", "mta.toml", "--drain"]);
-    assert!(second.status.success() && text(&second).contains("going on from commit"), "{}", text(&second));
+    assert!(second.status.success() && text(&second).contains("resuming from commit"), "{}", text(&second));
 }
 
 /// The image's and the scripts' way in: nothing but the environment's PATH and HOME.

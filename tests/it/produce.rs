@@ -106,7 +106,7 @@ fn a_replay_that_is_killed_goes_on_without_losing_a_row(scene: &Scene) {
     assert!(last.status.success(), "{}", text(&last));
     let said = text(&last);
     assert!(
-        said.contains(&format!("going on after row {}", killed_at[2])) && said.contains("are sent again"),
+        said.contains(&format!("resuming after row {}", killed_at[2])) && said.contains("are sent again"),
         "{said}"
     );
     assert_eq!(delivered(scene), ROWS);

@@ -160,7 +160,7 @@ fn a_run_beyond_its_memory_ends_and_the_next_one_with_more_goes_on() {
     let set = ["run", path, "--drain", "--set", "stream.memory=64 MiB"];
     let gone_on = scene.turnstile(&set);
     assert!(gone_on.status.success(), "{}", text(&gone_on));
-    assert!(text(&gone_on).contains("going on from commit"), "{}", text(&gone_on));
+    assert!(text(&gone_on).contains("resuming from commit"), "{}", text(&gone_on));
     assert_eq!(scene.rows().values().map(|row| row.2).sum::<i64>(), 40_000);
     assert!(scene.audit(&pipeline).contains("all is well"));
 }

@@ -114,8 +114,8 @@ fn the_lines_that_up_prints_are_answered_by_sql_and_by_psql() {
     assert!(child.wait().unwrap().success());
     let lines = lines.join().unwrap();
     let line = |name: &str| lines.iter().rev().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap();
-    assert_eq!(line("ask "), format!("turnstile sql \"{asked}\""), "{lines:?}");
-    assert_eq!(lines.last().unwrap().split_whitespace().next(), Some("ask"), "{lines:?}");
+    assert_eq!(line("query "), format!("turnstile sql \"{asked}\""), "{lines:?}");
+    assert_eq!(lines.last().unwrap().split_whitespace().next(), Some("query"), "{lines:?}");
     let words: Vec<&str> = line("warehouse ").split_whitespace().collect();
     assert_eq!((words[0], option(&words, "-U"), words.last()), ("psql", "turnstile", Some(&"turnstile")), "{words:?}");
 

@@ -26,10 +26,10 @@ use resume::Resume;
 /// How long a stopped producer waits for the broker to acknowledge what is on its way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The first moment of a stream that is produced as fast as the topic takes it, so that it is the same each time.
+/// The start of a stream that is produced without a rate limit, so that it is the same each time.
 const FIXED_START: &str = "2026-08-01 00:00:00";
 
-/// How often a replay that can be resumed writes how far it has come.
+/// How often a resumable replay saves its progress.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Produce turnstile readings into a topic, or the lines of files and standard input
@@ -46,62 +46,62 @@ pub(crate) struct Args {
     topic: String,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Where the messages come from [default: lines with --from, otherwise test-station]
+    /// Source of the messages [default: lines with --from, otherwise test-station]
     #[arg(long, value_enum)]
-    provider: Option<Source>,
-    /// One message each time this has passed, such as 10s or 500ms (the default of test-station and header-row: 10s)
+    provider: Option<ProviderChoice>,
+    /// Time between two messages, such as 10s or 500ms (default of test-station and header-row: 10s)
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "rate")]
     every: Option<Duration>,
-    /// Messages a second, or `max` for as many as the topic takes (city's default: each turnstile every 10 s)
+    /// Messages per second, or `max` for no limit (city's default: each turnstile every 10 s)
     #[arg(long, value_name = "N|max", value_parser = rate)]
     rate: Option<Rate>,
-    /// How fast event time passes: 60 makes an hour of readings in a minute (mta-replay's default: as fast as the topic takes it)
+    /// How fast event time passes: 60 sends an hour of readings in a minute (mta-replay's default: no limit)
     #[arg(long, value_name = "X", value_parser = positive)]
     speed: Option<f64>,
     /// Stop after this many messages
     #[arg(long, alias = "max", value_name = "N")]
     count: Option<u64>,
-    /// mta-replay: the weekly files; lines: any files, - for standard input. Packed with gzip or not
+    /// mta-replay: the weekly files; lines: any files, - for standard input. Plain or gzip
     #[arg(long, value_name = "FILE", num_args = 1.., required_if_eq_any([("provider", "mta-replay"), ("provider", "lines")]))]
     from: Vec<PathBuf>,
-    /// lines: what a line is [default: raw]
+    /// lines: format of a line [default: raw]
     #[arg(long, value_enum)]
     format: Option<LineForm>,
     /// lines: the first line of each file names the fields and is not sent
     #[arg(long)]
     header: bool,
-    /// lines: the field whose text is the message's key: a name of the header, or a member of the JSON object
+    /// lines: the field that is the message's key: a column of the header, or a member of the JSON object
     #[arg(long, value_name = "NAME")]
     key_field: Option<String>,
-    /// lines: leave wrong rows out and count them, instead of ending at the first
+    /// lines: skip and count invalid rows, instead of stopping at the first
     #[arg(long)]
     skip_wrong: bool,
-    /// Go on after the last row known to be delivered, by a file beside the first one of --from. A row is never lost; after
-    /// a kill, rows of its last second or so are sent again
+    /// Resume after the last row known to be delivered, using a state file next to the first file of --from. No row is lost;
+    /// after a kill, rows of about the last second are sent again
     #[arg(long, requires = "from")]
     resume: bool,
-    /// The file of --resume [default: beside the data, named as it and the topic]
+    /// State file of --resume [default: next to the first file, named after it and the topic]
     #[arg(long, value_name = "FILE", requires = "resume")]
     state: Option<PathBuf>,
-    /// mta-replay: send each register's step since the turnstile's reading before, instead of the register
+    /// mta-replay: send the increment since the turnstile's previous reading, instead of the register
     #[arg(long)]
     increments: bool,
-    /// mta-replay --increments: a larger step counts as 0, as does one below 0
+    /// mta-replay --increments: a larger or negative increment counts as 0
     #[arg(long, value_name = "N", default_value_t = turnstile_kafka::DEFAULT_STEP_CAP)]
     cap: i64,
-    /// Another seed, other readings
+    /// Seed of the synthetic readings
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// city: stations, with 13 turnstiles each [default: 387, with 5026 turnstiles together]
     #[arg(long, value_name = "N")]
     stations: Option<u64>,
-    /// city: messages in a thousand that are an hour late
+    /// city: messages per thousand that are an hour late
     #[arg(long, value_name = "PERMILLE", default_value_t = 0)]
     late: u64,
-    /// city: messages in a thousand that repeat the one before
+    /// city: messages per thousand that repeat the previous one
     #[arg(long, value_name = "PERMILLE", default_value_t = 0)]
     duplicates: u64,
-    /// city: messages in a thousand that no schema takes
+    /// city: messages per thousand that are malformed
     #[arg(long, value_name = "PERMILLE", default_value_t = 0)]
     malformed: u64,
     /// Event time of the first message, `yyyy-MM-dd HH:mm:ss` in --zone [default: now; with --rate max 2026-08-01 00:00:00]
@@ -110,10 +110,10 @@ pub(crate) struct Args {
     /// Time zone of the readings: `local` or a name [default: local; mta-replay America/New_York]
     #[arg(long)]
     zone: Option<ClockZone>,
-    /// Create the topic with this many partitions when it is missing
+    /// Create the topic with this many partitions if it does not exist
     #[arg(long, value_name = "N")]
     partitions: Option<i32>,
-    /// How messages are compressed: none, gzip, snappy, lz4 or zstd [default: the properties file's, otherwise lz4]
+    /// Compression: none, gzip, snappy, lz4 or zstd [default: the properties file's, otherwise lz4]
     #[arg(long, value_name = "CODEC")]
     compression: Option<String>,
     /// Print the closing line as JSON
@@ -122,17 +122,17 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Source {
-    /// Two test stations: a JSON string that holds one CSV line
-    TestStationProvider,
+enum ProviderChoice {
+    /// Two test stations: a JSON string with one CSV line
+    TestStation,
     /// One test station: a header line and a row
-    HeaderRowProvider,
-    /// A made-up city with rush hours and adjustable trouble
-    CityProvider,
-    /// The real weekly files of the MTA
-    MtaReplayProvider,
-    /// One message a line of --from
-    LineProvider,
+    HeaderRow,
+    /// A synthetic city with rush hours and adjustable faults
+    City,
+    /// The MTA's weekly files
+    MtaReplay,
+    /// One message per line of --from
+    Lines,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -173,8 +173,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     if let Some(resume) = &resume {
         provider = resume.skip(provider)?;
         before = resume.delivered_before();
-        resume.told().inspect(|told| eprintln!("{told}"));
-        // A file that cannot be written is known before the first row is sent.
+        resume.describe_start().inspect(|text| eprintln!("{text}"));
+        // A file that cannot be written is reported before the first row is sent.
         resume.save(0, None)?;
     }
     let limits = ProducerLimits { track_prefix: resume.is_some(), ..ProducerLimits::default() };
@@ -190,7 +190,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let fed_all = AtomicBool::new(false);
     let (fed, mut saved) = std::thread::scope(|scope| {
         let (sender, ended, stopped) = (&producer, &fed_all, &*stop);
-        let saving = resume.as_ref().map(|resume| scope.spawn(move || save_meanwhile(resume, sender, ended, stopped)));
+        let saving =
+            resume.as_ref().map(|resume| scope.spawn(move || save_periodically(resume, sender, ended, stopped)));
         let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| display.show(progress));
         fed_all.store(true, Ordering::Relaxed);
         let saved = saving.map_or(Ok(()), |saving| {
@@ -205,7 +206,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         saved = saved.and_then(|()| resume.save(producer.delivered_prefix(), Some(stats.delivered)));
     }
     let (skipped_rows, failures) = (provider.skipped_rows(), producer.failures());
-    // What was sent is reported even when the feed ended in an error.
+    // What was sent is reported even if the feed ended with an error.
     let delivered_before = resume.is_some().then_some(before);
     let outcome = Outcome { stats, failures, skipped_rows, delivered_before, took: started.elapsed() };
     report(&args, &outcome)?;
@@ -218,14 +219,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     undelivered(&args.topic, stats, &outcome.failures)
 }
 
-/// Writes once a second how far a replay has come, on a thread of its own: the feed may wait long for its next row.
-fn save_meanwhile(resume: &Resume, producer: &Producer, done: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<()> {
+/// Saves a replay's progress once a second, on its own thread: the feed may wait long for its next row.
+fn save_periodically(resume: &Resume, producer: &Producer, done: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut saved_at = Instant::now();
     while !done.load(Ordering::Relaxed) {
         std::thread::sleep(SAVE_EVERY / 20);
         if saved_at.elapsed() >= SAVE_EVERY {
             saved_at = Instant::now();
-            // Acknowledgements are taken by whoever asks for the counts.
+            // Reading the counts polls for acknowledgements.
             producer.stats();
             if let Err(error) = resume.save(producer.delivered_prefix(), None) {
                 stop.store(true, Ordering::Relaxed);
@@ -236,8 +237,8 @@ fn save_meanwhile(resume: &Resume, producer: &Producer, done: &AtomicBool, stop:
     Ok(())
 }
 
-/// A replay that can be resumed ends at the first row that does not arrive: it begins there the next time. Rows travel in
-/// batches that a broker refuses whole, so that the one to blame for its size may be another: the `largest`.
+/// A resumable replay ends at the first row that is not delivered, and resumes there. A broker refuses whole batches, so the
+/// row that is too large may be another: the `largest`.
 fn row_failed(row: u64, failure: &DeliveryFailure, largest: Option<(u64, usize)>) -> anyhow::Error {
     let which = match largest {
         Some((largest, bytes)) if largest != row => {
@@ -251,8 +252,8 @@ fn row_failed(row: u64, failure: &DeliveryFailure, largest: Option<(u64, usize)>
     )
     .cause(anyhow::anyhow!(failure.reason.clone()))
     .hint(format!(
-        "correct {which}, or take it out (the rows before row {row} must stay as they are), or have the topic take it, as \
-         with a larger max.message.bytes; the same command then goes on there"
+        "correct {which}, or remove it (the rows before row {row} must stay as they are), or make the topic accept it, such \
+         as with a larger max.message.bytes; the same command then resumes there"
     ))
     .into()
 }
@@ -265,55 +266,55 @@ fn undelivered(topic: &str, stats: ProducerStats, failures: &[DeliveryFailure]) 
     let reason = failures.first().map_or("the broker did not take them", |failure| failure.reason.as_str());
     Err(Failure::new(Exit::Source, format!("{} messages did not reach topic \"{topic}\"", stats.failed))
         .cause(anyhow::anyhow!(reason.to_owned()))
-        .hint("`turnstile topic describe` shows whether the topic can be reached; those that were delivered stay")
+        .hint("`turnstile topic describe` shows whether the topic can be reached; delivered messages stay")
         .into())
 }
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Default)]
 struct Outcome {
     stats: ProducerStats,
     failures: Vec<DeliveryFailure>,
     skipped_rows: SkippedRows,
-    /// Rows that runs before this one have delivered, when it can be resumed.
+    /// Rows delivered by earlier runs, if the replay can be resumed.
     delivered_before: Option<u64>,
     took: Duration,
 }
 
 impl Args {
-    fn source(&self) -> Source {
-        self.provider.unwrap_or(if self.from.is_empty() { Source::TestStationProvider } else { Source::LineProvider })
+    fn source(&self) -> ProviderChoice {
+        self.provider.unwrap_or(if self.from.is_empty() { ProviderChoice::TestStation } else { ProviderChoice::Lines })
     }
 
     fn provider(&self, stop: &Arc<AtomicBool>) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
         let speed = self.speed.unwrap_or(1.0);
         let of_lines = self.format.is_some() || self.header || self.key_field.is_some() || self.skip_wrong;
-        if of_lines && self.source() != Source::LineProvider {
-            let flags = "--format, --header, --key-field and --skip-wrong belong to the provider lines";
+        if of_lines && self.source() != ProviderChoice::Lines {
+            let flags = "--format, --header, --key-field and --skip-wrong need the provider lines";
             return Err(ProviderError::Settings(flags.to_owned()));
         }
         Ok(match self.source() {
-            Source::TestStationProvider => {
+            ProviderChoice::TestStation => {
                 let (pace, clock) = self.tick(Duration::from_secs(10), speed);
                 (Box::new(TestStationProvider::new(self.seed, clock)), pace)
             }
-            Source::HeaderRowProvider => {
+            ProviderChoice::HeaderRow => {
                 let (pace, clock) = self.tick(Duration::from_secs(10), speed);
                 (Box::new(HeaderRowProvider::new(self.seed, clock)), pace)
             }
-            Source::CityProvider => {
+            ProviderChoice::City => {
                 let city = self.city();
                 let step = CityProvider::default_step(city.turnstiles);
-                // Without a rate, the turnstiles' own: each is read every ten seconds of event time.
+                // Without a rate, each turnstile is read every ten seconds of event time.
                 let (pace, clock) = self.tick(step.div_f64(speed), speed);
                 (Box::new(CityProvider::new(city, clock)?), pace)
             }
-            Source::MtaReplayProvider => {
+            ProviderChoice::MtaReplay => {
                 let registers =
                     if self.increments { RegisterMode::Increments { cap: self.cap } } else { RegisterMode::AsInFile };
                 (Box::new(MtaReplayProvider::open(&self.from, registers, self.mta_zone()?)?), self.replay_pace())
             }
-            Source::LineProvider => {
+            ProviderChoice::Lines => {
                 let format = match self.format.unwrap_or(LineForm::Raw) {
                     LineForm::Csv => LineFormat::Csv,
                     LineForm::Json => LineFormat::Json,
@@ -360,17 +361,17 @@ impl Args {
         }
         let beside = self.from.first().filter(|file| file.as_os_str() != "-");
         match (self.source(), &self.state, beside) {
-            (Source::MtaReplayProvider | Source::LineProvider, Some(file), _) => Ok(Some(file.clone())),
-            (Source::MtaReplayProvider | Source::LineProvider, None, Some(data)) => {
+            (ProviderChoice::MtaReplay | ProviderChoice::Lines, Some(file), _) => Ok(Some(file.clone())),
+            (ProviderChoice::MtaReplay | ProviderChoice::Lines, None, Some(data)) => {
                 Ok(Some(beside_data(data, &self.topic)))
             }
-            (Source::MtaReplayProvider | Source::LineProvider, None, None) => {
-                let fact = "standard input has no place beside it for the file of --resume";
+            (ProviderChoice::MtaReplay | ProviderChoice::Lines, None, None) => {
+                let fact = "with standard input, --resume needs a state file";
                 Err(Failure::new(Exit::Usage, fact)
                     .hint("name one with --state, and pipe in the same rows again")
                     .into())
             }
-            _ => Err(Failure::new(Exit::Usage, "only a replay of files can be resumed: mta-replay or lines").into()),
+            _ => Err(Failure::new(Exit::Usage, "only the providers mta-replay and lines can be resumed").into()),
         }
     }
 
@@ -422,7 +423,7 @@ fn beside_data(data: &Path, topic: &str) -> PathBuf {
     data.with_file_name(name)
 }
 
-/// A bar on a terminal for work with an end, plain lines otherwise; both on stderr.
+/// A progress bar on a terminal for bounded work, plain lines otherwise; both on stderr.
 struct Display {
     bar: Option<ProgressBar>,
     started: Instant,
@@ -552,20 +553,22 @@ fn rate(text: &str) -> Result<Rate, String> {
     if text == "max" {
         return Ok(Rate::Max);
     }
-    positive(text).map(Rate::PerSecond).map_err(|_| format!("\"{text}\" is no rate; write messages a second, or max"))
+    positive(text)
+        .map(Rate::PerSecond)
+        .map_err(|_| format!("\"{text}\" is not a rate; write messages per second, or max"))
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    // Up to a billion: beyond it, and below its inverse, times can no longer be told.
+    // Beyond a billion, and below its inverse, durations cannot be represented.
     match text.parse::<f64>() {
         Ok(number) if (1e-9..=1e9).contains(&number) => Ok(number),
-        _ => Err(format!("\"{text}\" is no number above 0")),
+        _ => Err(format!("\"{text}\" is not a number above 0")),
     }
 }
 
 fn moment(text: &str) -> Result<NaiveDateTime, String> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S")
-        .map_err(|_| format!("\"{text}\" is no time; write yyyy-MM-dd HH:mm:ss"))
+        .map_err(|_| format!("\"{text}\" is not a time; write yyyy-MM-dd HH:mm:ss"))
 }
 
 #[cfg(test)]

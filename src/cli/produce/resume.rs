@@ -1,8 +1,8 @@
-//! `--resume`: a replay that goes on after the last row known to be delivered.
+//! `--resume`: a replay that resumes after the last row known to be delivered.
 //!
-//! A small file beside the data says how many rows, from the first on, the broker has acknowledged, and a hash of them.
-//! It is written about once a second and at the end, never ahead of an acknowledgement: whatever kills the process, no row
-//! is lost. Rows that were acknowledged after the last writing are sent again.
+//! A small state file next to the data holds how many rows, from the first, the broker has acknowledged, and their hash.
+//! It is saved about once a second and at the end, never ahead of an acknowledgement: whatever kills the process, no row
+//! is lost. Rows that were acknowledged after the last save are sent again.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -25,9 +25,9 @@ struct State {
     delivered: u64,
     /// A hash of their keys and values, in order.
     hash: String,
-    /// Whether the run that wrote this came to its end: it then knows that nothing else was delivered, but `beyond`.
+    /// Whether the run that saved this ended regularly: nothing else was then delivered, except `beyond`.
     ended: bool,
-    /// Rows delivered after one that was not.
+    /// Rows delivered after one that failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     beyond: u64,
 }
@@ -44,8 +44,8 @@ pub(super) struct Resume {
     hashes: Arc<Mutex<Hashes>>,
 }
 
-/// The hash after each row that was yielded and is not yet known to be delivered: at the most those in the producer's
-/// queue and those of the second since the last save, because a replay ends at the first row that fails.
+/// The hash after each row that was sent and is not yet known to be delivered: at most those in the producer's queue and
+/// those of the second since the last save, because a replay ends at the first row that fails.
 #[derive(Debug, Default)]
 struct Hashes {
     /// Rows before the first of `after`.
@@ -55,7 +55,7 @@ struct Hashes {
 }
 
 impl Hashes {
-    /// Forgets rows before `delivered`, and returns the hash after them.
+    /// Drops the hashes of the first `delivered` rows, and returns the hash after them.
     fn advance(&mut self, delivered: u64) -> u64 {
         while self.base < delivered {
             let Some(hash) = self.after.pop_front() else { break };
@@ -71,7 +71,7 @@ impl Hashes {
 }
 
 impl Resume {
-    /// Reads the state file, if there is one.
+    /// Reads the state file, if it exists.
     pub(super) fn open(file: PathBuf, topic: &str) -> anyhow::Result<Self> {
         let fresh = State { topic: topic.to_owned(), delivered: 0, hash: hex(0), ended: true, beyond: 0 };
         let (state, existed) = match std::fs::read(&file) {
@@ -86,7 +86,7 @@ impl Resume {
         Ok(Self { file, state, existed, hashes: Arc::default() })
     }
 
-    /// Wraps the provider so that its rows are hashed, and skips those that are delivered.
+    /// Wraps the provider so that its rows are hashed, and skips delivered rows.
     pub(super) fn skip(&self, provider: Box<dyn Provider>) -> anyhow::Result<Box<dyn Provider>> {
         let mut hashed = Hashed { provider, hashes: self.hashes.clone() };
         let (mut record, delivered) = (ProducerRecord::default(), self.state.delivered);
@@ -94,44 +94,42 @@ impl Resume {
             let more = hashed.next(&mut record).map_err(super::provider_failure)?;
             let reached = self.hashes().advance(row + 1);
             if !more || (row + 1 == delivered && hex(reached) != self.state.hash) {
-                let fact = format!("the rows are not those of which {delivered} were delivered before");
-                let hint = format!("give the same files and flags, or delete {} to begin anew", self.file.display());
+                let fact = format!("the first {delivered} rows are not those that were delivered before");
+                let hint = format!("use the same files and flags, or delete {} to start over", self.file.display());
                 return Err(Failure::new(Exit::Config, fact).hint(hint).into());
             }
         }
         Ok(Box::new(hashed))
     }
 
-    /// Where this run begins, in words; `None` at the beginning of a replay.
-    pub(super) fn told(&self) -> Option<String> {
+    /// Where this run starts; `None` at the start of a replay.
+    pub(super) fn describe_start(&self) -> Option<String> {
         if !self.existed {
             return None;
         }
         let State { delivered, ended, beyond, .. } = &self.state;
         let twice = match (ended, beyond) {
             (true, 0) => String::new(),
-            (true, n) => format!("; {n} rows after one that failed were delivered, and are sent again"),
-            (false, _) => {
-                "; the run before was killed: rows that it sent in its last second or so are sent again".to_owned()
-            }
+            (true, n) => format!("; {n} rows delivered after one that failed are sent again"),
+            (false, _) => "; the previous run was killed: rows of about its last second are sent again".to_owned(),
         };
-        Some(format!("going on after row {delivered}, by {}{twice}", self.file.display()))
+        Some(format!("resuming after row {delivered}, from {}{twice}", self.file.display()))
     }
 
-    /// How many rows were delivered before this run.
+    /// How many rows earlier runs delivered.
     pub(super) fn delivered_before(&self) -> u64 {
         self.state.delivered
     }
 
-    /// Writes that `delivered` rows of this run, from its first on, are delivered; `ended` gives the number of all that
-    /// are, at the end of a run.
+    /// Saves that the first `delivered` rows of this run are delivered; at the end of a run, `ended` is the number of all
+    /// that are.
     pub(super) fn save(&self, delivered: u64, ended: Option<u64>) -> anyhow::Result<()> {
         let total = self.state.delivered + delivered;
         let hash = hex(self.hashes().advance(total));
         let beyond = ended.map_or(0, |all| all.saturating_sub(delivered));
         let topic = self.state.topic.clone();
         let state = State { topic, delivered: total, hash, ended: ended.is_some(), beyond };
-        write_whole(&self.file, &serde_json::to_vec(&state)?).map_err(|error| unusable(&self.file, error))
+        write_atomically(&self.file, &serde_json::to_vec(&state)?).map_err(|error| unusable(&self.file, error))
     }
 
     fn hashes(&self) -> MutexGuard<'_, Hashes> {
@@ -141,11 +139,11 @@ impl Resume {
 
 fn unusable(file: &Path, error: impl Into<anyhow::Error>) -> anyhow::Error {
     let fact = format!("{} cannot be used to resume from", file.display());
-    Failure::new(Exit::Failed, fact).cause(error).hint("name a file that can be written with --state").into()
+    Failure::new(Exit::Failed, fact).cause(error).hint("name a writable file with --state").into()
 }
 
-/// Replaces the file at once: a crash leaves the old one or the new one.
-fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Replaces the file atomically: a crash leaves the old one or the new one.
+fn write_atomically(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
@@ -178,7 +176,7 @@ impl Provider for Hashed {
         let more = self.provider.next(record)?;
         if more {
             let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
-            // Lengths keep a key from running into its value.
+            // The length separates a key from its value.
             let before = hashes.last() ^ record.key.len() as u64;
             let hash = xxh3_64_with_seed(&record.value, xxh3_64_with_seed(&record.key, before));
             hashes.after.push_back(hash);
@@ -227,16 +225,16 @@ mod tests {
         let file = dir.path().join("state");
         let first = Resume::open(file.clone(), "t").unwrap();
         let mut provider = first.skip(Box::new(Numbers(0, 10))).unwrap();
-        assert_eq!((rest(&mut *provider).len(), first.told()), (10, None));
+        assert_eq!((rest(&mut *provider).len(), first.describe_start()), (10, None));
         first.save(4, None).unwrap();
 
         let second = Resume::open(file.clone(), "t").unwrap();
-        assert!(second.told().is_some_and(|told| told.contains("after row 4") && told.contains("killed")));
+        assert!(second.describe_start().is_some_and(|text| text.contains("after row 4") && text.contains("killed")));
         assert_eq!(rest(&mut *second.skip(Box::new(Numbers(0, 10))).unwrap()), ["4", "5", "6", "7", "8", "9"]);
         second.save(6, Some(6)).unwrap();
 
         let third = Resume::open(file, "t").unwrap();
-        assert!(third.told().is_some_and(|told| told.contains("after row 10") && !told.contains("again")));
+        assert!(third.describe_start().is_some_and(|text| text.contains("after row 10") && !text.contains("again")));
         assert!(rest(&mut *third.skip(Box::new(Numbers(0, 10))).unwrap()).is_empty());
     }
 
@@ -248,7 +246,7 @@ mod tests {
         rest(&mut *first.skip(Box::new(Numbers(0, 10))).unwrap());
         first.save(4, Some(5)).unwrap();
         let again = Resume::open(file.clone(), "t").unwrap();
-        assert!(again.told().is_some_and(|told| told.contains("1 rows after one that failed")));
+        assert!(again.describe_start().is_some_and(|text| text.contains("1 rows delivered after one that failed")));
         for other in [Numbers(1, 10), Numbers(0, 3)] {
             assert!(again.skip(Box::new(other)).is_err());
         }

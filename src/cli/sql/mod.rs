@@ -1,4 +1,4 @@
-//! `turnstile sql`: a question to the warehouse, or a shell.
+//! `turnstile sql`: one query on the warehouse, or a shell.
 
 mod shell;
 
@@ -13,26 +13,26 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// Ask the warehouse: the lake's files, the models' tables, the open windows, the ledger
+/// Query the warehouse: the lake's files, the models' tables, the open windows, the ledger
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   turnstile sql \"SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%'\"
   turnstile sql --pipeline pipelines/mta-turnstile.toml --format csv \"SELECT * FROM fact_turnstile\" > facts.csv
-  turnstile sql \"SELECT * FROM live_turnstile\"      the windows that are still open
-  turnstile sql '\\d'                                lists the tables; '\\d NAME' a table's columns
+  turnstile sql \"SELECT * FROM live_turnstile\"      windows that are still open
+  turnstile sql '\\d'                                list the tables; '\\d NAME' a table's columns
   turnstile sql                                     a shell; \\q ends it
 
-The SQL is DataFusion's, near to PostgreSQL's; names in any case. A question sees one position of the ledger,
-whatever is published meanwhile. Nothing can be changed: tables are docs/warehouse.md, models docs/models.md.")]
+The SQL is DataFusion's, close to PostgreSQL's; names are case-insensitive. A query sees one position of the ledger,
+whatever is published in the meantime. It is read-only. Tables: docs/warehouse.md; models: docs/models.md.")]
 pub(crate) struct Args {
-    /// One SELECT, or a file of one after @; without it a shell begins
+    /// A SELECT statement, or @FILE with one; without it a shell starts
     #[arg(value_name = "QUERY")]
     query: Option<String>,
     /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
     #[arg(long, value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
-    /// The form of the answer
+    /// Format of the result
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: FormatArg,
     /// Set a key of the pipeline file; may be given several times
@@ -74,26 +74,26 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             .map_err(|e| Failure::new(Exit::Usage, format!("{file} cannot be read")).cause(e))?,
         None => query,
     };
-    // What the shell's short forms ask can be asked at once too.
-    let query = if query.starts_with('\\') { shell::meant(&query) } else { query };
+    // The shell's commands work here too.
+    let query = if query.starts_with('\\') { shell::expand_command(&query) } else { query };
     let format: AnswerFormat = args.format.into();
     if format == AnswerFormat::Parquet && std::io::stdout().is_terminal() {
-        return Err(Failure::new(Exit::Usage, "a Parquet file is nothing for a terminal")
-            .hint("send it to a file: … --format parquet \"SELECT …\" > answer.parquet")
+        return Err(Failure::new(Exit::Usage, "a Parquet file cannot be shown on a terminal")
+            .hint("redirect it to a file: … --format parquet \"SELECT …\" > answer.parquet")
             .into());
     }
     let began = Instant::now();
-    let rows = runtime.block_on(answer(&warehouse, &query, format)).map_err(|error| failure(&query, error))?;
+    let rows = runtime.block_on(write_result(&warehouse, &query, format)).map_err(|error| failure(&query, error))?;
     if std::io::stderr().is_terminal() {
         eprintln!("{}", summary(rows, began));
     }
-    // What is still being read for an answer that ended early is not waited for.
+    // Reads of a query that ended early are not waited for.
     runtime.shutdown_background();
     Ok(Exit::Done)
 }
 
-/// Writes the answer to stdout. A reader that has gone away has what it asked for.
-async fn answer(warehouse: &Warehouse, query: &str, format: AnswerFormat) -> Result<u64, AnswerError> {
+/// Writes the result to stdout. A closed pipe is no error.
+async fn write_result(warehouse: &Warehouse, query: &str, format: AnswerFormat) -> Result<u64, AnswerError> {
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let rows = match warehouse.ask(query).await?.write(format, &mut out).await {
         Err(AnswerError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
@@ -110,7 +110,7 @@ fn summary(rows: u64, began: Instant) -> String {
     format!("({rows} {}, {} ms)", if rows == 1 { "row" } else { "rows" }, took.as_millis())
 }
 
-/// An unanswered question as fact, place and hint.
+/// A failed query as fact, position and hint.
 fn failure(query: &str, error: AnswerError) -> anyhow::Error {
     match error {
         AnswerError::Question(advice) => {
@@ -125,14 +125,14 @@ fn failure(query: &str, error: AnswerError) -> anyhow::Error {
             }
         }
         AnswerError::Timeout(_) => Failure::new(Exit::Failed, error.to_string())
-            .hint("ask for less, or raise `[warehouse] statement_timeout`")
+            .hint("query less data, or raise `[warehouse] statement_timeout`")
             .into(),
         AnswerError::Warehouse(error) => flow::warehouse_failed(error),
-        AnswerError::Write(error) => Failure::new(Exit::Failed, "the answer cannot be written").cause(error).into(),
+        AnswerError::Write(error) => Failure::new(Exit::Failed, "the result cannot be written").cause(error).into(),
     }
 }
 
-/// The line of the question with a caret under the fault.
+/// The line of the query with a caret under the error.
 fn caret(query: &str, (line, column): (usize, usize)) -> String {
     let text = query.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     format!("  {text}\n  {}^", " ".repeat(column.saturating_sub(1).min(text.chars().count())))
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_caret_stands_under_the_fault() {
+    fn the_caret_is_under_the_error() {
         assert_eq!(caret("SELECT a\nFRM b", (2, 5)), "  FRM b\n      ^");
     }
 }

@@ -1,4 +1,4 @@
-//! The shell: lines with history and completion, `\d`, timing.
+//! The shell: line editing with history and completion, `\d`, timing.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,35 +16,35 @@ use signal_hook::consts::SIGINT;
 use tokio::runtime::Runtime;
 use turnstile_warehouse::{AnswerFormat, Warehouse};
 
-use super::{answer, failure, summary};
+use super::{failure, summary, write_result};
 use crate::exit::Exit;
 use crate::flow;
 
-/// Where lines are kept, in the folder of `turnstile up` or beside it.
+/// The history file in the user's home folder.
 const HISTORY: &str = ".turnstile_sql_history";
 
 const HELP: &str = "\
-  SELECT … ;     ask, over as many lines as it takes
+  SELECT … ;     run a query, on one or more lines
   \\d             list tables       \\d NAME  list a table's columns
-  \\timing        switch timing     \\?       this help
-  \\q             end (or Ctrl-D)";
+  \\timing        toggle timing     \\?       this help
+  \\q             quit (or Ctrl-D)";
 
-/// Words that completion offers beside names.
-const WORDS: [&str; 18] = [
+/// Keywords that completion offers besides names.
+const KEYWORDS: [&str; 18] = [
     "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "JOIN", "ON", "AND", "OR", "LIKE", "IN",
     "BETWEEN", "count(*)", "sum(", "EXPLAIN", "DISTINCT",
 ];
 
 pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat) -> anyhow::Result<Exit> {
     let names = runtime.block_on(names(warehouse)).map_err(flow::warehouse_failed)?;
-    let mut editor: Editor<Words, FileHistory> = Editor::new()?;
-    editor.set_helper(Some(Words { names }));
+    let mut editor: Editor<ShellHelper, FileHistory> = Editor::new()?;
+    editor.set_helper(Some(ShellHelper { names }));
     let history = std::env::home_dir().map(|home| home.join(HISTORY));
     if let Some(history) = &history {
-        // The first time there is none.
+        // At first there is none.
         let _ = editor.load_history(history);
     }
-    // Ctrl-C ends a question, not the shell: while a line is typed the terminal gives it to the editor.
+    // Ctrl-C cancels a query, not the shell: while a line is edited, the terminal passes it to the editor.
     let interrupt = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGINT, Arc::clone(&interrupt))?;
     outln!("turnstile {}: {} (\\? for help)", env!("CARGO_PKG_VERSION"), warehouse.source());
@@ -55,7 +55,7 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
             Ok(line) => {
                 editor.add_history_entry(line.trim())?;
                 if let Some(history) = &history {
-                    // Without it the next shell remembers less; nothing else is lost.
+                    // A shorter history is no reason to fail.
                     let _ = editor.append_history(history);
                 }
                 match line.trim().trim_end_matches(';').trim() {
@@ -65,7 +65,7 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
                         timing = !timing;
                         outln!("timing is {}", if timing { "on" } else { "off" });
                     }
-                    line => ask(runtime, warehouse, &meant(line), format, timing, &interrupt),
+                    line => run_query(runtime, warehouse, &expand_command(line), format, timing, &interrupt),
                 }
             }
             Err(ReadlineError::Interrupted) => {}
@@ -76,8 +76,8 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
     Ok(Exit::Done)
 }
 
-/// Asks, and gives up when Ctrl-C is pressed.
-fn ask(
+/// Runs a query; Ctrl-C cancels it.
+fn run_query(
     runtime: &Runtime,
     warehouse: &Warehouse,
     query: &str,
@@ -87,19 +87,19 @@ fn ask(
 ) {
     let began = Instant::now();
     interrupt.store(false, Ordering::Relaxed);
-    let asked = runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         tokio::select! {
-            answered = answer(warehouse, query, format) => Some(answered),
+            rows = write_result(warehouse, query, format) => Some(rows),
             () = interrupted(interrupt) => None,
         }
     });
-    match asked {
+    match outcome {
         Some(Ok(rows)) if timing => outln!("{}", summary(rows, began)),
         Some(Ok(_)) => {}
         Some(Err(error)) => {
             crate::report::print(&failure(query, error));
         }
-        None => outln!("given up"),
+        None => outln!("cancelled"),
     }
 }
 
@@ -109,9 +109,9 @@ async fn interrupted(interrupt: &AtomicBool) {
     }
 }
 
-/// What the short forms ask.
-pub(super) fn meant(line: &str) -> String {
-    let quoted = |name: &str| name.to_lowercase().replace('\'', "''");
+/// The query of a shell command; other lines are returned as they are.
+pub(super) fn expand_command(line: &str) -> String {
+    let escaped = |name: &str| name.to_lowercase().replace('\'', "''");
     match line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["\\d" | "\\dt"] => "SELECT table_schema AS schema, table_name AS name, table_type AS type \
              FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY 1 DESC, 2"
@@ -121,8 +121,8 @@ pub(super) fn meant(line: &str) -> String {
             format!(
                 "SELECT column_name AS column, data_type AS type, is_nullable AS nullable FROM information_schema.columns \
                  WHERE table_schema = '{}' AND table_name = '{}' ORDER BY ordinal_position",
-                quoted(schema),
-                quoted(table)
+                escaped(schema),
+                escaped(table)
             )
         }
         _ => line.to_owned(),
@@ -142,12 +142,12 @@ async fn names(warehouse: &Warehouse) -> Result<Vec<String>, turnstile_warehouse
     Ok(names)
 }
 
-/// Completes names and words; a line is whole when it ends in a semicolon or is a command.
-struct Words {
+/// Completes names and keywords; a statement is complete when it ends in a semicolon or is a command.
+struct ShellHelper {
     names: Vec<String>,
 }
 
-impl Completer for Words {
+impl Completer for ShellHelper {
     type Candidate = String;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
@@ -155,44 +155,46 @@ impl Completer for Words {
         let start = before
             .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
             .map_or(0, |found| found + before[found..].chars().next().map_or(1, char::len_utf8));
-        let begun = before[start..].to_lowercase();
-        if begun.is_empty() {
+        let prefix = before[start..].to_lowercase();
+        if prefix.is_empty() {
             return Ok((start, Vec::new()));
         }
-        let known = self.names.iter().map(String::as_str).chain(WORDS);
-        Ok((start, known.filter(|name| name.to_lowercase().starts_with(&begun)).map(str::to_owned).collect()))
+        let known = self.names.iter().map(String::as_str).chain(KEYWORDS);
+        Ok((start, known.filter(|name| name.to_lowercase().starts_with(&prefix)).map(str::to_owned).collect()))
     }
 }
 
-impl Validator for Words {
+impl Validator for ShellHelper {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let line = context.input().trim();
         let command = line.starts_with('\\') || ["exit", "quit", "help"].contains(&line);
-        let whole = line.is_empty() || line.ends_with(';') || command;
-        Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+        let complete = line.is_empty() || line.ends_with(';') || command;
+        Ok(if complete { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }
 
-impl Hinter for Words {
+impl Hinter for ShellHelper {
     type Hint = String;
 }
 
-impl Highlighter for Words {
+impl Highlighter for ShellHelper {
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
         Cow::Borrowed(hint)
     }
 }
 
-impl Helper for Words {}
+impl Helper for ShellHelper {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn short_forms_are_questions_to_the_catalog() {
-        assert!(meant("\\d").contains("information_schema.tables"));
-        assert!(meant("\\d _turnstile.files").contains("table_schema = '_turnstile' AND table_name = 'files'"));
-        assert_eq!(meant("SELECT 1"), "SELECT 1");
+    fn shell_commands_are_queries_on_the_catalog() {
+        assert!(expand_command("\\d").contains("information_schema.tables"));
+        assert!(
+            expand_command("\\d _turnstile.files").contains("table_schema = '_turnstile' AND table_name = 'files'")
+        );
+        assert_eq!(expand_command("SELECT 1"), "SELECT 1");
     }
 }
