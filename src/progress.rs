@@ -1,9 +1,47 @@
 //! Shows the progress of a flow: one line per file on stdout, and on a terminal a live line on stderr.
 
 use std::io::{IsTerminal, Write};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::flow::{Event, Status};
+use crate::flow::{Event, EventSink, Loaded, Status};
+
+/// Events that may wait to be printed; more than that are left out, and their number is printed.
+const EVENTS: usize = 8192;
+
+/// A thread that prints events as they come.
+pub(crate) struct Printing {
+    thread: JoinHandle<Progress>,
+}
+
+impl Printing {
+    /// Prints what is emitted from now on.
+    pub(crate) fn start(events: &EventSink, json: bool) -> std::io::Result<Self> {
+        let mut stream = events.subscribe(EVENTS);
+        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
+            let mut progress = Progress::new(json);
+            while let Some(event) = stream.blocking_next() {
+                progress.show(&event);
+                let left_out = stream.take_left_out();
+                if left_out > 0 {
+                    progress.show(&Event::Note(format!(
+                        "{left_out} events were not printed: the output is read too slowly"
+                    )));
+                }
+            }
+            progress
+        })?;
+        Ok(Self { thread })
+    }
+
+    /// Ends once everything is printed, and leaves the live line behind.
+    pub(crate) fn end(self, events: &EventSink) -> Progress {
+        events.close();
+        let mut progress = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        progress.clear();
+        progress
+    }
+}
 
 /// Prints events for a person, or as JSON lines.
 pub(crate) struct Progress {
@@ -24,12 +62,12 @@ const DEAD_EVERY: Duration = Duration::from_secs(30);
 const PLAIN_EVERY: u32 = 10;
 
 impl Progress {
-    pub(crate) fn new(json: bool) -> Self {
+    fn new(json: bool) -> Self {
         let live = !json && std::io::stderr().is_terminal();
         Self { json, live, shown: false, quiet_statuses: 0, dead: 0, dead_at: None }
     }
 
-    pub(crate) fn show(&mut self, event: &Event) {
+    fn show(&mut self, event: &Event) {
         if self.json {
             return outln!("{}", &as_json(event).to_string());
         }
@@ -60,16 +98,11 @@ impl Progress {
                 }
             }
             Event::Status(status) => self.status(status),
-            Event::Note(text) => self.note(text),
+            Event::Loaded(_) | Event::NotLoaded(_) | Event::Note(_) => self.note(&text_of(event)),
         }
     }
 
-    /// Clears the live line.
-    pub(crate) fn end(&mut self) {
-        self.clear();
-    }
-
-    /// One line that summarizes a run.
+    /// One line that sums up a run.
     pub(crate) fn closing(&mut self, pipeline: &str, lake: &str, status: &Status) {
         if self.json {
             let mut closing = as_json(&Event::Status(status.clone()));
@@ -85,7 +118,7 @@ impl Progress {
         ));
     }
 
-    pub(crate) fn note(&mut self, text: &str) {
+    fn note(&mut self, text: &str) {
         self.clear();
         eprintln!("{text}");
     }
@@ -143,7 +176,22 @@ fn as_json(event: &Event) -> serde_json::Value {
             "watermark": s.watermark_us.map(instant), "open_windows": s.open_windows, "files": s.files,
             "late": s.late, "dead_lettered": s.dead_lettered, "seq": s.seq,
         }),
-        Event::Note(text) => json!({ "event": "note", "text": text }),
+        Event::Loaded(_) | Event::NotLoaded(_) | Event::Note(_) => json!({ "event": "note", "text": text_of(event) }),
+    }
+}
+
+/// What a note or a load says to a person.
+fn text_of(event: &Event) -> String {
+    match event {
+        Event::Loaded(Loaded::Load(load)) => format!(
+            "loaded {} windows, {} rows, up to commit {}, {} tests passed",
+            load.run.windows, load.run.rows_out, load.run.to_seq, load.run.tests_passed
+        ),
+        Event::Loaded(Loaded::Delivery(run)) => {
+            format!("delivered {} rows to {}, up to commit {}", run.rows_out, run.target, run.to_seq)
+        }
+        Event::NotLoaded(text) | Event::Note(text) => text.clone(),
+        _ => String::new(),
     }
 }
 

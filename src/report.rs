@@ -1,25 +1,35 @@
-//! Prints an error as fact, cause and hint, and maps it to an exit code.
+//! Prints an error as fact, cause and next step, and maps it to an exit code.
 
+use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 
 use crate::exit::Exit;
 
-/// An error with a hint and an exit code. Errors of the rooms are wrapped in it at the top: `error.context(...)` adds facts,
-/// [`Failure`] adds what to do next.
-#[derive(Debug, thiserror::Error)]
-#[error("{fact}")]
+/// An error that carries its next step and its exit code. Rooms' own errors are wrapped in it where they reach the top:
+/// [`Failure::of`] keeps such an error with all its causes, [`Failure::new`] states a fact of the top's own.
+#[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) fact: String,
-    pub(crate) hint: Option<String>,
     pub(crate) exit: Exit,
-    #[source]
-    pub(crate) cause: Option<anyhow::Error>,
+    what: What,
+    hint: Option<String>,
+}
+
+#[derive(Debug)]
+enum What {
+    Fact { fact: String, cause: Option<anyhow::Error> },
+    Error(anyhow::Error),
 }
 
 impl Failure {
     /// A failure with a fact and an exit code.
     pub(crate) fn new(exit: Exit, fact: impl Into<String>) -> Self {
-        Self { fact: fact.into(), hint: None, exit, cause: None }
+        Self { exit, what: What::Fact { fact: fact.into(), cause: None }, hint: None }
+    }
+
+    /// A room's error as a failure: its text is the fact, its source the cause.
+    pub(crate) fn of(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, what: What::Error(error.into()), hint: None }
     }
 
     /// Adds the next step.
@@ -28,18 +38,68 @@ impl Failure {
         self
     }
 
-    /// Adds the cause.
-    pub(crate) fn cause(mut self, cause: impl Into<anyhow::Error>) -> Self {
-        self.cause = Some(cause.into());
+    /// Adds the next step, where there is one.
+    pub(crate) fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hint = hint.map(Into::into).or(self.hint);
         self
     }
+
+    /// What a person does next.
+    pub(crate) fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Adds the cause of a fact.
+    pub(crate) fn cause(self, cause: impl Into<anyhow::Error>) -> Self {
+        let what = match self.what {
+            What::Fact { fact, .. } => What::Fact { fact, cause: Some(cause.into()) },
+            What::Error(error) => What::Fact { fact: error.to_string(), cause: Some(cause.into()) },
+        };
+        Self { what, ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::Fact { fact, .. } => f.write_str(fact),
+            What::Error(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.what {
+            What::Fact { cause, .. } => cause.as_ref().map(|cause| &**cause as _),
+            What::Error(error) => error.source(),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn one_line(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    let mut text = String::new();
+    for cause in causes {
+        let cause = cause.to_string();
+        // A library's error often repeats its source's text.
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Prints `error` to stderr and returns the exit code it stands for.
 pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     let exit = error.chain().find_map(|e| e.downcast_ref::<Failure>()).map_or(Exit::Failed, |f| f.exit);
     match exit {
-        // Ctrl-C while waiting is no error.
+        // Ctrl-C while it waited is no error.
         Exit::Done => eprintln!("{error}"),
         _ => eprint!("{}", render(error)),
     }
@@ -51,13 +111,13 @@ fn render(error: &anyhow::Error) -> String {
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
-        // A library's error often repeats the text of its source; it is printed once.
+        // A library's error often repeats its source's text; a person reads it once.
         if !last.contains(&text) {
             out.push_str(&format!("cause: {text}\n"));
             last = text;
         }
     }
-    if let Some(hint) = error.chain().find_map(|e| e.downcast_ref::<Failure>()).and_then(|f| f.hint.as_deref()) {
+    if let Some(hint) = error.chain().find_map(|e| e.downcast_ref::<Failure>()).and_then(Failure::next_step) {
         out.push_str(&format!("hint:  {hint}\n"));
     }
     out
@@ -78,5 +138,17 @@ mod tests {
             render(&error),
             "error: window W was not published\ncause: another process owns this pipeline\nhint:  stop that process\n"
         );
+    }
+
+    #[test]
+    fn a_room_s_error_keeps_its_causes() {
+        let error = std::io::Error::other("disk full");
+        let error = anyhow::Error::from(error).context("the state cannot be written");
+        let failure = Failure::of(Exit::Lake, error).hint("free some");
+        let failure = anyhow::Error::from(failure);
+        let text = "error: the state cannot be written\ncause: disk full\nhint:  free some\n";
+        assert_eq!(render(&failure), text);
+        assert!(failure.chain().any(|cause| cause.is::<std::io::Error>()));
+        assert_eq!(one_line(failure.as_ref()), "the state cannot be written: disk full");
     }
 }

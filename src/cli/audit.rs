@@ -1,9 +1,9 @@
 //! `turnstile audit`: verifies the ledger, and the lake's files against it.
 
-use super::runtime;
 use super::status::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow;
+use crate::process::Process;
 
 /// Verify every published file and every commit; the last line says whether all is well
 #[derive(Debug, clap::Args)]
@@ -23,9 +23,9 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
-    let audit = runtime()?.block_on(async {
+    let audit = process.runtime.block_on(async {
         let lake = at.open().await?;
         turnstile_lake::audit(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;

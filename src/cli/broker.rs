@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use turnstile_broker::{Broker, BrokerError, Fsync, Settings};
 
 use crate::exit::Exit;
+use crate::process::Process;
 use crate::report::Failure;
 
 const EXAMPLES: &str = "\
@@ -20,9 +20,6 @@ Examples:
 
 librdkafka clients should set fetch.queue.backoff.ms=10: the default makes a fast broker appear slow.
 One machine, no replication, no transactions, no passwords: for evaluation. In production use Apache Kafka.";
-
-/// How soon a signal is noticed.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Serve the Kafka protocol from this process: one machine, no replication, loopback only
 #[derive(Debug, clap::Args)]
@@ -80,18 +77,16 @@ enum FsyncChoice {
 }
 
 /// Serves until SIGINT or SIGTERM. The address is printed to stdout once clients can connect.
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     // Before the broker starts, so that a signal in between is not the end of the process.
-    let stop = super::stop_flag()?;
+    let stop = process.shutdown_on_signals()?;
     let in_memory = args.dir.is_none();
     let broker = Broker::start(settings(args)).map_err(failure)?;
     outln!("{}", broker.address());
     if in_memory {
         tracing::warn!("messages are kept in memory and lost when this process ends; --dir keeps them");
     }
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(LOOK_EVERY);
-    }
+    process.runtime.block_on(stop.cancelled());
     broker.stop();
     Ok(Exit::Done)
 }
@@ -159,6 +154,6 @@ mod tests {
     fn an_address_that_others_reach_is_refused_with_the_flag_that_allows_it() {
         let error = Broker::start(parsed(&["--listen", "0.0.0.0:0"])).map_err(failure).unwrap_err();
         let failure = error.downcast_ref::<Failure>().unwrap();
-        assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("--i-know")));
+        assert!(failure.next_step().is_some_and(|hint| hint.contains("--i-know")));
     }
 }

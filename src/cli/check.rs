@@ -9,6 +9,7 @@ use turnstile_pipeline::Pipeline;
 
 use super::{connect, pipeline_failure, split_set};
 use crate::exit::Exit;
+use crate::process::Process;
 
 /// Check a pipeline file and show its plan, or check its cluster with --connect; nothing is written.
 #[derive(Debug, ClapArgs)]
@@ -39,10 +40,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
         Ok(pipeline) if args.connect => {
-            return connect::run(pipeline, Duration::from_secs(args.connect_timeout), args.json);
+            return connect::run(process, pipeline, Duration::from_secs(args.connect_timeout), args.json);
         }
         Ok(pipeline) if args.json => outln!("{:#}", describe(&pipeline)),
         Ok(pipeline) => out!(

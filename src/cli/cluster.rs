@@ -1,12 +1,9 @@
-//! What every verb that talks to a cluster needs: which cluster, when to stop, and what an error means for the caller.
+//! What every verb that talks to a cluster needs: which cluster, and what an error means for the caller.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{ClientSettings, ReadError, SettingsError};
 
 use crate::exit::Exit;
@@ -29,10 +26,10 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// The client's settings. Waiting for a broker ends when `stop` is set.
-    pub(crate) fn settings(&self, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
+    /// The client's settings. Waiting for a broker ends at shutdown.
+    pub(crate) fn settings(&self, shutdown: &CancellationToken) -> anyhow::Result<ClientSettings> {
         let settings = self.merged().map_err(|error| client_failure(error.into()))?;
-        Ok(settings.with_connect_timeout(self.connect_timeout()).with_stop(stop.clone()))
+        Ok(settings.with_connect_timeout(self.connect_timeout()).with_shutdown(shutdown.clone()))
     }
 
     /// The file's settings, overridden by those of the environment, overridden by the arguments'.
@@ -86,30 +83,6 @@ fn exists(file: &Path) -> bool {
         _ => file.to_owned(),
     };
     file.symlink_metadata().is_ok()
-}
-
-/// A second signal within this time of the first is taken for the same one: shells and supervisors often
-/// signal a process and its group.
-const SAME_SIGNAL: Duration = Duration::from_secs(1);
-
-/// A flag that SIGINT and SIGTERM set; a later second signal ends the process at once.
-pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let armed = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, armed.clone())
-            .context("signal handler")?;
-        signal_hook::flag::register(signal, stop.clone()).context("signal handler")?;
-    }
-    let stopped = stop.clone();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        while !stopped.load(Ordering::Relaxed) {
-            std::thread::sleep(SAME_SIGNAL / 10);
-        }
-        std::thread::sleep(SAME_SIGNAL);
-        armed.store(true, Ordering::Relaxed);
-    })?;
-    Ok(stop)
 }
 
 /// What a read error means when the start position was chosen on the command line.

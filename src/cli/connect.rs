@@ -9,9 +9,10 @@ use turnstile_kafka::{ClientSettings, KafkaConnection};
 use turnstile_message::{SourcePosition, TopicPartition};
 use turnstile_pipeline::{Pipeline, Topics};
 
-use super::{add_environment, stop_flag};
+use super::add_environment;
 use crate::exit::Exit;
 use crate::flow;
+use crate::process::Process;
 use crate::report::Failure;
 
 /// How a step ended, and what there is to say.
@@ -28,8 +29,8 @@ struct ConnectSteps {
     partitions: Vec<(TopicPartition, i64, i64)>,
 }
 
-pub(super) fn run(mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyhow::Result<Exit> {
-    let stop = stop_flag()?;
+pub(super) fn run(process: &Process, mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyhow::Result<Exit> {
+    let stop = process.shutdown_on_signals()?;
     let mut steps = ConnectSteps::default();
     let settings = add_environment(&mut pipeline).and_then(|()| flow::client_settings(&pipeline, &stop));
     let settings = settings.map(|settings| settings.with_connect_timeout(timeout));
@@ -157,7 +158,7 @@ impl ConnectSteps {
                     "state": "failed",
                     "told": error.to_string(),
                     "cause": error.chain().nth(1).map(ToString::to_string),
-                    "hint": failure.and_then(|failure| failure.hint.clone()),
+                    "hint": failure.and_then(|failure| failure.next_step().map(str::to_owned)),
                     "exit_code": failure.map_or(Exit::Failed, |failure| failure.exit) as u8,
                 })
             }

@@ -7,13 +7,12 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 use turnstile_kafka::{Producer, ProducerLimits, ProducerRecord};
-use turnstile_lake::{FileKind, Lake, OwnedDeadLetter, Place, Published};
-use turnstile_pipeline::Pipeline;
+use turnstile_lake::{FileKind, OwnedDeadLetter, Place, Published};
 
-use super::remembered::pipeline_or_last;
-use super::{runtime, stop_flag};
+use super::remembered::context_or_last;
 use crate::exit::Exit;
-use crate::flow;
+use crate::flow::{self, Context, LakeAccess};
+use crate::process::Process;
 use crate::report::Failure;
 
 /// How long the broker may take to acknowledge all resent messages.
@@ -85,17 +84,17 @@ struct Of {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     match args.verb {
-        Verb::List(of) => list(&of),
-        Verb::Show { of, count } => show(&of, count.unwrap_or(usize::MAX)),
-        Verb::Requeue { of, topic } => requeue(&of, topic),
+        Verb::List(of) => list(&of, process),
+        Verb::Show { of, count } => show(&of, process, count.unwrap_or(usize::MAX)),
+        Verb::Requeue { of, topic } => requeue(&of, process, topic),
     }
 }
 
-fn list(of: &Of) -> anyhow::Result<Exit> {
-    let pipeline = pipeline_or_last(of.pipeline.as_ref(), &of.set)?;
-    let (files, _) = read(&pipeline, of, false)?;
+fn list(of: &Of, process: &Process) -> anyhow::Result<Exit> {
+    let context = context_or_last(process, of.pipeline.as_ref(), &of.set, LakeAccess::Read)?;
+    let (files, _) = read(&context, of, false)?;
     for file in &files {
         if of.json {
             outln!("{}", json!({ "name": file.file.name, "messages": file.file.rows, "reasons": file.file.counts }));
@@ -105,14 +104,14 @@ fn list(of: &Of) -> anyhow::Result<Exit> {
         }
     }
     if files.is_empty() && !of.json {
-        eprintln!("{} has no dead letters", pipeline.name);
+        eprintln!("{} has no dead letters", context.pipeline().name);
     }
     Ok(Exit::Done)
 }
 
-fn show(of: &Of, count: usize) -> anyhow::Result<Exit> {
-    let pipeline = pipeline_or_last(of.pipeline.as_ref(), &of.set)?;
-    let (_, letters) = read(&pipeline, of, true)?;
+fn show(of: &Of, process: &Process, count: usize) -> anyhow::Result<Exit> {
+    let context = context_or_last(process, of.pipeline.as_ref(), &of.set, LakeAccess::Read)?;
+    let (_, letters) = read(&context, of, true)?;
     for letter in letters.iter().take(count) {
         let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| String::from_utf8_lossy(b).into_owned());
         // Bytes that are not UTF-8 are encoded as in the dead-letter file: docs/ledger.md.
@@ -141,13 +140,13 @@ fn show(of: &Of, count: usize) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
-    let pipeline = pipeline_or_last(of.pipeline.as_ref(), &of.set)?;
-    let (_, letters) = read(&pipeline, of, true)?;
-    let stop = stop_flag()?;
-    let settings = flow::client_settings(&pipeline, &stop)?;
+fn requeue(of: &Of, process: &Process, topic: Option<String>) -> anyhow::Result<Exit> {
+    let context = context_or_last(process, of.pipeline.as_ref(), &of.set, LakeAccess::Read)?;
+    let (_, letters) = read(&context, of, true)?;
+    process.shutdown_on_signals()?;
+    let settings = context.client_settings()?;
     let producer = Producer::open(&settings, ProducerLimits::default()).map_err(flow::client)?;
-    let topics = topic.clone().unwrap_or_else(|| pipeline.source.topics.to_string());
+    let topics = topic.clone().unwrap_or_else(|| context.pipeline().source.topics.to_string());
     for letter in &letters {
         let topic = topic.as_deref().unwrap_or(&letter.position.partition.topic);
         let record = ProducerRecord::resent(letter.key.as_deref(), letter.value.as_deref(), letter.timestamp_ms);
@@ -173,11 +172,11 @@ fn requeue(of: &Of, topic: Option<String>) -> anyhow::Result<Exit> {
 }
 
 /// The dead-letter files that `of` selects, and their messages if `contents` is set.
-fn read(pipeline: &Pipeline, of: &Of, contents: bool) -> anyhow::Result<(Vec<Published>, Vec<OwnedDeadLetter>)> {
-    runtime()?.block_on(async {
-        let options = flow::store_options(pipeline);
-        let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
-        let mut files = turnstile_lake::entries(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
+fn read(context: &Context, of: &Of, contents: bool) -> anyhow::Result<(Vec<Published>, Vec<OwnedDeadLetter>)> {
+    let pipeline = context.pipeline();
+    context.block_on(async {
+        let lake = context.lake().await?;
+        let mut files = turnstile_lake::entries(lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
         files.retain(|f| {
             // Retention may have deleted others by now.
             f.place == Place::Own

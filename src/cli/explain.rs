@@ -3,10 +3,10 @@
 use turnstile_lake::{FileKind, Place, Published, explain, readable_instant};
 use turnstile_message::OffsetRange;
 
-use super::runtime;
 use super::status::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow;
+use crate::process::Process;
 use crate::report::Failure;
 
 /// Show what a file or window was computed from: messages, commit, versions
@@ -30,9 +30,9 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
-    let explained = runtime()?.block_on(async {
+    let explained = process.runtime.block_on(async {
         let lake = at.open().await?;
         explain(&lake, &at.pipeline, &args.what).await.map_err(flow::ledger_failed)
     })?;

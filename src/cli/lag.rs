@@ -3,22 +3,22 @@
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection};
 use turnstile_lake::{CommitRecord, Lake, Slot, StoreOptions};
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Topics;
 
-use super::cluster::{ClusterArgs, client_failure, stop_on_signals};
+use super::cluster::{ClusterArgs, client_failure};
 use super::remembered::pipeline_or_last;
-use super::{runtime, store_set};
+use super::store_set;
 use crate::exit::Exit;
 use crate::flow;
+use crate::process::Process;
 use crate::progress::{grouped, instant};
 use crate::report::Failure;
 
@@ -88,24 +88,23 @@ pub(crate) struct Args {
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let stop = stop_on_signals()?;
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+    let stop = process.shutdown_on_signals()?;
     let (reader, settings) = args.source(&stop)?;
-    match follow(&args, &reader, &settings, &stop) {
+    match follow(&args, &reader, &settings, process) {
         // Ctrl-C while it waited for a broker.
-        Err(_) if stop.load(Ordering::Relaxed) => Ok(Exit::Done),
+        Err(_) if stop.is_cancelled() => Ok(Exit::Done),
         outcome => outcome.map(|()| Exit::Done),
     }
 }
 
-fn follow(args: &Args, reader: &Reader, settings: &ClientSettings, stop: &AtomicBool) -> anyhow::Result<()> {
+fn follow(args: &Args, reader: &Reader, settings: &ClientSettings, process: &Process) -> anyhow::Result<()> {
     let mut connection = KafkaConnection::open(settings).map_err(client_failure)?;
-    let runtime = runtime()?;
     let mut seen = VecDeque::new();
-    seen.push_back(reader.look(&runtime, &connection)?);
-    sleep(GROWTH, stop);
-    while !stop.load(Ordering::Relaxed) {
-        let look = reader.look(&runtime, &connection)?;
+    seen.push_back(reader.look(process, &connection)?);
+    process.sleep(GROWTH);
+    while !process.shutdown.is_cancelled() {
+        let look = reader.look(process, &connection)?;
         let waiting = look.partitions.iter().filter(|p| p.records().is_some_and(|records| records > 0));
         let positions: Vec<_> = waiting.filter_map(|p| Some((p.partition.clone(), p.next?))).collect();
         let times = match connection.timestamps_from(&positions) {
@@ -129,16 +128,9 @@ fn follow(args: &Args, reader: &Reader, settings: &ClientSettings, stop: &Atomic
         if !args.watch {
             return Ok(());
         }
-        sleep(WATCH_EVERY, stop);
+        process.sleep(WATCH_EVERY);
     }
     Ok(())
-}
-
-fn sleep(time: Duration, stop: &AtomicBool) {
-    let began = Instant::now();
-    while began.elapsed() < time && !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Whose lag.
@@ -148,7 +140,7 @@ enum Reader {
 }
 
 impl Args {
-    fn source(&self, stop: &Arc<AtomicBool>) -> anyhow::Result<(Reader, ClientSettings)> {
+    fn source(&self, stop: &CancellationToken) -> anyhow::Result<(Reader, ClientSettings)> {
         if self.lake.is_none() && self.group.is_none() {
             let pipeline = pipeline_or_last(self.file.as_ref(), &self.set)?;
             let settings = flow::client_settings(&pipeline, stop)?.with_connect_timeout(self.cluster.connect_timeout());
@@ -172,11 +164,11 @@ impl Args {
 }
 
 impl Reader {
-    fn look(&self, runtime: &tokio::runtime::Runtime, connection: &KafkaConnection) -> anyhow::Result<Look> {
+    fn look(&self, process: &Process, connection: &KafkaConnection) -> anyhow::Result<Look> {
         let (known, commits, topics) = match self {
             Self::Group { topic, .. } => (None, None, vec![topic.clone()]),
             Self::Pipeline { name, url, options, topics: named } => {
-                let recent = runtime.block_on(async {
+                let recent = process.runtime.block_on(async {
                     let lake = Lake::open_for_reading(url, options).await.map_err(flow::lake_failed)?;
                     turnstile_lake::recent_commits(&lake, name, COMMITS).await.map_err(flow::ledger_failed)
                 })?;

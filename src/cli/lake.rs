@@ -3,17 +3,17 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use ::turnstile_lake::maintenance::{Applied, Compact, MaintenanceStep, Plan, Wishes, maintain, plan};
-use ::turnstile_lake::{Catalog, Extent, Lake, readable_instant};
 use clap::Subcommand;
 use serde_json::json;
+use turnstile_lake::maintenance::{Applied, Compact, MaintenanceStep, Plan, Wishes, maintain, plan};
+use turnstile_lake::{Catalog, Extent, readable_instant};
 use turnstile_pipeline::Pipeline;
 
-use super::remembered::pipeline_or_last;
-use super::runtime;
+use super::remembered::context_or_last;
 use super::status::LedgerArgs;
 use crate::exit::Exit;
-use crate::flow;
+use crate::flow::{self, Context, LakeAccess};
+use crate::process::Process;
 use crate::progress::grouped;
 use crate::report::Failure;
 
@@ -77,22 +77,22 @@ struct ActArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     match args.verb {
-        Verb::Files(args) => files(args),
+        Verb::Files(args) => files(args, process),
         Verb::Compact(args) => {
             let wishes = Wishes { compact: Compact::All, sweep_all: true, ..Wishes::default() };
-            act(args, |_| wishes)
+            act(args, process, |_| wishes)
         }
         Verb::Gc(args) => {
-            act(args, |pipeline| Wishes { compact: Compact::Off, sweep_all: true, ..flow::wishes(pipeline) })
+            act(args, process, |pipeline| Wishes { compact: Compact::Off, sweep_all: true, ..flow::wishes(pipeline) })
         }
     }
 }
 
-fn files(args: FilesArgs) -> anyhow::Result<Exit> {
+fn files(args: FilesArgs, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
-    let catalog = runtime()?.block_on(async {
+    let catalog = process.runtime.block_on(async {
         let lake = at.open().await?;
         Catalog::read(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;
@@ -149,28 +149,30 @@ fn as_json(extent: &Extent) -> serde_json::Value {
     })
 }
 
-fn act(args: ActArgs, wishes: impl Fn(&Pipeline) -> Wishes) -> anyhow::Result<Exit> {
-    let pipeline = pipeline_or_last(args.file.as_ref(), &args.set)?;
-    let (url, options, wishes) = (&pipeline.lake.url, flow::store_options(&pipeline), wishes(&pipeline));
-    runtime()?.block_on(async {
-        // Maintenance does not create a lake that does not exist.
-        let lake = Lake::open_for_reading(url, &options).await.map_err(flow::lake_failed)?;
+fn act(args: ActArgs, process: &Process, wishes: impl Fn(&Pipeline) -> Wishes) -> anyhow::Result<Exit> {
+    // A lake that does not exist is not created by looking after it.
+    let access = if args.dry_run { LakeAccess::Read } else { LakeAccess::WriteExisting };
+    let context = context_or_last(process, args.file.as_ref(), &args.set, access)?;
+    let pipeline = context.pipeline();
+    let wishes = wishes(pipeline);
+    context.block_on(async {
+        let lake = context.lake().await?;
         if args.dry_run {
-            return show_plan(&pipeline, &lake, &wishes, args.json).await;
+            return show_plan(&context, &wishes, args.json).await;
         }
-        let lake = Lake::open(url, &options).await.map_err(flow::lake_failed)?;
-        let loaded = flow::loaded_bounds(&pipeline, &lake).await;
+        let loaded = flow::loaded_bounds(&context).await?;
         let say = |step: MaintenanceStep<'_>| show_step(step, args.json);
-        let applied = maintain(&lake, &pipeline.name, &wishes, &loaded, &flow::this_process(), say).await;
-        let applied = applied.map_err(flow::maintenance_failed)?.ok_or_else(|| nothing(&pipeline))?;
+        let applied = maintain(lake, &pipeline.name, &wishes, &loaded, &flow::this_process(), say).await;
+        let applied = applied.map_err(flow::maintenance_failed)?.ok_or_else(|| nothing(pipeline))?;
         ended(applied, args.json)
     })
 }
 
-async fn show_plan(pipeline: &Pipeline, lake: &Lake, wishes: &Wishes, json: bool) -> anyhow::Result<Exit> {
-    let catalog = Catalog::read(lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
+async fn show_plan(context: &Context, wishes: &Wishes, json: bool) -> anyhow::Result<Exit> {
+    let pipeline = context.pipeline();
+    let catalog = Catalog::read(context.lake().await?, &pipeline.name).await.map_err(flow::ledger_failed)?;
     let catalog = catalog.ok_or_else(|| nothing(pipeline))?;
-    let loaded = flow::loaded_bounds(pipeline, lake).await;
+    let loaded = flow::loaded_bounds(context).await?;
     let plan = plan(&catalog, wishes, &loaded, flow::now_us());
     if json {
         outln!("{}", &serde_json::to_string(&plan)?);

@@ -1,7 +1,6 @@
 //! The command line: one file per verb, each with its arguments and a `run`.
 
 mod audit;
-mod beside;
 mod broker;
 mod check;
 mod cluster;
@@ -27,8 +26,6 @@ mod warehouse;
 
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use turnstile_lake::StoreOptions;
@@ -36,6 +33,7 @@ use turnstile_pipeline::Pipeline;
 
 use crate::exit::Exit;
 use crate::flow;
+use crate::process::Process;
 use crate::report::Failure;
 
 /// Turn a Kafka topic into tables in a data lake: aggregated in event-time windows, exactly once.
@@ -71,28 +69,28 @@ enum Verb {
 }
 
 /// Parses the command line and runs its verb.
-pub(crate) fn run() -> anyhow::Result<Exit> {
+pub(crate) fn run(process: &Process) -> anyhow::Result<Exit> {
     let cli = Cli::parse();
     start_logging();
     match cli.verb {
-        Verb::Up(args) => up::run(args),
-        Verb::Run(args) => run::run(args),
-        Verb::Stream(args) => stream::run(*args),
-        Verb::Check(args) => check::run(args),
-        Verb::Produce(args) => produce::run(*args),
-        Verb::Consume(args) => consume::run(*args),
-        Verb::Sql(args) => sql::run(args),
-        Verb::Warehouse(args) => warehouse::run(args),
-        Verb::Models(args) => models::run(args),
-        Verb::Status(args) => status::run(args),
-        Verb::Lag(args) => lag::run(*args),
-        Verb::Lake(args) => lake::run(args),
-        Verb::Explain(args) => explain::run(args),
-        Verb::Audit(args) => audit::run(args),
-        Verb::Replay(args) => replay::run(args),
-        Verb::Deadletter(args) => deadletter::run(args),
-        Verb::Topic(args) => topic::run(args),
-        Verb::Broker(args) => broker::run(args),
+        Verb::Up(args) => up::run(args, process),
+        Verb::Run(args) => run::run(args, process),
+        Verb::Stream(args) => stream::run(*args, process),
+        Verb::Check(args) => check::run(args, process),
+        Verb::Produce(args) => produce::run(*args, process),
+        Verb::Consume(args) => consume::run(*args, process),
+        Verb::Sql(args) => sql::run(args, process),
+        Verb::Warehouse(args) => warehouse::run(args, process),
+        Verb::Models(args) => models::run(args, process),
+        Verb::Status(args) => status::run(args, process),
+        Verb::Lag(args) => lag::run(*args, process),
+        Verb::Lake(args) => lake::run(args, process),
+        Verb::Explain(args) => explain::run(args, process),
+        Verb::Audit(args) => audit::run(args, process),
+        Verb::Replay(args) => replay::run(args, process),
+        Verb::Deadletter(args) => deadletter::run(args, process),
+        Verb::Topic(args) => topic::run(args, process),
+        Verb::Broker(args) => broker::run(args, process),
         Verb::Completions(args) => completions::run(args, Cli::command()),
     }
 }
@@ -164,16 +162,6 @@ fn store_set(set: &[String]) -> anyhow::Result<StoreOptions> {
             .into());
     }
     Ok(options.into_iter().collect())
-}
-
-/// A flag that Ctrl-C and SIGTERM set.
-fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    cluster::stop_on_signals()
-}
-
-/// A runtime for verbs that only look into the lake.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! `turnstile models`: checks, runs, tests and describes the SQL files that define tables.
 
-use std::path::PathBuf;
-
 use turnstile_warehouse::{LoadOptions, Models, describe_models};
 
-use super::runtime;
 use super::warehouse::{Which, load_once};
 use crate::exit::Exit;
-use crate::flow;
+use crate::flow::{self, Context, LakeAccess};
+use crate::process::Process;
 use crate::report::Failure;
 
 /// Check, run, test and describe the models: SQL files that define tables
@@ -79,23 +77,23 @@ struct DocsArgs {
     which: Which,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     match args.verb {
-        Verb::Check(args) => check(&args),
-        Verb::Run(args) => load(&args),
-        Verb::Test(args) => test(&args),
+        Verb::Check(args) => check(&args, process),
+        Verb::Run(args) => load(&args, process),
+        Verb::Test(args) => test(&args, process),
         Verb::Docs(args) => {
-            let (models, external) = models(&args.which)?;
+            let (models, external) = models(&args.which.open(process, LakeAccess::Read)?)?;
             out!("{}", describe_models(&models, &external));
             Ok(Exit::Done)
         }
     }
 }
 
-fn models(which: &Which) -> anyhow::Result<(Models, String)> {
-    let (pipeline, folder): (_, PathBuf) = which.open()?;
+fn models(context: &Context) -> anyhow::Result<(Models, String)> {
+    let pipeline = context.pipeline();
     let external = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table).to_lowercase();
-    let models = flow::models(&pipeline, &folder, &external)?;
+    let models = flow::models(context)?;
     if models.is_empty() {
         return Err(Failure::new(Exit::Config, format!("pipeline {:?} has no models", pipeline.name))
             .hint("name their folder in [warehouse] models: docs/models.md")
@@ -104,10 +102,10 @@ fn models(which: &Which) -> anyhow::Result<(Models, String)> {
     Ok((models, external))
 }
 
-fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let (models, _) = models(&args.which)?;
-    let (pipeline, _) = args.which.open()?;
-    runtime()?.block_on(flow::plan_models(&pipeline, &models))?;
+fn check(args: &CheckArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.which.open(process, LakeAccess::Read)?;
+    let (models, _) = models(&context)?;
+    context.block_on(flow::plan_models(&context, &models))?;
     for model in models.iter() {
         let key = if model.key.is_empty() { String::new() } else { format!(", key {}", model.key.join(", ")) };
         let kind = model.kind.word();
@@ -116,22 +114,22 @@ fn check(args: &CheckArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn load(args: &RunArgs) -> anyhow::Result<Exit> {
-    let (pipeline, folder) = args.which.open()?;
-    let (models, _) = models(&args.which)?;
+fn load(args: &RunArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.which.open(process, LakeAccess::Write)?;
+    let (models, _) = models(&context)?;
     if let Some(unknown) = args.full_refresh.iter().find(|name| models.get(name).is_none()) {
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
         return Err(Failure::new(Exit::Usage, format!("there is no model {unknown:?}"))
             .hint(turnstile_nearest::suggest(unknown, names))
             .into());
     }
-    load_once(&pipeline, &folder, &LoadOptions { full_refresh: args.full_refresh.clone() }, args.json)
+    load_once(&context, &LoadOptions { full_refresh: args.full_refresh.clone() }, args.json)
 }
 
-fn test(args: &TestArgs) -> anyhow::Result<Exit> {
-    let (pipeline, folder) = args.which.open()?;
-    let results = runtime()?.block_on(async {
-        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
+fn test(args: &TestArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.which.open(process, LakeAccess::Read)?;
+    let results = context.block_on(async {
+        let warehouse = context.warehouse().await?;
         warehouse.test().await.map_err(flow::warehouse_failed)
     })?;
     let failed = results.iter().filter(|result| !result.passed()).count();

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use turnstile_pipeline::Pipeline;
 
 use super::{add_environment, load_pipeline_for_cluster, parse_pipeline, split_set};
 use crate::exit::Exit;
+use crate::flow::{Context, LakeAccess};
+use crate::process::Process;
 use crate::report::Failure;
 
 /// The default data folder of `turnstile up`.
@@ -62,11 +64,22 @@ pub(super) fn pipeline_or_last(file: Option<&PathBuf>, set: &[String]) -> anyhow
 }
 
 /// The folder of the pipeline file that [`pipeline_or_last`] reads: where its relative paths begin.
-pub(super) fn folder_or_last(file: Option<&Path>) -> anyhow::Result<PathBuf> {
+fn folder_or_last(file: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(file) = file {
         return Ok(crate::flow::folder_of(file));
     }
     Ok(crate::flow::folder_of(Path::new(&last()?.origin)))
+}
+
+/// The context of [`pipeline_or_last`].
+pub(super) fn context_or_last(
+    process: &Process,
+    file: Option<&PathBuf>,
+    set: &[String],
+    access: LakeAccess,
+) -> anyhow::Result<Context> {
+    let folder = folder_or_last(file.map(PathBuf::as_path))?;
+    Ok(Context::new(process, pipeline_or_last(file, set)?, &folder, access))
 }
 
 /// What `turnstile up` kept under ./turnstile-data.

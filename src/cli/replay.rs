@@ -1,22 +1,19 @@
 //! `turnstile replay`: rebuilds a published file from its messages.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use turnstile_engine::ClosedWindow;
-use turnstile_lake::{FileKind, Lake, Published};
+use turnstile_lake::{FileKind, Published};
 use turnstile_message::{OffsetRange, TopicPartition};
-use turnstile_pipeline::Pipeline;
 
-use super::remembered::pipeline_or_last;
-use super::{runtime, stop_flag};
+use super::remembered::context_or_last;
 use crate::exit::Exit;
-use crate::flow;
+use crate::flow::{self, Context, LakeAccess};
+use crate::process::Process;
 use crate::report::Failure;
 
 /// Rebuild a published file from its messages, and compare them.
@@ -72,14 +69,15 @@ impl Made {
     }
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let pipeline = pipeline_or_last(args.pipeline.as_ref(), &args.set)?;
-    let stop = stop_flag()?;
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+    let context = context_or_last(process, args.pipeline.as_ref(), &args.set, LakeAccess::Read)?;
+    let pipeline = context.pipeline();
+    process.shutdown_on_signals()?;
     if let Some(range) = parse_range(&args.what) {
-        let windows = replay(&pipeline, &[range], &stop)?;
+        let windows = replay(&context, &[range])?;
         for window in &windows {
-            let bytes = flow::encode(&pipeline, window)?;
-            let format = flow::file_format(&pipeline);
+            let bytes = flow::encode(pipeline, window)?;
+            let format = flow::file_format(pipeline);
             let name = turnstile_lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
             write(&args.to, &name, &bytes)?;
             let (rows, messages) = (window.rows.num_rows(), window.messages);
@@ -87,10 +85,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let files = published(&pipeline, &args.what)?;
+    let files = published(&context, &args.what)?;
     let mut exit = Exit::Done;
     for published in &files {
-        let made = again(&pipeline, published, &args.to, &stop)?;
+        let made = again(&context, published, &args.to)?;
         made.print(args.json)?;
         if made.same != Some(true) {
             exit = Exit::Difference;
@@ -100,11 +98,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 /// The newest version of each window that matches `what`.
-fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> {
-    let files = runtime()?.block_on(async {
-        let options = flow::store_options(pipeline);
-        let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
-        turnstile_lake::explain(&lake, &pipeline.name, what).await.map_err(flow::ledger_failed)
+fn published(context: &Context, what: &str) -> anyhow::Result<Vec<Published>> {
+    let files = context.block_on(async {
+        let lake = context.lake().await?;
+        turnstile_lake::explain(lake, &context.pipeline().name, what).await.map_err(flow::ledger_failed)
     })?;
     let mut newest: Vec<Published> = Vec::new();
     for file in files.files {
@@ -128,15 +125,15 @@ fn published(pipeline: &Pipeline, what: &str) -> anyhow::Result<Vec<Published>> 
 }
 
 /// Rebuilds a published window's file.
-fn again(pipeline: &Pipeline, published: &Published, to: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<Made> {
+fn again(context: &Context, published: &Published, to: &Path) -> anyhow::Result<Made> {
     let entry = &published.file;
-    let windows = replay(pipeline, &entry.sources, stop)?;
+    let windows = replay(context, &entry.sources)?;
     let window =
         windows.iter().find(|w| matches!(entry.kind, FileKind::Window { start_us, .. } if start_us == w.start_us));
     let Some(window) = window else {
         return Ok(Made { name: entry.name.clone(), rows: 0, messages: 0, same: Some(false) });
     };
-    let bytes = flow::encode(pipeline, window)?;
+    let bytes = flow::encode(context.pipeline(), window)?;
     write(to, &entry.name, &bytes)?;
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     Ok(Made {
@@ -147,15 +144,11 @@ fn again(pipeline: &Pipeline, published: &Published, to: &Path, stop: &Arc<Atomi
     })
 }
 
-fn replay(pipeline: &Pipeline, ranges: &[OffsetRange], stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<ClosedWindow>> {
-    let settings = flow::client_settings(pipeline, stop)?;
-    let left_out = runtime()?.block_on(flow::left_out(pipeline, ranges))?;
-    for name in &left_out.deleted {
-        eprintln!(
-            "{name} was deleted: messages that were rejected as late or ahead of the clock may be counted in this replay"
-        );
-    }
-    flow::replay(pipeline, &settings, ranges, &left_out, stop)
+fn replay(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<Vec<ClosedWindow>> {
+    let on_deleted = |name: &str| {
+        eprintln!("{name} was deleted: messages that were late or ahead of the clock then may count in this replay");
+    };
+    context.block_on(flow::replay(context, ranges, on_deleted))
 }
 
 fn write(to: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {

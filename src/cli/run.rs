@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use turnstile_pipeline::Pipeline;
 
-use super::beside::{Beside, Port};
-use super::{load_pipeline_for_cluster, stop_flag};
+use super::load_pipeline_for_cluster;
 use crate::exit::Exit;
-use crate::flow::{self, Options, Until};
-use crate::progress::Progress;
+use crate::flow::{self, Context, LakeAccess, PortChoice, RunOptions, Services, StopCondition};
+use crate::process::Process;
+use crate::progress::Printing;
 
 /// Read a topic, aggregate it in event-time windows, publish every closed window exactly once.
 #[derive(Debug, ClapArgs)]
@@ -55,39 +55,55 @@ pub(super) struct HowArgs {
 }
 
 impl HowArgs {
-    /// Runs `pipeline` so, until it ends or is told to.
-    pub(super) fn run(&self, pipeline: &Pipeline, folder: &Path, connect_timeout: Duration) -> anyhow::Result<Exit> {
+    /// Runs `pipeline` so, until it ends or shutdown.
+    pub(super) fn run(
+        &self,
+        process: &Process,
+        pipeline: Pipeline,
+        folder: &Path,
+        connect_timeout: Duration,
+    ) -> anyhow::Result<Exit> {
         let until = match (self.until_end, self.drain) {
-            (true, _) => Until::End,
-            (_, true) => Until::Drained,
-            _ => Until::Stopped,
+            (true, _) => StopCondition::End,
+            (_, true) => StopCondition::Drained,
+            _ => StopCondition::Shutdown,
         };
-        let (takeover, accept_loss, stop) = (self.takeover, self.accept_loss, stop_flag()?);
+        process.shutdown_on_signals()?;
+        let context = Context::new(process, pipeline, folder, LakeAccess::Write);
+        let printing = Printing::start(context.events(), self.json)?;
         // A run that ends by itself is one step of somebody's script; `warehouse run --once` is the next.
-        let beside = match until {
-            Until::Stopped => Beside::start(pipeline, folder, Port::AsConfigured)?,
-            Until::End | Until::Drained => Beside::default(),
+        let services = match until {
+            StopCondition::Shutdown => context.block_on(Services::start(&context, PortChoice::AsConfigured))?,
+            StopCondition::End | StopCondition::Drained => Services::default(),
         };
-        let options = Options { until, takeover, accept_loss, connect_timeout, stop };
-        run_pipeline(pipeline, &options, self.json, beside)
+        let (takeover, accept_loss) = (self.takeover, self.accept_loss);
+        let options = RunOptions { until, takeover, accept_loss, connect_timeout };
+        run_pipeline(&context, &options, services, printing)
     }
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     let pipeline = load_pipeline_for_cluster(&args.pipeline, &args.set)?;
-    args.how.run(&pipeline, &flow::folder_of(&args.pipeline), Duration::from_secs(args.connect_timeout))
+    let timeout = Duration::from_secs(args.connect_timeout);
+    args.how.run(process, pipeline, &flow::folder_of(&args.pipeline), timeout)
 }
 
-/// Runs with progress shown; the last line says where everything stands.
-pub(super) fn run_pipeline(pipeline: &Pipeline, options: &Options, json: bool, beside: Beside) -> anyhow::Result<Exit> {
-    let mut progress = Progress::new(json);
-    let result = flow::run(pipeline, options, &mut |event| {
-        beside.notes().into_iter().for_each(|note| progress.show(&flow::Event::Note(note)));
-        progress.show(&event);
+/// Runs with its events printed; the last line says where everything stands.
+pub(super) fn run_pipeline(
+    context: &Context,
+    options: &RunOptions,
+    services: Services,
+    printing: Printing,
+) -> anyhow::Result<Exit> {
+    let result = context.block_on(async {
+        let result = flow::run(context, options).await;
+        // A run that ends by itself ends what runs beside it.
+        context.shutdown().cancel();
+        services.stop().await;
+        result
     });
-    beside.stop();
-    progress.end();
+    let mut progress = printing.end(context.events());
     let status = result?;
-    progress.closing(&pipeline.name, &pipeline.lake.url, &status);
+    progress.closing(&context.pipeline().name, &context.pipeline().lake.url, &status);
     Ok(Exit::Done)
 }

@@ -1,13 +1,11 @@
 //! `turnstile warehouse serve`: the warehouse for PostgreSQL clients.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::stop_flag;
 use super::warehouse::Which;
 use crate::exit::Exit;
-use crate::flow;
+use crate::flow::{self, LakeAccess};
+use crate::process::Process;
 
 /// Serve psql, drivers and BI tools over PostgreSQL's protocol
 #[derive(Debug, clap::Args)]
@@ -33,18 +31,13 @@ pub(crate) struct Args {
     tls_key: Option<PathBuf>,
 }
 
-/// The default address for PostgreSQL clients.
-pub(super) const LISTEN: &str = "127.0.0.1:5433";
-
-pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
-    let (pipeline, folder) = args.which.open()?;
-    let setting = pipeline.warehouse.as_ref().and_then(|warehouse| warehouse.listen.clone());
-    let listen = flow::address(&args.listen.or(setting).unwrap_or_else(|| LISTEN.to_owned()))?;
-    let stop = stop_flag()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
-        let server = flow::serve(&pipeline, warehouse, listen, args.tls_cert.zip(args.tls_key)).await?;
+pub(super) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.which.open(process, LakeAccess::Read)?;
+    let setting = context.pipeline().warehouse.as_ref().and_then(|warehouse| warehouse.listen.clone());
+    let listen = flow::address(&args.listen.or(setting).unwrap_or_else(|| flow::LISTEN.to_owned()))?;
+    process.shutdown_on_signals()?;
+    context.block_on(async {
+        let server = flow::serve(&context, listen, args.tls_cert.zip(args.tls_key)).await?;
         let at = server.address();
         eprintln!(
             "listening at {at}: psql -h {} -p {} -U {} {}",
@@ -53,9 +46,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Exit> {
             flow::USER,
             turnstile_wire::DATABASE
         );
-        while !stop.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        context.shutdown().cancelled().await;
         server.stop().await;
         Ok(Exit::Done)
     })

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use turnstile_lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
 
-use super::{load_pipeline, runtime, store_set};
+use super::{load_pipeline, store_set};
 use crate::exit::Exit;
 use crate::flow;
+use crate::process::Process;
 use crate::report::Failure;
 
 /// Show the state of a pipeline: last commit, owner, positions, watermark, counts of rows
@@ -112,9 +113,9 @@ impl LedgerAt {
     }
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
-    let newest = runtime()?.block_on(async {
+    let newest = process.runtime.block_on(async {
         let lake = at.open().await?;
         Ledger::peek(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;

@@ -10,6 +10,7 @@ use super::add_environment;
 use super::cluster::ClusterArgs;
 use super::run::HowArgs;
 use crate::exit::Exit;
+use crate::process::Process;
 use crate::report::Failure;
 
 /// The pipeline that the flags are applied to.
@@ -76,11 +77,8 @@ fn interval(text: &str) -> Result<Interval, String> {
     }
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    if let Some(slide) = args.slide.as_ref().filter(|slide| slide.us > args.duration.us) {
-        let fact = format!("--slide {:?} is longer than --duration {:?}", slide.text, args.duration.text);
-        return Err(Failure::new(Exit::Usage, fact).hint("rows between two windows would be lost").into());
-    }
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+    args.check_slide()?;
     let text = args.pipeline_text()?;
     if args.print_pipeline {
         out!("{text}");
@@ -92,7 +90,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     })?;
     add_environment(&mut pipeline)?;
     print_summary(&args, &pipeline);
-    args.how.run(&pipeline, Path::new(""), args.cluster.connect_timeout())
+    let timeout = args.cluster.connect_timeout();
+    args.how.run(process, pipeline, Path::new(""), timeout)
 }
 
 /// Prints what runs. The original prints the schemas of the message and of the aggregate too.
@@ -106,6 +105,12 @@ fn print_summary(args: &Args, pipeline: &Pipeline) {
 }
 
 impl Args {
+    fn check_slide(&self) -> anyhow::Result<()> {
+        let Some(slide) = self.slide.as_ref().filter(|slide| slide.us > self.duration.us) else { return Ok(()) };
+        let fact = format!("--slide {:?} is longer than --duration {:?}", slide.text, self.duration.text);
+        Err(Failure::new(Exit::Usage, fact).hint("rows between two windows would be lost").into())
+    }
+
     /// The built-in pipeline file with the flags in it.
     fn pipeline_text(&self) -> anyhow::Result<String> {
         let (file, servers) = self.cluster.location()?;
@@ -208,6 +213,6 @@ mod tests {
         }
         assert_eq!(interval("INTERVAL 5 minutes").unwrap().us, 300_000_000);
         let longer = args(&["--topic", "t", "--bootstrap", "b:1", "--duration", "5 minutes", "--slide", "1 hour"]);
-        assert!(run(longer).unwrap_err().to_string().contains("--slide \"1 hour\" is longer"));
+        assert!(longer.check_slide().unwrap_err().to_string().contains("--slide \"1 hour\" is longer"));
     }
 }

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use turnstile_kafka::{ClientError, NewTopicPlan, TopicAdmin, TopicDescription};
 
-use crate::cli::cluster::{ClusterArgs, client_failure, stop_on_signals};
+use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
+use crate::process::Process;
 
 /// Create, list, describe and delete topics
 #[derive(Debug, clap::Args)]
@@ -74,8 +75,8 @@ enum Verb {
     },
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let stop = stop_on_signals()?;
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+    let stop = process.shutdown_on_signals()?;
     let open = |cluster: &ClusterArgs| -> anyhow::Result<TopicAdmin> {
         TopicAdmin::open(&cluster.settings(&stop)?).map_err(client_failure)
     };

@@ -2,14 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use turnstile_broker::{Broker, BrokerError};
 use turnstile_kafka::{
     CityProvider, CitySettings, ClientSettings, ClockZone, FeedPlan, KafkaConnection, NewTopicPlan, Pace, Producer,
@@ -18,13 +17,14 @@ use turnstile_kafka::{
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Pipeline;
 
-use super::beside::{Beside, Port};
-use super::cluster::{client_failure, stop_on_signals};
+use super::cluster::client_failure;
 use super::remembered::{DATA, remember};
 use super::run::run_pipeline;
 use super::{parse_pipeline, split_set};
 use crate::exit::Exit;
-use crate::flow::{Options, Until};
+use crate::flow::{Context, LakeAccess, PortChoice, RunOptions, Services, StopCondition};
+use crate::process::Process;
+use crate::progress::Printing;
 use crate::report::Failure;
 
 /// The pipeline that runs when no file is named.
@@ -80,7 +80,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     if !(args.speed.is_finite() && args.speed > 0.0) {
         return Err(Failure::new(Exit::Usage, "--speed must be above 0").into());
     }
@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let servers = broker.address().to_string();
     let pipeline = pipeline(&args, &dir, &servers)?;
     let folder = args.pipeline.as_deref().map(crate::flow::folder_of).unwrap_or_default();
-    let stop = stop_on_signals()?;
+    process.shutdown_on_signals()?;
     let settings = ClientSettings::from_servers(&servers).map_err(|e| client_failure(e.into()))?;
     let Some(topic) = pipeline.source.topics.single().map(str::to_owned) else {
         let fact =
@@ -109,8 +109,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     eprintln!("pipeline  {}", pipeline.name);
     eprintln!("lake      {}", pipeline.lake.url);
     eprintln!("messages  turnstile consume --topic {topic} --bootstrap {servers}");
-    let beside = Beside::start(&pipeline, &folder, Port::Somewhere)?;
-    if let Some(at) = beside.address() {
+    let context = Context::new(process, pipeline, &folder, LakeAccess::Write);
+    let pipeline = context.pipeline();
+    let printing = Printing::start(context.events(), args.json)?;
+    let services = context.block_on(Services::start(&context, PortChoice::Any))?;
+    if let Some(at) = services.address() {
         eprintln!(
             "warehouse psql -h {} -p {} -U {} {}",
             at.ip(),
@@ -121,19 +124,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     }
     eprintln!("audit     turnstile audit --lake {} --pipeline {}", pipeline.lake.url, pipeline.name);
     eprintln!("started in {:.2} s; Ctrl-C stops it, the next start resumes", began.elapsed().as_secs_f64());
-    let query = example_query(&args, &pipeline, beside.address());
+    let query = example_query(&args, pipeline, services.address());
     eprintln!("query     {query}");
 
-    let producer = if args.no_producer { None } else { Some(start_producer(&args, &dir, settings, topic, &stop)?) };
-    let options = Options {
-        until: Until::Stopped,
+    let shutdown = &process.shutdown;
+    let producer = if args.no_producer { None } else { Some(start_producer(&args, &dir, settings, topic, shutdown)?) };
+    let options = RunOptions {
+        until: StopCondition::Shutdown,
         takeover: false,
         accept_loss: false,
         connect_timeout: turnstile_kafka::DEFAULT_CONNECT_TIMEOUT,
-        stop: Arc::clone(&stop),
     };
-    let result = run_pipeline(&pipeline, &options, args.json, beside);
-    stop.store(true, Ordering::Relaxed);
+    let result = run_pipeline(&context, &options, services, printing);
     if let Some(producer) = producer {
         let produced = producer.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the producer panicked")));
         // The pipeline's failure is reported rather than what it caused in the producer.
@@ -237,7 +239,7 @@ fn start_producer(
     dir: &Path,
     settings: ClientSettings,
     topic: String,
-    stop: &Arc<AtomicBool>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let begun = begun(args, dir)?;
     let connection = KafkaConnection::open(&settings).map_err(client_failure)?;
@@ -259,7 +261,7 @@ fn start_producer(
     let zone: ClockZone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
     let local = start.and_utc().with_timezone(&chrono_tz::America::New_York).naive_local();
     let clock = SyntheticClock::starting(local, CityProvider::default_step(turnstiles), zone);
-    let mut provider = NotAhead { city: CityProvider::new(city, clock)?, stop: Arc::clone(stop) };
+    let mut provider = NotAhead { city: CityProvider::new(city, clock)?, stop: stop.clone() };
     let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
     let producer = Producer::open(&settings, limits).map_err(client_failure)?;
     let plan = FeedPlan {
@@ -268,12 +270,12 @@ fn start_producer(
         count: None,
         report_every: Duration::from_secs(3600),
     };
-    let stop = Arc::clone(stop);
+    let stop = stop.clone();
     let thread = std::thread::Builder::new().name("producer".to_owned()).spawn(move || {
         let fed = feed(&mut provider, &producer, &plan, &stop, |_| {});
         let (stats, failures) = producer.close(CLOSE_TIMEOUT);
         // Without its producer the stream would only become idle; ending reports the error.
-        stop.store(true, Ordering::Relaxed);
+        stop.cancel();
         fed.context("the producer stopped")?;
         match failures.first() {
             Some(failure) => {
@@ -288,7 +290,7 @@ fn start_producer(
 /// The city, but never ahead of the clock: readings from the future would be rejected.
 struct NotAhead {
     city: CityProvider,
-    stop: Arc<AtomicBool>,
+    stop: CancellationToken,
 }
 
 impl Provider for NotAhead {
@@ -306,7 +308,10 @@ impl Provider for NotAhead {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
             record.event_at_ms - now
         };
-        while more && ahead(record) > 0 && !self.stop.load(Ordering::Relaxed) {
+        while more && ahead(record) > 0 {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(more)

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use turnstile_lake::{Lake, Ledger, readable_instant};
+use turnstile_lake::{Ledger, readable_instant};
 use turnstile_warehouse::LoadOptions;
 
-use super::remembered::{folder_or_last, pipeline_or_last};
-use super::{runtime, stop_flag};
+use super::remembered::context_or_last;
 use crate::exit::Exit;
-use crate::flow::{self, Loaded};
+use crate::flow::{self, Context, Event, LakeAccess, Loaded};
+use crate::process::Process;
 use crate::report::Failure;
 
 /// Load the warehouse, show its state, serve it
@@ -104,57 +104,72 @@ pub(super) struct Which {
 }
 
 impl Which {
-    /// The pipeline and its file's folder.
-    pub(super) fn open(&self) -> anyhow::Result<(turnstile_pipeline::Pipeline, PathBuf)> {
-        Ok((pipeline_or_last(self.file.as_ref(), &self.set)?, folder_or_last(self.file.as_deref())?))
+    /// The pipeline's context, which opens the lake by `access`.
+    pub(super) fn open(&self, process: &Process, access: LakeAccess) -> anyhow::Result<Context> {
+        context_or_last(process, self.file.as_ref(), &self.set, access)
     }
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+/// Loads that may wait to be printed.
+const LOADS: usize = 1024;
+
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     match args.verb {
-        Verb::Run(args) => load(&args),
-        Verb::Status(args) => status(&args),
-        Verb::Serve(args) => super::serve::run(args),
-        Verb::Deploy(args) => deploy(&args),
+        Verb::Run(args) => load(&args, process),
+        Verb::Status(args) => status(&args, process),
+        Verb::Serve(args) => super::serve::run(args, process),
+        Verb::Deploy(args) => deploy(&args, process),
     }
 }
 
-fn load(args: &RunArgs) -> anyhow::Result<Exit> {
-    let (pipeline, folder) = args.which.open()?;
-    let json = args.json;
+fn load(args: &RunArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.which.open(process, LakeAccess::Write)?;
     if args.once {
-        return load_once(&pipeline, &folder, &LoadOptions::default(), json);
+        return load_once(&context, &LoadOptions::default(), args.json);
     }
-    let Some(settings) = &pipeline.warehouse else {
-        return Err(Failure::new(Exit::Config, format!("pipeline {:?} has no [warehouse]", pipeline.name))
+    let Some(settings) = &context.pipeline().warehouse else {
+        return Err(Failure::new(Exit::Config, format!("pipeline {:?} has no [warehouse]", context.pipeline().name))
             .hint("add the section with table and schedule: docs/pipeline-file.md")
             .into());
     };
-    let stop = stop_flag()?;
-    let mut show = |loaded: Result<Loaded, String>| match loaded {
-        Ok(loaded) => show(&loaded, json),
-        Err(error) => eprintln!("warning: {error}"),
-    };
-    flow::watch(&pipeline, &folder, &settings.schedule, &stop, &mut show)?;
+    process.shutdown_on_signals()?;
+    print_loads(&context, args.json, async {
+        flow::load_on_schedule(&context, &settings.schedule).await;
+        Ok(())
+    })?;
     Ok(Exit::Done)
 }
 
 /// Loads what is new, and prints it.
-pub(super) fn load_once(
-    pipeline: &turnstile_pipeline::Pipeline,
-    folder: &std::path::Path,
-    options: &LoadOptions,
-    json: bool,
-) -> anyhow::Result<Exit> {
-    let mut any = false;
-    flow::load_once(pipeline, folder, options, &mut |loaded| {
-        any = true;
-        show(&loaded, json);
-    })?;
-    if !any && !json {
+pub(super) fn load_once(context: &Context, options: &LoadOptions, json: bool) -> anyhow::Result<Exit> {
+    let loads = print_loads(context, json, flow::load_once(context, options))?;
+    if loads == 0 && !json {
         outln!("nothing new");
     }
     Ok(Exit::Done)
+}
+
+/// Does `work` and prints the loads that happen meanwhile; how many there were.
+fn print_loads(context: &Context, json: bool, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<usize> {
+    let mut events = context.events().subscribe(LOADS);
+    let printing = std::thread::spawn(move || {
+        let mut loads = 0;
+        while let Some(event) = events.blocking_next() {
+            match event {
+                Event::Loaded(loaded) => {
+                    loads += 1;
+                    show(&loaded, json);
+                }
+                Event::NotLoaded(error) => eprintln!("warning: {error}"),
+                _ => {}
+            }
+        }
+        loads
+    });
+    let done = context.block_on(work);
+    context.events().close();
+    let loads = printing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    done.map(|()| loads)
 }
 
 fn show(loaded: &Loaded, json: bool) {
@@ -183,15 +198,13 @@ fn show(loaded: &Loaded, json: bool) {
     }
 }
 
-fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let (pipeline, folder) = args.which.open()?;
-    let (newest, standing, runs) = runtime()?.block_on(async {
-        let options = flow::store_options(&pipeline);
-        let lake = Lake::open_for_reading(&pipeline.lake.url, &options).await.map_err(flow::lake_failed)?;
-        let newest = Ledger::peek(&lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
-        let standing = flow::loaded_bounds(&pipeline, &lake).await;
-        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
-        let runs = warehouse.runs().await.map_err(flow::warehouse_failed)?;
+fn status(args: &StatusArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.which.open(process, LakeAccess::Read)?;
+    let (newest, standing, runs) = context.block_on(async {
+        let newest =
+            Ledger::peek(context.lake().await?, &context.pipeline().name).await.map_err(flow::ledger_failed)?;
+        let standing = flow::loaded_bounds(&context).await?;
+        let runs = context.warehouse().await?.runs().await.map_err(flow::warehouse_failed)?;
         anyhow::Ok((newest.map_or(0, |slot| slot.seq), standing, runs))
     })?;
     let runs = &runs[runs.len().saturating_sub(args.last)..];
@@ -228,16 +241,10 @@ fn behind(seq: Option<u64>, newest: u64) -> String {
     }
 }
 
-fn deploy(args: &DeployArgs) -> anyhow::Result<Exit> {
+fn deploy(args: &DeployArgs, process: &Process) -> anyhow::Result<Exit> {
     let DeployTarget::Bigquery = args.target;
-    let (pipeline, folder) = args.which.open()?;
-    let lines = runtime()?.block_on(async {
-        let warehouse = flow::open_to_ask(&pipeline, &folder).await?;
-        let tables = warehouse.tables().await.map_err(flow::warehouse_failed)?;
-        let files = warehouse.current_files().await.map_err(flow::warehouse_failed)?;
-        let columns = std::sync::Arc::clone(&warehouse.source().files);
-        flow::deploy_bigquery(&pipeline, &tables, columns, files, args.dry_run).await
-    })?;
+    let context = args.which.open(process, LakeAccess::Read)?;
+    let lines = context.block_on(flow::deploy_bigquery(&context, args.dry_run))?;
     if args.dry_run {
         lines.iter().for_each(|line| out!("{line}"));
         return Ok(Exit::Done);

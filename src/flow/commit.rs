@@ -14,8 +14,8 @@ const ADD: &str = "add";
 /// State that replaces what was there.
 const REPLACE: &str = "replace";
 
-/// What surrounds a cut in its commit.
-pub(crate) struct Around<'a> {
+/// What else a commit holds beside the cut.
+pub(crate) struct CommitContext<'a> {
     pub(crate) pipeline: &'a Pipeline,
     /// State of earlier commits, oldest first.
     pub(crate) live: &'a [StateRef],
@@ -29,17 +29,17 @@ pub(crate) struct Around<'a> {
     pub(crate) released: bool,
 }
 
-/// The ledger's form of `cut`. What it keeps of `around.live` is in its `kept`.
-pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<turnstile_lake::Cut> {
+/// The ledger's form of `cut`. What it keeps of `context.live` is in its `kept`.
+pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<turnstile_lake::Cut> {
     let mut publish = Vec::with_capacity(cut.closed.len() + 1);
     for window in &cut.closed {
         // A window that HAVING left empty has no file. (HAVING and corrections do not go together.)
         if window.rows.num_rows() > 0 {
-            publish.push(window_file(around.pipeline, window)?);
+            publish.push(window_file(context.pipeline, window)?);
         }
     }
     if !cut.dead_letters.is_empty() {
-        publish.push(dead_letter_file(around, &cut.dead_letters));
+        publish.push(dead_letter_file(context, &cut.dead_letters));
     }
     let (kept, state) = match cut.state {
         StateChange::Replace { bytes } => {
@@ -48,10 +48,10 @@ pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<turnstil
         StateChange::Add { bytes, live_until_us } => {
             let live_until_us = (live_until_us != i64::MAX).then_some(live_until_us);
             let new = NewState { kind: ADD.to_owned(), live_until_us, bytes: bytes.into() };
-            (still_live(around.live, cut.closed_until_us), vec![new])
+            (still_live(context.live, cut.closed_until_us), vec![new])
         }
         StateChange::Clear => (Vec::new(), Vec::new()),
-        StateChange::None => (still_live(around.live, cut.closed_until_us), Vec::new()),
+        StateChange::None => (still_live(context.live, cut.closed_until_us), Vec::new()),
     };
     let positions = cut
         .partitions
@@ -67,15 +67,15 @@ pub(crate) fn lake_cut(cut: Cut, around: &Around<'_>) -> anyhow::Result<turnstil
         .collect();
     Ok(turnstile_lake::Cut {
         positions,
-        topic_ids: around.topic_ids.clone(),
+        topic_ids: context.topic_ids.clone(),
         watermark_us: cut.watermark_us,
         published_until_us: (cut.published_until_us != i64::MIN).then_some(cut.published_until_us),
-        quiet_closed_at_us: around.quiet_closed_at_us,
+        quiet_closed_at_us: context.quiet_closed_at_us,
         kept,
         state,
         publish,
         counters: counters(&cut.counters),
-        released: around.released,
+        released: context.released,
     })
 }
 
@@ -97,7 +97,7 @@ fn window_file(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<New
     })
 }
 
-fn dead_letter_file(around: &Around<'_>, letters: &[DeadLetter]) -> NewFile {
+fn dead_letter_file(context: &CommitContext<'_>, letters: &[DeadLetter]) -> NewFile {
     let reasons: Vec<String> =
         letters.iter().map(|l| format!("{}: {}", l.rejection.reason, l.rejection.detail)).collect();
     let bytes = turnstile_lake::encode_dead_letters(letters.iter().zip(&reasons).map(|(letter, reason)| {
@@ -127,7 +127,7 @@ fn dead_letter_file(around: &Around<'_>, letters: &[DeadLetter]) -> NewFile {
         }
     }
     NewFile {
-        name: turnstile_lake::dead_letters_name(&around.pipeline.name, around.seq),
+        name: turnstile_lake::dead_letters_name(&context.pipeline.name, context.seq),
         bytes: bytes.into(),
         rows: letters.len() as u64,
         kind: FileKind::DeadLetters,

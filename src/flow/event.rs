@@ -1,6 +1,8 @@
-//! What a flow tells whoever watches it.
+//! What happens in a flow, as whoever listens gets it.
 
 use std::time::Duration;
+
+use super::loader::Loaded;
 
 /// Something that happened in a flow.
 #[derive(Debug, Clone)]
@@ -38,6 +40,10 @@ pub(crate) enum Event {
     },
     /// The state of things, about once a second.
     Status(Status),
+    /// The warehouse or a target holds more than before.
+    Loaded(Loaded),
+    /// A load or a delivery failed and is tried again: why, in one line.
+    NotLoaded(String),
     /// Something a person should know.
     Note(String),
 }

@@ -3,9 +3,10 @@
 use turnstile_engine::{EngineError, Plan};
 use turnstile_kafka::{ClientError, ReadError};
 use turnstile_lake::{LakeError, LedgerError};
-use turnstile_message::TopicPartition;
 use turnstile_registry::RegistryError;
+use turnstile_warehouse::WarehouseError;
 
+use super::losses::range_lost;
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -34,7 +35,7 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
         }
         ClientError::TopicExists { .. } => (Exit::Failed, Some("see it with `turnstile topic describe`")),
         ClientError::PartitionMissing { .. } => {
-            (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it created anew?"))
+            (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it recreated?"))
         }
         // Whoever waited was told to end, and nothing else was asked of it then.
         ClientError::Stopped => (Exit::Done, None),
@@ -54,28 +55,19 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
     }
 }
 
-/// Messages that were deleted before they were read: from `next`, up to the first one that `partition` holds.
-pub(super) fn lost_range(partition: &TopicPartition, next: i64, earliest: i64) -> Failure {
-    let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
-    Failure::new(Exit::SourceData, format!("{partition} cannot be read on: offsets {next}..{earliest} are lost"))
-        .cause(anyhow::anyhow!(cause))
-}
-
 /// A reader's error.
 pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
     match error {
         ReadError::Client(error) => client(error),
         ReadError::OffsetOutOfRange { partition, position, earliest, .. } if position < earliest => {
-            lost_range(&partition, position, earliest)
+            range_lost(&partition, position, earliest)
                 .hint("what was read is committed; to go on with what is there, start with --accept-loss")
                 .into()
         }
-        ReadError::OffsetOutOfRange { .. } => failure(
-            Exit::SourceData,
-            error.to_string(),
-            Some("messages that were not read yet are gone; `turnstile run --accept-loss` goes on with what is there"),
-        ),
-        ReadError::Fatal { .. } => failure(Exit::Source, error.to_string(), None),
+        ReadError::OffsetOutOfRange { .. } => Failure::of(Exit::SourceData, error)
+            .hint("messages that were not read yet are gone; `turnstile run --accept-loss` goes on with what is there")
+            .into(),
+        ReadError::Fatal { .. } => Failure::of(Exit::Source, error).into(),
     }
 }
 
@@ -94,13 +86,13 @@ pub(crate) fn registry_failed(error: RegistryError) -> anyhow::Error {
             "is [source.registry] url the one that the registry's own clients use? Run again: nothing was lost",
         ),
     };
-    failure(exit, error.to_string(), Some(hint))
+    Failure::of(exit, error).hint(hint).into()
 }
 
 /// The lake cannot be opened.
 pub(crate) fn lake_failed(error: LakeError) -> anyhow::Error {
     if let LakeError::Missing { .. } = error {
-        return Failure::new(Exit::Lake, error.to_string())
+        return Failure::of(Exit::Lake, error)
             .hint(
                 "was it ever run, and is lake.url the one that it ran with? \
                  A relative file: path is relative to the working directory",
@@ -121,7 +113,7 @@ pub(crate) fn open_failed(error: LedgerError, plan: &Plan) -> anyhow::Error {
             let hint = format!(
                 "give the pipeline a new name and let it read the topic again; a drain is no way, because it leaves {kept}"
             );
-            Failure::new(Exit::Ledger, error.to_string()).hint(hint).into()
+            Failure::of(Exit::Ledger, error).hint(hint).into()
         }
         _ => ledger_failed(error),
     }
@@ -137,15 +129,7 @@ pub(crate) fn ledger_failed(error: LedgerError) -> anyhow::Error {
         _ => Exit::Ledger,
     };
     let hint = error.hint();
-    let (fact, source) = (error.to_string(), std::error::Error::source(&error).map(ToString::to_string));
-    let mut failure = Failure::new(exit, fact);
-    if let Some(source) = source {
-        failure = failure.cause(anyhow::anyhow!(source));
-    }
-    match hint {
-        Some(hint) => failure.hint(hint).into(),
-        None => failure.into(),
-    }
+    Failure::of(exit, error).maybe_hint(hint).into()
 }
 
 /// The engine stopped.
@@ -165,13 +149,34 @@ pub(crate) fn engine_failed(error: EngineError) -> anyhow::Error {
         EngineError::State(_) => (Exit::Ledger, None),
         _ => (Exit::Failed, Some("nothing was lost: the messages since the last commit are read again")),
     };
-    failure(exit, error.to_string(), hint)
+    Failure::of(exit, error).maybe_hint(hint).into()
 }
 
-fn failure(exit: Exit, fact: String, hint: Option<&str>) -> anyhow::Error {
-    let failure = Failure::new(exit, fact);
-    match hint {
-        Some(hint) => failure.hint(hint).into(),
-        None => failure.into(),
-    }
+/// The warehouse refused or failed.
+pub(crate) fn warehouse_failed(error: WarehouseError) -> anyhow::Error {
+    let (exit, hint): (Exit, String) = match &error {
+        WarehouseError::Empty { .. } => {
+            (Exit::Lake, "wait for the first window to close, or see `turnstile status`".to_owned())
+        }
+        WarehouseError::Store(_) => (Exit::Lake, "nothing was changed; the next load goes on from there".to_owned()),
+        WarehouseError::Ledger(_) => (Exit::Ledger, "`turnstile audit` says more; nothing was loaded".to_owned()),
+        WarehouseError::File { .. } => (
+            Exit::Lake,
+            "`turnstile audit` lists every file that is not as the ledger says; nothing was loaded".to_owned(),
+        ),
+        WarehouseError::Damaged { .. } => {
+            (Exit::Lake, "docs/warehouse.md, \"Starting over\", says how to load everything again".to_owned())
+        }
+        WarehouseError::Model(error) => (Exit::Config, error.hint.clone()),
+        WarehouseError::Compute { .. } => (Exit::Failed, "correct the model; nothing was loaded".to_owned()),
+        WarehouseError::Tests { .. } => {
+            (Exit::Difference, "nothing was loaded: the tables are as they were before; see load_runs".to_owned())
+        }
+        WarehouseError::Moved => (Exit::Fenced, "load again".to_owned()),
+        WarehouseError::Changed { models } => {
+            (Exit::Config, format!("rebuild its table with `turnstile models run --full-refresh {}`", models.join(" ")))
+        }
+        WarehouseError::Query(_) => (Exit::Failed, "`\\d` in `turnstile sql` lists tables and columns".to_owned()),
+    };
+    Failure::of(exit, error).hint(hint).into()
 }

@@ -1,23 +1,23 @@
 //! Loads a pipeline's warehouse: once, or each time that its schedule says.
+//!
+//! In: what the ledger published. Out: tables and targets at a newer position; a [`Loaded`] event for each step. A failure is
+//! an event and tried again; it never ends the stream beside which it happens.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use turnstile_delivery::{Target, TargetError};
-use turnstile_pipeline::{Pipeline, Schedule};
+use turnstile_pipeline::Schedule;
 use turnstile_warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
 
+use super::context::Context;
+use super::event::Event;
+use super::fault::warehouse_failed;
 use super::now_us;
-use super::targets::{list_for_bigquery, open_targets, target_failed};
-use super::warehouse::{check_models, open_to_load, warehouse_failed};
-
-/// How soon a wait notices that it is to end.
-const SLICE: Duration = Duration::from_millis(100);
+use super::targets::{list_for_bigquery, target_failed};
+use super::warehouse::models;
+use crate::report::one_line;
 
 /// The first wait before a load that failed for now is tried again, and the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -31,11 +31,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// not push out what is worth remembering.
 const REPEAT_US: i64 = 3_600_000_000;
 
-/// Notes that wait to be shown; later ones are dropped.
-const NOTES: usize = 64;
-
 /// What happened in one round.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Loaded {
     /// A load of the embedded warehouse.
     Load(Load),
@@ -43,11 +40,9 @@ pub(crate) enum Loaded {
     Delivery(Run),
 }
 
-/// A warehouse with its targets.
-pub(crate) struct Loader {
-    pipeline: Pipeline,
-    warehouse: Warehouse,
-    targets: Vec<Box<dyn Target>>,
+/// Loads a context's warehouse and brings its targets up to it.
+struct Loader {
+    context: Context,
     /// Of each target that fails: how, and when that was last recorded.
     failing: HashMap<String, (String, i64)>,
 }
@@ -72,30 +67,28 @@ impl From<WarehouseError> for NotLoaded {
 }
 
 impl Loader {
-    /// Opens warehouse and targets. A target that cannot be reached is no error yet.
-    async fn open(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<Self> {
-        let warehouse = open_to_load(pipeline, folder).await?;
-        let targets = open_targets(pipeline)?;
-        Ok(Self { pipeline: pipeline.clone(), warehouse, targets, failing: HashMap::new() })
+    fn new(context: &Context) -> Self {
+        Self { context: context.clone(), failing: HashMap::new() }
     }
 
     /// Loads all that the ledger published, then brings each target to the newest load.
     ///
     /// # Errors
     /// The first failure. What was loaded before it stays; a target that fails holds no other back.
-    async fn load(&mut self, options: &LoadOptions, watch: &mut (dyn FnMut(Loaded) + Send)) -> Result<(), NotLoaded> {
+    async fn load(&mut self, options: &LoadOptions) -> Result<(), NotLoaded> {
+        let warehouse = self.context.warehouse().await?;
         let (mut options, mut any) = (options.clone(), false);
         loop {
-            match self.warehouse.load(&options).await {
+            match warehouse.load(&options).await {
                 Ok(Some(load)) => {
                     let more = load.more;
                     any = true;
-                    watch(Loaded::Load(load));
+                    self.context.events().emit(Event::Loaded(Loaded::Load(load)));
                     if !more {
                         break;
                     }
                 }
-                // Another scheduler was faster: what is left, and what was asked to be made anew, is ours.
+                // Another scheduler was faster: what is left, and what was asked to be rebuilt, is ours.
                 Err(WarehouseError::Moved) => continue,
                 Ok(None) => break,
                 Err(error) => return Err(error.into()),
@@ -104,11 +97,11 @@ impl Loader {
         }
         let mut failed = None;
         if any {
-            failed = list_for_bigquery(&self.pipeline, &self.warehouse).await.err();
+            failed = list_for_bigquery(&self.context).await.err();
         }
-        for target in &mut self.targets {
-            match deliver(&self.warehouse, target.as_mut(), &mut self.failing).await {
-                Ok(Some(run)) => watch(Loaded::Delivery(run)),
+        for target in self.context.targets()?.iter() {
+            match deliver(warehouse, &mut *target.lock().await, &mut self.failing).await {
+                Ok(Some(run)) => self.context.events().emit(Event::Loaded(Loaded::Delivery(run))),
                 Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -163,7 +156,7 @@ async fn deliver(
         Err(Undelivered::Warehouse(error)) => return Err(warehouse_failed(error)),
         Err(Undelivered::Target(error)) => error,
     };
-    let text = super::targets::with_causes(&error);
+    let text = one_line(&error);
     let known = failing.get(&name).is_some_and(|(said, at)| *said == text && now_us() - at < REPEAT_US);
     if !known {
         match warehouse.record(record(from, from, Err(text.clone()))).await {
@@ -187,136 +180,81 @@ impl From<TargetError> for Undelivered {
 }
 
 /// Loads in the background by the pipeline's schedule.
-pub(crate) struct Background {
-    thread: JoinHandle<()>,
-    stop: Arc<AtomicBool>,
-    notes: Receiver<String>,
+pub(crate) struct BackgroundLoads {
+    task: JoinHandle<()>,
 }
 
-impl Background {
-    /// Starts to load, when the pipeline has a warehouse. What it has to say is in [`Background::notes`].
+impl BackgroundLoads {
+    /// Starts to load, when the pipeline has a warehouse. What happens goes to the context's events.
     ///
     /// # Errors
-    /// A model or a target's setting is wrong: that is told before a message is read.
-    pub(crate) fn start(pipeline: &Pipeline, folder: &Path) -> anyhow::Result<Option<Self>> {
-        let Some(settings) = &pipeline.warehouse else { return Ok(None) };
-        check_models(pipeline, folder)?;
-        open_targets(pipeline)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (send, notes) = sync_channel(NOTES);
-        let (pipeline, schedule) = (pipeline.clone(), settings.schedule.clone());
-        let (folder, stopped): (PathBuf, _) = (folder.to_owned(), Arc::clone(&stop));
-        let thread = std::thread::Builder::new().name("warehouse".to_owned()).spawn(move || {
-            let say = |note: String| {
-                // Nobody reads fast enough: the runs are in load_runs.
-                let _ = send.try_send(note);
-            };
-            if let Err(error) = watch(&pipeline, &folder, &schedule, &stopped, &mut |loaded| say(describe(&loaded))) {
-                say(format!("the warehouse is not loaded: {error:#}"));
-            }
-        })?;
-        Ok(Some(Self { thread, stop, notes }))
+    /// A model or a target's setting is wrong: that is found before a message is read.
+    pub(crate) fn start(context: &Context) -> anyhow::Result<Option<Self>> {
+        let Some(settings) = &context.pipeline().warehouse else { return Ok(None) };
+        models(context)?;
+        context.targets()?;
+        let (context, schedule) = (context.clone(), settings.schedule.clone());
+        let runtime = context.runtime().clone();
+        let task = runtime.spawn(async move { load_on_schedule(&context, &schedule).await });
+        Ok(Some(Self { task }))
     }
 
-    /// What happened since the last call.
-    pub(crate) fn notes(&self) -> Vec<String> {
-        self.notes.try_iter().collect()
-    }
-
-    /// Ends after the load that is under way, if that is soon.
-    pub(crate) fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// Waits until it has ended: shortly after shutdown, a load that is under way included if that is soon.
+    pub(crate) async fn stopped(self) {
         // A panic there has been printed; the pipeline itself is not its matter.
-        let _ = self.thread.join();
+        let _ = self.task.await;
     }
 }
 
-/// Loads whenever `schedule` says, until `stop`. A time that passed while nobody loaded is caught up once, at the
-/// start. Failures that may pass are tried again, others are told and wait for the next time.
-pub(crate) fn watch(
-    pipeline: &Pipeline,
-    folder: &Path,
-    schedule: &Schedule,
-    stop: &AtomicBool,
-    watch: &mut (dyn FnMut(Result<Loaded, String>) + Send),
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (mut loader, mut due_us, mut wait) = (None, 0, RETRY_FIRST);
-    while !stop.load(Ordering::Relaxed) {
-        let now = now_us();
-        if now < due_us {
-            let left = Duration::from_micros((due_us - now) as u64);
-            std::thread::sleep(left.min(SLICE));
-            continue;
+/// Loads whenever `schedule` says, until shutdown. A time that passed while nothing was loading is caught up once, at the
+/// start. Failures that may pass are tried again, others wait for the next time; each is an event.
+pub(crate) async fn load_on_schedule(context: &Context, schedule: &Schedule) {
+    let mut loader = Loader::new(context);
+    let (mut due_us, mut wait, mut first) = (0, RETRY_FIRST, true);
+    loop {
+        let left = Duration::from_micros((due_us - now_us()).max(0) as u64);
+        tokio::select! {
+            () = context.shutdown().cancelled() => return,
+            () = tokio::time::sleep(left) => {}
         }
+        let now = now_us();
         let round = async {
-            let opened = match &mut loader {
-                Some(opened) => opened,
-                none => {
-                    let opened = none.insert(Loader::open(pipeline, folder).await?);
-                    let last = opened.warehouse.runs().await?;
-                    if last.last().is_some_and(|run| now < schedule.next_after(run.started_at_us)) {
-                        return Ok(());
-                    }
-                    opened
-                }
-            };
-            opened.load(&LoadOptions::default(), &mut |loaded| watch(Ok(loaded))).await
-        };
-        let loaded = runtime.block_on(async {
-            tokio::select! {
-                loaded = round => Some(loaded),
-                () = stopped(stop) => None,
+            if std::mem::take(&mut first) && !is_missed(context, schedule, now).await.inspect_err(|_| first = true)? {
+                return Ok(());
             }
-        });
+            loader.load(&LoadOptions::default()).await
+        };
+        let loaded = tokio::select! {
+            loaded = round => loaded,
+            () = shutdown_grace(context) => return,
+        };
         due_us = schedule.next_after(now);
         match loaded {
-            None => break,
-            Some(Ok(())) => wait = RETRY_FIRST,
-            Some(Err(failed)) if failed.empty => due_us = due_us.min(now + RETRY_FIRST.as_micros() as i64),
-            Some(Err(failed)) => {
-                watch(Err(format!("the warehouse was not loaded, and is tried again: {:#}", failed.error)));
+            Ok(()) => wait = RETRY_FIRST,
+            Err(failed) if failed.empty => due_us = due_us.min(now + RETRY_FIRST.as_micros() as i64),
+            Err(failed) => {
+                let error = format!("the warehouse was not loaded, and is tried again: {:#}", failed.error);
+                context.events().emit(Event::NotLoaded(error));
                 due_us = due_us.min(now_us() + wait.as_micros() as i64);
                 wait = (wait * 2).min(RETRY_MOST);
             }
         }
     }
-    // What a delivery that was dropped still has to say is not waited for.
-    runtime.shutdown_background();
-    Ok(())
 }
 
-/// Comes back a while after `stop` is set.
-async fn stopped(stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(SLICE).await;
-    }
+/// Whether a time of `schedule` has passed since the last load.
+async fn is_missed(context: &Context, schedule: &Schedule, now_us: i64) -> Result<bool, NotLoaded> {
+    let runs = context.warehouse().await?.runs().await?;
+    Ok(runs.last().is_none_or(|run| now_us >= schedule.next_after(run.started_at_us)))
+}
+
+/// Comes back a while after shutdown began.
+async fn shutdown_grace(context: &Context) {
+    context.shutdown().cancelled().await;
     tokio::time::sleep(STOP_GRACE).await;
 }
 
-fn describe(loaded: &Result<Loaded, String>) -> String {
-    match loaded {
-        Ok(Loaded::Load(load)) => format!(
-            "loaded {} windows, {} rows, up to commit {}, {} tests passed",
-            load.run.windows, load.run.rows_out, load.run.to_seq, load.run.tests_passed
-        ),
-        Ok(Loaded::Delivery(run)) => {
-            format!("delivered {} rows to {}, up to commit {}", run.rows_out, run.target, run.to_seq)
-        }
-        Err(error) => error.clone(),
-    }
-}
-
-/// Loads once what is there, for a run that ends.
-pub(crate) fn load_once(
-    pipeline: &Pipeline,
-    folder: &Path,
-    options: &LoadOptions,
-    watch: &mut (dyn FnMut(Loaded) + Send),
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let began = Instant::now();
-    let done = runtime.block_on(async { Loader::open(pipeline, folder).await?.load(options, watch).await });
-    tracing::debug!(took = ?began.elapsed(), "loaded");
-    done.map_err(|failed: NotLoaded| failed.error)
+/// Loads once what is there, for a verb that ends.
+pub(crate) async fn load_once(context: &Context, options: &LoadOptions) -> anyhow::Result<()> {
+    Loader::new(context).load(options).await.map_err(|failed| failed.error)
 }

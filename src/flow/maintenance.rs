@@ -1,91 +1,65 @@
 //! Maintains the lake beside a running flow: days that are over into one file, old files away.
 //!
-//! In: a pipeline's `[lake]` settings. Out: notes for whoever watches. It has a thread and a runtime of its own, so no
-//! commit waits for it; a fault in it is a note, never the stream's end.
+//! In: a pipeline's `[lake]` settings. Out: events that say what was done. It runs as a task beside the flow, so no commit
+//! waits for it; a fault in it is an event, never the stream's end.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use turnstile_lake::Lake;
+use tokio::task::JoinHandle;
 use turnstile_lake::maintenance::{Applied, Compact, LoadedBound, MaintenanceError, Wishes, maintain};
 use turnstile_pipeline::Pipeline;
 
+use super::context::Context;
 use super::fault::ledger_failed;
 use super::owner::this_process;
-use super::start::store_options;
-use super::targets::open_targets;
 use crate::exit::Exit;
-use crate::report::Failure;
-
-/// Notes that wait to be taken, at most: what does not fit is left out.
-const NOTES: usize = 64;
+use crate::report::{Failure, one_line};
 
 /// Maintenance in the background.
 pub(crate) struct Maintenance {
-    stop: watch::Sender<bool>,
-    notes: Receiver<String>,
-    thread: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Maintenance {
     /// Starts it, unless the pipeline leaves maintenance to `turnstile lake`. The first round is one interval away.
-    pub(crate) fn start(pipeline: &Pipeline) -> anyhow::Result<Option<Self>> {
-        let Some(every_us) = pipeline.lake.maintain_us else { return Ok(None) };
+    pub(crate) fn start(context: &Context) -> Option<Self> {
+        let every_us = context.pipeline().lake.maintain_us?;
         let every = Duration::from_micros(every_us.max(0) as u64);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, mut stopped) = watch::channel(false);
-        let (say, notes) = sync_channel(NOTES);
-        let pipeline = pipeline.clone();
-        let work = move || {
-            runtime.block_on(async {
-                loop {
-                    // A round that is dropped midway is one that crashed: the next one goes on.
-                    tokio::select! {
-                        _ = stopped.changed() => return,
-                        () = async {
-                            tokio::time::sleep(every).await;
-                            round(&pipeline, &say).await;
-                        } => {}
-                    }
-                }
-            });
-        };
-        let thread = std::thread::Builder::new().name("maintenance".to_owned()).spawn(work)?;
-        Ok(Some(Self { stop, notes, thread }))
+        let context = context.clone();
+        let runtime = context.runtime().clone();
+        let task = runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                round(&context).await;
+            }
+        });
+        Some(Self { task })
     }
 
-    /// What there is to say since the last time.
-    pub(crate) fn notes(&self) -> impl Iterator<Item = String> + '_ {
-        self.notes.try_iter()
-    }
-
-    /// Ends it at its next wait for the store.
-    pub(crate) fn stop(self) {
-        let _ = self.stop.send(true);
+    /// Ends it at its next wait for the store. A round that is dropped midway is one that crashed: the next one goes on.
+    pub(crate) async fn stop(self) {
+        self.task.abort();
         // It holds nothing that its panic could have left half done.
-        let _ = self.thread.join();
+        let _ = self.task.await;
     }
 }
 
-/// One round, and what it did or met, as notes.
-async fn round(pipeline: &Pipeline, say: &SyncSender<String>) {
-    let notes = match once(pipeline).await {
-        Ok(applied) => summary(&applied).into_iter().chain(applied.failed.iter().map(note)).collect(),
-        Err(error) => vec![format!("{error:#}; maintenance of the lake is tried again later")],
-    };
-    for text in notes {
-        // Nobody has listened for many rounds; the next ones will tell.
-        let _ = say.try_send(text);
+/// One round, and what it did or met, as events.
+async fn round(context: &Context) {
+    let events = context.events();
+    match once(context).await {
+        Ok(applied) => {
+            summary(&applied).into_iter().for_each(|text| events.note(text));
+            applied.failed.iter().for_each(|error| events.note(one_line(error)));
+        }
+        Err(error) => events.note(format!("{error:#}; maintenance of the lake is tried again later")),
     }
 }
 
-async fn once(pipeline: &Pipeline) -> anyhow::Result<Applied> {
-    // The flow has opened the lake for writing, and has found that it honours create-if-absent.
-    let lake = Lake::open_for_reading(&pipeline.lake.url, &store_options(pipeline)).await?;
-    let loaded = loaded_bounds(pipeline, &lake).await;
-    let applied = maintain(&lake, &pipeline.name, &wishes(pipeline), &loaded, &this_process(), |_| {}).await?;
+async fn once(context: &Context) -> anyhow::Result<Applied> {
+    let (lake, pipeline) = (context.lake().await?, context.pipeline());
+    let loaded = loaded_bounds(context).await?;
+    let applied = maintain(lake, &pipeline.name, &wishes(pipeline), &loaded, &this_process(), |_| {}).await?;
     Ok(applied.unwrap_or_default())
 }
 
@@ -102,23 +76,24 @@ pub(crate) fn wishes(pipeline: &Pipeline) -> Wishes {
 
 /// The commit up to which each configured warehouse has loaded: nothing newer is retired. A warehouse whose position
 /// is not known keeps everything. An external table alone loads nothing, and so holds nothing back.
-pub(crate) async fn loaded_bounds(pipeline: &Pipeline, lake: &Lake) -> Vec<LoadedBound> {
+pub(crate) async fn loaded_bounds(context: &Context) -> anyhow::Result<Vec<LoadedBound>> {
+    let pipeline = context.pipeline();
     if pipeline.warehouse.as_ref().is_none_or(|warehouse| warehouse.models.is_none()) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let embedded = turnstile_warehouse::loaded_until(lake, &pipeline.name).await.ok();
+    let embedded = turnstile_warehouse::loaded_until(context.lake().await?, &pipeline.name).await.ok();
     let mut bounds = vec![LoadedBound { target: "the embedded warehouse".to_owned(), seq: embedded }];
-    match open_targets(pipeline) {
+    match context.targets() {
         Ok(targets) => {
-            for mut target in targets {
-                let at = target.position().await;
-                let seq = at.ok().map(|at| at.map_or(0, |at| at.ledger_seq));
+            for target in targets.iter() {
+                let mut target = target.lock().await;
+                let seq = target.position().await.ok().map(|at| at.map_or(0, |at| at.ledger_seq));
                 bounds.push(LoadedBound { target: target.name().to_owned(), seq });
             }
         }
         Err(_) => bounds.push(LoadedBound { target: "a database that cannot be opened".to_owned(), seq: None }),
     }
-    bounds
+    Ok(bounds)
 }
 
 /// One line that says what was done; none when nothing was.
@@ -136,13 +111,6 @@ pub(crate) fn summary(applied: &Applied) -> Option<String> {
     (!done.is_empty()).then(|| format!("lake: {} (files)", done.join(", ")))
 }
 
-fn note(error: &MaintenanceError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
 /// Maintenance did not come to its end.
 pub(crate) fn maintenance_failed(error: MaintenanceError) -> anyhow::Error {
     let hint = error.hint();
@@ -151,19 +119,16 @@ pub(crate) fn maintenance_failed(error: MaintenanceError) -> anyhow::Error {
         MaintenanceError::Changed { .. } => Exit::Difference,
         MaintenanceError::Rows { .. } => Exit::Failed,
     };
-    let mut failure = Failure::new(exit, error.to_string());
-    if let Some(cause) = std::error::Error::source(&error) {
-        failure = failure.cause(anyhow::anyhow!(cause.to_string()));
-    }
-    match hint {
-        Some(hint) => failure.hint(hint).into(),
-        None => failure.into(),
-    }
+    Failure::of(exit, error).maybe_hint(hint).into()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::flow::context::LakeAccess;
+    use crate::process::Process;
 
     #[test]
     fn a_round_that_did_nothing_says_nothing() {
@@ -175,14 +140,14 @@ mod tests {
     #[test]
     fn what_a_warehouse_has_not_loaded_stays() {
         let text = std::fs::read_to_string("pipelines/mta-turnstile.toml").unwrap();
-        let pipeline = Pipeline::from_str_with(&text, "mta-turnstile.toml", &[]).unwrap();
+        let set = [("lake.url".to_owned(), "memory:".to_owned())];
+        let pipeline = Pipeline::from_str_with(&text, "mta-turnstile.toml", &set).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let bounds = runtime.block_on(async {
-            let lake = Lake::open("memory:", &Default::default()).await.unwrap();
-            loaded_bounds(&pipeline, &lake).await
-        });
+        let process = Process::new(runtime.handle().clone());
+        let context = Context::new(&process, pipeline, Path::new(""), LakeAccess::Write);
+        let bounds = context.block_on(loaded_bounds(&context)).unwrap();
         assert_eq!(bounds, [LoadedBound { target: "the embedded warehouse".into(), seq: Some(0) }]);
-        let wishes = wishes(&pipeline);
+        let wishes = wishes(context.pipeline());
         assert_eq!(
             (wishes.compact, wishes.grace_us),
             (Compact::Off, Some(600_000_000)),

@@ -4,34 +4,47 @@
 //! Holds no arithmetic: the engine aggregates, the ledger commits; here threads, clocks and retries live.
 //! Start at [`run`].
 
+mod cadence;
 mod commit;
+mod committer;
+mod context;
+mod cut;
+mod dead_letter_topic;
 mod event;
+mod event_sink;
 mod fault;
+mod idleness;
 mod live;
 mod loader;
+mod losses;
 mod maintenance;
 mod observer;
 mod owner;
 mod replay;
 mod retention;
 mod run;
+mod run_status;
 mod schemas;
 mod serve;
+mod services;
 mod start;
 mod targets;
 mod warehouse;
 mod worker;
 
 pub(crate) use commit::encode;
+pub(crate) use context::{Context, LakeAccess};
 pub(crate) use event::{Event, Status};
-pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed, registry_failed};
-pub(crate) use loader::{Background, Loaded, load_once, watch};
+pub(crate) use event_sink::EventSink;
+pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed, registry_failed, warehouse_failed};
+pub(crate) use loader::{Loaded, load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_failed, summary, wishes};
 pub(crate) use owner::{now_us, this_process};
-pub(crate) use replay::{left_out, replay};
-pub(crate) use run::{Options, Until, run};
+pub(crate) use replay::replay;
+pub(crate) use run::{RunOptions, StopCondition, run};
 pub(crate) use schemas::open_registry;
-pub(crate) use serve::{USER, address, serve};
+pub(crate) use serve::{LISTEN, USER, address, serve};
+pub(crate) use services::{PortChoice, Services};
 pub(crate) use start::{GROUP_BY_NAME, client_settings, file_format, partitions, store_options, topic_names};
 pub(crate) use targets::deploy_bigquery;
-pub(crate) use warehouse::{folder_of, models, open_to_ask, open_to_load, plan_models, warehouse_failed};
+pub(crate) use warehouse::{folder_of, models, plan_models};

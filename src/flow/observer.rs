@@ -1,14 +1,17 @@
 //! Watches the topics from beside a running flow: how far they reach, partitions and topics that come or vanish,
-//! what retention deletes. It also tells the consumer group's offsets to those who watch lag.
+//! what retention deletes. It also commits the consumer group's offsets, for those who watch lag.
 //!
 //! In: which partitions are read, how far. Out: [`Seen`], at most a second old. It owns a client of its own, so a
 //! broker that answers slowly never holds up reading or commits.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 
 use turnstile_kafka::{ClientError, KafkaConnection, TopicAdmin};
 use turnstile_message::TopicPartition;
@@ -20,16 +23,16 @@ use super::start::topic_names;
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a question may wait for its answer.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How often group offsets are told.
+/// How often group offsets are committed.
 const GROUP_EVERY: Duration = Duration::from_secs(5);
-/// How often they are told again though nothing moved: a group that is never heard of is forgotten, with its offsets.
+/// How often they are committed again though nothing moved: brokers expire the offsets of a group that is never heard of.
 const GROUP_AGAIN: Duration = Duration::from_secs(180);
 /// When topics are asked how long they keep messages: a run of a moment need not know.
 const RETENTION_AFTER: Duration = Duration::from_secs(20);
 const RETENTION_EVERY: Duration = Duration::from_secs(300);
 /// How often a topic must be missing in a row before it counts as deleted: a broker that just started knows few topics.
 const MISSING: u32 = 3;
-/// How long the end of a flow waits for the last group offsets to be told.
+/// How long the end of a flow waits for the last group offsets to be committed.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What was seen last.
@@ -71,22 +74,25 @@ pub(crate) enum Lost {
 /// The watching thread.
 pub(crate) struct Observer {
     shared: Arc<Shared>,
+    seen: watch::Receiver<Seen>,
     thread: JoinHandle<()>,
+    /// Disconnects when the thread ends.
+    ended: Receiver<()>,
 }
 
 #[derive(Default)]
 struct Shared {
-    inner: Mutex<Inner>,
+    orders: Mutex<Orders>,
     woken: Condvar,
-    stop: AtomicBool,
 }
 
+/// What the flow wants of the observer.
 #[derive(Default)]
-struct Inner {
+struct Orders {
     read: Vec<TopicPartition>,
-    /// The group's offsets, until they are told.
+    /// The group's offsets, until they are committed.
     offsets: Option<Vec<(TopicPartition, i64)>>,
-    seen: Seen,
+    stop: bool,
 }
 
 impl Observer {
@@ -101,62 +107,60 @@ impl Observer {
         read: Vec<TopicPartition>,
         topic_ids: BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
-        let seen = Seen { topic_ids, ..Seen::default() };
-        let shared = Arc::new(Shared { inner: Mutex::new(Inner { read, offsets: None, seen }), ..Shared::default() });
+        let orders = Mutex::new(Orders { read, ..Orders::default() });
+        let shared = Arc::new(Shared { orders, ..Shared::default() });
+        let (publish, seen) = watch::channel(Seen { topic_ids: topic_ids.clone(), ..Seen::default() });
+        let now = Instant::now();
         let watch = Watch {
             connection: connection.with_connect_timeout(ANSWER),
             source: source.clone(),
             shared: Arc::clone(&shared),
+            publish,
             missing: BTreeMap::new(),
             offsets: Vec::new(),
-            told_at: Instant::now(),
+            committed_at: now,
             // Whoever began to read knows all that there was then.
-            discovered_at: Instant::now(),
-            retention_due: Instant::now() + RETENTION_AFTER,
+            discovered_at: now,
+            retention_due: now + RETENTION_AFTER,
         };
-        let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || watch.run())?;
-        Ok(Self { shared, thread })
+        let (alive, ended) = sync_channel(0);
+        let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || {
+            watch.run();
+            drop(alive);
+        })?;
+        Ok(Self { shared, seen, thread, ended })
     }
 
-    /// What was seen last, when it is news to one who knows `round`.
-    pub(crate) fn news(&self, round: u64) -> Option<Seen> {
-        let inner = self.shared.lock();
-        (inner.seen.round != round).then(|| inner.seen.clone())
+    /// What was seen last.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
+    }
+
+    /// A receiver that is told of each round.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Seen> {
+        let mut seen = self.seen.clone();
+        seen.mark_unchanged();
+        seen
     }
 
     /// Says which partitions are read from now on.
-    pub(crate) fn reads(&self, partitions: &[TopicPartition]) {
-        self.shared.lock().read = partitions.to_vec();
+    pub(crate) fn set_read(&self, partitions: &[TopicPartition]) {
+        self.shared.orders.lock().read = partitions.to_vec();
     }
 
-    /// Gives the group's offsets, next to read, to be told within a few seconds.
-    pub(crate) fn commits(&self, offsets: Vec<(TopicPartition, i64)>) {
-        self.shared.lock().offsets = Some(offsets);
+    /// Gives the group's offsets, next to read, to be committed within a few seconds.
+    pub(crate) fn commit_group_offsets(&self, offsets: Vec<(TopicPartition, i64)>) {
+        self.shared.orders.lock().offsets = Some(offsets);
     }
 
-    /// Ends the watch; the last offsets given are told first, unless that takes too long.
+    /// Ends the watch; the last offsets given are committed first, unless that takes too long.
     pub(crate) fn stop(self) {
-        {
-            // Under the lock, so that a thread that is about to wait does not miss it.
-            let _inner = self.shared.lock();
-            self.shared.stop.store(true, Ordering::Relaxed);
-        }
+        self.shared.orders.lock().stop = true;
         self.shared.woken.notify_all();
-        let began = Instant::now();
-        while !self.thread.is_finished() && began.elapsed() < FAREWELL {
-            std::thread::sleep(Duration::from_millis(2));
-        }
         // A thread that is still waiting for a broker ends with the process: its offsets are advisory.
-        if self.thread.is_finished() {
+        if self.ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Disconnected) {
             let _ = self.thread.join();
         }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Each assignment leaves it whole, so a panic elsewhere cannot have left it half written.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,84 +168,89 @@ struct Watch {
     connection: KafkaConnection,
     source: Source,
     shared: Arc<Shared>,
+    publish: watch::Sender<Seen>,
     /// How often in a row a topic was missing.
     missing: BTreeMap<String, u32>,
-    /// The group's offsets as they were told last.
+    /// The group's offsets as they were committed last.
     offsets: Vec<(TopicPartition, i64)>,
-    told_at: Instant,
+    committed_at: Instant,
     discovered_at: Instant,
     retention_due: Instant,
 }
 
 impl Watch {
     fn run(mut self) {
-        let mut told_at = Instant::now();
+        let mut group_at = Instant::now();
         loop {
-            let stop = self.shared.stop.load(Ordering::Relaxed);
-            if stop || told_at.elapsed() >= GROUP_EVERY {
-                told_at = Instant::now();
-                self.tell_offsets(stop);
+            let (stop, read) = {
+                let orders = self.shared.orders.lock();
+                (orders.stop, orders.read.clone())
+            };
+            if stop || group_at.elapsed() >= GROUP_EVERY {
+                group_at = Instant::now();
+                self.commit_group_offsets(stop);
             }
             if stop {
                 return;
             }
-            self.look();
-            let goes_on = |_: &mut Inner| !self.shared.stop.load(Ordering::Relaxed);
-            drop(self.shared.woken.wait_timeout_while(self.shared.lock(), ROUND, goes_on));
+            self.observe(&read);
+            let mut orders = self.shared.orders.lock();
+            self.shared.woken.wait_while_for(&mut orders, |orders| !orders.stop, ROUND);
         }
     }
 
-    fn tell_offsets(&mut self, last: bool) {
-        let news = self.shared.lock().offsets.take();
+    fn commit_group_offsets(&mut self, last: bool) {
+        let news = self.shared.orders.lock().offsets.take();
         let has_failed = self.connection.group_commit_failed();
-        let is_due = news.is_some() || has_failed || self.told_at.elapsed() >= GROUP_AGAIN;
+        let is_due = news.is_some() || has_failed || self.committed_at.elapsed() >= GROUP_AGAIN;
         self.offsets = news.unwrap_or_else(|| std::mem::take(&mut self.offsets));
         if !is_due || self.offsets.is_empty() || self.connection.settings().group().is_none() {
             return;
         }
-        self.told_at = Instant::now();
-        let told = if last {
+        self.committed_at = Instant::now();
+        let committed = if last {
             self.connection.commit_group_offsets_now(&self.offsets)
         } else {
             self.connection.commit_group_offsets(&self.offsets)
         };
-        if let Err(error) = told {
+        if let Err(error) = committed {
             tracing::debug!(%error, "group offsets were not committed");
         }
     }
 
-    fn look(&mut self) {
-        let read = self.shared.lock().read.clone();
+    /// One round over the topics of which `read` are being read.
+    fn observe(&mut self, read: &[TopicPartition]) {
         // A broker that does not answer now says nothing; reading reports its own troubles.
-        let ranges = self.connection.watermarks(&read).ok();
+        let ranges = self.connection.watermarks(read).ok();
         let ranges = ranges.map(|ranges| read.iter().cloned().zip(ranges).collect());
-        let lost = self.look_for_losses(&read);
+        let lost = self.find_loss(read);
         let every = self.source.discover_us.map(|us| Duration::from_micros(us.max(0) as u64));
         let due = every.is_some_and(|every| self.discovered_at.elapsed() >= every);
-        let found = if due { self.discover(&read).ok() } else { None };
-        let retention = if Instant::now() >= self.retention_due { self.retention(&read) } else { None };
-        let mut inner = self.shared.lock();
-        inner.seen.ranges = ranges;
-        inner.seen.lost = lost;
-        if let Some(found) = found {
-            inner.seen.new = found.new;
-            inner.seen.topic_ids.extend(found.topic_ids);
-        }
-        if let Some(retention_ms) = retention {
-            inner.seen.retention_ms = retention_ms;
-        }
-        inner.seen.round += 1;
+        let found = if due { self.discover(read).ok() } else { None };
+        let retention = if Instant::now() >= self.retention_due { self.retention(read) } else { None };
+        self.publish.send_modify(|seen| {
+            seen.ranges = ranges;
+            seen.lost = lost;
+            if let Some(found) = found {
+                seen.new = found.new;
+                seen.topic_ids.extend(found.topic_ids);
+            }
+            if let Some(retention_ms) = retention {
+                seen.retention_ms = retention_ms;
+            }
+            seen.round += 1;
+        });
     }
 
     /// A topic that was deleted, or is another one now.
-    fn look_for_losses(&mut self, read: &[TopicPartition]) -> Option<Lost> {
+    fn find_loss(&mut self, read: &[TopicPartition]) -> Option<Lost> {
         let mut names: Vec<&str> = read.iter().map(|p| &*p.topic).collect();
         names.sort_unstable();
         names.dedup();
         match self.connection.topic_ids(&names) {
             Ok(ids) => {
                 self.missing.clear();
-                let known = &self.shared.lock().seen.topic_ids;
+                let known = &self.publish.borrow().topic_ids;
                 ids.into_iter().find_map(|(topic, is)| {
                     let was = known.get(&topic).filter(|was| **was != is)?.clone();
                     Some(Lost::Recreated { topic, was, is })
@@ -259,7 +268,7 @@ impl Watch {
     /// What came since: partitions that are not read, and what else is to be known of their topics.
     fn discover(&mut self, read: &[TopicPartition]) -> Result<Found, ClientError> {
         let names = topic_names(&self.connection, &self.source.topics)?;
-        let known = self.shared.lock().seen.topic_ids.clone();
+        let known = self.publish.borrow().topic_ids.clone();
         let mut found = Found::default();
         for name in &names {
             let partitions = self.connection.topic_partitions(name)?.into_iter();

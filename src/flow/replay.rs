@@ -6,19 +6,17 @@
 //! its end and no clock is read: messages that were rejected for that are left out by the ledger's word.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use turnstile_engine::{Close, ClosedWindow, Engine, Plan, Reason, Restore};
-use turnstile_kafka::{ClientSettings, PartitionReader, ReadLimits, StartAt};
-use turnstile_lake::{FileKind, Lake, Place, Published};
+use turnstile_engine::{Close, ClosedWindow, Engine, Reason, Restore};
+use turnstile_kafka::{PartitionReader, ReadLimits, StartAt};
+use turnstile_lake::{FileKind, Place, Published};
 use turnstile_message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
 use turnstile_pipeline::{AggregateKind, Dedup, Pipeline};
 
-use super::fault::{client, engine_failed, lake_failed, ledger_failed, read_failed};
-use super::schemas::{Schemas, open_registry};
-use super::start::store_options;
+use super::context::Context;
+use super::fault::{client, engine_failed, ledger_failed, read_failed};
+use super::schemas::{SchemaFetcher, open_registry};
 use super::worker::{BATCH_BYTES, BATCH_ROWS};
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -37,25 +35,25 @@ fn needs_history(pipeline: &Pipeline) -> bool {
 
 /// Messages that a replay leaves out.
 #[derive(Debug, Default)]
-pub(crate) struct LeftOut {
+struct ExcludedMessages {
     positions: HashSet<SourcePosition>,
     /// Files that would name more, and that retention has deleted.
-    pub(crate) deleted: Vec<String>,
+    deleted: Vec<String>,
 }
 
 /// The dead letters before the ends of `ranges` that are none by their bytes alone: their time had come to nothing then,
 /// or the registry did not know their schema yet.
-pub(crate) async fn left_out(pipeline: &Pipeline, ranges: &[OffsetRange]) -> anyhow::Result<LeftOut> {
+async fn left_out(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<ExcludedMessages> {
     let by_circumstance = [Reason::Future, Reason::Late, Reason::Schema].map(Reason::as_str);
     let within = |r: &OffsetRange| ranges.iter().any(|o| o.partition == r.partition && r.first <= o.last);
-    let lake = Lake::open_for_reading(&pipeline.lake.url, &store_options(pipeline)).await.map_err(lake_failed)?;
-    let mut files = turnstile_lake::entries(&lake, &pipeline.name).await.map_err(ledger_failed)?;
+    let lake = context.lake().await?;
+    let mut files = turnstile_lake::entries(lake, &context.pipeline().name).await.map_err(ledger_failed)?;
     files.retain(|Published { file, .. }| {
         file.kind == FileKind::DeadLetters
             && file.sources.iter().any(within)
             && by_circumstance.iter().any(|reason| file.counts.contains_key(*reason))
     });
-    let mut left_out = LeftOut::default();
+    let mut left_out = ExcludedMessages::default();
     for Published { file, place, .. } in files {
         let bytes = match place {
             Place::Own => lake.read(&file.name).await.map_err(|e| ledger_failed(e.into()))?,
@@ -72,33 +70,35 @@ pub(crate) async fn left_out(pipeline: &Pipeline, ranges: &[OffsetRange]) -> any
     Ok(left_out)
 }
 
-/// The windows that the messages of `ranges` make, but for those that `left_out` names.
+/// The windows that the messages of `ranges` make, but for those that were rejected by circumstance. Files that retention
+/// has deleted, and that would name more of those, are named to `on_deleted`.
 ///
 /// They are those of the first time if what the pipeline did then depends on these partitions' messages up to the
 /// last one of the ranges alone. Where windows depend on earlier messages, those are read from the partitions'
 /// beginning: they may have been deleted since, and a duplicate's first occurrence may lie in another partition.
-pub(crate) fn replay(
-    pipeline: &Pipeline,
-    settings: &ClientSettings,
+pub(crate) async fn replay(
+    context: &Context,
     ranges: &[OffsetRange],
-    left_out: &LeftOut,
-    stop: &AtomicBool,
+    on_deleted: impl FnMut(&str),
 ) -> anyhow::Result<Vec<ClosedWindow>> {
-    let plan = Arc::new(Plan::new(pipeline).map_err(engine_failed)?);
+    let (pipeline, plan, shutdown) = (context.pipeline(), context.plan()?, context.shutdown());
+    let settings = context.client_settings()?;
+    let left_out = left_out(context, ranges).await?;
+    left_out.deleted.iter().map(String::as_str).for_each(on_deleted);
     let history = needs_history(pipeline);
     let starts = ranges
         .iter()
         .map(|r| (r.partition.clone(), if history { StartAt::Earliest } else { StartAt::Offset(r.first) }))
         .collect();
-    let mut reader = PartitionReader::open(settings, starts, ReadLimits::default()).map_err(read_failed)?;
+    let mut reader = PartitionReader::open(&settings, starts, ReadLimits::default()).map_err(read_failed)?;
     let mut engine = Engine::new(plan, Restore::default(), 1).map_err(engine_failed)?;
     let mut worker = engine.worker();
-    let mut schemas = open_registry(pipeline)?.map(Schemas::new);
+    let mut schemas = open_registry(pipeline)?.map(SchemaFetcher::new);
     let mut queues = reader.split();
     let queue = queues.first_mut().ok_or_else(|| Failure::new(Exit::Failed, "there is nothing to replay"))?;
     let mut heard_at = Instant::now();
     loop {
-        if stop.load(Ordering::Relaxed) {
+        if shutdown.is_cancelled() {
             return Err(client(turnstile_kafka::ClientError::Stopped));
         }
         let all = queue.next(BATCH_ROWS, BATCH_BYTES, WAIT).map_err(read_failed)?;
@@ -109,10 +109,10 @@ pub(crate) fn replay(
             let reason = "the messages to replay did not come".to_owned();
             return Err(client(turnstile_kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
         }
-        let batch = within(&all, ranges, left_out);
+        let batch = within(&all, ranges, &left_out);
         if !batch.is_empty() {
             let batch = match &mut schemas {
-                Some(schemas) => schemas.teach(batch, &mut worker, stop)?,
+                Some(schemas) => schemas.resolve(batch, &mut worker, shutdown).await?,
                 None => batch,
             };
             worker.push(&batch, None).map_err(engine_failed)?;
@@ -136,7 +136,7 @@ pub(crate) fn replay(
 }
 
 /// The messages of `batch` that lie within `ranges` and are not left out.
-fn within(batch: &MessageBatch, ranges: &[OffsetRange], left_out: &LeftOut) -> MessageBatch {
+fn within(batch: &MessageBatch, ranges: &[OffsetRange], left_out: &ExcludedMessages) -> MessageBatch {
     let mut kept = BatchBuilder::with_capacity(batch.len(), batch.payload_bytes());
     for run in &batch.runs {
         let Some(range) = ranges.iter().find(|r| r.partition == run.partition) else { continue };

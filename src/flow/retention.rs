@@ -12,7 +12,7 @@ use super::worker::Progress;
 const AGE_PERCENT: i64 = 80;
 /// Deletion that would reach unread messages within this time is warned of.
 const NEAR: Duration = Duration::from_secs(600);
-/// How long the pace of deletion is measured before it is measured anew.
+/// How long the pace of deletion is measured before it is measured again.
 const MEASURE: Duration = Duration::from_secs(600);
 /// Warnings come this often at the most.
 const EVERY: Duration = Duration::from_secs(60);
@@ -22,15 +22,15 @@ const NAMED: usize = 4;
 
 /// What it knows of earlier rounds.
 #[derive(Debug, Default)]
-pub(crate) struct Retention {
+pub(crate) struct RetentionWatch {
     /// A partition's first offset, and when it was seen.
     lows: HashMap<TopicPartition, (Instant, i64)>,
     warned_at: Option<Instant>,
 }
 
-impl Retention {
+impl RetentionWatch {
     /// A warning, when one is due. `ranges`: first offset held and the one after the last; `retention_ms` a topic.
-    pub(crate) fn look(
+    pub(crate) fn observe(
         &mut self,
         now: Instant,
         now_ms: i64,
@@ -114,17 +114,18 @@ mod tests {
 
     #[test]
     fn a_reader_whose_next_message_is_nearly_too_old_is_warned_once_a_minute() {
-        let mut retention = Retention::default();
+        let mut retention = RetentionWatch::default();
         let kept = BTreeMap::from([("t".to_owned(), 10 * HOUR_MS)]);
         let now = Instant::now();
-        let mut look =
-            |now, age, next| retention.look(now, 100 * HOUR_MS, &[at(next, 100 * HOUR_MS - age)], &ranges(0, 9), &kept);
-        assert_eq!(look(now, 7 * HOUR_MS, 5), None);
-        assert_eq!(look(now, 9 * HOUR_MS, 9), None, "there is nothing unread");
-        let warning = look(now, 9 * HOUR_MS, 5).unwrap();
+        let mut observe = |now, age, next| {
+            retention.observe(now, 100 * HOUR_MS, &[at(next, 100 * HOUR_MS - age)], &ranges(0, 9), &kept)
+        };
+        assert_eq!(observe(now, 7 * HOUR_MS, 5), None);
+        assert_eq!(observe(now, 9 * HOUR_MS, 9), None, "there is nothing unread");
+        let warning = observe(now, 9 * HOUR_MS, 5).unwrap();
         assert!(warning.contains("t[0]: the 4 unread messages begin about 9 h ago"), "{warning}");
-        assert_eq!(look(now + Duration::from_secs(30), 9 * HOUR_MS, 5), None);
-        assert!(look(now + Duration::from_secs(61), 9 * HOUR_MS, 5).is_some());
+        assert_eq!(observe(now + Duration::from_secs(30), 9 * HOUR_MS, 5), None);
+        assert!(observe(now + Duration::from_secs(61), 9 * HOUR_MS, 5).is_some());
     }
 
     #[test]
@@ -132,10 +133,11 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(10);
         for (next, warned) in [(1_000, true), (1_000_000, false)] {
-            let mut retention = Retention::default();
-            let mut look = |now, low| retention.look(now, 0, &[at(next, 0)], &ranges(low, 2_000_000), &BTreeMap::new());
-            assert_eq!(look(now, 0), None);
-            assert_eq!(look(later, 500).is_some(), warned, "{next}");
+            let mut retention = RetentionWatch::default();
+            let mut observe =
+                |now, low| retention.observe(now, 0, &[at(next, 0)], &ranges(low, 2_000_000), &BTreeMap::new());
+            assert_eq!(observe(now, 0), None);
+            assert_eq!(observe(later, 500).is_some(), warned, "{next}");
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Holds a batch back until the registry has told of the schemas that its messages name.
+//! Holds a batch back until the schemas that its messages name are fetched from the registry.
 //!
 //! In: batches, as they are read. Out: the same ones, once the worker knows their schemas. A registry that does
 //! not answer is asked again and again, for ten minutes; meanwhile nothing is taken in, so
 //! nothing is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use turnstile_engine::Worker;
 use turnstile_message::{MessageBatch, WriterSchema};
 use turnstile_pipeline::{PasswordSource, Pipeline, RegistrySettings};
 use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings, Secret};
 
+use super::committer::{RETRY_FIRST, RETRY_MOST};
 use super::fault::registry_failed;
-use super::run::{RETRY_FIRST, RETRY_MOST};
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -60,19 +60,19 @@ fn password(settings: &RegistrySettings, source: &PasswordSource) -> anyhow::Res
     Ok(Secret::new(text))
 }
 
-/// Most schemas that are asked for before the worker looks at its commands again.
+/// Most schemas that are fetched before the worker handles its commands again.
 const ASKS: usize = 8;
 
 /// The batch that waits for its schemas, when one does.
 #[derive(Debug)]
-pub(super) struct Schemas {
+pub(super) struct SchemaFetcher {
     registry: Arc<SchemaRegistry>,
-    held: Option<Held>,
+    held: Option<HeldBatch>,
 }
 
-/// A batch, and the ids that nobody has told of yet.
+/// A batch, and the schema ids that are not known yet.
 #[derive(Debug)]
-struct Held {
+struct HeldBatch {
     batch: MessageBatch,
     ids: Vec<u32>,
     /// Since when the registry does not answer.
@@ -81,7 +81,7 @@ struct Held {
     again_at: Instant,
 }
 
-impl Schemas {
+impl SchemaFetcher {
     pub(super) fn new(registry: Arc<SchemaRegistry>) -> Self {
         Self { registry, held: None }
     }
@@ -94,10 +94,10 @@ impl Schemas {
     /// Takes a batch in. Not while another one waits.
     pub(super) fn hold(&mut self, batch: MessageBatch, worker: &mut Worker) {
         let ids = worker.missing_schemas(&batch);
-        self.held = Some(Held { batch, ids, silent_since: None, wait: RETRY_FIRST, again_at: Instant::now() });
+        self.held = Some(HeldBatch { batch, ids, silent_since: None, wait: RETRY_FIRST, again_at: Instant::now() });
     }
 
-    /// The batch that was held, once `worker` knows its schemas. `None`: it goes on waiting; `note` is told why.
+    /// The batch that was held, once `worker` knows its schemas. `None`: it goes on waiting; `note` gets the reason.
     ///
     /// # Errors
     /// When the registry refuses, or has not answered for as long as a flow waits.
@@ -109,36 +109,36 @@ impl Schemas {
         let Some(held) = &mut self.held else { return Ok(None) };
         let registry = &self.registry;
         let learn = |id, schema: Option<Arc<WriterSchema>>| worker.learn_schema(id, schema.as_deref());
-        match held.look(Instant::now(), |id| registry.schema(id), learn, note) {
+        match held.fetch(Instant::now(), |id| registry.schema(id), learn, note) {
             Ok(true) => Ok(self.held.take().map(|held| held.batch)),
             Ok(false) => Ok(None),
             Err(error) => Err(registry_failed(error)),
         }
     }
 
-    /// Waits until `worker` knows the schemas of `batch`, or `stop` says to wait no longer.
-    pub(super) fn teach(
+    /// Waits until `worker` knows the schemas of `batch`, or `shutdown` is cancelled.
+    pub(super) async fn resolve(
         &mut self,
         batch: MessageBatch,
         worker: &mut Worker,
-        stop: &AtomicBool,
+        shutdown: &CancellationToken,
     ) -> anyhow::Result<MessageBatch> {
         self.hold(batch, worker);
         loop {
             if let Some(batch) = self.release(worker, |note| tracing::warn!("{note}"))? {
                 return Ok(batch);
             }
-            if stop.load(Ordering::Relaxed) {
-                return Err(super::client(turnstile_kafka::ClientError::Stopped));
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(super::client(turnstile_kafka::ClientError::Stopped)),
+                () = tokio::time::sleep(RETRY_FIRST) => {}
             }
-            std::thread::sleep(RETRY_FIRST);
         }
     }
 }
 
-impl Held {
+impl HeldBatch {
     /// Asks for what is missing; whether nothing is any more.
-    fn look(
+    fn fetch(
         &mut self,
         now: Instant,
         mut ask: impl FnMut(u32) -> Result<Option<Arc<WriterSchema>>, RegistryError>,
@@ -179,9 +179,9 @@ mod tests {
     use super::*;
     use turnstile_message::BatchBuilder;
 
-    fn held(ids: &[u32], now: Instant) -> Held {
+    fn held(ids: &[u32], now: Instant) -> HeldBatch {
         let batch = BatchBuilder::default().finish();
-        Held { batch, ids: ids.to_vec(), silent_since: None, wait: RETRY_FIRST, again_at: now }
+        HeldBatch { batch, ids: ids.to_vec(), silent_since: None, wait: RETRY_FIRST, again_at: now }
     }
 
     fn unreachable() -> RegistryError {
@@ -193,12 +193,12 @@ mod tests {
         let now = Instant::now();
         let mut held = held(&[3, 2, 1], now);
         let (mut asked, mut learned, mut notes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut look = |held: &mut Held, now, up: &[u32]| {
+        let mut look = |held: &mut HeldBatch, now, up: &[u32]| {
             let ask = |id| {
                 asked.push(id);
                 if up.contains(&id) { Ok(None) } else { Err(unreachable()) }
             };
-            held.look(now, ask, |id, _| learned.push(id), |note| notes.push(note)).unwrap()
+            held.fetch(now, ask, |id, _| learned.push(id), |note| notes.push(note)).unwrap()
         };
         assert!(!look(&mut held, now, &[1]));
         assert!(!look(&mut held, now + RETRY_FIRST / 2, &[1, 2, 3]), "it is not asked before its time");
@@ -217,7 +217,7 @@ mod tests {
     fn a_worker_with_many_schemas_to_ask_for_looks_at_its_commands_in_between() {
         let now = Instant::now();
         let mut held = held(&[1; 20], now);
-        let mut looks = || held.look(now, |_| Ok(None), |_, _| (), |_| panic!("no note")).unwrap();
+        let mut looks = || held.fetch(now, |_| Ok(None), |_, _| (), |_| panic!("no note")).unwrap();
         assert_eq!([looks(), looks(), looks()], [false, false, true]);
     }
 
@@ -227,7 +227,7 @@ mod tests {
         let mut held = held(&[1], began);
         let (mut now, mut notes) = (began, 0);
         let error = loop {
-            match held.look(now, |_| Err(unreachable()), |_, _| (), |_| notes += 1) {
+            match held.fetch(now, |_| Err(unreachable()), |_, _| (), |_| notes += 1) {
                 Ok(done) => assert!(!done),
                 Err(error) => break error,
             }
@@ -243,7 +243,7 @@ mod tests {
     fn a_registry_that_refuses_is_not_asked_again() {
         let now = Instant::now();
         let denied = || RegistryError::Denied { url: "http://r".to_owned(), reason: "it answered 401".to_owned() };
-        let result = held(&[1], now).look(now, |_| Err(denied()), |_, _| (), |_| panic!("no note"));
+        let result = held(&[1], now).fetch(now, |_| Err(denied()), |_, _| (), |_| panic!("no note"));
         assert!(matches!(result, Err(RegistryError::Denied { .. })));
     }
 }

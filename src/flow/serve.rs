@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use turnstile_pipeline::Pipeline;
 use turnstile_warehouse::Warehouse;
 use turnstile_wire::{Credentials, DataFusionError, Database, Password, ServeSettings, Server, TlsFiles, WireError};
 
+use super::context::Context;
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -19,6 +19,9 @@ pub(crate) const PASSWORD: &str = "TURNSTILE_WAREHOUSE_PASSWORD";
 /// The user whose password that is.
 pub(crate) const USER: &str = "turnstile";
 
+/// Where PostgreSQL clients connect when nothing says where.
+pub(crate) const LISTEN: &str = "127.0.0.1:5433";
+
 struct Served(Warehouse);
 
 impl Database for Served {
@@ -27,16 +30,17 @@ impl Database for Served {
     }
 }
 
-/// Lets PostgreSQL clients ask `warehouse` at `listen`. Without `tls` the pipeline's files of certificate and key are taken.
+/// Lets PostgreSQL clients ask the context's warehouse at `listen`. Without `tls` the pipeline's files of certificate and
+/// key are taken.
 pub(crate) async fn serve(
-    pipeline: &Pipeline,
-    warehouse: Warehouse,
+    context: &Context,
     listen: SocketAddr,
     tls: Option<(PathBuf, PathBuf)>,
 ) -> anyhow::Result<Server> {
+    let warehouse = context.warehouse().await?.clone();
     let password = std::env::var(PASSWORD).ok().filter(|password| !password.is_empty());
     let usual = ServeSettings::default();
-    let settings = pipeline.warehouse.as_ref();
+    let settings = context.pipeline().warehouse.as_ref();
     let configured = settings.and_then(|settings| settings.tls.as_ref());
     let tls = tls.or_else(|| configured.map(|(certificate, key)| (certificate.into(), key.into())));
     let settings = ServeSettings {
@@ -54,19 +58,14 @@ pub(crate) async fn serve(
 }
 
 fn wire_failed(error: WireError) -> anyhow::Error {
-    let fact = error.to_string();
     let hint = format!("the password comes from {PASSWORD}, for the user {USER}; another address: --listen");
-    let failure = Failure::new(Exit::Config, fact).hint(hint);
-    match std::error::Error::source(&error).map(ToString::to_string) {
-        Some(cause) => failure.cause(anyhow::anyhow!(cause)).into(),
-        None => failure.into(),
-    }
+    Failure::of(Exit::Config, error).hint(hint).into()
 }
 
 /// An address such as `127.0.0.1:5433`.
 pub(crate) fn address(text: &str) -> anyhow::Result<SocketAddr> {
     text.parse().map_err(|_| {
-        Failure::new(Exit::Config, format!("{text:?} is no address to listen at"))
+        Failure::new(Exit::Config, format!("{text:?} is not an address to listen on"))
             .hint("write an IP address and a port: 127.0.0.1:5433")
             .into()
     })

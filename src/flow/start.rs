@@ -1,16 +1,16 @@
 //! Opens what a flow needs: lake, ledger, engine, reader; and finds where to go on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-use turnstile_engine::{Engine, PartitionState, Plan, Restore, fingerprint};
+use tokio_util::sync::CancellationToken;
+use turnstile_engine::{Engine, PartitionState, Restore, fingerprint};
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
-use turnstile_lake::{Format, Lake, Ledger, Position, Slot, StateRef, StoreOptions};
+use turnstile_lake::{Format, Ledger, Position, Slot, StateRef, StoreOptions};
 use turnstile_message::{SourcePosition, TopicPartition};
 use turnstile_pipeline::{FileFormat, Pipeline, Topics};
 
-use super::fault::{client, engine_failed, lake_failed, ledger_failed, lost_range, open_failed, read_failed};
+use super::context::Context;
+use super::fault::{client, engine_failed, ledger_failed, open_failed, read_failed};
+use super::losses::{range_lost, topic_recreated};
 use super::owner;
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -33,7 +33,7 @@ pub(crate) struct Started {
 }
 
 /// The Kafka client settings of a pipeline; `[source] kafka` wins over `[source] properties`.
-pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> anyhow::Result<ClientSettings> {
+pub(crate) fn client_settings(pipeline: &Pipeline, shutdown: &CancellationToken) -> anyhow::Result<ClientSettings> {
     let source = &pipeline.source;
     let origin = "[source] kafka";
     let wrong = |e: turnstile_kafka::SettingsError| client(e.into());
@@ -52,17 +52,12 @@ pub(crate) fn client_settings(pipeline: &Pipeline, stop: &Arc<AtomicBool>) -> an
         Some(_) => settings,
         None => settings.with("group.id", &pipeline.name, GROUP_BY_NAME).map_err(wrong)?,
     };
-    Ok(settings.with_stop(Arc::clone(stop)))
+    Ok(settings.with_shutdown(shutdown.clone()))
 }
 
 /// The store options of a pipeline's lake.
 pub(crate) fn store_options(pipeline: &Pipeline) -> StoreOptions {
     pipeline.lake.options.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-/// Opens a pipeline's lake for writing.
-pub(crate) async fn open_lake(pipeline: &Pipeline) -> anyhow::Result<Lake> {
-    Lake::open(&pipeline.lake.url, &store_options(pipeline)).await.map_err(lake_failed)
 }
 
 /// The lake's word for a pipeline's file format.
@@ -82,19 +77,19 @@ pub(crate) struct StartOptions {
 
 /// Opens everything, in the order in which a failure costs least: settings, broker, lake, ledger.
 pub(crate) async fn start(
-    pipeline: &Pipeline,
-    plan: Arc<Plan>,
+    context: &Context,
     settings: &ClientSettings,
     options: &StartOptions,
 ) -> anyhow::Result<Started> {
+    let (pipeline, plan) = (context.pipeline(), context.plan()?);
     let mut connection = KafkaConnection::open(settings).map_err(client)?;
     let partitions = partitions_of(&connection, &pipeline.source.topics, options.accept_loss)?;
-    let lake = open_lake(pipeline).await?;
-    let newest = Ledger::peek(&lake, &pipeline.name).await.map_err(ledger_failed)?;
+    let lake = context.lake().await?;
+    let newest = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)?;
     if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
         owner::refuse_if_alive(newest, lake.url())?;
     }
-    let opened = Ledger::open(&lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
+    let opened = Ledger::open(lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
     let opened = opened.await.map_err(|error| open_failed(error, &plan))?;
     let ledger = opened.ledger;
     let mut slot = opened.recovered.map(|recovered| recovered.slot);
@@ -158,7 +153,7 @@ fn partitions_of(
     Ok(partitions)
 }
 
-/// The topics' ids, which have to be those that the ledger knows: a topic that was created anew may be longer than the
+/// The topics' ids, which have to be those that the ledger knows: a topic that was recreated may be longer than the
 /// old one, and nothing else would tell.
 fn topic_ids(
     connection: &KafkaConnection,
@@ -174,7 +169,7 @@ fn topic_ids(
         if let Some(was) = known.and_then(|known| known.get(topic)).filter(|was| *was != is && !accept_loss) {
             let positions = slot.map(|slot| slot.positions.as_slice()).unwrap_or_default();
             let next = positions.iter().map(|p| (&p.partition, p.next_offset));
-            return Err(recreated(topic, was, is, next).into());
+            return Err(topic_recreated(topic, was, is, next).into());
         }
     }
     Ok(ids)
@@ -194,35 +189,13 @@ fn forget_lost(slot: &mut Slot, partitions: &[TopicPartition], is: &BTreeMap<Str
         }
         if matches!(ids, (Some(was), Some(is)) if was != is) {
             told.push(format!(
-                "{partition} from {next} is lost and accepted: the topic was created anew and is read from its beginning"
+                "{partition} from {next} is lost and accepted: the topic was recreated and is read from its beginning"
             ));
             return false;
         }
         true
     });
     told
-}
-
-/// A topic under the name of one that was read before.
-pub(crate) fn recreated<'a>(
-    topic: &str,
-    was: &str,
-    is: &str,
-    next: impl IntoIterator<Item = (&'a TopicPartition, i64)>,
-) -> Failure {
-    let unread = unread(topic, next);
-    Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted and created anew"))
-        .cause(anyhow::anyhow!("its id was {was} and is {is}; what was not read of the old one is gone: {unread}"))
-        .hint(
-            "start with --accept-loss to read the new topic from its beginning, or give the pipeline a new name to read \
-             all topics so",
-        )
-}
-
-/// What was not read of a topic: each partition with its next offset.
-pub(crate) fn unread<'a>(topic: &str, next: impl IntoIterator<Item = (&'a TopicPartition, i64)>) -> String {
-    let next = next.into_iter().filter(|(partition, _)| &*partition.topic == topic);
-    next.map(|(partition, next)| format!("{partition} from {next}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know.
@@ -257,14 +230,14 @@ fn starts(
             } else {
                 format!("the message at {last} is not the one that was read before")
             };
-            let fact = format!("{partition} cannot be read on: the topic was created anew");
+            let fact = format!("{partition} cannot be read on: the topic was recreated");
             return Err(Failure::new(Exit::SourceData, fact)
                 .cause(anyhow::anyhow!(cause))
                 .hint("give the pipeline a new name, so that it reads the new topic from its beginning")
                 .into());
         }
         if next < earliest && !accept_loss {
-            return Err(lost_range(partition, next, earliest)
+            return Err(range_lost(partition, next, earliest)
                 .hint("to go on with what is there, start with --accept-loss")
                 .into());
         }

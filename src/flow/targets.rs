@@ -2,30 +2,39 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable};
 use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
-use turnstile_delivery::{Table, Target, TargetError};
+use turnstile_delivery::{Target, TargetError};
 use turnstile_pipeline::{FileFormat, Pipeline, Properties};
 use turnstile_warehouse::Warehouse;
 
-use super::warehouse::warehouse_failed;
+use super::context::Context;
+use super::fault::warehouse_failed;
 use crate::exit::Exit;
 use crate::report::Failure;
 
-/// Opens the targets that the pipeline names. Nothing is asked of them yet.
-pub(crate) fn open_targets(pipeline: &Pipeline) -> anyhow::Result<Vec<Box<dyn Target>>> {
-    let Some(warehouse) = &pipeline.warehouse else { return Ok(Vec::new()) };
-    let mut targets: Vec<Box<dyn Target>> = Vec::new();
-    if let Some(settings) = &warehouse.postgres {
-        targets.push(Box::new(open_postgres(settings)?));
+/// The targets that a pipeline names, open. Whoever speaks with one has it for that time.
+pub(crate) struct Targets {
+    postgres: Option<Mutex<PostgresTarget>>,
+    bigquery: Option<Mutex<BigQueryTarget>>,
+}
+
+impl Targets {
+    /// Opens the targets of `pipeline`. Nothing is asked of them yet.
+    pub(crate) fn open(pipeline: &Pipeline) -> anyhow::Result<Self> {
+        let settings = pipeline.warehouse.as_ref();
+        let postgres = settings.and_then(|settings| settings.postgres.as_ref()).map(open_postgres).transpose()?;
+        let bigquery = settings.and_then(|settings| settings.bigquery.as_ref()).map(open_bigquery).transpose()?;
+        Ok(Self { postgres: postgres.map(Mutex::new), bigquery: bigquery.map(Mutex::new) })
     }
-    if let Some(settings) = &warehouse.bigquery {
-        targets.push(Box::new(open_bigquery(settings)?));
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mutex<dyn Target>> {
+        let postgres = self.postgres.as_ref().map(|target| target as &Mutex<dyn Target>);
+        postgres.into_iter().chain(self.bigquery.as_ref().map(|target| target as &Mutex<dyn Target>))
     }
-    Ok(targets)
 }
 
 fn open_postgres(settings: &Properties) -> anyhow::Result<PostgresTarget> {
@@ -36,8 +45,7 @@ fn open_postgres(settings: &Properties) -> anyhow::Result<PostgresTarget> {
     Ok(PostgresTarget::new(settings))
 }
 
-/// Opens BigQuery with the keys of `[warehouse.bigquery]`.
-pub(crate) fn open_bigquery(settings: &Properties) -> anyhow::Result<BigQueryTarget> {
+fn open_bigquery(settings: &Properties) -> anyhow::Result<BigQueryTarget> {
     BigQueryTarget::new(bigquery_settings(settings)?).map_err(target_failed)
 }
 
@@ -74,40 +82,41 @@ fn bigquery_settings(settings: &Properties) -> anyhow::Result<BigQuerySettings> 
     })
 }
 
-/// Creates dataset, external table and tables in BigQuery, or says how with `dry_run`. One line for each that was made.
-pub(crate) async fn deploy_bigquery(
-    pipeline: &Pipeline,
-    tables: &[Arc<Table>],
-    columns: SchemaRef,
-    files: Vec<String>,
-    dry_run: bool,
-) -> anyhow::Result<Vec<String>> {
-    let settings = pipeline.warehouse.as_ref().and_then(|warehouse| Some((warehouse, warehouse.bigquery.as_ref()?)));
-    let (warehouse, settings) = settings.ok_or_else(|| {
+/// Creates dataset, external table and tables in BigQuery, or says how with `dry_run`. One line for each that was created.
+pub(crate) async fn deploy_bigquery(context: &Context, dry_run: bool) -> anyhow::Result<Vec<String>> {
+    let pipeline = context.pipeline();
+    let missing = || {
         Failure::new(Exit::Config, format!("pipeline {:?} has no [warehouse.bigquery]", pipeline.name))
             .hint("add it with project and dataset: docs/warehouse-bigquery.md")
-    })?;
-    let mut target = open_bigquery(settings)?;
-    let external = external(pipeline, &warehouse.table, columns, files);
+    };
+    let settings = pipeline.warehouse.as_ref().ok_or_else(missing)?;
+    let target = context.targets()?.bigquery.as_ref().ok_or_else(missing)?;
+    let warehouse = context.warehouse().await?;
+    let tables = warehouse.tables().await.map_err(warehouse_failed)?;
+    let external = external(pipeline, &settings.table, warehouse).await?;
+    let mut target = target.lock().await;
     if dry_run {
-        return Ok(vec![target.plan(tables, external.as_ref()).map_err(target_failed)?]);
+        return Ok(vec![target.plan(&tables, external.as_ref()).map_err(target_failed)?]);
     }
-    target.deploy(tables, external.as_ref()).await.map_err(target_failed)
+    target.deploy(&tables, external.as_ref()).await.map_err(target_failed)
 }
 
 /// Tells BigQuery's external table which of the lake's files are current, where the pipeline has one.
-pub(crate) async fn list_for_bigquery(pipeline: &Pipeline, warehouse: &Warehouse) -> anyhow::Result<()> {
-    let Some(settings) = &pipeline.warehouse else { return Ok(()) };
-    let Some(bigquery) = &settings.bigquery else { return Ok(()) };
-    let files = warehouse.current_files().await.map_err(warehouse_failed)?;
-    let columns = Arc::clone(&warehouse.source().files);
-    let Some(external) = external(pipeline, &settings.table, columns, files) else { return Ok(()) };
-    open_bigquery(bigquery)?.list_files(&external).await.map_err(target_failed)
+pub(crate) async fn list_for_bigquery(context: &Context) -> anyhow::Result<()> {
+    let Some(settings) = &context.pipeline().warehouse else { return Ok(()) };
+    let Some(target) = &context.targets()?.bigquery else { return Ok(()) };
+    let external = external(context.pipeline(), &settings.table, context.warehouse().await?).await?;
+    let Some(external) = external else { return Ok(()) };
+    target.lock().await.list_files(&external).await.map_err(target_failed)
 }
 
-/// A table over the files as they are. A lake elsewhere cannot be read from there: only the models' tables are made.
-fn external(pipeline: &Pipeline, name: &str, schema: SchemaRef, files: Vec<String>) -> Option<ExternalTable> {
-    pipeline.lake.url.starts_with("gs://").then(|| ExternalTable {
+/// A table over the files as they are. A lake elsewhere cannot be read from there: only the models' tables are created.
+async fn external(pipeline: &Pipeline, name: &str, warehouse: &Warehouse) -> anyhow::Result<Option<ExternalTable>> {
+    if !pipeline.lake.url.starts_with("gs://") {
+        return Ok(None);
+    }
+    let files = warehouse.current_files().await.map_err(warehouse_failed)?;
+    Ok(Some(ExternalTable {
         name: name.to_lowercase(),
         description: format!("The current files of pipeline {}", pipeline.name),
         url: pipeline.lake.url.clone(),
@@ -115,15 +124,14 @@ fn external(pipeline: &Pipeline, name: &str, schema: SchemaRef, files: Vec<Strin
             FileFormat::CsvGz => ExternalFormat::CsvGz,
             FileFormat::Parquet => ExternalFormat::Parquet,
         },
-        schema,
+        schema: Arc::clone(&warehouse.source().files),
         index_column: pipeline.lake.index_column,
         files: ExternalFiles::Listed(files),
-    })
+    }))
 }
 
 /// A target did not take a delivery.
 pub(crate) fn target_failed(error: TargetError) -> anyhow::Error {
-    let fact = error.to_string();
     let (exit, hint) = match &error {
         TargetError::Unreachable { .. } => {
             (Exit::Failed, "the next load tries again; the stream and the other tables go on".to_owned())
@@ -132,23 +140,7 @@ pub(crate) fn target_failed(error: TargetError) -> anyhow::Error {
         TargetError::Moved { .. } => (Exit::Fenced, "load again".to_owned()),
         TargetError::Rows { .. } => (Exit::Lake, "nothing was changed there; load again".to_owned()),
     };
-    let cause = std::error::Error::source(&error).map(ToString::to_string);
-    let failure = Failure::new(exit, fact).hint(hint);
-    match cause {
-        Some(cause) => failure.cause(anyhow::anyhow!(cause)).into(),
-        None => failure.into(),
-    }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn with_causes(error: &TargetError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    Failure::of(exit, error).hint(hint).into()
 }
 
 #[cfg(test)]

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
 use turnstile_engine::{Frontier, Part, Worker};
-use turnstile_kafka::ReadQueue;
+use turnstile_kafka::{QueueWaker, ReadQueue};
 use turnstile_message::{MessageBatch, TopicPartition};
 use turnstile_registry::SchemaRegistry;
 
 use super::fault::{engine_failed, read_failed};
 use super::owner::now_us;
-use super::schemas::Schemas;
+use super::schemas::SchemaFetcher;
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -26,39 +28,46 @@ pub(super) const BATCH_ROWS: usize = 4096;
 /// Payload bytes after which a batch ends.
 pub(super) const BATCH_BYTES: usize = 2 << 20;
 
-/// How long a worker waits for messages before it looks at its commands again.
-const WAIT: Duration = Duration::from_millis(10);
+/// How long a worker waits for messages at most. A command wakes it earlier; librdkafka's events are handled in between.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// How long a worker waits for the schema registry before it asks again whether it is time to.
+const REGISTRY_WAIT: Duration = Duration::from_millis(10);
 
 /// Dead letters that a worker holds before it asks for a cut and waits for it.
 const DEAD_LETTER_BYTES: usize = 16 << 20;
 
-/// Batches between two looks at how much memory a worker's part takes.
-const LOOK_EVERY: u32 = 8;
+/// Batches between two checks of how much memory a worker's part takes.
+const CHECK_EVERY: u32 = 8;
 
 /// Commands that may wait for a worker: a `Take`, the `Advance` that answers it, an `Add`.
-const ORDERS: usize = 3;
+const COMMANDS: usize = 3;
+
+/// How long the flow waits for the reason of a worker that has ended.
+const REASON: Duration = Duration::from_secs(1);
 
 /// Notes that may wait for the flow; more than that say nothing new.
 const NOTES: usize = 16;
 
-/// What the flow tells a worker.
+/// What a worker is to do.
 enum Command {
     /// Hand over; then wait for `Advance`.
-    Take(SyncSender<Part>),
+    Take(oneshot::Sender<Part>),
     /// Go on.
     Advance(Frontier),
     /// Read one more partition, from this offset.
     Add(TopicPartition, i64),
 }
 
-/// What workers and the flow see of each other all the time.
+/// What the flow sees of its workers all the time.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// Messages read since the start.
     pub(crate) read: AtomicU64,
     /// A worker's part has grown so large that a cut cannot wait.
     pub(crate) urgent: AtomicBool,
-    stop: AtomicBool,
+    /// Notified when a partition was read further, a cut has become urgent, or there is a note.
+    pub(crate) changed: Notify,
     progress: Mutex<BTreeMap<TopicPartition, Progress>>,
     notes: Mutex<Notes>,
 }
@@ -84,28 +93,34 @@ pub(crate) struct Progress {
 impl Shared {
     /// How far every partition was taken in.
     pub(crate) fn progress(&self) -> Vec<Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.progress.lock().values().cloned().collect()
     }
 
     /// What a person should know, since the last call.
     pub(crate) fn take_notes(&self) -> Vec<String> {
-        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner).waiting)
+        std::mem::take(&mut self.notes.lock().waiting)
     }
 
     /// Workers find the same thing at the same time, and again and again: it is said once.
     fn note(&self, note: String) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.notes.lock();
         if notes.waiting.len() < NOTES && notes.last != note {
             notes.last.clone_from(&note);
             notes.waiting.push(note);
+            self.changed.notify_one();
         }
     }
 
-    fn reached(&self, positions: &[(TopicPartition, i64)], worker: &Worker, batch: &MessageBatch) {
-        let mut all = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Records how far `positions` were taken in, with `batch` the last.
+    fn record(&self, positions: &[(TopicPartition, i64)], worker: &Worker, batch: &MessageBatch) {
+        let mut moved = false;
+        let mut all = self.progress.lock();
         for (partition, next_offset) in positions {
             match all.get_mut(partition) {
-                Some(known) => known.next_offset = *next_offset,
+                Some(known) => {
+                    moved |= known.next_offset != *next_offset;
+                    known.next_offset = *next_offset;
+                }
                 None => {
                     let partition = partition.clone();
                     let new = Progress {
@@ -129,18 +144,37 @@ impl Shared {
                 known.timestamp_ms = Some(*ms);
             }
         }
+        drop(all);
+        if moved {
+            self.changed.notify_one();
+        }
     }
 }
 
 /// All workers of a flow.
 pub(crate) struct Workers {
-    commands: Vec<SyncSender<Command>>,
-    threads: Vec<JoinHandle<()>>,
-    /// How many partitions each reads.
-    owned: Vec<usize>,
-    errors: Receiver<anyhow::Error>,
+    handles: Vec<WorkerHandle>,
     pub(crate) shared: Arc<Shared>,
 }
+
+struct WorkerHandle {
+    commands: SyncSender<Command>,
+    waker: QueueWaker,
+    thread: JoinHandle<()>,
+    /// How many partitions it reads.
+    partitions: usize,
+}
+
+impl WorkerHandle {
+    /// Gives a command. A worker that has ended is noticed at the next take.
+    fn give(&self, command: Command) {
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+}
+
+/// Why workers ended, in the order in which they did.
+pub(crate) type WorkerErrors = mpsc::Receiver<anyhow::Error>;
 
 impl Workers {
     /// Starts a thread for each queue. `part_bytes` bounds what one of them holds between two cuts.
@@ -149,91 +183,92 @@ impl Workers {
         mut worker: impl FnMut() -> Worker,
         part_bytes: usize,
         registry: Option<&Arc<SchemaRegistry>>,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<(Self, WorkerErrors)> {
         let shared = Arc::new(Shared::default());
         // One error ends a worker, so there is room for all of them.
-        let (failed, errors) = sync_channel(queues.len().max(1));
-        let (mut commands, mut threads) = (Vec::new(), Vec::new());
-        let owned = queues.iter().map(|queue| queue.positions().len()).collect();
+        let (failed, errors) = mpsc::channel(queues.len().max(1));
+        let mut handles = Vec::with_capacity(queues.len());
         for (nth, queue) in queues.into_iter().enumerate() {
-            let (command, orders) = sync_channel(ORDERS);
-            let worker = worker();
-            shared.reached(queue.positions(), &worker, &MessageBatch::default());
-            let schemas = registry.map(|registry| Schemas::new(Arc::clone(registry)));
-            let task = Task { queue, worker, schemas, orders, shared: Arc::clone(&shared), part_bytes, batches: 0 };
+            let (commands, receiver) = sync_channel(COMMANDS);
+            let (worker, waker, partitions) = (worker(), queue.waker(), queue.positions().len());
+            shared.record(queue.positions(), &worker, &MessageBatch::default());
+            let schemas = registry.map(|registry| SchemaFetcher::new(Arc::clone(registry)));
+            let task = Task {
+                queue,
+                worker,
+                schemas,
+                commands: receiver,
+                shared: Arc::clone(&shared),
+                part_bytes,
+                batches: 0,
+            };
             let failed = failed.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{nth}")).spawn(move || {
-                if let Err(error) = told(|| task.run(&failed)) {
-                    // Nobody listens any more when the flow has ended already.
-                    let _ = failed.send(error);
+                if let Err(error) = catch_panic(|| task.run(&failed)) {
+                    // The flow may have ended already.
+                    let _ = failed.try_send(error);
                 }
             })?;
-            commands.push(command);
-            threads.push(thread);
+            handles.push(WorkerHandle { commands, waker, thread, partitions });
         }
-        Ok(Self { commands, threads, owned, errors, shared })
-    }
-
-    /// Waits up to `timeout` for an error.
-    pub(crate) fn wait(&self, timeout: Duration) -> Option<anyhow::Error> {
-        match self.errors.recv_timeout(timeout) {
-            Ok(error) => Some(error),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(anyhow::anyhow!("all workers ended without a reason")),
-        }
+        Ok((Self { handles, shared }, errors))
     }
 
     /// What every worker has, at one moment: each waits for [`Workers::advance`] afterwards.
-    pub(crate) fn take(&self) -> anyhow::Result<Vec<Part>> {
-        let mut replies = Vec::with_capacity(self.commands.len());
-        for command in &self.commands {
-            let (reply, taken) = sync_channel(1);
-            // A worker that has ended drops the reply too, which shows below.
-            let _ = command.send(Command::Take(reply));
+    ///
+    /// # Errors
+    /// A worker has ended: the reason that it gave to `errors`.
+    pub(crate) async fn take(&self, errors: &mut WorkerErrors) -> anyhow::Result<Vec<Part>> {
+        let mut replies = Vec::with_capacity(self.handles.len());
+        for handle in &self.handles {
+            let (reply, taken) = oneshot::channel();
+            // A worker that has ended drops the reply, which shows below.
+            handle.give(Command::Take(reply));
             replies.push(taken);
         }
         let mut all = Vec::with_capacity(replies.len());
         for taken in replies {
-            match taken.recv() {
+            match taken.await {
                 Ok(taken) => all.push(taken),
-                Err(_) => {
-                    let error = self.wait(Duration::from_secs(1));
-                    return Err(error.unwrap_or_else(|| anyhow::anyhow!("a worker ended without a reason")));
-                }
+                Err(_) => return Err(Self::ended(errors).await),
             }
         }
         self.shared.urgent.store(false, Ordering::Relaxed);
         Ok(all)
     }
 
-    /// Lets the workers go on.
+    async fn ended(errors: &mut WorkerErrors) -> anyhow::Error {
+        let reason = tokio::time::timeout(REASON, errors.recv()).await.ok().flatten();
+        reason.unwrap_or_else(|| anyhow::anyhow!("a worker ended without a reason"))
+    }
+
+    /// Tells the workers which windows are closed; they go on.
     pub(crate) fn advance(&self, frontier: Frontier) {
-        for command in &self.commands {
-            // A worker that has ended is noticed at the next take.
-            let _ = command.send(Command::Advance(frontier));
-        }
+        self.handles.iter().for_each(|handle| handle.give(Command::Advance(frontier)));
     }
 
     /// Has the worker with the fewest partitions read one more.
     pub(crate) fn add(&mut self, partition: TopicPartition, offset: i64) {
-        let Some(nth) = (0..self.owned.len()).min_by_key(|nth| self.owned[*nth]) else { return };
-        self.owned[nth] += 1;
-        // A worker that has ended is noticed at the next take.
-        let _ = self.commands[nth].send(Command::Add(partition, offset));
+        let Some(handle) = self.handles.iter_mut().min_by_key(|handle| handle.partitions) else { return };
+        handle.partitions += 1;
+        handle.give(Command::Add(partition, offset));
     }
 
     /// Ends the threads and waits for them.
     pub(crate) fn stop(self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        drop(self.commands);
-        for thread in self.threads {
-            let _ = thread.join();
-        }
+        let ended = self.handles.into_iter().map(|WorkerHandle { commands, waker, thread, .. }| {
+            drop(commands);
+            waker.wake();
+            thread
+        });
+        // All are told before the first is waited for.
+        let threads: Vec<JoinHandle<()>> = ended.collect();
+        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 
-/// What `work` ends with; a panic is an error too, so that the flow hears of it at once and not at its next cut.
-fn told(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Runs `work`; a panic is an error too, so that the flow learns of it at once and not at its next cut.
+fn catch_panic(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     // What the panic left half done is dropped with the worker.
     match std::panic::catch_unwind(AssertUnwindSafe(work)) {
         Ok(ended) => ended,
@@ -250,8 +285,8 @@ struct Task {
     queue: ReadQueue,
     worker: Worker,
     /// What waits for the schema registry, in pipelines that have one.
-    schemas: Option<Schemas>,
-    orders: Receiver<Command>,
+    schemas: Option<SchemaFetcher>,
+    commands: Receiver<Command>,
     shared: Arc<Shared>,
     part_bytes: usize,
     batches: u32,
@@ -260,11 +295,11 @@ struct Task {
 impl Task {
     /// Ends with the flow. An error of reading is sent to `failed` and ends reading alone: what was read before can still
     /// be taken.
-    fn run(mut self, failed: &SyncSender<anyhow::Error>) -> anyhow::Result<()> {
+    fn run(mut self, failed: &mpsc::Sender<anyhow::Error>) -> anyhow::Result<()> {
         loop {
-            match self.orders.try_recv() {
+            match self.commands.try_recv() {
                 Ok(command) => {
-                    if !self.obey(command)? {
+                    if !self.handle(command)? {
                         return Ok(());
                     }
                 }
@@ -273,10 +308,11 @@ impl Task {
             }
             if self.is_full() {
                 self.shared.urgent.store(true, Ordering::Relaxed);
+                self.shared.changed.notify_one();
                 self.queue.poll_events();
-                match self.orders.recv_timeout(WAIT) {
+                match self.commands.recv_timeout(WAIT) {
                     Ok(command) => {
-                        if !self.obey(command)? {
+                        if !self.handle(command)? {
                             return Ok(());
                         }
                     }
@@ -289,10 +325,10 @@ impl Task {
                 Ok(Some(batch)) => batch,
                 Ok(None) => continue,
                 Err(error) => {
-                    // Nobody listens any more when the flow has ended already.
-                    let _ = failed.send(error);
-                    while let Ok(command) = self.orders.recv() {
-                        if !self.obey(command)? {
+                    // The flow may have ended already.
+                    let _ = failed.try_send(error);
+                    while let Ok(command) = self.commands.recv() {
+                        if !self.handle(command)? {
                             break;
                         }
                     }
@@ -304,7 +340,7 @@ impl Task {
                 self.shared.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 self.batches = self.batches.wrapping_add(1);
             }
-            self.shared.reached(self.queue.positions(), &self.worker, &batch);
+            self.shared.record(self.queue.positions(), &self.worker, &batch);
         }
     }
 
@@ -319,13 +355,13 @@ impl Task {
         if batch.is_none() {
             // A long wait must not let librdkafka's events and statistics pile up.
             self.queue.poll_events();
-            std::thread::sleep(WAIT);
+            std::thread::sleep(REGISTRY_WAIT);
         }
         Ok(batch)
     }
 
     /// False when the flow has ended.
-    fn obey(&mut self, command: Command) -> anyhow::Result<bool> {
+    fn handle(&mut self, command: Command) -> anyhow::Result<bool> {
         match command {
             Command::Advance(frontier) => self.worker.advance(frontier),
             Command::Add(partition, offset) => self.queue.add(&partition, offset).map_err(read_failed)?,
@@ -341,18 +377,18 @@ impl Task {
                     return Ok(false);
                 }
                 // The frontier decides what is late from here on, so nothing is read before it is known.
-                match self.orders.recv() {
+                match self.commands.recv() {
                     Ok(Command::Advance(frontier)) => self.worker.advance(frontier),
                     _ => return Ok(false),
                 }
             }
         }
-        Ok(!self.shared.stop.load(Ordering::Relaxed))
+        Ok(true)
     }
 
     fn is_full(&self) -> bool {
         self.worker.dead_letter_bytes() > DEAD_LETTER_BYTES
-            || (self.batches % LOOK_EVERY == LOOK_EVERY - 1 && self.worker.bytes() > self.part_bytes)
+            || (self.batches % CHECK_EVERY == CHECK_EVERY - 1 && self.worker.bytes() > self.part_bytes)
     }
 }
 
@@ -362,10 +398,10 @@ mod tests {
 
     #[test]
     fn a_worker_that_panics_ends_with_an_error_that_says_why() {
-        let error = told(|| panic!("index {} out of range", 7)).unwrap_err();
+        let error = catch_panic(|| panic!("index {} out of range", 7)).unwrap_err();
         assert!(error.to_string().contains("a worker stopped"), "{error}");
         let failure = error.downcast_ref::<Failure>().unwrap();
         assert_eq!(failure.exit, Exit::Failed);
-        assert!(told(|| Ok(())).is_ok());
+        assert!(catch_panic(|| Ok(())).is_ok());
     }
 }

@@ -4,16 +4,20 @@
 //! provider ─▶ one reused record ─▶ wait until it is due ─▶ producer (waits while its queue is full)
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::error::ClientError;
 use crate::pace::{Pace, PaceSchedule};
 use crate::producer::{Producer, ProducerStats, SendError};
 use crate::provider::{ProducerRecord, Provider, ProviderError};
 
-/// Longest sleep between two checks of the stop flag.
+/// Longest sleep between two checks of the shutdown token.
 const STOP_CHECK: Duration = Duration::from_millis(50);
+
+/// Messages between two checks of the token while none has to wait: a check costs about as much as a message.
+const CHECK_EVERY: u64 = 64;
 
 /// A message due sooner than this is sent at once: shorter sleeps overrun.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
@@ -53,7 +57,7 @@ pub enum FeedError {
     Send(#[from] SendError),
 }
 
-/// Sends what the provider yields until it ends, the count is reached or `stop` is set; with a producer that keeps its
+/// Sends what the provider yields until it ends, the count is reached or `shutdown` is cancelled; with a producer that keeps its
 /// prefix also until a delivery has failed ([`Producer::first_failure`]).
 ///
 /// It returns without a flush: messages may still be on their way, so end with [`Producer::close`].
@@ -64,7 +68,7 @@ pub fn feed(
     provider: &mut dyn Provider,
     producer: &Producer,
     plan: &FeedPlan,
-    stop: &AtomicBool,
+    shutdown: &CancellationToken,
     mut report: impl FnMut(&FeedProgress),
 ) -> Result<FeedProgress, FeedError> {
     let started = Instant::now();
@@ -73,26 +77,28 @@ pub fn feed(
     let mut progress = FeedProgress { stats: producer.stats(), elapsed: Duration::ZERO, event_at_ms: None };
     let mut reported_at = started;
     let mut nth = 0;
-    while plan.count.is_none_or(|count| nth < count) && !stop.load(Ordering::Relaxed) && provider.next(&mut record)? {
+    while plan.count.is_none_or(|count| nth < count) && provider.next(&mut record)? {
         let due = schedule.due(nth, record.event_at_ms);
-        while !due.is_zero() && !stop.load(Ordering::Relaxed) {
+        let mut stopped = nth % CHECK_EVERY == 0 && shutdown.is_cancelled();
+        while !due.is_zero() && !stopped {
             let early = due.saturating_sub(started.elapsed());
             if early < SHORTEST_SLEEP {
                 break;
             }
             std::thread::sleep(early.min(STOP_CHECK));
             report_if_due(producer, plan, started, &mut reported_at, &mut progress, &mut report);
+            stopped = shutdown.is_cancelled();
         }
-        if stop.load(Ordering::Relaxed) {
+        if stopped {
             break;
         }
-        match send(producer, &plan.topic, &record, stop) {
+        match send(producer, &plan.topic, &record, shutdown) {
             Err(SendError::Client(ClientError::Stopped) | SendError::Ended) => break,
             sent => sent?,
         }
         if nth == 0 && producer.tracks_prefix() {
-            // The row at which the previous run ended is likely to fail again, and what follows it would be sent twice.
-            while producer.stats().outstanding() > 0 && !stop.load(Ordering::Relaxed) {
+            // A row at which the run before ended is likely to fail again, and what follows it would be sent once more.
+            while producer.stats().outstanding() > 0 && !shutdown.is_cancelled() {
                 std::thread::sleep(SHORTEST_SLEEP);
             }
         }
@@ -108,11 +114,16 @@ pub fn feed(
     Ok(progress)
 }
 
-/// Waits for room in the queue as [`Producer::send`] does, or for this feed's stop.
-fn send(producer: &Producer, topic: &str, record: &ProducerRecord, stop: &AtomicBool) -> Result<(), SendError> {
+/// Waits for room in the queue as [`Producer::send`] does, and for this feed's own token.
+fn send(
+    producer: &Producer,
+    topic: &str,
+    record: &ProducerRecord,
+    shutdown: &CancellationToken,
+) -> Result<(), SendError> {
     loop {
         match producer.try_send(topic, record) {
-            Err(SendError::QueueFull) if stop.load(Ordering::Relaxed) => return Err(ClientError::Stopped.into()),
+            Err(SendError::QueueFull) if shutdown.is_cancelled() => return Err(ClientError::Stopped.into()),
             Err(SendError::QueueFull) => std::thread::sleep(SHORTEST_SLEEP),
             taken => return taken,
         }

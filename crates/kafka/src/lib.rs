@@ -34,6 +34,7 @@ pub use error::{ClientError, ReadError};
 pub use feed::{FeedError, FeedPlan, FeedProgress, feed};
 pub use leaders::{LeaderChange, LeaderWatch};
 pub use link::LinkState;
+pub use native::QueueWaker;
 pub use pace::Pace;
 pub use producer::{DeliveryFailure, Producer, ProducerLimits, ProducerStats, SendError};
 pub use provider::{

@@ -12,7 +12,7 @@ use crate::connection::{KafkaConnection, assignment, failure, poll_events};
 use crate::error::{ClientError, ReadError, describe_code, topic_error};
 use crate::leaders::{self, LeaderWatch};
 use crate::link::{BrokerLink, LinkContext};
-use crate::native::{CHUNK, PartitionsQueue, QueuedMessage};
+use crate::native::{CHUNK, PartitionsQueue, QueueWaker, QueuedMessage};
 use crate::probe::Probe;
 use crate::settings::ClientSettings;
 
@@ -213,6 +213,11 @@ impl ReadQueue {
     /// or does not exist (compacted away, a transaction's marker). It reaches the high watermark at the partition's end.
     pub fn positions(&self) -> &[(TopicPartition, i64)] {
         &self.partitions.next
+    }
+
+    /// Ends a wait of [`ReadQueue::next`] from another thread.
+    pub fn waker(&self) -> QueueWaker {
+        self.native.waker()
     }
 
     /// Reads one more partition from now on, from exactly `offset`.

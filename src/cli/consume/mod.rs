@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use turnstile_engine::Inspector;
 use turnstile_kafka::{
     ClientError, ClientSettings, Consumed, ConsumedMessage, Consumer, KafkaConnection, ReadError, Subscription,
@@ -18,10 +18,11 @@ use turnstile_kafka::{
 use turnstile_message::{BatchBuilder, TopicPartition};
 use turnstile_registry::SchemaRegistry;
 
-use crate::cli::cluster::{ClusterArgs, client_failure, read_failure, stop_on_signals};
+use crate::cli::cluster::{ClusterArgs, client_failure, read_failure};
 use crate::cli::load_pipeline;
 use crate::exit::Exit;
 use crate::flow;
+use crate::process::Process;
 use crate::report::Failure;
 use show::MessagePrinter;
 use start::StartPlace;
@@ -85,8 +86,8 @@ pub(crate) struct ConsumeArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: ConsumeArgs) -> anyhow::Result<Exit> {
-    let stop = stop_on_signals()?;
+pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> {
+    let stop = process.shutdown_on_signals()?;
     let (inspector, registry) = match &args.pipeline {
         None => (None, None),
         Some(file) => {
@@ -245,13 +246,13 @@ fn print_all(
     args: &ConsumeArgs,
     reading: &mut TopicReading,
     output: &mut ConsumeOutput,
-    stop: &AtomicBool,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut batch = Vec::new();
     loop {
         let left = args.count.map_or(u64::MAX, |count| count - output.printed);
-        if left == 0 || (args.until_end && reading.is_at_end()) || stop.load(Ordering::Relaxed) {
+        if left == 0 || (args.until_end && reading.is_at_end()) || stop.is_cancelled() {
             return Ok(());
         }
         reading.check_topic()?;

@@ -4,13 +4,13 @@ mod resume;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{
     CityProvider, CitySettings, ClientError, ClockZone, DeliveryFailure, FeedError, FeedPlan, FeedProgress,
     HeaderRowProvider, KafkaConnection, LineFormat, LineInput, LineProvider, LineSettings, MtaReplayProvider,
@@ -18,8 +18,9 @@ use turnstile_kafka::{
     SkippedRows, SyntheticClock, TestStationProvider, TopicAdmin, feed,
 };
 
-use crate::cli::cluster::{ClusterArgs, client_failure, stop_on_signals};
+use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
+use crate::process::Process;
 use crate::report::Failure;
 use resume::Resume;
 
@@ -153,8 +154,8 @@ enum Rate {
     PerSecond(f64),
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let stop = stop_on_signals()?;
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+    let stop = process.shutdown_on_signals()?;
     let mut settings = args.cluster.settings(&stop)?;
     if let Some(codec) = &args.compression {
         settings =
@@ -189,7 +190,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let plan = FeedPlan { topic: args.topic.clone(), pace, count: args.count, report_every: display.every() };
     let fed_all = AtomicBool::new(false);
     let (fed, mut saved) = std::thread::scope(|scope| {
-        let (sender, ended, stopped) = (&producer, &fed_all, &*stop);
+        let (sender, ended, stopped) = (&producer, &fed_all, &stop);
         let saving =
             resume.as_ref().map(|resume| scope.spawn(move || save_periodically(resume, sender, ended, stopped)));
         let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| display.show(progress));
@@ -220,7 +221,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 /// Saves a replay's progress once a second, on its own thread: the feed may wait long for its next row.
-fn save_periodically(resume: &Resume, producer: &Producer, done: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<()> {
+fn save_periodically(
+    resume: &Resume,
+    producer: &Producer,
+    done: &AtomicBool,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let mut saved_at = Instant::now();
     while !done.load(Ordering::Relaxed) {
         std::thread::sleep(SAVE_EVERY / 20);
@@ -229,7 +235,7 @@ fn save_periodically(resume: &Resume, producer: &Producer, done: &AtomicBool, st
             // Reading the counts polls for acknowledgements.
             producer.stats();
             if let Err(error) = resume.save(producer.delivered_prefix(), None) {
-                stop.store(true, Ordering::Relaxed);
+                stop.cancel();
                 return Err(error);
             }
         }
@@ -286,7 +292,7 @@ impl Args {
         self.provider.unwrap_or(if self.from.is_empty() { ProviderChoice::TestStation } else { ProviderChoice::Lines })
     }
 
-    fn provider(&self, stop: &Arc<AtomicBool>) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
+    fn provider(&self, stop: &CancellationToken) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
         let speed = self.speed.unwrap_or(1.0);
         let of_lines = self.format.is_some() || self.header || self.key_field.is_some() || self.skip_wrong;
         if of_lines && self.source() != ProviderChoice::Lines {

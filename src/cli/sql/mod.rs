@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use turnstile_warehouse::{AnswerError, AnswerFormat, Warehouse};
 
-use super::remembered::{folder_or_last, pipeline_or_last};
+use super::remembered::context_or_last;
 use crate::exit::Exit;
-use crate::flow;
+use crate::flow::{self, LakeAccess};
+use crate::process::Process;
 use crate::report::Failure;
 
 /// Query the warehouse: the lake's files, the models' tables, the open windows, the ledger
@@ -59,14 +60,12 @@ impl From<FormatArg> for AnswerFormat {
     }
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let pipeline = pipeline_or_last(args.pipeline.as_ref(), &args.set)?;
-    let folder = folder_or_last(args.pipeline.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let warehouse = runtime.block_on(flow::open_to_ask(&pipeline, &folder))?;
+pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+    let context = context_or_last(process, args.pipeline.as_ref(), &args.set, LakeAccess::Read)?;
+    let warehouse = context.block_on(context.warehouse())?;
     let query = match args.query {
         Some(query) => query,
-        None if std::io::stdin().is_terminal() => return shell::run(&runtime, &warehouse, args.format.into()),
+        None if std::io::stdin().is_terminal() => return shell::run(&context, warehouse, args.format.into()),
         None => std::io::read_to_string(std::io::stdin())?,
     };
     let query = match query.strip_prefix('@') {
@@ -83,12 +82,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             .into());
     }
     let began = Instant::now();
-    let rows = runtime.block_on(write_result(&warehouse, &query, format)).map_err(|error| failure(&query, error))?;
+    let rows = context.block_on(write_result(warehouse, &query, format)).map_err(|error| failure(&query, error))?;
     if std::io::stderr().is_terminal() {
         eprintln!("{}", summary(rows, began));
     }
-    // Reads of a query that ended early are not waited for.
-    runtime.shutdown_background();
     Ok(Exit::Done)
 }
 

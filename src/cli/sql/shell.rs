@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -13,7 +12,8 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Editor, Helper};
 use signal_hook::consts::SIGINT;
-use tokio::runtime::Runtime;
+use signal_hook::iterator::Signals;
+use tokio::sync::Notify;
 use turnstile_warehouse::{AnswerFormat, Warehouse};
 
 use super::{failure, summary, write_result};
@@ -35,8 +35,8 @@ const KEYWORDS: [&str; 18] = [
     "BETWEEN", "count(*)", "sum(", "EXPLAIN", "DISTINCT",
 ];
 
-pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat) -> anyhow::Result<Exit> {
-    let names = runtime.block_on(names(warehouse)).map_err(flow::warehouse_failed)?;
+pub(super) fn run(context: &flow::Context, warehouse: &Warehouse, format: AnswerFormat) -> anyhow::Result<Exit> {
+    let names = context.block_on(names(warehouse)).map_err(flow::warehouse_failed)?;
     let mut editor: Editor<ShellHelper, FileHistory> = Editor::new()?;
     editor.set_helper(Some(ShellHelper { names }));
     let history = std::env::home_dir().map(|home| home.join(HISTORY));
@@ -45,8 +45,11 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
         let _ = editor.load_history(history);
     }
     // Ctrl-C cancels a query, not the shell: while a line is edited, the terminal passes it to the editor.
-    let interrupt = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGINT, Arc::clone(&interrupt))?;
+    let interrupt = Arc::new(Notify::new());
+    let (mut signals, interrupted) = (Signals::new([SIGINT])?, Arc::clone(&interrupt));
+    std::thread::Builder::new()
+        .name("interrupts".to_owned())
+        .spawn(move || signals.forever().for_each(|_| interrupted.notify_waiters()))?;
     outln!("turnstile {}: {} (\\? for help)", env!("CARGO_PKG_VERSION"), warehouse.source());
     let mut timing = true;
     loop {
@@ -65,7 +68,7 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
                         timing = !timing;
                         outln!("timing is {}", if timing { "on" } else { "off" });
                     }
-                    line => run_query(runtime, warehouse, &expand_command(line), format, timing, &interrupt),
+                    line => run_query(context, warehouse, &expand_command(line), format, timing, &interrupt),
                 }
             }
             Err(ReadlineError::Interrupted) => {}
@@ -78,19 +81,18 @@ pub(super) fn run(runtime: &Runtime, warehouse: &Warehouse, format: AnswerFormat
 
 /// Runs a query; Ctrl-C cancels it.
 fn run_query(
-    runtime: &Runtime,
+    context: &flow::Context,
     warehouse: &Warehouse,
     query: &str,
     format: AnswerFormat,
     timing: bool,
-    interrupt: &AtomicBool,
+    interrupt: &Notify,
 ) {
     let began = Instant::now();
-    interrupt.store(false, Ordering::Relaxed);
-    let outcome = runtime.block_on(async {
+    let outcome = context.block_on(async {
         tokio::select! {
             rows = write_result(warehouse, query, format) => Some(rows),
-            () = interrupted(interrupt) => None,
+            () = interrupt.notified() => None,
         }
     });
     match outcome {
@@ -100,12 +102,6 @@ fn run_query(
             crate::report::print(&failure(query, error));
         }
         None => outln!("cancelled"),
-    }
-}
-
-async fn interrupted(interrupt: &AtomicBool) {
-    while !interrupt.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -5,13 +5,12 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 use std::vec::IntoIter;
 
 use flate2::bufread::MultiGzDecoder;
+use tokio_util::sync::CancellationToken;
 
 use super::clock::ClockZone;
 use super::mta_file::Columns;
@@ -74,7 +73,7 @@ pub struct LineProvider {
     settings: LineSettings,
     waiting: IntoIter<LineInput>,
     current: Option<LineSource>,
-    stop: Arc<AtomicBool>,
+    shutdown: CancellationToken,
     line: Vec<u8>,
     skipped_rows: SkippedRows,
     scratch: TextBuffers,
@@ -98,11 +97,15 @@ struct LineLayout {
 }
 
 impl LineProvider {
-    /// A provider of the lines of all inputs, one after the other. A stop ends waiting for standard input.
+    /// A provider of the lines of all inputs, one after the other. Shutdown ends waiting for standard input.
     ///
     /// # Errors
     /// `Settings` when the settings contradict each other.
-    pub fn open(inputs: Vec<LineInput>, settings: LineSettings, stop: Arc<AtomicBool>) -> Result<Self, ProviderError> {
+    pub fn open(
+        inputs: Vec<LineInput>,
+        settings: LineSettings,
+        shutdown: CancellationToken,
+    ) -> Result<Self, ProviderError> {
         let row_error = |reason: &str| Err(ProviderError::Settings(reason.to_owned()));
         match (settings.format, &settings.key_field, settings.header) {
             (LineFormat::Raw | LineFormat::Mta, Some(_), _) => {
@@ -121,7 +124,7 @@ impl LineProvider {
             settings,
             waiting: inputs.into_iter(),
             current: None,
-            stop,
+            shutdown,
             line: Vec::new(),
             skipped_rows: SkippedRows::default(),
             scratch: TextBuffers::default(),
@@ -133,7 +136,7 @@ impl LineProvider {
         loop {
             if self.current.is_none() {
                 let Some(input) = self.waiting.next() else { return Ok(false) };
-                let mut open = LineSource::new(input, &self.stop)?;
+                let mut open = LineSource::new(input, &self.shutdown)?;
                 open.read_header(&self.settings, &mut self.line)?;
                 self.current = Some(open);
             }
@@ -223,9 +226,9 @@ impl Provider for LineProvider {
 }
 
 impl LineSource {
-    fn new(input: LineInput, stop: &Arc<AtomicBool>) -> Result<Self, ProviderError> {
+    fn new(input: LineInput, shutdown: &CancellationToken) -> Result<Self, ProviderError> {
         let (name, plain): (PathBuf, Box<dyn Read + Send>) = match input {
-            LineInput::Stdin => ("standard input".into(), Box::new(StdinChunks::start(stop.clone()))),
+            LineInput::Stdin => ("standard input".into(), Box::new(StdinChunks::start(shutdown.clone()))),
             LineInput::File(file) => {
                 let opened = std::fs::File::open(&file);
                 let opened = opened.map_err(|source| ProviderError::Unreadable { file: file.clone(), source })?;
@@ -334,11 +337,11 @@ struct StdinChunks {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: Vec<u8>,
     used: usize,
-    stop: Arc<AtomicBool>,
+    shutdown: CancellationToken,
 }
 
 impl StdinChunks {
-    fn start(stop: Arc<AtomicBool>) -> Self {
+    fn start(shutdown: CancellationToken) -> Self {
         let (send, chunks) = sync_channel(CHUNKS);
         // The thread ends with its input or with the first chunk that is no longer received; nothing waits for it.
         std::thread::spawn(move || {
@@ -356,7 +359,7 @@ impl StdinChunks {
                 }
             }
         });
-        Self { chunks, chunk: Vec::new(), used: 0, stop }
+        Self { chunks, chunk: Vec::new(), used: 0, shutdown }
     }
 }
 
@@ -365,7 +368,7 @@ impl Read for StdinChunks {
         while self.used == self.chunk.len() {
             match self.chunks.recv_timeout(STOP_CHECK) {
                 Ok(chunk) => (self.chunk, self.used) = (chunk?, 0),
-                Err(RecvTimeoutError::Timeout) if !self.stop.load(Ordering::Relaxed) => continue,
+                Err(RecvTimeoutError::Timeout) if !self.shutdown.is_cancelled() => continue,
                 // Stopped: nothing more is sent, not even a line that was cut off here.
                 Err(_) => return Ok(0),
             }
@@ -409,7 +412,7 @@ mod tests {
 
     fn sent(bytes: &[u8], settings: LineSettings) -> Result<(Sent, SkippedRows), ProviderError> {
         let (_dir, input) = file(bytes);
-        let mut lines = LineProvider::open(vec![input], settings, Arc::default())?;
+        let mut lines = LineProvider::open(vec![input], settings, CancellationToken::new())?;
         let (mut record, mut sent) = (ProducerRecord::default(), Vec::new());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         while lines.next(&mut record)? {

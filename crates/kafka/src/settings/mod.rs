@@ -12,11 +12,10 @@ mod properties;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use tokio_util::sync::CancellationToken;
 
 pub use keys::is_secret;
 
@@ -126,7 +125,7 @@ pub struct ClientSettings {
     ignored: BTreeMap<String, String>,
     origin: String,
     connect_timeout: Duration,
-    stop: Option<Arc<AtomicBool>>,
+    shutdown: Option<CancellationToken>,
 }
 
 #[derive(Clone)]
@@ -241,9 +240,9 @@ impl ClientSettings {
         self
     }
 
-    /// Waiting for a broker ends early, as [`crate::ClientError::Stopped`], once `stop` is set.
-    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
-        self.stop = Some(stop);
+    /// Waiting for a broker ends early, as [`crate::ClientError::Stopped`], once `shutdown` is cancelled.
+    pub fn with_shutdown(mut self, shutdown: CancellationToken) -> Self {
+        self.shutdown = Some(shutdown);
         self
     }
 
@@ -263,7 +262,7 @@ impl ClientSettings {
     }
 
     pub(crate) fn stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+        self.shutdown.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 
     pub(crate) fn origin(&self) -> &str {
@@ -289,7 +288,7 @@ impl ClientSettings {
 
     fn empty(origin: String) -> Self {
         let (values, ignored) = (BTreeMap::new(), BTreeMap::new());
-        Self { values, ignored, origin, connect_timeout: DEFAULT_CONNECT_TIMEOUT, stop: None }
+        Self { values, ignored, origin, connect_timeout: DEFAULT_CONNECT_TIMEOUT, shutdown: None }
     }
 
     /// Takes one key by librdkafka's name or Java's. The last one wins, also over another spelling of the same key.

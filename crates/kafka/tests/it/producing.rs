@@ -1,9 +1,9 @@
 //! Producing: every message is accounted for, and a turnstile keeps its order.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{
     CityProvider, CitySettings, ClockZone, FeedPlan, Pace, PartitionReader, ProducerLimits, ReadLimits, StartAt,
     SyntheticClock, feed,
@@ -37,7 +37,7 @@ fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
         count: Some(2_000),
         report_every: Duration::from_secs(1),
     };
-    let fed = feed(&mut city, &producer, &plan, &AtomicBool::new(false), |_| {}).unwrap();
+    let fed = feed(&mut city, &producer, &plan, &CancellationToken::new(), |_| {}).unwrap();
     assert_eq!(fed.stats.sent, 2_000);
     assert_eq!(producer.close(Duration::from_secs(30)).0.delivered, 2_000);
 
@@ -79,7 +79,7 @@ fn a_feed_keeps_its_pace() {
         report_every: Duration::from_millis(100),
     };
     let mut reports = 0;
-    let fed = feed(&mut provider, &producer, &plan, &AtomicBool::new(false), |_| reports += 1).unwrap();
+    let fed = feed(&mut provider, &producer, &plan, &CancellationToken::new(), |_| reports += 1).unwrap();
     // A busy machine may take longer; it never takes less.
     assert!(fed.elapsed >= Duration::from_millis(990), "{:?}", fed.elapsed);
     assert!(reports >= 5, "{reports}");

@@ -1,10 +1,9 @@
 //! No broker at the address: the error, and when it comes.
 
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{
     ClientError, ClientSettings, KafkaConnection, LinkState, PartitionReader, Producer, ProducerLimits, ReadError,
     ReadLimits, StartAt,
@@ -34,12 +33,12 @@ fn a_reader_gives_up_after_the_named_time_with_the_client_s_reason() {
 }
 
 #[test]
-fn waiting_ends_when_the_stop_flag_is_set() {
-    let stop = Arc::new(AtomicBool::new(false));
-    let connection = KafkaConnection::open(&no_broker().with_stop(stop.clone())).unwrap();
+fn waiting_ends_at_shutdown() {
+    let shutdown = CancellationToken::new();
+    let connection = KafkaConnection::open(&no_broker().with_shutdown(shutdown.clone())).unwrap();
     let stopper = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
-        stop.store(true, Ordering::Relaxed);
+        shutdown.cancel();
     });
     let started = Instant::now();
     assert!(matches!(connection.topic_partitions("t"), Err(ClientError::Stopped)));

@@ -1,0 +1,86 @@
+//! Commits cuts to the ledger, again and again while the store refuses for now.
+//!
+//! In: cuts in the ledger's form. Out: what was committed and published. Holds the ledger and the state that is live in it.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use turnstile_lake::{Committed, Cut, Ledger, LedgerError, StateRef};
+use turnstile_message::TopicPartition;
+
+use super::event_sink::EventSink;
+use super::fault::ledger_failed;
+
+/// The first wait before a commit is tried again, or the schema registry asked, and the longest.
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(200);
+pub(super) const RETRY_MOST: Duration = Duration::from_secs(10);
+
+/// The ledger of a running flow.
+pub(crate) struct Committer {
+    ledger: Ledger,
+    /// State of earlier commits that is still needed, oldest first.
+    live: Vec<StateRef>,
+    retry_for: Duration,
+    events: EventSink,
+    shutdown: CancellationToken,
+}
+
+impl Committer {
+    /// Commits to `ledger`, whose newest slot keeps `live`; a store that refuses for now is tried again for `retry_for`,
+    /// unless the run is to end.
+    pub(crate) fn new(
+        ledger: Ledger,
+        live: Vec<StateRef>,
+        retry_for: Duration,
+        events: EventSink,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { ledger, live, retry_for, events, shutdown }
+    }
+
+    /// State that is still needed, oldest first.
+    pub(crate) fn live(&self) -> &[StateRef] {
+        &self.live
+    }
+
+    /// The number that the next commit gets.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.ledger.next_seq()
+    }
+
+    /// The next offset of each partition, as of the newest commit.
+    pub(crate) fn positions(&self) -> Vec<(TopicPartition, i64)> {
+        self.ledger.newest().positions.iter().map(|p| (p.partition.clone(), p.next_offset)).collect()
+    }
+
+    /// Commits `cut`.
+    ///
+    /// # Errors
+    /// Another writer owns the pipeline, or the store refused for longer than it is tried again.
+    pub(crate) async fn commit(&mut self, cut: Cut) -> anyhow::Result<Committed> {
+        let began = Instant::now();
+        let mut live = cut.kept.clone();
+        let mut wait = RETRY_FIRST;
+        let mut result = self.ledger.commit(cut).await;
+        let committed = loop {
+            match result {
+                Err(LedgerError::Store(error))
+                    if error.retriable && self.ledger.is_unfinished() && began.elapsed() < self.retry_for =>
+                {
+                    let seconds = wait.as_secs_f32();
+                    self.events.note(format!("{error}: {}; trying again in {seconds} s", error.source));
+                    tokio::select! {
+                        () = self.shutdown.cancelled() => return Err(ledger_failed(LedgerError::Store(error))),
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    wait = (wait * 2).min(RETRY_MOST);
+                    result = self.ledger.retry().await;
+                }
+                other => break other.map_err(ledger_failed)?,
+            }
+        };
+        live.extend(committed.state.iter().cloned());
+        self.live = live;
+        Ok(committed)
+    }
+}

@@ -1,0 +1,121 @@
+//! What it means that a topic, or messages of it, are gone.
+//!
+//! In: what the observer saw of the topics, and how far they were read. Out: whether what was read may still be committed,
+//! and the failure that names the lost range.
+
+use turnstile_message::TopicPartition;
+
+use super::observer::Lost;
+use super::worker::Progress;
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// How far everything was read before the last two rounds in which the topics were seen to be the same ones: what the older
+/// round holds was surely read of these topics, and not of others under their names.
+#[derive(Debug, Default)]
+pub(crate) struct SoundPositions {
+    older: Vec<Progress>,
+    newer: Vec<Progress>,
+}
+
+impl SoundPositions {
+    /// The topics were seen unharmed after `progress` was made.
+    pub(crate) fn record(&mut self, progress: Vec<Progress>) {
+        self.older = std::mem::replace(&mut self.newer, progress);
+    }
+
+    /// Whether all of `progress` was read of the topic that is lost now, and may be committed: nothing of a topic that was
+    /// recreated under the same name is among it.
+    pub(crate) fn cover(&self, lost: Option<&Lost>, progress: &[Progress]) -> bool {
+        let Some(Lost::Recreated { topic, .. }) = lost else { return true };
+        positions_of(topic, progress) == positions_of(topic, &self.older)
+    }
+}
+
+fn positions_of(topic: &str, all: &[Progress]) -> Vec<(i32, i64)> {
+    let of_topic = all.iter().filter(|p| *p.partition.topic == *topic);
+    let mut positions: Vec<_> = of_topic.map(|p| (p.partition.partition, p.next_offset)).collect();
+    positions.sort_unstable();
+    positions
+}
+
+/// The failure of a topic that cannot be read on, of which `progress` was read.
+pub(crate) fn topic_lost(lost: &Lost, progress: &[Progress]) -> Failure {
+    let next = progress.iter().map(|p| (&p.partition, p.next_offset));
+    match lost {
+        Lost::Recreated { topic, was, is } => topic_recreated(topic, was, is, next),
+        Lost::Deleted { topic } => {
+            let unread = unread(topic, next);
+            Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted while it was read"))
+                .cause(anyhow::anyhow!("what was not read of it is gone: {unread}"))
+                .hint(
+                    "what was read is committed; to go on without it, or with one that is recreated, start with --accept-loss",
+                )
+        }
+    }
+}
+
+/// A topic under the name of one that was read before, of which `next` were the next offsets to read.
+pub(crate) fn topic_recreated<'a>(
+    topic: &str,
+    was: &str,
+    is: &str,
+    next: impl IntoIterator<Item = (&'a TopicPartition, i64)>,
+) -> Failure {
+    let unread = unread(topic, next);
+    Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted and recreated"))
+        .cause(anyhow::anyhow!("its id was {was} and is {is}; what was not read of the old one is gone: {unread}"))
+        .hint(
+            "start with --accept-loss to read the new topic from its beginning, or give the pipeline a new name to read \
+             all topics so",
+        )
+}
+
+/// Messages that were deleted before they were read: from `next`, up to the first one that `partition` holds.
+pub(crate) fn range_lost(partition: &TopicPartition, next: i64, earliest: i64) -> Failure {
+    let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
+    Failure::new(Exit::SourceData, format!("{partition} cannot be read on: offsets {next}..{earliest} are lost"))
+        .cause(anyhow::anyhow!(cause))
+}
+
+/// What was not read of a topic: each partition with its next offset.
+fn unread<'a>(topic: &str, next: impl IntoIterator<Item = (&'a TopicPartition, i64)>) -> String {
+    let next = next.into_iter().filter(|(partition, _)| &*partition.topic == topic);
+    next.map(|(partition, next)| format!("{partition} from {next}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(topic: &str, next_offset: i64) -> Vec<Progress> {
+        let partition = TopicPartition::new(topic, 0);
+        vec![Progress { partition, next_offset, event_us: None, timestamp_ms: None }]
+    }
+
+    fn recreated(topic: &str) -> Lost {
+        Lost::Recreated { topic: topic.to_owned(), was: "A".to_owned(), is: "B".to_owned() }
+    }
+
+    #[test]
+    fn what_may_be_of_the_new_topic_is_not_committed() {
+        let mut sound = SoundPositions::default();
+        sound.record(at("t", 5));
+        sound.record(at("t", 7));
+        let lost = recreated("t");
+        assert!(!sound.cover(Some(&lost), &at("t", 7)), "the topic may have been recreated between the two rounds");
+        sound.record(at("t", 7));
+        assert!(sound.cover(Some(&lost), &at("t", 7)));
+        assert!(!sound.cover(Some(&lost), &at("t", 8)));
+        assert!(sound.cover(Some(&recreated("other")), &at("t", 8)), "this topic is another's loss");
+        assert!(sound.cover(Some(&Lost::Deleted { topic: "t".to_owned() }), &at("t", 8)));
+    }
+
+    #[test]
+    fn a_lost_topic_is_named_with_what_was_not_read_of_it() {
+        let failure = topic_lost(&recreated("t"), &[at("t", 5), at("u", 9)].concat());
+        let cause = std::error::Error::source(&failure).unwrap().to_string();
+        assert!(cause.contains("its id was A and is B") && cause.ends_with("t[0] from 5"), "{cause}");
+        assert_eq!(failure.exit, Exit::SourceData);
+    }
+}

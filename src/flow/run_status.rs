@@ -1,0 +1,84 @@
+//! The status that a running flow gives about once a second.
+
+use std::time::{Duration, Instant};
+
+use turnstile_engine::Cut;
+use turnstile_lake::Committed;
+
+use super::event::Status;
+
+/// How often a status is given.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What the next status says.
+#[derive(Debug)]
+pub(crate) struct RunStatus {
+    status: Status,
+    given_at: Instant,
+    /// Messages read when the last status was given.
+    given_read: u64,
+}
+
+impl RunStatus {
+    /// The status of a run that begins at `now`, after commit `seq`.
+    pub(crate) fn new(seq: u64, now: Instant) -> Self {
+        Self { status: Status { seq, ..Status::default() }, given_at: now, given_read: 0 }
+    }
+
+    /// When the next one is due.
+    pub(crate) fn due_at(&self) -> Instant {
+        self.given_at + EVERY
+    }
+
+    /// The status at `now`, when `read` messages were read since the start.
+    pub(crate) fn give(&mut self, now: Instant, read: u64, lag: Option<u64>) -> Status {
+        let since = now.duration_since(self.given_at).as_secs_f64();
+        if since > 0.0 {
+            self.status.rate = (read - self.given_read) as f64 / since;
+        }
+        self.status.lag = lag;
+        (self.given_at, self.given_read) = (now, read);
+        self.status.clone()
+    }
+
+    /// The engine finished a cut.
+    pub(crate) fn record_cut(&mut self, cut: &Cut) {
+        self.status.read = cut.counters.read;
+        self.status.late = cut.counters.late;
+        self.status.dead_lettered = cut.counters.dead_lettered;
+        self.status.watermark_us = cut.watermark_us;
+        self.status.open_windows = cut.open_windows;
+    }
+
+    /// The ledger holds it.
+    pub(crate) fn record_commit(&mut self, committed: &Committed) {
+        self.status.seq = committed.seq;
+        self.status.files += committed.published.len() as u64;
+    }
+
+    /// Windows that are open.
+    pub(crate) fn open_windows(&self) -> usize {
+        self.status.open_windows
+    }
+
+    /// The status as it stands.
+    pub(crate) fn into_status(self, lag: Option<u64>) -> Status {
+        Status { lag, ..self.status }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_since_the_last_status() {
+        let begin = Instant::now();
+        let mut status = RunStatus::new(7, begin);
+        assert_eq!(status.due_at(), begin + EVERY);
+        assert_eq!(status.give(begin + 2 * EVERY, 1000, Some(3)).rate, 500.0);
+        let next = status.give(begin + 3 * EVERY, 1100, None);
+        assert_eq!((next.rate, next.lag, next.seq), (100.0, None, 7));
+        assert_eq!(status.due_at(), begin + 4 * EVERY);
+    }
+}
