@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
-use turnstile_engine::Plan;
+use turnstile_engine::StreamPlan;
 use turnstile_kafka::ClientSettings;
 use turnstile_lake::Lake;
 use turnstile_pipeline::Pipeline;
@@ -47,7 +47,7 @@ struct Inner {
     folder: PathBuf,
     access: LakeAccess,
     events: EventSink,
-    plan: OnceLock<Arc<Plan>>,
+    plan: OnceLock<Arc<StreamPlan>>,
     lake: OnceCell<Lake>,
     warehouse: OnceCell<Warehouse>,
     targets: OnceLock<Targets>,
@@ -104,8 +104,9 @@ impl Context {
     ///
     /// # Errors
     /// The pipeline cannot be compiled.
-    pub(crate) fn plan(&self) -> anyhow::Result<Arc<Plan>> {
-        once(&self.inner.plan, || Ok(Arc::new(Plan::new(self.pipeline()).map_err(engine_failed)?))).map(Arc::clone)
+    pub(crate) fn plan(&self) -> anyhow::Result<Arc<StreamPlan>> {
+        once(&self.inner.plan, || Ok(Arc::new(StreamPlan::new(self.pipeline()).map_err(engine_failed)?)))
+            .map(Arc::clone)
     }
 
     /// The settings of the pipeline's Kafka clients, which stop waiting at shutdown.

@@ -1,6 +1,6 @@
 //! The kinds of cut that a running flow takes.
 
-use turnstile_engine::Close;
+use turnstile_engine::ClosePolicy;
 
 /// Why a cut is taken, which decides what windows it closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +21,11 @@ pub(crate) enum CutKind {
 
 impl CutKind {
     /// Which windows it closes.
-    pub(crate) fn close(self) -> Close {
+    pub(crate) fn close(self) -> ClosePolicy {
         match self {
-            Self::Quiet { .. } => Close::Quiet,
-            Self::Last { drain: true } => Close::All,
-            Self::Interval | Self::Last { drain: false } => Close::Passed,
+            Self::Quiet { .. } => ClosePolicy::Quiet,
+            Self::Last { drain: true } => ClosePolicy::All,
+            Self::Interval | Self::Last { drain: false } => ClosePolicy::Passed,
         }
     }
 
@@ -49,10 +49,10 @@ mod tests {
 
     #[test]
     fn only_a_draining_cut_closes_windows_whose_time_has_not_come() {
-        assert_eq!(CutKind::Interval.close(), Close::Passed);
-        assert_eq!(CutKind::Last { drain: false }.close(), Close::Passed);
-        assert_eq!(CutKind::Last { drain: true }.close(), Close::All);
+        assert_eq!(CutKind::Interval.close(), ClosePolicy::Passed);
+        assert_eq!(CutKind::Last { drain: false }.close(), ClosePolicy::Passed);
+        assert_eq!(CutKind::Last { drain: true }.close(), ClosePolicy::All);
         let quiet = CutKind::Quiet { at_us: 7 };
-        assert_eq!((quiet.close(), quiet.quiet_at_us(), quiet.is_last()), (Close::Quiet, Some(7), false));
+        assert_eq!((quiet.close(), quiet.quiet_at_us(), quiet.is_last()), (ClosePolicy::Quiet, Some(7), false));
     }
 }

@@ -1,6 +1,6 @@
 //! Rooms' errors as failures that a person can act on: fact, cause, next step, exit code.
 
-use turnstile_engine::{EngineError, Plan};
+use turnstile_engine::{EngineError, StreamPlan};
 use turnstile_kafka::{ClientError, ReadError};
 use turnstile_lake::{LakeError, LedgerError};
 use turnstile_registry::RegistryError;
@@ -107,8 +107,8 @@ pub(crate) fn lake_failed(error: LakeError) -> anyhow::Error {
 }
 
 /// The ledger refused to be opened for `plan`: what a person can do about a changed plan depends on what it keeps.
-pub(crate) fn open_failed(error: LedgerError, plan: &Plan) -> anyhow::Error {
-    match (&error, plan.outlives_a_drain()) {
+pub(crate) fn open_failed(error: LedgerError, plan: &StreamPlan) -> anyhow::Error {
+    match (&error, plan.retained_after_drain()) {
         (LedgerError::PlanChanged { .. }, Some(kept)) => {
             let hint = format!(
                 "give the pipeline a new name and let it read the topic again; a drain is no way, because it leaves {kept}"

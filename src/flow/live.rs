@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use turnstile_engine::{Close, Engine, Plan, Restore};
+use turnstile_engine::{ClosePolicy, Engine, RestoredState, StreamPlan};
 use turnstile_lake::{Hash, Lake, Slot, StateRef};
 use turnstile_warehouse::{Live, LiveRows};
 
@@ -11,7 +11,7 @@ use super::start::restore_from;
 
 /// Computes the open windows' rows for the warehouse. The commit's state is read into an engine of its own, whose
 /// windows are closed and thrown away: the running pipeline is not asked.
-pub(crate) fn live_rows(lake: &Lake, plan: Arc<Plan>) -> LiveRows {
+pub(crate) fn live_rows(lake: &Lake, plan: Arc<StreamPlan>) -> LiveRows {
     let lake = lake.clone();
     Arc::new(move |slot: Slot| {
         let (lake, plan) = (lake.clone(), Arc::clone(&plan));
@@ -19,7 +19,7 @@ pub(crate) fn live_rows(lake: &Lake, plan: Arc<Plan>) -> LiveRows {
     })
 }
 
-async fn compute(lake: &Lake, plan: Arc<Plan>, slot: &Slot) -> anyhow::Result<Vec<Live>> {
+async fn compute(lake: &Lake, plan: Arc<StreamPlan>, slot: &Slot) -> anyhow::Result<Vec<Live>> {
     let mut state = Vec::with_capacity(slot.state.len());
     for reference in &slot.state {
         state.push((read(lake, &slot.pipeline, reference).await?, reference.live_until_us.unwrap_or(i64::MAX)));
@@ -29,11 +29,11 @@ async fn compute(lake: &Lake, plan: Arc<Plan>, slot: &Slot) -> anyhow::Result<Ve
     open.await?
 }
 
-fn close_all(plan: Arc<Plan>, restore: Restore) -> anyhow::Result<Vec<Live>> {
+fn close_all(plan: Arc<StreamPlan>, restore: RestoredState) -> anyhow::Result<Vec<Live>> {
     let mut engine = Engine::new(plan, restore, 1)?;
     let mut open = Vec::new();
     loop {
-        engine.absorb(Vec::new(), &[], Close::All);
+        engine.absorb(Vec::new(), &[], ClosePolicy::All);
         let cut = engine.finish()?;
         open.extend(cut.closed.into_iter().map(|window| Live {
             start_us: window.start_us,

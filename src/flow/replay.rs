@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use turnstile_engine::{Close, ClosedWindow, Engine, Reason, Restore};
+use turnstile_engine::{ClosePolicy, ClosedWindow, Engine, Reason, RestoredState};
 use turnstile_kafka::{PartitionReader, ReadLimits, StartAt};
 use turnstile_lake::{FileKind, Place, Published};
 use turnstile_message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
@@ -91,7 +91,7 @@ pub(crate) async fn replay(
         .map(|r| (r.partition.clone(), if history { StartAt::Earliest } else { StartAt::Offset(r.first) }))
         .collect();
     let mut reader = PartitionReader::open(&settings, starts, ReadLimits::default()).map_err(read_failed)?;
-    let mut engine = Engine::new(plan, Restore::default(), 1).map_err(engine_failed)?;
+    let mut engine = Engine::new(plan, RestoredState::default(), 1).map_err(engine_failed)?;
     let mut worker = engine.worker();
     let mut schemas = open_registry(pipeline)?.map(SchemaFetcher::new);
     let mut queues = reader.split();
@@ -123,7 +123,7 @@ pub(crate) async fn replay(
         }
     }
     let part = worker.take().map_err(engine_failed)?;
-    engine.absorb(vec![part], &[], Close::All);
+    engine.absorb(vec![part], &[], ClosePolicy::All);
     let mut closed = Vec::new();
     loop {
         let cut = engine.finish().map_err(engine_failed)?;
@@ -131,7 +131,7 @@ pub(crate) async fn replay(
         if !cut.more {
             return Ok(closed);
         }
-        engine.absorb(Vec::new(), &[], Close::All);
+        engine.absorb(Vec::new(), &[], ClosePolicy::All);
     }
 }
 

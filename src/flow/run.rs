@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::watch;
-use turnstile_engine::{Close, Engine, StateChange};
+use turnstile_engine::{ClosePolicy, Engine, StateChange};
 use turnstile_kafka::{KafkaConnection, LeaderWatch};
 use turnstile_lake::{FileKind, NewFile};
 use turnstile_message::TopicPartition;
@@ -385,11 +385,11 @@ impl Flow {
         let mut cut = self.engine.finish().map_err(engine_failed)?;
         self.more = cut.more;
         let released = kind.is_last() && !cut.more;
-        if released && kind.close() == Close::All && self.engine.clear_if_spent() {
+        if released && kind.close() == ClosePolicy::All && self.engine.clear_if_unneeded() {
             cut.state = StateChange::Clear;
         }
         // Messages may have come between the reading of the clock and the cut.
-        let quiet_closed_at_us = kind.quiet_at_us().filter(|_| cut.close == Close::Quiet);
+        let quiet_closed_at_us = kind.quiet_at_us().filter(|_| cut.close == ClosePolicy::Quiet);
         self.status.record_cut(&cut);
         if let Some(topic) = &self.dead_letters {
             topic.send(&cut.dead_letters)?;

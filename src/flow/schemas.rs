@@ -108,7 +108,7 @@ impl SchemaFetcher {
     ) -> anyhow::Result<Option<MessageBatch>> {
         let Some(held) = &mut self.held else { return Ok(None) };
         let registry = &self.registry;
-        let learn = |id, schema: Option<Arc<WriterSchema>>| worker.learn_schema(id, schema.as_deref());
+        let learn = |id, schema: Option<Arc<WriterSchema>>| worker.register_schema(id, schema.as_deref());
         match held.fetch(Instant::now(), |id| registry.schema(id), learn, note) {
             Ok(true) => Ok(self.held.take().map(|held| held.batch)),
             Ok(false) => Ok(None),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
-use turnstile_engine::{Engine, PartitionState, Restore, fingerprint};
+use turnstile_engine::{Engine, PartitionState, RestoredState, fingerprint};
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
 use turnstile_lake::{Format, Ledger, Position, Slot, StateRef, StoreOptions};
 use turnstile_message::{SourcePosition, TopicPartition};
@@ -105,7 +105,7 @@ pub(crate) async fn start(
     let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
     let restore = match &slot {
         Some(slot) => restore(&ledger, slot).await?,
-        None => Restore::default(),
+        None => RestoredState::default(),
     };
     let workers = options.workers.min(partitions.len()).max(1);
     let mut engine = Engine::new(plan, restore, workers).map_err(engine_failed)?;
@@ -262,7 +262,7 @@ fn same_record(connection: &mut KafkaConnection, position: &Position, earliest: 
     }))
 }
 
-async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
+async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<RestoredState> {
     let mut state = Vec::with_capacity(slot.state.len());
     for reference in &slot.state {
         let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
@@ -272,7 +272,7 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<Restore> {
 }
 
 /// What an engine goes on from: the slot's positions and counters, and the `state` that it refers to.
-pub(crate) fn restore_from(slot: &Slot, state: Vec<(Vec<u8>, i64)>) -> Restore {
+pub(crate) fn restore_from(slot: &Slot, state: Vec<(Vec<u8>, i64)>) -> RestoredState {
     let other = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
     let counters = turnstile_engine::Counters {
         read: slot.counters.read,
@@ -298,5 +298,5 @@ pub(crate) fn restore_from(slot: &Slot, state: Vec<(Vec<u8>, i64)>) -> Restore {
             fingerprint: p.fingerprint,
         })
         .collect();
-    Restore { partitions, published_until_us: slot.published_until_us, counters, state }
+    RestoredState { partitions, published_until_us: slot.published_until_us, counters, state }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use turnstile_engine::Plan;
+use turnstile_engine::StreamPlan;
 use turnstile_pipeline::{BUILT_IN_MODELS, Pipeline};
 use turnstile_warehouse::{BUILT_IN, Limits, Models, Source, Warehouse};
 
@@ -28,7 +28,7 @@ pub(super) async fn open_warehouse(context: &Context) -> anyhow::Result<Warehous
     Warehouse::new(lake, source, models, limits(context.pipeline()), Some(live)).map_err(warehouse_failed)
 }
 
-fn source(pipeline: &Pipeline, plan: &Plan) -> anyhow::Result<Source> {
+fn source(pipeline: &Pipeline, plan: &StreamPlan) -> anyhow::Result<Source> {
     let table = pipeline.warehouse.as_ref().map_or(TABLE, |warehouse| &warehouse.table);
     let columns = Arc::clone(plan.output_schema());
     let source = Source::new(&pipeline.name, table, columns, file_format(pipeline));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
-use turnstile_engine::{Frontier, Part, Worker};
+use turnstile_engine::{Frontier, Worker, WorkerPart};
 use turnstile_kafka::{QueueWaker, ReadQueue};
 use turnstile_message::{MessageBatch, TopicPartition};
 use turnstile_registry::SchemaRegistry;
@@ -52,7 +52,7 @@ const NOTES: usize = 16;
 /// What a worker is to do.
 enum Command {
     /// Hand over; then wait for `Advance`.
-    Take(oneshot::Sender<Part>),
+    Take(oneshot::Sender<WorkerPart>),
     /// Go on.
     Advance(Frontier),
     /// Read one more partition, from this offset.
@@ -218,7 +218,7 @@ impl Workers {
     ///
     /// # Errors
     /// A worker has ended: the reason that it gave to `errors`.
-    pub(crate) async fn take(&self, errors: &mut WorkerErrors) -> anyhow::Result<Vec<Part>> {
+    pub(crate) async fn take(&self, errors: &mut WorkerErrors) -> anyhow::Result<Vec<WorkerPart>> {
         let mut replies = Vec::with_capacity(self.handles.len());
         for handle in &self.handles {
             let (reply, taken) = oneshot::channel();

@@ -170,7 +170,7 @@ fn a_drained_pipeline_takes_another_plan_or_is_told_the_one_way_to_it() {
         ("dedup = [\"ID\", \"TIMESTAMP\"]", plain, None),
         ("", registers.as_str(), Some("the last reading of each register")),
         ("late = \"correct\"\ncorrect_for = \"1 hour\"", plain, Some("windows that late rows may still correct")),
-        ("dedup = [\"ID\"]", plain, Some("what it has seen")),
+        ("dedup = [\"ID\"]", plain, Some("the messages seen")),
     ] {
         let scene = Scene::embedded(1);
         scene.send(messages(100).iter().map(String::as_bytes));

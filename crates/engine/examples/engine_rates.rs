@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use turnstile_engine::{Close, Cut, Engine, Plan, Restore, StateChange};
+use turnstile_engine::{ClosePolicy, Cut, Engine, RestoredState, StateChange, StreamPlan};
 use turnstile_message::{BatchBuilder, MessageBatch, TopicPartition};
 use turnstile_pipeline::Pipeline;
 
@@ -60,8 +60,8 @@ fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> (f
     let mut bytes = Vec::new();
     let mut runs: Vec<f64> = (0..RUNS)
         .map(|_| {
-            let plan = Arc::new(Plan::new(pipeline).expect("the plan compiles"));
-            let mut engine = Engine::new(plan, Restore::default(), 1).expect("an engine");
+            let plan = Arc::new(StreamPlan::new(pipeline).expect("the plan compiles"));
+            let mut engine = Engine::new(plan, RestoredState::default(), 1).expect("an engine");
             let mut worker = engine.worker();
             let began = Instant::now();
             let mut since = 0;
@@ -72,12 +72,12 @@ fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> (f
                 if since >= CUT_ROWS {
                     since = 0;
                     let part = worker.take().expect("a part");
-                    worker.advance(engine.absorb(vec![part], &[], Close::Passed));
+                    worker.advance(engine.absorb(vec![part], &[], ClosePolicy::Passed));
                     bytes.push(state_bytes(&engine.finish().expect("a cut")));
                 }
             }
             let part = worker.take().expect("a part");
-            engine.absorb(vec![part], &[], Close::All);
+            engine.absorb(vec![part], &[], ClosePolicy::All);
             bytes.push(state_bytes(&engine.finish().expect("the last cut")));
             began.elapsed().as_nanos() as f64 / messages as f64
         })

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-/// Counts of messages, cumulative or of one part. The first seven obey the conservation identity
+/// Counts of messages, cumulative or of one part. The first seven satisfy the conservation identity
 /// `read = aggregated + filtered + duplicate + late + dead_lettered + tombstones`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {

@@ -1,7 +1,7 @@
-//! Remembers which messages were seen, as long as their windows can still take rows.
+//! Remembers which messages were seen, as long as their windows can still accept rows.
 //!
 //! A message is known by the 128-bit xxh3 hash of its dedup columns: at a billion live messages the chance
-//! that any two differ and hash alike is below 2e-21, so a row is never dropped for another's sake.
+//! that two different ones have the same hash is below 2e-21, so no row is dropped by mistake.
 //! Keys live in buckets of event time; a bucket is dropped whole once the watermark has passed it.
 
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::plan::{DedupPlan, Plan};
+use crate::plan::{DedupPlan, StreamPlan};
 
-/// One remembered message: its event-time bucket and hash.
+/// A message seen: its event-time bucket and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct SeenMessage {
     pub(crate) bucket_us: i64,
     pub(crate) hash: u128,
 }
@@ -33,14 +33,14 @@ pub(crate) struct Dedup {
     same_time: bool,
 }
 
-type Set = HashSet<u128, BuildHasherDefault<Folded>>;
-type Shard = BTreeMap<i64, Set>;
+type SeenSet = HashSet<u128, BuildHasherDefault<IdentityHasher>>;
+type Shard = BTreeMap<i64, SeenSet>;
 
-/// The keys are hashes already; half of one is as good as any hash of it.
+/// The keys are already hashes; half of one is as good as any hash of it.
 #[derive(Debug, Default)]
-pub(crate) struct Folded(u64);
+pub(crate) struct IdentityHasher(u64);
 
-impl Hasher for Folded {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -58,23 +58,23 @@ impl Hasher for Folded {
 
 /// Messages of a batch on their way into the shards.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    shards: Vec<Vec<Key>>,
+pub(crate) struct DedupBatch {
+    shards: Vec<Vec<DedupKey>>,
 }
 
 #[derive(Debug)]
-struct Key {
+struct DedupKey {
     hash: u128,
     event_us: i64,
     row: u32,
 }
 
-impl Batch {
+impl DedupBatch {
     /// Adds the message of a row.
     #[inline]
     pub(crate) fn push(&mut self, row: u32, hash: u128, event_us: i64) {
         let at = shard_of(hash, self.shards.len());
-        self.shards[at].push(Key { hash, event_us, row });
+        self.shards[at].push(DedupKey { hash, event_us, row });
     }
 }
 
@@ -84,29 +84,29 @@ fn shard_of(hash: u128, shards: usize) -> usize {
     (((hash >> 64) * shards as u128) >> 64) as usize
 }
 
-fn bucket_at(shard: &mut Shard, bucket_us: i64) -> &mut Set {
+fn bucket_at(shard: &mut Shard, bucket_us: i64) -> &mut SeenSet {
     // Neighbouring buckets are about as full: room for as many at once spares the growth.
     let expected = if shard.contains_key(&bucket_us) { 0 } else { shard.values().next_back().map_or(0, HashSet::len) };
     shard.entry(bucket_us).or_insert_with(|| HashSet::with_capacity_and_hasher(expected, Default::default()))
 }
 
 impl Dedup {
-    pub(crate) fn new(plan: &Plan, shards: usize) -> Self {
+    pub(crate) fn new(plan: &StreamPlan, shards: usize) -> Self {
         let same_time = matches!(plan.dedup, Some(DedupPlan::Columns { same_time: true, .. }) | Some(DedupPlan::Value));
-        // A look-up that must try every live bucket tries at most a handful.
+        // A lookup that has to try every live bucket tries only a handful.
         let bucket_us = plan.window.slide_us.max((plan.window.size_us + plan.watermark_us) / 4).max(1);
         Self { shards: (0..shards.max(1)).map(|_| Mutex::default()).collect(), bucket_us, same_time }
     }
 
-    /// Room for the messages of a batch, to be used again and again.
-    pub(crate) fn batch(&self) -> Batch {
-        Batch { shards: self.shards.iter().map(|_| Vec::new()).collect() }
+    /// An empty batch, to be reused.
+    pub(crate) fn batch(&self) -> DedupBatch {
+        DedupBatch { shards: self.shards.iter().map(|_| Vec::new()).collect() }
     }
 
-    /// Remembers the messages of `batch` and empties it; tells for each, by its row, whether it is new. Messages with
-    /// equal hashes come in their order.
-    pub(crate) fn insert(&self, batch: &mut Batch, mut told: impl FnMut(u32, Option<Seen>)) {
-        // A lock a shard and a look-up a run of messages of one bucket, not of each for every message.
+    /// Remembers the messages of `batch` and empties it. Calls `report` for each with its row, and with `None` when it was
+    /// seen before. Messages with equal hashes are reported in their order.
+    pub(crate) fn insert(&self, batch: &mut DedupBatch, mut report: impl FnMut(u32, Option<SeenMessage>)) {
+        // One lock per shard and one lookup per run of messages of a bucket, rather than both for every message.
         for (shard, keys) in self.shards.iter().zip(&mut batch.shards) {
             if keys.is_empty() {
                 continue;
@@ -121,23 +121,23 @@ impl Dedup {
                 rest = later;
                 if self.same_time {
                     let set = bucket_at(shard, bucket_us);
-                    for Key { row, hash, .. } in now {
-                        told(*row, set.insert(*hash).then_some(Seen { bucket_us, hash: *hash }));
+                    for DedupKey { row, hash, .. } in now {
+                        report(*row, set.insert(*hash).then_some(SeenMessage { bucket_us, hash: *hash }));
                     }
                     continue;
                 }
-                for Key { row, hash, .. } in now {
+                for DedupKey { row, hash, .. } in now {
                     let elsewhere = shard.iter().any(|(at, set)| *at != bucket_us && set.contains(hash));
                     let new = !elsewhere && bucket_at(shard, bucket_us).insert(*hash);
-                    told(*row, new.then_some(Seen { bucket_us, hash: *hash }));
+                    report(*row, new.then_some(SeenMessage { bucket_us, hash: *hash }));
                 }
             }
             keys.clear();
         }
     }
 
-    /// Takes back what was persisted.
-    pub(crate) fn restore(&self, seen: Seen) {
+    /// Restores a message from persisted state.
+    pub(crate) fn restore(&self, seen: SeenMessage) {
         let mut shard = self.shards[shard_of(seen.hash, self.shards.len())].lock();
         shard.entry(seen.bucket_us).or_default().insert(seen.hash);
     }
@@ -155,12 +155,12 @@ impl Dedup {
         }
     }
 
-    /// When everything remembered in the bucket at `bucket_us` is forgotten: an instant for [`Dedup::expire`].
+    /// The instant for [`Dedup::expire`] at which the bucket at `bucket_us` is dropped.
     pub(crate) fn bucket_end(&self, bucket_us: i64) -> i64 {
         bucket_us + self.bucket_us
     }
 
-    /// Bytes held, about.
+    /// Approximate bytes held.
     pub(crate) fn bytes(&self) -> usize {
         let entry = size_of::<u128>() + 1;
         self.shards.iter().map(|s| s.lock().values().map(|set| set.capacity() * entry).sum::<usize>()).sum()
@@ -173,7 +173,7 @@ pub(crate) struct RowHasher<'a> {
     scratch: Vec<u8>,
 }
 
-/// A column as what it is: found out once a batch, not once a row.
+/// A column by its type, which is resolved once per batch and not per row.
 enum Cells<'a> {
     Text(&'a StringViewArray),
     Int(&'a Int32Array),
@@ -195,7 +195,7 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Lengths stand before text, so `("ab", "c")` and `("a", "bc")` differ; a tag keeps a null apart from every value.
+    /// Text is preceded by its length, so `("ab", "c")` and `("a", "bc")` differ; a tag keeps a null apart from every value.
     #[inline]
     fn add(&self, row: usize, out: &mut Vec<u8>) {
         fn tagged<const N: usize>(valid: bool, bytes: [u8; N], out: &mut Vec<u8>) {
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_s_hash_is_that_of_the_bytes_that_ledgers_hold() {
+    fn the_hash_of_a_row_is_stable_because_ledgers_hold_it() {
         let text: ArrayRef = Arc::new(StringViewArray::from(vec![Some("ab"), None]));
         let int: ArrayRef = Arc::new(Int32Array::from(vec![7, 8]));
         let flag: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));

@@ -1,7 +1,7 @@
 //! Partial aggregates of one window: group keys, accumulators, register readings.
 //!
-//! In: rows ([`Groups::update`]) or the partial states of other groups ([`Groups::merge`]).
-//! Out: a [`Layer`] (partial states, to merge or persist) or the final columns ([`Groups::finish`]).
+//! In: rows ([`WindowGroups::update`]) or the partial states of other groups ([`WindowGroups::merge`]).
+//! Out: a [`Layer`] (partial states, to merge or persist) or the final columns ([`WindowGroups::finish`]).
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
 
 use crate::EngineError;
-use crate::plan::{Inputs, Plan, Slot};
-use crate::registers::{Carry, Readings};
+use crate::plan::{AggregateInputs, AggregateSlot, StreamPlan};
+use crate::registers::{Carry, RegisterReadings};
 
 /// Partial aggregates as they are handed over, merged and persisted.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(crate) struct Layer {
     /// One row a group: the keys, then the functions' partial states.
     pub(crate) groups: RecordBatch,
     /// Register readings; their group numbers are rows of `groups`.
-    pub(crate) readings: Readings,
+    pub(crate) readings: RegisterReadings,
 }
 
 impl Layer {
@@ -31,25 +31,25 @@ impl Layer {
 }
 
 /// Accumulates the groups of one window.
-pub(crate) struct Groups {
-    plan: Arc<Plan>,
+pub(crate) struct WindowGroups {
+    plan: Arc<StreamPlan>,
     /// `None` when the query groups by the window alone.
     values: Option<Box<dyn GroupValues>>,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
-    readings: Readings,
+    readings: RegisterReadings,
     ids: Vec<usize>,
     rows: usize,
 }
 
-impl Groups {
-    pub(crate) fn new(plan: &Arc<Plan>) -> Result<Self, EngineError> {
+impl WindowGroups {
+    pub(crate) fn new(plan: &Arc<StreamPlan>) -> Result<Self, EngineError> {
         let values = if plan.keys.is_empty() {
             None
         } else {
             Some(new_group_values(Arc::clone(&plan.key_schema), &GroupOrdering::None)?)
         };
         let accumulators = plan.functions.iter().map(|f| f.accumulator()).collect::<Result<Vec<_>, _>>()?;
-        let readings = Readings::new(plan.registers.len());
+        let readings = RegisterReadings::new(plan.registers.len());
         Ok(Self { plan: Arc::clone(plan), values, accumulators, readings, ids: Vec::new(), rows: 0 })
     }
 
@@ -72,7 +72,7 @@ impl Groups {
     /// Adds rows. `orders` gives the source order of each row, which only registers ask for.
     pub(crate) fn update(
         &mut self,
-        inputs: &Inputs,
+        inputs: &AggregateInputs,
         event_us: &[i64],
         orders: impl Fn(usize) -> i64,
     ) -> Result<(), EngineError> {
@@ -154,7 +154,7 @@ impl Groups {
         let mut columns = Vec::with_capacity(self.plan.slots.len());
         for (at, slot) in self.plan.slots.iter().enumerate() {
             columns.push(match slot {
-                Slot::Function(function) => finals[*function].take().expect("each function fills one slot"),
+                AggregateSlot::Function(function) => finals[*function].take().expect("each function fills one slot"),
                 _ => growth.as_ref().and_then(|g| g[at].clone()).expect("a register slot has its column"),
             });
         }

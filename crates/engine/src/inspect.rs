@@ -1,4 +1,4 @@
-//! Messages decoded for a person to look at: every field of the schema, as text.
+//! Messages decoded for display: every field of the schema, as text.
 //!
 //! The same decoder as a worker's, so that what is shown here is what a run would see, and what is rejected here would
 //! go to the dead letters there.
@@ -18,7 +18,7 @@ use crate::decode::{DecodePlan, Decoder, Rejection};
 pub enum Inspected {
     /// One text a field of the schema, in its order; `None` for a null. Instants are RFC 3339 in their field's zone.
     Fields(Vec<Option<String>>),
-    /// The schema does not take it.
+    /// It does not fit the schema.
     Rejected(Rejection),
     /// It has no value.
     Tombstone,
@@ -34,7 +34,7 @@ impl Inspector {
     /// An inspector of the pipeline's messages.
     ///
     /// # Errors
-    /// `Plan` when the pipeline's schema cannot be decoded.
+    /// [`EngineError::Plan`] when the pipeline's schema cannot be decoded.
     pub fn new(pipeline: &Pipeline) -> Result<Self, EngineError> {
         let mut whole = pipeline.clone();
         whole.query.columns = (0..whole.source.schema.len()).collect();
@@ -48,15 +48,15 @@ impl Inspector {
         &self.names
     }
 
-    /// Ids of the registry's schemas that the batch names and [`Inspector::learn_schema`] has not told of. Empty for
-    /// formats without a registry.
+    /// Ids of the schemas that the batch refers to and that [`Inspector::register_schema`] has not received. Empty for
+    /// formats without a schema registry.
     pub fn missing_schemas(&mut self, batch: &MessageBatch) -> Vec<u32> {
         self.decoder.missing_schemas(batch)
     }
 
-    /// Takes a schema; `None`: the registry does not know it, and its messages are rejected.
-    pub fn learn_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
-        self.decoder.learn_schema(id, schema);
+    /// Registers a schema; `None`: the schema registry does not know it, and its messages are rejected.
+    pub fn register_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
+        self.decoder.register_schema(id, schema);
     }
 
     /// What each message of the batch holds, in its order. Its schemas have to be known.

@@ -1,7 +1,7 @@
 //! Decode, dedup, event-time windows, watermarks: bytes in, closed windows out.
 //!
-//! In: [`MessageBatch`](turnstile_message::MessageBatch)es, in offset order a partition. Out: at every cut, the windows
-//! that closed, the messages that are no part of one, the state to go on from, and a count for every message.
+//! In: [`MessageBatch`](turnstile_message::MessageBatch)es, in offset order per partition. Out: at every cut, the windows
+//! that closed, the messages that are in none, the state to resume from, and a count for every message.
 //! Reads no clock and does no I/O: everything it does is a function of what it is given, in the order it is
 //! given, so a seeded simulation can drive it.
 //!
@@ -11,22 +11,22 @@
 mod counters;
 mod decode;
 mod dedup;
+mod engine;
 mod groups;
 mod inspect;
 mod plan;
 mod registers;
 mod state;
 mod watermark;
-mod windows;
 mod worker;
 
 pub use counters::Counters;
 pub use decode::{Reason, Rejection};
+pub use engine::{ClosePolicy, ClosedWindow, Cut, Engine, RestoredState, StateChange};
 pub use inspect::{Inspected, Inspector};
-pub use plan::Plan;
+pub use plan::StreamPlan;
 pub use watermark::PartitionState;
-pub use windows::{Close, ClosedWindow, Cut, Engine, Restore, StateChange};
-pub use worker::{DeadLetter, Frontier, Part, PartitionPart, Worker, fingerprint};
+pub use worker::{DeadLetter, Frontier, PartitionPart, Worker, WorkerPart, fingerprint};
 
 /// Why the engine stopped.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum EngineError {
     #[error("the growth of a register does not fit a 64-bit integer")]
     Overflow,
     /// A window cannot be computed: its sums overflow, or an expression of SELECT or HAVING fails on it.
-    /// The same messages give the same error again; change the query.
+    /// The same messages give the same error; change the query.
     #[error("the window that begins at {start} cannot be computed: {source}")]
     Window {
         /// Its first instant, RFC 3339, UTC.
@@ -55,14 +55,14 @@ pub enum EngineError {
     /// Open windows and dedup state outgrew their limit.
     #[error("open windows and dedup state hold {held} bytes, more than `[stream] memory` allows ({limit})")]
     Memory {
-        /// Bytes held, about.
+        /// Approximate bytes held.
         held: usize,
         /// The limit.
         limit: usize,
     },
-    /// A batch names a schema that the worker was not told of.
-    #[error("schema {id} was not learned before its messages")]
-    SchemaNotLearned {
+    /// A batch refers to a schema that was not registered with the worker.
+    #[error("schema {id} was not registered before its messages")]
+    SchemaNotRegistered {
         /// Its id in the registry.
         id: u32,
     },

@@ -1,6 +1,6 @@
 //! A pipeline's query compiled to physical expressions and accumulators.
 //!
-//! In: a checked [`Pipeline`]. Out: [`Plan`], shared by all workers. Start at [`Plan::new`].
+//! In: a checked [`Pipeline`]. Out: [`StreamPlan`], shared by all workers. Start at [`StreamPlan::new`].
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use turnstile_pipeline::{AggregateKind, Dedup, Late, Pipeline, WindowSpec};
 use crate::EngineError;
 use crate::decode::DecodePlan;
 
-/// Everything the engine needs to know of a pipeline, compiled once and shared.
+/// Everything the engine needs to know about a pipeline, compiled once and shared.
 #[derive(Debug)]
-pub struct Plan {
+pub struct StreamPlan {
     pub(crate) decode: Arc<DecodePlan>,
     pub(crate) window: WindowSpec,
     pub(crate) watermark_us: i64,
@@ -33,10 +33,10 @@ pub struct Plan {
     pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
     pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
     pub(crate) key_schema: SchemaRef,
-    pub(crate) functions: Vec<Function>,
+    pub(crate) functions: Vec<AggregateFunction>,
     /// Register expressions, as 64-bit integers.
     pub(crate) registers: Vec<Arc<dyn PhysicalExpr>>,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Vec<AggregateSlot>,
     /// The decoded columns, then the window's bounds.
     pub(crate) input: SchemaRef,
     /// Keys, then every function's state columns.
@@ -48,7 +48,7 @@ pub struct Plan {
 }
 
 /// The evaluated expressions of some rows.
-pub(crate) struct Inputs {
+pub(crate) struct AggregateInputs {
     pub(crate) rows: usize,
     /// Group keys.
     pub(crate) keys: Vec<ArrayRef>,
@@ -58,7 +58,7 @@ pub(crate) struct Inputs {
     pub(crate) registers: Vec<ArrayRef>,
 }
 
-impl Inputs {
+impl AggregateInputs {
     /// The rows that `picked` names.
     pub(crate) fn take(&self, picked: &UInt32Array) -> Result<Self, EngineError> {
         let column = |array: &ArrayRef| -> Result<ArrayRef, EngineError> { Ok(take(array, picked, None)?) };
@@ -87,14 +87,14 @@ pub(crate) enum DedupPlan {
 
 /// One ordinary aggregate function.
 #[derive(Debug)]
-pub(crate) struct Function {
+pub(crate) struct AggregateFunction {
     expr: Arc<AggregateFunctionExpr>,
     args: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     pub(crate) states: usize,
 }
 
-impl Function {
+impl AggregateFunction {
     pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>, EngineError> {
         if self.expr.groups_accumulator_supported() {
             return Ok(self.expr.create_groups_accumulator()?);
@@ -106,23 +106,23 @@ impl Function {
 
 /// Where an aggregate column of the result comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
+pub(crate) enum AggregateSlot {
     Function(usize),
     Increase { register: usize, cap: Option<i64> },
     Resets { register: usize },
     Jumps { register: usize, cap: i64 },
 }
 
-impl Plan {
-    /// What a pipeline still knows when all its windows are published, and needs for messages to come. None: a drained
-    /// pipeline has nothing left, so it may go on with another plan.
-    pub fn outlives_a_drain(&self) -> Option<&'static str> {
+impl StreamPlan {
+    /// The state that a drained pipeline still needs for later messages. None: a drained pipeline may continue with
+    /// another plan.
+    pub fn retained_after_drain(&self) -> Option<&'static str> {
         if !self.registers.is_empty() {
             Some("the last reading of each register")
         } else if self.correct_for_us > 0 {
             Some("published windows that late rows may still correct")
         } else if matches!(self.dedup, Some(DedupPlan::Columns { same_time: false, .. })) {
-            Some("what it has seen, which a duplicate with another event time may repeat")
+            Some("the messages seen, which a duplicate with another event time may repeat")
         } else {
             None
         }
@@ -175,18 +175,20 @@ impl Plan {
                     let fields = expr.state_fields()?;
                     let count = fields.len();
                     states.extend(fields);
-                    functions.push(Function { expr: Arc::new(expr), args, filter, states: count });
-                    Slot::Function(functions.len() - 1)
+                    functions.push(AggregateFunction { expr: Arc::new(expr), args, filter, states: count });
+                    AggregateSlot::Function(functions.len() - 1)
                 }
                 AggregateKind::Increase { register: expr, cap } => {
-                    Slot::Increase { register: register(expr)?, cap: *cap }
+                    AggregateSlot::Increase { register: register(expr)?, cap: *cap }
                 }
-                AggregateKind::Resets { register: expr } => Slot::Resets { register: register(expr)? },
-                AggregateKind::Jumps { register: expr, cap } => Slot::Jumps { register: register(expr)?, cap: *cap },
+                AggregateKind::Resets { register: expr } => AggregateSlot::Resets { register: register(expr)? },
+                AggregateKind::Jumps { register: expr, cap } => {
+                    AggregateSlot::Jumps { register: register(expr)?, cap: *cap }
+                }
             });
         }
 
-        // State columns of two functions may share a name; their place tells them apart.
+        // State columns of two functions may share a name; their position distinguishes them.
         let states =
             states.iter().enumerate().map(|(i, f)| Arc::new(f.as_ref().clone().with_name(format!("state{i}"))));
         let layer: Vec<FieldRef> = key_fields.iter().cloned().chain(states).collect();
@@ -232,8 +234,8 @@ impl Plan {
         &self.output_schema
     }
 
-    /// Everything that aggregation reads of the rows of `table`.
-    pub(crate) fn evaluate(&self, table: &RecordBatch) -> Result<Inputs, EngineError> {
+    /// Evaluates the inputs of aggregation for the rows of `table`.
+    pub(crate) fn evaluate(&self, table: &RecordBatch) -> Result<AggregateInputs, EngineError> {
         let rows = table.num_rows();
         let array = |expr: &Arc<dyn PhysicalExpr>| -> Result<ArrayRef, EngineError> {
             Ok(expr.evaluate(table)?.into_array(rows)?)
@@ -244,10 +246,10 @@ impl Plan {
             .iter()
             .map(|function| Ok((columns(&function.args)?, function.filter.as_ref().map(array).transpose()?)))
             .collect::<Result<Vec<_>, EngineError>>()?;
-        Ok(Inputs { rows, keys: columns(&self.keys)?, functions, registers: columns(&self.registers)? })
+        Ok(AggregateInputs { rows, keys: columns(&self.keys)?, functions, registers: columns(&self.registers)? })
     }
 
-    /// First instant, microseconds, of the last window that holds `event_us`.
+    /// Start, in microseconds, of the last window that contains `event_us`.
     #[inline]
     pub(crate) fn last_start(&self, event_us: i64) -> i64 {
         let (slide, offset) = (self.window.slide_us, self.window.offset_us);
@@ -273,7 +275,7 @@ mod project {
     use arrow::array::{AsArray, TimestampMicrosecondArray};
     use arrow::compute::{cast, filter_record_batch, lexsort_to_indices, take_record_batch};
 
-    impl Plan {
+    impl StreamPlan {
         /// The result rows of the window that begins at `start_us`: keys and aggregates, having and
         /// projection applied, ordered by key so that equal contents give equal files.
         pub(crate) fn project(
@@ -325,7 +327,7 @@ mod project {
                 .into_iter()
                 .enumerate()
                 .map(|(at, instant)| {
-                    // The number is the instant whatever the zone; a cast would take it for a local time.
+                    // The number is the instant in any zone; a cast would interpret it as local time.
                     let array = TimestampMicrosecondArray::from_value(instant, rows);
                     Ok(Arc::new(array.with_data_type(self.input.field(first + at).data_type().clone())) as ArrayRef)
                 })

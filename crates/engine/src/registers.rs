@@ -12,19 +12,19 @@ use arrow::row::{RowConverter, SortField};
 use hashbrown::{HashMap, HashSet};
 
 use crate::EngineError;
-use crate::plan::{Plan, Slot};
+use crate::plan::{AggregateSlot, StreamPlan};
 
-/// Register readings of one window, in the order they came. One value a register; `None` is no reading.
+/// Register readings of one window, in arrival order. One value per register; `None`: no reading.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Readings {
+pub(crate) struct RegisterReadings {
     pub(crate) groups: Vec<u32>,
     pub(crate) event_us: Vec<i64>,
     pub(crate) orders: Vec<i64>,
-    /// Per register, a value a reading.
+    /// Per register, one value per reading.
     pub(crate) values: Vec<Vec<Option<i64>>>,
 }
 
-impl Readings {
+impl RegisterReadings {
     pub(crate) fn new(registers: usize) -> Self {
         Self { values: vec![Vec::new(); registers], ..Self::default() }
     }
@@ -56,10 +56,10 @@ impl Readings {
         }
     }
 
-    /// For every register slot of the plan its column, one value a group.
+    /// The column of every register slot of the plan, one value per group.
     pub(crate) fn growth(
         &self,
-        plan: &Plan,
+        plan: &StreamPlan,
         keys: &[ArrayRef],
         groups: usize,
         start_us: i64,
@@ -91,7 +91,11 @@ impl Readings {
                     }
                     previous = Some(value);
                     if self.event_us[reading] < carry_until_us {
-                        last = Some(Reading { event_us: self.event_us[reading], order: self.orders[reading], value });
+                        last = Some(RegisterReading {
+                            event_us: self.event_us[reading],
+                            order: self.orders[reading],
+                            value,
+                        });
                     }
                 }
                 if let Some(last) = last {
@@ -105,7 +109,7 @@ impl Readings {
             .iter()
             .zip(sums)
             .map(|(slot, sums)| match slot {
-                Slot::Function(_) => None,
+                AggregateSlot::Function(_) => None,
                 _ => Some(Arc::new(Int64Array::from(sums)) as ArrayRef),
             })
             .collect())
@@ -113,17 +117,17 @@ impl Readings {
 }
 
 /// What one step of register `register` from `before` to `value` adds to `slot`.
-fn step(slot: &Slot, register: usize, before: i64, value: i64) -> i64 {
-    // A step that leaves the 64-bit range is no growth that a cap could allow: it counts as a jump or reset.
+fn step(slot: &AggregateSlot, register: usize, before: i64, value: i64) -> i64 {
+    // A step outside the 64-bit range exceeds every cap: it counts as a jump or reset.
     let delta = value.checked_sub(before);
     let reset = value < before;
     match *slot {
-        Slot::Increase { register: of, cap } if of == register => match delta {
+        AggregateSlot::Increase { register: of, cap } if of == register => match delta {
             Some(delta) if !reset && cap.is_none_or(|cap| delta <= cap) => delta,
             _ => 0,
         },
-        Slot::Resets { register: of } if of == register => i64::from(reset),
-        Slot::Jumps { register: of, cap } if of == register => {
+        AggregateSlot::Resets { register: of } if of == register => i64::from(reset),
+        AggregateSlot::Jumps { register: of, cap } if of == register => {
             i64::from(!reset && delta.is_none_or(|delta| delta > cap))
         }
         _ => 0,
@@ -132,32 +136,32 @@ fn step(slot: &Slot, register: usize, before: i64, value: i64) -> i64 {
 
 /// One reading that a later window builds on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub(crate) struct RegisterReading {
     pub(crate) event_us: i64,
     pub(crate) order: i64,
     pub(crate) value: i64,
 }
 
-/// Key columns and, a group, the last reading of each register.
+/// Key columns and, per group, the last reading of each register.
 pub(crate) type CarryColumns = (Vec<ArrayRef>, Vec<LastReadings>);
 
 /// The last reading of each register of one group.
-pub(crate) type LastReadings = Vec<Option<Reading>>;
+pub(crate) type LastReadings = Vec<Option<RegisterReading>>;
 
 /// The last reading of every group before the windows that are still open.
 #[derive(Debug)]
 pub(crate) struct Carry {
     converter: RowConverter,
-    last: HashMap<Group, LastReadings>,
+    last: HashMap<GroupKey, LastReadings>,
     registers: usize,
-    changed: HashSet<Group>,
+    changed: HashSet<GroupKey>,
 }
 
 /// A group's keys in Arrow's row format; empty when the query groups by the window alone.
-type Group = Box<[u8]>;
+type GroupKey = Box<[u8]>;
 
 impl Carry {
-    pub(crate) fn new(plan: &Plan) -> Result<Self, EngineError> {
+    pub(crate) fn new(plan: &StreamPlan) -> Result<Self, EngineError> {
         let fields = plan.key_schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
         Ok(Self {
             converter: RowConverter::new(fields)?,
@@ -167,9 +171,9 @@ impl Carry {
         })
     }
 
-    fn rows(&self, keys: &[ArrayRef], groups: usize) -> Result<Vec<Group>, EngineError> {
+    fn rows(&self, keys: &[ArrayRef], groups: usize) -> Result<Vec<GroupKey>, EngineError> {
         if keys.is_empty() {
-            return Ok(vec![Group::default(); groups]);
+            return Ok(vec![GroupKey::default(); groups]);
         }
         let rows = self.converter.convert_columns(keys)?;
         Ok(rows.iter().map(|row| row.data().into()).collect())
@@ -177,11 +181,11 @@ impl Carry {
 
     /// The last reading of `group` before `start_us`. Windows close in order, so what is kept lies before
     /// the window unless a hopping window's neighbour put it there.
-    fn before(&self, group: &Group, register: usize, start_us: i64) -> Option<i64> {
+    fn before(&self, group: &GroupKey, register: usize, start_us: i64) -> Option<i64> {
         self.last.get(group)?[register].filter(|r| r.event_us < start_us).map(|r| r.value)
     }
 
-    fn put(&mut self, group: &Group, register: usize, reading: Reading) {
+    fn put(&mut self, group: &GroupKey, register: usize, reading: RegisterReading) {
         let registers = self.registers;
         let last = self.last.entry(group.clone()).or_insert_with(|| vec![None; registers]);
         if last[register].is_none_or(|r| (r.event_us, r.order) < (reading.event_us, reading.order)) {
@@ -197,7 +201,7 @@ impl Carry {
     /// What changed since the last call (or everything), as keys and readings a group.
     pub(crate) fn take_changed(&mut self, all: bool) -> Result<CarryColumns, EngineError> {
         let changed = std::mem::take(&mut self.changed);
-        let groups: Vec<&Group> = if all { self.last.keys().collect() } else { changed.iter().collect() };
+        let groups: Vec<&GroupKey> = if all { self.last.keys().collect() } else { changed.iter().collect() };
         let readings = groups.iter().map(|g| self.last[*g].clone()).collect();
         if groups.first().is_none_or(|g| g.is_empty()) {
             return Ok((Vec::new(), readings));
@@ -207,7 +211,7 @@ impl Carry {
         Ok((keys, readings))
     }
 
-    /// Takes back what [`Carry::take_changed`] gave; later calls win.
+    /// Restores what [`Carry::take_changed`] returned; later calls win.
     pub(crate) fn restore(
         &mut self,
         batch: &RecordBatch,

@@ -13,10 +13,10 @@ use arrow::ipc::writer::StreamWriter;
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::EngineError;
-use crate::dedup::Seen;
+use crate::dedup::SeenMessage;
 use crate::groups::Layer;
-use crate::plan::Plan;
-use crate::registers::{CarryColumns, LastReadings, Reading, Readings};
+use crate::plan::StreamPlan;
+use crate::registers::{CarryColumns, LastReadings, RegisterReading, RegisterReadings};
 
 const MAGIC: &[u8] = b"TSTATE1\n";
 
@@ -25,9 +25,9 @@ const SEEN_ROWS: usize = 1 << 16;
 
 /// Sections, by tag.
 mod tag {
-    /// Partial aggregates: a batch a layer; `window` (int64, µs), keys, states.
+    /// Partial aggregates: a batch per layer; `window` (int64, µs), keys, states.
     pub(super) const GROUPS: u8 = 1;
-    /// Register readings: a batch a layer; `group`, `event`, `order`, a nullable value a register.
+    /// Register readings: a batch per layer; `group`, `event`, `order`, a nullable value per register.
     pub(super) const READINGS: u8 = 2;
     /// `window`, `messages`, `version`, `dirty` (0 or 1).
     pub(super) const WINDOWS: u8 = 3;
@@ -35,11 +35,11 @@ mod tag {
     pub(super) const SOURCES: u8 = 4;
     /// `bucket`, `high`, `low`.
     pub(super) const SEEN: u8 = 5;
-    /// Keys, then `event`, `order`, `value` a register.
+    /// Keys, then `event`, `order`, `value` per register.
     pub(super) const CARRY: u8 = 6;
 }
 
-/// What is kept of a window beside its groups.
+/// What is kept of a window besides its groups.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WindowMeta {
     pub(crate) start_us: i64,
@@ -50,23 +50,23 @@ pub(crate) struct WindowMeta {
 
 /// Decoded state.
 #[derive(Default)]
-pub(crate) struct Snapshot {
+pub(crate) struct StateSnapshot {
     pub(crate) layers: Vec<(i64, Layer)>,
     pub(crate) windows: Vec<WindowMeta>,
     pub(crate) sources: Vec<(i64, OffsetRange)>,
-    pub(crate) seen: Vec<Seen>,
+    pub(crate) seen: Vec<SeenMessage>,
     pub(crate) carry: Option<CarryRows>,
 }
 
-/// Keys and, a group, the last reading of each register.
+/// Keys and, per group, the last reading of each register.
 type CarryRows = (RecordBatch, Vec<LastReadings>);
 
 pub(crate) fn encode<'a>(
-    plan: &Plan,
+    plan: &StreamPlan,
     layers: impl Iterator<Item = (i64, &'a Layer)>,
     windows: impl Iterator<Item = WindowMeta>,
     sources: impl Iterator<Item = (i64, &'a OffsetRange)>,
-    seen: impl Iterator<Item = Seen>,
+    seen: impl Iterator<Item = SeenMessage>,
     carry: Option<CarryColumns>,
 ) -> Result<Vec<u8>, EngineError> {
     let mut out = MAGIC.to_vec();
@@ -110,15 +110,15 @@ pub(crate) fn encode<'a>(
     Ok(out)
 }
 
-pub(crate) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Snapshot, EngineError> {
+pub(crate) fn decode(plan: &StreamPlan, bytes: &[u8]) -> Result<StateSnapshot, EngineError> {
     let bad = |what: &str| EngineError::State(what.to_owned());
-    let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it does not begin as state does"))?;
-    let mut snapshot = Snapshot::default();
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it does not begin with the magic bytes"))?;
+    let mut snapshot = StateSnapshot::default();
     let (mut groups, mut readings) = (Vec::new(), Vec::new());
     while let Some((&kind, after)) = rest.split_first() {
-        let (len, after) = after.split_at_checked(8).ok_or_else(|| bad("it is cut short"))?;
+        let (len, after) = after.split_at_checked(8).ok_or_else(|| bad("it is truncated"))?;
         let len = u64::from_le_bytes(len.try_into().expect("8 bytes")) as usize;
-        let (content, after) = after.split_at_checked(len).ok_or_else(|| bad("it is cut short"))?;
+        let (content, after) = after.split_at_checked(len).ok_or_else(|| bad("it is truncated"))?;
         rest = after;
         let batches = StreamReader::try_new(Cursor::new(content), None)?.collect::<Result<Vec<_>, _>>()?;
         match kind {
@@ -141,17 +141,17 @@ pub(crate) fn decode(plan: &Plan, bytes: &[u8]) -> Result<Snapshot, EngineError>
         let groups = RecordBatch::try_new_with_options(Arc::clone(&plan.layer), columns, &options)?;
         let readings = match readings.get(at) {
             Some(batch) => read_readings(plan, batch),
-            None => Readings::new(plan.registers.len()),
+            None => RegisterReadings::new(plan.registers.len()),
         };
         snapshot.layers.push((start, Layer { groups, readings }));
     }
     Ok(snapshot)
 }
 
-/// Messages seen can be millions: a batch of some thousands at a time, so that no second copy of all lies in memory.
-fn seen_section(out: &mut Vec<u8>, mut seen: impl Iterator<Item = Seen>) -> Result<(), EngineError> {
+/// There can be millions of messages seen: they are written in batches, so that there is no second copy of all in memory.
+fn seen_section(out: &mut Vec<u8>, mut seen: impl Iterator<Item = SeenMessage>) -> Result<(), EngineError> {
     let mut next = || {
-        let rows: Vec<Seen> = seen.by_ref().take(SEEN_ROWS).collect();
+        let rows: Vec<SeenMessage> = seen.by_ref().take(SEEN_ROWS).collect();
         batch([
             ("bucket", long(rows.iter().map(|s| s.bucket_us))),
             ("high", ulong(rows.iter().map(|s| (s.hash >> 64) as u64))),
@@ -174,7 +174,7 @@ fn seen_section(out: &mut Vec<u8>, mut seen: impl Iterator<Item = Seen>) -> Resu
     section(out, tag::SEEN, &schema, batches)
 }
 
-/// Writes a section in place: its length is put in once it is known.
+/// Writes a section in place: its length is filled in once it is known.
 fn section(
     out: &mut Vec<u8>,
     tag: u8,
@@ -207,12 +207,12 @@ fn ulong(values: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(UInt64Array::from_iter_values(values))
 }
 
-fn group_schema(plan: &Plan) -> SchemaRef {
+fn group_schema(plan: &StreamPlan) -> SchemaRef {
     let window: FieldRef = Arc::new(Field::new("window", DataType::Int64, false));
     Arc::new(Schema::new(std::iter::once(window).chain(plan.layer.fields().iter().cloned()).collect::<Vec<_>>()))
 }
 
-fn reading_schema(plan: &Plan) -> SchemaRef {
+fn reading_schema(plan: &StreamPlan) -> SchemaRef {
     let mut fields = vec![
         Field::new("group", DataType::UInt32, false),
         Field::new("event", DataType::Int64, false),
@@ -222,7 +222,7 @@ fn reading_schema(plan: &Plan) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn reading_batch(schema: &SchemaRef, readings: &Readings) -> Result<RecordBatch, EngineError> {
+fn reading_batch(schema: &SchemaRef, readings: &RegisterReadings) -> Result<RecordBatch, EngineError> {
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::from(readings.groups.clone())),
         Arc::new(Int64Array::from(readings.event_us.clone())),
@@ -232,8 +232,8 @@ fn reading_batch(schema: &SchemaRef, readings: &Readings) -> Result<RecordBatch,
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-fn read_readings(plan: &Plan, batch: &RecordBatch) -> Readings {
-    Readings {
+fn read_readings(plan: &StreamPlan, batch: &RecordBatch) -> RegisterReadings {
+    RegisterReadings {
         groups: batch.column(0).as_primitive::<UInt32Type>().values().to_vec(),
         event_us: batch.column(1).as_primitive::<Int64Type>().values().to_vec(),
         orders: batch.column(2).as_primitive::<Int64Type>().values().to_vec(),
@@ -243,14 +243,14 @@ fn read_readings(plan: &Plan, batch: &RecordBatch) -> Readings {
     }
 }
 
-fn carry_batch(plan: &Plan, keys: Vec<ArrayRef>, readings: &[LastReadings]) -> Result<RecordBatch, EngineError> {
+fn carry_batch(plan: &StreamPlan, keys: Vec<ArrayRef>, readings: &[LastReadings]) -> Result<RecordBatch, EngineError> {
     let mut fields: Vec<FieldRef> = plan.key_schema.fields().iter().cloned().collect();
     let mut columns = keys;
     if columns.is_empty() && !fields.is_empty() {
         columns = fields.iter().map(|f| arrow::array::new_empty_array(f.data_type())).collect();
     }
     for register in 0..plan.registers.len() {
-        let part = |name: &str, of: fn(&Reading) -> i64| {
+        let part = |name: &str, of: fn(&RegisterReading) -> i64| {
             let column = Int64Array::from_iter(readings.iter().map(|r| r[register].as_ref().map(of)));
             (Arc::new(Field::new(format!("{name}{register}"), DataType::Int64, true)), Arc::new(column) as ArrayRef)
         };
@@ -262,7 +262,7 @@ fn carry_batch(plan: &Plan, keys: Vec<ArrayRef>, readings: &[LastReadings]) -> R
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-fn read_carry(plan: &Plan, batch: RecordBatch) -> CarryRows {
+fn read_carry(plan: &StreamPlan, batch: RecordBatch) -> CarryRows {
     let keys = plan.keys.len();
     let readings = (0..batch.num_rows())
         .map(|row| {
@@ -272,7 +272,7 @@ fn read_carry(plan: &Plan, batch: RecordBatch) -> CarryRows {
                         let column = batch.column(keys + 3 * register + at).as_primitive::<Int64Type>();
                         arrow::array::Array::is_valid(column, row).then(|| column.value(row))
                     };
-                    Some(Reading { event_us: part(0)?, order: part(1)?, value: part(2)? })
+                    Some(RegisterReading { event_us: part(0)?, order: part(1)?, value: part(2)? })
                 })
                 .collect()
         })
@@ -307,10 +307,10 @@ fn read_sources(batch: &RecordBatch, out: &mut Vec<(i64, OffsetRange)>) {
     }
 }
 
-fn read_seen(batch: &RecordBatch, out: &mut Vec<Seen>) {
+fn read_seen(batch: &RecordBatch, out: &mut Vec<SeenMessage>) {
     let number = |at: usize, row: usize| u128::from(batch.column(at).as_primitive::<UInt64Type>().value(row));
     for row in 0..batch.num_rows() {
-        out.push(Seen {
+        out.push(SeenMessage {
             bucket_us: batch.column(0).as_primitive::<Int64Type>().value(row),
             hash: number(1, row) << 64 | number(2, row),
         });

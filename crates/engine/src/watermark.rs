@@ -1,4 +1,4 @@
-//! How far event time has come: per partition, and for all of them.
+//! How far event time has advanced: per partition, and for all of them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +15,7 @@ pub struct PartitionState {
     pub next_offset: i64,
     /// The latest event time seen, microseconds since the epoch.
     pub max_event_us: Option<i64>,
-    /// It is read to its end and quiet, so it does not hold the watermark back.
+    /// It was read to its end and is quiet, so it does not hold the watermark back.
     pub idle: bool,
     /// A hash of the last message read, when one was.
     pub fingerprint: Option<u64>,
@@ -44,7 +44,7 @@ impl Watermark {
         self.partitions.insert(state.partition.clone(), state);
     }
 
-    /// Takes what a worker knows; news ends idleness.
+    /// Applies a worker's part; new messages end idleness.
     pub(crate) fn update(&mut self, part: PartitionPart) {
         let state = self.partitions.entry(part.partition.clone()).or_insert_with(|| PartitionState {
             partition: part.partition.clone(),
@@ -61,8 +61,8 @@ impl Watermark {
         state.max_event_us = state.max_event_us.max(part.max_event_us);
     }
 
-    /// Takes that a partition was quiet when it was read up to `next_offset`; messages that came since have ended that.
-    pub(crate) fn quiet(&mut self, partition: &TopicPartition, next_offset: i64) {
+    /// Marks a partition as idle if no messages came after `next_offset`, up to which it was read and quiet.
+    pub(crate) fn mark_idle(&mut self, partition: &TopicPartition, next_offset: i64) {
         if let Some(state) = self.partitions.get_mut(partition) {
             state.idle |= state.next_offset <= next_offset;
         }
@@ -78,12 +78,12 @@ impl Watermark {
         self.with(&[], delay_us)
     }
 
-    /// What [`Watermark::now`] would be had the partitions of `news` come to these event times.
-    pub(crate) fn with(&self, news: &[(TopicPartition, i64)], delay_us: i64) -> Option<i64> {
-        // Thousands of partitions are asked for every few milliseconds: one look-up each.
-        let news: HashMap<&TopicPartition, i64> =
-            news.iter().map(|(partition, event_us)| (partition, *event_us)).collect();
-        let event_us = |p: &PartitionState| p.max_event_us.max(news.get(&p.partition).copied());
+    /// What [`Watermark::now`] would be if the partitions in `updates` had reached these event times.
+    pub(crate) fn with(&self, updates: &[(TopicPartition, i64)], delay_us: i64) -> Option<i64> {
+        // Called every few milliseconds for thousands of partitions: one lookup each.
+        let updates: HashMap<&TopicPartition, i64> =
+            updates.iter().map(|(partition, event_us)| (partition, *event_us)).collect();
+        let event_us = |p: &PartitionState| p.max_event_us.max(updates.get(&p.partition).copied());
         let mut active = self.partitions.values().filter(|p| !p.idle).peekable();
         let event_us = if active.peek().is_none() {
             self.partitions.values().filter_map(event_us).max()?
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_are_idle_the_furthest_decides_whatever_the_order_they_fell_silent_in() {
+    fn when_all_are_idle_the_furthest_decides_in_whatever_order_they_became_idle() {
         assert_eq!(watermark([at(0, Some(100), true), at(1, Some(60), true)]), Some(95));
         assert_eq!(watermark([at(0, None, true)]), None);
     }

@@ -1,8 +1,8 @@
 //! Turns the batches of some partitions into partial aggregates.
 //!
-//! In: [`MessageBatch`]es of the partitions it owns, in offset order. Out: a [`Part`] at every cut.
-//! Knows neither the other workers nor the watermark's arithmetic: which windows have closed is told to it
-//! ([`Worker::advance`]). Start at [`Worker::push`].
+//! In: [`MessageBatch`]es of the partitions it owns, in offset order. Out: a [`WorkerPart`] at every cut.
+//! Knows neither the other workers nor the watermark's arithmetic: [`Worker::advance`] says which windows have
+//! closed. Start at [`Worker::push`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::EngineError;
 use crate::counters::Counters;
 use crate::decode::{Decoder, Reason, Rejection};
-use crate::dedup::{Batch, Dedup, RowHasher, Seen};
-use crate::groups::{Groups, Layer};
-use crate::plan::{DedupPlan, Inputs, Plan};
+use crate::dedup::{Dedup, DedupBatch, RowHasher, SeenMessage};
+use crate::groups::{Layer, WindowGroups};
+use crate::plan::{AggregateInputs, DedupPlan, StreamPlan};
 
 /// Which windows are closed for good: those that end at or before `closed_until_us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl Frontier {
     pub const OPEN: Self = Self { closed_until_us: i64::MIN, published_until_us: i64::MIN };
 }
 
-/// A message that is no part of a window, with its bytes.
+/// A message that is in no window, with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where it stands.
+    /// Its position.
     pub position: SourcePosition,
     /// Its timestamp, milliseconds since the epoch.
     pub timestamp_ms: i64,
@@ -58,18 +58,18 @@ pub struct PartitionPart {
     pub next_offset: i64,
     /// The latest event time seen, microseconds since the epoch.
     pub max_event_us: Option<i64>,
-    /// A hash of the last message read: tells a recreated topic from the one that was read.
+    /// A hash of the last message read: detects a recreated topic.
     pub fingerprint: u64,
 }
 
 /// What a worker hands over at a cut: everything since the last one.
 #[derive(Debug, Default)]
-pub struct Part {
+pub struct WorkerPart {
     pub(crate) windows: Vec<(i64, WindowPart)>,
     pub(crate) partitions: Vec<PartitionPart>,
     pub(crate) counters: Counters,
     pub(crate) dead_letters: Vec<DeadLetter>,
-    pub(crate) seen: Vec<Seen>,
+    pub(crate) seen: Vec<SeenMessage>,
 }
 
 #[derive(Debug)]
@@ -80,36 +80,36 @@ pub(crate) struct WindowPart {
 }
 
 struct WindowDelta {
-    groups: Groups,
+    groups: WindowGroups,
     sources: Vec<OffsetRange>,
     messages: u64,
 }
 
 /// Owns some partitions: decodes, removes duplicates, assigns windows, aggregates.
 pub struct Worker {
-    plan: Arc<Plan>,
+    plan: Arc<StreamPlan>,
     decoder: Decoder,
     dedup: Option<Arc<Dedup>>,
-    /// Messages of the batch at hand that dedup is asked about.
-    asked: Option<Batch>,
+    /// The current batch's messages on their way into dedup, reused.
+    dedup_batch: Option<DedupBatch>,
     frontier: Frontier,
     windows: BTreeMap<i64, WindowDelta>,
     partitions: BTreeMap<TopicPartition, PartitionPart>,
     counters: Counters,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
-    seen: Vec<Seen>,
+    seen: Vec<SeenMessage>,
 }
 
 /// Offsets take 48 bits of a reading's source order, the partition the rest.
 const OFFSET_BITS: u32 = 48;
 
 impl Worker {
-    pub(crate) fn new(plan: Arc<Plan>, dedup: Option<Arc<Dedup>>, frontier: Frontier) -> Self {
+    pub(crate) fn new(plan: Arc<StreamPlan>, dedup: Option<Arc<Dedup>>, frontier: Frontier) -> Self {
         Self {
             decoder: Decoder::new(Arc::clone(&plan.decode)),
             plan,
-            asked: dedup.as_ref().map(|dedup| dedup.batch()),
+            dedup_batch: dedup.as_ref().map(|dedup| dedup.batch()),
             dedup,
             frontier,
             windows: BTreeMap::new(),
@@ -121,27 +121,27 @@ impl Worker {
         }
     }
 
-    /// The ids of the schemas that the messages of `batch` name and this worker does not know. Each has to be
-    /// learned before the batch is pushed. Ask once a batch.
+    /// The ids of the schemas that `batch` refers to and this worker does not know. Each has to be registered before
+    /// the batch is pushed. To be called once per batch.
     pub fn missing_schemas(&mut self, batch: &MessageBatch) -> Vec<u32> {
         self.decoder.missing_schemas(batch)
     }
 
-    /// Learns schema `id`. `None`: the registry does not know it, so its messages in this batch are dead letters.
-    pub fn learn_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
-        self.decoder.learn_schema(id, schema);
+    /// Registers schema `id`. `None`: the schema registry does not know it, so its messages in this batch are dead letters.
+    pub fn register_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
+        self.decoder.register_schema(id, schema);
     }
 
     /// Takes the messages of `batch`. `now_us` is the wall clock, microseconds since the epoch: messages
-    /// further ahead of it than the pipeline allows are rejected. Without it none is.
+    /// further ahead of it than the pipeline allows are rejected. Without it, none are.
     ///
     /// # Errors
-    /// [`EngineError::SchemaNotLearned`] before anything of the batch is taken; see [`Worker::missing_schemas`].
+    /// [`EngineError::SchemaNotRegistered`] before any of the batch is processed; see [`Worker::missing_schemas`].
     /// Any other when an aggregate fails. A row that an expression fails on is a dead letter instead.
     /// The worker must not be used afterwards.
     pub fn push(&mut self, batch: &MessageBatch, now_us: Option<i64>) -> Result<(), EngineError> {
-        if let Some(id) = self.decoder.first_unlearned(batch) {
-            return Err(EngineError::SchemaNotLearned { id });
+        if let Some(id) = self.decoder.first_unregistered(batch) {
+            return Err(EngineError::SchemaNotRegistered { id });
         }
         self.counters.read += batch.len() as u64;
         let decoded = self.decoder.decode(batch);
@@ -152,9 +152,9 @@ impl Worker {
             self.counters.dead_lettered += 1;
             self.reject(batch, row as usize, rejection);
         }
-        let mut keep = Keep::new(decoded.rows.len());
-        self.drop_future(batch, &decoded.rows, &decoded.event_us, now_us, &mut keep);
-        self.note_partitions(batch, &decoded.rows, &decoded.event_us, &keep);
+        let mut keep = RowMask::new(decoded.rows.len());
+        self.reject_future(batch, &decoded.rows, &decoded.event_us, now_us, &mut keep);
+        self.track_partitions(batch, &decoded.rows, &decoded.event_us, &keep);
         self.drop_late(batch, &decoded.rows, &decoded.event_us, &mut keep);
         self.drop_duplicates(batch, &decoded.rows, &decoded.columns, &decoded.event_us, &mut keep);
         if decoded.rows.is_empty() {
@@ -177,28 +177,28 @@ impl Worker {
         self.partitions.values().filter_map(|p| Some((&p.partition, p.max_event_us?)))
     }
 
-    /// Bytes of dead letters waiting for the next cut: a flood of them asks for an early one.
+    /// Bytes of dead letters waiting for the next cut: a flood of them calls for an early one.
     pub fn dead_letter_bytes(&self) -> usize {
         self.dead_letter_bytes
     }
 
-    /// Bytes held since the last cut, about.
+    /// Approximate bytes held since the last cut.
     pub fn bytes(&self) -> usize {
-        // What was seen lies here and in the shared set.
-        let seen = self.seen.capacity() * (size_of::<Seen>() + 2 * size_of::<u128>());
+        // Messages seen are held here and in the shared set.
+        let seen = self.seen.capacity() * (size_of::<SeenMessage>() + 2 * size_of::<u128>());
         self.windows.values().map(|w| w.groups.bytes()).sum::<usize>() + self.dead_letter_bytes + seen
     }
 
-    /// Tells that everything before `next_offset` was read or does not exist, such as a transaction's marker
-    /// behind the last message.
+    /// Records that everything before `next_offset` was read or does not exist, such as a transaction marker after the
+    /// last message.
     pub fn skip_to(&mut self, partition: &TopicPartition, next_offset: i64) {
         if let Some(part) = self.partitions.get_mut(partition) {
             part.next_offset = part.next_offset.max(next_offset);
         }
     }
 
-    /// Hands over everything since the last call. The worker goes on once it was told the new frontier.
-    pub fn take(&mut self) -> Result<Part, EngineError> {
+    /// Hands over everything since the last call. The worker continues after [`Worker::advance`].
+    pub fn take(&mut self) -> Result<WorkerPart, EngineError> {
         let windows = std::mem::take(&mut self.windows)
             .into_iter()
             .map(|(start, delta)| {
@@ -208,7 +208,7 @@ impl Worker {
             })
             .collect::<Result<Vec<_>, EngineError>>()?;
         self.dead_letter_bytes = 0;
-        Ok(Part {
+        Ok(WorkerPart {
             windows,
             partitions: self.partitions.values().cloned().collect(),
             counters: std::mem::take(&mut self.counters),
@@ -217,18 +217,18 @@ impl Worker {
         })
     }
 
-    /// Tells which windows are closed.
+    /// Sets which windows are closed.
     pub fn advance(&mut self, frontier: Frontier) {
         self.frontier = frontier;
     }
 
-    fn drop_future(
+    fn reject_future(
         &mut self,
         batch: &MessageBatch,
         rows: &[u32],
         event_us: &[i64],
         now_us: Option<i64>,
-        keep: &mut Keep,
+        keep: &mut RowMask,
     ) {
         let (Some(now_us), Some(future_us)) = (now_us, self.plan.future_us) else { return };
         let limit = now_us.saturating_add(future_us);
@@ -245,7 +245,7 @@ impl Worker {
         }
     }
 
-    fn note_partitions(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &Keep) {
+    fn track_partitions(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &RowMask) {
         let mut at = 0;
         for run in &batch.runs {
             let mut max_event_us = None;
@@ -273,7 +273,7 @@ impl Worker {
         }
     }
 
-    fn drop_late(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &mut Keep) {
+    fn drop_late(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &mut RowMask) {
         let closed = self.frontier.closed_until_us;
         if closed == i64::MIN {
             return;
@@ -297,9 +297,11 @@ impl Worker {
         rows: &[u32],
         columns: &[ArrayRef],
         event_us: &[i64],
-        keep: &mut Keep,
+        keep: &mut RowMask,
     ) {
-        let (Some(dedup), Some(by), Some(asked)) = (&self.dedup, &self.plan.dedup, &mut self.asked) else { return };
+        let (Some(dedup), Some(by), Some(dedup_batch)) = (&self.dedup, &self.plan.dedup, &mut self.dedup_batch) else {
+            return;
+        };
         let mut hasher = match by {
             DedupPlan::Columns { columns: by, .. } => Some(RowHasher::new(by.iter().map(|at| &columns[*at]))),
             DedupPlan::Value => None,
@@ -312,9 +314,9 @@ impl Worker {
                 Some(hasher) => hasher.hash(at),
                 None => xxh3_128(batch.values.get(*row as usize).unwrap_or_default()),
             };
-            asked.push(at as u32, hash, event_us[at]);
+            dedup_batch.push(at as u32, hash, event_us[at]);
         }
-        dedup.insert(asked, |at, new| match new {
+        dedup.insert(dedup_batch, |at, new| match new {
             Some(new) => self.seen.push(new),
             None => {
                 keep.drop(at as usize);
@@ -323,13 +325,13 @@ impl Worker {
         });
     }
 
-    /// WHERE's verdict on every row. A row that it fails on goes to the dead letters.
+    /// The result of WHERE for every row. A row on which it fails becomes a dead letter.
     fn filter(
         &mut self,
         batch: &MessageBatch,
         table: &RecordBatch,
         rows: &[u32],
-        keep: &mut Keep,
+        keep: &mut RowMask,
     ) -> Result<Option<ArrayRef>, EngineError> {
         let plan = Arc::clone(&self.plan);
         let Some(filter) = &plan.filter else { return Ok(None) };
@@ -354,7 +356,7 @@ impl Worker {
         Ok(Some(Arc::new(verdicts.finish())))
     }
 
-    fn drop_filtered(&mut self, verdicts: Option<&ArrayRef>, keep: &mut Keep) {
+    fn drop_filtered(&mut self, verdicts: Option<&ArrayRef>, keep: &mut RowMask) {
         let Some(verdicts) = verdicts else { return };
         let verdicts = verdicts.as_boolean();
         for at in 0..verdicts.len() {
@@ -366,14 +368,14 @@ impl Worker {
         }
     }
 
-    /// Evaluates what aggregation reads. Rows that an expression fails on go to the dead letters.
+    /// Evaluates the inputs of aggregation. Rows on which an expression fails become dead letters.
     fn evaluate(
         &mut self,
         batch: &MessageBatch,
         table: RecordBatch,
         rows: Vec<u32>,
         event_us: Vec<i64>,
-    ) -> Result<(Inputs, Vec<u32>, Vec<i64>), EngineError> {
+    ) -> Result<(AggregateInputs, Vec<u32>, Vec<i64>), EngineError> {
         if let Ok(inputs) = self.plan.evaluate(&table) {
             return Ok((inputs, rows, event_us));
         }
@@ -390,11 +392,11 @@ impl Worker {
         Ok((self.plan.evaluate(&table)?, rows, event_us))
     }
 
-    /// Splits the rows by window and adds them.
+    /// Adds the rows to their windows.
     fn assign(
         &mut self,
         batch: &MessageBatch,
-        inputs: &Inputs,
+        inputs: &AggregateInputs,
         rows: &[u32],
         event_us: &[i64],
     ) -> Result<(), EngineError> {
@@ -409,7 +411,7 @@ impl Worker {
         let mut by_window: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         for (at, last) in starts.iter().enumerate() {
             let mut start = *last;
-            // A row whose later windows are open may reach back into ones that have closed.
+            // A row whose later windows are open may also lie in ones that have closed.
             while self.plan.end(start) > event_us[at] && self.plan.end(start) > self.frontier.closed_until_us {
                 by_window.entry(start).or_default().push(at as u32);
                 start -= self.plan.window.slide_us;
@@ -439,7 +441,7 @@ impl Worker {
         &mut self,
         batch: &MessageBatch,
         start_us: i64,
-        inputs: &Inputs,
+        inputs: &AggregateInputs,
         rows: &[u32],
         event_us: &[i64],
     ) -> Result<(), EngineError> {
@@ -447,7 +449,7 @@ impl Worker {
         let delta = match self.windows.entry(start_us) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(WindowDelta { groups: Groups::new(&plan)?, sources: Vec::new(), messages: 0 })
+                new.insert(WindowDelta { groups: WindowGroups::new(&plan)?, sources: Vec::new(), messages: 0 })
             }
         };
         delta.messages += rows.len() as u64;
@@ -500,7 +502,7 @@ fn select(
     Ok((filter_record_batch(table, mask)?, rows, event_us))
 }
 
-/// Adds `range` to the ranges of a window, one a partition.
+/// Adds `range` to the ranges of a window, one per partition.
 pub(crate) fn add_range(ranges: &mut Vec<OffsetRange>, range: OffsetRange) {
     match ranges.iter_mut().find(|known| known.partition == range.partition) {
         Some(known) => {
@@ -512,7 +514,7 @@ pub(crate) fn add_range(ranges: &mut Vec<OffsetRange>, range: OffsetRange) {
     }
 }
 
-/// A hash of one message, for telling a recreated topic from the one that was read.
+/// A hash of one message, by which a recreated topic is detected.
 pub fn fingerprint(offset: i64, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
     let mut hash = Xxh3::new();
     hash.update(&offset.to_le_bytes());
@@ -530,13 +532,13 @@ pub(crate) fn instant(us: i64) -> String {
         .map_or_else(|| format!("{us} µs"), |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
 }
 
-/// Which rows of a batch are still in; no memory as long as all are.
-struct Keep {
+/// Which rows of a batch are kept; allocates nothing as long as all are.
+struct RowMask {
     rows: usize,
     flags: Vec<bool>,
 }
 
-impl Keep {
+impl RowMask {
     fn new(rows: usize) -> Self {
         Self { rows, flags: Vec::new() }
     }
@@ -553,7 +555,7 @@ impl Keep {
         self.flags[at] = false;
     }
 
-    /// The flags, or `None` when every row is in.
+    /// The flags, or `None` when every row is kept.
     fn mask(self) -> Option<BooleanArray> {
         (!self.flags.is_empty()).then(|| BooleanArray::from(self.flags))
     }

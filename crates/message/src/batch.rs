@@ -24,7 +24,7 @@ impl Payloads {
         self.spans.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
@@ -51,7 +51,7 @@ impl Payloads {
 
 /// Rows of a [`MessageBatch`] that come from one partition, in offset order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
+pub struct PartitionRun {
     /// The partition.
     pub partition: TopicPartition,
     /// Row numbers in the batch.
@@ -60,12 +60,12 @@ pub struct Run {
 
 /// A batch of messages, a column per property: offsets, timestamps, keys, values.
 ///
-/// Rows of one partition lie together in [`Run`]s and are in offset order; offsets may have holes
+/// Rows of one partition lie together in [`PartitionRun`]s and are in offset order; offsets may have holes
 /// (compaction, aborted transactions). A partition may have several runs.
 #[derive(Debug, Clone, Default)]
 pub struct MessageBatch {
     /// Which rows come from which partition; together they cover all rows, in order.
-    pub runs: Vec<Run>,
+    pub runs: Vec<PartitionRun>,
     /// Offset of each message.
     pub offsets: Vec<i64>,
     /// Timestamp of each message, milliseconds since the epoch as the broker gave it; -1 when it has none.
@@ -92,7 +92,7 @@ impl MessageBatch {
         self.keys.bytes.len() + self.values.bytes.len()
     }
 
-    /// Where message `row` stands. Panics when `row` is out of range.
+    /// The position of message `row`. Panics when `row` is out of range.
     pub fn position(&self, row: usize) -> SourcePosition {
         let at = self.runs.partition_point(|run| run.rows.end <= row);
         SourcePosition { partition: self.runs[at].partition.clone(), offset: self.offsets[row] }
@@ -102,20 +102,20 @@ impl MessageBatch {
 /// Fills a [`MessageBatch`]. Payloads are copied once, back to back, into the shared buffers.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
-    runs: Vec<Run>,
+    runs: Vec<PartitionRun>,
     offsets: Vec<i64>,
     timestamps_ms: Vec<i64>,
-    keys: Column,
-    values: Column,
+    keys: PayloadColumn,
+    values: PayloadColumn,
 }
 
 #[derive(Debug, Default)]
-struct Column {
+struct PayloadColumn {
     bytes: Vec<u8>,
     spans: Vec<(u32, u32)>,
 }
 
-impl Column {
+impl PayloadColumn {
     #[inline]
     fn push(&mut self, payload: Option<&[u8]>) {
         let start = self.bytes.len() as u32;
@@ -140,8 +140,8 @@ impl BatchBuilder {
             runs: Vec::with_capacity(8),
             offsets: Vec::with_capacity(rows),
             timestamps_ms: Vec::with_capacity(rows),
-            keys: Column { bytes: Vec::new(), spans: Vec::with_capacity(rows) },
-            values: Column { bytes: Vec::with_capacity(value_bytes), spans: Vec::with_capacity(rows) },
+            keys: PayloadColumn { bytes: Vec::new(), spans: Vec::with_capacity(rows) },
+            values: PayloadColumn { bytes: Vec::with_capacity(value_bytes), spans: Vec::with_capacity(rows) },
         }
     }
 
@@ -150,7 +150,7 @@ impl BatchBuilder {
         self.offsets.len()
     }
 
-    /// Whether no message was pushed yet.
+    /// Whether no message has been pushed yet.
     pub fn is_empty(&self) -> bool {
         self.offsets.is_empty()
     }
@@ -173,7 +173,7 @@ impl BatchBuilder {
         let row = self.offsets.len();
         match self.runs.last_mut() {
             Some(run) if run.partition == *partition => run.rows.end = row + 1,
-            _ => self.runs.push(Run { partition: partition.clone(), rows: row..row + 1 }),
+            _ => self.runs.push(PartitionRun { partition: partition.clone(), rows: row..row + 1 }),
         }
         self.offsets.push(offset);
         self.timestamps_ms.push(timestamp_ms);
@@ -207,7 +207,10 @@ mod tests {
         builder.push(&b, 0, 3, Some(b"k"), Some(b""));
         let batch = builder.finish();
         assert!(builder.is_empty());
-        assert_eq!(batch.runs, vec![Run { partition: a, rows: 0..2 }, Run { partition: b.clone(), rows: 2..3 }]);
+        assert_eq!(
+            batch.runs,
+            vec![PartitionRun { partition: a, rows: 0..2 }, PartitionRun { partition: b.clone(), rows: 2..3 }]
+        );
         assert_eq!((batch.keys.get(0), batch.keys.get(1), batch.keys.get(2)), (None, Some(&b""[..]), Some(&b"k"[..])));
         assert_eq!(
             (batch.values.get(0), batch.values.get(1), batch.values.get(2)),

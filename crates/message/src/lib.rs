@@ -2,14 +2,14 @@
 //!
 //! In: the bytes a reader fetched from Kafka. Out: [`MessageBatch`], a columnar batch of payloads in
 //! shared buffers, with the position of every message.
-//! Refuses to know who reads, who decodes and where results go. It is a crate of its own so that
-//! reading does not depend on the engine, nor the lake on either.
+//! Refuses to know who reads, who decodes and where results go. It is a separate crate so that reading does not depend
+//! on the engine, nor the lake on either.
 //! Start at [`MessageBatch`]; a reader fills one through [`BatchBuilder`].
 
 mod batch;
 mod position;
 mod schema;
 
-pub use batch::{BatchBuilder, MessageBatch, Payloads, Run};
+pub use batch::{BatchBuilder, MessageBatch, PartitionRun, Payloads};
 pub use position::{OffsetRange, SourcePosition, TopicPartition};
 pub use schema::{SchemaKind, WriterSchema};

@@ -1,4 +1,4 @@
-//! Where a message stands: topic, partition, offset.
+//! The position of a message: topic, partition, offset.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,18 +40,18 @@ impl fmt::Display for SourcePosition {
     }
 }
 
-/// Offsets `first..=last` of one partition, with the number of messages that counted.
+/// Offsets `first..=last` of one partition, with the number of messages in it that count.
 ///
 /// Both ends are included: `last` is the offset of a message, not of the next one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OffsetRange {
     /// The partition.
     pub partition: TopicPartition,
-    /// Lowest offset that counted.
+    /// Lowest offset that counts.
     pub first: i64,
-    /// Highest offset that counted.
+    /// Highest offset that counts.
     pub last: i64,
-    /// Messages within the range that counted (others in it belong elsewhere).
+    /// Messages within the range that count (others in it belong elsewhere).
     pub messages: u64,
 }
 

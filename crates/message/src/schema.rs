@@ -1,13 +1,13 @@
-//! What a schema registry knows of a message's form.
+//! What a schema registry knows about a message's format.
 
-/// A writer schema: what the program that wrote a message says of its form.
+/// A writer schema: the schema by which a message was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterSchema {
     /// Its language.
     pub kind: SchemaKind,
     /// Its text.
     pub text: String,
-    /// Texts of the schemas whose names it uses, each after those that it uses itself.
+    /// Texts of the schemas that it refers to, each after its own references.
     pub references: Vec<String>,
 }
 
@@ -18,17 +18,17 @@ pub enum SchemaKind {
     Avro,
     /// JSON Schema.
     Json,
-    /// Another one, by the registry's word.
+    /// Another one, by the registry's name for it.
     Other(String),
 }
 
 impl SchemaKind {
-    /// The registry's word.
+    /// The registry's name for it.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Avro => "AVRO",
             Self::Json => "JSON",
-            Self::Other(word) => word,
+            Self::Other(name) => name,
         }
     }
 }

@@ -345,7 +345,7 @@ impl ConsumeOutput {
                 if let Some(registry) = &self.registry {
                     for id in inspector.missing_schemas(&batch) {
                         let schema = registry.schema(id).map_err(flow::registry_failed)?;
-                        inspector.learn_schema(id, schema.as_deref());
+                        inspector.register_schema(id, schema.as_deref());
                     }
                 }
                 Some(inspector.inspect(&batch)?)

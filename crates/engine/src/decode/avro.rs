@@ -1,7 +1,7 @@
 //! Decodes one record in Avro's binary encoding straight into columns, by the writer's schema.
 //!
-//! Fields go to the columns of the same name; what no column wants is skipped by its type. A column that the
-//! writer does not know becomes null. Text stays where it lies in the message.
+//! Fields go to the columns of the same name; values without a column are skipped by their type. A column
+//! that the writer's schema lacks becomes null. Text stays in the message's buffer.
 //! Source: <https://avro.apache.org/docs/1.12.0/specification/#binary-encoding>.
 
 use std::ops::Range;
@@ -9,30 +9,30 @@ use std::ops::Range;
 use hashbrown::HashMap;
 use turnstile_message::WriterSchema;
 
-use super::avro_schema::{Logical, Schema, Shape, TypeId};
-use super::columns::{Column, Home};
-use super::json::Key;
+use super::avro_schema::{AvroSchema, AvroShape, AvroTypeId, LogicalType};
+use super::columns::{ColumnBuilder, TextBuffer};
+use super::json::FieldTarget;
 use super::{Reason, Rejection};
 
-/// How deep values that are skipped may lie in each other: a schema that holds itself sets no bound.
+/// How deeply skipped values may be nested: a recursive schema sets no bound.
 const MAX_DEPTH: usize = 64;
 
-/// Most values of no bytes that are skipped in one message: a few types can spell astronomically many of them.
+/// Most zero-length values that are skipped in one message: a few types can describe astronomically many of them.
 const MAX_EMPTY: usize = 100_000;
 
 /// Reads messages of one writer's schema.
 #[derive(Debug)]
 pub(crate) struct RecordReader {
-    schema: Schema,
+    schema: AvroSchema,
     fields: Vec<ReadField>,
-    /// Columns that the writer knows nothing of.
+    /// Columns that the writer's schema lacks.
     absent: Vec<usize>,
 }
 
 #[derive(Debug)]
 struct ReadField {
     name: String,
-    kind: TypeId,
+    kind: AvroTypeId,
     column: Option<usize>,
 }
 
@@ -40,17 +40,17 @@ impl RecordReader {
     /// Maps the fields of `schema` to columns by name.
     ///
     /// # Errors
-    /// Why no message of this schema can be a row.
+    /// Why messages of this schema cannot be rows.
     pub(crate) fn new(
         schema: &WriterSchema,
-        keys: &HashMap<String, Key>,
+        keys: &HashMap<String, FieldTarget>,
         columns: usize,
         extra_is_error: bool,
     ) -> Result<Self, Rejection> {
-        let schema = Schema::parse(schema)
+        let schema = AvroSchema::parse(schema)
             .map_err(|e| Rejection::new(Reason::Schema, None, format!("the schema cannot be read: {e}")))?;
         let root = schema.get(schema.root());
-        let Shape::Record(writer) = &root.shape else {
+        let AvroShape::Record(writer) = &root.shape else {
             let detail = format!("expected the schema of a record, found that of {}", root.name());
             return Err(Rejection::new(Reason::Schema, None, detail));
         };
@@ -58,8 +58,8 @@ impl RecordReader {
         let mut fields = Vec::with_capacity(writer.len());
         for (name, kind) in writer {
             let column = match keys.get(name) {
-                Some(Key::Column(at)) => Some(*at),
-                Some(Key::Unused) => None,
+                Some(FieldTarget::Column(at)) => Some(*at),
+                Some(FieldTarget::Unused) => None,
                 None if extra_is_error => {
                     return Err(Rejection::new(Reason::Fields, Some(name), "the schema does not know this field"));
                 }
@@ -76,22 +76,22 @@ impl RecordReader {
         &self,
         buffer: &[u8],
         bytes: Range<usize>,
-        columns: &mut [Column],
+        columns: &mut [ColumnBuilder],
         unescaped: &mut Vec<u8>,
     ) -> Result<(), Rejection> {
-        let mut input = Input::new(buffer, bytes);
+        let mut input = AvroInput::new(buffer, bytes);
         for field in &self.fields {
             let result = match field.column {
                 Some(at) => self.value(&mut input, field.kind, &mut columns[at], unescaped),
-                None => self.skip(&mut input, field.kind, 0).map_err(Problem::Malformed),
+                None => self.skip(&mut input, field.kind, 0).map_err(AvroProblem::Malformed),
             };
             result.map_err(|problem| match problem {
-                Problem::Malformed(detail) => Rejection::new(Reason::Avro, Some(&field.name), detail),
-                Problem::Misfit(found) => {
+                AvroProblem::Malformed(detail) => Rejection::new(Reason::Avro, Some(&field.name), detail),
+                AvroProblem::Mismatch(found) => {
                     let expected = field.column.map_or("", |at| columns[at].type_name());
                     Rejection::new(Reason::Type, Some(&field.name), format!("expected {expected}, found {found}"))
                 }
-                Problem::Utf8 => Rejection::new(Reason::Utf8, Some(&field.name), "the text is not UTF-8"),
+                AvroProblem::Utf8 => Rejection::new(Reason::Utf8, Some(&field.name), "the text is not UTF-8"),
             })?;
         }
         if input.rest() > 0 {
@@ -105,105 +105,106 @@ impl RecordReader {
     /// Appends one value to its column.
     fn value(
         &self,
-        input: &mut Input<'_>,
-        kind: TypeId,
-        column: &mut Column,
+        input: &mut AvroInput<'_>,
+        kind: AvroTypeId,
+        column: &mut ColumnBuilder,
         unescaped: &mut Vec<u8>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), AvroProblem> {
         let kind = self.schema.get(kind);
         match (&kind.shape, kind.logical) {
-            (Shape::Null, _) => {
+            (AvroShape::Null, _) => {
                 column.push_null();
                 Ok(())
             }
-            (Shape::Union(branches), _) => {
+            (AvroShape::Union(branches), _) => {
                 let branch = input.branch(branches)?;
-                // A union holds no union, so this goes one step down; a schema that does is refused here.
-                if matches!(self.schema.get(branch).shape, Shape::Union(_)) {
-                    return Err(Problem::Malformed("a union lies in a union".to_owned()));
+                // Avro forbids a union directly inside a union, so the recursion is one level deep.
+                if matches!(self.schema.get(branch).shape, AvroShape::Union(_)) {
+                    return Err(AvroProblem::Malformed("a union lies in a union".to_owned()));
                 }
                 self.value(input, branch, column, unescaped)
             }
-            (Shape::Boolean, _) => {
+            (AvroShape::Boolean, _) => {
                 let value = input.boolean()?;
                 fits(column.push_boolean(value), || format!("the boolean {value}"))
             }
-            (Shape::Int, Some(Logical::Date)) => {
+            (AvroShape::Int, Some(LogicalType::Date)) => {
                 let days = input.int()?;
                 fits(column.push_local_time(i64::from(days) * 86_400, 0), || format!("the date {days}"))
             }
-            (Shape::Int, _) => {
+            (AvroShape::Int, _) => {
                 let number = input.int()?;
                 fits(column.push_integer(i64::from(number)), || format!("the int {number}"))
             }
-            (Shape::Long, Some(Logical::Timestamp(unit))) => {
+            (AvroShape::Long, Some(LogicalType::Timestamp(unit))) => {
                 let number = input.long()?;
                 let (secs, micros) = split(number, unit);
                 fits(column.push_instant(secs, micros), || format!("the timestamp {number}"))
             }
-            (Shape::Long, Some(Logical::LocalTimestamp(unit))) => {
+            (AvroShape::Long, Some(LogicalType::LocalTimestamp(unit))) => {
                 let number = input.long()?;
                 let (secs, micros) = split(number, unit);
                 fits(column.push_local_time(secs, micros), || format!("the local timestamp {number}"))
             }
-            (Shape::Long, _) => {
+            (AvroShape::Long, _) => {
                 let number = input.long()?;
                 fits(column.push_integer(number), || format!("the long {number}"))
             }
-            (Shape::Float, _) => {
+            (AvroShape::Float, _) => {
                 let number = f32::from_le_bytes(input.array()?);
                 fits(column.push_double(f64::from(number)), || format!("the float {number}"))
             }
-            (Shape::Double, _) => {
+            (AvroShape::Double, _) => {
                 let number = f64::from_le_bytes(input.array()?);
                 fits(column.push_double(number), || format!("the double {number}"))
             }
-            (Shape::String, _) => {
+            (AvroShape::String, _) => {
                 let text = input.bytes()?;
                 let bytes = &input.buffer[text.clone()];
-                // Columns take text without looking at it again.
+                // Columns do not validate text again.
                 let known = if bytes.is_ascii() { Ok("") } else { std::str::from_utf8(bytes) };
-                known.map_err(|_| Problem::Utf8)?;
-                fits(column.push_text(input.buffer, text.start, text.len(), Home::Values), || {
+                known.map_err(|_| AvroProblem::Utf8)?;
+                fits(column.push_text(input.buffer, text.start, text.len(), TextBuffer::Values), || {
                     format!("{:?}", String::from_utf8_lossy(bytes))
                 })
             }
-            (Shape::Enum(symbols), _) => {
+            (AvroShape::Enum(symbols), _) => {
                 let symbol = pick(symbols, i64::from(input.int()?), "an enum's symbol")?;
                 let start = unescaped.len();
                 unescaped.extend_from_slice(symbol.as_bytes());
-                fits(column.push_text(unescaped, start, symbol.len(), Home::Unescaped), || format!("{symbol:?}"))
+                fits(column.push_text(unescaped, start, symbol.len(), TextBuffer::Unescaped), || format!("{symbol:?}"))
             }
-            (Shape::Bytes | Shape::Fixed(_) | Shape::Array(_) | Shape::Map(_) | Shape::Record(_), _) => {
-                Err(Problem::Misfit(kind.name().to_owned()))
-            }
+            (
+                AvroShape::Bytes | AvroShape::Fixed(_) | AvroShape::Array(_) | AvroShape::Map(_) | AvroShape::Record(_),
+                _,
+            ) => Err(AvroProblem::Mismatch(kind.name().to_owned())),
         }
     }
 
-    /// Passes over one value.
-    fn skip(&self, input: &mut Input<'_>, kind: TypeId, depth: usize) -> Result<(), String> {
+    /// Skips one value.
+    fn skip(&self, input: &mut AvroInput<'_>, kind: AvroTypeId, depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err(format!("values lie more than {MAX_DEPTH} deep in each other"));
         }
         match &self.schema.get(kind).shape {
-            Shape::Null | Shape::Fixed(0) => input.nothing(),
-            Shape::Boolean => input.pass(1),
-            Shape::Int | Shape::Long | Shape::Enum(_) => input.long().map(drop),
-            Shape::Float => input.pass(4),
-            Shape::Double => input.pass(8),
-            Shape::Bytes | Shape::String => input.bytes().map(drop),
-            Shape::Fixed(size) => input.pass(*size),
-            Shape::Union(branches) => {
+            AvroShape::Null | AvroShape::Fixed(0) => input.nothing(),
+            AvroShape::Boolean => input.pass(1),
+            AvroShape::Int | AvroShape::Long | AvroShape::Enum(_) => input.long().map(drop),
+            AvroShape::Float => input.pass(4),
+            AvroShape::Double => input.pass(8),
+            AvroShape::Bytes | AvroShape::String => input.bytes().map(drop),
+            AvroShape::Fixed(size) => input.pass(*size),
+            AvroShape::Union(branches) => {
                 let branch = input.branch(branches)?;
                 match self.schema.get(branch).shape {
-                    Shape::Null => Ok(()),
+                    AvroShape::Null => Ok(()),
                     _ => self.skip(input, branch, depth + 1),
                 }
             }
-            Shape::Record(fields) if fields.is_empty() => input.nothing(),
-            Shape::Record(fields) => fields.iter().try_for_each(|(_, kind)| self.skip(input, *kind, depth + 1)),
-            Shape::Array(items) => blocks(input, |input| self.skip(input, *items, depth + 1)),
-            Shape::Map(values) => blocks(input, |input| {
+            AvroShape::Record(fields) if fields.is_empty() => input.nothing(),
+            AvroShape::Record(fields) => fields.iter().try_for_each(|(_, kind)| self.skip(input, *kind, depth + 1)),
+            AvroShape::Array(items) => blocks(input, |input| self.skip(input, *items, depth + 1)),
+            AvroShape::Map(values) => blocks(input, |input| {
                 input.bytes()?;
                 self.skip(input, *values, depth + 1)
             }),
@@ -211,8 +212,11 @@ impl RecordReader {
     }
 }
 
-/// Goes over the blocks of an array or map. A block that says how many bytes it has is passed over as a whole.
-fn blocks(input: &mut Input<'_>, mut item: impl FnMut(&mut Input<'_>) -> Result<(), String>) -> Result<(), String> {
+/// Skips the blocks of an array or map. A block that states its length in bytes is skipped as a whole.
+fn blocks(
+    input: &mut AvroInput<'_>,
+    mut item: impl FnMut(&mut AvroInput<'_>) -> Result<(), String>,
+) -> Result<(), String> {
     loop {
         let count = input.long()?;
         if count == 0 {
@@ -228,7 +232,7 @@ fn blocks(input: &mut Input<'_>, mut item: impl FnMut(&mut Input<'_>) -> Result<
             let before = input.at;
             item(input)?;
             if input.at == before {
-                // Items of no bytes, however many: a small message must not keep us busy for hours.
+                // Zero-length items, however many: a small message must not occupy the decoder for hours.
                 break;
             }
         }
@@ -236,26 +240,26 @@ fn blocks(input: &mut Input<'_>, mut item: impl FnMut(&mut Input<'_>) -> Result<
 }
 
 /// Why a value was not appended.
-enum Problem {
+enum AvroProblem {
     /// The bytes do not follow the schema.
     Malformed(String),
-    /// The column does not take it: what was found.
-    Misfit(String),
+    /// The value does not fit the column: what was found.
+    Mismatch(String),
     /// A text is not UTF-8.
     Utf8,
 }
 
-impl From<String> for Problem {
+impl From<String> for AvroProblem {
     fn from(detail: String) -> Self {
         Self::Malformed(detail)
     }
 }
 
-fn fits(fits: bool, found: impl FnOnce() -> String) -> Result<(), Problem> {
-    if fits { Ok(()) } else { Err(Problem::Misfit(found())) }
+fn fits(fits: bool, found: impl FnOnce() -> String) -> Result<(), AvroProblem> {
+    if fits { Ok(()) } else { Err(AvroProblem::Mismatch(found())) }
 }
 
-/// Seconds and microseconds of a time in units of which `unit` make a second; finer parts are cut off.
+/// Seconds and microseconds of a time in units of which `unit` make a second; finer parts are truncated.
 fn split(number: i64, unit: i64) -> (i64, i64) {
     let (secs, rest) = (number.div_euclid(unit), number.rem_euclid(unit));
     let micros = if unit > 1_000_000 { rest / (unit / 1_000_000) } else { rest * (1_000_000 / unit) };
@@ -267,8 +271,8 @@ fn pick<'a, T>(from: &'a [T], index: i64, what: &str) -> Result<&'a T, String> {
     found.ok_or_else(|| format!("{what} has the number {index}, and the schema knows {}", from.len()))
 }
 
-/// The bytes of a message that are yet to be read.
-struct Input<'a> {
+/// The unread bytes of a message.
+struct AvroInput<'a> {
     buffer: &'a [u8],
     at: usize,
     end: usize,
@@ -276,12 +280,12 @@ struct Input<'a> {
     empty: usize,
 }
 
-impl<'a> Input<'a> {
+impl<'a> AvroInput<'a> {
     fn new(buffer: &'a [u8], bytes: Range<usize>) -> Self {
         Self { buffer, at: bytes.start, end: bytes.end, empty: 0 }
     }
 
-    /// Bytes that were not read yet.
+    /// Number of bytes left.
     fn rest(&self) -> usize {
         self.end - self.at
     }
@@ -318,13 +322,13 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Where the bytes lie that their length stands before.
+    /// The range of length-prefixed bytes.
     fn bytes(&mut self) -> Result<Range<usize>, String> {
         let len = self.long()?;
         self.take(usize::try_from(len).map_err(|_| format!("a text is {len} bytes long"))?)
     }
 
-    /// Where the next `len` bytes lie.
+    /// The range of the next `len` bytes.
     fn take(&mut self, len: usize) -> Result<Range<usize>, String> {
         let start = self.at;
         self.pass(len)?;
@@ -353,7 +357,7 @@ impl<'a> Input<'a> {
         Ok(())
     }
 
-    fn branch(&mut self, branches: &[TypeId]) -> Result<TypeId, String> {
+    fn branch(&mut self, branches: &[AvroTypeId]) -> Result<AvroTypeId, String> {
         let index = self.long()?;
         pick(branches, index, "a union's branch").copied()
     }

@@ -6,23 +6,23 @@ use hashbrown::HashMap;
 use serde_json::{Map, Value};
 use turnstile_message::WriterSchema;
 
-/// Most types that one schema may hold: a bound on what a registry can make us keep.
+/// Most types that one schema may hold: bounds the memory that a registry's schema can take.
 const MAX_TYPES: usize = 10_000;
 
 /// A type's number in its schema.
-pub(crate) type TypeId = usize;
+pub(crate) type AvroTypeId = usize;
 
 /// One type of a schema.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Type {
-    pub(crate) shape: Shape,
-    /// What its values mean beyond their encoding, when that is known here.
-    pub(crate) logical: Option<Logical>,
+pub(crate) struct AvroType {
+    pub(crate) shape: AvroShape,
+    /// The logical type of its values, when it is one that matters here.
+    pub(crate) logical: Option<LogicalType>,
 }
 
 /// How a value is encoded.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Shape {
+pub(crate) enum AvroShape {
     Null,
     Boolean,
     Int,
@@ -33,15 +33,15 @@ pub(crate) enum Shape {
     String,
     Fixed(usize),
     Enum(Vec<String>),
-    Array(TypeId),
-    Map(TypeId),
-    Union(Vec<TypeId>),
-    Record(Vec<(String, TypeId)>),
+    Array(AvroTypeId),
+    Map(AvroTypeId),
+    Union(Vec<AvroTypeId>),
+    Record(Vec<(String, AvroTypeId)>),
 }
 
-/// Logical types that decide how a value becomes one of ours; the others are read as what they annotate.
+/// Logical types that decide how a value is converted; the others are read as the type that they annotate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Logical {
+pub(crate) enum LogicalType {
     /// Days since 1970-01-01.
     Date,
     /// An instant; the number is how many of its units make a second.
@@ -53,18 +53,18 @@ pub(crate) enum Logical {
 
 /// A schema: its types, the first of which the message itself has.
 #[derive(Debug)]
-pub(crate) struct Schema {
-    types: Vec<Type>,
-    root: TypeId,
+pub(crate) struct AvroSchema {
+    types: Vec<AvroType>,
+    root: AvroTypeId,
 }
 
-impl Schema {
+impl AvroSchema {
     /// Reads a schema and those that it refers to.
     ///
     /// # Errors
-    /// What is wrong with it, in a person's words.
+    /// What is wrong with it.
     pub(crate) fn parse(schema: &WriterSchema) -> Result<Self, String> {
-        let mut parser = Parser { types: Vec::new(), names: HashMap::new() };
+        let mut parser = AvroSchemaParser { types: Vec::new(), names: HashMap::new() };
         for reference in &schema.references {
             parser.text(reference)?;
         }
@@ -72,53 +72,53 @@ impl Schema {
         Ok(Self { types: parser.types, root })
     }
 
-    pub(crate) fn get(&self, id: TypeId) -> &Type {
+    pub(crate) fn get(&self, id: AvroTypeId) -> &AvroType {
         &self.types[id]
     }
 
     /// The type of a message.
-    pub(crate) fn root(&self) -> TypeId {
+    pub(crate) fn root(&self) -> AvroTypeId {
         self.root
     }
 }
 
-impl Type {
-    /// The type in a person's words.
+impl AvroType {
+    /// The type's name for error messages.
     pub(crate) fn name(&self) -> &'static str {
         match (&self.shape, self.logical) {
-            (Shape::Int, Some(Logical::Date)) => "a date",
-            (Shape::Long, Some(Logical::Timestamp(_))) => "a timestamp",
-            (Shape::Long, Some(Logical::LocalTimestamp(_))) => "a local timestamp",
-            (Shape::Bytes | Shape::Fixed(_), Some(Logical::Decimal)) => "a decimal",
+            (AvroShape::Int, Some(LogicalType::Date)) => "a date",
+            (AvroShape::Long, Some(LogicalType::Timestamp(_))) => "a timestamp",
+            (AvroShape::Long, Some(LogicalType::LocalTimestamp(_))) => "a local timestamp",
+            (AvroShape::Bytes | AvroShape::Fixed(_), Some(LogicalType::Decimal)) => "a decimal",
             (shape, _) => match shape {
-                Shape::Null => "null",
-                Shape::Boolean => "a boolean",
-                Shape::Int => "an int",
-                Shape::Long => "a long",
-                Shape::Float => "a float",
-                Shape::Double => "a double",
-                Shape::Bytes => "bytes",
-                Shape::String => "a string",
-                Shape::Fixed(_) => "fixed bytes",
-                Shape::Enum(_) => "an enum",
-                Shape::Array(_) => "an array",
-                Shape::Map(_) => "a map",
-                Shape::Union(_) => "a union",
-                Shape::Record(_) => "a record",
+                AvroShape::Null => "null",
+                AvroShape::Boolean => "a boolean",
+                AvroShape::Int => "an int",
+                AvroShape::Long => "a long",
+                AvroShape::Float => "a float",
+                AvroShape::Double => "a double",
+                AvroShape::Bytes => "bytes",
+                AvroShape::String => "a string",
+                AvroShape::Fixed(_) => "fixed bytes",
+                AvroShape::Enum(_) => "an enum",
+                AvroShape::Array(_) => "an array",
+                AvroShape::Map(_) => "a map",
+                AvroShape::Union(_) => "a union",
+                AvroShape::Record(_) => "a record",
             },
         }
     }
 }
 
-struct Parser {
-    types: Vec<Type>,
+struct AvroSchemaParser {
+    types: Vec<AvroType>,
     /// Named types by their full names.
-    names: HashMap<String, TypeId>,
+    names: HashMap<String, AvroTypeId>,
 }
 
-impl Parser {
-    fn text(&mut self, text: &str) -> Result<TypeId, String> {
-        // A schema that is one word may come without its quotes.
+impl AvroSchemaParser {
+    fn text(&mut self, text: &str) -> Result<AvroTypeId, String> {
+        // A schema that is a single type name may come without quotes.
         let value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(_) if text.chars().all(|c| c.is_ascii_alphabetic()) => Value::String(text.to_owned()),
@@ -127,20 +127,20 @@ impl Parser {
         self.read(&value, "")
     }
 
-    fn read(&mut self, value: &Value, namespace: &str) -> Result<TypeId, String> {
+    fn read(&mut self, value: &Value, namespace: &str) -> Result<AvroTypeId, String> {
         match value {
             Value::String(name) => self.named(name, namespace),
             Value::Array(branches) => {
                 let branches = branches.iter().map(|b| self.read(b, namespace)).collect::<Result<_, _>>()?;
-                self.add(Shape::Union(branches), None)
+                self.add(AvroShape::Union(branches), None)
             }
             Value::Object(object) => self.object(object, namespace),
-            other => Err(format!("{other} is no type")),
+            other => Err(format!("{other} is not a type")),
         }
     }
 
     /// A primitive type, or one that was defined before.
-    fn named(&mut self, name: &str, namespace: &str) -> Result<TypeId, String> {
+    fn named(&mut self, name: &str, namespace: &str) -> Result<AvroTypeId, String> {
         if let Some(shape) = primitive(name) {
             return self.add(shape, None);
         }
@@ -149,50 +149,50 @@ impl Parser {
         found.copied().ok_or_else(|| format!("it uses the type \"{name}\", which it does not define"))
     }
 
-    fn object(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<TypeId, String> {
-        let word = match object.get("type") {
-            Some(Value::String(word)) => word.as_str(),
+    fn object(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<AvroTypeId, String> {
+        let name = match object.get("type") {
+            Some(Value::String(name)) => name.as_str(),
             // An annotation around a type: {"type": {"type": "long", …}}.
             Some(inner) => return self.read(inner, namespace),
             None => return Err("a type does not say which".to_owned()),
         };
-        let inner = |key: &str| object.get(key).ok_or_else(|| format!("an {word} has no \"{key}\""));
-        let logical = logical(word, object);
-        match word {
+        let inner = |key: &str| object.get(key).ok_or_else(|| format!("an {name} has no \"{key}\""));
+        let logical = logical(name, object);
+        match name {
             "array" => {
                 let items = self.read(inner("items")?, namespace)?;
-                self.add(Shape::Array(items), None)
+                self.add(AvroShape::Array(items), None)
             }
             "map" => {
                 let values = self.read(inner("values")?, namespace)?;
-                self.add(Shape::Map(values), None)
+                self.add(AvroShape::Map(values), None)
             }
             "record" | "error" => self.record(object, namespace),
             "enum" => {
                 let symbols = list(object, "symbols")?.iter().map(|s| s.as_str().map(str::to_owned));
                 let symbols = symbols.collect::<Option<_>>().ok_or("an enum's symbols are not strings")?;
-                let id = self.add(Shape::Enum(symbols), None)?;
+                let id = self.add(AvroShape::Enum(symbols), None)?;
                 self.define(object, namespace, id)
             }
             "fixed" => {
                 let size = object.get("size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
-                let id = self.add(Shape::Fixed(size.ok_or("a fixed type has no size")?), logical)?;
+                let id = self.add(AvroShape::Fixed(size.ok_or("a fixed type has no size")?), logical)?;
                 self.define(object, namespace, id)
             }
-            word => match primitive(word) {
+            name => match primitive(name) {
                 Some(shape) => self.add(shape, logical),
-                None => self.named(word, namespace),
+                None => self.named(name, namespace),
             },
         }
     }
 
-    fn record(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<TypeId, String> {
-        // Its number is given out first: its fields may hold it again.
-        let id = self.add(Shape::Record(Vec::new()), None)?;
+    fn record(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<AvroTypeId, String> {
+        // Its number is assigned first, because its fields may refer to it.
+        let id = self.add(AvroShape::Record(Vec::new()), None)?;
         self.define(object, namespace, id)?;
         let own = full_name(name_of(object)?, namespace_of(object, namespace));
         let inside = own.rsplit_once('.').map_or("", |(namespace, _)| namespace);
-        let mut fields: Vec<(String, TypeId)> = Vec::new();
+        let mut fields: Vec<(String, AvroTypeId)> = Vec::new();
         for field in list(object, "fields")? {
             let name = field.get("name").and_then(Value::as_str).ok_or("a field has no name")?;
             let kind = field.get("type").ok_or_else(|| format!("the field {name} has no type"))?;
@@ -201,49 +201,49 @@ impl Parser {
             }
             fields.push((name.to_owned(), self.read(kind, inside)?));
         }
-        self.types[id].shape = Shape::Record(fields);
+        self.types[id].shape = AvroShape::Record(fields);
         Ok(id)
     }
 
-    fn define(&mut self, object: &Map<String, Value>, namespace: &str, id: TypeId) -> Result<TypeId, String> {
+    fn define(&mut self, object: &Map<String, Value>, namespace: &str, id: AvroTypeId) -> Result<AvroTypeId, String> {
         self.names.insert(full_name(name_of(object)?, namespace_of(object, namespace)), id);
         Ok(id)
     }
 
-    fn add(&mut self, shape: Shape, logical: Option<Logical>) -> Result<TypeId, String> {
+    fn add(&mut self, shape: AvroShape, logical: Option<LogicalType>) -> Result<AvroTypeId, String> {
         if self.types.len() == MAX_TYPES {
             return Err(format!("it holds more than {MAX_TYPES} types"));
         }
-        self.types.push(Type { shape, logical });
+        self.types.push(AvroType { shape, logical });
         Ok(self.types.len() - 1)
     }
 }
 
-fn primitive(word: &str) -> Option<Shape> {
-    Some(match word {
-        "null" => Shape::Null,
-        "boolean" => Shape::Boolean,
-        "int" => Shape::Int,
-        "long" => Shape::Long,
-        "float" => Shape::Float,
-        "double" => Shape::Double,
-        "bytes" => Shape::Bytes,
-        "string" => Shape::String,
+fn primitive(name: &str) -> Option<AvroShape> {
+    Some(match name {
+        "null" => AvroShape::Null,
+        "boolean" => AvroShape::Boolean,
+        "int" => AvroShape::Int,
+        "long" => AvroShape::Long,
+        "float" => AvroShape::Float,
+        "double" => AvroShape::Double,
+        "bytes" => AvroShape::Bytes,
+        "string" => AvroShape::String,
         _ => return None,
     })
 }
 
-/// A logical type that does not fit what it annotates counts for nothing, says the specification.
-fn logical(word: &str, object: &Map<String, Value>) -> Option<Logical> {
-    Some(match (word, object.get("logicalType")?.as_str()?) {
-        ("int", "date") => Logical::Date,
-        ("long", "timestamp-millis") => Logical::Timestamp(1_000),
-        ("long", "timestamp-micros") => Logical::Timestamp(1_000_000),
-        ("long", "timestamp-nanos") => Logical::Timestamp(1_000_000_000),
-        ("long", "local-timestamp-millis") => Logical::LocalTimestamp(1_000),
-        ("long", "local-timestamp-micros") => Logical::LocalTimestamp(1_000_000),
-        ("long", "local-timestamp-nanos") => Logical::LocalTimestamp(1_000_000_000),
-        ("bytes" | "fixed", "decimal") => Logical::Decimal,
+/// The specification says to ignore a logical type that does not fit the type it annotates.
+fn logical(name: &str, object: &Map<String, Value>) -> Option<LogicalType> {
+    Some(match (name, object.get("logicalType")?.as_str()?) {
+        ("int", "date") => LogicalType::Date,
+        ("long", "timestamp-millis") => LogicalType::Timestamp(1_000),
+        ("long", "timestamp-micros") => LogicalType::Timestamp(1_000_000),
+        ("long", "timestamp-nanos") => LogicalType::Timestamp(1_000_000_000),
+        ("long", "local-timestamp-millis") => LogicalType::LocalTimestamp(1_000),
+        ("long", "local-timestamp-micros") => LogicalType::LocalTimestamp(1_000_000),
+        ("long", "local-timestamp-nanos") => LogicalType::LocalTimestamp(1_000_000_000),
+        ("bytes" | "fixed", "decimal") => LogicalType::Decimal,
         _ => return None,
     })
 }
@@ -272,13 +272,13 @@ mod tests {
     use super::*;
     use turnstile_message::SchemaKind;
 
-    fn schema(text: &str, references: &[&str]) -> Result<Schema, String> {
+    fn schema(text: &str, references: &[&str]) -> Result<AvroSchema, String> {
         let references = references.iter().map(|text| (*text).to_owned()).collect();
-        Schema::parse(&WriterSchema { kind: SchemaKind::Avro, text: text.to_owned(), references })
+        AvroSchema::parse(&WriterSchema { kind: SchemaKind::Avro, text: text.to_owned(), references })
     }
 
-    fn fields(schema: &Schema) -> Vec<(&str, &Type)> {
-        let Shape::Record(fields) = &schema.get(schema.root()).shape else { panic!("no record") };
+    fn fields(schema: &AvroSchema) -> Vec<(&str, &AvroType)> {
+        let AvroShape::Record(fields) = &schema.get(schema.root()).shape else { panic!("no record") };
         fields.iter().map(|(name, id)| (name.as_str(), schema.get(*id))).collect()
     }
 
@@ -293,11 +293,11 @@ mod tests {
         );
         let schema = schema.unwrap();
         let logical: Vec<_> = fields(&schema).into_iter().map(|(_, kind)| kind.logical).collect();
-        assert_eq!(logical, [Some(Logical::Timestamp(1_000)), None, Some(Logical::Date)]);
+        assert_eq!(logical, [Some(LogicalType::Timestamp(1_000)), None, Some(LogicalType::Date)]);
     }
 
     #[test]
-    fn names_are_found_in_their_namespace_in_themselves_and_in_references() {
+    fn names_resolve_in_their_namespace_recursively_and_in_references() {
         let tree = schema(
             r#"{"type": "record", "name": "Node", "namespace": "a.b", "fields": [
                 {"name": "next", "type": ["null", "Node"]},
@@ -309,17 +309,17 @@ mod tests {
         let tree = tree.unwrap();
         let names: Vec<_> = fields(&tree).into_iter().map(|(_, kind)| kind.name()).collect();
         assert_eq!(names, ["a union", "an enum", "an enum", "fixed bytes"]);
-        let Shape::Union(branches) = &fields(&tree)[0].1.shape else { panic!("no union") };
+        let AvroShape::Union(branches) = &fields(&tree)[0].1.shape else { panic!("no union") };
         assert_eq!(branches[1], tree.root());
     }
 
     #[test]
-    fn what_is_no_schema_is_said() {
+    fn an_invalid_schema_is_refused_with_the_reason() {
         for (text, fault) in [
             ("{", "its text is not JSON: EOF while parsing an object at line 1 column 1"),
             (r#"{"type": "array"}"#, "an array has no \"items\""),
             (r#""Nowhere""#, "it uses the type \"Nowhere\", which it does not define"),
-            ("7", "7 is no type"),
+            ("7", "7 is not a type"),
             (r#"{"type": "record", "name": "r"}"#, "a type has no list \"fields\""),
             (r#"{"type": "fixed", "name": "f"}"#, "a fixed type has no size"),
             (
@@ -329,7 +329,7 @@ mod tests {
         ] {
             assert_eq!(schema(text, &[]).unwrap_err(), fault, "{text}");
         }
-        assert!(schema("string", &[]).is_ok(), "a word without quotes");
+        assert!(schema("string", &[]).is_ok(), "a type name without quotes");
         let many = format!("[{}]", vec!["\"int\""; MAX_TYPES + 1].join(","));
         assert_eq!(schema(&many, &[]).unwrap_err(), "it holds more than 10000 types");
     }

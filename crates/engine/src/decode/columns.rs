@@ -1,4 +1,4 @@
-//! Builds the typed columns of one batch, without an allocation a row.
+//! Builds the typed columns of one batch, without an allocation per row.
 //!
 //! Text becomes string views: up to 12 bytes lie in the view itself, longer text stays where the reader
 //! put it and the view points there. Text that had to be unescaped goes to a second buffer.
@@ -12,12 +12,12 @@ use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
 use super::timestamp;
-use super::zone::{Local, Zone};
+use super::zone::{LocalTimeKind, LocalZone};
 use turnstile_pipeline::TimestampPattern;
 
 /// Which buffer a text lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Home {
+pub(crate) enum TextBuffer {
     /// The batch's values.
     Values = 0,
     /// Text that was unescaped while decoding.
@@ -35,43 +35,43 @@ const INLINE: usize = 12;
 
 /// One column under construction.
 #[derive(Debug)]
-pub(crate) struct Column {
-    kind: Kind,
-    /// One flag a row once a null was seen; empty while there is none.
+pub(crate) struct ColumnBuilder {
+    kind: ColumnValues,
+    /// One flag per row once a null was seen; empty until then.
     valid: Vec<bool>,
     len: usize,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum ColumnValues {
     Text(Vec<u128>),
     Int(Vec<i32>),
     Long(Vec<i64>),
     Double(Vec<f64>),
     Boolean(Vec<bool>),
-    Timestamp { micros: Vec<i64>, clock: Box<Clock> },
+    Timestamp { micros: Vec<i64>, clock: Box<TimestampParser> },
 }
 
-/// Parses one timestamp column; neighbours often carry the same second, which is parsed once.
+/// Parses one timestamp column. Neighbouring rows often carry the same second, which is parsed once.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub(crate) struct TimestampParser {
     pattern: TimestampPattern,
-    zone: Zone,
+    zone: LocalZone,
     name: Arc<str>,
     last_text: Vec<u8>,
-    last: (i64, Local),
+    last: (i64, LocalTimeKind),
     pub(crate) ambiguous: u64,
     pub(crate) nonexistent: u64,
 }
 
-impl Clock {
+impl TimestampParser {
     pub(crate) fn new(pattern: TimestampPattern, zone: chrono_tz::Tz) -> Self {
         Self {
             pattern,
-            zone: Zone::new(zone),
+            zone: LocalZone::new(zone),
             name: zone.name().into(),
             last_text: Vec::new(),
-            last: (0, Local::Unique),
+            last: (0, LocalTimeKind::Unique),
             ambiguous: 0,
             nonexistent: 0,
         }
@@ -82,7 +82,7 @@ impl Clock {
         if self.last_text.is_empty() || self.last_text != text {
             let read = timestamp::read(&self.pattern, text)?;
             let (utc, kind) = match read.offset_secs {
-                Some(offset) => (read.secs - offset, Local::Unique),
+                Some(offset) => (read.secs - offset, LocalTimeKind::Unique),
                 None => self.zone.instant(read.secs),
             };
             self.last = (utc * 1_000_000 + read.micros, kind);
@@ -94,11 +94,11 @@ impl Clock {
     }
 
     #[inline]
-    fn count(&mut self, kind: Local) {
+    fn count(&mut self, kind: LocalTimeKind) {
         match kind {
-            Local::Unique => {}
-            Local::Ambiguous => self.ambiguous += 1,
-            Local::Nonexistent => self.nonexistent += 1,
+            LocalTimeKind::Unique => {}
+            LocalTimeKind::Ambiguous => self.ambiguous += 1,
+            LocalTimeKind::Nonexistent => self.nonexistent += 1,
         }
     }
 }
@@ -128,55 +128,56 @@ impl ColumnType {
     }
 }
 
-impl Column {
+impl ColumnBuilder {
     pub(crate) fn new(kind: &ColumnType) -> Self {
         let kind = match kind {
-            ColumnType::Text => Kind::Text(Vec::new()),
-            ColumnType::Int => Kind::Int(Vec::new()),
-            ColumnType::Long => Kind::Long(Vec::new()),
-            ColumnType::Double => Kind::Double(Vec::new()),
-            ColumnType::Boolean => Kind::Boolean(Vec::new()),
-            ColumnType::Timestamp(pattern, zone) => {
-                Kind::Timestamp { micros: Vec::new(), clock: Box::new(Clock::new(pattern.clone(), *zone)) }
-            }
+            ColumnType::Text => ColumnValues::Text(Vec::new()),
+            ColumnType::Int => ColumnValues::Int(Vec::new()),
+            ColumnType::Long => ColumnValues::Long(Vec::new()),
+            ColumnType::Double => ColumnValues::Double(Vec::new()),
+            ColumnType::Boolean => ColumnValues::Boolean(Vec::new()),
+            ColumnType::Timestamp(pattern, zone) => ColumnValues::Timestamp {
+                micros: Vec::new(),
+                clock: Box::new(TimestampParser::new(pattern.clone(), *zone)),
+            },
         };
         Self { kind, valid: Vec::new(), len: 0 }
     }
 
     pub(crate) fn reserve(&mut self, rows: usize) {
         match &mut self.kind {
-            Kind::Text(views) => views.reserve(rows),
-            Kind::Int(values) => values.reserve(rows),
-            Kind::Long(values) => values.reserve(rows),
-            Kind::Double(values) => values.reserve(rows),
-            Kind::Boolean(values) => values.reserve(rows),
-            Kind::Timestamp { micros, .. } => micros.reserve(rows),
+            ColumnValues::Text(views) => views.reserve(rows),
+            ColumnValues::Int(values) => values.reserve(rows),
+            ColumnValues::Long(values) => values.reserve(rows),
+            ColumnValues::Double(values) => values.reserve(rows),
+            ColumnValues::Boolean(values) => values.reserve(rows),
+            ColumnValues::Timestamp { micros, .. } => micros.reserve(rows),
         }
     }
 
-    /// Appends the value that `text` spells: bytes `start..start + len` of `buffer`, the buffer `home`.
+    /// Appends the value of the text in bytes `start..start + len` of `buffer`, the buffer `home`.
     /// False when it does not fit the type; nothing is appended then.
     ///
     /// Text must be UTF-8: the caller has checked the message it is a part of.
     #[inline]
-    pub(crate) fn push_text(&mut self, buffer: &[u8], start: usize, len: usize, home: Home) -> bool {
+    pub(crate) fn push_text(&mut self, buffer: &[u8], start: usize, len: usize, home: TextBuffer) -> bool {
         let text = &buffer[start..start + len];
         let fits = match &mut self.kind {
-            Kind::Text(views) => {
+            ColumnValues::Text(views) => {
                 views.push(view(buffer, start, len, home));
                 true
             }
-            Kind::Int(values) => match parse_integer(text).and_then(|n| i32::try_from(n).ok()) {
+            ColumnValues::Int(values) => match parse_integer(text).and_then(|n| i32::try_from(n).ok()) {
                 Some(n) => {
                     values.push(n);
                     true
                 }
                 None => false,
             },
-            Kind::Long(values) => push_some(values, parse_integer(text)),
-            Kind::Double(values) => push_some(values, parse_double(text)),
-            Kind::Boolean(values) => push_some(values, parse_boolean(text)),
-            Kind::Timestamp { micros, clock } => push_some(micros, clock.parse(text)),
+            ColumnValues::Long(values) => push_some(values, parse_integer(text)),
+            ColumnValues::Double(values) => push_some(values, parse_double(text)),
+            ColumnValues::Boolean(values) => push_some(values, parse_boolean(text)),
+            ColumnValues::Timestamp { micros, clock } => push_some(micros, clock.parse(text)),
         };
         self.appended(fits, true)
     }
@@ -184,9 +185,9 @@ impl Column {
     /// Appends a JSON number. False when the column does not take it.
     pub(crate) fn push_integer(&mut self, number: i64) -> bool {
         let fits = match &mut self.kind {
-            Kind::Int(values) => push_some(values, i32::try_from(number).ok()),
-            Kind::Long(values) => push_some(values, Some(number)),
-            Kind::Double(values) => push_some(values, Some(number as f64)),
+            ColumnValues::Int(values) => push_some(values, i32::try_from(number).ok()),
+            ColumnValues::Long(values) => push_some(values, Some(number)),
+            ColumnValues::Double(values) => push_some(values, Some(number as f64)),
             _ => false,
         };
         self.appended(fits, true)
@@ -195,7 +196,7 @@ impl Column {
     /// Appends a JSON number with a fraction or exponent. False when the column does not take it.
     pub(crate) fn push_double(&mut self, number: f64) -> bool {
         let fits = match &mut self.kind {
-            Kind::Double(values) => push_some(values, Some(number)),
+            ColumnValues::Double(values) => push_some(values, Some(number)),
             _ => false,
         };
         self.appended(fits, true)
@@ -204,7 +205,7 @@ impl Column {
     /// Appends a JSON boolean. False when the column does not take it.
     pub(crate) fn push_boolean(&mut self, value: bool) -> bool {
         let fits = match &mut self.kind {
-            Kind::Boolean(values) => push_some(values, Some(value)),
+            ColumnValues::Boolean(values) => push_some(values, Some(value)),
             _ => false,
         };
         self.appended(fits, true)
@@ -214,7 +215,7 @@ impl Column {
     /// none, or it lies outside the years 1 to 9999.
     pub(crate) fn push_instant(&mut self, secs: i64, micros: i64) -> bool {
         let fits = match &mut self.kind {
-            Kind::Timestamp { micros: values, .. } => {
+            ColumnValues::Timestamp { micros: values, .. } => {
                 push_some(values, INSTANT_SECS.contains(&secs).then(|| secs * 1_000_000 + micros))
             }
             _ => false,
@@ -223,10 +224,10 @@ impl Column {
     }
 
     /// Appends the instant at which the wall clock of the column's zone shows `secs` and `micros`, counted from
-    /// its 1970-01-01T00:00:00. False as for [`Column::push_instant`].
+    /// its 1970-01-01T00:00:00. False as for [`ColumnBuilder::push_instant`].
     pub(crate) fn push_local_time(&mut self, secs: i64, micros: i64) -> bool {
         let fits = match &mut self.kind {
-            Kind::Timestamp { micros: values, clock } if INSTANT_SECS.contains(&secs) => {
+            ColumnValues::Timestamp { micros: values, clock } if INSTANT_SECS.contains(&secs) => {
                 let (utc, kind) = clock.zone.instant(secs);
                 clock.count(kind);
                 push_some(values, Some(utc * 1_000_000 + micros))
@@ -239,24 +240,24 @@ impl Column {
     /// The column's type as the pipeline file writes it.
     pub(crate) fn type_name(&self) -> &'static str {
         match self.kind {
-            Kind::Text(_) => ColumnType::Text.name(),
-            Kind::Int(_) => ColumnType::Int.name(),
-            Kind::Long(_) => ColumnType::Long.name(),
-            Kind::Double(_) => ColumnType::Double.name(),
-            Kind::Boolean(_) => ColumnType::Boolean.name(),
-            Kind::Timestamp { .. } => TIMESTAMP,
+            ColumnValues::Text(_) => ColumnType::Text.name(),
+            ColumnValues::Int(_) => ColumnType::Int.name(),
+            ColumnValues::Long(_) => ColumnType::Long.name(),
+            ColumnValues::Double(_) => ColumnType::Double.name(),
+            ColumnValues::Boolean(_) => ColumnType::Boolean.name(),
+            ColumnValues::Timestamp { .. } => TIMESTAMP,
         }
     }
 
     /// Appends a null.
     pub(crate) fn push_null(&mut self) {
         match &mut self.kind {
-            Kind::Text(views) => views.push(0),
-            Kind::Int(values) => values.push(0),
-            Kind::Long(values) => values.push(0),
-            Kind::Double(values) => values.push(0.0),
-            Kind::Boolean(values) => values.push(false),
-            Kind::Timestamp { micros, .. } => micros.push(0),
+            ColumnValues::Text(views) => views.push(0),
+            ColumnValues::Int(values) => values.push(0),
+            ColumnValues::Long(values) => values.push(0),
+            ColumnValues::Double(values) => values.push(0.0),
+            ColumnValues::Boolean(values) => values.push(false),
+            ColumnValues::Timestamp { micros, .. } => micros.push(0),
         }
         self.appended(true, false);
     }
@@ -276,12 +277,12 @@ impl Column {
     /// Drops the rows from `len` on: a row that turned out bad in a later column.
     pub(crate) fn truncate(&mut self, len: usize) {
         match &mut self.kind {
-            Kind::Text(views) => views.truncate(len),
-            Kind::Int(values) => values.truncate(len),
-            Kind::Long(values) => values.truncate(len),
-            Kind::Double(values) => values.truncate(len),
-            Kind::Boolean(values) => values.truncate(len),
-            Kind::Timestamp { micros, .. } => micros.truncate(len),
+            ColumnValues::Text(views) => views.truncate(len),
+            ColumnValues::Int(values) => values.truncate(len),
+            ColumnValues::Long(values) => values.truncate(len),
+            ColumnValues::Double(values) => values.truncate(len),
+            ColumnValues::Boolean(values) => values.truncate(len),
+            ColumnValues::Timestamp { micros, .. } => micros.truncate(len),
         }
         self.valid.truncate(len);
         self.len = self.len.min(len);
@@ -291,7 +292,7 @@ impl Column {
     #[inline]
     pub(crate) fn last_micros(&self) -> Option<i64> {
         match &self.kind {
-            Kind::Timestamp { micros, .. } if self.valid.last() != Some(&false) => micros.last().copied(),
+            ColumnValues::Timestamp { micros, .. } if self.valid.last() != Some(&false) => micros.last().copied(),
             _ => None,
         }
     }
@@ -305,12 +306,12 @@ impl Column {
         });
         self.len = 0;
         match &mut self.kind {
-            Kind::Text(views) => Arc::new(text_array(std::mem::take(views), buffers, nulls)),
-            Kind::Int(values) => Arc::new(Int32Array::new(std::mem::take(values).into(), nulls)),
-            Kind::Long(values) => Arc::new(Int64Array::new(std::mem::take(values).into(), nulls)),
-            Kind::Double(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),
-            Kind::Boolean(values) => Arc::new(BooleanArray::new(std::mem::take(values).into(), nulls)),
-            Kind::Timestamp { micros, clock } => Arc::new(
+            ColumnValues::Text(views) => Arc::new(text_array(std::mem::take(views), buffers, nulls)),
+            ColumnValues::Int(values) => Arc::new(Int32Array::new(std::mem::take(values).into(), nulls)),
+            ColumnValues::Long(values) => Arc::new(Int64Array::new(std::mem::take(values).into(), nulls)),
+            ColumnValues::Double(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),
+            ColumnValues::Boolean(values) => Arc::new(BooleanArray::new(std::mem::take(values).into(), nulls)),
+            ColumnValues::Timestamp { micros, clock } => Arc::new(
                 TimestampMicrosecondArray::new(std::mem::take(micros).into(), nulls).with_timezone(clock.name.clone()),
             ),
         }
@@ -319,7 +320,7 @@ impl Column {
     /// Local times that happened twice and that never happened, since the last call.
     pub(crate) fn take_odd_times(&mut self) -> (u64, u64) {
         match &mut self.kind {
-            Kind::Timestamp { clock, .. } => {
+            ColumnValues::Timestamp { clock, .. } => {
                 (std::mem::take(&mut clock.ambiguous), std::mem::take(&mut clock.nonexistent))
             }
             _ => (0, 0),
@@ -356,7 +357,7 @@ fn push_some<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
 ///
 /// Source: <https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-view-layout>
 #[inline]
-fn view(buffer: &[u8], start: usize, len: usize, home: Home) -> u128 {
+fn view(buffer: &[u8], start: usize, len: usize, home: TextBuffer) -> u128 {
     if len <= INLINE {
         // One 16-byte load and a mask beat a copy of a length that is not known when compiling.
         let bits = match buffer.get(start..start + 16) {
@@ -443,9 +444,9 @@ mod tests {
     #[test]
     fn short_text_lies_in_the_view_and_long_text_stays_in_its_buffer() {
         let bytes = b"abc,exactly12byt,thirteen bytes and more,\xC3\xA9".to_vec();
-        let mut column = Column::new(&ColumnType::Text);
+        let mut column = ColumnBuilder::new(&ColumnType::Text);
         for (start, len) in [(0, 3), (4, 12), (17, 23), (41, 2), (0, 0)] {
-            assert!(column.push_text(&bytes, start, len, Home::Values));
+            assert!(column.push_text(&bytes, start, len, TextBuffer::Values));
         }
         column.push_null();
         let array = column.finish(&[Buffer::from_vec(bytes), Buffer::from_vec(Vec::<u8>::new())]);
@@ -459,8 +460,8 @@ mod tests {
 
     #[test]
     fn numbers_outside_their_type_do_not_fit() {
-        let mut column = Column::new(&ColumnType::Int);
-        let mut fits = |text: &str| column.push_text(text.as_bytes(), 0, text.len(), Home::Values);
+        let mut column = ColumnBuilder::new(&ColumnType::Int);
+        let mut fits = |text: &str| column.push_text(text.as_bytes(), 0, text.len(), TextBuffer::Values);
         assert!(fits("2147483647") && fits("-2147483648") && fits(" 7 ") && fits("+7"));
         for wrong in ["2147483648", "abc", "", "-", "1.0", "99999999999999999999", "１"] {
             assert!(!fits(wrong), "{wrong}");

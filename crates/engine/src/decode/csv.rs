@@ -1,21 +1,21 @@
 //! Cuts CSV messages into fields: one row, one line in a JSON string, or a header line and a row.
 
-use super::columns::Home;
+use super::columns::TextBuffer;
 
 /// Where each field of a row lies, in one buffer.
 #[derive(Debug, Default)]
-pub(crate) struct Fields {
+pub(crate) struct CsvFields {
     /// `(start, length)` of each field.
     pub(crate) spans: Vec<(u32, u32)>,
     /// The buffer they lie in, when all of them lie in the same one.
-    home: Option<Home>,
+    home: Option<TextBuffer>,
     /// Per field, when they do not.
-    homes: Vec<Home>,
+    homes: Vec<TextBuffer>,
 }
 
-impl Fields {
+impl CsvFields {
     #[inline]
-    pub(crate) fn home(&self, field: usize) -> Home {
+    pub(crate) fn home(&self, field: usize) -> TextBuffer {
         self.home.unwrap_or_else(|| self.homes[field])
     }
 
@@ -27,26 +27,26 @@ impl Fields {
     pub(crate) fn move_to_unescaped(&mut self, line: &[u8], unescaped: &mut Vec<u8>) {
         let homes = (0..self.len()).map(|field| self.home(field)).collect::<Vec<_>>();
         for (span, home) in self.spans.iter_mut().zip(&homes) {
-            if *home == Home::Values {
+            if *home == TextBuffer::Values {
                 let to = unescaped.len();
                 unescaped.extend_from_slice(&line[span.0 as usize..(span.0 + span.1) as usize]);
                 span.0 = to as u32;
             }
         }
-        self.home = Some(Home::Unescaped);
+        self.home = Some(TextBuffer::Unescaped);
     }
 
     /// Whether a field of `row` that is not quoted holds a line end.
     pub(crate) fn hold_bare_line_end(&self, row: &[u8]) -> bool {
         self.spans.iter().enumerate().any(|(field, (start, len))| {
             let (start, len) = (*start as usize, *len as usize);
-            self.home(field) == Home::Values
+            self.home(field) == TextBuffer::Values
                 && memchr::memchr(b'\n', &row[start..start + len]).is_some()
                 && (start == 0 || row[start - 1] != b'"')
         })
     }
 
-    fn start(&mut self, home: Option<Home>) {
+    fn start(&mut self, home: Option<TextBuffer>) {
         self.spans.clear();
         self.homes.clear();
         self.home = home;
@@ -63,9 +63,9 @@ pub(crate) fn cut(
     buffer: &[u8],
     start: usize,
     len: usize,
-    home: Home,
+    home: TextBuffer,
     unescaped: &mut Vec<u8>,
-    fields: &mut Fields,
+    fields: &mut CsvFields,
 ) -> Result<(), &'static str> {
     fields.start(Some(home));
     let line = &buffer[start..start + len];
@@ -86,9 +86,9 @@ fn cut_quoted(
     buffer: &[u8],
     start: usize,
     len: usize,
-    home: Home,
+    home: TextBuffer,
     unescaped: &mut Vec<u8>,
-    fields: &mut Fields,
+    fields: &mut CsvFields,
 ) -> Result<(), &'static str> {
     fields.start(None);
     let end = start + len;
@@ -120,7 +120,7 @@ fn cut_quoted(
                 }
                 unescaped.extend_from_slice(rest);
                 fields.spans.push((to as u32, (unescaped.len() - to) as u32));
-                fields.homes.push(Home::Unescaped);
+                fields.homes.push(TextBuffer::Unescaped);
             } else {
                 fields.spans.push((text as u32, (close - text) as u32));
                 fields.homes.push(home);
@@ -150,15 +150,15 @@ mod tests {
     use super::*;
 
     fn fields(line: &str) -> Result<Vec<String>, &'static str> {
-        let mut fields = Fields::default();
+        let mut fields = CsvFields::default();
         // A first text that the second buffer already holds must not shift what is added.
         let mut unescaped = b"before".to_vec();
         let buffer = format!("##{line}##");
-        cut(buffer.as_bytes(), 2, line.len(), Home::Values, &mut unescaped, &mut fields)?;
+        cut(buffer.as_bytes(), 2, line.len(), TextBuffer::Values, &mut unescaped, &mut fields)?;
         Ok((0..fields.len())
             .map(|i| {
                 let (start, len) = fields.spans[i];
-                let from = if fields.home(i) == Home::Values { buffer.as_bytes() } else { &unescaped };
+                let from = if fields.home(i) == TextBuffer::Values { buffer.as_bytes() } else { &unescaped };
                 String::from_utf8(from[start as usize..(start + len) as usize].to_vec()).unwrap()
             })
             .collect())

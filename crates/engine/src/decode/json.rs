@@ -4,13 +4,13 @@ use std::fmt;
 
 use hashbrown::HashMap;
 
-use super::columns::{Column, Home};
+use super::columns::{ColumnBuilder, TextBuffer};
 use super::{Reason, Rejection};
 use serde_core::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 
 /// What a JSON key stands for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Key {
+pub(crate) enum FieldTarget {
     /// A column that is built, by its number.
     Column(usize),
     /// A field of the schema that the query does not need.
@@ -19,14 +19,14 @@ pub(crate) enum Key {
 
 /// Decodes the object in `buffer[start..start + len]` into `row`'s columns, one value each; missing ones
 /// become null.
-pub(crate) fn decode(buffer: &[u8], start: usize, len: usize, row: Row<'_>) -> Result<(), Rejection> {
+pub(crate) fn decode(buffer: &[u8], start: usize, len: usize, row: JsonRow<'_>) -> Result<(), Rejection> {
     row.seen.clear();
     row.seen.resize(row.columns.len(), false);
     let mut problem = None;
-    let Row { keys, extra_is_error, columns, seen, unescaped } = row;
-    let object = Object {
+    let JsonRow { keys, extra_is_error, columns, seen, unescaped } = row;
+    let object = JsonObject {
         buffer,
-        row: Row { keys, extra_is_error, columns: &mut *columns, seen: &mut *seen, unescaped },
+        row: JsonRow { keys, extra_is_error, columns: &mut *columns, seen: &mut *seen, unescaped },
         problem: &mut problem,
     };
     let mut reader = serde_json::Deserializer::from_slice(&buffer[start..start + len]);
@@ -44,24 +44,24 @@ pub(crate) fn decode(buffer: &[u8], start: usize, len: usize, row: Row<'_>) -> R
 }
 
 /// Where an object's values go.
-pub(crate) struct Row<'a> {
+pub(crate) struct JsonRow<'a> {
     /// What each JSON key stands for.
-    pub(crate) keys: &'a HashMap<String, Key>,
+    pub(crate) keys: &'a HashMap<String, FieldTarget>,
     /// Whether a key that the schema does not know rejects the message.
     pub(crate) extra_is_error: bool,
-    pub(crate) columns: &'a mut [Column],
+    pub(crate) columns: &'a mut [ColumnBuilder],
     /// Scratch: which columns have their value.
     pub(crate) seen: &'a mut Vec<bool>,
     pub(crate) unescaped: &'a mut Vec<u8>,
 }
 
-struct Object<'a> {
+struct JsonObject<'a> {
     buffer: &'a [u8],
-    row: Row<'a>,
+    row: JsonRow<'a>,
     problem: &'a mut Option<Rejection>,
 }
 
-impl<'de> DeserializeSeed<'de> for Object<'_> {
+impl<'de> DeserializeSeed<'de> for JsonObject<'_> {
     type Value = ();
 
     fn deserialize<D: serde_core::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -69,7 +69,7 @@ impl<'de> DeserializeSeed<'de> for Object<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
+impl<'de> Visitor<'de> for JsonObject<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,13 +79,13 @@ impl<'de> Visitor<'de> for Object<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match self.row.keys.get(name.as_ref()) {
-                Some(Key::Column(at)) => {
+                Some(FieldTarget::Column(at)) => {
                     if std::mem::replace(&mut self.row.seen[*at], true) {
                         let detail = "the field appears twice".to_owned();
                         *self.problem = Some(Rejection::new(Reason::Fields, Some(name.as_ref()), detail));
                         return Err(A::Error::custom("twice"));
                     }
-                    let value = Value {
+                    let value = JsonValue {
                         buffer: self.buffer,
                         column: &mut self.row.columns[*at],
                         unescaped: self.row.unescaped,
@@ -102,7 +102,7 @@ impl<'de> Visitor<'de> for Object<'_> {
                     *self.problem = Some(Rejection::new(Reason::Fields, Some(name.as_ref()), detail));
                     return Err(A::Error::custom("unknown field"));
                 }
-                Some(Key::Unused) | None => {
+                Some(FieldTarget::Unused) | None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -112,19 +112,19 @@ impl<'de> Visitor<'de> for Object<'_> {
 }
 
 /// Appends one value to its column; gives back the offending text when it does not fit.
-struct Value<'a> {
+struct JsonValue<'a> {
     buffer: &'a [u8],
-    column: &'a mut Column,
+    column: &'a mut ColumnBuilder,
     unescaped: &'a mut Vec<u8>,
 }
 
-impl Value<'_> {
+impl JsonValue<'_> {
     fn fits<E>(fits: bool, text: impl fmt::Display) -> Result<Option<String>, E> {
         Ok((!fits).then(|| text.to_string()))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for JsonValue<'_> {
     type Value = Option<String>;
 
     fn deserialize<D: serde_core::Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
@@ -132,7 +132,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for JsonValue<'_> {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,13 +142,16 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Option<String>, E> {
         // Borrowed text lies in the buffer that is being read, so its address gives its place.
         let start = text.as_ptr() as usize - self.buffer.as_ptr() as usize;
-        Self::fits(self.column.push_text(self.buffer, start, text.len(), Home::Values), format_args!("{text:?}"))
+        Self::fits(self.column.push_text(self.buffer, start, text.len(), TextBuffer::Values), format_args!("{text:?}"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
         let start = self.unescaped.len();
         self.unescaped.extend_from_slice(text.as_bytes());
-        Self::fits(self.column.push_text(self.unescaped, start, text.len(), Home::Unescaped), format_args!("{text:?}"))
+        Self::fits(
+            self.column.push_text(self.unescaped, start, text.len(), TextBuffer::Unescaped),
+            format_args!("{text:?}"),
+        )
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Option<String>, E> {

@@ -1,7 +1,7 @@
 //! Message bytes to typed columns.
 //!
 //! In: a [`MessageBatch`]. Out: [`Decoded`]: the columns that the query needs, and what was rejected.
-//! Knows nothing of windows or time's order. Start at [`Decoder::decode`].
+//! Knows nothing of windows or the order of time. Start at [`Decoder::decode`].
 
 mod avro;
 mod avro_schema;
@@ -22,11 +22,11 @@ use std::sync::Arc;
 use turnstile_message::{MessageBatch, SchemaKind, WriterSchema};
 use turnstile_pipeline::{FieldKind, Format, Pipeline, Policy};
 
-use columns::{Column, ColumnType, Home};
-use json::Key;
-use schemas::{KnownSchema, Schemas};
+use columns::{ColumnBuilder, ColumnType, TextBuffer};
+use json::FieldTarget;
+use schemas::{KnownSchema, WriterSchemas};
 
-/// Why a message was rejected, in one word that counters and dead letters carry.
+/// Why a message was rejected: the label in counters and dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// The value is not UTF-8.
@@ -35,13 +35,13 @@ pub enum Reason {
     Csv,
     /// The value is not a JSON object.
     Json,
-    /// The value does not begin as messages do whose schema is in a registry.
+    /// The value lacks the schema registry's wire-format header.
     WireFormat,
-    /// The registry does not know the value's schema, or messages of that schema can be no rows.
+    /// The schema registry does not know the value's schema, or messages of that schema cannot be rows.
     Schema,
     /// The value does not follow its Avro schema.
     Avro,
-    /// A field is missing, or one too many.
+    /// A field is missing, or there is one too many.
     Fields,
     /// A value does not fit its field's type.
     Type,
@@ -49,14 +49,14 @@ pub enum Reason {
     EventTime,
     /// The event time lies too far ahead of the clock.
     Future,
-    /// The window had closed already.
+    /// The window had already closed.
     Late,
-    /// An expression of the query fails on it, such as a cast of text that is no number.
+    /// An expression of the query fails on it, such as a cast of text that is not a number.
     Query,
 }
 
 impl Reason {
-    /// The word.
+    /// The label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Utf8 => "not-utf8",
@@ -81,7 +81,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why one message was rejected, with the field and the offending text where there is one.
+/// Why one message was rejected, with the field and the offending text if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// The kind.
@@ -106,7 +106,7 @@ impl Rejection {
     }
 }
 
-/// The longest offending text that a rejection repeats; the dead letter holds the whole message anyway.
+/// The longest offending text that a rejection quotes; the dead letter holds the whole message.
 const DETAIL_CHARS: usize = 200;
 
 fn shorten(text: &str) -> String {
@@ -126,7 +126,7 @@ pub(crate) struct DecodePlan {
     field_of: Vec<usize>,
     event_column: usize,
     extra_is_error: bool,
-    keys: HashMap<String, Key>,
+    keys: HashMap<String, FieldTarget>,
     schema: SchemaRef,
 }
 
@@ -158,7 +158,7 @@ impl DecodePlan {
         let keys = names
             .iter()
             .enumerate()
-            .map(|(field, name)| (name.clone(), column_of[field].map_or(Key::Unused, Key::Column)))
+            .map(|(field, name)| (name.clone(), column_of[field].map_or(FieldTarget::Unused, FieldTarget::Column)))
             .collect();
         let fields: Vec<Field> =
             field_of.iter().map(|f| Field::new(&names[*f], columns::data_type(&types[*f]), true)).collect();
@@ -205,37 +205,37 @@ pub(crate) struct Decoded {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     plan: Arc<DecodePlan>,
-    columns: Vec<Column>,
-    fields: csv::Fields,
+    columns: Vec<ColumnBuilder>,
+    fields: csv::CsvFields,
     unescaped: Vec<u8>,
     seen: Vec<bool>,
-    header: Option<Header>,
-    schemas: Schemas,
+    header: Option<CsvHeader>,
+    schemas: WriterSchemas,
 }
 
 /// A header line seen in messages of the header-and-row form, and the field that each of its names is.
 #[derive(Debug)]
-struct Header {
+struct CsvHeader {
     line: Vec<u8>,
-    /// None: a field that the schema does not have, and that is left out.
+    /// None: a field that the schema does not have and that is ignored.
     fields: Vec<Option<usize>>,
 }
 
 impl Decoder {
     pub(crate) fn new(plan: Arc<DecodePlan>) -> Self {
-        let columns = plan.field_of.iter().map(|field| Column::new(&plan.types[*field])).collect();
+        let columns = plan.field_of.iter().map(|field| ColumnBuilder::new(&plan.types[*field])).collect();
         Self {
             plan,
             columns,
-            fields: csv::Fields::default(),
+            fields: csv::CsvFields::default(),
             unescaped: Vec::new(),
             seen: Vec::new(),
             header: None,
-            schemas: Schemas::default(),
+            schemas: WriterSchemas::default(),
         }
     }
 
-    /// The ids of the schemas that `batch` needs and this has not learned yet.
+    /// The ids of the schemas that `batch` needs and that are not registered yet.
     pub(crate) fn missing_schemas(&mut self, batch: &MessageBatch) -> Vec<u32> {
         match self.plan.format {
             Format::Csv | Format::Json => Vec::new(),
@@ -243,8 +243,8 @@ impl Decoder {
         }
     }
 
-    /// Learns what schema `id` is; `None`: the registry does not know it.
-    pub(crate) fn learn_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
+    /// Registers schema `id`; `None`: the schema registry does not know it.
+    pub(crate) fn register_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
         let known = match (schema, self.plan.format) {
             (None, _) => KnownSchema::Unknown,
             (Some(schema), Format::Avro) if schema.kind == SchemaKind::Avro => match self.plan.record_reader(schema) {
@@ -261,14 +261,14 @@ impl Decoder {
                 KnownSchema::Unusable(Rejection::new(Reason::Schema, None, detail))
             }
         };
-        self.schemas.learn(id, known, schema.map_or(0, WriterSchema::bytes));
+        self.schemas.register(id, known, schema.map_or(0, WriterSchema::bytes));
     }
 
-    /// The first schema that `batch` needs and nobody has told of.
-    pub(crate) fn first_unlearned(&self, batch: &MessageBatch) -> Option<u32> {
+    /// The first schema that `batch` needs and that is not registered.
+    pub(crate) fn first_unregistered(&self, batch: &MessageBatch) -> Option<u32> {
         match self.plan.format {
             Format::Csv | Format::Json => None,
-            Format::Avro | Format::JsonSchema => self.schemas.first_unlearned(batch),
+            Format::Avro | Format::JsonSchema => self.schemas.first_unregistered(batch),
         }
     }
 
@@ -324,7 +324,7 @@ impl Decoder {
         out
     }
 
-    /// A message that begins with its schema's id. Its own function, so that the loop over CSV stays small.
+    /// A message that begins with its schema's id. A separate function, so that the loop over CSV stays small.
     #[inline(never)]
     fn by_schema(&mut self, values: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
         let value = &values[start..start + len];
@@ -336,7 +336,7 @@ impl Decoder {
             }
             Some(KnownSchema::Json) => self.json(values, start + header, len - header).map_err(|r| r.of_schema(id)),
             Some(KnownSchema::Unusable(rejection)) => Err(rejection.clone().of_schema(id)),
-            // `Worker::push` takes no batch whose schemas it has not been told.
+            // `Worker::push` refuses batches with unregistered schemas.
             Some(KnownSchema::Unknown) | None => {
                 Err(Rejection::new(Reason::Schema, None, format!("the registry does not know schema {id}")))
             }
@@ -346,7 +346,7 @@ impl Decoder {
     fn json(&mut self, values: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
         utf8(&values[start..start + len])?;
         let plan = &self.plan;
-        let row = json::Row {
+        let row = json::JsonRow {
             keys: &plan.keys,
             extra_is_error: plan.extra_is_error,
             columns: &mut self.columns,
@@ -375,12 +375,12 @@ impl Decoder {
         if memchr::memchr(b'\n', &values[start..start + len]).is_some() {
             return self.lines(&values[start..start + len]);
         }
-        csv::cut(values, start, len, Home::Values, &mut self.unescaped, &mut self.fields)
+        csv::cut(values, start, len, TextBuffer::Values, &mut self.unescaped, &mut self.fields)
             .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
         self.push_fields(values, None)
     }
 
-    /// A line that a JSON string spelled with escapes: its fields move to the second buffer.
+    /// A line from a JSON string with escapes: its fields move to the second buffer.
     #[cold]
     fn unescaped_line(&mut self, line: &[u8]) -> Result<(), Rejection> {
         if memchr::memchr(b'\n', line).is_some() {
@@ -390,21 +390,21 @@ impl Decoder {
         self.push_fields(&[], None)
     }
 
-    /// Text with line ends inside: a row with a quoted field that holds them, or a header line and one row, the form
-    /// of the original's second producer.
+    /// Text with line ends inside: a row whose quoted field holds them, or a header line and one row, the form that the
+    /// original's second producer writes.
     #[cold]
     fn lines(&mut self, text: &[u8]) -> Result<(), Rejection> {
         let (first, rest) = text.split_at(memchr::memchr(b'\n', text).unwrap_or(text.len()));
         let first = without_line_end(&text[..first.len() + 1]);
         if self.header.as_ref().is_none_or(|known| known.line != first) {
-            let cut = csv::cut(first, 0, first.len(), Home::Values, &mut self.unescaped, &mut self.fields);
+            let cut = csv::cut(first, 0, first.len(), TextBuffer::Values, &mut self.unescaped, &mut self.fields);
             if cut.is_err() {
-                // The line end lies within a quoted field, or something else is wrong that cutting all of it will tell.
+                // The line end lies within a quoted field, or cutting the whole text reports what is wrong.
                 self.cut_row(text)?;
                 return self.push_fields(&[], None);
             }
             self.fields.move_to_unescaped(first, &mut self.unescaped);
-            self.header = Some(Header { line: first.to_vec(), fields: self.header_fields()? });
+            self.header = Some(CsvHeader { line: first.to_vec(), fields: self.header_fields()? });
         }
         let mut row = &rest[1..];
         while let [before @ .., b'\n' | b'\r'] = row {
@@ -417,7 +417,7 @@ impl Decoder {
         result
     }
 
-    /// The schema's fields that the names in `self.fields` are; none for a name that is left out.
+    /// The schema field of each name in `self.fields`; none for a name that is ignored.
     fn header_fields(&self) -> Result<Vec<Option<usize>>, Rejection> {
         let names: Vec<String> = (0..self.fields.len())
             .map(|at| {
@@ -442,10 +442,10 @@ impl Decoder {
         Ok(fields)
     }
 
-    /// Cuts one row that will not outlive the call: its fields move to the second buffer. Line ends may lie within
-    /// quoted fields only.
+    /// Cuts one row that does not outlive the call: its fields move to the second buffer. Line ends are allowed only
+    /// within quoted fields.
     fn cut_row(&mut self, row: &[u8]) -> Result<(), Rejection> {
-        csv::cut(row, 0, row.len(), Home::Values, &mut self.unescaped, &mut self.fields)
+        csv::cut(row, 0, row.len(), TextBuffer::Values, &mut self.unescaped, &mut self.fields)
             .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
         if self.fields.hold_bare_line_end(row) {
             return Err(Rejection::new(Reason::Fields, None, "the message holds more than one row"));
@@ -482,7 +482,7 @@ impl Decoder {
             };
             let (start, len) = self.fields.spans[place];
             let home = self.fields.home(place);
-            let buffer = if home == Home::Values { values } else { self.unescaped.as_slice() };
+            let buffer = if home == TextBuffer::Values { values } else { self.unescaped.as_slice() };
             if !column.push_text(buffer, start as usize, len as usize, home) {
                 let text = String::from_utf8_lossy(&buffer[start as usize..(start + len) as usize]);
                 let detail = format!("expected {}, found {text:?}", self.plan.types[field].name());
@@ -498,7 +498,7 @@ fn field_count(missing: Option<&String>, expected: usize, found: usize) -> Rejec
     Rejection::new(Reason::Fields, missing.map(String::as_str), format!("expected {expected} fields, found {found}"))
 }
 
-/// Without the one line end that a line may have kept.
+/// Strips one trailing line end.
 #[inline]
 fn without_line_end(text: &[u8]) -> &[u8] {
     match text {

@@ -72,13 +72,13 @@ fn batch(values: &[&[u8]]) -> MessageBatch {
     batch.finish()
 }
 
-fn taught(mut decoder: Decoder, schemas: &[(u32, WriterSchema)], values: &[&[u8]]) -> Decoded {
+fn decode_with(mut decoder: Decoder, schemas: &[(u32, WriterSchema)], values: &[&[u8]]) -> Decoded {
     let schemas: BTreeMap<_, _> = schemas.iter().map(|(id, schema)| (*id, schema)).collect();
     let batch = batch(values);
     for id in decoder.missing_schemas(&batch) {
-        decoder.learn_schema(id, schemas.get(&id).copied());
+        decoder.register_schema(id, schemas.get(&id).copied());
     }
-    assert_eq!(decoder.first_unlearned(&batch), None);
+    assert_eq!(decoder.first_unregistered(&batch), None);
     decoder.decode(&batch)
 }
 
@@ -116,7 +116,7 @@ fn fields_are_found_by_name_in_any_order_and_what_is_not_wanted_is_passed_over()
         bytes.long(3).raw(&[1, 0, 1]).long(0).long(1).raw(&0.5f32.to_le_bytes()).0
     };
     let (long, null) = (message(Some("A station with a long name, é")), message(None));
-    let decoded = taught(decoder("avro", ""), &[(7, writer)], &[&long, &null]);
+    let decoded = decode_with(decoder("avro", ""), &[(7, writer)], &[&long, &null]);
     assert_eq!(rejections(&decoded), [""; 0]);
     assert_eq!(rows(&decoded), [(Some("A station with a long name, é"), -3, AT), (None, -3, AT)]);
 }
@@ -128,7 +128,7 @@ fn schemas_change_from_message_to_message_and_a_field_that_the_writer_lacks_is_n
     let first = Bytes::of(1).text("S").long(7).long(AT * 1_000);
     let second = Bytes::of(70_000).text("2023-09-22 14:05:00").long(8);
     let third = Bytes::of(3).long(9);
-    let decoded = taught(
+    let decoded = decode_with(
         decoder("avro", ""),
         &[(1, plain()), (70_000, without), (3, without_time)],
         &[&first.0, &second.0, &third.0, &first.0],
@@ -152,7 +152,7 @@ fn times_of_every_kind_are_instants() {
     let of = |id: u32, number: i64| Bytes::of(id).long(1).long(number).0;
     let local = 1_695_391_500; // 2023-09-22 14:05:00 on the zone's clock
     let values = [of(1, AT * 1_000_000_000 + 999), of(2, local * 1_000), of(3, 19_622), of(4, 0), of(5, AT), of(1, -1)];
-    let decoded = taught(decoder("avro", ""), &writers, &values.each_ref().map(Vec::as_slice));
+    let decoded = decode_with(decoder("avro", ""), &writers, &values.each_ref().map(Vec::as_slice));
     let times: Vec<i64> = rows(&decoded).into_iter().map(|row| row.2).collect();
     assert_eq!(times, [AT, AT, 1_695_355_200, 0], "midnight in New York; a nanosecond before the epoch is cut off");
     assert_eq!(
@@ -214,7 +214,7 @@ fn what_does_not_fit_names_field_type_and_what_was_found() {
     ];
     let mut values: Vec<&[u8]> = cases.iter().map(|(bytes, _)| bytes.0.as_slice()).collect();
     values.push(&good.0);
-    let decoded = taught(decoder("avro", ""), &writers, &values);
+    let decoded = decode_with(decoder("avro", ""), &writers, &values);
     assert_eq!(rejections(&decoded), cases.each_ref().map(|(_, expected)| (*expected).to_owned()));
     assert_eq!(rows(&decoded), [(Some("S"), 1, AT)], "bad rows leave nothing behind");
 }
@@ -223,20 +223,20 @@ fn what_does_not_fit_names_field_type_and_what_was_found() {
 fn a_field_that_the_schema_does_not_know_is_an_error_only_where_the_pipeline_says_so() {
     let writer = || record(r#"{"name": "more", "type": "int"}, {"name": "TIMESTAMP", "type": "string"}"#);
     let message = Bytes::of(1).long(5).text("2023-09-22 14:05:00");
-    let ignored = taught(decoder("avro", ""), &[(1, writer())], &[&message.0]);
+    let ignored = decode_with(decoder("avro", ""), &[(1, writer())], &[&message.0]);
     assert_eq!(ignored.event_us, [AT * 1_000_000]);
-    let refused = taught(decoder("avro", "extra_fields = \"error\""), &[(1, writer())], &[&message.0]);
+    let refused = decode_with(decoder("avro", "extra_fields = \"error\""), &[(1, writer())], &[&message.0]);
     assert_eq!(rejections(&refused), ["fields more: the schema does not know this field (schema 1)"]);
 }
 
 #[test]
-fn a_few_bytes_cannot_keep_the_decoder_busy() {
+fn a_few_bytes_cannot_occupy_the_decoder_for_long() {
     let writer = record(
         r#"{"name": "empty", "type": {"type": "array", "items": "null"}},
            {"name": "TIMESTAMP", "type": {"type": "long", "logicalType": "timestamp-millis"}}"#,
     );
     let message = Bytes::of(1).long(i64::MAX).long(0).long(AT * 1_000);
-    let decoded = taught(decoder("avro", ""), &[(1, writer)], &[&message.0]);
+    let decoded = decode_with(decoder("avro", ""), &[(1, writer)], &[&message.0]);
     assert_eq!(decoded.event_us, [AT * 1_000_000]);
 
     // Two nulls in a record, two of those in the next, and so on: 2^40 values of no bytes.
@@ -248,13 +248,13 @@ fn a_few_bytes_cannot_keep_the_decoder_busy() {
         );
     }
     let writer = record(&format!(r#"{{"name": "many", "type": {nested}}}"#));
-    let decoded = taught(decoder("avro", ""), &[(1, writer)], &[&Bytes::of(1).0]);
+    let decoded = decode_with(decoder("avro", ""), &[(1, writer)], &[&Bytes::of(1).0]);
     assert_eq!(rejections(&decoded), ["avro many: the message holds more than 100000 values of no bytes (schema 1)"]);
 
     let writer = record(
         r#"{"name": "list", "type": {"type": "record", "name": "l", "fields": [{"name": "next", "type": ["l", "null"]}]}}"#,
     );
-    let decoded = taught(decoder("avro", ""), &[(1, writer)], &[&Bytes::of(1).raw(&[0; 10_000]).0]);
+    let decoded = decode_with(decoder("avro", ""), &[(1, writer)], &[&Bytes::of(1).raw(&[0; 10_000]).0]);
     assert_eq!(rejections(&decoded), ["avro list: values lie more than 64 deep in each other (schema 1)"]);
 }
 
@@ -269,7 +269,7 @@ fn every_cut_of_a_message_is_refused_without_harm() {
     let list = Bytes::of(1).long(2).long(0).long(1).raw(&map.0).long(0);
     let whole = list.text("A station with a long name").long(7).long(AT * 1_000).0;
     let cuts: Vec<&[u8]> = (5..=whole.len()).map(|len| &whole[..len]).collect();
-    let decoded = taught(decoder("avro", ""), &[(1, writer.clone())], &cuts);
+    let decoded = decode_with(decoder("avro", ""), &[(1, writer.clone())], &cuts);
     assert_eq!((decoded.rejected.len(), rows(&decoded).len()), (cuts.len() - 1, 1));
     // Any byte changed: a row or a rejection, never more.
     let changed: Vec<Vec<u8>> = (5..whole.len())
@@ -281,7 +281,7 @@ fn every_cut_of_a_message_is_refused_without_harm() {
         })
         .collect();
     let values: Vec<&[u8]> = changed.iter().map(Vec::as_slice).collect();
-    let decoded = taught(decoder("avro", ""), &[(1, writer)], &values);
+    let decoded = decode_with(decoder("avro", ""), &[(1, writer)], &values);
     assert_eq!(decoded.rejected.len() + decoded.rows.len(), values.len());
     assert!(decoded.columns.iter().all(|column| column.len() == decoded.rows.len()));
 }
@@ -298,7 +298,7 @@ fn json_of_a_schema_follows_its_id() {
         Bytes::of(10).raw(row).0,
     ];
     let values = values.each_ref().map(Vec::as_slice);
-    let decoded = taught(decoder("json-schema", ""), &[(9, json), (10, plain())], &values);
+    let decoded = decode_with(decoder("json-schema", ""), &[(9, json), (10, plain())], &values);
     assert_eq!(rows(&decoded), [(Some("A station with a long name"), 7, AT)]);
     assert_eq!(
         rejections(&decoded),
@@ -312,19 +312,19 @@ fn json_of_a_schema_follows_its_id() {
 }
 
 #[test]
-fn each_schema_is_asked_for_once_and_an_unknown_one_again_with_the_next_batch() {
+fn each_schema_is_requested_once_and_an_unknown_one_again_with_the_next_batch() {
     let mut decoder = decoder("avro", "");
     let (one, two) = (Bytes::of(1).text("S").long(1).long(AT * 1_000), Bytes::of(2));
     let batch = batch(&[&one.0, &two.0, &one.0, &two.0, b"junk"]);
     assert_eq!(decoder.missing_schemas(&batch), [1, 2]);
-    assert_eq!(decoder.first_unlearned(&batch), Some(1));
-    decoder.learn_schema(1, Some(&plain()));
-    assert_eq!(decoder.first_unlearned(&batch), Some(2));
-    decoder.learn_schema(2, None);
-    assert_eq!(decoder.first_unlearned(&batch), None);
+    assert_eq!(decoder.first_unregistered(&batch), Some(1));
+    decoder.register_schema(1, Some(&plain()));
+    assert_eq!(decoder.first_unregistered(&batch), Some(2));
+    decoder.register_schema(2, None);
+    assert_eq!(decoder.first_unregistered(&batch), None);
     assert_eq!(decoder.decode(&batch).rejected.len(), 3);
     assert_eq!(decoder.missing_schemas(&batch), [2]);
-    decoder.learn_schema(2, Some(&plain()));
+    decoder.register_schema(2, Some(&plain()));
     assert!(rejections(&decoder.decode(&batch))[0].starts_with("avro STATION: the message ends too early"));
     assert_eq!(decoder.missing_schemas(&batch), [0; 0]);
 }
@@ -336,7 +336,7 @@ fn no_more_schemas_are_kept_than_the_limit() {
         let message = Bytes::of(id).text("S").long(1).long(AT * 1_000);
         let batch = batch(&[&message.0]);
         assert_eq!(decoder.missing_schemas(&batch), [id]);
-        decoder.learn_schema(id, Some(&plain()));
+        decoder.register_schema(id, Some(&plain()));
         assert_eq!(decoder.decode(&batch).rows.len(), 1);
         assert!(decoder.schemas.len() <= 1_001);
     }
@@ -344,6 +344,6 @@ fn no_more_schemas_are_kept_than_the_limit() {
     let message = Bytes::of(9_000).text("S").long(1).long(AT * 1_000);
     let batch = batch(&[&message.0]);
     decoder.missing_schemas(&batch);
-    decoder.learn_schema(9_000, Some(&huge));
+    decoder.register_schema(9_000, Some(&huge));
     assert_eq!(decoder.missing_schemas(&batch), [9_000], "its bytes count, too");
 }

@@ -1,8 +1,8 @@
-//! Schemas by their ids in a registry: which ones a batch needs, and what is known of them.
+//! WriterSchemas by their ids in a registry: which ones a batch needs, and what is known of them.
 //!
-//! The engine asks no registry: whoever feeds it is told which ids are missing, and teaches them. Ids are never
-//! given twice to different schemas, so what is learned stays true; that an id is unknown does not, and is
-//! forgotten with the batch.
+//! The engine does not query the registry: its caller asks which ids are missing and registers them here. A registry
+//! never reuses an id, so a registered schema stays valid; an unknown id may become known and is forgotten with
+//! the batch.
 
 use hashbrown::HashMap;
 use turnstile_message::MessageBatch;
@@ -10,8 +10,8 @@ use turnstile_message::MessageBatch;
 use super::avro::RecordReader;
 use super::{Reason, Rejection};
 
-/// Most schemas that are remembered from batch to batch, and most bytes of their texts. Beyond either, all are
-/// forgotten and those that are still in use learned again.
+/// Most schemas that are kept from batch to batch, and most bytes of their texts. Beyond either, all are dropped and
+/// those still in use are registered again.
 const SCHEMAS: usize = 1_000;
 const SCHEMA_BYTES: usize = 32 << 20;
 
@@ -26,20 +26,20 @@ const HEADER: usize = 5;
 pub(crate) enum KnownSchema {
     Avro(Box<RecordReader>),
     Json,
-    /// No message of it can be a row.
+    /// Its messages cannot be rows.
     Unusable(Rejection),
     /// The registry does not know it.
     Unknown,
 }
 
-/// The schemas learned so far.
+/// The schemas registered so far.
 #[derive(Debug, Default)]
-pub(crate) struct Schemas {
+pub(crate) struct WriterSchemas {
     known: HashMap<u32, KnownSchema>,
     bytes: usize,
 }
 
-impl Schemas {
+impl WriterSchemas {
     pub(crate) fn get(&self, id: u32) -> Option<&KnownSchema> {
         self.known.get(&id)
     }
@@ -49,12 +49,13 @@ impl Schemas {
         self.known.len()
     }
 
-    pub(crate) fn learn(&mut self, id: u32, schema: KnownSchema, bytes: usize) {
+    pub(crate) fn register(&mut self, id: u32, schema: KnownSchema, bytes: usize) {
         self.known.insert(id, schema);
         self.bytes += bytes;
     }
 
-    /// The ids in `batch` that are not known, each once. Begins a new batch: forgets what the last one leaves.
+    /// The ids in `batch` that are not known, without duplicates. Begins a new batch: unknown ids of the last one are
+    /// forgotten.
     pub(crate) fn missing(&mut self, batch: &MessageBatch) -> Vec<u32> {
         if self.known.len() > SCHEMAS || self.bytes > SCHEMA_BYTES {
             self.known.clear();
@@ -74,7 +75,7 @@ impl Schemas {
     }
 
     /// The first id in `batch` that is not known.
-    pub(crate) fn first_unlearned(&self, batch: &MessageBatch) -> Option<u32> {
+    pub(crate) fn first_unregistered(&self, batch: &MessageBatch) -> Option<u32> {
         let mut last = None;
         ids(batch).find(|id| last.replace(*id) != Some(*id) && !self.known.contains_key(id))
     }

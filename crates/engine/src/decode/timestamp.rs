@@ -1,14 +1,14 @@
 //! Reads timestamps by their declared pattern.
 //!
-//! What the letters mean is the pipeline's word ([`TimestampPattern`]); here text becomes an instant. A letter
-//! alone takes one or two digits, a run of letters exactly as many as it has.
+//! [`TimestampPattern`] defines the letters; here text becomes an instant. A single letter takes one or two digits, a
+//! run of letters exactly as many as it has.
 
 use chrono::NaiveDate;
 use turnstile_pipeline::{MONTHS, PatternItem, TimestampPattern};
 
 /// A local time that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Read {
+pub(crate) struct ParsedTimestamp {
     /// Seconds since 1970-01-01T00:00:00 on the local clock.
     pub(crate) secs: i64,
     /// Microseconds of the second.
@@ -17,9 +17,9 @@ pub(crate) struct Read {
     pub(crate) offset_secs: Option<i64>,
 }
 
-/// Reads `text`; `None` when it does not fit the pattern or is no date of the calendar.
+/// Reads `text`; `None` when it does not fit the pattern or is not a date of the calendar.
 #[inline]
-pub(crate) fn read(pattern: &TimestampPattern, text: &[u8]) -> Option<Read> {
+pub(crate) fn read(pattern: &TimestampPattern, text: &[u8]) -> Option<ParsedTimestamp> {
     let (mut year, mut month, mut day) = (1970i64, 1i64, 1i64);
     let (mut hour, mut minute, mut second, mut micros) = (0i64, 0i64, 0i64, 0i64);
     let (mut half_day, mut offset_secs) = (None, None);
@@ -56,7 +56,7 @@ pub(crate) fn read(pattern: &TimestampPattern, text: &[u8]) -> Option<Read> {
         return None;
     }
     let secs = days_from_civil(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second;
-    Some(Read { secs, micros, offset_secs })
+    Some(ParsedTimestamp { secs, micros, offset_secs })
 }
 
 /// Takes digits: exactly `width` of them, or one or two for a width of 1.

@@ -1,4 +1,4 @@
-//! Local timestamps to instants, with a stated rule for the two hours a year that are not one to one.
+//! LocalTimeKind timestamps to instants, with a stated rule for the two hours a year that are not one to one.
 //!
 //! A local time that happens twice (clocks go back) is taken as the first of the two instants; one that
 //! never happens (clocks go forward) is moved later by the length of the gap. Both are counted. This is
@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 /// How a local time maps to an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Local {
+pub(crate) enum LocalTimeKind {
     Unique,
     Ambiguous,
     Nonexistent,
@@ -20,33 +20,33 @@ pub(crate) enum Local {
 /// Offsets change at quarter hours at the finest, so an answer holds for its whole quarter hour and is
 /// kept in a small direct-mapped table.
 #[derive(Debug)]
-pub(crate) struct Zone {
+pub(crate) struct LocalZone {
     zone: Tz,
     utc: bool,
-    slots: Box<[Slot; SLOTS]>,
+    slots: Box<[OffsetSlot; SLOTS]>,
 }
 
 const SLOTS: usize = 256;
 const QUARTER_SECS: i64 = 900;
 
 #[derive(Debug, Clone, Copy)]
-struct Slot {
+struct OffsetSlot {
     quarter: i64,
     offset_secs: i64,
-    kind: Local,
+    kind: LocalTimeKind,
 }
 
-impl Zone {
+impl LocalZone {
     pub(crate) fn new(zone: Tz) -> Self {
-        let empty = Slot { quarter: i64::MIN, offset_secs: 0, kind: Local::Unique };
+        let empty = OffsetSlot { quarter: i64::MIN, offset_secs: 0, kind: LocalTimeKind::Unique };
         Self { zone, utc: matches!(zone, Tz::UTC | Tz::Etc__UTC), slots: Box::new([empty; SLOTS]) }
     }
 
     /// UTC seconds of `local_secs`, seconds since 1970-01-01T00:00:00 on the zone's wall clock.
     #[inline]
-    pub(crate) fn instant(&mut self, local_secs: i64) -> (i64, Local) {
+    pub(crate) fn instant(&mut self, local_secs: i64) -> (i64, LocalTimeKind) {
         if self.utc {
-            return (local_secs, Local::Unique);
+            return (local_secs, LocalTimeKind::Unique);
         }
         let quarter = local_secs.div_euclid(QUARTER_SECS);
         let at = quarter.rem_euclid(SLOTS as i64) as usize;
@@ -58,21 +58,21 @@ impl Zone {
     }
 
     #[cold]
-    fn look_up(&self, quarter: i64) -> Slot {
+    fn look_up(&self, quarter: i64) -> OffsetSlot {
         let naive = DateTime::from_timestamp(quarter * QUARTER_SECS, 0).unwrap_or_default().naive_utc();
         let seconds = |offset: &<Tz as TimeZone>::Offset| i64::from(offset.fix().local_minus_utc());
         let (offset_secs, kind) = match self.zone.offset_from_local_datetime(&naive) {
-            LocalResult::Single(offset) => (seconds(&offset), Local::Unique),
+            LocalResult::Single(offset) => (seconds(&offset), LocalTimeKind::Unique),
             // The earlier instant is the one with the larger offset to UTC.
-            LocalResult::Ambiguous(a, b) => (seconds(&a).max(seconds(&b)), Local::Ambiguous),
+            LocalResult::Ambiguous(a, b) => (seconds(&a).max(seconds(&b)), LocalTimeKind::Ambiguous),
             // In a gap the offset before the change moves the time later by the gap's length.
             LocalResult::None => {
                 let day_before = naive - chrono::Duration::hours(24);
                 let before = self.zone.offset_from_local_datetime(&day_before).earliest();
-                (before.as_ref().map_or(0, seconds), Local::Nonexistent)
+                (before.as_ref().map_or(0, seconds), LocalTimeKind::Nonexistent)
             }
         };
-        Slot { quarter, offset_secs, kind }
+        OffsetSlot { quarter, offset_secs, kind }
     }
 }
 
@@ -84,24 +84,24 @@ mod tests {
         chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap().and_utc().timestamp()
     }
 
-    fn utc(zone: &mut Zone, text: &str) -> (String, Local) {
+    fn utc(zone: &mut LocalZone, text: &str) -> (String, LocalTimeKind) {
         let (secs, kind) = zone.instant(local(text));
         (DateTime::from_timestamp(secs, 0).unwrap().format("%F %T").to_string(), kind)
     }
 
     #[test]
     fn the_hour_that_happens_twice_is_taken_as_its_first() {
-        let mut zone = Zone::new(Tz::America__New_York);
-        assert_eq!(utc(&mut zone, "2023-11-05 00:59:59"), ("2023-11-05 04:59:59".into(), Local::Unique));
-        assert_eq!(utc(&mut zone, "2023-11-05 01:30:00"), ("2023-11-05 05:30:00".into(), Local::Ambiguous));
-        assert_eq!(utc(&mut zone, "2023-11-05 02:00:00"), ("2023-11-05 07:00:00".into(), Local::Unique));
+        let mut zone = LocalZone::new(Tz::America__New_York);
+        assert_eq!(utc(&mut zone, "2023-11-05 00:59:59"), ("2023-11-05 04:59:59".into(), LocalTimeKind::Unique));
+        assert_eq!(utc(&mut zone, "2023-11-05 01:30:00"), ("2023-11-05 05:30:00".into(), LocalTimeKind::Ambiguous));
+        assert_eq!(utc(&mut zone, "2023-11-05 02:00:00"), ("2023-11-05 07:00:00".into(), LocalTimeKind::Unique));
     }
 
     #[test]
     fn the_hour_that_never_happens_moves_later_by_the_gap() {
-        let mut zone = Zone::new(Tz::America__New_York);
-        assert_eq!(utc(&mut zone, "2023-03-12 01:59:59"), ("2023-03-12 06:59:59".into(), Local::Unique));
-        assert_eq!(utc(&mut zone, "2023-03-12 02:30:00"), ("2023-03-12 07:30:00".into(), Local::Nonexistent));
-        assert_eq!(utc(&mut zone, "2023-03-12 03:30:00"), ("2023-03-12 07:30:00".into(), Local::Unique));
+        let mut zone = LocalZone::new(Tz::America__New_York);
+        assert_eq!(utc(&mut zone, "2023-03-12 01:59:59"), ("2023-03-12 06:59:59".into(), LocalTimeKind::Unique));
+        assert_eq!(utc(&mut zone, "2023-03-12 02:30:00"), ("2023-03-12 07:30:00".into(), LocalTimeKind::Nonexistent));
+        assert_eq!(utc(&mut zone, "2023-03-12 03:30:00"), ("2023-03-12 07:30:00".into(), LocalTimeKind::Unique));
     }
 }

@@ -1,4 +1,4 @@
-//! The slow, obvious truth: no code of the engine, one row at a time, everything kept for ever.
+//! The slow, obvious truth: no code of the engine, one row at a time, everything kept forever.
 
 use std::collections::{BTreeMap, BTreeSet};
 

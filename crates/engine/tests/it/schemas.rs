@@ -1,8 +1,8 @@
-//! Messages that name their schema: a worker is taught before it takes them, and each is counted once.
+//! Messages that name their schema: the worker needs the schemas first, and each message is counted once.
 
 use std::sync::Arc;
 
-use turnstile_engine::{Close, Engine, EngineError, Plan, Reason, Restore};
+use turnstile_engine::{ClosePolicy, Engine, EngineError, Reason, RestoredState, StreamPlan};
 use turnstile_message::{BatchBuilder, MessageBatch, SchemaKind, TopicPartition, WriterSchema};
 
 use crate::story::{pipeline, sums};
@@ -10,7 +10,7 @@ use crate::story::{pipeline, sums};
 fn engine() -> Engine {
     let mut pipeline = pipeline("watermark = \"5 minutes\"", &sums("'5 minutes'"));
     pipeline.source.format = turnstile_pipeline::Format::JsonSchema;
-    let mut engine = Engine::new(Arc::new(Plan::new(&pipeline).unwrap()), Restore::default(), 1).unwrap();
+    let mut engine = Engine::new(Arc::new(StreamPlan::new(&pipeline).unwrap()), RestoredState::default(), 1).unwrap();
     engine.add_partition(TopicPartition::new("t", 0), 0);
     engine
 }
@@ -27,22 +27,22 @@ fn batch(ids: &[u32]) -> MessageBatch {
 }
 
 #[test]
-fn a_batch_whose_schemas_nobody_told_of_is_refused_before_anything_of_it_counts() {
+fn a_batch_with_unregistered_schemas_is_refused_before_any_of_it_counts() {
     let mut engine = engine();
     let mut worker = engine.worker();
     let batch = batch(&[1, 7, 1, 8]);
     let refused = worker.push(&batch, None).unwrap_err();
-    assert!(matches!(refused, EngineError::SchemaNotLearned { id: 1 }), "{refused}");
+    assert!(matches!(refused, EngineError::SchemaNotRegistered { id: 1 }), "{refused}");
 
     assert_eq!(worker.missing_schemas(&batch), [1, 7, 8]);
     let json = WriterSchema { kind: SchemaKind::Json, text: "{}".to_owned(), references: Vec::new() };
     let avro = WriterSchema { kind: SchemaKind::Avro, text: "\"int\"".to_owned(), references: Vec::new() };
     for (id, schema) in [(1, Some(&json)), (7, None), (8, Some(&avro))] {
-        worker.learn_schema(id, schema);
+        worker.register_schema(id, schema);
     }
     worker.push(&batch, None).unwrap();
     let part = worker.take().unwrap();
-    engine.absorb(vec![part], &[], Close::All);
+    engine.absorb(vec![part], &[], ClosePolicy::All);
     let cut = engine.finish().unwrap();
     assert_eq!((cut.counters.read, cut.counters.aggregated, cut.counters.dead_lettered), (4, 2, 2));
     assert!(cut.counters.balanced());

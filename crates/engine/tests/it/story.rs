@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
-use turnstile_engine::{Close, ClosedWindow, Counters, Cut, Engine, Plan, Restore, StateChange, Worker};
+use turnstile_engine::{
+    ClosePolicy, ClosedWindow, Counters, Cut, Engine, RestoredState, StateChange, StreamPlan, Worker,
+};
 use turnstile_message::{BatchBuilder, TopicPartition};
 use turnstile_pipeline::Pipeline;
 
@@ -49,7 +51,7 @@ pub(crate) fn sums(window: &str) -> String {
 
 /// An engine with one worker a partition, driven by hand.
 pub(crate) struct Story {
-    plan: Arc<Plan>,
+    plan: Arc<StreamPlan>,
     engine: Engine,
     workers: Vec<Worker>,
     offsets: Vec<i64>,
@@ -60,16 +62,16 @@ pub(crate) struct Story {
     pub(crate) counters: Counters,
     idle: Vec<(TopicPartition, i64)>,
     pub(crate) now_us: Option<i64>,
-    closed_as: Close,
+    closed_as: ClosePolicy,
     /// Bytes of state that cuts wrote on top of what was there, and bytes that replaced it.
     pub(crate) written: (Vec<usize>, Vec<usize>),
 }
 
 impl Story {
     pub(crate) fn new(pipeline: &Pipeline, partitions: usize) -> Self {
-        let plan = Arc::new(Plan::new(pipeline).unwrap_or_else(|e| panic!("{e}")));
+        let plan = Arc::new(StreamPlan::new(pipeline).unwrap_or_else(|e| panic!("{e}")));
         let mut story = Self {
-            engine: Engine::new(Arc::clone(&plan), Restore::default(), partitions).unwrap(),
+            engine: Engine::new(Arc::clone(&plan), RestoredState::default(), partitions).unwrap(),
             plan,
             workers: Vec::new(),
             offsets: vec![0; partitions],
@@ -80,7 +82,7 @@ impl Story {
             counters: Counters::default(),
             idle: Vec::new(),
             now_us: None,
-            closed_as: Close::Passed,
+            closed_as: ClosePolicy::Passed,
             written: Default::default(),
         };
         story.start();
@@ -137,35 +139,35 @@ impl Story {
     }
 
     pub(crate) fn cut(&mut self) -> &mut Self {
-        self.cut_with(Close::Passed)
+        self.cut_with(ClosePolicy::Passed)
     }
 
     pub(crate) fn drain(&mut self) -> &mut Self {
-        self.cut_with(Close::All)
+        self.cut_with(ClosePolicy::All)
     }
 
     /// Drains, which fails.
     pub(crate) fn drain_error(&mut self) -> turnstile_engine::EngineError {
-        self.error(Close::All)
+        self.error(ClosePolicy::All)
     }
 
     /// Cuts, which fails.
     pub(crate) fn cut_error(&mut self) -> turnstile_engine::EngineError {
-        self.error(Close::Passed)
+        self.error(ClosePolicy::Passed)
     }
 
-    fn error(&mut self, close: Close) -> turnstile_engine::EngineError {
+    fn error(&mut self, close: ClosePolicy) -> turnstile_engine::EngineError {
         let parts = self.workers.iter_mut().map(|w| w.take().unwrap()).collect();
         self.engine.absorb(parts, &[], close);
         self.engine.finish().unwrap_err()
     }
 
     /// Cuts a stream that was quiet, as the flow saw it; what the cut did.
-    pub(crate) fn quiet(&mut self) -> Close {
-        self.cut_with(Close::Quiet).closed_as
+    pub(crate) fn quiet(&mut self) -> ClosePolicy {
+        self.cut_with(ClosePolicy::Quiet).closed_as
     }
 
-    fn cut_with(&mut self, close: Close) -> &mut Self {
+    fn cut_with(&mut self, close: ClosePolicy) -> &mut Self {
         let parts = self.workers.iter_mut().map(|w| w.take().unwrap()).collect();
         let frontier = self.engine.absorb(parts, &std::mem::take(&mut self.idle), close);
         self.workers.iter_mut().for_each(|w| w.advance(frontier));
@@ -205,9 +207,9 @@ impl Story {
             *offset = partitions.iter().find(|p| p.partition == at).map_or(0, |p| p.next_offset);
         }
         let mut partitions = partitions;
-        // As the flow does: whether a partition is still quiet nobody has looked yet.
+        // As the flow does: whether a partition is still quiet is not known yet.
         partitions.iter_mut().for_each(|p| p.idle = false);
-        let restore = Restore {
+        let restore = RestoredState {
             partitions,
             published_until_us: (published != i64::MIN).then_some(published),
             counters,

@@ -1,6 +1,6 @@
 //! Windows, watermark, late rows, duplicates, idle partitions. Day 0 of the stories is 2023-12-09.
 
-use turnstile_engine::{Close, EngineError, Reason};
+use turnstile_engine::{ClosePolicy, EngineError, Reason};
 
 use crate::story::{Story, pipeline, sums};
 
@@ -233,9 +233,9 @@ fn a_quiet_close_that_news_prevent_is_none() {
     let mut story = tumbling("watermark = \"1 minute\"");
     story.row(0, "A", 3, "1", "2023-12-09 08:56:00").cut();
     story.row(0, "A", 4, "2", "2023-12-09 08:57:00");
-    assert_eq!(story.quiet(), Close::Passed, "a message came between the look at the clock and the cut");
+    assert_eq!(story.quiet(), ClosePolicy::Passed, "a message came between the look at the clock and the cut");
     story.expect(&[]);
-    assert_eq!(story.quiet(), Close::Quiet);
+    assert_eq!(story.quiet(), ClosePolicy::Quiet);
     story.expect(&["08:55: A|7|2|3|4"]);
 }
 
@@ -273,7 +273,7 @@ fn state_is_written_anew_only_when_more_came_on_top_of_it() {
     let (added, replaced) = &story.written;
     let total = |bytes: &[usize]| bytes.iter().sum::<usize>();
     assert!(replaced.len() >= 2, "a restart does not read 200 blobs: {replaced:?}");
-    assert!(total(replaced) <= 2 * total(added), "{} bytes came, and {replaced:?} were written anew", total(added));
+    assert!(total(replaced) <= 2 * total(added), "{} bytes came, and {replaced:?} were rewritten", total(added));
 
     story.crash();
     let again = (0..200).map(|cut| format!("A,1,id-{cut}-7,2023-12-09 08:02:00"));

@@ -1,6 +1,6 @@
-//! The engine's one place of truth: all open windows, the watermark, what was counted.
+//! The engine's central state: all open windows, the watermark, the counters.
 //!
-//! In: the [`Part`]s of all workers at a cut. Out: a [`Cut`]. Start at [`Engine::absorb`].
+//! In: the [`WorkerPart`]s of all workers at a cut. Out: a [`Cut`]. Start at [`Engine::absorb`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::EngineError;
 use crate::counters::Counters;
-use crate::dedup::{Dedup, Seen};
-use crate::groups::{Groups, Layer};
-use crate::plan::Plan;
+use crate::dedup::{Dedup, SeenMessage};
+use crate::groups::{Layer, WindowGroups};
+use crate::plan::StreamPlan;
 use crate::registers::Carry;
-use crate::state::{self, Snapshot, WindowMeta};
+use crate::state::{self, StateSnapshot, WindowMeta};
 use crate::watermark::{PartitionState, Watermark};
-use crate::worker::{DeadLetter, Frontier, Part, Worker, add_range, instant};
+use crate::worker::{DeadLetter, Frontier, Worker, WorkerPart, add_range, instant};
 
 /// Layers that a window keeps before it merges them: bounds the work that closing leaves to do.
 const MAX_LAYERS: usize = 8;
 
-/// Windows that one cut closes at the most: bounds the files of a commit and the time that it takes.
+/// Most windows that one cut closes: bounds the files of a commit and the time that it takes.
 const MAX_CLOSES: usize = 4096;
 
-/// State changes before one with everything may replace them: fewer are no burden for a restart.
+/// State changes before a full snapshot may replace them: fewer do not slow a restart.
 const FEW_CHANGES: usize = 32;
 
-/// State changes before one with everything replaces them whatever it costs: bounds the objects that a restart reads and
-/// that every slot names.
+/// State changes before a full snapshot replaces them in any case: bounds the objects that a restart reads and that
+/// every slot refers to.
 const MAX_CHANGES: usize = 256;
 
 /// Which windows a cut closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Close {
+pub enum ClosePolicy {
     /// Those that the watermark has passed.
     Passed,
     /// All, unless messages came since the last cut: the stream was quiet for as long as the pipeline waits.
@@ -51,11 +51,11 @@ pub struct ClosedWindow {
     pub end_us: i64,
     /// 1, or one more than the version that this one corrects.
     pub version: u32,
-    /// The rows, of [`Plan::output_schema`], ordered by key.
+    /// The rows, of [`StreamPlan::output_schema`], ordered by key.
     pub rows: RecordBatch,
     /// Messages that are part of it.
     pub messages: u64,
-    /// Where they stand, one range a partition.
+    /// Their offsets, one range per partition.
     pub sources: Vec<OffsetRange>,
 }
 
@@ -64,9 +64,9 @@ pub struct ClosedWindow {
 pub enum StateChange {
     /// Nothing changed.
     None,
-    /// Nothing that was there is needed any more.
+    /// The earlier state is no longer needed.
     Clear,
-    /// Comes on top of what was there. It is dead once every window that ends by `live_until_us` has closed.
+    /// Adds to the earlier state. It is obsolete once every window that ends by `live_until_us` has closed.
     Add {
         /// The bytes.
         bytes: Vec<u8>,
@@ -80,38 +80,38 @@ pub enum StateChange {
     },
 }
 
-/// Everything that one cut settles; to be committed as a whole.
+/// The result of one cut; to be committed as a whole.
 #[derive(Debug)]
 pub struct Cut {
     /// The windows that closed, oldest first.
     pub closed: Vec<ClosedWindow>,
-    /// Messages that are no part of a window and are to be kept.
+    /// Messages that are in no window and are to be kept.
     pub dead_letters: Vec<DeadLetter>,
     /// Every partition's position.
     pub partitions: Vec<PartitionState>,
     /// The common watermark.
     pub watermark_us: Option<i64>,
-    /// Windows that end by this instant take no more rows.
+    /// Windows that end by this instant accept no more rows.
     pub closed_until_us: i64,
     /// Windows that end by this instant were published.
     pub published_until_us: i64,
-    /// Counts since the pipeline's beginning.
+    /// Counts since the pipeline began.
     pub counters: Counters,
-    /// The state to go on from.
+    /// The change of the state to resume from.
     pub state: StateChange,
-    /// Which windows it closed: [`Close::Quiet`] becomes [`Close::Passed`] when messages came after all.
-    pub close: Close,
-    /// More windows are due than one cut closes: another one should follow at once.
+    /// Which windows it closed: [`ClosePolicy::Quiet`] becomes [`ClosePolicy::Passed`] when messages arrived meanwhile.
+    pub close: ClosePolicy,
+    /// More windows are due than one cut closes: another cut should follow immediately.
     pub more: bool,
     /// Windows still open.
     pub open_windows: usize,
-    /// Bytes that windows and dedup hold, about.
+    /// Approximate bytes that windows and dedup hold.
     pub state_bytes: usize,
 }
 
-/// What a commit recorded, to go on from.
+/// What a commit recorded, to resume from.
 #[derive(Debug, Default)]
-pub struct Restore {
+pub struct RestoredState {
     /// Every partition's position.
     pub partitions: Vec<PartitionState>,
     /// As [`Cut::published_until_us`].
@@ -123,7 +123,7 @@ pub struct Restore {
 }
 
 #[derive(Default)]
-struct Window {
+struct OpenWindow {
     layers: Vec<Arc<Layer>>,
     sources: Vec<OffsetRange>,
     messages: u64,
@@ -133,42 +133,42 @@ struct Window {
 
 /// Owns the open windows of a pipeline.
 pub struct Engine {
-    plan: Arc<Plan>,
+    plan: Arc<StreamPlan>,
     dedup: Option<Arc<Dedup>>,
-    /// What the workers' shared set held at the last cut: they go on while a cut is written.
+    /// What the workers' shared set held at the last cut: they continue while a cut is written.
     seen: BTreeMap<i64, Vec<u128>>,
-    windows: BTreeMap<i64, Window>,
+    windows: BTreeMap<i64, OpenWindow>,
     watermark: Watermark,
     frontier: Frontier,
     counters: Counters,
     carry: Option<Carry>,
     /// The state changes that a restart would read, oldest first.
-    changes: Vec<Change>,
-    new: Pending,
-    close: Close,
+    changes: Vec<LiveChange>,
+    new: PendingCut,
+    close: ClosePolicy,
     more: bool,
 }
 
 /// A state change that is live.
-struct Change {
+struct LiveChange {
     live_until_us: i64,
     bytes: usize,
 }
 
-/// What came with the last cut and is not settled yet.
+/// What the last cut brought and [`Engine::finish`] has not processed yet.
 #[derive(Default)]
-struct Pending {
+struct PendingCut {
     layers: Vec<(i64, Arc<Layer>, Vec<OffsetRange>, u64)>,
-    seen: Vec<Seen>,
+    seen: Vec<SeenMessage>,
     dead_letters: Vec<DeadLetter>,
 }
 
 impl Engine {
-    /// An engine that goes on from `restore` (or begins, from the default), for up to `workers` workers.
+    /// An engine that resumes from `restore` (or starts, from the default), for up to `workers` workers.
     ///
     /// # Errors
     /// [`EngineError::State`] when the saved state cannot be read.
-    pub fn new(plan: Arc<Plan>, restore: Restore, workers: usize) -> Result<Self, EngineError> {
+    pub fn new(plan: Arc<StreamPlan>, restore: RestoredState, workers: usize) -> Result<Self, EngineError> {
         let dedup = plan.dedup.as_ref().map(|_| Arc::new(Dedup::new(&plan, workers * 4)));
         let carry = if plan.registers.is_empty() { None } else { Some(Carry::new(&plan)?) };
         let mut engine = Self {
@@ -181,8 +181,8 @@ impl Engine {
             counters: restore.counters,
             carry,
             changes: Vec::new(),
-            new: Pending::default(),
-            close: Close::Passed,
+            new: PendingCut::default(),
+            close: ClosePolicy::Passed,
             more: false,
         };
         engine.publish_until(restore.published_until_us.unwrap_or(i64::MIN));
@@ -192,18 +192,18 @@ impl Engine {
         for (bytes, live_until_us) in restore.state {
             let snapshot = state::decode(&engine.plan, &bytes)?;
             engine.restore(snapshot)?;
-            engine.changes.push(Change { live_until_us, bytes: bytes.len() });
+            engine.changes.push(LiveChange { live_until_us, bytes: bytes.len() });
         }
         let closed = engine.frontier.closed_until_us;
         engine.windows.retain(|start, _| engine.plan.end(*start) > closed);
         for window in engine.windows.values_mut() {
-            // What was read back are slices of larger buffers; merged, a layer holds no more than its own.
+            // The restored layers are slices of larger buffers; merging copies only what they need.
             window.layers = vec![Arc::new(merge(&engine.plan, &window.layers)?.into_layer()?)];
         }
         Ok(engine)
     }
 
-    fn restore(&mut self, snapshot: Snapshot) -> Result<(), EngineError> {
+    fn restore(&mut self, snapshot: StateSnapshot) -> Result<(), EngineError> {
         for (start, layer) in snapshot.layers {
             self.windows.entry(start).or_default().layers.push(Arc::new(layer));
         }
@@ -233,28 +233,28 @@ impl Engine {
         Worker::new(Arc::clone(&self.plan), self.dedup.clone(), self.frontier)
     }
 
-    /// Announces a partition that will be read from `next_offset`. Until it has a message or is idle it
-    /// holds the watermark back.
+    /// Adds a partition that will be read from `next_offset`. Until it has a message or is idle, it holds the watermark
+    /// back.
     pub fn add_partition(&mut self, partition: TopicPartition, next_offset: i64) {
         self.watermark.add(partition, next_offset);
     }
 
-    /// Whether a cut would close windows, now that partitions have come to the event times of `news`.
-    pub fn would_close(&self, news: &[(TopicPartition, i64)]) -> bool {
+    /// Whether a cut would close windows, now that partitions have reached the event times of `updates`.
+    pub fn would_close(&self, updates: &[(TopicPartition, i64)]) -> bool {
         let published = self.frontier.published_until_us;
-        let Some(now) = self.watermark.with(news, self.plan.watermark_us) else { return false };
+        let Some(now) = self.watermark.with(updates, self.plan.watermark_us) else { return false };
         if published == i64::MIN {
             return self.windows.keys().next().is_some_and(|start| self.plan.end(*start) <= now);
         }
         now > published && self.plan.ends_by(now) > self.plan.ends_by(published)
     }
 
-    /// Takes what every worker has and decides which windows close. Quick: workers wait for the answer.
+    /// Takes the workers' parts and decides which windows close. Fast, because workers wait for the answer.
     /// `idle` names partitions that were read to their end and quiet, each with its next offset then: messages of these
     /// parts may have come before or after.
-    pub fn absorb(&mut self, parts: Vec<Part>, idle: &[(TopicPartition, i64)], close: Close) -> Frontier {
+    pub fn absorb(&mut self, parts: Vec<WorkerPart>, idle: &[(TopicPartition, i64)], close: ClosePolicy) -> Frontier {
         let close = match close {
-            Close::Quiet if parts.iter().any(|part| part.counters.read > 0) => Close::Passed,
+            ClosePolicy::Quiet if parts.iter().any(|part| part.counters.read > 0) => ClosePolicy::Passed,
             other => other,
         };
         self.close = close;
@@ -268,7 +268,7 @@ impl Engine {
             self.new.dead_letters.extend(part.dead_letters);
         }
         for (partition, next_offset) in idle {
-            self.watermark.quiet(partition, *next_offset);
+            self.watermark.mark_idle(partition, *next_offset);
         }
         for (start, layer, sources, messages) in &self.new.layers {
             let window = self.windows.entry(*start).or_default();
@@ -280,10 +280,10 @@ impl Engine {
         let passed = self.watermark.now(self.plan.watermark_us).unwrap_or(i64::MIN);
         let all = self.windows.keys().next_back().map_or(i64::MIN, |start| self.plan.end(*start));
         let published = match close {
-            Close::Passed => passed,
-            Close::Quiet | Close::All => passed.max(all),
+            ClosePolicy::Passed => passed,
+            ClosePolicy::Quiet | ClosePolicy::All => passed.max(all),
         };
-        // The windows beyond the bound close with the next cut; time comes only as far as those of this one.
+        // Windows beyond the bound close with the next cut; time advances only as far as those of this one.
         let mut due = self.windows.iter().filter(|(_, window)| window.dirty).map(|(start, _)| self.plan.end(*start));
         let bound = due.by_ref().take_while(|end| *end <= published).nth(MAX_CLOSES - 1);
         self.more = bound.is_some() && due.next().is_some_and(|end| end <= published);
@@ -291,15 +291,15 @@ impl Engine {
         self.frontier
     }
 
-    /// Time has come to `published_until_us`; it never goes back. `correct_for` is 0 unless late rows correct.
+    /// Advances time to `published_until_us`; it never goes back. `correct_for` is 0 unless late rows correct.
     fn publish_until(&mut self, published_until_us: i64) {
         let published = self.frontier.published_until_us.max(published_until_us);
         self.frontier.published_until_us = published;
         self.frontier.closed_until_us = published.saturating_sub(self.plan.correct_for_us);
     }
 
-    /// Settles the cut: closes windows, gathers the state. To be called once after each [`Engine::absorb`];
-    /// workers may go on meanwhile.
+    /// Completes the cut: closes windows, encodes the state change. To be called once after each [`Engine::absorb`];
+    /// workers may continue meanwhile.
     ///
     /// # Errors
     /// [`EngineError`] when the query fails or the memory limit is reached; nothing is to be committed then.
@@ -348,15 +348,15 @@ impl Engine {
     }
 
     /// Drops the state when no later message could depend on it: no window is kept, no register's last
-    /// reading, and whatever repeats a message seen so far is late anyway. A drained pipeline may then go on
-    /// with another query.
-    pub fn clear_if_spent(&mut self) -> bool {
-        let spent = self.windows.is_empty() && self.plan.outlives_a_drain().is_none();
-        if spent {
+    /// reading, and any duplicate of a message seen so far would be late. A drained pipeline may then continue with
+    /// another query.
+    pub fn clear_if_unneeded(&mut self) -> bool {
+        let unneeded = self.windows.is_empty() && self.plan.retained_after_drain().is_none();
+        if unneeded {
             self.changes.clear();
             self.seen.clear();
         }
-        spent
+        unneeded
     }
 
     fn close(&mut self, start_us: i64) -> Result<ClosedWindow, EngineError> {
@@ -364,7 +364,7 @@ impl Engine {
         let window = self.windows.get_mut(&start_us).expect("the window is open");
         let groups = merge(&plan, &window.layers)?;
         let groups = if plan.end(start_us) > self.frontier.closed_until_us {
-            // Late rows may still correct it, so its partial states stay.
+            // Late rows may still correct it, so its partial states are kept.
             window.layers = vec![Arc::new(groups.into_layer()?)];
             merge(&plan, &window.layers)?
         } else {
@@ -409,9 +409,9 @@ impl Engine {
         if new.is_empty() && seen.is_empty() && closed.is_empty() && !registers {
             return Ok(StateChange::None);
         }
-        if self.is_full() {
+        if self.needs_snapshot() {
             let bytes = self.encode_all()?;
-            self.changes = vec![Change { live_until_us: i64::MAX, bytes: bytes.len() }];
+            self.changes = vec![LiveChange { live_until_us: i64::MAX, bytes: bytes.len() }];
             return Ok(StateChange::Replace { bytes });
         }
         let carry = match &mut self.carry {
@@ -454,17 +454,17 @@ impl Engine {
             seen.iter().copied(),
             carry,
         )?;
-        self.changes.push(Change { live_until_us, bytes: bytes.len() });
+        self.changes.push(LiveChange { live_until_us, bytes: bytes.len() });
         Ok(StateChange::Add { bytes, live_until_us })
     }
 
-    /// Whether everything is to be written anew. What came on top has to be more than what it came on, so that all these
-    /// rewritings together write no more than twice what came: with millions of messages to remember, one of them is large.
-    fn is_full(&self) -> bool {
+    /// Whether to write a full snapshot. The changes since the last one have to outweigh it, so that all snapshots together
+    /// write at most twice what was added: with millions of messages seen, one snapshot is large.
+    fn needs_snapshot(&self) -> bool {
         let changes = self.changes.len();
         let base = self.changes.first().map_or(0, |change| change.bytes);
-        let on_top: usize = self.changes.iter().skip(1).map(|change| change.bytes).sum();
-        changes >= MAX_CHANGES || (changes >= FEW_CHANGES && on_top > base)
+        let added: usize = self.changes.iter().skip(1).map(|change| change.bytes).sum();
+        changes >= MAX_CHANGES || (changes >= FEW_CHANGES && added > base)
     }
 
     fn encode_all(&mut self) -> Result<Vec<u8>, EngineError> {
@@ -482,14 +482,16 @@ impl Engine {
                 dirty: w.dirty,
             }),
             self.windows.iter().flat_map(|(start, w)| w.sources.iter().map(|s| (*start, s))),
-            self.seen.iter().flat_map(|(bucket, hashes)| hashes.iter().map(|h| Seen { bucket_us: *bucket, hash: *h })),
+            self.seen
+                .iter()
+                .flat_map(|(bucket, hashes)| hashes.iter().map(|h| SeenMessage { bucket_us: *bucket, hash: *h })),
             carry,
         )
     }
 }
 
-fn merge(plan: &Arc<Plan>, layers: &[Arc<Layer>]) -> Result<Groups, EngineError> {
-    let mut groups = Groups::new(plan)?;
+fn merge(plan: &Arc<StreamPlan>, layers: &[Arc<Layer>]) -> Result<WindowGroups, EngineError> {
+    let mut groups = WindowGroups::new(plan)?;
     for layer in layers {
         groups.merge(layer)?;
     }
