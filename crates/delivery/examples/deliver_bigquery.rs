@@ -8,8 +8,8 @@ mod scene;
 
 use std::process::ExitCode;
 
-use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
-use turnstile_delivery::{Delivery, Kind, Scope, Target, TargetError};
+use turnstile_delivery::bigquery::{BigQueryCredentials, BigQuerySettings, BigQueryTarget};
+use turnstile_delivery::{Delivery, Scope, TableKind, Target, TargetError};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     };
     let settings = BigQuerySettings {
         endpoint: endpoint.clone(),
-        credentials: Credentials::None,
+        credentials: BigQueryCredentials::None,
         stage: Some(format!("gs://{dataset}/stage")),
         storage_root: Some(storage.into()),
         part_bytes: 1,
@@ -56,7 +56,7 @@ fn load(n: u64) -> Delivery {
     let mut rows = vec![("A", number, number), ("B", number, number * 2)];
     rows.extend([("A", number - 1, number + 1_000), ("B", number - 1, number + 2_000)]);
     let mut changes = vec![scene::fact_change(&[number - 1, number], &rows)];
-    changes.push(scene::station_change(Kind::Dimension, Scope::Keys, &[(number % 4, "one of four")]));
-    changes.push(scene::station_change(Kind::Table, Scope::Everything, &[(number, "the last one")]));
+    changes.push(scene::station_change(TableKind::Dimension, Scope::Keys, &[(number % 4, "one of four")]));
+    changes.push(scene::station_change(TableKind::Table, Scope::Everything, &[(number, "the last one")]));
     scene::delivery(n - 1, n, changes)
 }

@@ -13,7 +13,9 @@ use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondAr
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
-use turnstile_delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange, Target};
+use turnstile_delivery::{
+    Delivery, LoadPosition, RowSource, RowStream, Scope, TableChange, TableKind, Target, TargetTable,
+};
 
 const WINDOW_US: i64 = 300_000_000;
 /// 400 stations of 13 turnstiles.
@@ -41,14 +43,14 @@ async fn main() -> Result<()> {
 
 struct Rates {
     target: PostgresTarget,
-    from: Option<Position>,
-    table: Arc<Table>,
+    from: Option<LoadPosition>,
+    table: Arc<TargetTable>,
 }
 
 impl Rates {
     async fn measure(&mut self, what: &str, windows: std::ops::Range<i64>, more: i64) -> Result<()> {
         let load = self.from.as_ref().map_or(1, |from| from.load + 1);
-        let to = Position { warehouse: "rates".into(), load, ledger_seq: load };
+        let to = LoadPosition { warehouse: "rates".into(), load, ledger_seq: load };
         let scope = Scope::Windows(windows.clone().map(|nth| nth * WINDOW_US).collect());
         let rows = Arc::new(MadeUp { table: Arc::clone(&self.table), windows, more });
         let change = TableChange { table: Arc::clone(&self.table), scope, rows };
@@ -68,12 +70,12 @@ impl Rates {
 
 /// One batch a window, made when it is read.
 struct MadeUp {
-    table: Arc<Table>,
+    table: Arc<TargetTable>,
     windows: std::ops::Range<i64>,
     more: i64,
 }
 
-impl Rows for MadeUp {
+impl RowSource for MadeUp {
     fn read(&self) -> RowStream {
         let (table, more) = (Arc::clone(&self.table), self.more);
         Box::pin(futures::stream::iter(self.windows.clone().map(move |window| batch(&table, window, more))))
@@ -84,7 +86,7 @@ impl Rows for MadeUp {
     }
 }
 
-fn table() -> Table {
+fn table() -> TargetTable {
     let instant = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let text = |name: &str| Field::new(name, DataType::Utf8View, false);
     let fields = vec![
@@ -96,16 +98,16 @@ fn table() -> Table {
         Field::new("entries", DataType::Int64, true),
         Field::new("exits", DataType::Int64, true),
     ];
-    Table {
+    TargetTable {
         name: "fact_turnstile".into(),
         description: "made-up readings".into(),
         schema: Arc::new(Schema::new(fields)),
         key: ["station", "unit", "scp", "start_at"].map(Into::into).to_vec(),
-        kind: Kind::Incremental { window: "start_at".into() },
+        kind: TableKind::Incremental { window: "start_at".into() },
     }
 }
 
-fn batch(table: &Table, window: i64, more: i64) -> Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>> {
+fn batch(table: &TargetTable, window: i64, more: i64) -> Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>> {
     let rows = 0..ROWS_A_WINDOW;
     let instants = |nth: i64| -> ArrayRef {
         let start = TimestampMicrosecondArray::from_iter_values(rows.clone().map(|_| nth * WINDOW_US));

@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray}
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
-use turnstile_delivery::{Delivery, Kind, Position, Scope, Table, TableChange, Target};
+use turnstile_delivery::{Delivery, LoadPosition, Scope, TableChange, TableKind, Target, TargetTable};
 
 const WINDOW_US: i64 = 300_000_000;
 /// Rows of a window when it is first delivered.
@@ -38,16 +38,16 @@ async fn main() -> Result<()> {
         let batches = vec![rows(&table, windows[0], true)?, rows(&table, windows[1], false)?];
         let scope = Scope::Windows(windows.map(|nth| nth * WINDOW_US).to_vec());
         let change = TableChange { table: Arc::clone(&table), scope, rows: Arc::new(batches) };
-        let to = Position { warehouse: "example".into(), load, ledger_seq: load };
+        let to = LoadPosition { warehouse: "example".into(), load, ledger_seq: load };
         let delivery = Delivery { from, to, tables: vec![Arc::clone(&table)], changes: vec![change] };
         let delivered = target.apply(&delivery).await?;
         writeln!(std::io::stdout(), "load {load}: {} rows, {} replaced", delivered.rows, delivered.replaced)?;
     }
 }
 
-fn table() -> Table {
+fn table() -> TargetTable {
     let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    Table {
+    TargetTable {
         name: "entries".into(),
         description: "made-up entries by window and station".into(),
         schema: Arc::new(Schema::new(vec![
@@ -56,12 +56,12 @@ fn table() -> Table {
             Field::new("entries", DataType::Int64, false),
         ])),
         key: vec!["start_at".into(), "station".into()],
-        kind: Kind::Incremental { window: "start_at".into() },
+        kind: TableKind::Incremental { window: "start_at".into() },
     }
 }
 
 /// A corrected window has fewer rows, and each is one more than it was. Window 0 has none.
-fn rows(table: &Table, window: i64, corrected: bool) -> Result<RecordBatch> {
+fn rows(table: &TargetTable, window: i64, corrected: bool) -> Result<RecordBatch> {
     let count = match (window, corrected) {
         (0, _) => 0,
         (_, true) => ROWS - FEWER,

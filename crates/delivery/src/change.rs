@@ -1,4 +1,4 @@
-//! What a target is told: tables, and what changed in them.
+//! What a target receives: tables, and what changed in them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// How a table changes from load to load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum TableKind {
     /// Each row belongs to one window, and the rows of a window are replaced together.
     Incremental {
         /// The column that holds the window's first instant (timestamp, microseconds, UTC).
@@ -23,93 +23,97 @@ pub enum Kind {
     Table,
 }
 
-/// A table of the warehouse, as a target should have it.
+/// A table of the warehouse, as it should be in a target.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Table {
+pub struct TargetTable {
     /// Its name, lower case, letters, digits and underscores.
     pub name: String,
     /// What it is for, for the target's own comment. May be empty.
     pub description: String,
     /// Columns in order, names in lower case. Text, 64- and 32-bit integers, floats, decimals, booleans, dates,
-    /// timestamps in microseconds (a zone means an instant, none a local time).
+    /// timestamps in microseconds (with a zone: an instant; without: a local time).
     pub schema: SchemaRef,
-    /// The columns that tell its rows apart; never empty, never null. Not needed for [`Kind::Table`].
+    /// The columns that identify a row; not empty, never null. Optional for [`TableKind::Table`].
     pub key: Vec<String>,
     /// How it changes.
-    pub kind: Kind,
+    pub kind: TableKind,
 }
 
-/// How far a target is: a number that only grows, and whose it is.
+/// How far a target has come: the load that it holds, and of which warehouse. The number only grows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// The warehouse that the number belongs to. Another one's rows are not to be mixed with these.
+pub struct LoadPosition {
+    /// The warehouse that the load belongs to. Rows of two warehouses are never mixed.
     pub warehouse: String,
     /// The warehouse's load that the target holds.
     pub load: u64,
-    /// The ledger's commit that the load went up to: for people and for `load_runs`.
+    /// The ledger's commit that the load covers, for people and for `load_runs`.
     pub ledger_seq: u64,
 }
 
-/// What brings a target from one position to the next.
+/// Everything that takes a target from one position to the next.
 #[derive(Clone)]
 pub struct Delivery {
-    /// The position that the target must be at; `None`: it has none yet.
-    pub from: Option<Position>,
-    /// The position that it will be at.
-    pub to: Position,
-    /// All tables that the target should have, in an order in which each comes after those that it refers to.
-    pub tables: Vec<Arc<Table>>,
+    /// The position that the target must have; `None` before the first delivery.
+    pub from: Option<LoadPosition>,
+    /// The position that it will have afterwards.
+    pub to: LoadPosition,
+    /// All tables that the target should have, each after the tables that it refers to.
+    pub tables: Vec<Arc<TargetTable>>,
     /// Those of them that changed.
     pub changes: Vec<TableChange>,
 }
 
 impl Delivery {
-    /// Whose rows are at `at`, when these are another warehouse's and nobody said that they may be replaced: `adopt` is
-    /// the warehouse that a person named.
-    pub(crate) fn foreign<'a>(&self, at: Option<&'a Position>, adopt: Option<&str>) -> Option<&'a Position> {
+    /// The target's position, if it belongs to another warehouse than this delivery and the setting `adopt` does not
+    /// allow replacing that warehouse's rows.
+    pub(crate) fn foreign_position<'a>(
+        &self,
+        at: Option<&'a LoadPosition>,
+        adopt: Option<&str>,
+    ) -> Option<&'a LoadPosition> {
         at.filter(|at| at.warehouse != self.to.warehouse && adopt != Some(at.warehouse.as_str()))
     }
 
-    /// What is wrong with a delivery that replaces another warehouse's rows: one that leaves some of them.
-    pub(crate) fn leaves_foreign_rows(&self) -> Option<&str> {
+    /// The table that would keep another warehouse's rows, if a delivery replaces that warehouse only in part.
+    pub(crate) fn partially_replaced_table(&self) -> Option<&str> {
         let foreign = self.from.as_ref().is_some_and(|from| from.warehouse != self.to.warehouse);
         let part = self.changes.iter().find(|change| change.scope != Scope::Everything);
         part.filter(|_| foreign).map(|change| change.table.name.as_str())
     }
 }
 
-/// What a person reads who would replace another warehouse's rows.
-pub(crate) fn foreign_rows(at: &Position, to: &Position, elsewhere: &str) -> (String, String) {
+/// Reason and hint of the refusal to replace another warehouse's rows. `alternative`: how to leave them alone.
+pub(crate) fn foreign_warehouse(at: &LoadPosition, to: &LoadPosition, alternative: &str) -> (String, String) {
     let reason = format!("it holds the rows of warehouse {}, not of {}", at.warehouse, to.warehouse);
     let adopt = format!("set `adopt = \"{}\"`", at.warehouse);
-    (reason, format!("{elsewhere}, or, if all of those rows may be replaced by these, {adopt}"))
+    (reason, format!("{alternative}, or {adopt} if all of those rows may be replaced by these"))
 }
 
 /// What changed in one table.
 #[derive(Clone)]
 pub struct TableChange {
     /// The table.
-    pub table: Arc<Table>,
-    /// What the rows stand for.
+    pub table: Arc<TargetTable>,
+    /// What the rows replace.
     pub scope: Scope,
     /// The rows, as they are now.
-    pub rows: Arc<dyn Rows>,
+    pub rows: Arc<dyn RowSource>,
 }
 
 /// What a change replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// All rows: whatever else is in the table goes.
+    /// All rows: everything else in the table is removed.
     Everything,
-    /// The rows of these windows: first instants, microseconds since the epoch, UTC, sorted. A window without rows
-    /// among the change's is emptied. Only for [`Kind::Incremental`].
+    /// The rows of these windows: first instants, microseconds since the epoch, UTC, sorted. A window for
+    /// which the change has no rows is emptied. Only for [`TableKind::Incremental`].
     Windows(Vec<i64>),
-    /// The rows with the keys that occur; others stay.
+    /// The rows whose keys occur in the change; others stay.
     Keys,
 }
 
-/// Rows that can be read more than once, so that a delivery can be tried again.
-pub trait Rows: Send + Sync {
+/// Rows that can be read more than once, so that a delivery can be retried.
+pub trait RowSource: Send + Sync {
     /// Reads from the beginning. Batches have the table's schema and are of bounded size.
     fn read(&self) -> RowStream;
 
@@ -120,7 +124,7 @@ pub trait Rows: Send + Sync {
 /// Batches of rows, one after the other. An error names the file that could not be read.
 pub type RowStream = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
 
-impl Rows for Vec<RecordBatch> {
+impl RowSource for Vec<RecordBatch> {
     fn read(&self) -> RowStream {
         Box::pin(futures::stream::iter(self.clone().into_iter().map(Ok)))
     }

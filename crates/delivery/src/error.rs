@@ -1,22 +1,22 @@
-//! Why a target did not take a delivery; variants differ in what the caller does.
+//! Why a target did not take a delivery; the variants differ in what the caller does.
 
 use std::error::Error;
 
-use crate::Position;
+use crate::LoadPosition;
 
 /// Why a target did not take a delivery.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// It does not answer, or answered that it cannot now: wait and send the same again.
+    /// It did not answer, or cannot serve the request now: wait and send the same delivery again.
     #[error("{target} is not reachable")]
     Unreachable {
         /// Which target, with host or project and without secrets.
         target: String,
-        /// What was said.
+        /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// It will answer the same again until a person changes something.
+    /// It will refuse again until a person changes something.
     #[error("{target} refused: {reason}")]
     Refused {
         /// Which target.
@@ -25,17 +25,17 @@ pub enum TargetError {
         reason: String,
         /// What a person can do.
         hint: String,
-        /// What was said, when it was the target that said it.
+        /// The target's own error, if it was the target that refused.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// It is at another position than the delivery begins at.
-    #[error("{target} is at another position than the delivery begins at")]
+    /// Its position is not the one that the delivery starts from.
+    #[error("{target} is not at the position that the delivery starts from")]
     Moved {
         /// Which target.
         target: String,
-        /// Where it is.
-        at: Option<Position>,
+        /// Its position.
+        at: Option<LoadPosition>,
     },
     /// The rows to deliver could not be read.
     #[error("the rows for table {table} could not be read")]

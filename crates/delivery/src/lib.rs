@@ -1,8 +1,8 @@
-//! Brings what a load changed to another database.
+//! Delivers the changes of a load to another database.
 //!
 //! In: a [`Delivery`]: the tables that changed since the target's own position, and their rows. Out: the same rows in
 //! the target, with the new position, in one transaction.
-//! Refuses to know how the rows came about: models, lake files, ledgers. Start at [`Target`].
+//! Knows nothing of models, lake files or ledgers. Start at [`Target`].
 
 #[cfg(feature = "bigquery")]
 pub mod bigquery;
@@ -12,6 +12,6 @@ mod error;
 pub mod postgres;
 mod target;
 
-pub use change::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};
+pub use change::{Delivery, LoadPosition, RowSource, RowStream, Scope, TableChange, TableKind, TargetTable};
 pub use error::TargetError;
 pub use target::{Delivered, Target};

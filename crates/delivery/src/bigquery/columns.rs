@@ -1,15 +1,15 @@
-//! Columns as BigQuery has them.
+//! Columns in BigQuery's terms.
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde_json::{Value, json};
 
-use crate::Table;
+use crate::TargetTable;
 
 /// A decimal's digits before and after the point that NUMERIC and BIGNUMERIC hold. Source: BigQuery's "Data types".
 const NUMERIC: (i16, i16) = (29, 9);
 const BIGNUMERIC: (i16, i16) = (38, 38);
 
-/// BigQuery's name for an Arrow type, in the API's words; `None` when it has none.
+/// BigQuery's name for an Arrow type, as the API writes it; `None` if there is none.
 pub(super) fn type_name(kind: &DataType) -> Option<&'static str> {
     Some(match kind {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING",
@@ -35,8 +35,8 @@ pub(super) fn type_name(kind: &DataType) -> Option<&'static str> {
     })
 }
 
-/// The schema of a table: keys and the window's column are required in the table itself, nothing in its staging tables.
-pub(super) fn schema(table: &Table, required: &[&str]) -> Value {
+/// The schema of a table: keys and the window's column are REQUIRED in the table itself, no column in its staging tables.
+pub(super) fn schema(table: &TargetTable, required: &[&str]) -> Value {
     let fields = table.schema.fields().iter().map(|field| column(field, required.contains(&field.name().as_str())));
     json!({ "fields": fields.collect::<Vec<_>>() })
 }
@@ -58,29 +58,33 @@ pub(super) fn column(field: &Field, required: bool) -> Value {
     column
 }
 
-/// Names the first column by which `have` (a table's schema as BigQuery tells it) is another than `want`.
+/// The first column in which `have` (a table's schema as BigQuery reports it) differs from `want`.
 pub(super) fn difference(want: &Value, have: &Value) -> Option<String> {
     let columns = |schema: &Value| schema["fields"].as_array().cloned().unwrap_or_default();
     let (want, have) = (columns(want), columns(have));
     for column in &want {
         let name = column["name"].as_str().unwrap_or_default();
         let Some(found) = have.iter().find(|other| same_name(other, name)) else {
-            return Some(format!("column {name} should be {} and is missing", told(column)));
+            return Some(format!("column {name} should be {} and is missing", describe_type(column)));
         };
-        if told(found) != told(column) {
-            return Some(format!("column {name} should be {} and is {}", told(column), told(found)));
+        if describe_type(found) != describe_type(column) {
+            return Some(format!("column {name} should be {} and is {}", describe_type(column), describe_type(found)));
         }
     }
     let extra = have.iter().find(|column| !want.iter().any(|w| same_name(w, column["name"].as_str().unwrap_or(""))))?;
-    Some(format!("column {} is {} and should not be there", extra["name"].as_str().unwrap_or_default(), told(extra)))
+    Some(format!(
+        "column {} is {} and should not be there",
+        extra["name"].as_str().unwrap_or_default(),
+        describe_type(extra)
+    ))
 }
 
 fn same_name(column: &Value, name: &str) -> bool {
     column["name"].as_str().is_some_and(|other| other.eq_ignore_ascii_case(name))
 }
 
-/// The type with its mode. Older and newer names of one type are one. Precision is left out: not every service tells it.
-fn told(column: &Value) -> String {
+/// The type with its mode, legacy and current type names treated alike. Precision is left out: not every service reports it.
+fn describe_type(column: &Value) -> String {
     let kind = match column["type"].as_str().unwrap_or_default() {
         "INT64" => "INTEGER",
         "FLOAT64" => "FLOAT",
@@ -99,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_and_a_local_time_are_told_apart() {
+    fn an_instant_and_a_local_time_have_different_types() {
         assert_eq!(type_name(&DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))), Some("TIMESTAMP"));
         assert_eq!(type_name(&DataType::Timestamp(TimeUnit::Microsecond, None)), Some("DATETIME"));
         assert_eq!(type_name(&DataType::Timestamp(TimeUnit::Nanosecond, None)), None);
@@ -114,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn another_column_is_named_with_both_types() {
+    fn a_different_column_is_named_with_both_types() {
         let want = json!({"fields": [{"name": "n", "type": "INTEGER"}, {"name": "k", "type": "STRING"}]});
         let have = json!({"fields": [{"name": "N", "type": "INT64"}, {"name": "k", "type": "FLOAT64"}]});
         assert_eq!(difference(&want, &have).unwrap(), "column k should be STRING and is FLOAT");

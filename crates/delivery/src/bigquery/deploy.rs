@@ -1,4 +1,4 @@
-//! What has to be there before rows come: the dataset, tables, the position's table, the external table.
+//! Creates what rows need: the dataset, tables, the position's table, the external table.
 
 use std::sync::Arc;
 
@@ -7,25 +7,25 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::fault::{Sort, refused};
+use super::error::{ErrorClass, refused};
 use super::script::create_position;
-use super::store::{Store, split};
+use super::store::{BucketStore, split};
 use super::{BigQueryTarget, ExternalFiles, ExternalTable, OURS, POSITION, columns};
-use crate::{Kind, Table, TargetError};
+use crate::{TableKind, TargetError, TargetTable};
 
-/// As many columns may order a table's rows. Source: BigQuery's "Clustered tables".
+/// How many columns may cluster a table. Source: BigQuery's "Clustered tables".
 const CLUSTER_COLUMNS: usize = 4;
 
 impl BigQueryTarget {
-    /// Creates what is missing of the dataset, the tables, the position and the external table, and checks what is
-    /// there. Safe to repeat. Returns what it created, one name each.
+    /// Creates what is missing of the dataset, the tables, the position and the external table, and checks what
+    /// exists. Safe to repeat. Returns the names of what it created.
     ///
     /// # Errors
-    /// `Refused`: a table is there with other columns (column and both types are named), a permission is missing.
-    /// `Unreachable`: try again.
+    /// `Refused`: an existing table has other columns (column and both types are named), a permission is missing.
+    /// `Unreachable`: retry.
     pub async fn deploy(
         &mut self,
-        tables: &[Arc<Table>],
+        tables: &[Arc<TargetTable>],
         external: Option<&ExternalTable>,
     ) -> Result<Vec<String>, TargetError> {
         self.checked.clear();
@@ -38,11 +38,11 @@ impl BigQueryTarget {
         Ok(made)
     }
 
-    /// The requests and the SQL by which [`BigQueryTarget::deploy`] creates everything in an empty project. Asks nobody.
+    /// The requests and the SQL by which [`BigQueryTarget::deploy`] creates everything in an empty project. Sends no request.
     ///
     /// # Errors
-    /// `Refused`: a table that BigQuery cannot have.
-    pub fn plan(&self, tables: &[Arc<Table>], external: Option<&ExternalTable>) -> Result<String, TargetError> {
+    /// `Refused`: a table that BigQuery cannot hold.
+    pub fn plan(&self, tables: &[Arc<TargetTable>], external: Option<&ExternalTable>) -> Result<String, TargetError> {
         let pretty = |body: &Value| serde_json::to_string_pretty(body).unwrap_or_default();
         let root = format!("POST /bigquery/v2/projects/{}", self.names.project);
         let below = format!("{root}/{}", self.names.tables());
@@ -59,21 +59,21 @@ impl BigQueryTarget {
         Ok(plan.join("\n\n") + "\n")
     }
 
-    /// Writes the list of files that the external table has from now on; nothing for one that has all files. The list
-    /// is one object and replaced as a whole: a query sees the files of one moment.
+    /// Writes the list of files that the external table reads from now on; does nothing for one that reads all files.
+    /// The list is one object and replaced as a whole: a query sees one version of it.
     ///
     /// # Errors
-    /// `Unreachable`, `Refused`: as the bucket answers.
+    /// `Unreachable`, `Refused`: from the bucket.
     pub async fn list_files(&self, external: &ExternalTable) -> Result<(), TargetError> {
         let ExternalFiles::Listed(files) = &external.files else { return Ok(()) };
-        let store = Store::open(&self.api.settings, &external.url, &self.tokens)?;
+        let store = BucketStore::open(&self.api.settings, &external.url, &self.tokens)?;
         store.put(&external.list_name(), Bytes::from(external.list_text(files))).await
     }
 
-    /// Creates and checks all but the external table; asks only after tables that were not asked after before.
-    pub(super) async fn ensure(&mut self, tables: &[Arc<Table>]) -> Result<Vec<String>, TargetError> {
+    /// Creates and checks everything but the external table; tables that were checked before are skipped.
+    pub(super) async fn ensure(&mut self, tables: &[Arc<TargetTable>]) -> Result<Vec<String>, TargetError> {
         let mut made = Vec::new();
-        let known = |table: &Table| self.checked.get(&table.name) == Some(&table.schema);
+        let known = |table: &TargetTable| self.checked.get(&table.name) == Some(&table.schema);
         if !self.checked.is_empty() && tables.iter().all(|table| known(table)) {
             return Ok(made);
         }
@@ -101,12 +101,12 @@ impl BigQueryTarget {
                     return Ok(false);
                 }
                 let reason = format!("the dataset lies in {there}, and the settings say {location}");
-                Err(refused(&self.title(), reason, "set location to where the dataset lies: jobs run there"))
+                Err(refused(&self.display_name(), reason, "set location to where the dataset lies: jobs run there"))
             }
-            Err(error) if error.is(Sort::NotFound) => {
+            Err(error) if error.is(ErrorClass::NotFound) => {
                 let made = self.api.call("the dataset", Method::POST, "datasets", Some(&self.dataset_body())).await;
                 match made {
-                    Err(error) if !error.is(Sort::Exists) => Err(self.error(error)),
+                    Err(error) if !error.is(ErrorClass::Exists) => Err(self.error(error)),
                     other => Ok(other.is_ok()),
                 }
             }
@@ -118,7 +118,7 @@ impl BigQueryTarget {
         let path = format!("{}/{POSITION}", self.names.tables());
         match self.api.call(POSITION, Method::GET, &path, None).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is(Sort::NotFound) => {
+            Err(error) if error.is(ErrorClass::NotFound) => {
                 let made = self.api.query(POSITION, &create_position(&self.names)).await;
                 made.map_err(|error| self.error(error))
             }
@@ -126,19 +126,24 @@ impl BigQueryTarget {
         }
     }
 
-    async fn ensure_table(&self, table: &Table) -> Result<bool, TargetError> {
+    async fn ensure_table(&self, table: &TargetTable) -> Result<bool, TargetError> {
         let body = self.table_body(table);
         let (made, found) = self.create(&table.name, &body).await?;
         self.compare(&table.name, &body["schema"], &found["schema"])?;
         let (want, have) = (&body["timePartitioning"]["field"], &found["timePartitioning"]["field"]);
         if want != have {
-            let told = |field: &Value| field.as_str().map_or("no column".to_owned(), |name| format!("column {name}"));
-            let reason =
-                format!("table {} should be partitioned by {} and is by {}", table.name, told(want), told(have));
+            let describe =
+                |field: &Value| field.as_str().map_or("no column".to_owned(), |name| format!("column {name}"));
+            let reason = format!(
+                "table {} should be partitioned by {}, but is partitioned by {}",
+                table.name,
+                describe(want),
+                describe(have)
+            );
             return Err(refused(
-                &self.title(),
+                &self.display_name(),
                 reason,
-                "rename the table that is there, or deliver to another dataset",
+                "rename the existing table, or deliver to another dataset",
             ));
         }
         Ok(made)
@@ -149,10 +154,10 @@ impl BigQueryTarget {
         let (made, found) = self.create(&external.name, &body).await?;
         let (want, have) = (&body["externalDataConfiguration"], &found["externalDataConfiguration"]);
         if found["type"] != "EXTERNAL" && have.is_null() {
-            let reason = format!("table {} is there and is no external table", external.name);
-            return Err(refused(&self.title(), reason, "rename the table that is there"));
+            let reason = format!("table {} exists and is not an external table", external.name);
+            return Err(refused(&self.display_name(), reason, "rename the existing table"));
         }
-        // BigQuery tells the columns in one of two places.
+        // BigQuery reports the columns in one of two places.
         let columns = if have["schema"].is_null() { &found["schema"] } else { &have["schema"] };
         self.compare(&external.name, &want["schema"], columns)?;
         if !made && (want["sourceUris"] != have["sourceUris"] || want["fileSetSpecType"] != have["fileSetSpecType"]) {
@@ -164,15 +169,15 @@ impl BigQueryTarget {
         Ok(made.then(|| external.name.clone()))
     }
 
-    /// Creates a table that is missing. Whether it did, and the table's resource.
+    /// Creates a table if it is missing. Returns whether it did, and the table's resource.
     async fn create(&self, name: &str, body: &Value) -> Result<(bool, Value), TargetError> {
         let path = format!("{}/{name}", self.names.tables());
         let found = match self.api.call(name, Method::GET, &path, None).await {
-            Err(error) if error.is(Sort::NotFound) => {
+            Err(error) if error.is(ErrorClass::NotFound) => {
                 match self.api.call(name, Method::POST, &self.names.tables(), Some(body)).await {
                     Ok(made) => return Ok((true, made)),
-                    // Another deployer was faster.
-                    Err(error) if error.is(Sort::Exists) => self.api.call(name, Method::GET, &path, None).await,
+                    // Another process created it first.
+                    Err(error) if error.is(ErrorClass::Exists) => self.api.call(name, Method::GET, &path, None).await,
                     Err(error) => Err(error),
                 }
             }
@@ -185,8 +190,8 @@ impl BigQueryTarget {
         match columns::difference(want, have) {
             None => Ok(()),
             Some(difference) => {
-                let hint = "rename the table that is there, or deliver to another dataset";
-                Err(refused(&self.title(), format!("table {table}: {difference}"), hint))
+                let hint = "rename the existing table, or deliver to another dataset";
+                Err(refused(&self.display_name(), format!("table {table}: {difference}"), hint))
             }
         }
     }
@@ -199,14 +204,14 @@ impl BigQueryTarget {
         })
     }
 
-    fn table_body(&self, table: &Table) -> Value {
+    fn table_body(&self, table: &TargetTable) -> Value {
         let mut required: Vec<&str> = table.key.iter().map(String::as_str).collect();
         let mut body = json!({
             "tableReference": self.names.reference(&table.name),
             "description": table.description,
         });
         let mut ordered: Vec<&String> = table.key.iter().collect();
-        if let Kind::Incremental { window } = &table.kind {
+        if let TableKind::Incremental { window } = &table.kind {
             required.push(window);
             body["timePartitioning"] = json!({"type": "DAY", "field": window});
             ordered.retain(|key| *key != window);
@@ -228,11 +233,11 @@ impl BigQueryTarget {
         })
     }
 
-    fn check_table(&self, table: &Table) -> Result<(), TargetError> {
+    fn check_table(&self, table: &TargetTable) -> Result<(), TargetError> {
         let name = &table.name;
-        let refuse = |reason: String| Err(refused(&self.title(), reason, "change the model"));
+        let refuse = |reason: String| Err(refused(&self.display_name(), reason, "change the model"));
         if !is_name(name) || name.starts_with(OURS) {
-            return refuse(format!("{name} is no name for a table: a-z, 0-9 and _, and not {OURS}…"));
+            return refuse(format!("{name} is not a valid table name: a-z, 0-9 and _, not starting with {OURS}"));
         }
         for field in table.schema.fields() {
             if columns::type_name(field.data_type()).is_none() {
@@ -240,7 +245,7 @@ impl BigQueryTarget {
                 return refuse(format!("table {name}, column {}: BigQuery has no type for {kind}", field.name()));
             }
             if !field.name().chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                return refuse(format!("table {name}: {} is no name for a column", field.name()));
+                return refuse(format!("table {name}: {} is not a valid column name", field.name()));
             }
         }
         let missing = table.key.iter().find(|key| table.schema.field_with_name(key).is_err());
@@ -248,20 +253,24 @@ impl BigQueryTarget {
             return refuse(format!("table {name} has no column {key}, which its key names"));
         }
         match &table.kind {
-            Kind::Table => Ok(()),
+            TableKind::Table => Ok(()),
             _ if table.key.is_empty() => refuse(format!("table {name} has no key")),
-            Kind::Incremental { window } => match table.schema.field_with_name(window).map(|f| f.data_type()) {
+            TableKind::Incremental { window } => match table.schema.field_with_name(window).map(|f| f.data_type()) {
                 Ok(DataType::Timestamp(_, Some(_))) => Ok(()),
-                _ => refuse(format!("table {name}: its window, column {window}, is no instant")),
+                _ => refuse(format!("table {name}: its window, column {window}, is not a timestamp with a time zone")),
             },
-            Kind::Dimension => Ok(()),
+            TableKind::Dimension => Ok(()),
         }
     }
 
     fn check_external(&self, external: &ExternalTable) -> Result<(), TargetError> {
         if !is_name(&external.name) || split(&external.url).is_none() {
-            let reason = format!("an external table {} over {} cannot be", external.name, external.url);
-            return Err(refused(&self.title(), reason, "it reads gs://BUCKET/PREFIX; its name holds a-z, 0-9 and _"));
+            let reason = format!("cannot create an external table {} over {}", external.name, external.url);
+            return Err(refused(
+                &self.display_name(),
+                reason,
+                "it reads gs://BUCKET/PREFIX; its name holds a-z, 0-9 and _",
+            ));
         }
         Ok(())
     }

@@ -1,19 +1,19 @@
 //! The external table: BigQuery reads the lake's files where they lie.
 //!
 //! A wildcard also sees files that a correction or a compaction has superseded. A list of files (BigQuery's word:
-//! manifest) names the current ones only; whoever knows the ledger writes it anew after each load.
+//! manifest) names the current ones only; the warehouse, which knows the ledger, rewrites it after each load.
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use serde_json::{Value, json};
 
 use super::columns::column;
 
-/// What BigQuery's autodetection called the unnamed first column that pandas writes.
+/// What BigQuery's schema autodetection calls the unnamed first column that pandas writes.
 const INDEX: &str = "int64_field_0";
-/// The folder of lists, below the lake: no data file lies in it.
+/// The folder of lists, below the lake; it holds no data files.
 const FOLDER: &str = "_bigquery";
 
-/// How the lake's files are written.
+/// The format of the lake's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExternalFormat {
     /// Comma-separated, with one header line, compressed.
@@ -22,12 +22,12 @@ pub enum ExternalFormat {
     Parquet,
 }
 
-/// Which of the lake's files the table has.
+/// Which of the lake's files the table reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExternalFiles {
-    /// All that are there, superseded ones too.
+    /// All files, superseded ones too.
     All,
-    /// Those listed, by their names below the lake's URL; see [`BigQueryTarget::list_files`](super::BigQueryTarget).
+    /// The listed files, by their names below the lake's URL; see [`BigQueryTarget::list_files`](super::BigQueryTarget).
     Listed(Vec<String>),
 }
 
@@ -40,13 +40,13 @@ pub struct ExternalTable {
     pub description: String,
     /// The lake: `gs://BUCKET/PREFIX`.
     pub url: String,
-    /// How its files are written.
+    /// The format of its files.
     pub format: ExternalFormat,
     /// The files' columns in order, without the index.
     pub schema: SchemaRef,
     /// Whether files begin with an unnamed column of row numbers (seen as `int64_field_0`). CSV only.
     pub index_column: bool,
-    /// Which files.
+    /// Which files it reads.
     pub files: ExternalFiles,
 }
 

@@ -14,37 +14,37 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 
-use crate::{Kind, RowStream, Scope, Table, TableChange};
+use crate::{RowStream, Scope, TableChange, TableKind, TargetTable};
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A Parquet file.
 #[derive(Debug, Clone)]
-pub(super) struct Part {
+pub(super) struct ParquetPart {
     pub(super) bytes: Bytes,
     pub(super) rows: u64,
     /// The first 16 hexadecimal digits of its SHA-256.
     pub(super) hash: String,
 }
 
-/// The parts of one change, one after the other; one of them is in memory at a time.
-pub(super) struct Parts {
-    table: Arc<Table>,
+/// The parts of one change; one of them is in memory at a time.
+pub(super) struct ParquetParts {
+    table: Arc<TargetTable>,
     rows: RowStream,
     part_bytes: usize,
-    /// The place of the window's column, in a table that has one.
+    /// The index of the window's column, in a table that has one.
     window_column: Option<usize>,
-    /// The windows that rows may be of, where they are told.
+    /// The windows that rows may belong to, if the change names them.
     windows: Option<Vec<i64>>,
     /// The first and last window among the rows so far.
     pub(super) bounds: Option<(i64, i64)>,
 }
 
-impl Parts {
-    pub(super) fn new(change: &TableChange, part_bytes: usize) -> Result<Self, Fault> {
+impl ParquetParts {
+    pub(super) fn new(change: &TableChange, part_bytes: usize) -> Result<Self, BoxError> {
         let table = Arc::clone(&change.table);
         let window_column = match &table.kind {
-            Kind::Incremental { window } => Some(table.schema.index_of(window)?),
+            TableKind::Incremental { window } => Some(table.schema.index_of(window)?),
             _ => None,
         };
         let windows = match &change.scope {
@@ -54,12 +54,12 @@ impl Parts {
         Ok(Self { table, rows: change.rows.read(), part_bytes, window_column, windows, bounds: None })
     }
 
-    /// The next file; `None` when all rows are in those before. A file has rows.
-    pub(super) async fn next(&mut self) -> Result<Option<Part>, Fault> {
+    /// The next file, which has rows; `None` after the last one.
+    pub(super) async fn next(&mut self) -> Result<Option<ParquetPart>, BoxError> {
         let mut writer = None;
         let mut rows = 0;
         while let Some(batch) = self.rows.next().await {
-            let batch = self.admit(batch?)?;
+            let batch = self.check_batch(batch?)?;
             if batch.num_rows() == 0 {
                 continue;
             }
@@ -76,16 +76,16 @@ impl Parts {
         let Some(writer) = writer else { return Ok(None) };
         let bytes: Bytes = writer.into_inner()?.into();
         let hash = hex(&Sha256::digest(&bytes));
-        Ok(Some(Part { bytes, rows, hash }))
+        Ok(Some(ParquetPart { bytes, rows, hash }))
     }
 
-    /// The batch with the table's own schema; refused when it has a row of a window that the change does not replace:
-    /// such a row would be added to those that are there.
-    fn admit(&mut self, batch: RecordBatch) -> Result<RecordBatch, Fault> {
+    /// The batch with the table's own schema. A row of a window that the change does not replace is refused: it would be
+    /// added to the existing rows.
+    fn check_batch(&mut self, batch: RecordBatch) -> Result<RecordBatch, BoxError> {
         let batch = RecordBatch::try_new(Arc::clone(&self.table.schema), batch.columns().to_vec())?;
         let Some(column) = self.window_column else { return Ok(batch) };
         let starts = batch.column(column).as_primitive_opt::<TimestampMicrosecondType>();
-        let starts = starts.ok_or("the window's column is no timestamp in microseconds")?;
+        let starts = starts.ok_or("the window's column is not a timestamp in microseconds")?;
         if starts.null_count() > 0 {
             return Err("a row has no window".into());
         }
@@ -93,7 +93,9 @@ impl Parts {
             if let Some(windows) = &self.windows
                 && windows.binary_search(start).is_err()
             {
-                return Err(format!("a row is of the window at {start} us, which the change does not replace").into());
+                return Err(
+                    format!("a row belongs to the window at {start} us, which the change does not replace").into()
+                );
             }
             let (first, last) = self.bounds.unwrap_or((*start, *start));
             self.bounds = Some((first.min(*start), last.max(*start)));
@@ -102,7 +104,7 @@ impl Parts {
     }
 }
 
-fn properties() -> Result<WriterProperties, Fault> {
+fn properties() -> Result<WriterProperties, BoxError> {
     let level = ZstdLevel::try_new(1)?;
     Ok(WriterProperties::builder().set_compression(Compression::ZSTD(level)).build())
 }
@@ -123,12 +125,12 @@ mod tests {
         let start = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let fields = vec![Field::new("start_at", start, false), Field::new("entries", DataType::Int64, true)];
         let schema = Arc::new(Schema::new(fields));
-        let table = Table {
+        let table = TargetTable {
             name: "fact".into(),
             description: String::new(),
             schema: Arc::clone(&schema),
             key: vec!["start_at".into()],
-            kind: Kind::Incremental { window: "start_at".into() },
+            kind: TableKind::Incremental { window: "start_at".into() },
         };
         let counts: ArrayRef = Arc::new(Int64Array::from_iter_values(starts.iter().copied()));
         let starts: ArrayRef = Arc::new(TimestampMicrosecondArray::from(starts).with_timezone("UTC"));
@@ -137,8 +139,8 @@ mod tests {
         TableChange { table: Arc::new(table), scope: Scope::Windows(windows), rows: Arc::new(batches) }
     }
 
-    async fn all(change: &TableChange, part_bytes: usize) -> Vec<Part> {
-        let mut parts = Parts::new(change, part_bytes).unwrap();
+    async fn all(change: &TableChange, part_bytes: usize) -> Vec<ParquetPart> {
+        let mut parts = ParquetParts::new(change, part_bytes).unwrap();
         let mut found = Vec::new();
         while let Some(part) = parts.next().await.unwrap() {
             found.push(part);
@@ -151,7 +153,7 @@ mod tests {
         let change = change(vec![1, 2, 2], vec![1, 2]);
         let (one, two) = (all(&change, 1).await, all(&change, 1).await);
         assert_eq!(one.len(), 3, "each batch is more than the bytes of a part");
-        let hashes = |parts: &[Part]| parts.iter().map(|part| part.hash.clone()).collect::<Vec<_>>();
+        let hashes = |parts: &[ParquetPart]| parts.iter().map(|part| part.hash.clone()).collect::<Vec<_>>();
         assert_eq!(hashes(&one), hashes(&two));
         assert_eq!(all(&change, 1 << 20).await.iter().map(|part| part.rows).collect::<Vec<_>>(), [3]);
     }
@@ -159,8 +161,8 @@ mod tests {
     #[tokio::test]
     async fn a_row_of_a_window_that_is_not_replaced_is_refused() {
         let change = change(vec![1, 3], vec![1, 2]);
-        let fault = Parts::new(&change, 1 << 20).unwrap().next().await.unwrap_err().to_string();
-        assert!(fault.contains("window at 3 us"), "{fault}");
+        let error = ParquetParts::new(&change, 1 << 20).unwrap().next().await.unwrap_err().to_string();
+        assert!(error.contains("window at 3 us"), "{error}");
     }
 
     #[tokio::test]

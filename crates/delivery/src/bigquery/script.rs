@@ -1,18 +1,18 @@
-//! The one script that makes a delivery: all tables and the position, in one transaction.
+//! The script that commits a delivery: all tables and the position, in one transaction.
 //!
 //! In: what was staged. Out: SQL text.
-//! It begins by asking whether the target is where the delivery begins and whether every staged row is there; when not,
-//! ERROR() ends it and BigQuery rolls back. Two deliverers cannot both come through: each overwrites the one row of the
-//! position, and BigQuery cancels one of two transactions that overwrite the same table. Source: its guide
+//! It first asserts that the target is at the position that the delivery starts from and that every staged row exists;
+//! otherwise ERROR() ends it and BigQuery rolls back. Two writers cannot both succeed: each overwrites the one row of the
+//! position, and BigQuery cancels one of two transactions that modify the same table. Source: its guide
 //! "Multi-statement transactions". Start at [`compose`].
 
 use super::windows::{between, condition};
 use super::{Names, POSITION};
-use crate::{Delivery, Kind, Position, Scope, Table, TableChange};
+use crate::{Delivery, LoadPosition, Scope, TableChange, TableKind, TargetTable};
 
-/// What ERROR() says when the target is elsewhere.
+/// The message of ERROR() if the target is at another position.
 pub(super) const MOVED: &str = "turnstile: the target is at another position";
-/// What ERROR() says when a staging table has run out between its load and now.
+/// The message of ERROR() if a staging table has expired since it was loaded.
 pub(super) const INCOMPLETE: &str = "turnstile: a staging table lacks rows";
 
 /// A change whose rows are in staging tables.
@@ -26,20 +26,20 @@ pub(super) struct Staged<'a> {
     pub(super) bounds: Option<(i64, i64)>,
 }
 
-/// The script. `Err` names the table whose windows cannot be told in a query.
+/// The script. `Err` names the table whose windows do not fit into a query.
 pub(super) fn compose(names: &Names, delivery: &Delivery, staged: &[Staged<'_>]) -> Result<String, String> {
     let mut script = String::from("BEGIN TRANSACTION;\n");
     let position = names.quoted(POSITION);
-    let at = at(delivery.from.as_ref());
-    script.push_str(&demand(&format!("(SELECT COUNT(*) FROM {position} WHERE {at}) = 1"), MOVED));
+    let at_start = position_condition(delivery.from.as_ref());
+    script.push_str(&assert_sql(&format!("(SELECT COUNT(*) FROM {position} WHERE {at_start}) = 1"), MOVED));
     for change in staged.iter().filter(|change| change.rows > 0) {
-        let rows = source(names, change, "1");
-        script.push_str(&demand(&format!("(SELECT COUNT(*) FROM ({rows})) = {}", change.rows), INCOMPLETE));
+        let rows = select_staged(names, change, "1");
+        script.push_str(&assert_sql(&format!("(SELECT COUNT(*) FROM ({rows})) = {}", change.rows), INCOMPLETE));
     }
     for change in staged {
-        script.push_str(&merge(names, change)?);
+        script.push_str(&replace_sql(names, change)?);
     }
-    let Position { warehouse, load, ledger_seq } = &delivery.to;
+    let LoadPosition { warehouse, load, ledger_seq } = &delivery.to;
     script.push_str(&format!(
         "UPDATE {position} SET `warehouse` = {}, `load` = {load}, `ledger_seq` = {ledger_seq}, \
          `applied_at` = CURRENT_TIMESTAMP() WHERE TRUE;\nCOMMIT TRANSACTION;\n",
@@ -48,8 +48,8 @@ pub(super) fn compose(names: &Names, delivery: &Delivery, staged: &[Staged<'_>])
     Ok(script)
 }
 
-/// Makes the position's table with its one row, in one step: a table without the row would let two first deliveries
-/// both add one.
+/// Creates the position's table with its one row, in one step: with a table without the row, two first deliveries could
+/// both insert one.
 pub(super) fn create_position(names: &Names) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} OPTIONS (description = 'Which load of which turnstile warehouse this dataset \
@@ -59,11 +59,11 @@ pub(super) fn create_position(names: &Names) -> String {
     )
 }
 
-fn demand(what: &str, otherwise: &str) -> String {
+fn assert_sql(what: &str, otherwise: &str) -> String {
     format!("SELECT IF({what}, TRUE, ERROR({}));\n", text(otherwise))
 }
 
-fn at(position: Option<&Position>) -> String {
+fn position_condition(position: Option<&LoadPosition>) -> String {
     match position {
         None => "`load` IS NULL".to_owned(),
         Some(at) => format!(
@@ -75,44 +75,44 @@ fn at(position: Option<&Position>) -> String {
     }
 }
 
-fn merge(names: &Names, staged: &Staged<'_>) -> Result<String, String> {
+fn replace_sql(names: &Names, staged: &Staged<'_>) -> Result<String, String> {
     let table = &*staged.change.table;
     let name = names.quoted(&table.name);
-    // What goes: all that the change replaces. `ON FALSE` matches nothing, so that rows are deleted and inserted
-    // without a join. Source: "MERGE statement", constant false predicate.
-    let gone = match &staged.change.scope {
-        Scope::Keys => return Ok(upsert(names, staged)),
+    // The condition for the rows that the change replaces. `ON FALSE` matches nothing, so that rows are deleted and
+    // inserted without a join. Source: "MERGE statement", constant false predicate.
+    let removed = match &staged.change.scope {
+        Scope::Keys => return Ok(upsert_sql(names, staged)),
         Scope::Everything => "TRUE".to_owned(),
         Scope::Windows(windows) => {
-            let Kind::Incremental { window } = &table.kind else { return Err(table.name.clone()) };
+            let TableKind::Incremental { window } = &table.kind else { return Err(table.name.clone()) };
             condition(&format!("T.{}", quoted(window)), windows).ok_or_else(|| table.name.clone())?
         }
     };
     if staged.rows == 0 {
-        return Ok(format!("DELETE FROM {name} T WHERE {gone};\n"));
+        return Ok(format!("DELETE FROM {name} T WHERE {removed};\n"));
     }
-    let (columns, values) = lists(table);
+    let (columns, values) = column_lists(table);
     Ok(format!(
-        "MERGE {name} T USING ({}) S ON FALSE\nWHEN NOT MATCHED BY SOURCE AND {gone} THEN DELETE\n\
+        "MERGE {name} T USING ({}) S ON FALSE\nWHEN NOT MATCHED BY SOURCE AND {removed} THEN DELETE\n\
          WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({values});\n",
-        source(names, staged, &columns)
+        select_staged(names, staged, &columns)
     ))
 }
 
-fn upsert(names: &Names, staged: &Staged<'_>) -> String {
+fn upsert_sql(names: &Names, staged: &Staged<'_>) -> String {
     let table = &*staged.change.table;
     if staged.rows == 0 {
         return String::new();
     }
-    let (columns, values) = lists(table);
+    let (columns, values) = column_lists(table);
     let mut on: Vec<String> = table.key.iter().map(|key| equal(key)).collect();
-    // Where the window is part of the key, rows of other days cannot match, and their partitions are left out.
-    if let (Kind::Incremental { window }, Some((first, last))) = (&table.kind, staged.bounds)
+    // Where the window is part of the key, rows of other days cannot match, and their partitions are pruned.
+    if let (TableKind::Incremental { window }, Some((first, last))) = (&table.kind, staged.bounds)
         && table.key.contains(window)
     {
         on.push(between(&format!("T.{}", quoted(window)), first, last));
     }
-    let others: Vec<String> = names_of(table).filter(|name| !table.key.iter().any(|key| key == name)).collect();
+    let others: Vec<String> = column_names(table).filter(|name| !table.key.iter().any(|key| key == name)).collect();
     let update = match others.is_empty() {
         true => String::new(),
         false => {
@@ -123,7 +123,7 @@ fn upsert(names: &Names, staged: &Staged<'_>) -> String {
     format!(
         "MERGE {} T USING ({}) S ON {}\n{update}WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({values});\n",
         names.quoted(&table.name),
-        source(names, staged, &columns),
+        select_staged(names, staged, &columns),
         on.join(" AND ")
     )
 }
@@ -133,19 +133,19 @@ fn equal(column: &str) -> String {
 }
 
 /// The staged rows as one query.
-fn source(names: &Names, staged: &Staged<'_>, columns: &str) -> String {
+fn select_staged(names: &Names, staged: &Staged<'_>, columns: &str) -> String {
     let tables = staged.tables.iter().map(|table| format!("SELECT {columns} FROM {}", names.quoted(table)));
     tables.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
-/// The table's columns, and the same of the source.
-fn lists(table: &Table) -> (String, String) {
-    let columns: Vec<String> = names_of(table).map(|name| quoted(&name)).collect();
+/// The table's columns, and the source's.
+fn column_lists(table: &TargetTable) -> (String, String) {
+    let columns: Vec<String> = column_names(table).map(|name| quoted(&name)).collect();
     let values: Vec<String> = columns.iter().map(|name| format!("S.{name}")).collect();
     (columns.join(", "), values.join(", "))
 }
 
-fn names_of(table: &Table) -> impl Iterator<Item = String> + '_ {
+fn column_names(table: &TargetTable) -> impl Iterator<Item = String> + '_ {
     table.schema.fields().iter().map(|field| field.name().clone())
 }
 

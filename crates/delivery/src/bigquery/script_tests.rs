@@ -1,4 +1,4 @@
-//! The script's text, as BigQuery is sent it.
+//! The script's text as it is sent to BigQuery.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::RowStream;
 
 struct NoRows;
 
-impl crate::Rows for NoRows {
+impl crate::RowSource for NoRows {
     fn read(&self) -> RowStream {
         Box::pin(futures::stream::empty())
     }
@@ -21,29 +21,29 @@ impl crate::Rows for NoRows {
 
 const DAY: i64 = 86_400_000_000;
 
-fn fact(key: &[&str]) -> Arc<Table> {
+fn fact(key: &[&str]) -> Arc<TargetTable> {
     let start = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let fields = vec![
         Field::new("station", DataType::Utf8, false),
         Field::new("start_at", start, false),
         Field::new("entries", DataType::Int64, true),
     ];
-    Arc::new(Table {
+    Arc::new(TargetTable {
         name: "fact".into(),
         description: String::new(),
         schema: Arc::new(Schema::new(fields)),
         key: key.iter().map(|key| (*key).to_owned()).collect(),
-        kind: Kind::Incremental { window: "start_at".into() },
+        kind: TableKind::Incremental { window: "start_at".into() },
     })
 }
 
-fn change(table: Arc<Table>, scope: Scope) -> TableChange {
+fn change(table: Arc<TargetTable>, scope: Scope) -> TableChange {
     TableChange { table, scope, rows: Arc::new(NoRows) }
 }
 
-fn script(change: &TableChange, rows: u64, from: Option<Position>) -> String {
+fn script(change: &TableChange, rows: u64, from: Option<LoadPosition>) -> String {
     let names = Names { project: "p-1".into(), dataset: "d".into() };
-    let to = Position { warehouse: "it's".into(), load: 8, ledger_seq: 90 };
+    let to = LoadPosition { warehouse: "it's".into(), load: 8, ledger_seq: 90 };
     let delivery = Delivery { from, to, tables: vec![], changes: vec![] };
     let tables = if rows > 0 { vec!["s1".to_owned(), "s2".to_owned()] } else { vec![] };
     let staged = Staged { change, tables, rows, bounds: Some((0, DAY)) };
@@ -51,8 +51,8 @@ fn script(change: &TableChange, rows: u64, from: Option<Position>) -> String {
 }
 
 #[test]
-fn windows_are_replaced_in_one_transaction_that_asks_where_it_begins() {
-    let from = Position { warehouse: "it's".into(), load: 7, ledger_seq: 80 };
+fn windows_are_replaced_in_one_transaction_that_asserts_the_position() {
+    let from = LoadPosition { warehouse: "it's".into(), load: 7, ledger_seq: 80 };
     let text = script(&change(fact(&["station", "start_at"]), Scope::Windows(vec![0])), 5, Some(from));
     let expected = "\
 BEGIN TRANSACTION;
@@ -73,7 +73,7 @@ COMMIT TRANSACTION;
 }
 
 #[test]
-fn the_first_delivery_asks_for_a_position_that_is_none() {
+fn the_first_delivery_asserts_that_there_is_no_position() {
     let text = script(&change(fact(&["station"]), Scope::Everything), 1, None);
     assert!(text.contains("`turnstile_position` WHERE `load` IS NULL) = 1") || text.contains("WHERE `load` IS NULL"));
     assert!(text.contains("WHEN NOT MATCHED BY SOURCE AND TRUE THEN DELETE"), "{text}");
@@ -89,7 +89,7 @@ fn a_change_without_rows_empties_and_stages_nothing() {
 }
 
 #[test]
-fn keys_are_overwritten_and_the_days_that_cannot_match_left_out() {
+fn keys_are_overwritten_and_days_that_cannot_match_are_pruned() {
     let text = script(&change(fact(&["station", "start_at"]), Scope::Keys), 2, None);
     assert!(
         text.contains(
@@ -99,6 +99,6 @@ fn keys_are_overwritten_and_the_days_that_cannot_match_left_out() {
         "{text}"
     );
     assert!(text.contains("WHEN MATCHED THEN UPDATE SET `entries` = S.`entries`\n"), "{text}");
-    // The window decides nothing about which row it is: a row may move to another day.
+    // The window is not part of the key: a row may move to another day.
     assert!(!script(&change(fact(&["station"]), Scope::Keys), 2, None).contains("BETWEEN"));
 }

@@ -1,22 +1,22 @@
-//! Where BigQuery is, who asks, and the bounds of what is held and awaited.
+//! Where BigQuery is, the credentials, and the limits on memory and waiting.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::credentials::Credentials;
-use super::fault::refused;
+use super::credentials::BigQueryCredentials;
+use super::error::refused;
 use crate::TargetError;
 
 /// The public API.
 const PUBLIC: &str = "https://bigquery.googleapis.com";
 /// Parts of a resumable upload are multiples of this. Source: Google's guide "Upload data", resumable uploads.
 const UPLOAD_UNIT: usize = 256 << 10;
-/// A request that fails at once may be sent again after this long, then after twice as long, and so on.
+/// The wait before the first retry; doubled for each further one.
 const RETRY_WAIT_MS: u64 = 500;
 
-/// How BigQuery is reached and fed. Unknown keys are refused; `Debug` shows no secret.
+/// How BigQuery is reached. `Debug` shows no secret.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BigQuerySettings {
@@ -27,45 +27,44 @@ pub struct BigQuerySettings {
     /// Where the dataset lies and jobs run, such as `US`, `EU`, `europe-west3`. A bucket to load from must be there too.
     #[serde(default = "location")]
     pub location: String,
-    /// The API's address. Another than the public one must be `https:` or on loopback.
+    /// The API's address. An address other than the public one must be `https:` or on loopback.
     #[serde(default = "endpoint")]
     pub endpoint: String,
-    /// Who asks: `"default"`, `"none"`, `{ file = "…" }`, `{ json = "…" }`, `{ prefect_block = "TYPE/NAME" }`.
+    /// The credentials: `"default"`, `"none"`, `{ file = "…" }`, `{ json = "…" }`, `{ prefect_block = "TYPE/NAME" }`.
     #[serde(default)]
-    pub credentials: Credentials,
+    pub credentials: BigQueryCredentials,
     /// `gs://BUCKET/PREFIX` that Parquet files are written to before BigQuery loads them. Without it they are uploaded.
     #[serde(default)]
     pub stage: Option<String>,
-    /// A folder that stands for Cloud Storage: `gs://BUCKET/X` is `FOLDER/BUCKET/X`. For an emulator on this machine;
+    /// A folder used instead of Cloud Storage: `gs://BUCKET/X` is `FOLDER/BUCKET/X`. For an emulator on this machine;
     /// refused with the public endpoint.
     #[serde(default)]
     pub storage_root: Option<PathBuf>,
     /// The warehouse whose rows, if the dataset holds them, are replaced by this one's.
     #[serde(default)]
     pub adopt: Option<String>,
-    /// Bytes of one Parquet file; about twice as much memory is held while it is made. Default 64 MiB.
+    /// Bytes of one Parquet file; about twice as much memory is used while it is written. Default 64 MiB.
     #[serde(default = "part_bytes")]
     pub part_bytes: usize,
-    /// Uploads up to this many bytes go as one request, larger ones in parts. Default 5 MB.
+    /// Uploads up to this many bytes go as one request, larger ones in chunks. Default 5 MB.
     #[serde(default = "multipart_bytes")]
     pub multipart_bytes: usize,
-    /// Bytes of one part of a larger upload, a multiple of 262,144. Default 8 MiB.
+    /// Bytes of one chunk of a larger upload, a multiple of 262,144. Default 8 MiB.
     #[serde(default = "upload_bytes")]
     pub upload_bytes: usize,
-    /// Hours until BigQuery removes a staging table that a crash left. Default 24.
+    /// Hours until BigQuery removes a staging table that a crash left behind. Default 24.
     #[serde(default = "stage_hours")]
     pub stage_hours: u32,
     /// Seconds that one request may take. Default 60.
     #[serde(default = "request_secs")]
     pub request_secs: u64,
-    /// Seconds for which a request that failed for the moment is sent again before the delivery is given up until
-    /// later. Default 30.
+    /// Seconds for which a transient failure is retried before the delivery is postponed. Default 30.
     #[serde(default = "retry_secs")]
     pub retry_secs: u64,
-    /// Milliseconds before the first of these repetitions; doubled each time. Default 500.
+    /// Milliseconds before the first retry; doubled each time. Default 500.
     #[serde(default = "retry_wait_ms")]
     pub retry_wait_ms: u64,
-    /// Seconds for which a job is awaited. It goes on beyond, and the next try of the same delivery finds it. Default 600.
+    /// Seconds for which a job is awaited. It goes on afterwards, and the next attempt of the same delivery finds it. Default 600.
     #[serde(default = "job_secs")]
     pub job_secs: u64,
 }
@@ -121,7 +120,7 @@ impl BigQuerySettings {
             dataset: dataset.into(),
             location: location(),
             endpoint: endpoint(),
-            credentials: Credentials::default(),
+            credentials: BigQueryCredentials::default(),
             stage: None,
             storage_root: None,
             adopt: None,
@@ -136,7 +135,7 @@ impl BigQuerySettings {
         }
     }
 
-    /// What messages call the target: without secrets.
+    /// The target's name in messages, without secrets.
     pub(super) fn name(&self) -> String {
         format!("BigQuery {}.{}", self.project, self.dataset)
     }
@@ -145,24 +144,24 @@ impl BigQuerySettings {
         Duration::from_secs(self.request_secs)
     }
 
-    /// Names the first setting that cannot work.
+    /// Refuses settings that cannot work.
     pub(super) fn check(&self) -> Result<(), TargetError> {
         let wrong = |key: &str, why: &str| Err(refused(&self.name(), format!("{key} {why}"), format!("set {key}")));
         if !self.project.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c)) || self.project.is_empty() {
-            return wrong("project", "is no project id");
+            return wrong("project", "is not a project id");
         }
         if !self.dataset.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || self.dataset.is_empty() {
             return wrong("dataset", "may hold letters, digits and underscores only");
         }
-        // A bearer token is as good as a password to whoever reads it on the way.
-        if !matches!(self.credentials, Credentials::None) && !is_private(&self.endpoint) {
+        // A bearer token is as good as a password to anybody who intercepts it.
+        if !matches!(self.credentials, BigQueryCredentials::None) && !is_private(&self.endpoint) {
             return wrong("endpoint", "is neither https nor on loopback, and credentials would be sent to it");
         }
         if self.storage_root.is_some() && self.endpoint == PUBLIC {
             return wrong("storage_root", "is for an emulator, and the endpoint is the public one");
         }
         if self.upload_bytes == 0 || !self.upload_bytes.is_multiple_of(UPLOAD_UNIT) {
-            return wrong("upload_bytes", "is no multiple of 262144");
+            return wrong("upload_bytes", "is not a multiple of 262144");
         }
         if self.part_bytes == 0 || self.stage_hours == 0 || self.retry_wait_ms == 0 {
             return wrong("part_bytes, stage_hours or retry_wait_ms", "is 0");
@@ -171,7 +170,7 @@ impl BigQuerySettings {
     }
 }
 
-/// Whether nobody else reads what is sent there: encrypted, or never leaving this machine.
+/// Whether a connection there is private: encrypted, or on this machine.
 pub(super) fn is_private(url: &str) -> bool {
     let Ok(url) = reqwest::Url::parse(url) else { return false };
     let loopback = match url.host_str() {
@@ -192,8 +191,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {
-        let fault = read(r#"{"project":"p","dataset":"d","datset":"x"}"#).unwrap_err().to_string();
-        assert!(fault.contains("datset"), "{fault}");
+        let error = read(r#"{"project":"p","dataset":"d","datset":"x"}"#).unwrap_err().to_string();
+        assert!(error.contains("datset"), "{error}");
     }
 
     #[test]
@@ -208,13 +207,13 @@ mod tests {
         settings.check().unwrap();
         settings.endpoint = "http://bigquery.example.com".into();
         assert!(settings.check().unwrap_err().to_string().contains("endpoint"));
-        settings.credentials = Credentials::None;
+        settings.credentials = BigQueryCredentials::None;
         settings.check().unwrap();
         assert!(is_private("http://127.0.0.1:9050") && !is_private("http://127.0.0.1.example.com"));
     }
 
     #[test]
-    fn a_folder_does_not_stand_for_cloud_storage_before_the_public_service() {
+    fn a_folder_instead_of_cloud_storage_is_refused_with_the_public_endpoint() {
         let settings = BigQuerySettings { storage_root: Some("x".into()), ..BigQuerySettings::new("p", "d") };
         assert!(settings.check().unwrap_err().to_string().contains("storage_root"));
     }

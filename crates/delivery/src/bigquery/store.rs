@@ -1,4 +1,4 @@
-//! Cloud Storage: what BigQuery loads from, and the list of an external table's files.
+//! Cloud Storage: the files that BigQuery loads, and the list of an external table's files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,38 +11,38 @@ use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::BigQuerySettings;
 use super::credentials::Tokens;
-use super::fault::refused;
+use super::error::refused;
 use crate::TargetError;
 
 /// Objects below one `gs://` URL.
 #[derive(Debug, Clone)]
-pub(super) struct Store {
+pub(super) struct BucketStore {
     objects: Arc<dyn ObjectStore>,
     bucket: String,
     prefix: String,
     target: String,
 }
 
-impl Store {
-    /// Takes `gs://BUCKET[/PREFIX]` apart and makes a client of the bucket.
+impl BucketStore {
+    /// Parses `gs://BUCKET[/PREFIX]` and creates a client for the bucket.
     pub(super) fn open(settings: &BigQuerySettings, url: &str, tokens: &Arc<Tokens>) -> Result<Self, TargetError> {
         let target = settings.name();
         let Some((bucket, prefix)) = split(url) else {
             return Err(refused(
                 &target,
-                format!("{url} is no gs://BUCKET/PREFIX"),
+                format!("{url} does not have the form gs://BUCKET/PREFIX"),
                 "BigQuery loads from Cloud Storage",
             ));
         };
         let unusable = |source: object_store::Error| {
-            refused(&target, format!("{url} cannot be used: {source}"), "look at the URL and the credentials")
+            refused(&target, format!("{url} cannot be used: {source}"), "check the URL and the credentials")
         };
         let objects: Arc<dyn ObjectStore> = match &settings.storage_root {
             Some(root) => {
                 let folder = root.join(bucket);
                 std::fs::create_dir_all(&folder)
                     .and_then(|()| folder.canonicalize())
-                    .map_err(|e| refused(&target, format!("{}: {e}", folder.display()), "look at storage_root"))
+                    .map_err(|e| refused(&target, format!("{}: {e}", folder.display()), "check storage_root"))
                     .and_then(|folder| LocalFileSystem::new_with_prefix(folder).map_err(unusable))
                     .map(Arc::new)?
             }
@@ -62,7 +62,7 @@ impl Store {
         format!("gs://{}/{}", self.bucket, self.path(name))
     }
 
-    /// Writes an object, over an older one of that name: readers see the one or the other.
+    /// Writes an object and replaces an older one of that name atomically.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), TargetError> {
         match self.objects.put(&self.path(name), bytes.into()).await {
             Ok(_) => Ok(()),
@@ -70,7 +70,7 @@ impl Store {
         }
     }
 
-    /// Deletes an object; one that is gone is fine.
+    /// Deletes an object, if it exists.
     pub(super) async fn delete(&self, name: &str) -> Result<(), object_store::Error> {
         match self.objects.delete(&self.path(name)).await {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -105,8 +105,8 @@ pub(super) fn split(url: &str) -> Option<(&str, &str)> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let prefix = prefix.trim_matches('/');
-    let sound = !bucket.is_empty() && bucket.chars().all(plain) && !bucket.starts_with('.') && !prefix.contains('*');
-    sound.then_some((bucket, prefix))
+    let valid = !bucket.is_empty() && bucket.chars().all(plain) && !bucket.starts_with('.') && !prefix.contains('*');
+    valid.then_some((bucket, prefix))
 }
 
 #[cfg(test)]

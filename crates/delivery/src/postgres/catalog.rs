@@ -1,18 +1,18 @@
-//! What is there: tables of a schema, their columns, keys and comments, in one question.
+//! Existing tables of a schema with their columns, keys and comments, read by one query.
 
 use std::collections::HashMap;
 
 use tokio_postgres::types::Type;
 
-use super::session::Session;
+use super::session::PgSession;
 use crate::TargetError;
 
 /// A relation that has the name of one of our tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Existing {
-    /// `r` and `p` are tables; anything else is something else.
+    /// `r` and `p` are tables.
     pub(super) kind: String,
-    /// Whether we may change it.
+    /// Whether the current user owns it.
     pub(super) owned: bool,
     pub(super) comment: Option<String>,
     pub(super) columns: Vec<ExistingColumn>,
@@ -25,15 +25,15 @@ pub(super) struct ExistingColumn {
     /// As `format_type` writes it.
     pub(super) sql_type: String,
     pub(super) not_null: bool,
-    /// The server fills it when it is not given.
+    /// The server fills it if no value is given.
     pub(super) has_default: bool,
     pub(super) comment: Option<String>,
     pub(super) in_primary_key: bool,
-    /// An index on all rows begins with it.
+    /// It is the first column of an index on all rows.
     pub(super) leads_index: bool,
 }
 
-const QUESTION: &str = "
+const RELATIONS_SQL: &str = "
     SELECT c.relname::text, c.relkind::text, pg_has_role(c.relowner, 'USAGE'), obj_description(c.oid, 'pg_class'),
            a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
            a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '', col_description(c.oid, a.attnum),
@@ -47,29 +47,29 @@ const QUESTION: &str = "
     WHERE n.nspname = $1 AND c.relname = ANY ($2)
     ORDER BY c.relname, a.attnum";
 
-/// Whether the schema is there.
-pub(super) async fn has_schema(session: &Session, schema: &str) -> Result<bool, TargetError> {
+/// Whether the schema exists.
+pub(super) async fn has_schema(session: &PgSession, schema: &str) -> Result<bool, TargetError> {
     let sql = "SELECT FROM pg_namespace WHERE nspname = $1";
-    Ok(!session.query(sql, &[(&schema, Type::TEXT)], "looking for the schema").await?.is_empty())
+    Ok(!session.query(sql, &[(&schema, Type::TEXT)], "reading the schema catalog").await?.is_empty())
 }
 
-/// Those of `names` that are there.
+/// The relations among `names` that exist.
 pub(super) async fn existing(
-    session: &Session,
+    session: &PgSession,
     schema: &str,
     names: &[&str],
 ) -> Result<HashMap<String, Existing>, TargetError> {
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
         [(&schema, Type::TEXT), (&names, Type::TEXT_ARRAY)];
     let mut found: HashMap<String, Existing> = HashMap::new();
-    for row in session.query(QUESTION, &parameters, "looking at the tables").await? {
+    for row in session.query(RELATIONS_SQL, &parameters, "reading the table catalog").await? {
         let relation = found.entry(row.get(0)).or_insert_with(|| Existing {
             kind: row.get(1),
             owned: row.get(2),
             comment: row.get(3),
             columns: Vec::new(),
         });
-        // A table may have no column at all.
+        // A table may have no columns.
         let Some(name) = row.get::<_, Option<String>>(4) else { continue };
         relation.columns.push(ExistingColumn {
             name,

@@ -1,22 +1,18 @@
-//! What can be seen to be wrong with a delivery before the server is asked.
+//! Checks a delivery without the server.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::position::POSITION_TABLE;
 use super::settings::NAME_BYTES;
-use super::tables::Misfit;
+use super::tables::{Mismatch, mismatch};
 use super::types::PgType;
-use crate::{Delivery, Kind, Scope, Table, TableChange};
+use crate::{Delivery, Scope, TableChange, TableKind, TargetTable};
 
 /// Columns that every table of PostgreSQL has.
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
 
-fn misfit<T>(reason: impl Into<String>, hint: impl Into<String>) -> Result<T, Misfit> {
-    Err(Misfit { reason: reason.into(), hint: hint.into() })
-}
-
 /// Checks positions, tables and scopes.
-pub(super) fn delivery(delivery: &Delivery) -> Result<(), Misfit> {
+pub(super) fn delivery(delivery: &Delivery) -> Result<(), Mismatch> {
     let (from, to) = (&delivery.from, &delivery.to);
     if let Some(from) = from
         && from.warehouse == to.warehouse
@@ -24,14 +20,14 @@ pub(super) fn delivery(delivery: &Delivery) -> Result<(), Misfit> {
     {
         let reason =
             format!("a delivery from load {} of {} to load {} of {}", from.load, from.warehouse, to.load, to.warehouse);
-        return misfit(reason, "a delivery goes forward");
+        return mismatch(reason, "a delivery must go forward");
     }
-    if let Some(table) = delivery.leaves_foreign_rows() {
+    if let Some(table) = delivery.partially_replaced_table() {
         let reason = format!("table {table} would keep rows of another warehouse");
-        return misfit(reason, "report this: such a delivery replaces every table");
+        return mismatch(reason, "report this: such a delivery replaces every table");
     }
     if i64::try_from(to.load).is_err() || i64::try_from(to.ledger_seq).is_err() {
-        return misfit("the position is beyond PostgreSQL's bigint", "report this");
+        return mismatch("the position is beyond PostgreSQL's bigint", "report this");
     }
     for one in &delivery.tables {
         table(one)?;
@@ -43,66 +39,67 @@ pub(super) fn delivery(delivery: &Delivery) -> Result<(), Misfit> {
     Ok(())
 }
 
-fn table(table: &Table) -> Result<(), Misfit> {
+fn table(table: &TargetTable) -> Result<(), Mismatch> {
     let name = &table.name;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(plain) {
-        return misfit(
-            format!("\"{name}\" is no table name"),
+        return mismatch(
+            format!("\"{name}\" is not a valid table name"),
             format!("lower-case letters, digits and underscores, at most {NAME_BYTES}"),
         );
     }
     if name == POSITION_TABLE {
-        return misfit(format!("table {name} is where the position is kept"), "give the model another name");
+        return mismatch(format!("table {name} is reserved for the position"), "give the model another name");
     }
     for field in table.schema.fields() {
         let column = field.name();
         if column.is_empty() || column.len() > NAME_BYTES || column.contains('\0') {
-            let reason = format!("table {name}, column {column}: PostgreSQL's names have 1 to {NAME_BYTES} bytes");
-            return misfit(reason, "rename the column in the model");
+            let reason = format!("table {name}, column {column}: a name in PostgreSQL has 1 to {NAME_BYTES} bytes");
+            return mismatch(reason, "rename the column in the model");
         }
         if SYSTEM_COLUMNS.contains(&column.as_str()) {
-            let reason = format!("table {name}, column {column}: every table of PostgreSQL has a column of this name");
-            return misfit(reason, "rename the column in the model");
+            let reason =
+                format!("table {name}, column {column}: every table of PostgreSQL has a column with this name");
+            return mismatch(reason, "rename the column in the model");
         }
         if PgType::of(field.data_type()).is_none() {
             let reason = format!("table {name}, column {column}: no PostgreSQL type for {}", field.data_type());
-            return misfit(reason, "cast it in the model: text, integers, double, decimal, boolean, date, timestamp");
+            return mismatch(reason, "cast it in the model: text, integers, double, decimal, boolean, date, timestamp");
         }
     }
     key(table)
 }
 
-fn key(table: &Table) -> Result<(), Misfit> {
+fn key(table: &TargetTable) -> Result<(), Mismatch> {
     let name = &table.name;
-    if table.key.is_empty() && table.kind != Kind::Table {
-        return misfit(format!("table {name} has no key"), "name the key's columns in the model's header");
+    if table.key.is_empty() && table.kind != TableKind::Table {
+        return mismatch(format!("table {name} has no key"), "name the key's columns in the model's header");
     }
     if let Some(column) = table.key.iter().find(|column| table.schema.column_with_name(column).is_none()) {
-        return misfit(format!("table {name}: its key's column {column} is not one of its columns"), "correct the key");
+        return mismatch(format!("table {name}: the key column {column} is not one of its columns"), "correct the key");
     }
-    let Kind::Incremental { window } = &table.kind else { return Ok(()) };
+    let TableKind::Incremental { window } = &table.kind else { return Ok(()) };
     match table.schema.field_with_name(window).map(|field| field.data_type()) {
         Ok(DataType::Timestamp(TimeUnit::Microsecond, _)) => Ok(()),
-        Ok(other) => misfit(
-            format!("table {name}, column {window}: a window's first instant is a timestamp, not {other}"),
+        Ok(other) => mismatch(
+            format!("table {name}, column {window}: the start of a window must be a timestamp, not {other}"),
             "cast it in the model",
         ),
-        Err(_) => misfit(format!("table {name} has no column {window}, which its windows are told by"), "add it"),
+        Err(_) => mismatch(format!("table {name} has no column {window}, which identifies its windows"), "add it"),
     }
 }
 
-fn change(change: &TableChange) -> Result<(), Misfit> {
+fn change(change: &TableChange) -> Result<(), Mismatch> {
     let name = &change.table.name;
     match (&change.scope, &change.table.kind) {
-        (Scope::Windows(_), Kind::Dimension | Kind::Table) => {
-            misfit(format!("table {name} has no windows to replace"), "only an incremental model has")
+        (Scope::Windows(_), TableKind::Dimension | TableKind::Table) => {
+            mismatch(format!("table {name} has no windows to replace"), "only an incremental model has windows")
         }
         (Scope::Keys, _) if change.table.key.is_empty() => {
-            misfit(format!("table {name} has no key to replace rows by"), "name the key, or replace everything")
+            mismatch(format!("table {name} has no key to replace rows by"), "name the key, or replace everything")
         }
         (Scope::Windows(windows), _) if !windows.is_sorted() => {
-            misfit(format!("the windows of table {name} are not sorted"), "report this")
+            mismatch(format!("the windows of table {name} are not sorted"), "report this")
         }
         _ => Ok(()),
     }
@@ -116,40 +113,53 @@ mod tests {
     use arrow::record_batch::RecordBatch;
 
     use super::*;
-    use crate::Position;
+    use crate::LoadPosition;
 
-    fn position(load: u64) -> Position {
-        Position { warehouse: "w".into(), load, ledger_seq: load }
+    fn position(load: u64) -> LoadPosition {
+        LoadPosition { warehouse: "w".into(), load, ledger_seq: load }
     }
 
-    fn of(name: &str, columns: Vec<Field>, key: &[&str], kind: Kind, scope: Scope) -> Result<(), String> {
+    fn of(name: &str, columns: Vec<Field>, key: &[&str], kind: TableKind, scope: Scope) -> Result<(), String> {
         let key = key.iter().map(|column| (*column).to_owned()).collect();
-        let table =
-            Table { name: name.into(), description: String::new(), schema: Arc::new(Schema::new(columns)), key, kind };
+        let table = TargetTable {
+            name: name.into(),
+            description: String::new(),
+            schema: Arc::new(Schema::new(columns)),
+            key,
+            kind,
+        };
         let rows = Arc::new(Vec::<RecordBatch>::new());
         let change = TableChange { table: Arc::new(table), scope, rows };
         let tables = vec![Arc::clone(&change.table)];
         let checked = delivery(&Delivery { from: None, to: position(1), tables, changes: vec![change] });
-        checked.map_err(|misfit| format!("{}; {}", misfit.reason, misfit.hint))
+        checked.map_err(|mismatch| format!("{}; {}", mismatch.reason, mismatch.hint))
     }
 
     #[test]
     fn a_table_that_postgresql_cannot_hold_is_named() {
         let id = || Field::new("id", DataType::Int64, false);
-        let said = |name: &str, columns, key: &[&str], kind, scope| of(name, columns, key, kind, scope).unwrap_err();
-        assert!(said("Fact", vec![id()], &["id"], Kind::Dimension, Scope::Keys).contains("\"Fact\" is no table name"));
-        assert!(said(POSITION_TABLE, vec![id()], &["id"], Kind::Table, Scope::Keys).contains("position is kept"));
+        let refused = |name: &str, columns, key: &[&str], kind, scope| of(name, columns, key, kind, scope).unwrap_err();
+        assert!(
+            refused("Fact", vec![id()], &["id"], TableKind::Dimension, Scope::Keys)
+                .contains("\"Fact\" is not a valid table name")
+        );
+        assert!(
+            refused(POSITION_TABLE, vec![id()], &["id"], TableKind::Table, Scope::Keys)
+                .contains("reserved for the position")
+        );
         let xmin = Field::new("xmin", DataType::Int64, false);
-        assert!(said("t", vec![xmin], &["xmin"], Kind::Dimension, Scope::Keys).contains("column xmin"));
+        assert!(refused("t", vec![xmin], &["xmin"], TableKind::Dimension, Scope::Keys).contains("column xmin"));
         let binary = Field::new("b", DataType::Binary, true);
-        assert!(said("t", vec![id(), binary], &["id"], Kind::Dimension, Scope::Keys).contains("type for Binary"));
-        assert!(said("t", vec![id()], &[], Kind::Dimension, Scope::Keys).contains("has no key"));
-        assert!(said("t", vec![id()], &["no"], Kind::Dimension, Scope::Keys).contains("column no"));
-        let incremental = || Kind::Incremental { window: "id".into() };
-        assert!(said("t", vec![id()], &["id"], incremental(), Scope::Keys).contains("a timestamp, not Int64"));
-        assert!(said("t", vec![id()], &[], Kind::Table, Scope::Keys).contains("no key to replace"));
-        assert!(said("t", vec![id()], &["id"], Kind::Dimension, Scope::Windows(vec![])).contains("no windows"));
-        assert_eq!(of("t", vec![id()], &[], Kind::Table, Scope::Everything), Ok(()));
+        assert!(
+            refused("t", vec![id(), binary], &["id"], TableKind::Dimension, Scope::Keys).contains("type for Binary")
+        );
+        assert!(refused("t", vec![id()], &[], TableKind::Dimension, Scope::Keys).contains("has no key"));
+        assert!(refused("t", vec![id()], &["no"], TableKind::Dimension, Scope::Keys).contains("column no"));
+        let incremental = || TableKind::Incremental { window: "id".into() };
+        assert!(refused("t", vec![id()], &["id"], incremental(), Scope::Keys).contains("a timestamp, not Int64"));
+        assert!(refused("t", vec![id()], &[], TableKind::Table, Scope::Keys).contains("no key to replace"));
+        assert!(refused("t", vec![id()], &["id"], TableKind::Dimension, Scope::Windows(vec![])).contains("no windows"));
+        assert_eq!(of("t", vec![id()], &[], TableKind::Table, Scope::Everything), Ok(()));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! PostgreSQL as a target: every delivery is one transaction.
 //!
 //! In: a [`Delivery`] and where the server is. Out: its rows in tables of one schema, with the position beside them.
-//! Refuses to know how rows came about, and what else is in the database. Start at [`PostgresTarget::apply`].
+//! Knows nothing of the rows' origin, nor of what else is in the database. Start at [`PostgresTarget::apply`].
 //!
 //! ```text
-//! BEGIN ─▶ lock, position ─▶ tables: made or checked ─▶ each change: COPY ─▶ merge ─▶ position ─▶ COMMIT
+//! BEGIN ─▶ lock, position ─▶ tables: created or checked ─▶ each change: COPY ─▶ merge ─▶ position ─▶ COMMIT
 //!            (position)       (catalog, tables)           (stage, rows)        (merge)         (position)
 //! ```
 
 mod catalog;
 mod check;
-mod fault;
+mod error;
 mod merge;
 mod numeric;
 mod password;
@@ -30,21 +30,21 @@ use std::collections::HashMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-pub use password::{Password, Secret};
+pub use password::{PostgresPassword, Secret};
 pub use settings::{KEYS, PostgresSettings, PostgresSettingsError, SslMode, URL_VARIABLE};
 
-use self::fault::refused;
-use self::session::Session;
-use self::tables::{Misfit, Plan};
-use crate::change::foreign_rows;
-use crate::{Delivered, Delivery, Position, Table, Target, TargetError};
+use self::error::refused;
+use self::session::PgSession;
+use self::tables::{Mismatch, TablePlan};
+use crate::change::foreign_warehouse;
+use crate::{Delivered, Delivery, LoadPosition, Target, TargetError, TargetTable};
 
 /// A schema of a PostgreSQL database that receives a warehouse's tables.
 ///
-/// It connects when it is first asked and keeps the connection while all goes well.
+/// It connects on first use and keeps the connection until an error.
 pub struct PostgresTarget {
     settings: PostgresSettings,
-    session: Option<Session>,
+    session: Option<PgSession>,
 }
 
 impl std::fmt::Debug for PostgresTarget {
@@ -58,11 +58,11 @@ impl Target for PostgresTarget {
         "postgres"
     }
 
-    fn position(&mut self) -> BoxFuture<'_, Result<Option<Position>, TargetError>> {
+    fn position(&mut self) -> BoxFuture<'_, Result<Option<LoadPosition>, TargetError>> {
         async {
-            let session = self.begun().await?;
+            let session = self.begin_session().await?;
             let position = position::read(&session, &self.settings.schema).await?;
-            self.ended(session, "ROLLBACK").await?;
+            self.end_transaction(session, "ROLLBACK").await?;
             Ok(position)
         }
         .boxed()
@@ -70,11 +70,11 @@ impl Target for PostgresTarget {
 
     fn apply<'a>(&'a mut self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Delivered, TargetError>> {
         async {
-            check::delivery(delivery).map_err(|misfit| self.misfit(misfit))?;
-            let session = self.begun().await?;
+            check::delivery(delivery).map_err(|mismatch| self.mismatch(mismatch))?;
+            let session = self.begin_session().await?;
             // On any error the session is dropped, and the server undoes the transaction.
             let delivered = self.deliver(&session, delivery).await?;
-            self.ended(session, if delivered.already { "ROLLBACK" } else { "COMMIT" }).await?;
+            self.end_transaction(session, if delivered.already { "ROLLBACK" } else { "COMMIT" }).await?;
             Ok(delivered)
         }
         .boxed()
@@ -82,40 +82,40 @@ impl Target for PostgresTarget {
 }
 
 impl PostgresTarget {
-    /// Connects to nothing yet.
+    /// Does not connect yet.
     pub fn new(settings: PostgresSettings) -> Self {
         Self { settings, session: None }
     }
 
-    /// A session with a transaction begun: the kept one if it still lives.
-    async fn begun(&mut self) -> Result<Session, TargetError> {
-        // Taken out: a future that is dropped half-way takes the session and its transaction with it.
-        if let Some(kept) = self.session.take().filter(|kept| !kept.is_closed())
-            && kept.begin(&self.settings).await.is_ok()
+    /// A session with an open transaction: the cached one if it is still alive.
+    async fn begin_session(&mut self) -> Result<PgSession, TargetError> {
+        // Taken out: a dropped future drops the session and its transaction.
+        if let Some(cached) = self.session.take().filter(|cached| !cached.is_closed())
+            && cached.begin(&self.settings).await.is_ok()
         {
-            return Ok(kept);
+            return Ok(cached);
         }
-        let session = Session::open(&self.settings).await?;
+        let session = PgSession::open(&self.settings).await?;
         session.begin(&self.settings).await?;
         Ok(session)
     }
 
-    /// Ends the transaction and keeps the session.
-    async fn ended(&mut self, session: Session, how: &str) -> Result<(), TargetError> {
-        session.run(how, "ending the transaction").await?;
+    /// Ends the transaction and caches the session.
+    async fn end_transaction(&mut self, session: PgSession, statement: &str) -> Result<(), TargetError> {
+        session.execute_batch(statement, "ending the transaction").await?;
         self.session = Some(session);
         Ok(())
     }
 
-    async fn deliver(&self, session: &Session, delivery: &Delivery) -> Result<Delivered, TargetError> {
+    async fn deliver(&self, session: &PgSession, delivery: &Delivery) -> Result<Delivered, TargetError> {
         let schema = &self.settings.schema;
         position::lock(session, schema).await?;
         let at = position::read(session, schema).await?;
         if at.as_ref() == Some(&delivery.to) {
             return Ok(Delivered { already: true, ..Delivered::default() });
         }
-        if let Some(at) = delivery.foreign(at.as_ref(), self.settings.adopt.as_deref()) {
-            return Err(self.another_warehouse(at, &delivery.to));
+        if let Some(at) = delivery.foreign_position(at.as_ref(), self.settings.adopt.as_deref()) {
+            return Err(self.foreign_warehouse_error(at, &delivery.to));
         }
         if at != delivery.from {
             return Err(self.moved(at));
@@ -132,10 +132,10 @@ impl PostgresTarget {
             delivered.rows += one.rows;
             delivered.replaced += one.replaced;
         }
-        // New tables that nothing was loaded into have no key yet.
+        // New tables without rows have no key yet.
         for (name, plan) in &plans {
             for statement in &plan.after {
-                session.run(statement, &format!("making table {name}")).await?;
+                session.execute_batch(statement, &format!("creating table {name}")).await?;
             }
         }
         if !position::advance(session, schema, delivery.from.as_ref(), &delivery.to).await? {
@@ -144,17 +144,21 @@ impl PostgresTarget {
         Ok(delivered)
     }
 
-    /// Makes schema and tables, or checks them; what is left to do for each table.
-    async fn tables(&self, session: &Session, delivery: &Delivery) -> Result<HashMap<String, Plan>, TargetError> {
+    /// Creates or checks schema and tables; returns what is left to do for each table.
+    async fn tables(
+        &self,
+        session: &PgSession,
+        delivery: &Delivery,
+    ) -> Result<HashMap<String, TablePlan>, TargetError> {
         let schema = &self.settings.schema;
         if !catalog::has_schema(session, schema).await? {
             let create = format!("CREATE SCHEMA {}", sql::name(schema));
-            session.run(&create, &format!("creating schema {schema}")).await?;
+            session.execute_batch(&create, &format!("creating schema {schema}")).await?;
         }
         if !position::exists(session, schema).await? {
-            session.run(&position::create(schema), "creating the position's table").await?;
+            session.execute_batch(&position::create(schema), "creating the position's table").await?;
         }
-        let tables: Vec<&Table> =
+        let tables: Vec<&TargetTable> =
             delivery.tables.iter().chain(delivery.changes.iter().map(|change| &change.table)).map(|t| &**t).collect();
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
         let existing = catalog::existing(session, schema, &names).await?;
@@ -163,9 +167,10 @@ impl PostgresTarget {
             if plans.contains_key(&table.name) {
                 continue;
             }
-            let plan = tables::plan(schema, table, existing.get(&table.name)).map_err(|misfit| self.misfit(misfit))?;
+            let plan =
+                tables::plan(schema, table, existing.get(&table.name)).map_err(|mismatch| self.mismatch(mismatch))?;
             for statement in &plan.before {
-                session.run(statement, &format!("making table {}", table.name)).await?;
+                session.execute_batch(statement, &format!("altering table {}", table.name)).await?;
             }
             if !plan.adds.is_empty() {
                 tracing::info!(table = table.name, columns = ?plan.adds, "columns added in PostgreSQL");
@@ -175,18 +180,18 @@ impl PostgresTarget {
         Ok(plans)
     }
 
-    fn misfit(&self, misfit: Misfit) -> TargetError {
-        refused(&self.settings.to_string(), misfit.reason, misfit.hint)
+    fn mismatch(&self, mismatch: Mismatch) -> TargetError {
+        refused(&self.settings.to_string(), mismatch.reason, mismatch.hint)
     }
 
-    fn moved(&self, at: Option<Position>) -> TargetError {
+    fn moved(&self, at: Option<LoadPosition>) -> TargetError {
         TargetError::Moved { target: self.settings.to_string(), at }
     }
 
-    fn another_warehouse(&self, at: &Position, to: &Position) -> TargetError {
+    fn foreign_warehouse_error(&self, at: &LoadPosition, to: &LoadPosition) -> TargetError {
         let schema = sql::name(&self.settings.schema);
-        let elsewhere = format!("take another `schema`, or DROP SCHEMA {schema} CASCADE");
-        let (reason, hint) = foreign_rows(at, to, &elsewhere);
+        let alternative = format!("use another `schema`, or DROP SCHEMA {schema} CASCADE");
+        let (reason, hint) = foreign_warehouse(at, to, &alternative);
         refused(&self.settings.to_string(), reason, hint)
     }
 }

@@ -1,4 +1,4 @@
-//! A decimal as PostgreSQL's binary `numeric`.
+//! Decimals in PostgreSQL's binary format of `numeric`.
 //!
 //! Digits in base 10,000, the weight of the first, a sign, and how many decimal digits stand after the point.
 //! Source: `numeric_recv` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
@@ -8,15 +8,15 @@ use bytes::{BufMut, BytesMut};
 /// Decimal digits in one digit of the format.
 const GROUP: usize = 4;
 /// Digits of the longest value with zeros on both sides: 39 of a 128-bit number, up to 38 behind the point, padding.
-const LONGEST: usize = 96;
+const MAX_DIGITS: usize = 96;
 const NEGATIVE: u16 = 0x4000;
 
 /// Appends length and value of `unscaled / 10^scale`.
 pub(super) fn put(unscaled: i128, scale: u8, out: &mut BytesMut) {
     let scale = usize::from(scale);
-    let mut digits = [0u8; LONGEST];
+    let mut digits = [0u8; MAX_DIGITS];
     let first = decimal_digits(unscaled.unsigned_abs(), scale, &mut digits);
-    let end = LONGEST - (GROUP - 1);
+    let end = MAX_DIGITS - (GROUP - 1);
     // The point stands `scale` digits before the end; groups are counted from it in both directions.
     let point = end - scale;
     let start = point - (point - first).div_ceil(GROUP) * GROUP;
@@ -42,8 +42,8 @@ pub(super) fn put(unscaled: i128, scale: u8, out: &mut BytesMut) {
 
 /// Writes the digits so that the last stands just before the padding; returns where the first is, which is at or
 /// before the point.
-fn decimal_digits(mut value: u128, scale: usize, digits: &mut [u8; LONGEST]) -> usize {
-    let end = LONGEST - (GROUP - 1);
+fn decimal_digits(mut value: u128, scale: usize, digits: &mut [u8; MAX_DIGITS]) -> usize {
+    let end = MAX_DIGITS - (GROUP - 1);
     let mut first = end;
     while value > 0 {
         first -= 1;

@@ -1,4 +1,4 @@
-//! Where the password comes from, and how it stays unseen.
+//! Where the password comes from.
 
 use std::fmt;
 use std::fs;
@@ -30,37 +30,37 @@ impl fmt::Debug for Secret {
 
 /// Where the password comes from.
 #[derive(Debug, Clone)]
-pub enum Password {
-    /// There is none: the server trusts us, or knows us by a socket's user.
+pub enum PostgresPassword {
+    /// None: the server trusts us, or identifies us by the user of the socket.
     None,
     /// From the environment.
     Given(Secret),
-    /// A file that holds it alone, as orchestrators mount secrets.
+    /// A file whose first line is the password, as orchestrators mount secrets.
     File(PathBuf),
     /// A file in libpq's form, `host:port:database:user:password` a line. Others must not be able to read it.
     PassFile(PathBuf),
 }
 
-impl Password {
-    /// Reads it now. An error is a fact and a hint.
+impl PostgresPassword {
+    /// Reads it now. An error is a reason and a hint.
     pub(super) fn read(&self, settings: &PostgresSettings) -> Result<Option<Secret>, (String, String)> {
         match self {
-            Password::None => Ok(None),
-            Password::Given(secret) => Ok(Some(secret.clone())),
-            Password::File(file) => {
+            PostgresPassword::None => Ok(None),
+            PostgresPassword::Given(secret) => Ok(Some(secret.clone())),
+            PostgresPassword::File(file) => {
                 let text = text_of(file)?;
-                let word = text.lines().next().unwrap_or_default();
-                if word.is_empty() {
+                let password = text.lines().next().unwrap_or_default();
+                if password.is_empty() {
                     let fact = format!("the password file {} has an empty first line", file.display());
                     return Err((fact, "write the password there".into()));
                 }
-                Ok(Some(Secret::new(word)))
+                Ok(Some(Secret::new(password)))
             }
-            Password::PassFile(file) => {
-                refuse_open(file)?;
+            PostgresPassword::PassFile(file) => {
+                check_mode(file)?;
                 let found = text_of(file)?.lines().find_map(|line| matching(line, settings));
                 let fact = || format!("{} has no line for {} as {}", file.display(), settings, settings.user);
-                let hint = || "a line is host:port:database:user:password, and * stands for any".to_owned();
+                let hint = || "a line is host:port:database:user:password, and * matches anything".to_owned();
                 found.map(Some).ok_or_else(|| (fact(), hint()))
             }
         }
@@ -68,14 +68,14 @@ impl Password {
 }
 
 fn text_of(file: &Path) -> Result<String, (String, String)> {
-    fs::read_to_string(file).map_err(|fault| {
-        let fact = format!("the password file {} cannot be read: {fault}", file.display());
+    fs::read_to_string(file).map_err(|error| {
+        let fact = format!("the password file {} cannot be read: {error}", file.display());
         (fact, "name a file that this user may read".into())
     })
 }
 
-/// libpq passes over a file that others can read; a person should hear of it.
-fn refuse_open(file: &Path) -> Result<(), (String, String)> {
+/// libpq ignores a file that others can read; here it is an error.
+fn check_mode(file: &Path) -> Result<(), (String, String)> {
     let mode = fs::metadata(file).map_or(0, |data| data.permissions().mode());
     if mode & 0o077 == 0 {
         return Ok(());
@@ -90,10 +90,10 @@ fn matching(line: &str, settings: &PostgresSettings) -> Option<Secret> {
     }
     let fields = fields(line);
     let [host, port, database, user, password] = &fields[..] else { return None };
-    // libpq looks a socket up under this name.
-    let place = if settings.is_local_socket() { "localhost" } else { &settings.host };
+    // libpq uses this name for a socket.
+    let host_here = if settings.is_local_socket() { "localhost" } else { &settings.host };
     let port_here = settings.port.to_string();
-    let here = [(host, place), (port, &port_here), (database, &settings.database), (user, &settings.user)];
+    let here = [(host, host_here), (port, &port_here), (database, &settings.database), (user, &settings.user)];
     here.iter().all(|(field, value)| *field == "*" || field == value).then(|| Secret::new(password))
 }
 
@@ -115,7 +115,7 @@ fn fields(line: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn settings(password: Password) -> PostgresSettings {
+    fn settings(password: PostgresPassword) -> PostgresSettings {
         let pairs = [("host", "db.example"), ("port", "6000"), ("database", "mta"), ("user", "loader")];
         PostgresSettings { password, ..PostgresSettings::from_pairs(pairs, |_| None).unwrap() }
     }
@@ -129,17 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_of_a_pass_file_that_fits_gives_the_password() {
+    fn the_first_matching_line_of_a_pass_file_gives_the_password() {
         let text = "# comment\nelsewhere:*:*:*:no\n*:6000:*:loader:a\\:b\\\\c\n*:*:*:*:later\n";
         let (_dir, file) = written(text, 0o600);
-        let settings = settings(Password::PassFile(file));
+        let settings = settings(PostgresPassword::PassFile(file));
         assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "a:b\\c");
     }
 
     #[test]
     fn a_pass_file_that_others_can_read_is_refused() {
         let (_dir, file) = written("*:*:*:*:hush\n", 0o644);
-        let settings = settings(Password::PassFile(file));
+        let settings = settings(PostgresPassword::PassFile(file));
         let (fact, hint) = settings.password.read(&settings).unwrap_err();
         assert!(fact.contains("mode 644") && hint.starts_with("chmod 600"), "{fact} {hint}");
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_password_file_is_read_when_it_is_needed() {
         let (_dir, file) = written("first\n", 0o600);
-        let settings = settings(Password::File(file.clone()));
+        let settings = settings(PostgresPassword::File(file.clone()));
         assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "first");
         fs::write(&file, "second\n").unwrap();
         assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "second");

@@ -1,45 +1,45 @@
-//! The position: one row in a table of its own, locked while a delivery is under way.
+//! The position: a table with one row, locked during a delivery.
 
 use tokio_postgres::types::Type;
 
-use super::session::Session;
+use super::session::PgSession;
 use super::{catalog, sql};
-use crate::{Position, TargetError};
+use crate::{LoadPosition, TargetError};
 
-/// The position's table, in the schema of the tables that it is about.
+/// The position's table, in the schema of the delivered tables.
 pub(super) const POSITION_TABLE: &str = "turnstile_position";
 
-/// Waits until no other delivery to this schema is under way, and keeps others waiting until the transaction ends.
+/// Waits for other deliveries to this schema, and makes later ones wait until the transaction ends.
 ///
-/// The table may not exist yet, so it cannot be the lock. The lock keeps deliverers from working in vain; that only one
-/// of them wins is because of the row, which is read after it and written with a condition.
-pub(super) async fn lock(session: &Session, schema: &str) -> Result<(), TargetError> {
+/// The table may not exist yet, so the lock is an advisory one. It only avoids work in vain; that a single delivery wins
+/// is ensured by the row, which is read after locking and written with a condition.
+pub(super) async fn lock(session: &PgSession, schema: &str) -> Result<(), TargetError> {
     let name = format!("{POSITION_TABLE} {schema}");
     let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     session.query(sql, &[(&name, Type::TEXT)], "waiting for another delivery to this schema").await.map(drop)
 }
 
-/// Where the target stands; `None`: nowhere yet. Creates nothing.
-pub(super) async fn read(session: &Session, schema: &str) -> Result<Option<Position>, TargetError> {
+/// The position; `None` before the first delivery. Creates nothing.
+pub(super) async fn read(session: &PgSession, schema: &str) -> Result<Option<LoadPosition>, TargetError> {
     if !exists(session, schema).await? {
         return Ok(None);
     }
     let sql = format!("SELECT warehouse, load, ledger_seq FROM {}", sql::table(schema, POSITION_TABLE));
     let rows = session.query(&sql, &[], "reading the position").await?;
-    Ok(rows.first().map(|row| Position {
+    Ok(rows.first().map(|row| LoadPosition {
         warehouse: row.get(0),
         load: row.get::<_, i64>(1).cast_unsigned(),
         ledger_seq: row.get::<_, i64>(2).cast_unsigned(),
     }))
 }
 
-/// Whether the table is there.
-pub(super) async fn exists(session: &Session, schema: &str) -> Result<bool, TargetError> {
-    // The catalogs can be asked without a permission on the schema; the table's own then says which is missing.
+/// Whether the table exists.
+pub(super) async fn exists(session: &PgSession, schema: &str) -> Result<bool, TargetError> {
+    // The catalogs can be read without a permission on the schema; reading the table then names the missing one.
     Ok(catalog::existing(session, schema, &[POSITION_TABLE]).await?.contains_key(POSITION_TABLE))
 }
 
-/// The statements that make it.
+/// The statements that create it.
 pub(super) fn create(schema: &str) -> String {
     let table = sql::table(schema, POSITION_TABLE);
     format!(
@@ -50,12 +50,12 @@ pub(super) fn create(schema: &str) -> String {
     )
 }
 
-/// Sets it, if it still is where it was read; whether it was.
+/// Sets it if it is still `from`; returns whether it was.
 pub(super) async fn advance(
-    session: &Session,
+    session: &PgSession,
     schema: &str,
-    from: Option<&Position>,
-    to: &Position,
+    from: Option<&LoadPosition>,
+    to: &LoadPosition,
 ) -> Result<bool, TargetError> {
     let table = sql::table(schema, POSITION_TABLE);
     let (load, ledger_seq) = (to.load.cast_signed(), to.ledger_seq.cast_signed());

@@ -1,4 +1,4 @@
-//! Record batches as PostgreSQL's binary COPY.
+//! Record batches in the binary format of PostgreSQL's COPY.
 //!
 //! Source: "Binary Format" under COPY in PostgreSQL's documentation; the values are those of its `*_recv` functions.
 
@@ -17,34 +17,34 @@ use bytes::{BufMut, BytesMut};
 use super::numeric;
 use super::types::PgType;
 
-/// What stands before the first row: a signature, no flags, no extension.
+/// Before the first row: a signature, no flags, no extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What stands behind the last.
+/// After the last row.
 pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 
-/// 2000-01-01, where PostgreSQL counts from, in days and microseconds since 1970-01-01.
+/// 2000-01-01, PostgreSQL's epoch, in days and microseconds since 1970-01-01.
 const EPOCH_DAYS: i32 = 10_957;
 pub(super) const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
-/// A value that PostgreSQL does not take.
+/// A value that PostgreSQL cannot store.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unfit {
+pub(super) struct UnsupportedValue {
     pub(super) column: usize,
     pub(super) row: usize,
     pub(super) reason: &'static str,
 }
 
 const NUL: &str = "the text holds a NUL byte, which PostgreSQL's text cannot hold";
-const TOO_FAR: &str = "the time is further away than PostgreSQL can write";
-const TOO_LONG: &str = "the text is longer than the 2 GiB that the protocol can write";
+const OUT_OF_RANGE: &str = "the time is outside PostgreSQL's range";
+const TOO_LONG: &str = "the text is longer than the 2 GiB that the protocol allows";
 
 /// The columns of one batch, ready to be written row by row.
-pub(super) struct Encoder {
-    columns: Vec<Column>,
+pub(super) struct RowEncoder {
+    columns: Vec<PgColumn>,
 }
 
 /// One column by its type; the arrays are shared with the batch.
-enum Column {
+enum PgColumn {
     Text(StringArray),
     LargeText(LargeStringArray),
     TextView(StringViewArray),
@@ -57,45 +57,45 @@ enum Column {
     Micros(TimestampMicrosecondArray),
 }
 
-impl Encoder {
-    /// Takes a batch whose columns have types that [`PgType::of`] knows; an error says which has not.
+impl RowEncoder {
+    /// The types of the batch's columns must be known to [`PgType::of`]; an error names the one that is not.
     pub(super) fn new(batch: &RecordBatch) -> Result<Self, String> {
-        let columns = batch.columns().iter().map(Column::of).collect::<Result<_, _>>()?;
+        let columns = batch.columns().iter().map(PgColumn::of).collect::<Result<_, _>>()?;
         Ok(Self { columns })
     }
 
     /// Appends one row.
-    pub(super) fn put(&self, row: usize, out: &mut BytesMut) -> Result<(), Unfit> {
+    pub(super) fn put(&self, row: usize, out: &mut BytesMut) -> Result<(), UnsupportedValue> {
         out.put_i16(self.columns.len() as i16);
         for (nth, column) in self.columns.iter().enumerate() {
-            column.put(row, out).map_err(|reason| Unfit { column: nth, row, reason })?;
+            column.put(row, out).map_err(|reason| UnsupportedValue { column: nth, row, reason })?;
         }
         Ok(())
     }
 }
 
-impl Column {
+impl PgColumn {
     fn of(array: &ArrayRef) -> Result<Self, String> {
         let unknown = || format!("no PostgreSQL type for {}", array.data_type());
         Ok(match PgType::of(array.data_type()).ok_or_else(unknown)? {
             PgType::Text => match array.data_type() {
-                DataType::Utf8 => Column::Text(array.as_string::<i32>().clone()),
-                DataType::LargeUtf8 => Column::LargeText(array.as_string::<i64>().clone()),
-                DataType::Utf8View => Column::TextView(array.as_string_view().clone()),
-                // Views of the dictionary's texts: nothing is copied but the short ones.
+                DataType::Utf8 => PgColumn::Text(array.as_string::<i32>().clone()),
+                DataType::LargeUtf8 => PgColumn::LargeText(array.as_string::<i64>().clone()),
+                DataType::Utf8View => PgColumn::TextView(array.as_string_view().clone()),
+                // Views of the dictionary's texts: only short ones are copied.
                 _ => {
-                    let views = cast(array, &DataType::Utf8View).map_err(|fault| fault.to_string())?;
-                    Column::TextView(views.as_string_view().clone())
+                    let views = cast(array, &DataType::Utf8View).map_err(|error| error.to_string())?;
+                    PgColumn::TextView(views.as_string_view().clone())
                 }
             },
-            PgType::Int4 => Column::Int4(array.as_primitive::<Int32Type>().clone()),
-            PgType::Int8 => Column::Int8(array.as_primitive::<Int64Type>().clone()),
-            PgType::Float8 => Column::Float8(array.as_primitive::<Float64Type>().clone()),
-            PgType::Bool => Column::Bool(array.as_boolean().clone()),
-            PgType::Numeric { scale, .. } => Column::Numeric(array.as_primitive::<Decimal128Type>().clone(), scale),
-            PgType::Date => Column::Date(array.as_primitive::<Date32Type>().clone()),
+            PgType::Int4 => PgColumn::Int4(array.as_primitive::<Int32Type>().clone()),
+            PgType::Int8 => PgColumn::Int8(array.as_primitive::<Int64Type>().clone()),
+            PgType::Float8 => PgColumn::Float8(array.as_primitive::<Float64Type>().clone()),
+            PgType::Bool => PgColumn::Bool(array.as_boolean().clone()),
+            PgType::Numeric { scale, .. } => PgColumn::Numeric(array.as_primitive::<Decimal128Type>().clone(), scale),
+            PgType::Date => PgColumn::Date(array.as_primitive::<Date32Type>().clone()),
             PgType::TimestampTz | PgType::Timestamp => {
-                Column::Micros(array.as_primitive::<TimestampMicrosecondType>().clone())
+                PgColumn::Micros(array.as_primitive::<TimestampMicrosecondType>().clone())
             }
         })
     }
@@ -106,39 +106,39 @@ impl Column {
             return Ok(());
         }
         match self {
-            Column::Text(array) => put_text(array.value(row), out)?,
-            Column::LargeText(array) => put_text(array.value(row), out)?,
-            Column::TextView(array) => put_text(array.value(row), out)?,
-            Column::Int4(array) => put_fixed(&array.value(row).to_be_bytes(), out),
-            Column::Int8(array) => put_fixed(&array.value(row).to_be_bytes(), out),
-            Column::Float8(array) => put_fixed(&array.value(row).to_be_bytes(), out),
-            Column::Bool(array) => put_fixed(&[u8::from(array.value(row))], out),
-            Column::Numeric(array, scale) => numeric::put(array.value(row), *scale, out),
-            Column::Date(array) => {
-                put_fixed(&array.value(row).checked_sub(EPOCH_DAYS).ok_or(TOO_FAR)?.to_be_bytes(), out);
+            PgColumn::Text(array) => put_text(array.value(row), out)?,
+            PgColumn::LargeText(array) => put_text(array.value(row), out)?,
+            PgColumn::TextView(array) => put_text(array.value(row), out)?,
+            PgColumn::Int4(array) => put_fixed(&array.value(row).to_be_bytes(), out),
+            PgColumn::Int8(array) => put_fixed(&array.value(row).to_be_bytes(), out),
+            PgColumn::Float8(array) => put_fixed(&array.value(row).to_be_bytes(), out),
+            PgColumn::Bool(array) => put_fixed(&[u8::from(array.value(row))], out),
+            PgColumn::Numeric(array, scale) => numeric::put(array.value(row), *scale, out),
+            PgColumn::Date(array) => {
+                put_fixed(&array.value(row).checked_sub(EPOCH_DAYS).ok_or(OUT_OF_RANGE)?.to_be_bytes(), out);
             }
-            Column::Micros(array) => put_fixed(&micros(array.value(row)).ok_or(TOO_FAR)?.to_be_bytes(), out),
+            PgColumn::Micros(array) => put_fixed(&micros(array.value(row)).ok_or(OUT_OF_RANGE)?.to_be_bytes(), out),
         }
         Ok(())
     }
 
     fn is_null(&self, row: usize) -> bool {
         match self {
-            Column::Text(array) => array.is_null(row),
-            Column::LargeText(array) => array.is_null(row),
-            Column::TextView(array) => array.is_null(row),
-            Column::Int4(array) => array.is_null(row),
-            Column::Int8(array) => array.is_null(row),
-            Column::Float8(array) => array.is_null(row),
-            Column::Bool(array) => array.is_null(row),
-            Column::Numeric(array, _) => array.is_null(row),
-            Column::Date(array) => array.is_null(row),
-            Column::Micros(array) => array.is_null(row),
+            PgColumn::Text(array) => array.is_null(row),
+            PgColumn::LargeText(array) => array.is_null(row),
+            PgColumn::TextView(array) => array.is_null(row),
+            PgColumn::Int4(array) => array.is_null(row),
+            PgColumn::Int8(array) => array.is_null(row),
+            PgColumn::Float8(array) => array.is_null(row),
+            PgColumn::Bool(array) => array.is_null(row),
+            PgColumn::Numeric(array, _) => array.is_null(row),
+            PgColumn::Date(array) => array.is_null(row),
+            PgColumn::Micros(array) => array.is_null(row),
         }
     }
 }
 
-/// Microseconds since PostgreSQL's epoch. Its two infinities are no instants of ours.
+/// Microseconds since PostgreSQL's epoch. Its two infinities are not valid instants here.
 pub(super) fn micros(since_1970: i64) -> Option<i64> {
     since_1970.checked_sub(EPOCH_US).filter(|us| *us != i64::MIN && *us != i64::MAX)
 }
@@ -174,15 +174,15 @@ mod tests {
 
     use super::*;
 
-    fn first_row(array: ArrayRef) -> Result<Vec<u8>, Unfit> {
+    fn first_row(array: ArrayRef) -> Result<Vec<u8>, UnsupportedValue> {
         let batch = RecordBatch::try_from_iter([("c", array)]).unwrap();
         let mut out = BytesMut::new();
-        Encoder::new(&batch).unwrap().put(0, &mut out)?;
+        RowEncoder::new(&batch).unwrap().put(0, &mut out)?;
         Ok(out.to_vec())
     }
 
     #[test]
-    fn each_text_type_is_written_alike() {
+    fn all_text_types_are_written_alike() {
         let dictionary: DictionaryArray<Int32Type> = ["ab"].into_iter().collect();
         let arrays: [ArrayRef; 4] = [
             Arc::new(StringArray::from(vec!["ab"])),
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_null_has_no_bytes_and_a_nul_is_named() {
         assert_eq!(first_row(Arc::new(Int64Array::from(vec![None]))).unwrap(), b"\0\x01\xff\xff\xff\xff");
-        let fault = first_row(Arc::new(StringArray::from(vec!["a\0b"]))).unwrap_err();
-        assert_eq!(fault, Unfit { column: 0, row: 0, reason: NUL });
+        let error = first_row(Arc::new(StringArray::from(vec!["a\0b"]))).unwrap_err();
+        assert_eq!(error, UnsupportedValue { column: 0, row: 0, reason: NUL });
     }
 }

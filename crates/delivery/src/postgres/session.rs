@@ -1,7 +1,7 @@
-//! One connection: opened, asked with limits, and gone when it is dropped.
+//! One connection: opened, used with timeouts, closed when it is dropped.
 //!
-//! A session is kept only after everything went well. Whatever fails in between, an abandoned future included, drops
-//! it, and the server undoes what was not committed.
+//! A session is cached only after success. Any failure, also a dropped future, drops it, and the server rolls back what was
+//! not committed.
 
 use std::error::Error;
 use std::future::Future;
@@ -14,59 +14,59 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, CopyInSink, Row};
 
-use super::fault::{refused, sorted, unreachable};
+use super::error::{classify, refused, unreachable};
 use super::settings::{PostgresSettings, SslMode};
 use super::tls::Tls;
 use crate::TargetError;
 
-/// How much longer than the server's own limit we wait for a server that says nothing.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How soon either side notices that the other's machine is gone: the first question, and the two after it.
+/// How much longer than the server's own timeout we wait for a silent server.
+const RESPONSE_MARGIN: Duration = Duration::from_secs(10);
+/// How soon either side notices that the other's machine is gone: the first keepalive probe, and the next ones.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 3;
 
-/// What the server may take for each sort or hash table: with its default of 4 MB it sorts on disk what fits in memory.
+/// Memory of the server for each sort or hash table: its default of 4 MB makes it sort on disk what fits in memory.
 const WORK_MEM: &str = "64MB";
 
 /// An open connection.
-pub(super) struct Session {
+pub(super) struct PgSession {
     client: Client,
     connection: JoinHandle<()>,
-    /// Why the connection ended, which the client itself is not told.
+    /// Why the connection ended, which the client does not know.
     ended: Arc<OnceLock<String>>,
     target: String,
     limit: Duration,
 }
 
-impl Drop for Session {
+impl Drop for PgSession {
     fn drop(&mut self) {
-        // A peer that has stopped reading would keep the task for ever.
+        // A peer that has stopped reading would block the task for ever.
         self.connection.abort();
     }
 }
 
-impl Session {
+impl PgSession {
     /// Connects and logs in.
     pub(super) async fn open(settings: &PostgresSettings) -> Result<Self, TargetError> {
         let target = settings.to_string();
-        let tell = |(fact, hint): (String, String)| refused(&target, fact, hint);
-        let tls = Tls::of(settings).map_err(tell)?;
-        let config = config(settings).map_err(tell)?;
+        let refuse = |(reason, hint): (String, String)| refused(&target, reason, hint);
+        let tls = Tls::of(settings).map_err(refuse)?;
+        let config = config(settings).map_err(refuse)?;
         let connecting = timeout(settings.connect_timeout, config.connect(tls)).await;
-        let silent =
+        let timed_out =
             || unreachable(&target, format!("no login within {:?} (connect_timeout)", settings.connect_timeout));
-        let opened = connecting.map_err(|_| silent())?;
-        let (client, mut connection) = opened.map_err(|fault| sorted(&target, "connecting", fault))?;
+        let opened = connecting.map_err(|_| timed_out())?;
+        let (client, mut connection) = opened.map_err(|error| classify(&target, "connecting", error))?;
         let ended = Arc::new(OnceLock::new());
         let note = Arc::clone(&ended);
         let connection = tokio::spawn(async move {
-            // The client hears of the end when the connection is dropped: the reason is there by then.
-            if let Err(fault) = (&mut connection).await {
-                let _ = note.set(fault.source().map_or(fault.to_string(), ToString::to_string));
+            // The client notices the end when the connection is dropped: the reason is set by then.
+            if let Err(error) = (&mut connection).await {
+                let _ = note.set(error.source().map_or(error.to_string(), ToString::to_string));
             }
         });
-        Ok(Self { client, connection, ended, target, limit: settings.statement_timeout + SILENCE })
+        Ok(Self { client, connection, ended, target, limit: settings.statement_timeout + RESPONSE_MARGIN })
     }
 
     /// Whether the connection is known to have ended.
@@ -79,9 +79,9 @@ impl Session {
         &self.target
     }
 
-    /// Begins a transaction with the settings' limits; the user's own settings do not bend it.
+    /// Begins a transaction with the settings' timeouts; the user's server-side settings do not affect it.
     ///
-    /// It is the first question to a connection that may have been idle for an hour: it has no longer than a login.
+    /// It is the first statement on a connection that may have been idle for an hour: its timeout is that of a login.
     pub(super) async fn begin(&self, settings: &PostgresSettings) -> Result<(), TargetError> {
         let statement = settings.statement_timeout.as_millis();
         let begin = format!(
@@ -99,13 +99,15 @@ impl Session {
             KEEPALIVE_IDLE.as_secs(),
             KEEPALIVE_INTERVAL.as_secs(),
         );
-        let silent = |_| unreachable(&self.target, format!("no answer within {:?}", settings.connect_timeout));
-        timeout(settings.connect_timeout, self.run(&begin, "beginning a transaction")).await.map_err(silent)?
+        let timed_out = |_| unreachable(&self.target, format!("no response within {:?}", settings.connect_timeout));
+        timeout(settings.connect_timeout, self.execute_batch(&begin, "beginning a transaction"))
+            .await
+            .map_err(timed_out)?
     }
 
     /// Runs statements without parameters.
-    pub(super) async fn run(&self, sql: &str, doing: &str) -> Result<(), TargetError> {
-        self.within(doing, self.client.batch_execute(sql)).await
+    pub(super) async fn execute_batch(&self, sql: &str, action: &str) -> Result<(), TargetError> {
+        self.with_timeout(action, self.client.batch_execute(sql)).await
     }
 
     /// Runs one statement and returns its rows.
@@ -113,40 +115,40 @@ impl Session {
         &self,
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
-        doing: &str,
+        action: &str,
     ) -> Result<Vec<Row>, TargetError> {
-        self.within(doing, self.client.query_typed(sql, parameters)).await
+        self.with_timeout(action, self.client.query_typed(sql, parameters)).await
     }
 
-    /// Runs one statement and returns how many rows it touched.
+    /// Runs one statement and returns how many rows it affected.
     pub(super) async fn execute(
         &self,
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
-        doing: &str,
+        action: &str,
     ) -> Result<u64, TargetError> {
-        self.within(doing, self.client.execute_typed(sql, parameters)).await
+        self.with_timeout(action, self.client.execute_typed(sql, parameters)).await
     }
 
     /// Begins a COPY into the server.
-    pub(super) async fn copy_in(&self, sql: &str, doing: &str) -> Result<CopyInSink<Bytes>, TargetError> {
-        self.within(doing, self.client.copy_in(sql)).await
+    pub(super) async fn copy_in(&self, sql: &str, action: &str) -> Result<CopyInSink<Bytes>, TargetError> {
+        self.with_timeout(action, self.client.copy_in(sql)).await
     }
 
-    /// Waits for an answer, but not for ever: a server whose machine froze sends nothing, and no error either.
-    pub(super) async fn within<T>(
+    /// Waits for a response with a timeout: a server whose machine froze sends neither data nor an error.
+    pub(super) async fn with_timeout<T>(
         &self,
-        doing: &str,
+        action: &str,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, TargetError> {
         match timeout(self.limit, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(fault)) if fault.is_closed() => {
+            Ok(Err(error)) if error.is_closed() => {
                 let why = self.ended.get().map_or("the connection was closed", String::as_str);
-                Err(unreachable(&self.target, format!("{doing}: {why}")))
+                Err(unreachable(&self.target, format!("{action}: {why}")))
             }
-            Ok(Err(fault)) => Err(sorted(&self.target, doing, fault)),
-            Err(_) => Err(unreachable(&self.target, format!("{doing}: no answer within {:?}", self.limit))),
+            Ok(Err(error)) => Err(classify(&self.target, action, error)),
+            Err(_) => Err(unreachable(&self.target, format!("{action}: no response within {:?}", self.limit))),
         }
     }
 }
@@ -158,7 +160,7 @@ fn config(settings: &PostgresSettings) -> Result<Config, (String, String)> {
     config.keepalives_idle(KEEPALIVE_IDLE).keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_COUNT);
     config.tcp_user_timeout(KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_COUNT);
     config.ssl_mode(match settings.sslmode {
-        // Nobody can listen on a socket of this machine, and servers speak no TLS there.
+        // A local socket cannot be intercepted, and servers offer no TLS there.
         _ if settings.is_local_socket() => tokio_postgres::config::SslMode::Disable,
         SslMode::Disable => tokio_postgres::config::SslMode::Disable,
         SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,

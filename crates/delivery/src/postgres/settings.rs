@@ -1,10 +1,10 @@
-//! Where the server is and how it is spoken to: strict keys, secrets kept to themselves.
+//! The connection settings of a server.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::password::{Password, Secret};
+use super::password::{PostgresPassword, Secret};
 use super::url::{self, Url};
 use turnstile_nearest::nearest;
 
@@ -36,23 +36,23 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A first delivery is one COPY, and some million rows take minutes.
 const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
-/// What PostgreSQL takes: milliseconds in 31 bits.
+/// PostgreSQL's limit: milliseconds in 31 bits.
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
-/// PostgreSQL cuts longer names off without an error.
+/// PostgreSQL truncates longer names without an error.
 pub(super) const NAME_BYTES: usize = 63;
 
-/// How much of TLS is asked for. The words are libpq's.
+/// How TLS is used. The names are libpq's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {
-    /// None.
+    /// No TLS.
     Disable,
-    /// If the server has it; nothing is verified.
+    /// TLS if the server supports it; nothing is verified.
     Prefer,
-    /// Always; nothing is verified.
+    /// TLS; nothing is verified.
     Require,
-    /// Always, with a certificate that the authority signed.
+    /// TLS with a certificate that the authority signed.
     VerifyCa,
-    /// Always, with a certificate that the authority signed for this host.
+    /// TLS with a certificate that the authority signed for this host.
     VerifyFull,
 }
 
@@ -70,7 +70,7 @@ impl SslMode {
     }
 }
 
-/// Where the server is and how it is spoken to. Its debug output holds no password.
+/// The connection settings of a server. `Debug` shows no password.
 #[derive(Debug, Clone)]
 pub struct PostgresSettings {
     /// A name, an address, or the folder of a Unix socket (it begins with `/`).
@@ -79,15 +79,15 @@ pub struct PostgresSettings {
     pub port: u16,
     /// The database; it must exist.
     pub database: String,
-    /// Who we are there.
+    /// The user.
     pub user: String,
-    /// Where the password comes from. It is read for each connection, so that it may change.
-    pub password: Password,
+    /// Where the password comes from. It is read for each connection, so it may change.
+    pub password: PostgresPassword,
     /// The schema of all tables; created if missing. One schema holds one warehouse.
     pub schema: String,
-    /// How much of TLS is asked for. When not set: `prefer` on loopback, `verify-full` elsewhere.
+    /// How TLS is used. Default: `prefer` on loopback, `verify-full` elsewhere.
     pub sslmode: SslMode,
-    /// The authority's certificate (PEM). When not set, `verify-full` trusts the system's authorities.
+    /// The authority's certificate (PEM). Without it, `verify-full` trusts the system's authorities.
     pub root_certificate: Option<PathBuf>,
     /// How long a connection may take, with TLS and login.
     pub connect_timeout: Duration,
@@ -95,13 +95,13 @@ pub struct PostgresSettings {
     pub statement_timeout: Duration,
     /// How long to wait for another session's locks.
     pub lock_timeout: Duration,
-    /// What the server calls us in `pg_stat_activity`.
+    /// The name shown in `pg_stat_activity`.
     pub application_name: String,
-    /// The warehouse whose rows, if the schema holds them, are replaced by this one's.
+    /// Another warehouse whose rows in the schema may be replaced by this one's.
     pub adopt: Option<String>,
 }
 
-/// A setting that cannot be used. Never holds a secret.
+/// An invalid setting. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("postgres setting `{key}`: {reason}\nhint:  {hint}")]
 pub struct PostgresSettingsError {
@@ -161,7 +161,7 @@ impl PostgresSettings {
     }
 }
 
-/// The server as messages name it: without user or password.
+/// The server's name in messages: without user or password.
 impl fmt::Display for PostgresSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgreSQL {}:{}/{} (schema {})", self.host, self.port, self.database, self.schema)
@@ -271,21 +271,25 @@ impl Given {
     }
 }
 
-fn password(file: Option<String>, in_url: Option<Secret>, environment: impl Fn(&str) -> Option<String>) -> Password {
+fn password(
+    file: Option<String>,
+    in_url: Option<Secret>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> PostgresPassword {
     let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
     if let Some(file) = file {
-        Password::File(file.into())
+        PostgresPassword::File(file.into())
     } else if let Some(secret) = in_url.or_else(|| variable("PGPASSWORD").map(Secret::new)) {
-        Password::Given(secret)
+        PostgresPassword::Given(secret)
     } else if let Some(file) = variable("PGPASSFILE") {
-        Password::PassFile(file.into())
+        PostgresPassword::PassFile(file.into())
     } else {
-        Password::None
+        PostgresPassword::None
     }
 }
 
 fn check_schema(schema: &str) -> Result<(), PostgresSettingsError> {
-    let fault = if schema.is_empty() || schema.contains('\0') {
+    let error = if schema.is_empty() || schema.contains('\0') {
         "it is not a name"
     } else if schema.len() > NAME_BYTES {
         "it is longer than PostgreSQL's 63 bytes"
@@ -294,7 +298,7 @@ fn check_schema(schema: &str) -> Result<(), PostgresSettingsError> {
     } else {
         return Ok(());
     };
-    Err(wrong("schema", format!("\"{schema}\": {fault}"), format!("for example \"{DEFAULT_SCHEMA}\"")))
+    Err(wrong("schema", format!("\"{schema}\": {error}"), format!("for example \"{DEFAULT_SCHEMA}\"")))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -326,7 +330,7 @@ mod tests {
 
     fn read(more: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<PostgresSettings, String> {
         let find = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
-        PostgresSettings::from_pairs(more.iter().copied(), find).map_err(|fault| fault.to_string())
+        PostgresSettings::from_pairs(more.iter().copied(), find).map_err(|error| error.to_string())
     }
 
     fn with_place(more: &[(&str, &str)]) -> Result<PostgresSettings, String> {
@@ -350,18 +354,18 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one() {
-        let fault = with_place(&[("sslmod", "require")]).unwrap_err();
-        assert_eq!(fault, "postgres setting `sslmod`: unknown key\nhint:  did you mean `sslmode`?");
+        let error = with_place(&[("sslmod", "require")]).unwrap_err();
+        assert_eq!(error, "postgres setting `sslmod`: unknown key\nhint:  did you mean `sslmode`?");
         assert!(with_place(&[("colour", "red")]).unwrap_err().contains("known: url, host, port"));
     }
 
     #[test]
     fn a_password_is_taken_from_the_environment_and_refused_elsewhere() {
-        let fault = with_place(&[("password", "hush")]).unwrap_err();
-        assert!(fault.contains("PGPASSWORD") && !fault.contains("hush"), "{fault}");
+        let error = with_place(&[("password", "hush")]).unwrap_err();
+        assert!(error.contains("PGPASSWORD") && !error.contains("hush"), "{error}");
         let url = "postgres://loader:hush@127.0.0.1/mta";
-        let fault = read(&[("url", url)], &[]).unwrap_err();
-        assert!(fault.contains("holds a password") && !fault.contains("hush"), "{fault}");
+        let error = read(&[("url", url)], &[]).unwrap_err();
+        assert!(error.contains("holds a password") && !error.contains("hush"), "{error}");
 
         for environment in [(URL_VARIABLE, url), ("PGPASSWORD", "hush")] {
             let place: &[_] = if environment.0 == URL_VARIABLE { &[] } else { &PLACE };
@@ -390,8 +394,8 @@ mod tests {
             ("schema", "pg_catalog", "belongs to PostgreSQL"),
             ("root_certificate", "ca.pem", "verifies nothing"),
         ] {
-            let fault = with_place(&[(key, value)]).unwrap_err();
-            assert!(fault.contains(said) && fault.contains(key), "{fault}");
+            let error = with_place(&[(key, value)]).unwrap_err();
+            assert!(error.contains(said) && error.contains(key), "{error}");
         }
         assert!(with_place(&[("sslmode", "verify-ca")]).unwrap_err().contains("root_certificate"));
         assert!(with_place(&[("host", "x")]).unwrap_err().contains("given twice"));

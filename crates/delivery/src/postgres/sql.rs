@@ -1,13 +1,13 @@
 //! Pieces of SQL.
 
-/// A name in quotes: whatever it holds, it stays one name.
+/// A quoted identifier.
 pub(super) fn name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text in quotes.
+/// A string literal.
 pub(super) fn text(text: &str) -> String {
-    // With backslashes the meaning of a plain literal depends on a setting; that of E'' does not.
+    // The meaning of backslashes in a plain literal depends on a server setting; in E'' it does not.
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

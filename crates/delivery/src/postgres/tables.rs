@@ -1,45 +1,45 @@
-//! What is missing of a table, as statements; what does not fit, as words.
+//! Compares a table with the existing one: what is missing, as statements; what does not match, as an error.
 //!
-//! Pure: what is there comes in, what is to be done comes out.
+//! Pure: reads the catalog's answer, runs no statement.
 
 use arrow::datatypes::Field;
 
 use super::catalog::Existing;
 use super::sql;
 use super::types::PgType;
-use crate::{Kind, Table};
+use crate::{TableKind, TargetTable};
 
-/// The key of a field's metadata that holds what the column is for.
+/// The key of a field's metadata with the column's description.
 const COLUMN_DESCRIPTION: &str = "description";
 
-/// What makes a table as it should be.
+/// What creates or completes a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// It is not there yet, so rows can be loaded into it directly.
+pub(super) struct TablePlan {
+    /// It does not exist yet, so rows can be loaded into it directly.
     pub(super) creates: bool,
-    /// The columns are of our very types, so rows can be loaded into it as they are written.
+    /// The columns have exactly our types, so rows can be loaded into it directly.
     pub(super) exact: bool,
-    /// Columns that are added to a table that was there, for the log.
+    /// Columns that are added to an existing table, for the log.
     pub(super) adds: Vec<String>,
-    /// Before rows are loaded.
+    /// Statements before rows are loaded.
     pub(super) before: Vec<String>,
-    /// After the first rows are loaded into a new table: keys are cheaper to make once than row by row.
+    /// Statements after the first rows are loaded into a new table: an index is cheaper to build once than row by row.
     pub(super) after: Vec<String>,
 }
 
-/// A table that is not as it should be, and what a person can do.
+/// Why a table or delivery cannot be used, and what a person can do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Misfit {
+pub(super) struct Mismatch {
     pub(super) reason: String,
     pub(super) hint: String,
 }
 
-fn misfit<T>(reason: String, hint: impl Into<String>) -> Result<T, Misfit> {
-    Err(Misfit { reason, hint: hint.into() })
+pub(super) fn mismatch<T>(reason: impl Into<String>, hint: impl Into<String>) -> Result<T, Mismatch> {
+    Err(Mismatch { reason: reason.into(), hint: hint.into() })
 }
 
 /// Plans what is missing. The table itself has been checked before.
-pub(super) fn plan(schema: &str, table: &Table, existing: Option<&Existing>) -> Result<Plan, Misfit> {
+pub(super) fn plan(schema: &str, table: &TargetTable, existing: Option<&Existing>) -> Result<TablePlan, Mismatch> {
     let full = sql::table(schema, &table.name);
     match existing {
         None => Ok(create(&full, table)),
@@ -47,7 +47,7 @@ pub(super) fn plan(schema: &str, table: &Table, existing: Option<&Existing>) -> 
     }
 }
 
-fn create(full: &str, table: &Table) -> Plan {
+fn create(full: &str, table: &TargetTable) -> TablePlan {
     let column = |field: &Field| {
         let not_null = if table.key.contains(field.name()) { " NOT NULL" } else { "" };
         format!("{} {}{not_null}", sql::name(field.name()), type_of(field))
@@ -64,17 +64,14 @@ fn create(full: &str, table: &Table) -> Plan {
         after.push(add_primary_key(full, table));
     }
     after.extend(window(table).filter(|window| !is_in_key(table, window)).map(|window| add_index(full, window)));
-    Plan { creates: true, exact: true, adds: Vec::new(), before, after }
+    TablePlan { creates: true, exact: true, adds: Vec::new(), before, after }
 }
 
-fn complete(full: &str, table: &Table, existing: &Existing) -> Result<Plan, Misfit> {
+fn complete(full: &str, table: &TargetTable, existing: &Existing) -> Result<TablePlan, Mismatch> {
     if !matches!(existing.kind.as_str(), "r" | "p") {
-        return misfit(
-            format!("{full} is there and is not a table"),
-            "rename or drop it, or take another `schema`: this one is the warehouse's own",
-        );
+        return mismatch(format!("{full} exists and is not a table"), "rename or drop it, or use another `schema`");
     }
-    let mut plan = Plan { exact: true, ..Plan::default() };
+    let mut plan = TablePlan { exact: true, ..TablePlan::default() };
     for field in table.schema.fields() {
         match existing.columns.iter().find(|column| column.name == *field.name()) {
             Some(column) => {
@@ -82,9 +79,9 @@ fn complete(full: &str, table: &Table, existing: &Existing) -> Result<Plan, Misf
                 plan.exact &= column.sql_type == type_of(field);
             }
             None if table.key.contains(field.name()) => {
-                return misfit(
-                    format!("table {full} lacks the key's column {}", field.name()),
-                    format!("DROP TABLE {full} and let a full delivery make it anew"),
+                return mismatch(
+                    format!("table {full} lacks the key column {}", field.name()),
+                    format!("DROP TABLE {full} so that a full delivery recreates it"),
                 );
             }
             None => {
@@ -107,28 +104,31 @@ fn complete(full: &str, table: &Table, existing: &Existing) -> Result<Plan, Misf
     Ok(plan)
 }
 
-fn check_type(full: &str, field: &Field, there: &str) -> Result<(), Misfit> {
+fn check_type(full: &str, field: &Field, there: &str) -> Result<(), Mismatch> {
     let Some(ours) = PgType::of(field.data_type()).filter(|ours| !ours.fits(there)) else { return Ok(()) };
     let (column, ours) = (field.name(), ours.sql());
-    misfit(
-        format!("table {full}, column {column}: it is {there} there and {ours} here"),
+    mismatch(
+        format!("table {full}, column {column}: it is {there} in the database and {ours} in the model"),
         format!("ALTER TABLE {full} ALTER COLUMN {} TYPE {ours}, or correct the model", sql::name(column)),
     )
 }
 
-/// A column that nobody fills must be able to stay empty.
-fn check_others(full: &str, table: &Table, existing: &Existing) -> Result<(), Misfit> {
+/// A column that the model does not fill must be nullable or have a default.
+fn check_others(full: &str, table: &TargetTable, existing: &Existing) -> Result<(), Mismatch> {
     let unfilled = |name: &str| table.schema.column_with_name(name).is_none();
     match existing.columns.iter().find(|c| c.not_null && !c.has_default && unfilled(&c.name)) {
         None => Ok(()),
-        Some(column) => misfit(
-            format!("table {full}, column {}: it is NOT NULL there, and the model has no such column", column.name),
+        Some(column) => mismatch(
+            format!(
+                "table {full}, column {}: it is NOT NULL in the database, and the model has no such column",
+                column.name
+            ),
             format!("ALTER TABLE {full} ALTER COLUMN {} DROP NOT NULL, or drop it", sql::name(&column.name)),
         ),
     }
 }
 
-fn plan_key(full: &str, table: &Table, existing: &Existing, plan: &mut Plan) -> Result<(), Misfit> {
+fn plan_key(full: &str, table: &TargetTable, existing: &Existing, plan: &mut TablePlan) -> Result<(), Mismatch> {
     let mut there: Vec<&str> = existing.columns.iter().filter(|c| c.in_primary_key).map(|c| c.name.as_str()).collect();
     let mut ours: Vec<&str> = table.key.iter().map(String::as_str).collect();
     there.sort_unstable();
@@ -141,14 +141,14 @@ fn plan_key(full: &str, table: &Table, existing: &Existing, plan: &mut Plan) -> 
         return Ok(());
     }
     let names = |key: &[&str]| if key.is_empty() { "none".to_owned() } else { format!("({})", key.join(", ")) };
-    misfit(
-        format!("table {full}: its primary key is {} there and {} here", names(&there), names(&ours)),
-        format!("correct the model's key, or DROP TABLE {full} and let a full delivery make it anew"),
+    mismatch(
+        format!("table {full}: its primary key is {} in the database and {} in the model", names(&there), names(&ours)),
+        format!("correct the model's key, or DROP TABLE {full} so that a full delivery recreates it"),
     )
 }
 
-/// Comments are a courtesy: whoever does not own the table leaves them.
-fn plan_comments(full: &str, table: &Table, existing: &Existing, plan: &mut Plan) {
+/// Comments are optional: a user that does not own the table leaves them as they are.
+fn plan_comments(full: &str, table: &TargetTable, existing: &Existing, plan: &mut TablePlan) {
     if !existing.owned {
         return;
     }
@@ -166,10 +166,10 @@ fn plan_comments(full: &str, table: &Table, existing: &Existing, plan: &mut Plan
     }
 }
 
-fn window(table: &Table) -> Option<&str> {
+fn window(table: &TargetTable) -> Option<&str> {
     match &table.kind {
-        Kind::Incremental { window } => Some(window),
-        Kind::Dimension | Kind::Table => None,
+        TableKind::Incremental { window } => Some(window),
+        TableKind::Dimension | TableKind::Table => None,
     }
 }
 
@@ -177,12 +177,12 @@ fn type_of(field: &Field) -> String {
     PgType::of(field.data_type()).map(PgType::sql).unwrap_or_default()
 }
 
-fn is_in_key(table: &Table, column: &str) -> bool {
+fn is_in_key(table: &TargetTable, column: &str) -> bool {
     table.key.iter().any(|key| key == column)
 }
 
-/// The window comes first: new rows then go to one end of the index, and the rows of a window are found by it.
-fn add_primary_key(full: &str, table: &Table) -> String {
+/// The window comes first: new rows are then appended to the index, and the rows of a window are found by it.
+fn add_primary_key(full: &str, table: &TargetTable) -> String {
     let mut key: Vec<&str> = table.key.iter().map(String::as_str).collect();
     if let Some(window) = window(table) {
         key.sort_by_key(|column| *column != window);
@@ -194,7 +194,7 @@ fn add_index(full: &str, column: &str) -> String {
     format!("CREATE INDEX ON {full} ({})", sql::name(column))
 }
 
-fn comment_on_table(full: &str, table: &Table) -> String {
+fn comment_on_table(full: &str, table: &TargetTable) -> String {
     format!("COMMENT ON TABLE {full} IS {}", sql::text(&table.description))
 }
 
@@ -212,9 +212,9 @@ mod tests {
     use super::super::catalog::ExistingColumn;
     use super::*;
 
-    fn fact() -> Table {
+    fn fact() -> TargetTable {
         let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        Table {
+        TargetTable {
             name: "fact".into(),
             description: "entries by station".into(),
             schema: Arc::new(Schema::new(vec![
@@ -223,7 +223,7 @@ mod tests {
                 Field::new("entries", DataType::Int64, true),
             ])),
             key: vec!["station".into(), "start_at".into()],
-            kind: Kind::Incremental { window: "start_at".into() },
+            kind: TableKind::Incremental { window: "start_at".into() },
         }
     }
 
@@ -231,7 +231,7 @@ mod tests {
         ExistingColumn { name: name.into(), sql_type: sql_type.into(), ..ExistingColumn::default() }
     }
 
-    /// The table as [`create`] leaves it.
+    /// The table as [`create`] makes it.
     fn there() -> Existing {
         let keyed = |column| ExistingColumn { in_primary_key: true, not_null: true, leads_index: true, ..column };
         Existing {
@@ -258,22 +258,22 @@ mod tests {
             ]
         );
         assert_eq!(plan.after, ["ALTER TABLE \"s\".\"fact\" ADD PRIMARY KEY (\"start_at\", \"station\")"]);
-        let apart = Table { key: vec!["station".into()], ..fact() };
+        let apart = TargetTable { key: vec!["station".into()], ..fact() };
         let plan = super::plan("s", &apart, None).unwrap();
         assert_eq!(plan.after[1], "CREATE INDEX ON \"s\".\"fact\" (\"start_at\")");
     }
 
     #[test]
-    fn a_table_that_is_as_it_should_be_is_left_alone() {
-        let nothing = Plan { exact: true, ..Plan::default() };
+    fn a_matching_table_is_not_changed() {
+        let nothing = TablePlan { exact: true, ..TablePlan::default() };
         assert_eq!(plan("s", &fact(), Some(&there())).unwrap(), nothing);
         let mut wider = there();
         wider.columns[2].sql_type = "numeric".into();
-        assert_eq!(plan("s", &fact(), Some(&wider)).unwrap(), Plan::default());
+        assert_eq!(plan("s", &fact(), Some(&wider)).unwrap(), TablePlan::default());
     }
 
     #[test]
-    fn a_new_column_is_added_and_a_missing_key_is_made() {
+    fn a_new_column_and_a_missing_key_are_added() {
         let mut existing = there();
         existing.columns.truncate(2);
         existing.columns.iter_mut().for_each(|column| column.in_primary_key = false);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_does_not_begin_with_the_window_gets_an_index_beside_it() {
+    fn a_window_that_does_not_lead_the_key_gets_its_own_index() {
         let mut existing = there();
         existing.columns[1].leads_index = false;
         let plan = plan("s", &fact(), Some(&existing)).unwrap();
@@ -292,21 +292,24 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_names_table_column_and_both_types() {
+    fn a_mismatch_names_table_column_and_both_types() {
         let refused = |change: &dyn Fn(&mut Existing)| {
             let mut existing = there();
             change(&mut existing);
             plan("s", &fact(), Some(&existing)).unwrap_err()
         };
         let narrow = refused(&|table| table.columns[2].sql_type = "integer".into());
-        assert_eq!(narrow.reason, "table \"s\".\"fact\", column entries: it is integer there and bigint here");
+        assert_eq!(
+            narrow.reason,
+            "table \"s\".\"fact\", column entries: it is integer in the database and bigint in the model"
+        );
         assert!(narrow.hint.contains("ALTER COLUMN \"entries\" TYPE bigint"), "{narrow:?}");
         let view = refused(&|table| table.kind = "v".into());
         assert!(view.reason.contains("is not a table"), "{view:?}");
         let key = refused(&|table| table.columns[0].in_primary_key = false);
-        assert!(key.reason.contains("is (start_at) there and (start_at, station) here"), "{key:?}");
+        assert!(key.reason.contains("is (start_at) in the database and (start_at, station) in the model"), "{key:?}");
         let no_key = refused(&|table| drop(table.columns.remove(0)));
-        assert!(no_key.reason.contains("lacks the key's column station"), "{no_key:?}");
+        assert!(no_key.reason.contains("lacks the key column station"), "{no_key:?}");
         let extra = ExistingColumn { not_null: true, ..column("loaded_by", "text") };
         let extra = refused(&|table| table.columns.push(extra.clone()));
         assert!(extra.reason.contains("column loaded_by: it is NOT NULL"), "{extra:?}");

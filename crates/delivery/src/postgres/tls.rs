@@ -31,13 +31,13 @@ impl Tls {
         let verifier: Arc<dyn ServerCertVerifier> = if settings.sslmode.verifies() {
             let roots = Arc::new(roots(settings.root_certificate.as_deref())?);
             let full = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            let full = full.map_err(|fault| (format!("no authority to trust: {fault}"), NAME_A_FILE.to_owned()))?;
+            let full = full.map_err(|error| (format!("no authority to trust: {error}"), NAME_A_FILE.to_owned()))?;
             if settings.sslmode == SslMode::VerifyFull { full } else { Arc::new(AnyName(full)) }
         } else {
             Arc::new(AnyCertificate(Arc::clone(&provider)))
         };
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = versions.map_err(|fault| (format!("TLS: {fault}"), "report this".to_owned()))?;
+        let builder = versions.map_err(|error| (format!("TLS: {error}"), "report this".to_owned()))?;
         let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
@@ -52,16 +52,16 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, (String, String)> {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return Ok(roots);
     };
-    let fault = |said: String| {
+    let error = |said: String| {
         let fact = format!("the root certificate {} cannot be read: {said}", file.display());
         (fact, NAME_A_FILE.to_owned())
     };
-    let opened = File::open(file).map_err(|said| fault(said.to_string()))?;
+    let opened = File::open(file).map_err(|said| error(said.to_string()))?;
     for certificate in CertificateDer::pem_reader_iter(opened) {
-        let certificate = certificate.map_err(|said| fault(said.to_string()))?;
-        roots.add(certificate).map_err(|said| fault(said.to_string()))?;
+        let certificate = certificate.map_err(|said| error(said.to_string()))?;
+        roots.add(certificate).map_err(|said| error(said.to_string()))?;
     }
-    if roots.is_empty() { Err(fault("it holds no certificate".into())) } else { Ok(roots) }
+    if roots.is_empty() { Err(error("it holds no certificate".into())) } else { Ok(roots) }
 }
 
 /// `verify-ca`: the chain counts, the name does not.

@@ -1,4 +1,4 @@
-//! Arrow's types as PostgreSQL's.
+//! PostgreSQL's types for Arrow's.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -22,7 +22,7 @@ pub(super) enum PgType {
 }
 
 impl PgType {
-    /// The type for an Arrow type; `None`: there is none.
+    /// The type for an Arrow type, if there is one.
     pub(super) fn of(arrow: &DataType) -> Option<Self> {
         Some(match arrow {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => PgType::Text,
@@ -59,7 +59,7 @@ impl PgType {
         }
     }
 
-    /// Whether every value can be kept in a column of a type that somebody chose, as the same value.
+    /// Whether a column of the type `existing` can hold every value unchanged.
     pub(super) fn fits(self, existing: &str) -> bool {
         existing == self.sql()
             || match self {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_of_a_table_has_one() {
+    fn every_arrow_type_of_a_table_has_a_postgresql_type() {
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         for (arrow, sql) in [
             (DataType::Utf8View, "text"),

@@ -24,9 +24,9 @@ const PARAMETERS: [(&str, &str); 6] = [
 /// Reads a URL. An error is a fact and a hint, and repeats nothing of the text but parameters' names.
 pub(super) fn parse(text: &str) -> Result<Url, (String, String)> {
     let form = || "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full".to_owned();
-    let fault = |fact: &str| (fact.to_owned(), form());
+    let error = |fact: &str| (fact.to_owned(), form());
     let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    let rest = rest.ok_or_else(|| fault("it does not begin with postgres://"))?;
+    let rest = rest.ok_or_else(|| error("it does not begin with postgres://"))?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = place.split_once('/').unwrap_or((place, ""));
     let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -37,18 +37,18 @@ pub(super) fn parse(text: &str) -> Result<Url, (String, String)> {
     if place.contains(',') {
         return Err(("it names several hosts".into(), "name one of them: the one that takes writes".into()));
     }
-    let (host, port) = host_and_port(place).ok_or_else(|| fault("its host or port cannot be read"))?;
+    let (host, port) = host_and_port(place).ok_or_else(|| error("its host or port cannot be read"))?;
 
     let mut parts = Vec::new();
-    let mut password = password.map(decoded).transpose().map_err(|()| fault("its %-signs cannot be read"))?;
+    let mut password = password.map(decoded).transpose().map_err(|()| error("its %-signs cannot be read"))?;
     for (key, value) in [("host", host), ("port", port), ("user", user), ("database", database)] {
         if !value.is_empty() {
-            parts.push((key, decoded(value).map_err(|()| fault("its %-signs cannot be read"))?));
+            parts.push((key, decoded(value).map_err(|()| error("its %-signs cannot be read"))?));
         }
     }
     for (name, value) in query.split('&').filter(|pair| !pair.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")))
     {
-        let value = decoded(value).map_err(|()| fault("its %-signs cannot be read"))?;
+        let value = decoded(value).map_err(|()| error("its %-signs cannot be read"))?;
         if name == "password" {
             password = Some(value);
         } else if let Some((_, key)) = PARAMETERS.iter().find(|(known, _)| *known == name) {

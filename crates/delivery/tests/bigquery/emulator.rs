@@ -10,12 +10,14 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
-use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
-use turnstile_delivery::{Delivered, Delivery, Kind, RowStream, Rows, Scope, Table, TableChange, Target, TargetError};
+use turnstile_delivery::bigquery::{BigQueryCredentials, BigQuerySettings, BigQueryTarget};
+use turnstile_delivery::{
+    Delivered, Delivery, RowSource, RowStream, Scope, TableChange, TableKind, Target, TargetError, TargetTable,
+};
 
 use crate::scene::{START, STEP, delivery, fact, fact_change, facts, position, station_change, stations, windows};
 
-/// A dataset of a test's own.
+/// A dataset for one test.
 pub(crate) struct Dataset {
     pub(crate) server: turnstile_testkit::BigQuery,
     pub(crate) name: String,
@@ -31,7 +33,7 @@ impl Dataset {
     pub(crate) fn settings(&self) -> BigQuerySettings {
         BigQuerySettings {
             endpoint: self.server.endpoint.clone(),
-            credentials: Credentials::None,
+            credentials: BigQueryCredentials::None,
             retry_secs: 0,
             ..BigQuerySettings::new(self.server.project, &self.name)
         }
@@ -41,7 +43,7 @@ impl Dataset {
         BigQueryTarget::new(self.settings()).unwrap()
     }
 
-    /// The answer to a query; `{name}` stands for a table of the dataset. Null is told as `null`.
+    /// The answer to a query; `{name}` stands for a table of the dataset. Null is shown as `null`.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         let begin = format!("`{}.{}.", self.server.project, self.name);
         let sql = sql.replace('{', &begin).replace('}', "`");
@@ -59,8 +61,8 @@ impl Dataset {
 
     /// Names of the dataset's tables.
     async fn tables(&self) -> Vec<String> {
-        let place = format!("projects/{}/datasets/{}", self.server.project, self.name);
-        let url = format!("{}/bigquery/v2/{place}/tables?maxResults=1000", self.server.endpoint);
+        let path = format!("projects/{}/datasets/{}", self.server.project, self.name);
+        let url = format!("{}/bigquery/v2/{path}/tables?maxResults=1000", self.server.endpoint);
         let answer = reqwest::get(url).await.unwrap().text().await.unwrap();
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert!(answer["error"].is_null() && answer["nextPageToken"].is_null(), "{answer}");
@@ -106,8 +108,8 @@ async fn keys_are_overwritten_and_everything_is_everything() {
     let dataset = Dataset::new("scopes");
     let mut target = dataset.target();
     let both = |keys: &[(i64, &str)], all: &[(i64, &str)]| {
-        let keys = station_change(Kind::Dimension, Scope::Keys, keys);
-        vec![keys, station_change(Kind::Table, Scope::Everything, all)]
+        let keys = station_change(TableKind::Dimension, Scope::Keys, keys);
+        vec![keys, station_change(TableKind::Table, Scope::Everything, all)]
     };
     target.apply(&delivery(0, 1, both(&[(1, "one"), (2, "two")], &[(1, "one"), (2, "two")]))).await.unwrap();
     target.apply(&delivery(1, 2, both(&[(2, "zwei"), (3, "drei")], &[(3, "drei")]))).await.unwrap();
@@ -166,7 +168,7 @@ struct Overtaken {
     by: Delivery,
 }
 
-impl Rows for Overtaken {
+impl RowSource for Overtaken {
     fn read(&self) -> RowStream {
         let (rows, settings, by) = (self.rows.clone(), self.settings.clone(), self.by.clone());
         let first = async move {
@@ -183,11 +185,11 @@ impl Rows for Overtaken {
 
 #[tokio::test]
 #[ignore = "needs servers: cargo xtask test"]
-async fn a_deliverer_that_was_overtaken_changes_nothing_and_says_so() {
+async fn a_writer_that_was_overtaken_changes_nothing_and_reports_it() {
     let won = [("A", 0, 1), ("B", 0, 2)];
     for to in [1, 2] {
         let dataset = Dataset::new("overtaken");
-        // The loser's rows are told from the winner's, also where both say that they are the same load.
+        // The loser's rows differ from the winner's, also if both claim to be the same load.
         let rows = facts(&[("A", 0, 5)], 1);
         let by = delivery(0, 1, vec![fact_change(&[0], &won)]);
         let rows = Overtaken { rows, settings: dataset.settings(), by };
@@ -206,11 +208,11 @@ async fn a_deliverer_that_was_overtaken_changes_nothing_and_says_so() {
 #[ignore = "needs servers: cargo xtask test"]
 async fn deploying_twice_creates_once_and_other_columns_are_refused() {
     let dataset = Dataset::new("deploy");
-    let tables = [fact(), stations(Kind::Dimension)];
+    let tables = [fact(), stations(TableKind::Dimension)];
     let made = dataset.target().deploy(&tables, None).await.unwrap();
     assert_eq!(made, [dataset.name.as_str(), "fact_turnstile", "dim_station"]);
     assert!(dataset.target().deploy(&tables, None).await.unwrap().is_empty());
-    let mut other = Table::clone(&fact());
+    let mut other = TargetTable::clone(&fact());
     let mut fields: Vec<Field> = other.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
     fields[2] = Field::new("entries", DataType::Utf8, true);
     other.schema = Arc::new(Schema::new(fields));
@@ -233,12 +235,12 @@ async fn every_type_arrives_as_it_was_sent() {
         ("local", Arc::new(TimestampMicrosecondArray::from(vec![Some(START + 1), None]))),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, c)| (name, c, true))).unwrap();
-    let table = Arc::new(Table {
+    let table = Arc::new(TargetTable {
         name: "types".into(),
         description: String::new(),
         schema: batch.schema(),
         key: vec!["id".into()],
-        kind: Kind::Dimension,
+        kind: TableKind::Dimension,
     });
     let dataset = Dataset::new("types");
     let change = TableChange { table, scope: Scope::Keys, rows: Arc::new(vec![batch]) };

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::json;
 use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable};
 
-use crate::recording::{Asked, RecordingApi, Reply};
+use crate::recording::{RecordedRequest, RecordingApi, Reply};
 use crate::scene::fact;
 
 fn table(files: ExternalFiles) -> ExternalTable {
@@ -24,7 +24,7 @@ fn table(files: ExternalFiles) -> ExternalTable {
 
 #[tokio::test]
 async fn deploying_creates_what_is_missing_and_names_it() {
-    let missing = |asked: &Asked, _| {
+    let missing = |asked: &RecordedRequest, _| {
         let nothing = asked.path.ends_with("/datasets/d") || asked.path.ends_with("/turnstile_position");
         (asked.method == "GET" && nothing).then(|| Reply::error(404, "notFound", "Not found"))
     };
@@ -33,7 +33,7 @@ async fn deploying_creates_what_is_missing_and_names_it() {
     let made = target.deploy(&[fact()], Some(&table(ExternalFiles::All))).await.unwrap();
     assert_eq!(made, ["d", "fact_turnstile", "ext_turnstile"]);
     let asked = api.asked();
-    let sql: Vec<String> = asked.iter().map(Asked::sql).filter(|sql| !sql.is_empty()).collect();
+    let sql: Vec<String> = asked.iter().map(RecordedRequest::sql).filter(|sql| !sql.is_empty()).collect();
     assert!(sql.len() == 1 && sql[0].starts_with("CREATE TABLE IF NOT EXISTS `p.d.turnstile_position`"), "{sql:?}");
     let external = asked.iter().rfind(|asked| asked.is("POST", "/tables")).unwrap().json();
     assert_eq!(
@@ -53,7 +53,7 @@ async fn deploying_creates_what_is_missing_and_names_it() {
 }
 
 #[tokio::test]
-async fn a_plan_shows_every_request_and_asks_nobody() {
+async fn a_plan_shows_every_request_and_sends_none() {
     let api = RecordingApi::start(0, |_, _| None).await;
     let target = BigQueryTarget::new(api.settings()).unwrap();
     let plan = target.plan(&[fact()], Some(&table(ExternalFiles::All))).unwrap();
@@ -96,7 +96,7 @@ async fn a_list_of_current_files_is_written_before_the_table_that_reads_it() {
 #[tokio::test]
 async fn an_external_table_over_other_files_is_changed_and_one_with_other_columns_refused() {
     let there = |fields: serde_json::Value| {
-        move |asked: &Asked, _: usize| {
+        move |asked: &RecordedRequest, _: usize| {
             let configuration = json!({"sourceUris": ["gs://old/x*"], "schema": {"fields": fields.clone()}});
             let table = json!({"type": "EXTERNAL", "externalDataConfiguration": configuration});
             asked.is("GET", "/tables/ext_turnstile").then(|| Reply::ok(table))

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use turnstile_delivery::bigquery::{BigQuerySettings, Credentials};
+use turnstile_delivery::bigquery::{BigQueryCredentials, BigQuerySettings};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct RecordedRequest {
     pub(crate) method: String,
     /// With the query, without the host.
     pub(crate) path: String,
@@ -21,7 +21,7 @@ pub(crate) struct Asked {
     pub(crate) body: Vec<u8>,
 }
 
-impl Asked {
+impl RecordedRequest {
     pub(crate) fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.path.contains(part)
     }
@@ -108,22 +108,25 @@ pub(crate) fn position_rows(load: u64) -> Reply {
     Reply::ok(json!({"totalRows": "1", "rows": [{ "f": fields }]}))
 }
 
-type Answers = Box<dyn FnMut(&Asked, usize) -> Option<Reply> + Send>;
+type Answers = Box<dyn FnMut(&RecordedRequest, usize) -> Option<Reply> + Send>;
 
-/// The double, on a port of its own.
+/// The double, on its own port.
 pub(crate) struct RecordingApi {
     pub(crate) endpoint: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<RecordedRequest>>>,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl RecordingApi {
     /// `answers` is given each request and how many came before it; `None`: the answer of a day without trouble, to a
     /// target that is at load `at`.
-    pub(crate) async fn start(at: u64, answers: impl FnMut(&Asked, usize) -> Option<Reply> + Send + 'static) -> Self {
+    pub(crate) async fn start(
+        at: u64,
+        answers: impl FnMut(&RecordedRequest, usize) -> Option<Reply> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<RecordedRequest>>> = Arc::default();
         let record = Arc::clone(&asked);
         let answers: Arc<Mutex<Answers>> = Arc::new(Mutex::new(Box::new(answers)));
         let server = tokio::spawn(async move {
@@ -146,18 +149,18 @@ impl RecordingApi {
     pub(crate) fn settings(&self) -> BigQuerySettings {
         BigQuerySettings {
             endpoint: self.endpoint.clone(),
-            credentials: Credentials::None,
+            credentials: BigQueryCredentials::None,
             retry_secs: 5,
             retry_wait_ms: 1,
             ..BigQuerySettings::new("p", "d")
         }
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<RecordedRequest> {
         self.asked.lock().unwrap().clone()
     }
 
-    pub(crate) fn count(&self, which: impl Fn(&Asked) -> bool) -> usize {
+    pub(crate) fn count(&self, which: impl Fn(&RecordedRequest) -> bool) -> usize {
         self.asked().iter().filter(|asked| which(asked)).count()
     }
 }
@@ -169,7 +172,7 @@ impl Drop for RecordingApi {
 }
 
 /// The answer when all goes well and nothing but the dataset and the position is there.
-fn plain(asked: &Asked, at: u64) -> Reply {
+fn plain(asked: &RecordedRequest, at: u64) -> Reply {
     let missing = || Reply::error(404, "notFound", "Not found");
     match asked.method.as_str() {
         "GET" if asked.path.contains("/data?") => position_rows(at),
@@ -190,7 +193,7 @@ fn plain(asked: &Asked, at: u64) -> Reply {
     }
 }
 
-async fn read(stream: TcpStream) -> Option<(Asked, TcpStream)> {
+async fn read(stream: TcpStream) -> Option<(RecordedRequest, TcpStream)> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     stream.read_line(&mut line).await.ok()?;
@@ -203,7 +206,7 @@ async fn read(stream: TcpStream) -> Option<(Asked, TcpStream)> {
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.push((name.to_owned(), value.to_owned()));
     }
-    let mut asked = Asked { method, path, headers, body: vec![] };
+    let mut asked = RecordedRequest { method, path, headers, body: vec![] };
     let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     asked.body = vec![0; length];
     stream.read_exact(&mut asked.body).await.ok()?;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget};
-use turnstile_delivery::{Delivered, Delivery, Kind, Scope, Target, TargetError};
+use turnstile_delivery::{Delivered, Delivery, Scope, TableKind, Target, TargetError};
 
-use crate::recording::{Asked, RecordingApi, Reply, done, failed, job, position_rows};
+use crate::recording::{RecordedRequest, RecordingApi, Reply, done, failed, job, position_rows};
 use crate::scene::{delivery, fact_change, position, station_change};
 
 fn one_window() -> Delivery {
@@ -16,7 +16,7 @@ async fn apply(settings: BigQuerySettings, delivery: &Delivery) -> Result<Delive
 }
 
 /// An error with all its causes, as a person reads it.
-fn told(error: &TargetError) -> String {
+fn describe_error(error: &TargetError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -27,13 +27,13 @@ fn told(error: &TargetError) -> String {
 }
 
 #[tokio::test]
-async fn a_delivery_is_staged_loaded_committed_and_tidied() {
+async fn a_delivery_is_staged_loaded_committed_and_cleaned_up() {
     let api = RecordingApi::start(1, |_, _| None).await;
     let delivered = apply(api.settings(), &one_window()).await.unwrap();
     assert_eq!(delivered, Delivered { already: false, rows: 1, replaced: 0 });
 
     let asked = api.asked();
-    let made: Vec<&Asked> = asked.iter().filter(|asked| asked.is("POST", "/tables")).collect();
+    let made: Vec<&RecordedRequest> = asked.iter().filter(|asked| asked.is("POST", "/tables")).collect();
     let [table, staging] = made.as_slice() else { panic!("{made:?}") };
     assert_eq!(table.json()["timePartitioning"], json!({"type": "DAY", "field": "start_at"}));
     assert_eq!(table.json()["clustering"], json!({"fields": ["station"]}));
@@ -52,9 +52,9 @@ async fn a_delivery_is_staged_loaded_committed_and_tidied() {
     assert_eq!(load.job(), format!("{name}_1700000000000_0"), "named after the table's content and its making");
     assert!(load.body.windows(4).filter(|four| four == b"PAR1").count() >= 2, "a whole Parquet file is in it");
 
-    let order = |which: fn(&Asked) -> bool| asked.iter().position(which).unwrap();
-    assert!(order(Asked::is_load) < order(Asked::is_commit));
-    assert!(order(Asked::is_commit) < order(|asked| asked.is("DELETE", "/turnstile_stage_")));
+    let order = |which: fn(&RecordedRequest) -> bool| asked.iter().position(which).unwrap();
+    assert!(order(RecordedRequest::is_load) < order(RecordedRequest::is_commit));
+    assert!(order(RecordedRequest::is_commit) < order(|asked| asked.is("DELETE", "/turnstile_stage_")));
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn the_same_delivery_names_the_same_jobs_and_another_one_others() {
     let names = async |delivery: &Delivery| -> Vec<String> {
         let before = api.asked().len();
         apply(api.settings(), delivery).await.unwrap();
-        api.asked()[before..].iter().filter(|asked| asked.is("POST", "/jobs")).map(Asked::job).collect()
+        api.asked()[before..].iter().filter(|asked| asked.is("POST", "/jobs")).map(RecordedRequest::job).collect()
     };
     let first = names(&one_window()).await;
     assert_eq!(first, names(&one_window()).await);
@@ -72,7 +72,7 @@ async fn the_same_delivery_names_the_same_jobs_and_another_one_others() {
 }
 
 #[tokio::test]
-async fn a_job_that_an_earlier_try_began_is_awaited_and_no_second_one_begun() {
+async fn a_job_that_an_earlier_attempt_started_is_awaited_and_no_second_one_started() {
     let mut polls = 0;
     let api = RecordingApi::start(1, move |asked, _| {
         if asked.is_load() {
@@ -86,12 +86,12 @@ async fn a_job_that_an_earlier_try_began_is_awaited_and_no_second_one_begun() {
     })
     .await;
     assert!(!apply(api.settings(), &one_window()).await.unwrap().already);
-    assert_eq!(api.count(Asked::is_load), 1);
+    assert_eq!(api.count(RecordedRequest::is_load), 1);
     assert_eq!(api.count(|asked| asked.is("GET", "/jobs/turnstile_stage_")), 3);
 }
 
 #[tokio::test]
-async fn a_script_that_an_earlier_try_ran_is_found_and_said_to_be_applied_already() {
+async fn a_script_that_an_earlier_attempt_ran_is_found_and_reported_as_already_applied() {
     let api = RecordingApi::start(1, |asked, _| {
         if asked.is_commit() {
             return Some(Reply::error(409, "duplicate", "Already Exists: Job"));
@@ -103,7 +103,7 @@ async fn a_script_that_an_earlier_try_ran_is_found_and_said_to_be_applied_alread
 }
 
 #[tokio::test]
-async fn a_job_that_failed_earlier_is_tried_again_under_the_next_number() {
+async fn a_job_that_failed_earlier_is_retried_under_the_next_number() {
     let api = RecordingApi::start(1, |asked, _| {
         if asked.is_load() && asked.job().ends_with("_0") {
             return Some(Reply::error(409, "duplicate", "Already Exists: Job"));
@@ -112,13 +112,13 @@ async fn a_job_that_failed_earlier_is_tried_again_under_the_next_number() {
     })
     .await;
     apply(api.settings(), &one_window()).await.unwrap();
-    let loads: Vec<String> = api.asked().iter().filter(|asked| asked.is_load()).map(Asked::job).collect();
+    let loads: Vec<String> = api.asked().iter().filter(|asked| asked.is_load()).map(RecordedRequest::job).collect();
     assert_eq!(loads.len(), 2);
     assert!(loads[1].ends_with("_1"), "{loads:?}");
 }
 
 #[tokio::test]
-async fn what_fails_for_the_moment_is_asked_again() {
+async fn a_transient_failure_is_retried() {
     for reason in ["backendError", "rateLimitExceeded", "jobRateLimitExceeded"] {
         let mut failures = 0;
         let api = RecordingApi::start(1, move |asked, _| {
@@ -129,8 +129,9 @@ async fn what_fails_for_the_moment_is_asked_again() {
         })
         .await;
         apply(api.settings(), &one_window()).await.unwrap();
-        assert_eq!(api.count(Asked::is_commit), 3, "{reason}");
-        let jobs: Vec<String> = api.asked().iter().filter(|asked| asked.is_commit()).map(Asked::job).collect();
+        assert_eq!(api.count(RecordedRequest::is_commit), 3, "{reason}");
+        let jobs: Vec<String> =
+            api.asked().iter().filter(|asked| asked.is_commit()).map(RecordedRequest::job).collect();
         assert!(jobs.iter().all(|id| *id == jobs[0]), "a repeated request names the same job: {jobs:?}");
     }
 }
@@ -141,52 +142,57 @@ async fn a_service_that_stays_away_is_unreachable() {
     // The double is gone, and its port with it.
     let settings = BigQuerySettings { retry_secs: 0, ..settings };
     let error = apply(settings, &one_window()).await.unwrap_err();
-    assert!(matches!(error, TargetError::Unreachable { .. }), "{}", told(&error));
+    assert!(matches!(error, TargetError::Unreachable { .. }), "{}", describe_error(&error));
 }
 
 #[tokio::test]
-async fn a_quota_that_is_used_up_is_not_asked_for_at_once_again() {
-    let quota =
-        |asked: &Asked, _| asked.is_load().then(|| Reply::error(403, "quotaExceeded", "Quota exceeded: imports"));
+async fn an_exhausted_quota_is_not_retried_at_once() {
+    let quota = |asked: &RecordedRequest, _| {
+        asked.is_load().then(|| Reply::error(403, "quotaExceeded", "Quota exceeded: imports"))
+    };
     let api = RecordingApi::start(1, quota).await;
     let error = apply(api.settings(), &one_window()).await.unwrap_err();
-    assert!(matches!(error, TargetError::Unreachable { .. }) && told(&error).contains("imports"), "{}", told(&error));
-    assert_eq!(api.count(Asked::is_load), 1);
+    assert!(
+        matches!(error, TargetError::Unreachable { .. }) && describe_error(&error).contains("imports"),
+        "{}",
+        describe_error(&error)
+    );
+    assert_eq!(api.count(RecordedRequest::is_load), 1);
 }
 
 #[tokio::test]
-async fn a_job_that_fails_is_told_with_reason_message_and_place() {
+async fn a_failed_job_is_reported_with_reason_message_and_location() {
     let api = RecordingApi::start(1, |asked, _| {
         asked.is_load().then(|| job(&asked.job(), failed("invalid", "Bad value in column entries", "part-0.parquet")))
     })
     .await;
     let error = apply(api.settings(), &one_window()).await.unwrap_err();
-    let text = told(&error);
+    let text = describe_error(&error);
     assert!(matches!(error, TargetError::Refused { .. }), "{text}");
     for word in ["fact_turnstile", "Bad value in column entries", "at part-0.parquet", "(invalid)"] {
         assert!(text.contains(word), "{word}: {text}");
     }
-    assert_eq!(api.count(Asked::is_commit), 0);
+    assert_eq!(api.count(RecordedRequest::is_commit), 0);
 }
 
 #[tokio::test]
 async fn a_missing_permission_names_the_page_with_the_roles() {
-    let denied = |asked: &Asked, _| {
+    let denied = |asked: &RecordedRequest, _| {
         asked.is("POST", "/tables").then(|| Reply::error(403, "accessDenied", "bigquery.tables.create denied"))
     };
     let api = RecordingApi::start(1, denied).await;
     let error = apply(api.settings(), &one_window()).await.unwrap_err();
-    let TargetError::Refused { hint, .. } = &error else { panic!("{}", told(&error)) };
+    let TargetError::Refused { hint, .. } = &error else { panic!("{}", describe_error(&error)) };
     assert!(hint.contains("warehouse-bigquery.md"), "{hint}");
-    assert!(told(&error).contains("bigquery.tables.create denied"));
+    assert!(describe_error(&error).contains("bigquery.tables.create denied"));
 }
 
 #[tokio::test]
-async fn a_target_that_is_elsewhere_or_anothers_is_not_touched() {
+async fn a_target_at_another_position_or_of_another_warehouse_is_not_changed() {
     for at in [0, 5] {
         let api = RecordingApi::start(at, |_, _| None).await;
         let error = apply(api.settings(), &one_window()).await.unwrap_err();
-        let TargetError::Moved { at: found, .. } = error else { panic!("{}", told(&error)) };
+        let TargetError::Moved { at: found, .. } = error else { panic!("{}", describe_error(&error)) };
         assert_eq!(found, (at > 0).then(|| position(at)));
         assert_eq!(api.count(|asked| asked.method != "GET"), 0);
     }
@@ -197,7 +203,7 @@ async fn a_target_that_is_elsewhere_or_anothers_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_script_that_met_anothers_says_whether_the_target_moved() {
+async fn a_script_that_lost_a_conflict_reports_whether_the_target_moved() {
     let message = "Transaction is aborted due to concurrent update against table p:d.turnstile_position";
     // The position as it is after the script failed: this delivery's end, its beginning, another's end.
     for after in [2, 1, 3] {
@@ -221,26 +227,30 @@ async fn a_script_that_met_anothers_says_whether_the_target_moved() {
 }
 
 #[tokio::test]
-async fn a_staging_table_that_ran_out_is_loaded_again_by_the_next_try() {
-    let lacks = |asked: &Asked, _| {
+async fn an_expired_staging_table_is_loaded_again_by_the_next_attempt() {
+    let lacks = |asked: &RecordedRequest, _| {
         let status = failed("invalidQuery", "turnstile: a staging table lacks rows", "query");
         asked.is_commit().then(|| job(&asked.job(), status))
     };
     let api = RecordingApi::start(1, lacks).await;
     let error = apply(api.settings(), &one_window()).await.unwrap_err();
-    assert!(matches!(error, TargetError::Unreachable { .. }), "{}", told(&error));
+    assert!(matches!(error, TargetError::Unreachable { .. }), "{}", describe_error(&error));
 }
 
 #[tokio::test]
-async fn a_job_that_takes_too_long_is_left_for_the_next_try() {
-    let slow = |asked: &Asked, _| {
+async fn a_job_that_takes_too_long_is_left_to_the_next_attempt() {
+    let slow = |asked: &RecordedRequest, _| {
         let load = asked.is_load() || asked.is("GET", "/jobs/");
         load.then(|| job(&asked.job(), json!({"state": "RUNNING"})))
     };
     let api = RecordingApi::start(1, slow).await;
     let settings = BigQuerySettings { job_secs: 0, ..api.settings() };
     let error = apply(settings, &one_window()).await.unwrap_err();
-    assert!(matches!(error, TargetError::Unreachable { .. }) && told(&error).contains("goes on"), "{}", told(&error));
+    assert!(
+        matches!(error, TargetError::Unreachable { .. }) && describe_error(&error).contains("goes on"),
+        "{}",
+        describe_error(&error)
+    );
 }
 
 #[tokio::test]
@@ -260,7 +270,7 @@ async fn a_staged_load_names_its_files_in_cloud_storage() {
     let urls = load["configuration"]["load"]["sourceUris"].as_array().unwrap().clone();
     assert_eq!(urls.len(), 2, "two batches of the rows, each a file");
     assert!(urls[0].as_str().unwrap().starts_with("gs://bucket/warehouse/turnstile-stage/"), "{urls:?}");
-    assert_eq!(api.count(Asked::is_load), 1);
+    assert_eq!(api.count(RecordedRequest::is_load), 1);
     let left = std::fs::read_dir(root.path().join("bucket/warehouse/turnstile-stage")).unwrap();
     let files = left.flat_map(|folder| std::fs::read_dir(folder.unwrap().path().join("fact_turnstile")).unwrap());
     assert_eq!(files.count(), 0, "staged files are deleted after the commit");
@@ -268,16 +278,16 @@ async fn a_staged_load_names_its_files_in_cloud_storage() {
 
 #[tokio::test]
 async fn a_table_with_other_columns_is_refused_by_column_and_types() {
-    let other = |asked: &Asked, _| {
+    let other = |asked: &RecordedRequest, _| {
         asked.is("GET", "/tables/dim_station").then(|| {
             let fields = json!([{"name": "station_id", "type": "STRING", "mode": "REQUIRED"}]);
             Reply::ok(json!({"schema": {"fields": fields}}))
         })
     };
     let api = RecordingApi::start(1, other).await;
-    let change = station_change(Kind::Dimension, Scope::Keys, &[(1, "Test-Station1")]);
+    let change = station_change(TableKind::Dimension, Scope::Keys, &[(1, "Test-Station1")]);
     let error = apply(api.settings(), &delivery(1, 2, vec![change])).await.unwrap_err();
-    let text = told(&error);
+    let text = describe_error(&error);
     assert!(
         text.contains("table dim_station: column station_id should be INTEGER REQUIRED and is STRING REQUIRED"),
         "{text}"
@@ -286,17 +296,21 @@ async fn a_table_with_other_columns_is_refused_by_column_and_types() {
 }
 
 #[tokio::test]
-async fn a_dataset_elsewhere_is_refused_before_anything_is_made() {
+async fn a_dataset_in_another_location_is_refused_before_anything_is_created() {
     let elsewhere =
-        |asked: &Asked, _| asked.path.ends_with("/datasets/d").then(|| Reply::ok(json!({"location": "EU"})));
+        |asked: &RecordedRequest, _| asked.path.ends_with("/datasets/d").then(|| Reply::ok(json!({"location": "EU"})));
     let api = RecordingApi::start(1, elsewhere).await;
     let error = apply(api.settings(), &one_window()).await.unwrap_err();
-    assert!(told(&error).contains("the dataset lies in EU, and the settings say US"), "{}", told(&error));
+    assert!(
+        describe_error(&error).contains("the dataset lies in EU, and the settings say US"),
+        "{}",
+        describe_error(&error)
+    );
 }
 
 #[tokio::test]
 async fn what_the_script_replaced_is_counted_without_the_position() {
-    let stats = |asked: &Asked, _| {
+    let stats = |asked: &RecordedRequest, _| {
         let stats = |deleted: &str, updated: &str| json!({"statistics": {"query": {"dmlStats": {"deletedRowCount": deleted, "updatedRowCount": updated}}}});
         let jobs = json!({"jobs": [stats("4", "0"), stats("0", "1"), {}]});
         asked.is("GET", "/jobs?parentJobId=").then(|| Reply::ok(jobs))
@@ -306,10 +320,10 @@ async fn what_the_script_replaced_is_counted_without_the_position() {
 }
 
 #[tokio::test]
-async fn another_warehouses_dataset_is_left_alone_until_a_person_names_it() {
+async fn another_warehouses_dataset_is_not_changed_until_adopt_names_it() {
     let api = RecordingApi::start(7, |_, _| None).await;
-    let village = |load| turnstile_delivery::Position { warehouse: "village".into(), load, ledger_seq: 1 };
-    let all = station_change(Kind::Dimension, Scope::Everything, &[(1, "A")]);
+    let village = |load| turnstile_delivery::LoadPosition { warehouse: "village".into(), load, ledger_seq: 1 };
+    let all = station_change(TableKind::Dimension, Scope::Everything, &[(1, "A")]);
     let mut foreign = delivery(7, 9, vec![all]);
     foreign.to = village(2);
     let refused = apply(api.settings(), &foreign).await.unwrap_err();
@@ -325,5 +339,8 @@ async fn another_warehouses_dataset_is_left_alone_until_a_person_names_it() {
     // A part would leave rows of both.
     let mut part = delivery(7, 9, vec![fact_change(&[0], &[("A", 0, 1)])]);
     part.to = village(2);
-    assert!(told(&apply(settings("w-1"), &part).await.unwrap_err()).contains("would keep rows of another warehouse"));
+    assert!(
+        describe_error(&apply(settings("w-1"), &part).await.unwrap_err())
+            .contains("would keep rows of another warehouse")
+    );
 }

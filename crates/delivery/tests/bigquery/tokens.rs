@@ -1,15 +1,15 @@
-//! Who asks. Against `RecordingApi`, which also stands for Google's token exchange.
+//! Credentials. Against `RecordingApi`, which also stands for Google's token exchange.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
-use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, Credentials};
+use turnstile_delivery::bigquery::{BigQueryCredentials, BigQuerySettings, BigQueryTarget};
 use turnstile_delivery::{Target, TargetError};
 
-use crate::recording::{Asked, RecordingApi, Reply};
+use crate::recording::{RecordedRequest, RecordingApi, Reply};
 
-/// An external account whose tokens are exchanged at `endpoint`, in a folder of its own.
-fn external(endpoint: &str, impersonation: bool) -> (Credentials, tempfile::TempDir) {
+/// An external account whose tokens are exchanged at `endpoint`, in its own folder.
+fn external(endpoint: &str, impersonation: bool) -> (BigQueryCredentials, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let subject = dir.path().join("subject");
     std::fs::write(&subject, "the-others-token\n").unwrap();
@@ -25,22 +25,22 @@ fn external(endpoint: &str, impersonation: bool) -> (Credentials, tempfile::Temp
     }
     let path = dir.path().join("account.json");
     std::fs::write(&path, account.to_string()).unwrap();
-    (Credentials::File(path), dir)
+    (BigQueryCredentials::File(path), dir)
 }
 
-fn bearer(asked: &Asked) -> &str {
+fn bearer(asked: &RecordedRequest) -> &str {
     asked.header("authorization").unwrap_or_default()
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_is_fetched_anew_once() {
+async fn a_rejected_token_is_replaced_once() {
     let mut issued = 0;
     let api = RecordingApi::start(1, move |asked, _| {
         if asked.path == "/sts" {
             issued += 1;
             return Some(Reply::ok(json!({"access_token": format!("token-{issued}"), "expires_in": 3600})));
         }
-        (bearer(asked) == "Bearer token-1").then(|| Reply::error(401, "authError", "Invalid Credentials"))
+        (bearer(asked) == "Bearer token-1").then(|| Reply::error(401, "authError", "Invalid BigQueryCredentials"))
     })
     .await;
     let (credentials, _dir) = external(&api.endpoint, false);
@@ -55,10 +55,10 @@ async fn a_token_that_is_refused_is_fetched_anew_once() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_twice_is_a_persons_to_look_at() {
+async fn a_token_that_is_rejected_twice_is_refused() {
     let api = RecordingApi::start(1, |asked, _| match asked.path.as_str() {
         "/sts" => Some(Reply::ok(json!({"access_token": "hunter2", "expires_in": 3600}))),
-        _ => Some(Reply::error(401, "authError", "Invalid Credentials")),
+        _ => Some(Reply::error(401, "authError", "Invalid BigQueryCredentials")),
     })
     .await;
     let (credentials, _dir) = external(&api.endpoint, false);
@@ -66,7 +66,7 @@ async fn a_token_that_is_refused_twice_is_a_persons_to_look_at() {
     let error = target.position().await.unwrap_err();
     assert!(matches!(error, TargetError::Refused { .. }));
     let shown = format!("{error} {error:?} {target:?}");
-    assert!(shown.contains("Invalid Credentials") && !shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("Invalid BigQueryCredentials") && !shown.contains("hunter2"), "{shown}");
     assert_eq!(api.count(|asked| asked.path.contains("/data?")), 2);
 }
 
@@ -87,8 +87,9 @@ async fn an_external_account_may_act_for_a_service_account() {
 }
 
 #[tokio::test]
-async fn an_exchange_that_fails_is_told_without_tokens() {
-    let refuse = |asked: &Asked, _| (asked.path == "/sts").then(|| Reply::error(400, "x", "the-others-token is bad"));
+async fn a_failed_exchange_is_reported_without_tokens() {
+    let refuse =
+        |asked: &RecordedRequest, _| (asked.path == "/sts").then(|| Reply::error(400, "x", "the-others-token is bad"));
     let api = RecordingApi::start(1, refuse).await;
     let (credentials, _dir) = external(&api.endpoint, false);
     let mut target = BigQueryTarget::new(BigQuerySettings { credentials, ..api.settings() }).unwrap();
@@ -130,7 +131,7 @@ async fn a_service_account_signs_its_own_token_for_google_cloud() {
         "type": "service_account", "private_key_id": "k1", "client_email": "loader@p.iam.gserviceaccount.com",
         "private_key": String::from_utf8(key.stdout).unwrap(),
     });
-    let credentials = Credentials::Json(account.to_string());
+    let credentials = BigQueryCredentials::Json(account.to_string());
     let mut target = BigQueryTarget::new(BigQuerySettings { credentials, ..api.settings() }).unwrap();
     target.position().await.unwrap();
     let claims = claims(bearer(&api.asked()[0]));

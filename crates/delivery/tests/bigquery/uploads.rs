@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget};
 use turnstile_delivery::{Delivered, Target, TargetError};
 
-use crate::recording::{Asked, RecordingApi, Reply, done, job};
+use crate::recording::{RecordedRequest, RecordingApi, Reply, done, job};
 use crate::scene::{Fact, delivery, fact_change};
 
 const UNIT: usize = 256 << 10;
@@ -21,7 +21,7 @@ struct Session {
 
 impl Session {
     /// Takes a part and answers as the service documents: 308 with what it has, the job when it has all.
-    fn take(&mut self, asked: &Asked) -> Reply {
+    fn take(&mut self, asked: &RecordedRequest) -> Reply {
         let range = asked.header("content-range").unwrap().trim_start_matches("bytes ").to_owned();
         if let Some((first, _)) = range.split('/').next().unwrap().split_once('-') {
             assert_eq!(first.parse::<usize>().unwrap(), self.bytes.len(), "a part in its place");
@@ -49,7 +49,7 @@ fn many() -> Vec<Fact> {
 }
 
 async fn upload(
-    trouble: impl Fn(&Asked, usize) -> Option<Reply> + Send + 'static,
+    trouble: impl Fn(&RecordedRequest, usize) -> Option<Reply> + Send + 'static,
 ) -> (Result<Delivered, TargetError>, Arc<Mutex<Session>>, usize) {
     let session: Arc<Mutex<Session>> = Arc::default();
     let shared = Arc::clone(&session);
@@ -109,7 +109,7 @@ async fn an_upload_that_is_lost_is_begun_again_by_the_next_try() {
 
 #[tokio::test]
 async fn bytes_go_to_the_endpoint_and_nowhere_else() {
-    let elsewhere = |asked: &Asked, _| {
+    let elsewhere = |asked: &RecordedRequest, _| {
         (asked.method == "POST").then(|| Reply::status(200).header("Location", "http://127.0.0.1:1/x"))
     };
     let (result, _, puts) = upload(elsewhere).await;

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext, ident};
-use turnstile_delivery::Kind;
+use turnstile_delivery::TableKind;
 
 use super::tables::{Lake, Step, as_it_is, of_windows, whole};
 use super::work::Work;
@@ -105,9 +105,9 @@ pub(crate) fn head(model: &Model, schema: &Schema) -> Result<TableHead, Warehous
         return Err(fault(reason, "let it be the external table's column that holds window.start"));
     }
     let kind = match (&model.kind, &model.window) {
-        (ModelKind::Incremental, Some(window)) => Kind::Incremental { window: window.clone() },
-        (ModelKind::Dimension, _) => Kind::Dimension,
-        _ => Kind::Table,
+        (ModelKind::Incremental, Some(window)) => TableKind::Incremental { window: window.clone() },
+        (ModelKind::Dimension, _) => TableKind::Dimension,
+        _ => TableKind::Table,
     };
     Ok(TableHead {
         kind,

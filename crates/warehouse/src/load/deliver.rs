@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
 use futures::StreamExt;
-use turnstile_delivery::{Delivery, Kind, Position, RowStream, Rows, Scope, Table, TableChange};
+use turnstile_delivery::{Delivery, LoadPosition, RowSource, RowStream, Scope, TableChange, TableKind, TargetTable};
 use turnstile_lake::Extent;
 
 use super::stored;
@@ -19,7 +19,7 @@ impl Warehouse {
     ///
     /// # Errors
     /// `Store`, `Damaged`.
-    pub async fn delivery(&self, at: Option<&Position>) -> Result<Option<Delivery>, WarehouseError> {
+    pub async fn delivery(&self, at: Option<&LoadPosition>) -> Result<Option<Delivery>, WarehouseError> {
         let store = &self.inner().store;
         let state = store.newest().await?;
         let newest = state.tables.values().map(|table| table.changed_at).max().unwrap_or(0);
@@ -46,7 +46,7 @@ impl Warehouse {
                 changes.push(self.change(table, kept, known));
             }
         }
-        let to = Position { warehouse: state.warehouse.clone(), load: newest, ledger_seq: state.ledger_seq };
+        let to = LoadPosition { warehouse: state.warehouse.clone(), load: newest, ledger_seq: state.ledger_seq };
         Ok(Some(Delivery { from: at.cloned(), to, tables, changes }))
     }
 
@@ -55,7 +55,7 @@ impl Warehouse {
     ///
     /// # Errors
     /// `Store`, `Damaged`; `Model`: one that is not made yet cannot be.
-    pub async fn tables(&self) -> Result<Vec<Arc<Table>>, WarehouseError> {
+    pub async fn tables(&self) -> Result<Vec<Arc<TargetTable>>, WarehouseError> {
         let state = self.inner().store.newest().await?;
         let mut tables = Vec::new();
         for planned in self.models().plan(self.source()).await? {
@@ -92,10 +92,10 @@ impl Warehouse {
         Ok(listed.into_iter().map(|(file, _)| file).collect())
     }
 
-    fn change(&self, table: Arc<Table>, kept: &TableState, windows: Option<&WindowSet>) -> TableChange {
+    fn change(&self, table: Arc<TargetTable>, kept: &TableState, windows: Option<&WindowSet>) -> TableChange {
         let (scope, windows) = match (&table.kind, windows) {
-            (Kind::Incremental { .. }, Some(windows)) => (Scope::Windows(windows.iter().collect()), Some(windows)),
-            (Kind::Dimension, Some(_)) => (Scope::Keys, None),
+            (TableKind::Incremental { .. }, Some(windows)) => (Scope::Windows(windows.iter().collect()), Some(windows)),
+            (TableKind::Dimension, Some(_)) => (Scope::Keys, None),
             _ => (Scope::Everything, None),
         };
         let files = kept.files.iter().filter(|file| windows.is_none_or(|windows| file.windows.meets(windows)));
@@ -103,8 +103,8 @@ impl Warehouse {
             warehouse: self.clone(),
             files: files.cloned().collect(),
             window: match &table.kind {
-                Kind::Incremental { window } => Some(window.clone()),
-                Kind::Dimension | Kind::Table => None,
+                TableKind::Incremental { window } => Some(window.clone()),
+                TableKind::Dimension | TableKind::Table => None,
             },
             windows: windows.cloned(),
         };
@@ -127,8 +127,8 @@ fn listed(extents: &[Extent]) -> Vec<(String, u64)> {
     files
 }
 
-fn table(model: &Model, kept: &TableState) -> Result<Arc<Table>, WarehouseError> {
-    Ok(Arc::new(Table {
+fn table(model: &Model, kept: &TableState) -> Result<Arc<TargetTable>, WarehouseError> {
+    Ok(Arc::new(TargetTable {
         name: model.name.clone(),
         description: model.description.clone(),
         schema: kept.head.schema()?,
@@ -145,7 +145,7 @@ struct FileRows {
     windows: Option<WindowSet>,
 }
 
-impl Rows for FileRows {
+impl RowSource for FileRows {
     fn read(&self) -> RowStream {
         let (warehouse, window, windows) = (self.warehouse.clone(), self.window.clone(), self.windows.clone());
         let files = futures::stream::iter(self.files.clone()).then(move |file| {

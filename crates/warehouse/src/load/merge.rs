@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use turnstile_delivery::Kind;
+use turnstile_delivery::TableKind;
 
 use super::next;
 use super::work::{DAY_US, Work};
@@ -45,7 +45,7 @@ pub(super) async fn merge(warehouse: &Warehouse, state: &mut State) -> Result<()
 
 /// Files of the oldest day that has too many of them.
 fn due(table: &TableState) -> Option<Vec<DataFile>> {
-    if !matches!(table.head.kind, Kind::Incremental { .. }) {
+    if !matches!(table.head.kind, TableKind::Incremental { .. }) {
         return None;
     }
     let mut days: BTreeMap<i64, Vec<DataFile>> = BTreeMap::new();

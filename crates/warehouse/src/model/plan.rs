@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use turnstile_delivery::Table;
+use turnstile_delivery::TargetTable;
 
 use super::{Model, ModelError, ModelKind, Models};
 use crate::question::advise;
@@ -21,12 +21,12 @@ impl Models {
     ///
     /// # Errors
     /// A model that cannot be computed: file, line, what is wrong, what to do. Nothing is read to find it.
-    pub async fn plan(&self, source: &Source) -> Result<Vec<Arc<Table>>, ModelError> {
+    pub async fn plan(&self, source: &Source) -> Result<Vec<Arc<TargetTable>>, ModelError> {
         let heads = self.heads(source).await?;
         let table = |(model, head): (&Model, TableHead)| {
             let schema = head.schema().map_err(|e| model.fault(1, e.to_string(), ""))?;
             let (name, description) = (model.name.clone(), model.description.clone());
-            Ok(Arc::new(Table { name, description, schema, key: head.key, kind: head.kind }))
+            Ok(Arc::new(TargetTable { name, description, schema, key: head.key, kind: head.kind }))
         };
         heads.into_iter().map(table).collect()
     }

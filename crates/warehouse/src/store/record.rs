@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use turnstile_delivery::Kind;
+use turnstile_delivery::TableKind;
 use turnstile_lake::Hash;
 
 use super::window_set::WindowSet;
@@ -97,7 +97,7 @@ pub(crate) struct TableDelta {
 /// What a table is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TableHead {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TableKind,
     pub(crate) key: Vec<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) description: String,

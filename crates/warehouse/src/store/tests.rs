@@ -82,7 +82,7 @@ async fn files_of_a_load_that_was_killed_are_deleted_and_those_of_one_under_way_
     let store = store().await;
     let mut state = store.newest().await.unwrap();
     let head = TableHead {
-        kind: turnstile_delivery::Kind::Table,
+        kind: turnstile_delivery::TableKind::Table,
         key: vec![],
         description: String::new(),
         columns: vec![],

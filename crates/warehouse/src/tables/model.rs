@@ -13,7 +13,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
-use turnstile_delivery::Kind;
+use turnstile_delivery::TableKind;
 
 use crate::WarehouseError;
 use crate::scan::{ScanFile, parquet};
@@ -29,8 +29,8 @@ pub(crate) struct ModelTable {
 impl ModelTable {
     pub(crate) fn new(table: &TableState) -> Result<Self, WarehouseError> {
         let window = match &table.head.kind {
-            Kind::Incremental { window } => Some(window.clone()),
-            Kind::Dimension | Kind::Table => None,
+            TableKind::Incremental { window } => Some(window.clone()),
+            TableKind::Dimension | TableKind::Table => None,
         };
         Ok(Self { schema: table.head.schema()?, files: table.files.clone(), window })
     }

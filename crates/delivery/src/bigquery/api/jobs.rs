@@ -1,4 +1,4 @@
-//! Jobs under names that say what they do, so that a repeated request finds the job that the first one began.
+//! Jobs with deterministic names, so that a repeated request finds the job that the first one started.
 
 use std::time::{Duration, Instant};
 
@@ -7,76 +7,76 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Api, CallError};
-use crate::bigquery::fault::{Fault, Sort};
+use crate::bigquery::error::{ApiError, ErrorClass};
 
-/// A name stays taken after its job failed, so that the next try takes the next number. More failures than this of
-/// one and the same delivery are for a person to look at.
-const TRIES: u32 = 200;
-/// How soon and how rarely a job is asked whether it is done.
+/// The name of a failed job stays taken, so the next attempt takes the next number. If one delivery fails more often
+/// than this, a person has to look at it.
+const MAX_ATTEMPTS: u32 = 200;
+/// The first and the longest interval at which a job's state is polled.
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const LAST_POLL: Duration = Duration::from_secs(2);
 
-/// Where a load job's bytes come from.
+/// The bytes that are uploaded with a job.
 #[derive(Debug, Clone)]
-pub(in crate::bigquery) enum Feed {
-    /// None are sent: a query, or a load from Cloud Storage.
-    Nothing,
-    /// They are uploaded with the job.
+pub(in crate::bigquery) enum JobMedia {
+    /// None: a query, or a load from Cloud Storage.
+    None,
+    /// A file to load.
     Upload(Bytes),
 }
 
-/// A job that is done and went well.
+/// A job that succeeded.
 #[derive(Debug)]
 pub(in crate::bigquery) struct Job {
     /// Its id.
     pub(in crate::bigquery) id: String,
-    /// It had been begun by an earlier try.
+    /// An earlier attempt had started it.
     pub(in crate::bigquery) found: bool,
 }
 
 impl Api {
-    /// Runs the job called `name`, or awaits the one that an earlier try began under that name.
+    /// Runs the job called `name`, or awaits the one that an earlier attempt started under that name.
     ///
-    /// `name` must say all that the job does: a job found under it is taken to have done the same. A job that failed
-    /// before is tried again under the name's next number; one that fails now is the caller's to judge.
-    pub(in crate::bigquery) async fn run(&self, name: &str, job: &Value, feed: &Feed) -> Result<Job, CallError> {
-        for number in 0..TRIES {
+    /// `name` must determine everything that the job does: a job found under it counts as the same. A job that failed
+    /// earlier is retried under the next number; a failure now is returned to the caller.
+    pub(in crate::bigquery) async fn run(&self, name: &str, job: &Value, media: &JobMedia) -> Result<Job, CallError> {
+        for number in 0..MAX_ATTEMPTS {
             let id = format!("{name}_{number}");
-            match self.insert(&id, job, feed).await {
-                Ok(begun) => {
-                    let done = self.wait(begun).await?;
+            match self.insert(&id, job, media).await {
+                Ok(started) => {
+                    let done = self.wait(started).await?;
                     return finish(&done, false).map_err(CallError::from);
                 }
-                Err(error) if error.is(Sort::Exists) => {
+                Err(error) if error.is(ErrorClass::Exists) => {
                     let done = self.wait(self.job(&id).await?).await?;
                     match finish(&done, true) {
                         Ok(job) => return Ok(job),
-                        Err(fault) => tracing::debug!(job = %id, %fault, "an earlier try of this job failed"),
+                        Err(error) => tracing::debug!(job = %id, %error, "an earlier attempt of this job failed"),
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(Fault {
-            sort: Sort::Refused,
+        Err(ApiError {
+            class: ErrorClass::Refused,
             reason: "invalid".into(),
-            message: format!("the job failed {TRIES} times; see the job history of the project"),
+            message: format!("the job failed {MAX_ATTEMPTS} times; see the job history of the project"),
             what: name.into(),
         }
         .into())
     }
 
-    /// Runs a query whose repetition changes nothing, under a name that BigQuery gives.
+    /// Runs an idempotent query, under a name that BigQuery assigns.
     pub(in crate::bigquery) async fn query(&self, what: &str, sql: &str) -> Result<(), CallError> {
         let mut job = query(sql);
         job["jobReference"] = json!({"projectId": self.settings.project, "location": self.settings.location});
-        let begun = self.call(what, Method::POST, "jobs", Some(&job)).await?;
-        finish(&self.wait(begun).await?, false)?;
+        let started = self.call(what, Method::POST, "jobs", Some(&job)).await?;
+        finish(&self.wait(started).await?, false)?;
         Ok(())
     }
 
-    /// What a script's statements deleted and overwrote; 0 where the service does not tell.
-    pub(in crate::bigquery) async fn changed(&self, script: &str) -> u64 {
+    /// Rows that a script's statements deleted and overwrote; 0 where the service does not report it.
+    pub(in crate::bigquery) async fn replaced_rows(&self, script: &str) -> u64 {
         let path = format!("jobs?parentJobId={script}&projection=full&maxResults=1000");
         let Ok(list) = self.call("the script's statements", Method::GET, &path, None).await else { return 0 };
         let count = |stats: &Value, key: &str| stats[key].as_str().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
@@ -85,13 +85,13 @@ impl Api {
         stats.map(|stats| count(stats, "deletedRowCount") + count(stats, "updatedRowCount")).sum()
     }
 
-    async fn insert(&self, id: &str, job: &Value, feed: &Feed) -> Result<Value, CallError> {
+    async fn insert(&self, id: &str, job: &Value, media: &JobMedia) -> Result<Value, CallError> {
         let mut job = job.clone();
         job["jobReference"] =
             json!({"projectId": self.settings.project, "jobId": id, "location": self.settings.location});
-        match feed {
-            Feed::Nothing => self.call(id, Method::POST, "jobs", Some(&job)).await,
-            Feed::Upload(bytes) => self.upload(id, &job, bytes).await,
+        match media {
+            JobMedia::None => self.call(id, Method::POST, "jobs", Some(&job)).await,
+            JobMedia::Upload(bytes) => self.upload(id, &job, bytes).await,
         }
     }
 
@@ -99,7 +99,7 @@ impl Api {
         self.call(id, Method::GET, &format!("jobs/{id}?location={}", self.settings.location), None).await
     }
 
-    /// Asks after a job until it is done, for `job_secs` at the most.
+    /// Polls a job until it is done, for at most `job_secs`.
     async fn wait(&self, mut job: Value) -> Result<Value, CallError> {
         let until = Instant::now() + Duration::from_secs(self.settings.job_secs);
         let mut poll = FIRST_POLL;
@@ -107,7 +107,9 @@ impl Api {
             let id = id(&job).to_owned();
             if Instant::now() > until {
                 let message = format!("the job is not done after {} s; it goes on", self.settings.job_secs);
-                return Err(Fault { sort: Sort::Passing, reason: "timeout".into(), message, what: id }.into());
+                return Err(
+                    ApiError { class: ErrorClass::Transient, reason: "timeout".into(), message, what: id }.into()
+                );
             }
             tokio::time::sleep(poll).await;
             poll = (poll * 2).min(LAST_POLL);
@@ -126,7 +128,7 @@ fn id(job: &Value) -> &str {
     job["jobReference"]["jobId"].as_str().unwrap_or_default()
 }
 
-fn finish(job: &Value, found: bool) -> Result<Job, Fault> {
+fn finish(job: &Value, found: bool) -> Result<Job, ApiError> {
     let id = id(job);
-    Fault::job(id, &job["status"]).map_or_else(|| Ok(Job { id: id.into(), found }), Err)
+    ApiError::from_job(id, &job["status"]).map_or_else(|| Ok(Job { id: id.into(), found }), Err)
 }

@@ -1,7 +1,7 @@
-//! BigQuery's REST API, version 2: requests, their repetition, jobs, uploads.
+//! BigQuery's REST API, version 2: requests with retries, jobs, uploads.
 //!
-//! In: a path and a JSON body. Out: the JSON of the answer, or a sorted [`Fault`].
-//! Refuses to know what a table or a delivery is. Start at [`Api::call`].
+//! In: a path and a JSON body. Out: the JSON of the response, or a classified [`ApiError`].
+//! Knows nothing of tables and deliveries. Start at [`Api::call`].
 
 mod jobs;
 mod upload;
@@ -15,17 +15,17 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-pub(super) use self::jobs::{Feed, Job, query};
+pub(super) use self::jobs::{Job, JobMedia, query};
 use super::BigQuerySettings;
 use super::credentials::Tokens;
-use super::fault::{Fault, Sort, refused};
+use super::error::{ApiError, ErrorClass, refused};
 use crate::TargetError;
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// Longest answer that is read: a job's resource repeats its query, which may have a million bytes.
-const ANSWER_BYTES: usize = 16 << 20;
-/// Longest wait before a request is sent again.
-const WAIT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest response that is read: a job's resource repeats its query, which may have a million bytes.
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
+/// Longest wait between two attempts.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// A client of one project.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ pub(super) struct Api {
     client: Client,
 }
 
-/// One request, to be sent as often as it takes.
+/// One request, which can be sent repeatedly.
 #[derive(Debug, Clone)]
-struct Request<'a> {
+struct ApiRequest<'a> {
     method: Method,
     url: String,
     kind: &'a str,
@@ -45,8 +45,8 @@ struct Request<'a> {
     body: Bytes,
 }
 
-/// An answer with a status that is not an error's.
-struct Answer {
+/// A response whose status is no error.
+struct ApiResponse {
     status: u16,
     headers: HeaderMap,
     body: Bytes,
@@ -55,16 +55,21 @@ struct Answer {
 impl Api {
     pub(super) fn new(settings: BigQuerySettings, tokens: Arc<Tokens>) -> Result<Self, TargetError> {
         let client = Client::builder()
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .timeout(settings.request_time())
             .redirect(Policy::none())
             .build();
-        let client =
-            client.map_err(|e| refused(&settings.name(), format!("no client can be made: {e}"), "see above"))?;
+        let client = client.map_err(|e| {
+            refused(
+                &settings.name(),
+                format!("cannot create an HTTP client: {e}"),
+                "check the TLS settings of this machine",
+            )
+        })?;
         Ok(Self { settings, tokens, client })
     }
 
-    /// Sends one request below `/bigquery/v2/projects/PROJECT/` and repeats it while it fails for the moment, up to
+    /// Sends one request below `/bigquery/v2/projects/PROJECT/` and retries transient failures for up to
     /// `retry_secs`. `what` names it in errors and logs.
     pub(super) async fn call(
         &self,
@@ -73,14 +78,14 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, CallError> {
-        let request = Request {
+        let request = ApiRequest {
             method,
             url: self.url("", path),
             kind: "application/json",
             headers: Vec::new(),
             body: body.map(|body| Bytes::from(body.to_string())).unwrap_or_default(),
         };
-        let answer = self.persist(what, &request).await?;
+        let answer = self.send_with_retry(what, &request).await?;
         Ok(json(what, &answer.body)?)
     }
 
@@ -89,29 +94,29 @@ impl Api {
         format!("{endpoint}{before}/bigquery/v2/projects/{}/{path}", self.settings.project)
     }
 
-    /// Sends a request again while it fails for the moment.
-    async fn persist(&self, what: &str, request: &Request<'_>) -> Result<Answer, CallError> {
-        let mut patience = Patience::new(&self.settings);
+    /// Sends a request and retries transient failures.
+    async fn send_with_retry(&self, what: &str, request: &ApiRequest<'_>) -> Result<ApiResponse, CallError> {
+        let mut backoff = Backoff::new(&self.settings);
         loop {
-            match self.once(what, request).await {
-                Err(CallError::Fault(fault)) if fault.sort == Sort::Passing => patience.wait(fault).await?,
+            match self.send_with_token(what, request).await {
+                Err(CallError::Api(error)) if error.class == ErrorClass::Transient => backoff.wait(error).await?,
                 other => return other,
             }
         }
     }
 
-    /// Sends a request; once more with a new token when the first one is not accepted.
-    async fn once(&self, what: &str, request: &Request<'_>) -> Result<Answer, CallError> {
+    /// Sends a request; once more with a new token if the first one is rejected.
+    async fn send_with_token(&self, what: &str, request: &ApiRequest<'_>) -> Result<ApiResponse, CallError> {
         match self.send(what, request).await {
-            Err(CallError::Fault(fault)) if fault.sort == Sort::Unauthorized => {
-                self.tokens.forget()?;
+            Err(CallError::Api(error)) if error.class == ErrorClass::Unauthorized => {
+                self.tokens.refresh()?;
                 self.send(what, request).await
             }
             other => other,
         }
     }
 
-    async fn send(&self, what: &str, request: &Request<'_>) -> Result<Answer, CallError> {
+    async fn send(&self, what: &str, request: &ApiRequest<'_>) -> Result<ApiResponse, CallError> {
         let mut sent = self.client.request(request.method.clone(), &request.url).header(CONTENT_TYPE, request.kind);
         for (name, value) in &request.headers {
             sent = sent.header(*name, value);
@@ -120,25 +125,25 @@ impl Api {
             sent = sent.header(AUTHORIZATION, secret(&token).map_err(|()| self.bad_token())?);
         }
         let answered = sent.body(request.body.clone()).send().await;
-        let mut response = answered.map_err(|e| Fault::connection(what, &e.without_url()))?;
+        let mut response = answered.map_err(|e| ApiError::connection(what, &e.without_url()))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| Fault::connection(what, &e.without_url()))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| ApiError::connection(what, &e.without_url()))? {
             body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_BYTES {
-                // What is cut off is no JSON, and refused as such.
+            if body.len() > MAX_RESPONSE_BYTES {
+                // A truncated body is not JSON and is refused as such.
                 break;
             }
         }
         // 308 asks for the next part of an upload.
         if (200..300).contains(&status) || status == 308 {
-            return Ok(Answer { status, headers, body: body.into() });
+            return Ok(ApiResponse { status, headers, body: body.into() });
         }
-        Err(Fault::answer(what, status, &body).into())
+        Err(ApiError::from_response(what, status, &body).into())
     }
 
     fn bad_token(&self) -> TargetError {
-        refused(&self.settings.name(), "the token that was issued is no header's text", "look at the credentials")
+        refused(&self.settings.name(), "the issued token is not valid in an HTTP header", "check the credentials")
     }
 }
 
@@ -148,72 +153,72 @@ fn secret(token: &str) -> Result<HeaderValue, ()> {
     Ok(value)
 }
 
-fn json(what: &str, body: &[u8]) -> Result<Value, Fault> {
+fn json(what: &str, body: &[u8]) -> Result<Value, ApiError> {
     if body.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(body).map_err(|_| Fault {
-        sort: Sort::Refused,
+    serde_json::from_slice(body).map_err(|_| ApiError {
+        class: ErrorClass::Refused,
         reason: "HTTP 200".into(),
-        message: "the answer is no JSON: is this BigQuery's address?".into(),
+        message: "the response is not JSON; is this BigQuery's address?".into(),
         what: what.into(),
     })
 }
 
-/// How long a request is repeated, each time after twice the wait.
-pub(super) struct Patience {
+/// Retries a request with exponential backoff, up to a deadline.
+pub(super) struct Backoff {
     until: Instant,
     wait: Duration,
 }
 
-impl Patience {
+impl Backoff {
     pub(super) fn new(settings: &BigQuerySettings) -> Self {
         let until = Instant::now() + Duration::from_secs(settings.retry_secs);
         Self { until, wait: Duration::from_millis(settings.retry_wait_ms) }
     }
 
-    /// Waits for the next try; gives `fault` back when there is to be none.
-    pub(super) async fn wait(&mut self, fault: Fault) -> Result<(), Fault> {
+    /// Waits for the next attempt; returns `error` if the deadline would pass.
+    pub(super) async fn wait(&mut self, error: ApiError) -> Result<(), ApiError> {
         if Instant::now() + self.wait > self.until {
-            return Err(fault);
+            return Err(error);
         }
-        tracing::warn!(what = %fault.what, reason = %fault.reason, wait_ms = self.wait.as_millis() as u64,
-            "BigQuery cannot now; the request is sent again");
+        tracing::warn!(what = %error.what, reason = %error.reason, wait_ms = self.wait.as_millis() as u64,
+            "transient BigQuery error; the request is sent again");
         tokio::time::sleep(self.wait).await;
-        self.wait = (self.wait * 2).min(WAIT);
+        self.wait = (self.wait * 2).min(MAX_WAIT);
         Ok(())
     }
 }
 
-/// Why a call gave nothing: BigQuery's answer, or that no token could be had to ask it.
+/// Why a call failed: BigQuery's error, or that no token was available.
 #[derive(Debug)]
 pub(super) enum CallError {
-    Fault(Fault),
-    Own(TargetError),
+    Api(ApiError),
+    Target(TargetError),
 }
 
 impl CallError {
-    /// The fault, when BigQuery answered with this sort of one.
-    pub(super) fn is(&self, sort: Sort) -> bool {
-        matches!(self, Self::Fault(fault) if fault.sort == sort)
+    /// Whether BigQuery answered with an error of this class.
+    pub(super) fn is(&self, class: ErrorClass) -> bool {
+        matches!(self, Self::Api(error) if error.class == class)
     }
 
     pub(super) fn into_error(self, target: &str) -> TargetError {
         match self {
-            Self::Fault(fault) => fault.into_error(target),
-            Self::Own(error) => error,
+            Self::Api(error) => error.into_error(target),
+            Self::Target(error) => error,
         }
     }
 }
 
-impl From<Fault> for CallError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<ApiError> for CallError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
     }
 }
 
 impl From<TargetError> for CallError {
     fn from(error: TargetError) -> Self {
-        Self::Own(error)
+        Self::Target(error)
     }
 }

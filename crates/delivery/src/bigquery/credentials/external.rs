@@ -1,7 +1,7 @@
-//! External accounts: a token of another party is exchanged for one of Google's (workload identity federation).
+//! External accounts: another identity provider's token is exchanged for one of Google's (workload identity federation).
 //!
-//! Source: AIP-4117 and the guide "Workload identity federation". The other party's token comes from a file or a URL;
-//! those of AWS and of an executable are refused by name.
+//! Source: AIP-4117 and the guide "Workload identity federation". The subject token comes from a file or a URL; AWS and
+//! executable sources are refused by name.
 
 use std::fmt;
 use std::future::Future;
@@ -18,57 +18,57 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-use super::{Fault, body_of};
+use super::{BoxError, read_body};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// How long the exchange may take.
-const TIME: Duration = Duration::from_secs(10);
-/// A token is not used in its last minute: a request may take as long.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A token is not used in its last minute: a request may take that long.
 const MARGIN: Duration = Duration::from_secs(60);
-/// Longest answer that is read; a token has a few thousand bytes.
-const ANSWER_BYTES: usize = 64 << 10;
+/// Longest response that is read; a token has a few thousand bytes.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
-/// Where the other party's token is.
+/// Where the identity provider's token comes from.
 #[derive(Debug)]
-enum Subject {
+enum SubjectToken {
     File(PathBuf),
     Url { url: String, headers: Vec<(String, String)> },
 }
 
-/// Exchanges tokens, and keeps the last one while it is good.
-pub(super) struct External {
+/// Exchanges tokens, and caches the last one while it is valid.
+pub(super) struct ExternalAccount {
     audience: String,
-    kind: String,
+    token_type: String,
     token_url: String,
     impersonation_url: Option<String>,
-    subject: Subject,
-    /// The field of the subject's JSON that holds the token; `None`: the whole text is the token.
+    subject: SubjectToken,
+    /// The field of the source's JSON that holds the token; `None`: the whole text is the token.
     field: Option<String>,
     client: Client,
-    kept: Mutex<Option<(Arc<GcpCredential>, Instant)>>,
+    cached: Mutex<Option<(Arc<GcpCredential>, Instant)>>,
 }
 
-impl fmt::Debug for External {
+impl fmt::Debug for ExternalAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("External").field("audience", &self.audience).finish_non_exhaustive()
+        f.debug_struct("ExternalAccount").field("audience", &self.audience).finish_non_exhaustive()
     }
 }
 
-impl External {
-    /// Takes the settings out of the file's JSON.
-    pub(super) fn read(json: Value) -> Result<Self, Fault> {
-        let text = |key: &str| -> Result<String, Fault> {
+impl ExternalAccount {
+    /// Reads the settings from the file's JSON.
+    pub(super) fn read(json: Value) -> Result<Self, BoxError> {
+        let text = |key: &str| -> Result<String, BoxError> {
             json[key].as_str().map(str::to_owned).ok_or_else(|| format!("it has no `{key}`").into())
         };
         let source = &json["credential_source"];
         let subject = if let Some(file) = source["file"].as_str() {
-            Subject::File(file.into())
+            SubjectToken::File(file.into())
         } else if let (Some(url), None) = (source["url"].as_str(), source["environment_id"].as_str()) {
             let headers = source["headers"].as_object().into_iter().flatten();
             let headers = headers.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-            Subject::Url { url: url.into(), headers: headers.collect() }
+            SubjectToken::Url { url: url.into(), headers: headers.collect() }
         } else {
             return Err("its `credential_source` is neither a file nor a URL".into());
         };
@@ -86,69 +86,78 @@ impl External {
                 return Err(format!("{url} is neither https nor on loopback").into());
             }
         }
-        let client = Client::builder().timeout(TIME).redirect(Policy::none()).build()?;
-        let (audience, kind) = (text("audience")?, text("subject_token_type")?);
-        Ok(Self { audience, kind, token_url, impersonation_url, subject, field, client, kept: Mutex::default() })
+        let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build()?;
+        let (audience, token_type) = (text("audience")?, text("subject_token_type")?);
+        Ok(Self {
+            audience,
+            token_type,
+            token_url,
+            impersonation_url,
+            subject,
+            field,
+            client,
+            cached: Mutex::default(),
+        })
     }
 
-    async fn fetch(&self) -> Result<(String, Duration), Fault> {
+    async fn fetch(&self) -> Result<(String, Duration), BoxError> {
         let form = [
             ("grant_type", EXCHANGE),
             ("audience", &self.audience),
             ("scope", SCOPE),
             ("requested_token_type", ACCESS_TOKEN),
-            ("subject_token_type", &self.kind),
+            ("subject_token_type", &self.token_type),
             ("subject_token", &self.subject_token().await?),
         ];
-        let answer = self.ask(self.client.post(&self.token_url).form(&form), "the token exchange").await?;
+        let answer = self.request_json(self.client.post(&self.token_url).form(&form), "the token exchange").await?;
         let token = answer["access_token"].as_str().ok_or("the token exchange answered without a token")?;
         let Some(url) = &self.impersonation_url else {
-            let secs = answer["expires_in"].as_u64().ok_or("the token exchange did not say until when")?;
+            let secs = answer["expires_in"].as_u64().ok_or("the token exchange did not say when it expires")?;
             return Ok((token.to_owned(), Duration::from_secs(secs)));
         };
         let body = json!({ "scope": [SCOPE] }).to_string();
         let request = self.client.post(url).bearer_auth(token).header("Content-Type", "application/json").body(body);
-        let answer = self.ask(request, "the service account's impersonation").await?;
+        let answer = self.request_json(request, "the service account's impersonation").await?;
         let token = answer["accessToken"].as_str().ok_or("the impersonation answered without a token")?;
-        let until = answer["expireTime"].as_str().ok_or("the impersonation did not say until when")?;
+        let until = answer["expireTime"].as_str().ok_or("the impersonation did not say when it expires")?;
         let left = chrono::DateTime::parse_from_rfc3339(until)?.to_utc() - chrono::Utc::now();
         Ok((token.to_owned(), left.to_std().unwrap_or_default()))
     }
 
-    async fn subject_token(&self) -> Result<String, Fault> {
+    async fn subject_token(&self) -> Result<String, BoxError> {
         let text = match &self.subject {
-            Subject::File(path) => {
+            SubjectToken::File(path) => {
                 tokio::fs::read_to_string(path).await.map_err(|e| format!("{}: {e}", path.display()))?
             }
-            Subject::Url { url, headers } => {
+            SubjectToken::Url { url, headers } => {
                 let mut request = self.client.get(url);
                 for (key, value) in headers {
                     request = request.header(key, value);
                 }
-                String::from_utf8(self.send(request, "the other party").await?)?
+                String::from_utf8(self.send(request, "the identity provider").await?)?
             }
         };
         let Some(field) = &self.field else { return Ok(text.trim().to_owned()) };
-        let json: Value = serde_json::from_str(&text).map_err(|_| "the other party's token is no JSON")?;
-        Ok(json[field].as_str().ok_or_else(|| format!("the other party's JSON has no `{field}`"))?.to_owned())
+        let json: Value = serde_json::from_str(&text).map_err(|_| "the identity provider's token is not JSON")?;
+        Ok(json[field].as_str().ok_or_else(|| format!("the identity provider's JSON has no `{field}`"))?.to_owned())
     }
 
-    async fn ask(&self, request: reqwest::RequestBuilder, who: &str) -> Result<Value, Fault> {
+    async fn request_json(&self, request: reqwest::RequestBuilder, who: &str) -> Result<Value, BoxError> {
         let body = self.send(request, who).await?;
-        serde_json::from_slice(&body).map_err(|_| format!("{who} answered something that is no JSON").into())
+        serde_json::from_slice(&body).map_err(|_| format!("{who} answered something other than JSON").into())
     }
 
-    /// The body of an answer that is good. A bad one is told by its status alone: its text may repeat a token.
-    async fn send(&self, request: reqwest::RequestBuilder, who: &str) -> Result<Vec<u8>, Fault> {
+    /// The body of a successful response. An error is reported by its status alone: its body may repeat a token.
+    async fn send(&self, request: reqwest::RequestBuilder, who: &str) -> Result<Vec<u8>, BoxError> {
         let response = request.send().await.map_err(|e| format!("{who}: {}", e.without_url()))?;
         if !response.status().is_success() {
             return Err(format!("{who} answered {}", response.status()).into());
         }
-        body_of(response, who, ANSWER_BYTES).await
+        read_body(response, who, MAX_RESPONSE_BYTES).await
     }
 }
 
-impl CredentialProvider for External {
+impl CredentialProvider for ExternalAccount {
     type Credential = GcpCredential;
 
     fn get_credential<'a, 'b>(
@@ -159,8 +168,8 @@ impl CredentialProvider for External {
         Self: 'b,
     {
         Box::pin(async move {
-            let mut kept = self.kept.lock().await;
-            if let Some((credential, until)) = &*kept
+            let mut cached = self.cached.lock().await;
+            if let Some((credential, until)) = &*cached
                 && *until > Instant::now()
             {
                 return Ok(Arc::clone(credential));
@@ -169,7 +178,7 @@ impl CredentialProvider for External {
             let (bearer, left) =
                 fetched.map_err(|source| object_store::Error::Generic { store: "external account", source })?;
             let credential = Arc::new(GcpCredential { bearer });
-            *kept = Some((Arc::clone(&credential), Instant::now() + left.saturating_sub(MARGIN)));
+            *cached = Some((Arc::clone(&credential), Instant::now() + left.saturating_sub(MARGIN)));
             Ok(credential)
         })
     }
@@ -179,8 +188,8 @@ impl CredentialProvider for External {
 mod tests {
     use super::*;
 
-    fn account(source: Value, token_url: &str) -> Result<External, Fault> {
-        External::read(json!({
+    fn account(source: Value, token_url: &str) -> Result<ExternalAccount, BoxError> {
+        ExternalAccount::read(json!({
             "type": "external_account", "audience": "//iam.googleapis.com/x",
             "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
             "token_url": token_url, "credential_source": source,
@@ -188,21 +197,21 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_exchanged_in_the_open() {
-        let fault = account(json!({"file": "t"}), "http://sts.example.com/v1/token").unwrap_err().to_string();
-        assert!(fault.contains("neither https nor on loopback"), "{fault}");
+    fn a_token_is_not_exchanged_over_plain_http() {
+        let error = account(json!({"file": "t"}), "http://sts.example.com/v1/token").unwrap_err().to_string();
+        assert!(error.contains("neither https nor on loopback"), "{error}");
     }
 
     #[test]
     fn aws_and_executables_are_refused() {
         for source in [json!({"environment_id": "aws1", "url": "http://169.254.169.254"}), json!({"executable": {}})] {
-            let fault = account(source, "https://sts.googleapis.com/v1/token").unwrap_err().to_string();
-            assert!(fault.contains("neither a file nor a URL"), "{fault}");
+            let error = account(source, "https://sts.googleapis.com/v1/token").unwrap_err().to_string();
+            assert!(error.contains("neither a file nor a URL"), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn the_other_partys_token_is_the_files_text_or_a_field_of_it() {
+    async fn the_subject_token_is_the_files_text_or_a_field_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, "{\"id_token\":\"abc\"}\n").unwrap();

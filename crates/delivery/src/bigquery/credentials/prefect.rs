@@ -1,9 +1,9 @@
-//! Credentials that a Prefect server keeps: a block `gcp-credentials`, or the one that a `gcs-bucket` block refers to.
+//! Credentials from a Prefect server: a block `gcp-credentials`, or the one that a `gcs-bucket` block refers to.
 //!
-//! In: the block's name, the server's address and key from the environment, as Prefect's own client takes them. Out:
-//! tokens of the service account in the block. The block is read when the first token is asked for, and again after one
-//! was refused. Source: Prefect 3.8, `GET /block_types/slug/{type}/block_documents/name/{name}?include_secrets=true`;
-//! a recorded answer is in `recorded/`.
+//! In: the block's name, the server's address and key from the environment, as for Prefect's own client. Out:
+//! tokens of the service account in the block. The block is read when the first token is needed, and again after one
+//! was rejected. Source: Prefect 3.8, `GET /block_types/slug/{type}/block_documents/name/{name}?include_secrets=true`;
+//! a recorded response is in `recorded/`.
 
 use std::fmt;
 use std::future::Future;
@@ -20,36 +20,36 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-use super::{Fault, Provider, body_of, of_file, of_text};
+use super::{BoxError, TokenProvider, from_file, from_text, read_body};
 
 /// Where the server is, with `/api`. Prefect's own name.
 const URL_VARIABLE: &str = "PREFECT_API_URL";
-/// The key of Prefect Cloud; a server of one's own may need none.
+/// The key of Prefect Cloud; a self-hosted server may need none.
 const KEY_VARIABLE: &str = "PREFECT_API_KEY";
-/// How long the server may take.
-const TIME: Duration = Duration::from_secs(10);
-/// Longest answer that is read; a block with its type's documentation has some ten thousand bytes.
-const ANSWER_BYTES: usize = 1 << 20;
-/// What Prefect shows in the place of a secret.
+/// How long the server may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest response that is read; a block with its type's documentation has some ten thousand bytes.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
+/// What Prefect shows instead of a secret.
 const OBSCURED: &str = "********";
 
-/// A block, and what was made of it.
-pub(super) struct Prefect {
-    kind: Kind,
+/// A block, and the credentials read from it.
+pub(super) struct PrefectCredentials {
+    kind: BlockKind,
     name: String,
     api: String,
     key: Option<String>,
     client: Client,
-    kept: Mutex<Option<Provider>>,
+    cached: Mutex<Option<TokenProvider>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BlockKind {
     Credentials,
     Bucket,
 }
 
-impl Kind {
+impl BlockKind {
     fn slug(self) -> &'static str {
         match self {
             Self::Credentials => "gcp-credentials",
@@ -58,23 +58,23 @@ impl Kind {
     }
 }
 
-impl fmt::Debug for Prefect {
+impl fmt::Debug for PrefectCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prefect").field("block", &self.block()).finish_non_exhaustive()
+        f.debug_struct("PrefectCredentials").field("block", &self.block()).finish_non_exhaustive()
     }
 }
 
-impl Prefect {
-    /// The block `TYPE/NAME` of the server that the environment names. Asks nobody yet.
-    pub(super) fn of_environment(block: &str) -> Result<Self, Fault> {
+impl PrefectCredentials {
+    /// The block `TYPE/NAME` of the server that the environment names. Sends no request yet.
+    pub(super) fn from_environment(block: &str) -> Result<Self, BoxError> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let api = variable(URL_VARIABLE)
             .ok_or_else(|| format!("{URL_VARIABLE} is not set: where is the Prefect server of block {block}?"))?;
         Self::new(block, &api, variable(KEY_VARIABLE))
     }
 
-    fn new(block: &str, api: &str, key: Option<String>) -> Result<Self, Fault> {
-        let known = [Kind::Credentials, Kind::Bucket];
+    fn new(block: &str, api: &str, key: Option<String>) -> Result<Self, BoxError> {
+        let known = [BlockKind::Credentials, BlockKind::Bucket];
         let parts = block.split_once('/').and_then(|(slug, name)| {
             let kind = known.into_iter().find(|kind| kind.slug() == slug)?;
             // It goes into an address as it is: Prefect's own rule for the names of blocks.
@@ -86,17 +86,17 @@ impl Prefect {
         if !is_private(api) {
             return Err(format!("{URL_VARIABLE} is neither https nor on loopback, and a key would come from it").into());
         }
-        let client = Client::builder().timeout(TIME).redirect(Policy::none()).build()?;
+        let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build()?;
         let api = api.trim_end_matches('/').to_owned();
-        Ok(Self { kind, name: name.to_owned(), api, key, client, kept: Mutex::default() })
+        Ok(Self { kind, name: name.to_owned(), api, key, client, cached: Mutex::default() })
     }
 
     fn block(&self) -> String {
         format!("{}/{}", self.kind.slug(), self.name)
     }
 
-    /// Reads the block. What is wrong is told without the server's words: they may repeat a secret.
-    async fn fetch(&self) -> Result<Provider, Fault> {
+    /// Reads the block. Errors do not repeat the server's message: it may contain a secret.
+    async fn fetch(&self) -> Result<TokenProvider, BoxError> {
         let path = format!("block_types/slug/{}/block_documents/name/{}", self.kind.slug(), self.name);
         let mut request = self.client.get(format!("{}/{path}?include_secrets=true", self.api));
         if let Some(key) = &self.key {
@@ -107,37 +107,37 @@ impl Prefect {
             StatusCode::NOT_FOUND => return Err(format!("the Prefect server has no block {}", self.block()).into()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let status = response.status();
-                return Err(format!("the Prefect server answered {status}: look at {KEY_VARIABLE}").into());
+                return Err(format!("the Prefect server answered {status}: check {KEY_VARIABLE}").into());
             }
             status if !status.is_success() => return Err(format!("the Prefect server answered {status}").into()),
             _ => {}
         }
-        let body = body_of(response, "the Prefect server", ANSWER_BYTES).await?;
+        let body = read_body(response, "the Prefect server", MAX_RESPONSE_BYTES).await?;
         let document: Value =
-            serde_json::from_slice(&body).map_err(|_| "the Prefect server answered something that is no JSON")?;
+            serde_json::from_slice(&body).map_err(|_| "the Prefect server answered something other than JSON")?;
         self.provider(&document["data"]).map_err(|e| format!("block {}: {e}", self.block()).into())
     }
 
-    fn provider(&self, data: &Value) -> Result<Provider, Fault> {
+    fn provider(&self, data: &Value) -> Result<TokenProvider, BoxError> {
         let credentials = match self.kind {
-            Kind::Credentials => data,
-            // With secrets the block that it refers to comes within it.
-            Kind::Bucket => &data["gcp_credentials"],
+            BlockKind::Credentials => data,
+            // With secrets, the response contains the block that it refers to.
+            BlockKind::Bucket => &data["gcp_credentials"],
         };
         match (&credentials["service_account_info"], credentials["service_account_file"].as_str()) {
             (Value::Object(info), _) if info.values().any(|value| value.as_str() == Some(OBSCURED)) => {
                 Err("its secrets are obscured: the key may not read them".into())
             }
-            (info @ Value::Object(_), _) => of_text(&info.to_string(), None),
-            (Value::String(text), _) => of_text(text, None),
-            (_, Some(file)) => of_file(Path::new(file)),
-            // Prefect would look for the machine's own credentials: nobody said that those are meant.
+            (info @ Value::Object(_), _) => from_text(&info.to_string(), None),
+            (Value::String(text), _) => from_text(text, None),
+            (_, Some(file)) => from_file(Path::new(file)),
+            // Prefect would use the machine's own credentials, which were not asked for.
             _ => Err("it has neither service_account_info nor service_account_file".into()),
         }
     }
 }
 
-impl CredentialProvider for Prefect {
+impl CredentialProvider for PrefectCredentials {
     type Credential = GcpCredential;
 
     fn get_credential<'a, 'b>(
@@ -148,17 +148,17 @@ impl CredentialProvider for Prefect {
         Self: 'b,
     {
         Box::pin(async move {
-            let mut kept = self.kept.lock().await;
-            let provider = match &*kept {
+            let mut cached = self.cached.lock().await;
+            let provider = match &*cached {
                 Some(provider) => Arc::clone(provider),
                 None => {
                     let fetched = self.fetch().await;
                     let fetched =
                         fetched.map_err(|source| object_store::Error::Generic { store: "Prefect block", source })?;
-                    Arc::clone(kept.insert(fetched))
+                    Arc::clone(cached.insert(fetched))
                 }
             };
-            drop(kept);
+            drop(cached);
             provider.get_credential().await
         })
     }
@@ -178,13 +178,13 @@ mod tests {
     const RECORDED: &str = include_str!("recorded/gcs-bucket.json");
     const SECRET: &str = "FAKE-NOT-A-KEY";
 
-    /// A double of a Prefect server: it gives one answer to every GET, and a token to every POST.
-    struct RecordedPrefect {
+    /// A double of a Prefect server: it answers every GET with one response, and every POST with a token.
+    struct PrefectDouble {
         api: String,
         asked: Arc<Shared<Vec<String>>>,
     }
 
-    impl RecordedPrefect {
+    impl PrefectDouble {
         async fn start(answer: impl FnOnce(&str) -> (u16, Value)) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let api = format!("http://{}/api", listener.local_addr().unwrap());
@@ -208,7 +208,7 @@ mod tests {
             Self { api, asked }
         }
 
-        /// What was asked, the line and the key.
+        /// The request lines, and whether the key was sent.
         fn gets(&self) -> Vec<(String, bool)> {
             let asked = self.asked.lock().unwrap();
             let gets = asked.iter().filter(|request| request.starts_with("GET"));
@@ -231,25 +231,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_buckets_block_gives_the_credentials_that_it_refers_to() {
+    async fn a_bucket_block_gives_the_credentials_that_it_refers_to() {
         let dir = tempfile::tempdir().unwrap();
         let subject = dir.path().join("subject");
         std::fs::write(&subject, "the-others-token").unwrap();
         let (path, document) = recorded();
-        let server = RecordedPrefect::start(|api| {
+        let server = PrefectDouble::start(|api| {
             let mut document = document.clone();
             document["data"]["gcp_credentials"]["service_account_info"] = account(api, &subject);
             (200, document)
         })
         .await;
-        let prefect = Prefect::new("gcs-bucket/lake", &server.api, Some("pnu_key".to_owned())).unwrap();
+        let prefect = PrefectCredentials::new("gcs-bucket/lake", &server.api, Some("pnu_key".to_owned())).unwrap();
         assert_eq!(prefect.get_credential().await.unwrap().bearer, "token-1");
         assert_eq!(prefect.get_credential().await.unwrap().bearer, "token-1");
         assert_eq!(server.gets(), [(format!("GET {path} HTTP/1.1"), true)], "as recorded, and once");
     }
 
     #[tokio::test]
-    async fn a_credentials_block_has_them_itself() {
+    async fn a_credentials_block_gives_its_own_credentials() {
         let dir = tempfile::tempdir().unwrap();
         let subject = dir.path().join("subject");
         std::fs::write(&subject, "the-others-token").unwrap();
@@ -260,41 +260,42 @@ mod tests {
             data["service_account_info"] = info;
             json!({"name": "lake-creds", "data": data})
         };
-        let server = RecordedPrefect::start(|api| (200, document(account(api, &subject)))).await;
-        let prefect = Prefect::new("gcp-credentials/lake-creds", &format!("{}/", server.api), None).unwrap();
+        let server = PrefectDouble::start(|api| (200, document(account(api, &subject)))).await;
+        let prefect = PrefectCredentials::new("gcp-credentials/lake-creds", &format!("{}/", server.api), None).unwrap();
         assert_eq!(prefect.get_credential().await.unwrap().bearer, "token-1");
         let path = "/api/block_types/slug/gcp-credentials/block_documents/name/lake-creds?include_secrets=true";
         assert_eq!(server.gets(), [(format!("GET {path} HTTP/1.1"), false)]);
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_told_without_a_secret() {
+    async fn an_error_shows_no_secret() {
         let (_, real) = recorded();
         let mut obscured = real.clone();
         obscured["data"]["gcp_credentials"]["service_account_info"]["private_key"] = json!(OBSCURED);
         let mut empty = real.clone();
         empty["data"]["gcp_credentials"] = json!({"project": "fake-project"});
-        for (status, body, told) in [
-            // The recorded key is none: what the parser of keys says must not show it either.
+        for (status, body, expected) in [
+            // The recorded key is not valid: the key parser's message must not show it either.
             (200, real.clone(), "block gcs-bucket/lake: "),
             (200, obscured, "the key may not read them"),
             (200, empty, "neither service_account_info nor service_account_file"),
             (404, json!({"detail": SECRET}), "has no block gcs-bucket/lake"),
-            (401, json!({"detail": SECRET}), "look at PREFECT_API_KEY"),
+            (401, json!({"detail": SECRET}), "check PREFECT_API_KEY"),
             (500, json!({"detail": SECRET}), "answered 500"),
         ] {
-            let server = RecordedPrefect::start(|_| (status, body)).await;
-            let prefect = Prefect::new("gcs-bucket/lake", &server.api, Some("pnu_key".to_owned())).unwrap();
+            let server = PrefectDouble::start(|_| (status, body)).await;
+            let prefect = PrefectCredentials::new("gcs-bucket/lake", &server.api, Some("pnu_key".to_owned())).unwrap();
             let error = prefect.get_credential().await.unwrap_err();
             let shown = format!("{error} {error:?} {prefect:?}");
-            assert!(shown.contains(told), "{shown}");
+            assert!(shown.contains(expected), "{shown}");
             assert!(!shown.contains(SECRET) && !shown.contains("pnu_key"), "{shown}");
         }
     }
 
     #[test]
-    fn a_block_is_named_by_type_and_name_and_read_in_private() {
-        let new = |block: &str, api: &str| Prefect::new(block, api, None).map(|_| ()).map_err(|e| e.to_string());
+    fn a_block_is_named_by_type_and_name_and_read_over_https_or_loopback() {
+        let new =
+            |block: &str, api: &str| PrefectCredentials::new(block, api, None).map(|_| ()).map_err(|e| e.to_string());
         let here = "http://127.0.0.1:4200/api";
         assert_eq!(new("gcp-credentials/lake-creds", here), Ok(()));
         for block in ["lake", "s3-bucket/lake", "gcs-bucket/", "gcs-bucket/../x", "gcs-bucket/a?b"] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use turnstile_delivery::{Delivery, Kind, Position, Scope, Table, TableChange, TargetError};
+use turnstile_delivery::{Delivery, LoadPosition, Scope, TableChange, TableKind, TargetError, TargetTable};
 
 /// Five minutes.
 pub(super) const WINDOW_US: i64 = 300_000_000;
@@ -16,9 +16,9 @@ pub(super) fn window(nth: i64) -> i64 {
 }
 
 /// `fact`: station, start_at, entries; by windows.
-pub(super) fn fact() -> Table {
+pub(super) fn fact() -> TargetTable {
     let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    Table {
+    TargetTable {
         name: "fact".into(),
         description: "entries by station and window".into(),
         schema: Arc::new(Schema::new(vec![
@@ -27,25 +27,25 @@ pub(super) fn fact() -> Table {
             Field::new("entries", DataType::Int64, true),
         ])),
         key: vec!["station".into(), "start_at".into()],
-        kind: Kind::Incremental { window: "start_at".into() },
+        kind: TableKind::Incremental { window: "start_at".into() },
     }
 }
 
 /// `dim`: id, name; by key.
-pub(super) fn dim() -> Table {
-    Table {
+pub(super) fn dim() -> TargetTable {
+    TargetTable {
         name: "dim".into(),
         description: "names by id".into(),
         schema: named_numbers(),
         key: vec!["id".into()],
-        kind: Kind::Dimension,
+        kind: TableKind::Dimension,
     }
 }
 
 /// `top`: id, name; replaced as a whole, without a key.
-pub(super) fn top() -> Table {
+pub(super) fn top() -> TargetTable {
     let (description, key) = ("the busiest".into(), Vec::new());
-    Table { name: "top".into(), description, schema: named_numbers(), key, kind: Kind::Table }
+    TargetTable { name: "top".into(), description, schema: named_numbers(), key, kind: TableKind::Table }
 }
 
 fn named_numbers() -> Arc<Schema> {
@@ -74,7 +74,7 @@ pub(super) fn names(rows: &[(i64, &str)]) -> RecordBatch {
 }
 
 /// A change of `table` in one batch.
-pub(super) fn change(table: Table, scope: Scope, rows: RecordBatch) -> TableChange {
+pub(super) fn change(table: TargetTable, scope: Scope, rows: RecordBatch) -> TableChange {
     TableChange { table: Arc::new(table), scope, rows: Arc::new(vec![rows]) }
 }
 
@@ -85,8 +85,8 @@ pub(super) fn windows(windows: &[i64], rows: &[(&str, i64, i64)]) -> TableChange
 }
 
 /// The warehouse's position after a load; `None` before the first.
-pub(super) fn after(load: u64) -> Option<Position> {
-    (load > 0).then(|| Position { warehouse: "city".into(), load, ledger_seq: load * 10 })
+pub(super) fn after(load: u64) -> Option<LoadPosition> {
+    (load > 0).then(|| LoadPosition { warehouse: "city".into(), load, ledger_seq: load * 10 })
 }
 
 /// Load `load`, right after the one before it.
@@ -96,8 +96,8 @@ pub(super) fn load(load: u64, changes: Vec<TableChange>) -> Delivery {
 }
 
 /// What a refusal says: reason and hint.
-pub(super) fn refusal(fault: TargetError) -> (String, String) {
-    match fault {
+pub(super) fn refusal(error: TargetError) -> (String, String) {
+    match error {
         TargetError::Refused { reason, hint, .. } => (reason, hint),
         other => panic!("not refused: {other:?}"),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use turnstile_delivery::Target;
 
-use super::place::Place;
+use super::test_database::TestDatabase;
 
 const KILLS: u32 = 20;
 /// What `examples/postgres_windows.rs` makes.
@@ -23,11 +23,11 @@ fn program() -> PathBuf {
     program
 }
 
-fn start(place: &Place) -> (Child, BufReader<ChildStdout>) {
+fn start(database: &TestDatabase) -> (Child, BufReader<ChildStdout>) {
     let mut command = Command::new(program());
-    command.args([format!("host={}", place.server.host), format!("port={}", place.server.port)]);
-    command.args([format!("user={}", place.server.user), format!("database={}", place.database)]);
-    command.env("PGPASSWORD", place.server.password).stdout(Stdio::piped());
+    command.args([format!("host={}", database.server.host), format!("port={}", database.server.port)]);
+    command.args([format!("user={}", database.server.user), format!("database={}", database.name)]);
+    command.env("PGPASSWORD", database.server.password).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
     (child, out)
@@ -36,12 +36,12 @@ fn start(place: &Place) -> (Child, BufReader<ChildStdout>) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: cargo xtask test"]
 async fn twenty_kills_in_mid_load_leave_every_window_whole() {
-    let place = Place::new().await;
+    let database = TestDatabase::new().await;
     let mut last_load = 0;
     // A fixed seed: which moments are tried is the same in each run, what happens in them is not.
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     for kill in 0..KILLS {
-        let (mut child, mut out) = start(&place);
+        let (mut child, mut out) = start(&database);
         let mut line = String::new();
         for _ in 0..kill % 3 {
             line.clear();
@@ -52,24 +52,24 @@ async fn twenty_kills_in_mid_load_leave_every_window_whole() {
         child.kill().unwrap();
         child.wait().unwrap();
 
-        let position = place.target().position().await.unwrap();
+        let position = database.target().position().await.unwrap();
         let load = position.map_or(0, |position| position.load);
         assert!(load >= last_load, "the position went back from {last_load} to {load}");
-        let told = line.strip_prefix("load ").and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap_or(0);
-        assert!(load >= told, "load {told} was told to be committed, and the position is {load}");
+        let reported = line.strip_prefix("load ").and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap_or(0);
+        assert!(load >= reported, "load {reported} was reported as committed, but the position is {load}");
         last_load = load;
         if load > 0 {
-            assert_eq!(windows_in(&place).await, expected(load as i64), "after kill {kill}");
+            assert_eq!(windows_in(&database).await, expected(load as i64), "after kill {kill}");
         }
     }
     assert!(last_load > 5, "only {last_load} loads in {KILLS} runs: the kills came too early to prove anything");
 }
 
 /// Window, rows, sum.
-async fn windows_in(place: &Place) -> Vec<String> {
+async fn windows_in(database: &TestDatabase) -> Vec<String> {
     let sql = "SELECT (extract(epoch FROM start_at) / 300)::bigint, count(*), sum(entries) FROM turnstile.entries \
                GROUP BY 1 ORDER BY 1";
-    place.sql(sql).await
+    database.sql(sql).await
 }
 
 /// The same by arithmetic: all windows but the last are corrected.

@@ -1,12 +1,12 @@
-//! PostgreSQL as a target, against a real server. Each test has a database of its own.
+//! PostgreSQL as a target, against a real server. Each test has its own database.
 
 mod applying;
 mod city;
 mod kills;
 mod outage;
-mod place;
 mod random;
 mod refusal;
 mod rivals;
 mod security;
 mod shapes;
+mod test_database;

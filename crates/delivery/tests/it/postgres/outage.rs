@@ -7,16 +7,16 @@ use std::thread;
 
 use futures::StreamExt;
 use turnstile_delivery::postgres::PostgresTarget;
-use turnstile_delivery::{Delivery, RowStream, Rows, Scope, TableChange, Target, TargetError};
+use turnstile_delivery::{Delivery, RowSource, RowStream, Scope, TableChange, Target, TargetError};
 use turnstile_testkit::servers::PostgresServer;
 
 use super::city::{after, fact, facts, load, window, windows};
-use super::place::Place;
+use super::test_database::TestDatabase;
 
 /// Rows between whose batches something happens, once.
 struct Eventful<F>(Mutex<Option<F>>);
 
-impl<F: FnOnce() + Send + 'static> Rows for Eventful<F> {
+impl<F: FnOnce() + Send + 'static> RowSource for Eventful<F> {
     fn read(&self) -> RowStream {
         let event = self.0.lock().unwrap().take();
         let first = futures::stream::once(async { Ok(facts(&[("A", 0, 1)])) });
@@ -54,8 +54,8 @@ const COUNT: &str = "SELECT count(*), sum(entries) FROM turnstile.fact";
 async fn the_server_goes_in_mid_load(go: fn(&mut PostgresServer)) {
     let server = Arc::new(Mutex::new(PostgresServer::start().unwrap()));
     let address = server.lock().unwrap().address();
-    let place = Place::on(address).await;
-    let mut target = place.target();
+    let database = TestDatabase::on(address).await;
+    let mut target = database.target();
     for number in [1, 2] {
         let inside = Arc::clone(&server);
         let delivery = eventful(number, move || go(&mut inside.lock().unwrap()));
@@ -66,7 +66,7 @@ async fn the_server_goes_in_mid_load(go: fn(&mut PostgresServer)) {
         let delivered = target.apply(&delivery).await.unwrap();
         assert_eq!((delivered.already, delivered.rows), (false, 200_001));
         assert_eq!(target.position().await.unwrap(), after(number));
-        assert_eq!(place.sql(COUNT).await, ["200001|200001"]);
+        assert_eq!(database.sql(COUNT).await, ["200001|200001"]);
     }
 }
 
@@ -86,35 +86,35 @@ async fn a_server_stopped_in_mid_load_has_nothing_half_and_takes_the_same_again(
 #[ignore = "needs servers: cargo xtask test"]
 async fn a_restart_between_deliveries_goes_unnoticed() {
     let mut server = PostgresServer::start().unwrap();
-    let place = Place::on(server.address()).await;
-    let mut target = place.target();
+    let database = TestDatabase::on(server.address()).await;
+    let mut target = database.target();
     target.apply(&load(1, vec![windows(&[0], &[("A", 0, 1)])])).await.unwrap();
     server.stop().unwrap();
     server.restart().unwrap();
     target.apply(&load(2, vec![windows(&[1], &[("A", 1, 1)])])).await.unwrap();
-    assert_eq!(place.sql(COUNT).await, ["2|2"]);
+    assert_eq!(database.sql(COUNT).await, ["2|2"]);
 }
 
 #[tokio::test]
 #[ignore = "needs servers: cargo xtask test"]
 async fn a_load_that_is_given_up_in_the_middle_is_undone() {
-    let place = Place::new().await;
-    let mut target = place.target();
+    let database = TestDatabase::new().await;
+    let mut target = database.target();
     let mut never = load(1, vec![windows(&[0], &[])]);
     never.changes[0].rows = Arc::new(Endless);
     tokio::select! {
         answer = target.apply(&never) => panic!("{answer:?}"),
-        () = working(&place) => {}
+        () = working(&database) => {}
     }
     // The server may still be undoing it: this waits for its locks.
     target.apply(&load(1, vec![windows(&[0], &[("A", 0, 1)])])).await.unwrap();
-    assert_eq!(place.sql(COUNT).await, ["1|1"]);
+    assert_eq!(database.sql(COUNT).await, ["1|1"]);
 }
 
 /// One batch, and then never another.
 struct Endless;
 
-impl Rows for Endless {
+impl RowSource for Endless {
     fn read(&self) -> RowStream {
         let first = futures::stream::once(async { Ok(facts(&[("A", 0, 1)])) });
         Box::pin(first.chain(futures::stream::pending()))
@@ -126,32 +126,32 @@ impl Rows for Endless {
 }
 
 /// Until a COPY is under way.
-async fn working(place: &Place) {
+async fn working(database: &TestDatabase) {
     let ask = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'";
-    while place.sql(ask).await.is_empty() {}
+    while database.sql(ask).await.is_empty() {}
 }
 
 #[tokio::test]
 #[ignore = "needs servers: cargo xtask test"]
 async fn a_server_that_says_nothing_is_given_up_after_the_connect_timeout() {
-    let place = Place::new().await;
+    let database = TestDatabase::new().await;
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
-    let mut target = PostgresTarget::new(place.settings(&[("port", &port), ("connect_timeout", "200 ms")]));
+    let mut target = PostgresTarget::new(database.settings(&[("port", &port), ("connect_timeout", "200 ms")]));
     assert!(is_unreachable(target.position().await));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: cargo xtask test"]
 async fn a_commit_whose_answer_is_lost_is_found_to_be_done() {
-    let place = Place::new().await;
-    let port = a_line_that_breaks_after_the_commit(place.server.port).to_string();
-    let mut target = PostgresTarget::new(place.settings(&[("port", &port), ("sslmode", "disable")]));
+    let database = TestDatabase::new().await;
+    let port = a_line_that_breaks_after_the_commit(database.server.port).to_string();
+    let mut target = PostgresTarget::new(database.settings(&[("port", &port), ("sslmode", "disable")]));
     let first = load(1, vec![windows(&[0], &[("A", 0, 1)])]);
     assert!(is_unreachable(target.apply(&first).await));
     assert_eq!(target.position().await.unwrap(), after(1));
     assert!(target.apply(&first).await.unwrap().already);
-    assert_eq!(place.sql(COUNT).await, ["1|1"]);
+    assert_eq!(database.sql(COUNT).await, ["1|1"]);
 }
 
 /// A line to the server that carries everything but the answer to a COMMIT: then it breaks. It stands in for a network

@@ -11,7 +11,7 @@ use turnstile_delivery::postgres::PostgresTarget;
 use turnstile_delivery::{Delivery, Scope, TableChange, Target, TargetError};
 
 use super::city::{change, dim, fact, facts, load, names, top, window};
-use super::place::Place;
+use super::test_database::TestDatabase;
 
 const CASES: u32 = 24;
 
@@ -109,15 +109,15 @@ fn delivery(number: u64, step: &Step) -> Delivery {
     Delivery { tables, ..load(number, changes) }
 }
 
-async fn lines(place: &Place, schema: &str) -> [Vec<String>; 3] {
+async fn lines(database: &TestDatabase, schema: &str) -> [Vec<String>; 3] {
     let fact =
         format!("SELECT extract(epoch FROM start_at)::bigint, station, entries FROM {schema}.fact ORDER BY 1, 2");
     let named = |table: &str| format!("SELECT id, name FROM {schema}.{table} ORDER BY 1, 2");
-    [place.sql(&fact).await, place.sql(&named("dim")).await, place.sql(&named("top")).await]
+    [database.sql(&fact).await, database.sql(&named("dim")).await, database.sql(&named("top")).await]
 }
 
-async fn agree(place: &Place, schema: &str, steps: &[Step]) -> Result<(), TestCaseError> {
-    let settings = place.settings(&[("schema", schema)]);
+async fn agree(database: &TestDatabase, schema: &str, steps: &[Step]) -> Result<(), TestCaseError> {
+    let settings = database.settings(&[("schema", schema)]);
     let mut target = PostgresTarget::new(settings.clone());
     let mut oracle = Oracle::default();
     for (number, step) in (1..).zip(steps) {
@@ -129,7 +129,7 @@ async fn agree(place: &Place, schema: &str, steps: &[Step]) -> Result<(), TestCa
             prop_assert!(matches!(answer, Err(TargetError::Refused { .. })), "{:?}", answer);
         }
         let next = delivery(number, step);
-        let delivered = target.apply(&next).await.map_err(|fault| TestCaseError::fail(format!("{fault:?}")))?;
+        let delivered = target.apply(&next).await.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
         prop_assert!(!delivered.already);
         oracle.apply(step);
         match step.twist {
@@ -141,7 +141,7 @@ async fn agree(place: &Place, schema: &str, steps: &[Step]) -> Result<(), TestCa
             }
             Twist::None | Twist::Stale | Twist::Refused => {}
         }
-        prop_assert_eq!(lines(place, schema).await, oracle.lines(), "after load {}", number);
+        prop_assert_eq!(lines(database, schema).await, oracle.lines(), "after load {}", number);
     }
     Ok(())
 }
@@ -150,12 +150,12 @@ async fn agree(place: &Place, schema: &str, steps: &[Step]) -> Result<(), TestCa
 #[ignore = "needs servers: cargo xtask test"]
 fn random_deliveries_leave_what_the_oracle_has() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let place = runtime.block_on(Place::new());
+    let database = runtime.block_on(TestDatabase::new());
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let schemas = std::cell::Cell::new(0);
     let result = runner.run(&vec(step(), 1..8), |steps| {
         schemas.set(schemas.get() + 1);
-        runtime.block_on(agree(&place, &format!("case_{}", schemas.get()), &steps))
+        runtime.block_on(agree(&database, &format!("case_{}", schemas.get()), &steps))
     });
-    result.unwrap_or_else(|fault| panic!("{fault}"));
+    result.unwrap_or_else(|error| panic!("{error}"));
 }

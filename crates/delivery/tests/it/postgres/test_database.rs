@@ -1,4 +1,4 @@
-//! A database of the test's own, and questions to it that go past the target.
+//! A database for one test, and queries that bypass the target.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,24 +8,24 @@ use turnstile_testkit::Postgres;
 
 /// One database. It stays until the server goes.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct TestDatabase {
     pub(super) server: Postgres,
-    pub(super) database: String,
+    pub(super) name: String,
 }
 
-impl Place {
+impl TestDatabase {
     /// Makes a database on the shared server.
     pub(super) async fn new() -> Self {
         Self::on(turnstile_testkit::postgres()).await
     }
 
-    /// Makes one on a server of the test's own.
+    /// Creates one on a server for this test.
     pub(super) async fn on(server: Postgres) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let database = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let place = Self { server, database: "postgres".into() };
-        place.sql(&format!("CREATE DATABASE {database}")).await;
-        Self { database, ..place }
+        let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let admin = Self { server, name: "postgres".into() };
+        admin.sql(&format!("CREATE DATABASE {name}")).await;
+        Self { name, ..admin }
     }
 
     /// The superuser's settings, with more keys or other values.
@@ -38,7 +38,7 @@ impl Place {
         let mut pairs = vec![
             ("host", self.server.host.as_str()),
             ("port", &port),
-            ("database", &self.database),
+            ("database", &self.name),
             ("user", self.server.user),
         ];
         for (key, value) in more {
@@ -55,12 +55,12 @@ impl Place {
 
     /// Runs statements as the superuser; the rows of all of them, values as text joined by `|`.
     pub(super) async fn sql(&self, sql: &str) -> Vec<String> {
-        self.try_sql(sql).await.unwrap_or_else(|fault| panic!("{sql}: {fault}: {:?}", fault.as_db_error()))
+        self.try_sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}: {:?}", error.as_db_error()))
     }
 
     pub(super) async fn try_sql(&self, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
         let mut config = Config::new();
-        config.host(&self.server.host).port(self.server.port).dbname(&self.database);
+        config.host(&self.server.host).port(self.server.port).dbname(&self.name);
         config.user(self.server.user).password(self.server.password);
         let (client, connection) = config.connect(NoTls).await?;
         let connection = tokio::spawn(connection);
