@@ -1,7 +1,7 @@
 //! Rooms' errors as failures that a person can act on: fact, cause, next step, exit code.
 
 use turnstile_engine::{EngineError, StreamPlan};
-use turnstile_kafka::{ClientError, ReadError};
+use turnstile_kafka::{ClientError, ReadError, SettingsError};
 use turnstile_lake::{LakeError, LedgerError};
 use turnstile_registry::RegistryError;
 use turnstile_warehouse::WarehouseError;
@@ -13,14 +13,14 @@ use crate::report::Failure;
 /// A client error: the broker, the topic or the settings.
 pub(crate) fn client(error: ClientError) -> anyhow::Error {
     let (exit, hint) = match &error {
-        ClientError::Settings(error) => (Exit::Config, Some(error.hint())),
+        ClientError::Settings(error) => (Exit::Config, Some(settings_hint(error))),
         ClientError::Unreachable { reason, .. } => {
             let usual = "start the broker, or check its address and --connect-timeout; nothing was lost";
-            (Exit::Source, Some(turnstile_kafka::advice(reason).unwrap_or(usual)))
+            (Exit::Source, Some(turnstile_kafka::advice(&reason.to_string()).unwrap_or(usual)))
         }
         ClientError::Auth { reason, .. } => {
             let usual = "check security.protocol, sasl.* and ssl.* of the client settings; see docs/kafka.md";
-            (Exit::Source, Some(turnstile_kafka::advice(reason).unwrap_or(usual)))
+            (Exit::Source, Some(turnstile_kafka::advice(&reason.to_string()).unwrap_or(usual)))
         }
         ClientError::TopicMissing { .. } => (
             Exit::SourceData,
@@ -43,15 +43,29 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
             (Exit::Source, Some("`turnstile check PIPELINE.toml --connect` tries each step by itself"))
         }
     };
-    let (fact, cause) = error.fact_and_cause();
-    let failure = Failure::new(exit, fact);
-    let failure = match cause {
-        Some(cause) => failure.cause(anyhow::anyhow!(cause)),
-        None => failure,
-    };
-    match hint {
-        Some(hint) => failure.hint(hint).into(),
-        None => failure.into(),
+    Failure::of(exit, error).maybe_hint(hint).into()
+}
+
+/// What to do about client settings that cannot be used.
+fn settings_hint(error: &SettingsError) -> &'static str {
+    match error {
+        SettingsError::Unreadable { .. } => {
+            "name a properties file with --config (or [source] properties), or a broker with --bootstrap"
+        }
+        SettingsError::Line { .. } => {
+            "correct that line; the format is that of Java's properties files, see docs/kafka.md"
+        }
+        SettingsError::UnknownKey { .. } => {
+            "correct the key or remove it; docs/kafka.md names the keys of librdkafka and of Java that are known"
+        }
+        SettingsError::InvalidValue { .. } => "correct the value; docs/kafka.md has an example for each kind of login",
+        SettingsError::NoServers { .. } => {
+            "set it there, as TURNSTILE_KAFKA_BOOTSTRAP_SERVERS, or with --bootstrap where a verb has it"
+        }
+        SettingsError::Missing { .. } => {
+            "set it there or in the environment; docs/kafka.md has an example for each kind of login"
+        }
+        SettingsError::Refused { .. } => "change the keys named so that they fit together; see docs/kafka.md",
     }
 }
 

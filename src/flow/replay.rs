@@ -106,7 +106,7 @@ pub(crate) async fn replay(
             heard_at = Instant::now();
         } else if heard_at.elapsed() >= SILENCE {
             let servers = settings.servers().to_owned();
-            let reason = "the messages to replay did not come".to_owned();
+            let reason = "the messages to replay did not arrive".into();
             return Err(client(turnstile_kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
         }
         let batch = within(&all, ranges, &left_out);

@@ -185,7 +185,10 @@ mod tests {
     }
 
     fn unreachable() -> RegistryError {
-        RegistryError::Unreachable { url: "http://r".to_owned(), reason: "gone".to_owned() }
+        RegistryError::Unreachable {
+            url: "http://r".to_owned(),
+            reason: turnstile_registry::UnreachableReason::Answer("gone".to_owned()),
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 use turnstile_message::{SourcePosition, TopicPartition};
 
-use crate::error::{ClientError, describe_code, topic_error};
+use crate::error::{BrokerReason, ClientError, topic_error};
 use crate::link::{BrokerLink, LinkContext, LinkState};
 use crate::native::{self, AclOperation};
 use crate::settings::{ClientSettings, SettingsError};
@@ -145,8 +145,7 @@ impl KafkaConnection {
                 }
                 (_, None) => return Err(ClientError::TopicMissing { topic: topic.to_owned() }),
                 (_, Some(code)) => {
-                    return Err(topic_error(code, topic)
-                        .unwrap_or_else(|| failure(format!("topic \"{topic}\""), &describe_code(code))));
+                    return Err(topic_error(code, topic).unwrap_or_else(|| failure(format!("topic \"{topic}\""), code)));
                 }
             }
         }
@@ -177,12 +176,12 @@ impl KafkaConnection {
                 let ids = native::topic_ids(&self.consumer, topics, wait);
                 ids.map_err(KafkaError::MetadataFetch)
             },
-            |code| failure("topic ids".to_owned(), &describe_code(code)),
+            |code| failure("topic ids", code),
         )?;
         let mut ids = BTreeMap::new();
         for (topic, id) in found {
             let id = id.map_err(|code| {
-                topic_error(code, &topic).unwrap_or_else(|| failure(format!("topic \"{topic}\""), &describe_code(code)))
+                topic_error(code, &topic).unwrap_or_else(|| failure(format!("topic \"{topic}\""), code))
             })?;
             if !id.is_empty() {
                 ids.insert(topic, id);
@@ -212,7 +211,7 @@ impl KafkaConnection {
                     Err(error) => error,
                 },
                 Some(error) => error,
-                None => failure(format!("watermarks of {partition}"), &describe_code(code)),
+                None => failure(format!("watermarks of {partition}"), code),
             },
         )
     }
@@ -270,11 +269,9 @@ impl KafkaConnection {
     /// That no broker answers, or the group is forbidden.
     pub fn group_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, ClientError> {
         let asked: Vec<_> = partitions.iter().map(|p| (p.clone(), 0)).collect();
+        let asked = assignment(&asked)?;
         let answered = self.retry_until_answered(
-            |wait| {
-                let list = assignment(&asked).map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
-                self.consumer.committed_offsets(list, wait)
-            },
+            |wait| self.consumer.committed_offsets(asked.clone(), wait),
             |code| self.group_error(code, "committed group offsets"),
         )?;
         Ok(partitions
@@ -319,9 +316,9 @@ impl KafkaConnection {
     pub fn fetch_at(&mut self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
         let partition = &position.partition;
         let assignment = assignment(&[(partition.clone(), position.offset)])?;
-        self.consumer.assign(&assignment).map_err(|e| failure(format!("assign {partition}"), &e))?;
+        self.consumer.assign(&assignment).map_err(|e| failure(format!("assign {partition}"), e))?;
         let record = self.first_record_at(position);
-        self.consumer.unassign().map_err(|e| failure(format!("unassign {partition}"), &e))?;
+        self.consumer.unassign().map_err(|e| failure(format!("unassign {partition}"), e))?;
         record
     }
 
@@ -332,7 +329,7 @@ impl KafkaConnection {
     pub fn may_write(&self, topic: &str) -> Result<Option<bool>, ClientError> {
         self.topic_partitions(topic)?;
         let allowed = native::allowed_on_topic(&self.consumer, topic, self.settings.connect_timeout());
-        let otherwise = |code| failure(format!("permissions of topic \"{topic}\""), &describe_code(code));
+        let otherwise = |code| failure(format!("permissions of topic \"{topic}\""), code);
         let allowed = allowed.map_err(|code| topic_error(code, topic).unwrap_or_else(|| otherwise(code)))?;
         Ok(allowed.map(|operations| operations.contains(&AclOperation::Write)))
     }
@@ -355,9 +352,9 @@ impl KafkaConnection {
         match code {
             RDKafkaErrorCode::GroupAuthorizationFailed => ClientError::GroupForbidden {
                 group: self.settings.group().unwrap_or(DEFAULT_GROUP).to_owned(),
-                reason: describe_code(code),
+                reason: code.into(),
             },
-            code => failure(action.to_owned(), &describe_code(code)),
+            code => failure(action.to_owned(), code),
         }
     }
 
@@ -370,7 +367,7 @@ impl KafkaConnection {
         let list = assignment(next_offsets)?;
         match self.consumer.commit(&list, CommitMode::Async) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(failure("commit group offsets".to_owned(), &error)),
+            Err(error) => Err(failure("commit group offsets", error)),
         }
     }
 
@@ -387,7 +384,7 @@ impl KafkaConnection {
     pub fn commit_group_offsets_now(&self, next_offsets: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
         match self.consumer.commit(&assignment(next_offsets)?, CommitMode::Sync) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(failure("commit group offsets".to_owned(), &error)),
+            Err(error) => Err(failure("commit group offsets", error)),
         }
     }
 
@@ -395,7 +392,7 @@ impl KafkaConnection {
     pub(crate) fn metadata(&self, topic: Option<&str>) -> Result<Metadata, ClientError> {
         self.retry_until_answered(
             |wait| self.consumer.fetch_metadata(topic, wait),
-            |code| failure("cluster metadata".to_owned(), &describe_code(code)),
+            |code| failure("cluster metadata", code),
         )
     }
 
@@ -444,7 +441,7 @@ impl KafkaConnection {
                     | Code::NotLeaderForPartition,
                 ) => {}
                 Some(code) => return Err(otherwise(code)),
-                None => return Err(failure("ask the broker".to_owned(), &error)),
+                None => return Err(failure("ask the broker", error)),
             }
             if self.settings.stopped() {
                 return Err(ClientError::Stopped);
@@ -458,13 +455,19 @@ impl KafkaConnection {
 
     pub(crate) fn check_refusal(&self) -> Result<(), ClientError> {
         match self.link.take_refusal() {
-            Some(reason) => Err(ClientError::Auth { servers: self.settings.servers().to_owned(), reason }),
+            Some(reason) => {
+                Err(ClientError::Auth { servers: self.settings.servers().to_owned(), reason: reason.into() })
+            }
             None => Ok(()),
         }
     }
 
     pub(crate) fn unreachable(&self, waited: Duration) -> ClientError {
-        ClientError::Unreachable { servers: self.settings.servers().to_owned(), waited, reason: self.link.reason() }
+        ClientError::Unreachable {
+            servers: self.settings.servers().to_owned(),
+            waited,
+            reason: self.link.reason().into(),
+        }
     }
 }
 
@@ -481,13 +484,13 @@ pub(crate) fn assignment(positions: &[(TopicPartition, i64)]) -> Result<TopicPar
     let mut list = TopicPartitionList::with_capacity(positions.len());
     for (partition, offset) in positions {
         list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-            .map_err(|e| failure(format!("{partition} at offset {offset}"), &e))?;
+            .map_err(|e| failure(format!("{partition} at offset {offset}"), e))?;
     }
     Ok(list)
 }
 
-pub(crate) fn failure(action: String, reason: &dyn std::fmt::Display) -> ClientError {
-    ClientError::Failed { action, reason: reason.to_string() }
+pub(crate) fn failure(action: impl Into<String>, reason: impl Into<BrokerReason>) -> ClientError {
+    ClientError::Failed { action: action.into(), reason: reason.into() }
 }
 
 /// An error of creating a client. Keys and values were checked one by one before, so what is left concerns how they fit

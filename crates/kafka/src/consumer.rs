@@ -18,7 +18,7 @@ use rdkafka::{Offset, Statistics, TopicPartitionList};
 use turnstile_message::{SourcePosition, TopicPartition};
 
 use crate::connection::{assignment, creation_error, failure};
-use crate::error::{ClientError, ReadError, describe_code, topic_error};
+use crate::error::{ClientError, ReadError, topic_error};
 use crate::link::{BrokerLink, LinkContext};
 use crate::probe::Probe;
 use crate::settings::ClientSettings;
@@ -113,10 +113,10 @@ impl Consumer {
             .map_err(|error| creation_error(settings, &error))?;
         match &subscription {
             Subscription::Assigned(positions) => {
-                consumer.assign(&assignment(positions)?).map_err(|e| failure("assign partitions".to_owned(), &e))?;
+                consumer.assign(&assignment(positions)?).map_err(|e| failure("assign partitions", e))?;
             }
             Subscription::Group { topic, .. } => {
-                consumer.subscribe(&[topic]).map_err(|e| failure(format!("subscribe to \"{topic}\""), &e))?;
+                consumer.subscribe(&[topic]).map_err(|e| failure(format!("subscribe to \"{topic}\""), e))?;
             }
         }
         Ok(Self { consumer, topic, link, settings: settings.clone(), joined, probe: Probe::new() })
@@ -138,7 +138,7 @@ impl Consumer {
         let added = list.add_partition_offset(&self.topic, number, Offset::Beginning);
         added
             .and_then(|()| self.consumer.incremental_assign(&list))
-            .map_err(|e| failure(format!("assign {partition}"), &e))?;
+            .map_err(|e| failure(format!("assign {partition}"), e))?;
         let mut membership = self.consumer.context().membership();
         membership.assigned.push(number);
         membership.assigned.sort_unstable();
@@ -168,7 +168,7 @@ impl Consumer {
         if polled.is_none()
             && let Some(reason) = self.link.take_refusal()
         {
-            return Err(ClientError::Auth { servers: self.settings.servers().to_owned(), reason }.into());
+            return Err(ClientError::Auth { servers: self.settings.servers().to_owned(), reason: reason.into() }.into());
         }
         Ok(polled)
     }
@@ -205,14 +205,14 @@ impl Consumer {
             }
             first.get_or_insert(error);
         }
-        let reason = &"records that were to be read next were deleted";
+        let reason = "records that were to be read next were deleted";
         first.unwrap_or_else(|| failure(format!("read topic \"{}\"", self.topic), reason).into())
     }
 
     /// Errors that end reading; others pass by themselves.
     fn check_error(&self, error: KafkaError) -> Result<(), ReadError> {
         use RDKafkaErrorCode as Code;
-        let Some(code) = error.rdkafka_error_code() else { return Err(failure("read".to_owned(), &error).into()) };
+        let Some(code) = error.rdkafka_error_code() else { return Err(failure("read", error).into()) };
         if let Some(error) = topic_error(code, &self.topic) {
             return Err(error.into());
         }
@@ -235,11 +235,11 @@ impl Consumer {
             Code::GroupAuthorizationFailed if !self.joined => Ok(()),
             Code::GroupAuthorizationFailed => Err(ClientError::GroupForbidden {
                 group: self.settings.group().unwrap_or_default().to_owned(),
-                reason: describe_code(code),
+                reason: code.into(),
             }
             .into()),
             Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => Ok(()),
-            _ => Err(failure(format!("read topic \"{}\"", self.topic), &describe_code(code)).into()),
+            _ => Err(failure(format!("read topic \"{}\"", self.topic), code).into()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use turnstile_message::TopicPartition;
 
 use crate::advice::NO_TOKEN;
@@ -15,22 +15,24 @@ pub enum ClientError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// No broker answered within the time given: start it, fix the address, or try again later.
-    #[error("no Kafka broker at {servers} answered within {}: {reason}", seconds(*waited))]
+    #[error("no Kafka broker at {servers} answered within {}", seconds(*waited))]
     Unreachable {
         /// The brokers tried.
         servers: String,
         /// How long.
         waited: Duration,
         /// librdkafka's last reason.
-        reason: String,
+        #[source]
+        reason: BrokerReason,
     },
     /// The broker refused this client's credentials or certificate, or this client the broker's: retrying cannot help.
-    #[error("{}: {reason}", refusal(servers, reason))]
+    #[error("{}", refusal(servers, reason))]
     Auth {
         /// The brokers tried.
         servers: String,
         /// librdkafka's reason.
-        reason: String,
+        #[source]
+        reason: BrokerReason,
     },
     /// The topic does not exist.
     #[error("topic \"{topic}\" does not exist")]
@@ -39,20 +41,22 @@ pub enum ClientError {
         topic: String,
     },
     /// This client may not do that with the topic; a cluster with ACLs answers so for a missing topic too.
-    #[error("not permitted on topic \"{topic}\": {reason}")]
+    #[error("not permitted on topic \"{topic}\"")]
     TopicForbidden {
         /// The topic.
         topic: String,
         /// The broker's reason.
-        reason: String,
+        #[source]
+        reason: BrokerReason,
     },
     /// This client may not use the consumer group.
-    #[error("not permitted on consumer group \"{group}\": {reason}")]
+    #[error("not permitted on consumer group \"{group}\"")]
     GroupForbidden {
         /// The group.
         group: String,
         /// The broker's reason.
-        reason: String,
+        #[source]
+        reason: BrokerReason,
     },
     /// The topic exists already.
     #[error("topic \"{topic}\" exists already")]
@@ -75,38 +79,65 @@ pub enum ClientError {
         /// What was tried, on what.
         action: String,
         /// Why it failed.
-        reason: String,
+        reason: BrokerReason,
     },
 }
 
-fn refusal(servers: &str, reason: &str) -> String {
-    if reason.contains(NO_TOKEN) {
+fn refusal(servers: &str, reason: &BrokerReason) -> String {
+    if reason.to_string().contains(NO_TOKEN) {
         return format!("no token was issued to log in to the Kafka broker at {servers}");
     }
     format!("the Kafka broker at {servers} and this client do not accept each other")
 }
 
-impl ClientError {
-    /// The error as a fact and its cause, for whoever shows them apart.
-    pub fn fact_and_cause(&self) -> (String, Option<String>) {
+/// Why something failed, in the words of a broker, of librdkafka or of this crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerReason {
+    /// A broker's or librdkafka's error code.
+    Code(RDKafkaErrorCode),
+    /// librdkafka's error.
+    Client(KafkaError),
+    /// librdkafka's text where it gives no code, or this crate's.
+    Text(String),
+}
+
+impl std::fmt::Display for BrokerReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreachable { servers, waited, reason } => {
-                let fact = format!("no Kafka broker at {servers} answered within {}", seconds(*waited));
-                (fact, Some(reason.clone()))
-            }
-            Self::Auth { servers, reason } => (refusal(servers, reason), Some(reason.clone())),
-            Self::TopicForbidden { topic, reason } => {
-                (format!("not permitted on topic \"{topic}\""), Some(reason.clone()))
-            }
-            Self::GroupForbidden { group, reason } => {
-                (format!("not permitted on consumer group \"{group}\""), Some(reason.clone()))
-            }
-            other => (other.to_string(), None),
+            Self::Code(code) => f.write_str(&describe_code(*code)),
+            Self::Client(error) => error.fmt(f),
+            Self::Text(text) => f.write_str(text),
         }
     }
 }
 
-/// Why a reader cannot go on.
+impl std::error::Error for BrokerReason {}
+
+impl From<RDKafkaErrorCode> for BrokerReason {
+    fn from(code: RDKafkaErrorCode) -> Self {
+        Self::Code(code)
+    }
+}
+
+impl From<KafkaError> for BrokerReason {
+    fn from(error: KafkaError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<String> for BrokerReason {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for BrokerReason {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// Why a reader cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The partition does not hold the position: records were deleted, or the topic was recreated.
@@ -132,7 +163,7 @@ pub enum ReadError {
         /// The offset that was to be read next; -1 when unknown.
         position: i64,
         /// librdkafka's reason.
-        reason: String,
+        reason: BrokerReason,
     },
 }
 
@@ -171,12 +202,12 @@ pub(crate) fn topic_error(code: RDKafkaErrorCode, topic: &str) -> Option<ClientE
             Some(ClientError::TopicMissing { topic })
         }
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            Some(ClientError::TopicForbidden { topic, reason: describe_code(code) })
+            Some(ClientError::TopicForbidden { topic, reason: code.into() })
         }
         Code::TopicAlreadyExists => Some(ClientError::TopicExists { topic }),
         Code::InvalidTopic => Some(ClientError::Failed {
             action: format!("topic \"{topic}\""),
-            reason: "the name may hold letters, digits, `.`, `_` and `-`, at most 249".to_owned(),
+            reason: "the name may hold letters, digits, `.`, `_` and `-`, at most 249".into(),
         }),
         _ => None,
     }

@@ -30,7 +30,7 @@ mod topics;
 pub use advice::advice;
 pub use connection::{KafkaConnection, ReadRecord};
 pub use consumer::{Consumed, ConsumedMessage, Consumer, Subscription};
-pub use error::{ClientError, ReadError};
+pub use error::{BrokerReason, ClientError, ReadError};
 pub use feed::{FeedError, FeedPlan, FeedProgress, feed};
 pub use leaders::{LeaderChange, LeaderWatch};
 pub use link::LinkState;

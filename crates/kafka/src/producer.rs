@@ -318,7 +318,7 @@ impl Producer {
                 let fatal = self.client.client().fatal_error();
                 let code = fatal.as_ref().map(|(code, _)| *code).or(code);
                 let client = code.and_then(|code| topic_error(code, topic)).unwrap_or_else(|| {
-                    let reason = fatal.map_or_else(|| error.to_string(), |(_, reason)| reason);
+                    let reason = fatal.map_or_else(|| error.into(), |(_, reason)| reason.into());
                     ClientError::Failed { action: format!("send to topic \"{topic}\""), reason }
                 });
                 SendError::Client(client)

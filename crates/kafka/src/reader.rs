@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use turnstile_message::{BatchBuilder, MessageBatch, TopicPartition};
 
 use crate::connection::{KafkaConnection, assignment, failure, poll_events};
-use crate::error::{ClientError, ReadError, describe_code, topic_error};
+use crate::error::{BrokerReason, ClientError, ReadError, topic_error};
 use crate::leaders::{self, LeaderWatch};
 use crate::link::{BrokerLink, LinkContext};
 use crate::native::{CHUNK, PartitionsQueue, QueueWaker, QueuedMessage};
@@ -100,7 +100,7 @@ impl PartitionReader {
         )?;
         let starts = resolve(&connection, &positions)?;
         let queues = build_queues(&connection, &starts, queues)?;
-        connection.consumer().assign(&assignment(&starts)?).map_err(|e| failure("assign partitions".to_owned(), &e))?;
+        connection.consumer().assign(&assignment(&starts)?).map_err(|e| failure("assign partitions", e))?;
         Ok(Self { connection, starts, queues })
     }
 
@@ -165,7 +165,7 @@ fn build_queues(
     (0..queues)
         .map(|nth| {
             let native = PartitionsQueue::new(connection.consumer().clone())
-                .ok_or_else(|| failure("open a queue".to_owned(), &"librdkafka gave none"))?;
+                .ok_or_else(|| failure("open a queue", "librdkafka gave none"))?;
             let owned: Vec<_> = starts.iter().skip(nth).step_by(queues).cloned().collect();
             for (partition, _) in &owned {
                 if !native.forward(partition) {
@@ -235,7 +235,7 @@ impl ReadQueue {
         let position = (partition, offset);
         self.consumer
             .incremental_assign(&assignment(std::slice::from_ref(&position))?)
-            .map_err(|e| failure(format!("assign {}", position.0), &e))?;
+            .map_err(|e| failure(format!("assign {}", position.0), e))?;
         self.partitions.next.push(position);
         Ok(())
     }
@@ -320,7 +320,7 @@ impl ReadQueue {
             Some(code) => {
                 let reason = message
                     .value()
-                    .map_or_else(|| describe_code(code), |text| String::from_utf8_lossy(text).into_owned());
+                    .map_or_else(|| code.into(), |text| String::from_utf8_lossy(text).into_owned().into());
                 errors.push_back(QueuedError {
                     code,
                     at: partitions.find(message).map(|(p, next)| (p.clone(), *next)),
@@ -338,7 +338,7 @@ impl ReadQueue {
 
     fn check_refusal(&self) -> Result<(), ReadError> {
         match self.link.take_refusal() {
-            Some(reason) => Err(ClientError::Auth { servers: self.servers.clone(), reason }.into()),
+            Some(reason) => Err(ClientError::Auth { servers: self.servers.clone(), reason: reason.into() }.into()),
             None => Ok(()),
         }
     }
@@ -353,7 +353,7 @@ impl ReadQueue {
     fn to_read_error(&self, error: QueuedError) -> ReadError {
         let QueuedError { code, at, reason } = error;
         let Some((partition, position)) = at else {
-            return failure("read".to_owned(), &reason).into();
+            return failure("read", reason).into();
         };
         if let Some(error) = topic_error(code, &partition.topic) {
             return error.into();
@@ -379,7 +379,7 @@ impl BrokerErrors {
         let Some((partition, position)) = error.at.as_ref().filter(|_| is_broker_side(error.code)) else {
             return false;
         };
-        tracing::debug!(%partition, position, reason = error.reason, "a fetch failed and is tried again");
+        tracing::debug!(%partition, position, reason = %error.reason, "a fetch failed and is tried again");
         match self.0.iter_mut().find(|(known, ..)| known == partition) {
             Some((_, at, since)) if at == position => now.duration_since(*since) < BROKER_ERRORS_FOR,
             Some((_, at, since)) => {
@@ -418,7 +418,7 @@ fn is_broker_side(code: RDKafkaErrorCode) -> bool {
 struct QueuedError {
     code: RDKafkaErrorCode,
     at: Option<(TopicPartition, i64)>,
-    reason: String,
+    reason: BrokerReason,
 }
 
 /// The partitions of a queue with their next offsets, found fast for a run of messages of the same partition.
@@ -462,7 +462,7 @@ mod tests {
         let error = |code, position| QueuedError {
             code,
             at: Some((TopicPartition::new("t", 0), position)),
-            reason: String::new(),
+            reason: code.into(),
         };
         let (began, mut broker_errors) = (Instant::now(), BrokerErrors::default());
         let unknown = |position| error(RDKafkaErrorCode::Unknown, position);

@@ -11,7 +11,7 @@ use rdkafka::message::Message;
 use turnstile_message::TopicPartition;
 
 use crate::connection::{KafkaConnection, assignment, failure};
-use crate::error::{ClientError, describe_code, topic_error};
+use crate::error::{ClientError, topic_error};
 
 /// Longest single wait for a record: how late a stop is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(200);
@@ -27,14 +27,12 @@ impl KafkaConnection {
             return Ok(Vec::new());
         }
         let asked: Vec<_> = partitions.iter().map(|p| (p.clone(), at_ms.max(0))).collect();
+        let asked = assignment(&asked)?;
         let answered = self.retry_until_answered(
-            |wait| {
-                let list = assignment(&asked).map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
-                self.consumer().offsets_for_times(list, wait)
-            },
+            |wait| self.consumer().offsets_for_times(asked.clone(), wait),
             |code| {
                 let topic = &*partitions[0].topic;
-                topic_error(code, topic).unwrap_or_else(|| failure("offsets by time".to_owned(), &describe_code(code)))
+                topic_error(code, topic).unwrap_or_else(|| failure("offsets by time", code))
             },
         )?;
         let mut offsets = Vec::with_capacity(partitions.len());
@@ -64,9 +62,9 @@ impl KafkaConnection {
         }
         let mut found = HashMap::new();
         for starts in starts.values() {
-            self.consumer().assign(&assignment(starts)?).map_err(|e| failure("assign partitions".to_owned(), &e))?;
+            self.consumer().assign(&assignment(starts)?).map_err(|e| failure("assign partitions", e))?;
             let asked = self.first_timestamps(starts, &mut found);
-            self.consumer().unassign().map_err(|e| failure("unassign partitions".to_owned(), &e))?;
+            self.consumer().unassign().map_err(|e| failure("unassign partitions", e))?;
             asked?;
         }
         Ok(positions.iter().map(|(partition, _)| found.get(partition).copied().flatten()).collect())

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use turnstile_message::TopicPartition;
 
 use crate::connection::{KafkaConnection, creation_error, failure};
-use crate::error::{ClientError, describe_code, topic_error};
+use crate::error::{ClientError, topic_error};
 use crate::link::LinkContext;
 use crate::settings::ClientSettings;
 
@@ -223,18 +223,16 @@ impl TopicAdmin {
         match results {
             Ok(results) => match results.into_iter().next() {
                 Some(Ok(_)) => Ok(()),
-                Some(Err((_, code))) => {
-                    Err(topic_error(code, topic).unwrap_or_else(|| failure(action(), &describe_code(code))))
-                }
-                None => Err(failure(action(), &"the broker's answer does not mention it")),
+                Some(Err((_, code))) => Err(topic_error(code, topic).unwrap_or_else(|| failure(action(), code))),
+                None => Err(failure(action(), "the broker's answer does not mention it")),
             },
             Err(KafkaError::AdminOp(
                 RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut,
             )) => Err(failure(
                 action(),
-                &"the broker went away before it answered; list the topics to see whether it was done",
+                "the broker went away before it answered; list the topics to see whether it was done",
             )),
-            Err(error) => Err(failure(action(), &error)),
+            Err(error) => Err(failure(action(), error)),
         }
     }
 }

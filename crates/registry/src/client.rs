@@ -41,7 +41,7 @@ pub enum RegistryError {
         /// Its address.
         url: String,
         /// Why.
-        reason: String,
+        reason: UnreachableReason,
     },
     /// It refuses this user; fix user or password.
     #[error("the schema registry {url} refuses this user: {reason}")]
@@ -59,6 +59,25 @@ pub enum RegistryError {
         /// What came instead.
         reason: String,
     },
+}
+
+/// Why a registry cannot be asked now.
+#[derive(Debug)]
+pub enum UnreachableReason {
+    /// The request failed on its way.
+    Request(reqwest::Error),
+    /// The registry answered that it cannot serve it.
+    Answer(String),
+}
+
+impl std::fmt::Display for UnreachableReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Request(error) if error.is_timeout() => write!(f, "no answer within {} s", REQUEST.as_secs()),
+            Self::Request(error) => write!(f, "{}", innermost(error)),
+            Self::Answer(text) => f.write_str(text),
+        }
+    }
 }
 
 /// A registry. May be shared by threads.
@@ -98,7 +117,7 @@ impl SchemaRegistry {
             .pool_max_idle_per_host(0)
             .redirect(Policy::none())
             .build()
-            .map_err(|e| wrong(cause(&e)))?;
+            .map_err(|e| wrong(innermost(&e).to_string()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| wrong(e.to_string()))?;
         Ok(Self { settings, base, client, runtime, cache: Mutex::default() })
@@ -200,11 +219,13 @@ impl SchemaRegistry {
         let (status, body) = self
             .runtime
             .block_on(self.get(url))
-            .map_err(|e| RegistryError::Unreachable { url: at(), reason: cause(&e) })?;
+            .map_err(|e| RegistryError::Unreachable { url: at(), reason: UnreachableReason::Request(e) })?;
         match classify(status, &body) {
             RegistryAnswer::Found(found) => Ok(Some(found)),
             RegistryAnswer::Unknown => Ok(None),
-            RegistryAnswer::Busy(reason) => Err(RegistryError::Unreachable { url: at(), reason }),
+            RegistryAnswer::Busy(text) => {
+                Err(RegistryError::Unreachable { url: at(), reason: UnreachableReason::Answer(text) })
+            }
             RegistryAnswer::Denied(reason) => Err(RegistryError::Denied { url: at(), reason }),
             RegistryAnswer::Refused(reason) => Err(RegistryError::Refused { url: at(), reason }),
         }
@@ -231,13 +252,10 @@ impl SchemaRegistry {
 }
 
 /// The innermost cause, which is the specific one: "Connection refused".
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("no answer within {} s", REQUEST.as_secs());
-    }
+fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    innermost
 }

@@ -9,7 +9,7 @@ mod answer;
 mod client;
 mod settings;
 
-pub use client::{RegistryError, SchemaRegistry};
+pub use client::{RegistryError, SchemaRegistry, UnreachableReason};
 pub use settings::{SchemaRegistrySettings, Secret};
 
 #[cfg(test)]

@@ -92,29 +92,6 @@ pub enum SettingsError {
     },
 }
 
-impl SettingsError {
-    /// What a person does next.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Unreadable { .. } => {
-                "name a properties file with --config (or [source] properties), or a broker with --bootstrap"
-            }
-            Self::Line { .. } => "correct that line; the format is that of Java's properties files, see docs/kafka.md",
-            Self::UnknownKey { .. } => {
-                "correct the key or take it out; docs/kafka.md names the keys of librdkafka and of Java that are known"
-            }
-            Self::InvalidValue { .. } => "correct the value; docs/kafka.md has an example for each kind of login",
-            Self::NoServers { .. } => {
-                "set it there, as TURNSTILE_KAFKA_BOOTSTRAP_SERVERS, or with --bootstrap where a verb has it"
-            }
-            Self::Missing { .. } => {
-                "set it there or in the environment; docs/kafka.md has an example for each kind of login"
-            }
-            Self::Refused { .. } => "change the keys named so that they fit together; see docs/kafka.md",
-        }
-    }
-}
-
 /// How to reach a Kafka cluster. Cloning is cheap enough to do per client.
 ///
 /// `Debug` shows which keys are set, and values only of keys that are known to be harmless.
@@ -194,7 +171,7 @@ impl ClientSettings {
 
     /// Settings that name brokers (`host:port`, several apart by commas) and nothing else.
     pub fn from_servers(servers: &str) -> Result<Self, SettingsError> {
-        Self::from_map([("bootstrap.servers", servers)], "--bootstrap")
+        Self::from_map([("bootstrap.servers", servers)], "the broker addresses")
     }
 
     /// Sets one key, over what was read before. `origin` names its place in errors.

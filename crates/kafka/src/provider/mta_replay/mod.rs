@@ -68,7 +68,7 @@ impl MtaReplayProvider {
     /// A file that cannot be read, has another header or no rows, or begins with the same moment as another one.
     pub fn open(files: &[PathBuf], registers: RegisterMode, zone: ClockZone) -> Result<Self, ProviderError> {
         if files.is_empty() {
-            return Err(ProviderError::Settings("mta-replay needs files: `--from FILE…`".to_owned()));
+            return Err(ProviderError::Settings("mta-replay needs at least one file".to_owned()));
         }
         let mut waiting: Vec<FileSummary> = files.iter().map(|file| summarize(file)).collect::<Result<_, _>>()?;
         waiting.sort_by_key(|summary| summary.first_at);
