@@ -1,13 +1,15 @@
 //! `turnstile check --connect`: each step on the way to a topic by itself, so that the one that fails has a name.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use turnstile_kafka::{ClientSettings, KafkaConnection};
-use turnstile_message::{SourcePosition, TopicPartition};
-use turnstile_pipeline::{Pipeline, Topics};
+use turnstile_kafka::ClientSettings;
+use turnstile_kafka::diagnosis::{
+    self, AuthenticatedClient, ConnectedBrokers, DiagnosisError, FetchProbe, PartitionRange, Permission,
+    ResolvedBrokers,
+};
+use turnstile_message::TopicPartition;
+use turnstile_pipeline::Pipeline;
 
 use super::add_environment;
 use crate::exit::Exit;
@@ -26,7 +28,7 @@ enum StepOutcome {
 #[derive(Default)]
 struct ConnectSteps {
     all: Vec<(&'static str, StepOutcome)>,
-    partitions: Vec<(TopicPartition, i64, i64)>,
+    ranges: Vec<PartitionRange>,
 }
 
 pub(super) fn run(process: &Process, mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyhow::Result<Exit> {
@@ -72,41 +74,57 @@ impl ConnectSteps {
         value
     }
 
+    /// Notes a step of the diagnosis; `describe` says what it found.
+    fn probe<T>(
+        &mut self,
+        step: &'static str,
+        result: Result<T, DiagnosisError>,
+        describe: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        self.note(step, result.map(|found| (describe(&found), found)).map_err(flow::diagnosis_failed))
+    }
+
     fn try_cluster(&mut self, pipeline: &Pipeline, settings: &ClientSettings, timeout: Duration) {
-        let Some(addresses) = self.note("resolve", resolve(settings, timeout)) else { return };
-        if self.note("connect", connect(&addresses, timeout)).is_none() {
+        let resolved = diagnosis::resolve_brokers(settings, timeout);
+        let Some(resolved) = self.probe("resolve", resolved, describe_resolved) else { return };
+        let connected = diagnosis::connect_brokers(&resolved.addresses, timeout);
+        if self.probe("connect", connected, describe_connected).is_none() {
             return;
         }
         let topics = &pipeline.source.topics;
-        let Some(mut connection) = self.note("log in", log_in(settings, topics)) else { return };
-        if let Some(partitions) = self.note("topic", find_topics(&connection, topics))
-            && let Some(ranges) = self.note("offsets", find_offsets(&connection, &partitions))
+        let client = diagnosis::authenticate(settings, topics.single());
+        let Some(client) = self.probe("log in", client, describe_brokers) else { return };
+        let AuthenticatedClient { mut connection, .. } = client;
+        let partitions = flow::partitions(&connection, topics);
+        if let Some(partitions) = self.note("topic", partitions.map(|found| (describe_topics(&found), found)))
+            && let Some(ranges) =
+                self.probe("offsets", diagnosis::partition_ranges(&connection, &partitions), |r| describe_ranges(r))
         {
-            self.partitions = ranges;
-            let read = try_read(&mut connection, &self.partitions);
-            self.note("read", read);
+            self.probe("read", diagnosis::fetch_each_topic(&mut connection, &ranges), |found| describe_fetches(found));
+            self.ranges = ranges;
         }
         self.skip_up_to("group");
         match settings.group() {
             None => self.skip("group", "no group.id is set: lag tools will not see this pipeline"),
             Some(group) => {
-                let used = try_group(&connection, group);
-                // Nobody asked for this group, and a run reads without it.
-                if settings.origin_of("group.id") == flow::GROUP_BY_NAME
-                    && let Err(error) = &used
-                {
-                    let why = format!("{error}; a run reads without it, and lag tools will not see this pipeline");
-                    self.skip("group", &why);
-                } else {
-                    self.note("group", used);
+                let permission = diagnosis::check_group(&connection, group).map_err(flow::diagnosis_failed);
+                match permission {
+                    // The group is the default one, and a run reads without it.
+                    Err(error) if settings.origin_of("group.id") == flow::GROUP_BY_NAME => {
+                        let why = format!("{error}; a run reads without it, and lag tools will not see this pipeline");
+                        self.skip("group", &why);
+                    }
+                    permission => {
+                        self.note("group", permission.map(|found| (describe_group(group, found), ())));
+                    }
                 }
             }
         }
         match &pipeline.stream.dead_letter_topic {
             None => self.skip("dead letters", "no dead_letter_topic is set: the lake alone keeps them"),
             Some(topic) => {
-                let written = try_write(&connection, topic);
-                self.note("dead letters", written);
+                let permission = diagnosis::check_write(&connection, topic);
+                self.probe("dead letters", permission, |found| describe_write(topic, *found));
             }
         }
     }
@@ -137,8 +155,9 @@ impl ConnectSteps {
             };
             text.push_str(&format!("{state:<8} {step:<13} {message}\n"));
             if *step == "offsets" {
-                for (partition, earliest, latest) in &self.partitions {
-                    let held = latest - earliest;
+                for range in &self.ranges {
+                    let PartitionRange { partition, earliest, latest } = range;
+                    let held = range.len();
                     let line = format!("{:23}{partition}: earliest {earliest}, latest {latest}, {held} apart\n", "");
                     text.push_str(&line);
                 }
@@ -163,11 +182,14 @@ impl ConnectSteps {
                 })
             }
         };
-        let partition = |(partition, earliest, latest): &(TopicPartition, i64, i64)| json!({ "topic": &*partition.topic, "partition": partition.partition, "earliest": earliest, "latest": latest });
+        let partition = |range: &PartitionRange| {
+            let PartitionRange { partition, earliest, latest } = range;
+            json!({ "topic": &*partition.topic, "partition": partition.partition, "earliest": earliest, "latest": latest })
+        };
         json!({
             "ok": !self.all.iter().any(|(_, outcome)| matches!(outcome, StepOutcome::Failed(_))),
             "steps": self.all.iter().map(step).collect::<Vec<_>>(),
-            "partitions": self.partitions.iter().map(partition).collect::<Vec<_>>(),
+            "partitions": self.ranges.iter().map(partition).collect::<Vec<_>>(),
         })
     }
 }
@@ -184,128 +206,59 @@ fn describe_settings(settings: &ClientSettings) -> String {
     text
 }
 
-/// The addresses of all brokers named.
-fn resolve(settings: &ClientSettings, timeout: Duration) -> anyhow::Result<(String, Vec<SocketAddr>)> {
-    let (mut all, mut text, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-    for server in settings.servers().split(',').map(str::trim).filter(|server| !server.is_empty()) {
-        // librdkafka takes a protocol before the address.
-        let address = server.rsplit_once("://").map_or(server, |(_, address)| address);
-        let address = if address.contains(':') { address.to_owned() } else { format!("{address}:9092") };
-        match look_up(&address, timeout) {
-            Ok(found) => {
-                let hosts: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
-                text.push(format!("{server} is {}", hosts.join(", ")));
-                all.extend(found);
-            }
-            Err(reason) => wrong.push(format!("{server}: {reason}")),
-        }
-    }
-    text.extend(wrong.iter().map(|wrong| format!("not resolved: {wrong}")));
-    if all.is_empty() {
-        return Err(Failure::new(Exit::Source, format!("no host of {} can be resolved", settings.servers()))
-            .cause(anyhow::anyhow!(wrong.join("; ")))
-            .hint("correct the hosts' names in bootstrap.servers, or this machine's name service")
-            .into());
-    }
-    Ok((text.join("; "), all))
-}
-
-/// The system's resolver knows no limit of time, so it is asked on a thread that may be left behind.
-fn look_up(address: &str, timeout: Duration) -> Result<Vec<SocketAddr>, String> {
-    let (answer, answered) = sync_channel(1);
-    let asked = address.to_owned();
-    std::thread::spawn(move || {
-        let found = asked.to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string());
-        // Nobody listens any more when it took too long.
-        let _ = answer.send(found);
+fn describe_resolved(found: &ResolvedBrokers) -> String {
+    let resolved = found.hosts.iter().map(|(server, hosts)| {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        format!("{server} is {}", hosts.join(", "))
     });
-    answered.recv_timeout(timeout).unwrap_or_else(|_| Err("the name service did not answer".to_owned()))
+    let unresolved = found.unresolved.0.iter().map(|(server, error)| format!("not resolved: {server}: {error}"));
+    resolved.chain(unresolved).collect::<Vec<_>>().join("; ")
 }
 
-/// Opens a connection to each address and closes it again; one that works is enough.
-fn connect(addresses: &[SocketAddr], timeout: Duration) -> anyhow::Result<(String, ())> {
-    let began = Instant::now();
-    let (mut open, mut closed) = (Vec::new(), Vec::new());
-    for address in addresses {
-        let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_millis(10));
-        match TcpStream::connect_timeout(address, left) {
-            Ok(_) => open.push(format!("{address} answers")),
-            Err(error) => closed.push(format!("{address}: {error}")),
-        }
-    }
-    if open.is_empty() {
-        return Err(Failure::new(Exit::Source, "no broker can be connected to")
-            .cause(anyhow::anyhow!(closed.join("; ")))
-            .hint("start the broker, correct its address in bootstrap.servers, or let a firewall pass its port")
-            .into());
-    }
-    open.extend(closed.into_iter().map(|closed| format!("not {closed}")));
-    Ok((open.join("; "), ()))
+fn describe_connected(found: &ConnectedBrokers) -> String {
+    let open = found.open.iter().map(|address| format!("{address} answers"));
+    let closed = found.closed.0.iter().map(|(address, error)| format!("not {address}: {error}"));
+    open.chain(closed).collect::<Vec<_>>().join("; ")
 }
 
-/// TLS and SASL, as far as the settings ask for them, up to the first answer of Kafka's protocol.
-fn log_in(settings: &ClientSettings, topics: &Topics) -> anyhow::Result<(String, KafkaConnection)> {
-    let connection = KafkaConnection::open(settings).map_err(flow::client)?;
-    let brokers = connection.brokers(topics.single()).map_err(flow::client)?;
-    let text: Vec<String> = brokers.iter().map(|(id, address)| format!("broker {id} at {address}")).collect();
-    Ok((text.join(", "), connection))
+fn describe_brokers(client: &AuthenticatedClient) -> String {
+    let brokers = client.brokers.iter().map(|(id, address)| format!("broker {id} at {address}"));
+    brokers.collect::<Vec<_>>().join(", ")
 }
 
-fn find_topics(connection: &KafkaConnection, topics: &Topics) -> anyhow::Result<(String, Vec<TopicPartition>)> {
-    let partitions = flow::partitions(connection, topics)?;
-    let mut text: Vec<String> = Vec::new();
-    for of_topic in partitions.chunk_by(|a, b| a.topic == b.topic) {
+fn describe_topics(partitions: &[TopicPartition]) -> String {
+    let topics = partitions.chunk_by(|a, b| a.topic == b.topic).map(|of_topic| {
         let count = of_topic.len();
-        text.push(format!("{}, {count} {}", of_topic[0].topic, if count == 1 { "partition" } else { "partitions" }));
-    }
-    Ok((text.join("; "), partitions))
+        format!("{}, {count} {}", of_topic[0].topic, if count == 1 { "partition" } else { "partitions" })
+    });
+    topics.collect::<Vec<_>>().join("; ")
 }
 
-type Range = (TopicPartition, i64, i64);
-
-fn find_offsets(connection: &KafkaConnection, partitions: &[TopicPartition]) -> anyhow::Result<(String, Vec<Range>)> {
-    let ranges = connection.watermarks(partitions).map_err(flow::client)?;
-    let ranges: Vec<_> = partitions.iter().cloned().zip(ranges).map(|(p, (low, high))| (p, low, high)).collect();
-    let held: i64 = ranges.iter().map(|(_, low, high)| high - low).sum();
-    Ok((format!("{held} offsets between earliest and latest"), ranges))
+fn describe_ranges(ranges: &[PartitionRange]) -> String {
+    let held: i64 = ranges.iter().map(PartitionRange::len).sum();
+    format!("{held} offsets between earliest and latest")
 }
 
-/// Fetches one message of each topic, or at the end of a partition that has none: the answer tells whether it is allowed.
-fn try_read(connection: &mut KafkaConnection, ranges: &[Range]) -> anyhow::Result<(String, ())> {
-    let mut text = Vec::new();
-    for of_topic in ranges.chunk_by(|(a, ..), (b, ..)| a.topic == b.topic) {
-        let fullest = of_topic.iter().max_by_key(|(_, earliest, latest)| latest - earliest);
-        let Some((partition, earliest, latest)) = fullest else { continue };
-        let at = SourcePosition { partition: partition.clone(), offset: (latest - 1).max(*earliest) };
-        let record = connection.fetch_at(&at).map_err(flow::client)?;
-        text.push(if record.is_some() { format!("fetched {at}") } else { format!("{partition} can be fetched") });
-    }
-    Ok((text.join("; "), ()))
+fn describe_fetches(found: &[FetchProbe]) -> String {
+    let fetches = found.iter().map(|fetch| match fetch.found {
+        true => format!("fetched {}", fetch.position),
+        false => format!("{} can be fetched", fetch.position.partition),
+    });
+    fetches.collect::<Vec<_>>().join("; ")
 }
 
-fn try_group(connection: &KafkaConnection, group: &str) -> anyhow::Result<(String, ())> {
-    match connection.may_use_group(group).map_err(flow::client)? {
-        Some(true) => Ok((format!("offsets of {group} may be committed"), ())),
-        Some(false) => {
-            Err(forbidden(format!("offsets of the consumer group \"{group}\" may not be committed"), "READ"))
-        }
-        None => {
-            Ok((format!("{group} can be seen; the cluster does not tell whether its offsets may be committed"), ()))
+fn describe_group(group: &str, permission: Permission) -> String {
+    match permission {
+        Permission::Granted => format!("offsets of {group} may be committed"),
+        Permission::Unknown => {
+            format!("{group} can be seen; the cluster does not tell whether its offsets may be committed")
         }
     }
 }
 
-fn try_write(connection: &KafkaConnection, topic: &str) -> anyhow::Result<(String, ())> {
-    match connection.may_write(topic).map_err(flow::client)? {
-        Some(true) => Ok((format!("{topic} may be written"), ())),
-        Some(false) => Err(forbidden(format!("topic \"{topic}\" may not be written"), "WRITE")),
-        None => Ok((format!("{topic} is there; the cluster does not tell whether it may be written"), ())),
+fn describe_write(topic: &str, permission: Permission) -> String {
+    match permission {
+        Permission::Granted => format!("{topic} may be written"),
+        Permission::Unknown => format!("{topic} is there; the cluster does not tell whether it may be written"),
     }
-}
-
-fn forbidden(fact: String, operation: &str) -> anyhow::Error {
-    Failure::new(Exit::Source, fact)
-        .cause(anyhow::anyhow!("the cluster's access rules do not give this user {operation}"))
-        .hint("ask for that permission, or use another user")
-        .into()
 }

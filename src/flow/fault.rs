@@ -1,6 +1,8 @@
 //! Rooms' errors as failures that a person can act on: fact, cause, next step, exit code.
 
 use turnstile_engine::{EngineError, StreamPlan};
+use turnstile_kafka::diagnosis::DiagnosisError;
+use turnstile_kafka::{ClientError, ReadError, SettingsError};
 use turnstile_kafka::{ClientError, ReadError, SettingsError};
 use turnstile_lake::{LakeError, LedgerError};
 use turnstile_registry::RegistryError;
@@ -44,6 +46,23 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
         }
     };
     Failure::of(exit, error).maybe_hint(hint).into()
+}
+
+/// A step on the way to a topic failed.
+pub(crate) fn diagnosis_failed(error: DiagnosisError) -> anyhow::Error {
+    let hint = match error {
+        DiagnosisError::Client(error) => return client(error),
+        DiagnosisError::Unresolved { .. } => {
+            "correct the hosts' names in bootstrap.servers, or this machine's name service"
+        }
+        DiagnosisError::Unconnected { .. } => {
+            "start the broker, correct its address in bootstrap.servers, or let a firewall pass its port"
+        }
+        DiagnosisError::GroupDenied { .. } | DiagnosisError::WriteDenied { .. } => {
+            "ask for that permission, or use another user"
+        }
+    };
+    Failure::of(Exit::Source, error).hint(hint).into()
 }
 
 /// What to do about client settings that cannot be used.

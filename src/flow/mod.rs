@@ -36,7 +36,9 @@ pub(crate) use commit::encode;
 pub(crate) use context::{Context, LakeAccess};
 pub(crate) use event::{Event, Status};
 pub(crate) use event_sink::EventSink;
-pub(crate) use fault::{client, lake_failed, ledger_failed, read_failed, registry_failed, warehouse_failed};
+pub(crate) use fault::{
+    client, diagnosis_failed, lake_failed, ledger_failed, read_failed, registry_failed, warehouse_failed,
+};
 pub(crate) use loader::{Loaded, load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_failed, summary, wishes};
 pub(crate) use owner::{now_us, this_process};

@@ -93,7 +93,7 @@ pub(crate) async fn replay(
     let mut reader = PartitionReader::open(&settings, starts, ReadLimits::default()).map_err(read_failed)?;
     let mut engine = Engine::new(plan, RestoredState::default(), 1).map_err(engine_failed)?;
     let mut worker = engine.worker();
-    let mut schemas = open_registry(pipeline)?.map(SchemaFetcher::new);
+    let mut schemas = open_registry(pipeline, context.runtime())?.map(SchemaFetcher::new);
     let mut queues = reader.split();
     let queue = queues.first_mut().ok_or_else(|| Failure::new(Exit::Failed, "there is nothing to replay"))?;
     let mut heard_at = Instant::now();

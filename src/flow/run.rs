@@ -114,7 +114,7 @@ impl Flow {
         let began = Instant::now();
         let pipeline = context.pipeline();
         let settings = context.client_settings()?.with_connect_timeout(options.connect_timeout);
-        let registry = open_registry(pipeline)?;
+        let registry = open_registry(pipeline, context.runtime())?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let start_options = StartOptions {
             takeover: options.takeover,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use turnstile_engine::Worker;
 use turnstile_message::{MessageBatch, WriterSchema};
@@ -24,14 +25,14 @@ const RETRY_FOR: Duration = Duration::from_secs(600);
 const PASSWORD_BYTES: usize = 4096;
 
 /// A client of the pipeline's registry, for the formats that need one.
-pub(crate) fn open_registry(pipeline: &Pipeline) -> anyhow::Result<Option<Arc<SchemaRegistry>>> {
+pub(crate) fn open_registry(pipeline: &Pipeline, runtime: &Handle) -> anyhow::Result<Option<Arc<SchemaRegistry>>> {
     let Some(settings) = &pipeline.source.registry else { return Ok(None) };
     let user = match (&settings.user, &settings.password) {
         (Some(user), Some(source)) => Some((user.clone(), password(settings, source)?)),
         _ => None,
     };
-    let registry =
-        SchemaRegistry::new(SchemaRegistrySettings { url: settings.url.clone(), user }).map_err(registry_failed)?;
+    let registry = SchemaRegistry::new(SchemaRegistrySettings { url: settings.url.clone(), user }, runtime.clone());
+    let registry = registry.map_err(registry_failed)?;
     Ok(Some(Arc::new(registry)))
 }
 
@@ -125,7 +126,9 @@ impl SchemaFetcher {
     ) -> anyhow::Result<MessageBatch> {
         self.hold(batch, worker);
         loop {
-            if let Some(batch) = self.release(worker, |note| tracing::warn!("{note}"))? {
+            // The registry's client blocks.
+            let released = tokio::task::block_in_place(|| self.release(worker, |note| tracing::warn!("{note}")))?;
+            if let Some(batch) = released {
                 return Ok(batch);
             }
             tokio::select! {

@@ -12,6 +12,7 @@
 mod advice;
 mod connection;
 mod consumer;
+pub mod diagnosis;
 mod error;
 mod feed;
 mod leaders;

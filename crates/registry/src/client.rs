@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::ACCEPT;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
+use tokio::runtime::Handle;
 use turnstile_message::{SchemaKind, WriterSchema};
 
 use crate::SchemaRegistrySettings;
@@ -86,8 +87,8 @@ pub struct SchemaRegistry {
     settings: SchemaRegistrySettings,
     base: Url,
     client: Client,
-    /// Drives the requests of whichever thread asks.
-    runtime: tokio::runtime::Runtime,
+    /// Runs the requests of the thread that asks.
+    runtime: Handle,
     cache: Mutex<SchemaCache>,
 }
 
@@ -99,11 +100,12 @@ struct SchemaCache {
 }
 
 impl SchemaRegistry {
-    /// A client of the registry; nothing is asked yet.
+    /// A client of the registry, whose requests run on `runtime`: one that drives itself, not a `current_thread` one.
+    /// Nothing is asked yet.
     ///
     /// # Errors
     /// [`RegistryError::Settings`] when the address is not a URL.
-    pub fn new(settings: SchemaRegistrySettings) -> Result<Self, RegistryError> {
+    pub fn new(settings: SchemaRegistrySettings, runtime: Handle) -> Result<Self, RegistryError> {
         // The address is not repeated: a wrong one may be a password in the wrong place.
         let wrong = |reason: String| RegistryError::Settings { reason };
         let base = Url::parse(&settings.url).map_err(|e| wrong(format!("its url cannot be read: {e}")))?;
@@ -118,8 +120,6 @@ impl SchemaRegistry {
             .redirect(Policy::none())
             .build()
             .map_err(|e| wrong(innermost(&e).to_string()))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| wrong(e.to_string()))?;
         Ok(Self { settings, base, client, runtime, cache: Mutex::default() })
     }
 

@@ -3,8 +3,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::sync::LazyLock;
 use std::thread::JoinHandle;
 
+use tokio::runtime::Runtime;
 use turnstile_message::SchemaKind;
 
 use crate::{RegistryError, SchemaRegistry, SchemaRegistrySettings, Secret};
@@ -35,7 +37,12 @@ fn double(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {
 }
 
 fn registry(url: &str) -> SchemaRegistry {
-    SchemaRegistry::new(SchemaRegistrySettings { url: url.to_owned(), user: None }).unwrap()
+    open(SchemaRegistrySettings { url: url.to_owned(), user: None }).unwrap()
+}
+
+fn open(settings: SchemaRegistrySettings) -> Result<SchemaRegistry, RegistryError> {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+    SchemaRegistry::new(settings, RUNTIME.handle().clone())
 }
 
 fn answer(status: u16, body: &str) -> (u16, String) {
@@ -105,7 +112,7 @@ fn a_failing_registry_can_be_retried_and_a_wrong_address_cannot() {
 fn user_and_password_are_sent_and_shown_nowhere() {
     let (url, asked) = double(vec![answer(401, r#"{"error_code": 40101, "message": "Unauthorized"}"#)]);
     let user = Some(("joe".to_owned(), Secret::new("hush-hush")));
-    let registry = SchemaRegistry::new(SchemaRegistrySettings { url, user }).unwrap();
+    let registry = open(SchemaRegistrySettings { url, user }).unwrap();
     let error = registry.schema(1).unwrap_err();
     assert!(matches!(error, RegistryError::Denied { .. }));
     let shown = format!("{error} {error:?} {registry:?}");
@@ -118,8 +125,7 @@ fn user_and_password_are_sent_and_shown_nowhere() {
 #[test]
 fn what_is_no_address_is_refused_without_repeating_it() {
     for url in ["http://", "registry", "mailto:secret"] {
-        let error =
-            SchemaRegistry::new(SchemaRegistrySettings { url: url.to_owned(), user: None }).unwrap_err().to_string();
+        let error = open(SchemaRegistrySettings { url: url.to_owned(), user: None }).unwrap_err().to_string();
         assert!(error.starts_with("the schema registry's settings are wrong: "), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }

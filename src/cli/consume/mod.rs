@@ -94,7 +94,7 @@ pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> 
             let pipeline = load_pipeline(file, &[])?;
             let inspector = Inspector::new(&pipeline);
             let inspector = inspector.map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", file.display())))?;
-            (Some(inspector), flow::open_registry(&pipeline)?)
+            (Some(inspector), flow::open_registry(&pipeline, &process.runtime)?)
         }
     };
     let mut settings = args.cluster.settings(&stop)?;
