@@ -3,7 +3,6 @@
 use turnstile_engine::{EngineError, StreamPlan};
 use turnstile_kafka::diagnosis::DiagnosisError;
 use turnstile_kafka::{ClientError, ReadError, SettingsError};
-use turnstile_kafka::{ClientError, ReadError, SettingsError};
 use turnstile_lake::{LakeError, LedgerError};
 use turnstile_registry::RegistryError;
 use turnstile_warehouse::WarehouseError;
