@@ -13,6 +13,8 @@ mod error;
 mod failpoint;
 mod format;
 mod framed;
+#[cfg(test)]
+mod golden;
 mod hash;
 mod lake;
 mod ledger;
