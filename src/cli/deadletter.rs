@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 use turnstile_kafka::{Producer, ProducerLimits, ProducerRecord};
-use turnstile_lake::{FileKind, OwnedDeadLetter, Place, Published};
+use turnstile_lake::{FileKind, OwnedDeadLetter, Published, RowLocation};
 
 use super::remembered::context_or_last;
 use crate::exit::Exit;
@@ -179,7 +179,7 @@ fn read(context: &Context, of: &Of, contents: bool) -> anyhow::Result<(Vec<Publi
         let mut files = turnstile_lake::entries(lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
         files.retain(|f| {
             // Retention may have deleted others by now.
-            f.place == Place::Own
+            f.place == RowLocation::Own
                 && f.file.kind == FileKind::DeadLetters
                 && of.file.as_ref().is_none_or(|name| *name == f.file.name)
         });

@@ -1,6 +1,6 @@
 //! `turnstile explain`: from a file of the lake back to its messages.
 
-use turnstile_lake::{FileKind, Place, Published, explain, readable_instant};
+use turnstile_lake::{FileKind, Published, RowLocation, explain, readable_instant};
 use turnstile_message::OffsetRange;
 
 use super::status::LedgerArgs;
@@ -126,11 +126,11 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
         ),
     );
     match &published.place {
-        Place::Own => {}
-        Place::Compacted { object, first_row } => {
+        RowLocation::Own => {}
+        RowLocation::Compacted { object, first_row } => {
             line("now in", format!("{object}, rows {first_row} to {}", first_row + file.rows.saturating_sub(1)));
         }
-        Place::Retired { since_us, reason } => {
+        RowLocation::Retired { since_us, reason } => {
             line("retired", format!("at {}: {reason}", readable_instant(*since_us)));
         }
     }
@@ -168,7 +168,7 @@ mod tests {
             committed_at_us: start_us,
             host: "batch-1".into(),
             confirmed: true,
-            place: Place::Compacted { object: "date=2026-08-01/mta_m7.parquet".into(), first_row: 10 },
+            place: RowLocation::Compacted { object: "date=2026-08-01/mta_m7.parquet".into(), first_row: 10 },
         }
     }
 

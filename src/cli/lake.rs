@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
-use turnstile_lake::maintenance::{Applied, Compact, MaintenanceStep, Plan, Wishes, maintain, plan};
+use turnstile_lake::maintenance::{
+    Applied, Compact, MaintenancePlan, MaintenancePolicy, MaintenanceStep, maintain, plan,
+};
 use turnstile_lake::{Catalog, Extent, readable_instant};
 use turnstile_pipeline::Pipeline;
 
@@ -81,12 +83,14 @@ pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     match args.verb {
         Verb::Files(args) => files(args, process),
         Verb::Compact(args) => {
-            let wishes = Wishes { compact: Compact::All, sweep_all: true, ..Wishes::default() };
-            act(args, process, |_| wishes)
+            let policy = MaintenancePolicy { compact: Compact::All, sweep_all: true, ..MaintenancePolicy::default() };
+            act(args, process, |_| policy)
         }
-        Verb::Gc(args) => {
-            act(args, process, |pipeline| Wishes { compact: Compact::Off, sweep_all: true, ..flow::wishes(pipeline) })
-        }
+        Verb::Gc(args) => act(args, process, |pipeline| MaintenancePolicy {
+            compact: Compact::Off,
+            sweep_all: true,
+            ..flow::maintenance_policy(pipeline)
+        }),
     }
 }
 
@@ -149,31 +153,31 @@ fn as_json(extent: &Extent) -> serde_json::Value {
     })
 }
 
-fn act(args: ActArgs, process: &Process, wishes: impl Fn(&Pipeline) -> Wishes) -> anyhow::Result<Exit> {
+fn act(args: ActArgs, process: &Process, policy: impl Fn(&Pipeline) -> MaintenancePolicy) -> anyhow::Result<Exit> {
     // A lake that does not exist is not created by looking after it.
     let access = if args.dry_run { LakeAccess::Read } else { LakeAccess::WriteExisting };
     let context = context_or_last(process, args.file.as_ref(), &args.set, access)?;
     let pipeline = context.pipeline();
-    let wishes = wishes(pipeline);
+    let policy = policy(pipeline);
     context.block_on(async {
         let lake = context.lake().await?;
         if args.dry_run {
-            return show_plan(&context, &wishes, args.json).await;
+            return show_plan(&context, &policy, args.json).await;
         }
         let loaded = flow::loaded_bounds(&context).await?;
         let say = |step: MaintenanceStep<'_>| show_step(step, args.json);
-        let applied = maintain(lake, &pipeline.name, &wishes, &loaded, &flow::this_process(), say).await;
+        let applied = maintain(lake, &pipeline.name, &policy, &loaded, &flow::this_process(), say).await;
         let applied = applied.map_err(flow::maintenance_failed)?.ok_or_else(|| nothing(pipeline))?;
         ended(applied, args.json)
     })
 }
 
-async fn show_plan(context: &Context, wishes: &Wishes, json: bool) -> anyhow::Result<Exit> {
+async fn show_plan(context: &Context, policy: &MaintenancePolicy, json: bool) -> anyhow::Result<Exit> {
     let pipeline = context.pipeline();
     let catalog = Catalog::read(context.lake().await?, &pipeline.name).await.map_err(flow::ledger_failed)?;
     let catalog = catalog.ok_or_else(|| nothing(pipeline))?;
     let loaded = flow::loaded_bounds(context).await?;
-    let plan = plan(&catalog, wishes, &loaded, flow::now_us());
+    let plan = plan(&catalog, policy, &loaded, flow::now_us());
     if json {
         outln!("{}", &serde_json::to_string(&plan)?);
     } else {
@@ -184,7 +188,7 @@ async fn show_plan(context: &Context, wishes: &Wishes, json: bool) -> anyhow::Re
 }
 
 /// One line per object: what would be done with it, and why.
-fn describe(plan: &Plan) -> String {
+fn describe(plan: &MaintenancePlan) -> String {
     let mut out = String::new();
     let mut line = |what: &str, name: &str, why: &str| out.push_str(&format!("{what:<8} {name}  {why}\n"));
     for batch in &plan.compact {
@@ -198,7 +202,7 @@ fn describe(plan: &Plan) -> String {
     out
 }
 
-fn closing(plan: &Plan) -> String {
+fn closing(plan: &MaintenancePlan) -> String {
     let replaced: usize = plan.compact.iter().map(|batch| batch.replaces.len()).sum();
     format!(
         "{} to compact, {} to retire, {} to delete ({} bytes), {} kept (files)",

@@ -30,7 +30,7 @@ pub(crate) struct CommitContext<'a> {
 }
 
 /// The ledger's form of `cut`. What it keeps of `context.live` is in its `kept`.
-pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<turnstile_lake::Cut> {
+pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<turnstile_lake::Commit> {
     let mut publish = Vec::with_capacity(cut.closed.len() + 1);
     for window in &cut.closed {
         // A window that HAVING left empty has no file. (HAVING and corrections do not go together.)
@@ -65,7 +65,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
             fingerprint: p.fingerprint,
         })
         .collect();
-    Ok(turnstile_lake::Cut {
+    Ok(turnstile_lake::Commit {
         positions,
         topic_ids: context.topic_ids.clone(),
         watermark_us: cut.watermark_us,
@@ -101,7 +101,7 @@ fn dead_letter_file(context: &CommitContext<'_>, letters: &[DeadLetter]) -> NewF
     let reasons: Vec<String> =
         letters.iter().map(|l| format!("{}: {}", l.rejection.reason, l.rejection.detail)).collect();
     let bytes = turnstile_lake::encode_dead_letters(letters.iter().zip(&reasons).map(|(letter, reason)| {
-        turnstile_lake::DeadLetter {
+        turnstile_lake::DeadLetterRecord {
             position: letter.position.clone(),
             timestamp_ms: letter.timestamp_ms,
             reason,

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use turnstile_lake::{Committed, Cut, Ledger, LedgerError, StateRef};
+use turnstile_lake::{Commit, Committed, Ledger, LedgerError, StateRef};
 use turnstile_message::TopicPartition;
 
 use super::event_sink::EventSink;
@@ -57,7 +57,7 @@ impl Committer {
     ///
     /// # Errors
     /// Another writer owns the pipeline, or the store refused for longer than it is tried again.
-    pub(crate) async fn commit(&mut self, cut: Cut) -> anyhow::Result<Committed> {
+    pub(crate) async fn commit(&mut self, cut: Commit) -> anyhow::Result<Committed> {
         let began = Instant::now();
         let mut live = cut.kept.clone();
         let mut wait = RETRY_FIRST;

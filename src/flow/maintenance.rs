@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use turnstile_lake::maintenance::{Applied, Compact, LoadedBound, MaintenanceError, Wishes, maintain};
+use turnstile_lake::maintenance::{Applied, Compact, LoadedBound, MaintenanceError, MaintenancePolicy, maintain};
 use turnstile_pipeline::Pipeline;
 
 use super::context::Context;
@@ -59,15 +59,16 @@ async fn round(context: &Context) {
 async fn once(context: &Context) -> anyhow::Result<Applied> {
     let (lake, pipeline) = (context.lake().await?, context.pipeline());
     let loaded = loaded_bounds(context).await?;
-    let applied = maintain(lake, &pipeline.name, &wishes(pipeline), &loaded, &this_process(), |_| {}).await?;
+    let applied =
+        maintain(lake, &pipeline.name, &maintenance_policy(pipeline), &loaded, &this_process(), |_| {}).await?;
     Ok(applied.unwrap_or_default())
 }
 
 /// What a pipeline wants of maintenance.
-pub(crate) fn wishes(pipeline: &Pipeline) -> Wishes {
+pub(crate) fn maintenance_policy(pipeline: &Pipeline) -> MaintenancePolicy {
     let lake = &pipeline.lake;
-    Wishes {
-        compact: if lake.compact { Compact::Settled } else { Compact::Off },
+    MaintenancePolicy {
+        compact: if lake.compact { Compact::ClosedDays } else { Compact::Off },
         retain_us: lake.retain_us,
         grace_us: Some(lake.grace_us),
         sweep_all: false,
@@ -147,9 +148,9 @@ mod tests {
         let context = Context::new(&process, pipeline, Path::new(""), LakeAccess::Write);
         let bounds = context.block_on(loaded_bounds(&context)).unwrap();
         assert_eq!(bounds, [LoadedBound { target: "the embedded warehouse".into(), seq: Some(0) }]);
-        let wishes = wishes(context.pipeline());
+        let policy = maintenance_policy(context.pipeline());
         assert_eq!(
-            (wishes.compact, wishes.grace_us),
+            (policy.compact, policy.grace_us),
             (Compact::Off, Some(600_000_000)),
             "csv.gz is not compacted unasked"
         );

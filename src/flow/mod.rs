@@ -40,7 +40,7 @@ pub(crate) use fault::{
     client, diagnosis_failed, lake_failed, ledger_failed, read_failed, registry_failed, warehouse_failed,
 };
 pub(crate) use loader::{Loaded, load_on_schedule, load_once};
-pub(crate) use maintenance::{loaded_bounds, maintenance_failed, summary, wishes};
+pub(crate) use maintenance::{loaded_bounds, maintenance_failed, maintenance_policy, summary};
 pub(crate) use owner::{now_us, this_process};
 pub(crate) use replay::replay;
 pub(crate) use run::{RunOptions, StopCondition, run};

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use turnstile_lake::{Slot, Writer};
+use turnstile_lake::{Slot, WriterId};
 
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -14,8 +14,8 @@ use crate::report::Failure;
 const ALIVE: Duration = Duration::from_secs(30);
 
 /// This process, as the ledger records it.
-pub(crate) fn this_process() -> Writer {
-    Writer { host: host(), pid: std::process::id(), started_at_us: now_us(), note: String::new() }
+pub(crate) fn this_process() -> WriterId {
+    WriterId { host: host(), pid: std::process::id(), started_at_us: now_us(), note: String::new() }
 }
 
 /// Microseconds since the epoch.
@@ -46,7 +46,7 @@ pub(crate) fn refuse_if_alive(newest: &Slot, lake: &str) -> anyhow::Result<()> {
 
 /// Whether `writer`, who committed `age` ago, seems to live beside process `this`; `runs` tells whether a process of
 /// this machine is turnstile.
-fn seems_alive(writer: &Writer, age: Duration, this: &Writer, runs: impl Fn(u32) -> bool) -> bool {
+fn seems_alive(writer: &WriterId, age: Duration, this: &WriterId, runs: impl Fn(u32) -> bool) -> bool {
     if writer.host != this.host {
         return age < ALIVE;
     }
@@ -76,8 +76,8 @@ fn runs_turnstile(pid: u32) -> bool {
 mod tests {
     use super::*;
 
-    fn writer(host: &str, pid: u32) -> Writer {
-        Writer { host: host.to_owned(), pid, started_at_us: 0, note: String::new() }
+    fn writer(host: &str, pid: u32) -> WriterId {
+        WriterId { host: host.to_owned(), pid, started_at_us: 0, note: String::new() }
     }
 
     #[test]

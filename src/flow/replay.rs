@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use turnstile_engine::{ClosePolicy, ClosedWindow, Engine, Reason, RestoredState};
 use turnstile_kafka::{PartitionReader, ReadLimits, StartAt};
-use turnstile_lake::{FileKind, Place, Published};
+use turnstile_lake::{FileKind, Published, RowLocation};
 use turnstile_message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
 use turnstile_pipeline::{AggregateKind, Dedup, Pipeline};
 
@@ -56,7 +56,7 @@ async fn left_out(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<E
     let mut left_out = ExcludedMessages::default();
     for Published { file, place, .. } in files {
         let bytes = match place {
-            Place::Own => lake.read(&file.name).await.map_err(|e| ledger_failed(e.into()))?,
+            RowLocation::Own => lake.read(&file.name).await.map_err(|e| ledger_failed(e.into()))?,
             _ => None,
         };
         let Some(bytes) = bytes else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 use turnstile_engine::{Engine, PartitionState, RestoredState, fingerprint};
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
-use turnstile_lake::{Format, Ledger, Position, Slot, StateRef, StoreOptions};
+use turnstile_lake::{FileEncoding, Ledger, Position, Slot, StateRef, StoreOptions};
 use turnstile_message::{SourcePosition, TopicPartition};
 use turnstile_pipeline::{FileFormat, Pipeline, Topics};
 
@@ -61,10 +61,10 @@ pub(crate) fn store_options(pipeline: &Pipeline) -> StoreOptions {
 }
 
 /// The lake's word for a pipeline's file format.
-pub(crate) fn file_format(pipeline: &Pipeline) -> Format {
+pub(crate) fn file_format(pipeline: &Pipeline) -> FileEncoding {
     match pipeline.lake.format {
-        FileFormat::CsvGz => Format::CsvGz,
-        FileFormat::Parquet => Format::Parquet,
+        FileFormat::CsvGz => FileEncoding::CsvGz,
+        FileFormat::Parquet => FileEncoding::Parquet,
     }
 }
 

@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use turnstile_lake::{
-    Catalog, Counters, Cut, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer, published_since,
-    window_name,
+    Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
+    published_since, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 
@@ -21,7 +21,7 @@ const AT_ONCE: i64 = 12;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lake = Lake::open("memory:", &StoreOptions::default()).await?;
-    let mut ledger = Ledger::open(&lake, PIPELINE, "plan", Writer::default()).await?.ledger;
+    let mut ledger = Ledger::open(&lake, PIPELINE, "plan", WriterId::default()).await?.ledger;
     for first in (0..WINDOWS).step_by(AT_ONCE as usize) {
         ledger.commit(cut(first)).await?;
     }
@@ -54,10 +54,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn cut(first: i64) -> Cut {
+fn cut(first: i64) -> Commit {
     let read = (first + AT_ONCE) as u64;
     let partition = TopicPartition::new("turnstile", 0);
-    Cut {
+    Commit {
         positions: vec![Position {
             partition: partition.clone(),
             next_offset: first + AT_ONCE,
@@ -70,7 +70,7 @@ fn cut(first: i64) -> Cut {
         publish: (first..first + AT_ONCE)
             .map(|window| {
                 let (start_us, end_us) = (window * WINDOW_US, (window + 1) * WINDOW_US);
-                let name = window_name(PIPELINE, start_us, end_us, 1, Format::Parquet);
+                let name = window_name(PIPELINE, start_us, end_us, 1, FileEncoding::Parquet);
                 NewFile {
                     bytes: name.clone().into_bytes().into(),
                     name,
@@ -87,7 +87,7 @@ fn cut(first: i64) -> Cut {
             })
             .collect(),
         counters: Counters { read, aggregated: read, ..Counters::default() },
-        ..Cut::default()
+        ..Commit::default()
     }
 }
 

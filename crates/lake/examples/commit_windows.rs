@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use turnstile_lake::{
-    Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, NewState, Position, StoreOptions, Writer,
-    encode_window, window_name,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, NewState, Position, StoreOptions,
+    WriterId, encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = args.next().ok_or("usage: commit_windows URL [WINDOWS]")?;
     let windows = args.next().map_or(Ok(WINDOWS), |number| number.parse())?;
     let lake = Lake::open(&url, &StoreOptions::default()).await?;
-    let writer = Writer { host: "example".into(), pid: std::process::id(), ..Writer::default() };
+    let writer = WriterId { host: "example".into(), pid: std::process::id(), ..WriterId::default() };
     let opened = Ledger::open(&lake, PIPELINE, "plan-1", writer).await?;
     let mut ledger = opened.ledger;
 
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn cut(window: i64) -> Result<Cut, Box<dyn std::error::Error>> {
+fn cut(window: i64) -> Result<Commit, Box<dyn std::error::Error>> {
     let partition = TopicPartition::new("turnstile", 0);
     let (first, next) = (window * ROWS, (window + 1) * ROWS);
     let stations: ArrayRef =
@@ -53,7 +53,7 @@ fn cut(window: i64) -> Result<Cut, Box<dyn std::error::Error>> {
     let rows = RecordBatch::try_from_iter([("STATION", stations), ("ENTRIES", entries)])?;
     let (start_us, end_us) = (window * MINUTE_US, (window + 1) * MINUTE_US);
     let read = next as u64;
-    Ok(Cut {
+    Ok(Commit {
         positions: vec![Position {
             partition: partition.clone(),
             next_offset: next,
@@ -70,14 +70,14 @@ fn cut(window: i64) -> Result<Cut, Box<dyn std::error::Error>> {
             bytes: next.to_string().into_bytes().into(),
         }],
         publish: vec![NewFile {
-            name: window_name(PIPELINE, start_us, end_us, 1, Format::CsvGz),
-            bytes: encode_window(Format::CsvGz, &rows, &EncodeOptions::default())?.into(),
+            name: window_name(PIPELINE, start_us, end_us, 1, FileEncoding::CsvGz),
+            bytes: encode_window(FileEncoding::CsvGz, &rows, &EncodeOptions::default())?.into(),
             rows: ROWS as u64,
             kind: FileKind::Window { start_us, end_us, version: 1 },
             sources: vec![OffsetRange { partition, first, last: next - 1, messages: ROWS as u64 }],
             counts: Default::default(),
         }],
         counters: Counters { read, aggregated: read, ..Counters::default() },
-        ..Cut::default()
+        ..Commit::default()
     })
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
-use turnstile_lake::maintenance::{Compact, MaintenanceStep, Wishes, maintain};
+use turnstile_lake::maintenance::{Compact, MaintenancePolicy, MaintenanceStep, maintain};
 use turnstile_lake::{
-    Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
     encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
@@ -29,7 +29,7 @@ const RETAIN_US: i64 = 27 * HOUR_US;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).ok_or("usage: maintain_days URL")?;
     let lake = Lake::open(&url, &StoreOptions::default()).await?;
-    let writer = Writer { host: "example".into(), pid: std::process::id(), ..Writer::default() };
+    let writer = WriterId { host: "example".into(), pid: std::process::id(), ..WriterId::default() };
     let opened = Ledger::open(&lake, PIPELINE, "plan-1", writer.clone()).await?;
     let mut ledger = opened.ledger;
     let mut window = opened.recovered.and_then(|found| Some(found.slot.positions.first()?.next_offset)).unwrap_or(0);
@@ -38,20 +38,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         window += 1;
     }
     // Without grace, so that one run retires and the next deletes.
-    let wishes = Wishes { compact: Compact::All, retain_us: Some(RETAIN_US), grace_us: Some(0), sweep_all: true };
+    let policy =
+        MaintenancePolicy { compact: Compact::All, retain_us: Some(RETAIN_US), grace_us: Some(0), sweep_all: true };
     let say = |step: MaintenanceStep<'_>| println!("{step:?}");
-    maintain(&lake, PIPELINE, &wishes, &[], &writer, say).await?;
-    maintain(&lake, PIPELINE, &wishes, &[], &writer, say).await?;
+    maintain(&lake, PIPELINE, &policy, &[], &writer, say).await?;
+    maintain(&lake, PIPELINE, &policy, &[], &writer, say).await?;
     Ok(())
 }
 
-fn cut(window: i64) -> Result<Cut, Box<dyn std::error::Error>> {
+fn cut(window: i64) -> Result<Commit, Box<dyn std::error::Error>> {
     let partition = TopicPartition::new("turnstile", 0);
     let entries: ArrayRef = Arc::new(Int64Array::from_iter_values(window * 10..window * 10 + 10));
     let rows = RecordBatch::try_from_iter([("ENTRIES", entries)])?;
     let (start_us, end_us) = (window * HOUR_US, (window + 1) * HOUR_US);
     let read = window as u64 + 1;
-    Ok(Cut {
+    Ok(Commit {
         positions: vec![Position {
             partition: partition.clone(),
             next_offset: window + 1,
@@ -63,14 +64,14 @@ fn cut(window: i64) -> Result<Cut, Box<dyn std::error::Error>> {
         watermark_us: Some(end_us),
         published_until_us: Some(end_us),
         publish: vec![NewFile {
-            name: window_name(PIPELINE, start_us, end_us, 1, Format::Parquet),
-            bytes: encode_window(Format::Parquet, &rows, &EncodeOptions::default())?.into(),
+            name: window_name(PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
+            bytes: encode_window(FileEncoding::Parquet, &rows, &EncodeOptions::default())?.into(),
             rows: 10,
             kind: FileKind::Window { start_us, end_us, version: 1 },
             sources: vec![OffsetRange { partition, first: window, last: window, messages: 1 }],
             counts: Default::default(),
         }],
         counters: Counters { read, aggregated: read, ..Counters::default() },
-        ..Cut::default()
+        ..Commit::default()
     })
 }

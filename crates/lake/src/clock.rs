@@ -1,4 +1,4 @@
-//! What the ledger takes from the machine beside its store: the time, a wait, a name nobody else has.
+//! What the ledger takes from the machine besides its store: the time, a wait, a unique name.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,9 +19,9 @@ pub(crate) trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The machine's own clock and randomness.
 #[derive(Debug)]
-pub(crate) struct Machine;
+pub(crate) struct SystemClock;
 
-impl Clock for Machine {
+impl Clock for SystemClock {
     fn now_us(&self) -> i64 {
         // A clock before 1970 is set wrong; zero says so without stopping the pipeline.
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)

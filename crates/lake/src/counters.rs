@@ -24,7 +24,7 @@ pub struct Counters {
     pub dead_lettered: u64,
     /// Messages without a value.
     pub tombstones: u64,
-    /// Counts beside the identity, such as local times that do not exist.
+    /// Counts outside the identity, such as local times that do not exist.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<String, u64>,
 }

@@ -1,4 +1,4 @@
-//! Why a ledger cannot go on: one variant per thing that a caller does about it.
+//! Why a ledger cannot continue: one variant per thing that a caller does about it.
 
 use std::fmt;
 
@@ -89,8 +89,8 @@ pub enum LedgerError {
         /// What does not hold.
         reason: String,
     },
-    /// An earlier commit has not come to its end. Call `Ledger::retry` first.
-    #[error("commit {seq} of {pipeline:?} has not come to its end")]
+    /// An earlier commit is unfinished. Call `Ledger::retry` first.
+    #[error("commit {seq} of {pipeline:?} is unfinished")]
     Unfinished {
         /// The pipeline.
         pipeline: String,

@@ -31,7 +31,7 @@ pub const MAINTENANCE_STEPS: &[&str] = &[
     "maintain-after-compact",
 ];
 
-/// Passes the step, or aborts the process there when it was told to.
+/// Passes the step, or aborts the process there when the environment asks for it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn reach(step: &'static str) {
     use std::sync::OnceLock;

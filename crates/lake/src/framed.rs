@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Format version that this program writes, and the newest it reads.
+/// FileEncoding version that this program writes, and the newest it reads.
 pub(crate) const FORMAT: u32 = 1;
 
 /// Bytes of a header line, at most.

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use object_store::path::Path;
 use turnstile_message::{OffsetRange, TopicPartition};
 
-use crate::maintenance::{Compacted, MaintenanceSlot, Part, Retired, Wishes, maintain};
-use crate::scene::{DAY, MINUTE, PIPELINE, Stream};
-use crate::{Counters, Cut, FileKind, Format, Hash, Ledger, NewFile, NewState, Position, Writer};
+use crate::maintenance::{Compacted, CompactedWindow, MaintenancePolicy, MaintenanceSlot, Retired, maintain};
+use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline};
+use crate::{Commit, Counters, FileEncoding, FileKind, Hash, Ledger, NewFile, NewState, Position, WriterId};
 
 const GOLDEN: &str = include_str!("../testdata/golden.txt");
 
@@ -30,7 +30,7 @@ async fn every_object_of_the_ledger_and_of_maintenance_has_the_bytes_of_earlier_
 
 /// A short life of a pipeline in which every field of every object is used, and the objects that it leaves.
 async fn written() -> String {
-    let mut stream = Stream::begin(2).await;
+    let mut stream = TestPipeline::begin(2).await;
     let mut kept = Vec::new();
     let mut objects = BTreeMap::new();
     for number in 0..5 {
@@ -39,15 +39,15 @@ async fn written() -> String {
         kept = committed.state.into_iter().skip(1).collect();
         take(&stream, &mut objects).await;
     }
-    let writer = Writer { host: "batch-2".into(), pid: 7, started_at_us: 3, note: "a note".into() };
+    let writer = WriterId { host: "batch-2".into(), pid: 7, started_at_us: 3, note: "a note".into() };
     let mut ledger = Ledger::open(&stream.lake, PIPELINE, "plan-2", writer.clone()).await.unwrap().ledger;
     take(&stream, &mut objects).await;
-    ledger.commit(Cut { released: true, ..cut(5, &[]) }).await.unwrap();
+    ledger.commit(Commit { released: true, ..cut(5, &[]) }).await.unwrap();
     take(&stream, &mut objects).await;
-    let wishes = Wishes { retain_us: Some(MINUTE), grace_us: Some(0), ..Wishes::default() };
+    let policy = MaintenancePolicy { retain_us: Some(MINUTE), grace_us: Some(0), ..MaintenancePolicy::default() };
     for _ in 0..2 {
         stream.clock.set(DAY);
-        maintain(&stream.lake, PIPELINE, &wishes, &[], &writer, |_| {}).await.unwrap();
+        maintain(&stream.lake, PIPELINE, &policy, &[], &writer, |_| {}).await.unwrap();
         take(&stream, &mut objects).await;
     }
     objects.insert("encoded/compacted".to_owned(), compacted(writer).encode().into());
@@ -61,7 +61,7 @@ async fn written() -> String {
 }
 
 /// What lies in the ledger's folder now, beside what lay there before.
-async fn take(stream: &Stream, objects: &mut BTreeMap<String, Bytes>) {
+async fn take(stream: &TestPipeline, objects: &mut BTreeMap<String, Bytes>) {
     for path in stream.lake.store().list(&Path::from("_turnstile"), None).await.unwrap() {
         let bytes = stream.lake.store().get(&path).await.unwrap().unwrap();
         let before = objects.insert(path.to_string(), bytes.clone());
@@ -73,7 +73,7 @@ fn unpack(bytes: &[u8]) -> String {
     std::io::read_to_string(flate2::read::GzDecoder::new(bytes)).unwrap()
 }
 
-fn cut(number: i64, kept: &[crate::StateRef]) -> Cut {
+fn cut(number: i64, kept: &[crate::StateRef]) -> Commit {
     let partition = TopicPartition::new("turnstile", 3);
     let read = 10 * (number as u64 + 1);
     let file = |name: &str, kind: FileKind| NewFile {
@@ -84,17 +84,15 @@ fn cut(number: i64, kept: &[crate::StateRef]) -> Cut {
         sources: vec![OffsetRange { partition: partition.clone(), first: number, last: number + 4, messages: 5 }],
         counts: BTreeMap::from([("messages".to_owned(), 5)]),
     };
-    let letters = NewFile {
-        name: crate::dead_letters_name(PIPELINE, number as u64 + 2),
-        ..file("", FileKind::DeadLetters)
-    };
+    let letters =
+        NewFile { name: crate::dead_letters_name(PIPELINE, number as u64 + 2), ..file("", FileKind::DeadLetters) };
     let window = FileKind::Window { start_us: number * MINUTE, end_us: (number + 1) * MINUTE, version: 2 };
     let blob = |kind: &str| NewState {
         kind: kind.into(),
         live_until_us: (kind == "dedup").then_some(number),
         bytes: Bytes::from(format!("{kind} {number}")),
     };
-    Cut {
+    Commit {
         positions: vec![Position {
             partition: partition.clone(),
             next_offset: read as i64,
@@ -124,9 +122,9 @@ fn cut(number: i64, kept: &[crate::StateRef]) -> Cut {
     }
 }
 
-fn compacted(writer: Writer) -> MaintenanceSlot {
+fn compacted(writer: WriterId) -> MaintenanceSlot {
     let sha256 = Hash::of(b"file");
-    let part = Part { start_us: 0, end_us: MINUTE, version: 1, rows: 2, seq: 3, sha256 };
+    let part = CompactedWindow { start_us: 0, end_us: MINUTE, version: 1, rows: 2, seq: 3, sha256 };
     MaintenanceSlot {
         pipeline: PIPELINE.into(),
         seq: 9,
@@ -136,7 +134,7 @@ fn compacted(writer: Writer) -> MaintenanceSlot {
         writer,
         ledger_seq: 8,
         compacted: vec![Compacted {
-            name: crate::format::names::compacted_name(PIPELINE, 0, 9, "abc", Format::Parquet),
+            name: crate::format::names::compacted_name(PIPELINE, 0, 9, "abc", FileEncoding::Parquet),
             sha256,
             bytes: 10,
             rows: 2,

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use crate::clock::{Clock, Machine};
+use crate::clock::{Clock, SystemClock};
 use crate::location::{Location, StoreOptions};
-use crate::store::{Creation, DurableLocal, Remote, Store, StoreError};
+use crate::store::{Creation, DurableLocal, LakeStore, Remote, StoreError};
 
-/// Slots in one file of history. Part of ledger format 1: a history file's name follows from it.
+/// Slots in one file of history. CompactedWindow of ledger format 1: a history file's name follows from it.
 pub(crate) const SEGMENT: u64 = 1024;
 
 /// How often a call that may succeed later is sent, in all.
@@ -24,12 +24,12 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// A lake, open. Cloning is cheap.
 #[derive(Clone)]
 pub struct Lake {
-    inner: Arc<Inner>,
+    inner: Arc<LakeInner>,
 }
 
-struct Inner {
+struct LakeInner {
     url: String,
-    store: Arc<dyn Store>,
+    store: Arc<dyn LakeStore>,
     objects: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
     segment: u64,
@@ -101,7 +101,7 @@ impl Lake {
     /// All variants of [`LakeError`]. Nothing but the probe was written.
     pub async fn open(url: &str, options: &StoreOptions) -> Result<Self, LakeError> {
         let location = Location::parse(url)?;
-        let (store, objects): (Arc<dyn Store>, _) = match &location {
+        let (store, objects): (Arc<dyn LakeStore>, _) = match &location {
             Location::Local(folder) => {
                 let folder = folder.clone();
                 let made = tokio::task::spawn_blocking(move || DurableLocal::create_root(&folder));
@@ -113,7 +113,7 @@ impl Lake {
                 (Arc::new(Remote::new(objects.clone(), url)), objects)
             }
         };
-        let lake = Self::assemble(url, store, objects, Arc::new(Machine), SEGMENT);
+        let lake = Self::assemble(url, store, objects, Arc::new(SystemClock), SEGMENT);
         lake.probe().await?;
         Ok(lake)
     }
@@ -128,21 +128,21 @@ impl Lake {
             return Err(LakeError::Missing { url: url.to_owned() });
         }
         let objects = location.objects(url, options)?;
-        let store: Arc<dyn Store> = match &location {
+        let store: Arc<dyn LakeStore> = match &location {
             Location::Local(folder) => Arc::new(DurableLocal::over(folder)),
             _ => Arc::new(Remote::new(objects.clone(), url)),
         };
-        Ok(Self::assemble(url, store, objects, Arc::new(Machine), SEGMENT))
+        Ok(Self::assemble(url, store, objects, Arc::new(SystemClock), SEGMENT))
     }
 
     pub(crate) fn assemble(
         url: &str,
-        store: Arc<dyn Store>,
+        store: Arc<dyn LakeStore>,
         objects: Arc<dyn ObjectStore>,
         clock: Arc<dyn Clock>,
         segment: u64,
     ) -> Self {
-        Self { inner: Arc::new(Inner { url: url.to_owned(), store, objects, clock, segment }) }
+        Self { inner: Arc::new(LakeInner { url: url.to_owned(), store, objects, clock, segment }) }
     }
 
     /// The lake's URL as it was given.
@@ -220,7 +220,7 @@ impl Lake {
         self.persist(|| self.store().delete(paths.clone())).await
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
+    pub(crate) fn store(&self) -> &dyn LakeStore {
         self.inner.store.as_ref()
     }
 
@@ -241,7 +241,7 @@ impl Lake {
         for _ in 1..TRIES {
             match call().await {
                 Err(e) if e.retriable => {
-                    // Many calls may meet the same trouble at once; the caller hears of it when trying did not help.
+                    // Many calls may meet the same trouble at once; the caller gets an error when retrying did not help.
                     tracing::debug!(operation = e.operation, path = e.path, error = %e.source, "sent again in {wait:?}");
                 }
                 done => return done,
@@ -302,7 +302,7 @@ mod tests {
     #[derive(Debug)]
     struct Overwriting(Remote);
 
-    impl Store for Overwriting {
+    impl LakeStore for Overwriting {
         fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
             let (remote, path) = (self.0.clone(), path.clone());
             async move {
@@ -332,7 +332,7 @@ mod tests {
     async fn a_store_that_overwrites_in_silence_is_refused() {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let store = Arc::new(Overwriting(Remote::new(objects.clone(), "memory:")));
-        let lake = Lake::assemble("memory:", store, objects, Arc::new(Machine), SEGMENT);
+        let lake = Lake::assemble("memory:", store, objects, Arc::new(SystemClock), SEGMENT);
         let error = lake.probe().await.unwrap_err();
         assert!(matches!(error, LakeError::NotConditional { seen: "both succeeded", .. }), "{error}");
     }

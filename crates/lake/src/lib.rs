@@ -1,6 +1,6 @@
 //! The data lake: the ledger (commit protocol), file formats, object stores, provenance, audit.
 //!
-//! In: cuts through a pipeline, each with offsets, state blobs and files of closed windows. Out:
+//! In: commits of a pipeline, each with offsets, state blobs and files of closed windows. Out:
 //! every file at its final name exactly once, and a record from which any file is explained and all
 //! of them are audited.
 //! Refuses to know Kafka beyond positions ([`turnstile_message::TopicPartition`], [`turnstile_message::OffsetRange`]),
@@ -31,17 +31,17 @@ pub use counters::Counters;
 pub use error::{LedgerError, Owner};
 pub use failpoint::{MAINTENANCE_STEPS as MAINTENANCE_CRASH_STEPS, STEPS as CRASH_STEPS};
 pub use format::{
-    DeadLetter, EncodeOptions, Format, FormatError, OwnedDeadLetter, count_rows, dead_letters_name,
+    DeadLetterRecord, EncodeOptions, FileEncoding, FormatError, OwnedDeadLetter, count_rows, dead_letters_name,
     decode_dead_letters, encode_dead_letters, encode_window, readable_instant, window_name,
 };
 pub use hash::{Hash, NotAHash};
 pub use lake::{Lake, LakeError};
-pub use ledger::{Committed, Cut, Ledger, NewFile, NewState, Opened, Recovered};
+pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered};
 pub use location::StoreOptions;
 pub use position::Position;
 pub use read::{
-    Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, Leaving, Object, Place,
-    Published, PublishedSince, audit, entries, explain, for_each_commit, published_since, recent_commits,
+    Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, LakeObject, Leaving,
+    Published, PublishedSince, RowLocation, audit, entries, explain, for_each_commit, published_since, recent_commits,
 };
-pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, Writer};
+pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, WriterId};
 pub use store::StoreError;

@@ -105,7 +105,7 @@ fn settings(url: &str, source: object_store::Error) -> LakeError {
 }
 
 /// The ledger sends a call again itself, so the client's own retries stay short: a commit that is
-/// stuck for minutes inside the client could tell nobody.
+/// stuck for minutes inside the client could report it to no one.
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn retry() -> object_store::RetryConfig {
     object_store::RetryConfig {

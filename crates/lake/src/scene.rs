@@ -16,10 +16,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::clock::Clock;
-use crate::store::{Creation, Remote, Store};
+use crate::store::{Creation, LakeStore, Remote};
 use crate::{
-    Catalog, Counters, Cut, EncodeOptions, FileKind, Format, Hash, Lake, Ledger, NewFile, Position, StoreError, Writer,
-    dead_letters_name, encode_window, window_name,
+    Catalog, Commit, Counters, EncodeOptions, FileEncoding, FileKind, Hash, Lake, Ledger, NewFile, Position,
+    StoreError, WriterId, dead_letters_name, encode_window, window_name,
 };
 
 pub(crate) const MINUTE: i64 = 60_000_000;
@@ -56,12 +56,12 @@ impl Clock for GivenClock {
 
 /// A store that answers so many more writes, then none: a process that stands still there.
 #[derive(Debug)]
-pub(crate) struct Mortal {
+pub(crate) struct FailingStore {
     inner: Remote,
     pub(crate) writes_left: AtomicUsize,
 }
 
-impl Mortal {
+impl FailingStore {
     fn dies(&self, path: &Path) -> Option<StoreError> {
         let left = self.writes_left.load(Ordering::SeqCst);
         self.writes_left.store(left.saturating_sub(1), Ordering::SeqCst);
@@ -71,7 +71,7 @@ impl Mortal {
     }
 }
 
-impl Store for Mortal {
+impl LakeStore for FailingStore {
     fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
         match self.dies(path) {
             Some(error) => Box::pin(async { Err(error) }),
@@ -99,27 +99,27 @@ impl Store for Mortal {
 }
 
 /// A pipeline that publishes what a test names.
-pub(crate) struct Stream {
+pub(crate) struct TestPipeline {
     pub(crate) lake: Lake,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<GivenClock>,
-    pub(crate) mortal: Arc<Mortal>,
-    pub(crate) format: Format,
+    pub(crate) mortal: Arc<FailingStore>,
+    pub(crate) format: FileEncoding,
     pub(crate) until_us: i64,
     read: u64,
     dead_lettered: u64,
 }
 
-impl Stream {
+impl TestPipeline {
     /// A new pipeline in a new lake in memory, whose log is rolled up every `segment` slots.
     pub(crate) async fn begin(segment: u64) -> Self {
         let objects = Arc::new(InMemory::new());
         let inner = Remote::new(objects.clone(), "memory:");
-        let mortal = Arc::new(Mortal { inner, writes_left: AtomicUsize::new(usize::MAX) });
+        let mortal = Arc::new(FailingStore { inner, writes_left: AtomicUsize::new(usize::MAX) });
         let clock = Arc::new(GivenClock::default());
         let lake = Lake::assemble("memory:", mortal.clone(), objects, clock.clone(), segment);
         let ledger = open(&lake).await;
-        Self { lake, ledger, clock, mortal, format: Format::CsvGz, until_us: 0, read: 0, dead_lettered: 0 }
+        Self { lake, ledger, clock, mortal, format: FileEncoding::CsvGz, until_us: 0, read: 0, dead_lettered: 0 }
     }
 
     /// The same pipeline after a restart.
@@ -147,12 +147,12 @@ impl Stream {
         };
         let (read, dead_lettered) = (self.read, self.dead_lettered);
         let counters = Counters { read, aggregated: read - dead_lettered, dead_lettered, ..Counters::default() };
-        let cut = Cut {
+        let cut = Commit {
             positions: vec![position],
             publish,
             published_until_us: Some(self.until_us),
             counters,
-            ..Cut::default()
+            ..Commit::default()
         };
         self.ledger.commit(cut).await.unwrap().seq
     }
@@ -172,8 +172,8 @@ impl Stream {
         }
     }
 
-    pub(crate) fn ledger_folder(&self) -> crate::ledger::Folder {
-        crate::ledger::Folder::of(PIPELINE, self.lake.segment()).unwrap()
+    pub(crate) fn ledger_folder(&self) -> crate::ledger::LedgerFolder {
+        crate::ledger::LedgerFolder::of(PIPELINE, self.lake.segment()).unwrap()
     }
 
     pub(crate) async fn catalog(&self) -> Catalog {
@@ -186,11 +186,11 @@ impl Stream {
 }
 
 async fn open(lake: &Lake) -> Ledger {
-    Ledger::open(lake, PIPELINE, "plan", Writer::default()).await.unwrap().ledger
+    Ledger::open(lake, PIPELINE, "plan", WriterId::default()).await.unwrap().ledger
 }
 
 /// The file of a version of the five-minute window that begins at a minute.
-pub(crate) fn window_file(format: Format, minute: i64, version: u32) -> NewFile {
+pub(crate) fn window_file(format: FileEncoding, minute: i64, version: u32) -> NewFile {
     let (start_us, end_us) = (minute * MINUTE, (minute + 5) * MINUTE);
     let texts = rows(minute, version);
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..texts.len() as i64));
@@ -239,13 +239,13 @@ pub(crate) async fn read_current(
     Ok(Some(read))
 }
 
-fn unpack(format: Format, bytes: Bytes) -> Vec<String> {
+fn unpack(format: FileEncoding, bytes: Bytes) -> Vec<String> {
     match format {
-        Format::CsvGz => {
+        FileEncoding::CsvGz => {
             let text = std::io::read_to_string(flate2::read::MultiGzDecoder::new(&bytes[..])).unwrap();
             text.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect()
         }
-        Format::Parquet => ParquetRecordBatchReader::try_new(bytes, 1_000)
+        FileEncoding::Parquet => ParquetRecordBatchReader::try_new(bytes, 1_000)
             .unwrap()
             .flat_map(|batch| {
                 let texts = batch.unwrap().column(0).clone();

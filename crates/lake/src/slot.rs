@@ -32,7 +32,7 @@ pub struct Slot {
     /// When the writer claimed the pipeline, by its clock, microseconds since the epoch, UTC.
     pub claimed_at_us: i64,
     /// Who wrote it.
-    pub writer: Writer,
+    pub writer: WriterId,
     /// Hash of the plan that the state belongs to.
     pub plan_hash: String,
     /// Whether the writer has let go of the pipeline.
@@ -72,7 +72,7 @@ pub struct Slot {
 
 /// The process that writes: for people, so that they know what to stop.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Writer {
+pub struct WriterId {
     /// Host name.
     pub host: String,
     /// Process id.
@@ -185,7 +185,7 @@ pub(crate) mod tests {
             previous: Some(Hash::of(b"before")),
             committed_at_us: 5,
             claimed_at_us: 4,
-            writer: Writer { host: "batch-2".into(), pid: 9, started_at_us: 3, note: String::new() },
+            writer: WriterId { host: "batch-2".into(), pid: 9, started_at_us: 3, note: String::new() },
             plan_hash: "p1".into(),
             released: false,
             topic_ids: BTreeMap::from([("t".into(), "id".into())]),

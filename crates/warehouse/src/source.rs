@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use futures::future::BoxFuture;
-use turnstile_lake::{Format, Slot};
+use turnstile_lake::{FileEncoding, Slot};
 
 /// What the lake's files of one pipeline hold.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Source {
     /// The same columns as they are asked for: names in lower case, as PostgreSQL folds them.
     pub columns: SchemaRef,
     /// The form of files that are written now; older ones may have the other.
-    pub format: Format,
+    pub format: FileEncoding,
     /// Which column holds the window's first instant.
     pub window_start: Option<usize>,
     /// Which column holds the first instant after the window.
@@ -61,7 +61,7 @@ impl Source {
     ///
     /// # Errors
     /// Two columns differ in case only.
-    pub fn new(pipeline: &str, table: &str, files: SchemaRef, format: Format) -> Result<Self, SourceError> {
+    pub fn new(pipeline: &str, table: &str, files: SchemaRef, format: FileEncoding) -> Result<Self, SourceError> {
         let columns = in_lower_case(&files);
         for (at, field) in columns.fields().iter().enumerate() {
             if let Some(before) = columns.fields()[..at].iter().position(|other| other.name() == field.name()) {

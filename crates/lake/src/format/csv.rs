@@ -81,7 +81,7 @@ mod tests {
     use arrow::array::{Int32Array, StringArray, TimestampMicrosecondArray, TimestampSecondArray};
 
     use super::*;
-    use crate::{Format, encode_window};
+    use crate::{FileEncoding, encode_window};
 
     fn batch() -> RecordBatch {
         let start = TimestampMicrosecondArray::from(vec![1_785_571_200_000_000, 1_785_571_200_500_000]);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn instants_are_utc_with_a_fraction_only_where_there_is_one() {
-        let bytes = encode_window(Format::CsvGz, &batch(), &EncodeOptions::default()).unwrap();
+        let bytes = encode_window(FileEncoding::CsvGz, &batch(), &EncodeOptions::default()).unwrap();
         assert_eq!(
             unpack(&bytes),
             "STATION,START,END,ENTRIES\n\
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_index_column_is_unnamed_and_counts_from_zero() {
         let options = EncodeOptions { index_column: true, ..EncodeOptions::default() };
-        let text = unpack(&encode_window(Format::CsvGz, &batch(), &options).unwrap());
+        let text = unpack(&encode_window(FileEncoding::CsvGz, &batch(), &options).unwrap());
         assert!(text.starts_with(",STATION,START,END,ENTRIES\n0,"), "{text}");
         assert!(text.contains("\n1,,2026"), "{text}");
     }

@@ -16,7 +16,7 @@ use super::FormatError;
 
 /// A message that could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter<'a> {
+pub struct DeadLetterRecord<'a> {
     /// Where the message stands.
     pub position: SourcePosition,
     /// Its timestamp, milliseconds since the epoch as the broker gave it; -1 when it has none.
@@ -49,7 +49,7 @@ pub struct OwnedDeadLetter {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct DeadLetterLine {
     topic: String,
     partition: i32,
     offset: i64,
@@ -68,12 +68,12 @@ struct Line {
 }
 
 /// The file that holds `letters`, in that order. The same letters give the same bytes.
-pub fn encode_dead_letters<'a>(letters: impl IntoIterator<Item = DeadLetter<'a>>) -> Vec<u8> {
+pub fn encode_dead_letters<'a>(letters: impl IntoIterator<Item = DeadLetterRecord<'a>>) -> Vec<u8> {
     let mut packed = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
     for letter in letters {
         let (key, key_base64) = text_or_base64(letter.key);
         let (value, value_base64) = text_or_base64(letter.value);
-        let line = Line {
+        let line = DeadLetterLine {
             topic: letter.position.partition.topic.to_string(),
             partition: letter.position.partition.partition,
             offset: letter.position.offset,
@@ -100,7 +100,7 @@ pub fn decode_dead_letters(bytes: &[u8]) -> Result<Vec<OwnedDeadLetter>, FormatE
     let mut letters = Vec::new();
     for (number, line) in BufReader::new(MultiGzDecoder::new(bytes)).lines().enumerate() {
         let refuse = |why: String| FormatError::Decode { reason: format!("line {}: {why}", number + 1) };
-        let line: Line =
+        let line: DeadLetterLine =
             serde_json::from_str(&line.map_err(|e| refuse(e.to_string()))?).map_err(|e| refuse(e.to_string()))?;
         letters.push(OwnedDeadLetter {
             position: SourcePosition {
@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn the_original_bytes_are_read_back_whatever_they_are() {
         let values: [Option<&[u8]>; 4] = [Some(b"A001,\"R001\"\n"), Some(b"\xff\x00"), Some(b""), None];
-        let letters: Vec<DeadLetter<'_>> = values
+        let letters: Vec<DeadLetterRecord<'_>> = values
             .into_iter()
             .enumerate()
-            .map(|(at, value)| DeadLetter {
+            .map(|(at, value)| DeadLetterRecord {
                 position: SourcePosition { partition: TopicPartition::new("t", 1), offset: at as i64 },
                 timestamp_ms: -1,
                 reason: "ENTRIES: \"abc\" is not an int",

@@ -1,4 +1,4 @@
-//! Rows of several files of one format, gathered into one file, without change.
+//! FileRows of several files of one format, gathered into one file, without change.
 //!
 //! In: files whole, and which of their rows. Out: one file of the same format, its rows in the order in which they came.
 //! A file's packed bytes are held while its rows are taken; rows are unpacked a batch at a time.
@@ -15,16 +15,16 @@ use flate2::{Compression, GzBuilder};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::{Format, FormatError};
+use super::{FileEncoding, FormatError};
 
-/// Rows that are unpacked at a time.
+/// FileRows that are unpacked at a time.
 const BATCH_ROWS: usize = 8_192;
 
 /// gzip level of gathered CSV files: they are written once and kept for long.
 const GZIP_LEVEL: u32 = 6;
 
 /// A file's rows, taken from the first to the last.
-pub(crate) enum Rows {
+pub(crate) enum FileRows {
     Csv { bytes: Bytes, reader: Box<BufReader<MultiGzDecoder<bytes::buf::Reader<Bytes>>>>, header: Vec<u8>, at: u64 },
     Parquet { bytes: Bytes, reader: ParquetRecordBatchReader, schema: SchemaRef, left: Option<RecordBatch>, at: u64 },
 }
@@ -37,13 +37,13 @@ pub(crate) enum Gather {
 
 impl Gather {
     /// An empty file.
-    pub(crate) fn new(format: Format) -> Self {
+    pub(crate) fn new(format: FileEncoding) -> Self {
         match format {
-            Format::CsvGz => {
+            FileEncoding::CsvGz => {
                 let gzip = GzBuilder::new().mtime(0).operating_system(255);
                 Self::Csv { header: None, packed: gzip.write(Vec::new(), Compression::new(GZIP_LEVEL)) }
             }
-            Format::Parquet => Self::Parquet { schema: None, writer: None },
+            FileEncoding::Parquet => Self::Parquet { schema: None, writer: None },
         }
     }
 
@@ -51,10 +51,10 @@ impl Gather {
     ///
     /// # Errors
     /// `Decode`: the file is not of the format, has fewer rows, or other columns than the files before.
-    pub(crate) fn take(&mut self, from: &mut Rows, first: u64, rows: u64) -> Result<(), FormatError> {
+    pub(crate) fn take(&mut self, from: &mut FileRows, first: u64, rows: u64) -> Result<(), FormatError> {
         from.seek(first)?;
         match (self, from) {
-            (Self::Csv { header, packed }, Rows::Csv { reader, header: columns, at, .. }) => {
+            (Self::Csv { header, packed }, FileRows::Csv { reader, header: columns, at, .. }) => {
                 same_columns(header, columns, packed)?;
                 let mut record = Vec::new();
                 for _ in 0..rows {
@@ -64,7 +64,7 @@ impl Gather {
                 }
                 Ok(())
             }
-            (Self::Parquet { schema, writer }, Rows::Parquet { reader, schema: columns, left, at, .. }) => {
+            (Self::Parquet { schema, writer }, FileRows::Parquet { reader, schema: columns, left, at, .. }) => {
                 let known = schema.get_or_insert_with(|| columns.clone());
                 if known != columns {
                     return Err(other_columns(&format!("{:?}", names(known)), &format!("{:?}", names(columns))));
@@ -99,21 +99,21 @@ impl Gather {
     }
 }
 
-impl Rows {
+impl FileRows {
     /// Opens a file.
     ///
     /// # Errors
     /// `Decode`: the bytes are not a file of the format.
-    pub(crate) fn open(format: Format, bytes: Bytes) -> Result<Self, FormatError> {
+    pub(crate) fn open(format: FileEncoding, bytes: Bytes) -> Result<Self, FormatError> {
         match format {
-            Format::CsvGz => {
+            FileEncoding::CsvGz => {
                 let unpacked = MultiGzDecoder::new(bytes::Buf::reader(bytes.clone()));
                 let mut reader = Box::new(BufReader::new(unpacked));
                 let mut header = Vec::new();
                 next_record(&mut reader, &mut header)?;
                 Ok(Self::Csv { bytes, reader, header, at: 0 })
             }
-            Format::Parquet => {
+            FileEncoding::Parquet => {
                 let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(decode)?;
                 // Batches bear the file's schema without annotations; what is written must too.
                 let schema = Arc::new(builder.schema().as_ref().clone().with_metadata(Default::default()));
@@ -127,8 +127,8 @@ impl Rows {
     fn seek(&mut self, row: u64) -> Result<(), FormatError> {
         if row < self.at() {
             *self = match self {
-                Self::Csv { bytes, .. } => Self::open(Format::CsvGz, bytes.clone())?,
-                Self::Parquet { bytes, .. } => Self::open(Format::Parquet, bytes.clone())?,
+                Self::Csv { bytes, .. } => Self::open(FileEncoding::CsvGz, bytes.clone())?,
+                Self::Parquet { bytes, .. } => Self::open(FileEncoding::Parquet, bytes.clone())?,
             };
         }
         match self {
@@ -238,14 +238,14 @@ mod tests {
         .unwrap()
     }
 
-    fn file(format: Format, batch: &RecordBatch) -> Bytes {
+    fn file(format: FileEncoding, batch: &RecordBatch) -> Bytes {
         encode_window(format, batch, &EncodeOptions::default()).unwrap().into()
     }
 
-    fn gathered(format: Format) -> Vec<u8> {
+    fn gathered(format: FileEncoding) -> Vec<u8> {
         let mut gather = Gather::new(format);
-        let mut large = Rows::open(format, file(format, &batch(0, 30_000))).unwrap();
-        let mut small = Rows::open(format, file(format, &batch(-5, 0))).unwrap();
+        let mut large = FileRows::open(format, file(format, &batch(0, 30_000))).unwrap();
+        let mut small = FileRows::open(format, file(format, &batch(-5, 0))).unwrap();
         gather.take(&mut large, 10, 20_000).unwrap();
         gather.take(&mut small, 0, 5).unwrap();
         gather.take(&mut large, 25_000, 3).unwrap();
@@ -261,15 +261,18 @@ mod tests {
     #[test]
     fn gathered_csv_is_the_file_that_all_rows_at_once_would_have_made() {
         let unpack = |bytes: &[u8]| std::io::read_to_string(MultiGzDecoder::new(bytes)).unwrap();
-        assert!(unpack(&gathered(Format::CsvGz)) == unpack(&file(Format::CsvGz, &expected())), "other text");
-        assert!(gathered(Format::CsvGz) == gathered(Format::CsvGz), "the same rows give the same bytes");
+        assert!(
+            unpack(&gathered(FileEncoding::CsvGz)) == unpack(&file(FileEncoding::CsvGz, &expected())),
+            "other text"
+        );
+        assert!(gathered(FileEncoding::CsvGz) == gathered(FileEncoding::CsvGz), "the same rows give the same bytes");
     }
 
     #[test]
     fn gathered_parquet_holds_the_rows_in_the_order_in_which_they_came() {
-        let bytes = gathered(Format::Parquet);
+        let bytes = gathered(FileEncoding::Parquet);
         assert_eq!(count_rows("x.parquet", &bytes).unwrap(), 20_010);
-        assert_eq!(bytes, gathered(Format::Parquet), "the same rows give the same bytes");
+        assert_eq!(bytes, gathered(FileEncoding::Parquet), "the same rows give the same bytes");
         let reader = ParquetRecordBatchReader::try_new(Bytes::from(bytes), 1 << 20).unwrap();
         let read: Vec<RecordBatch> = reader.collect::<Result<_, _>>().unwrap();
         assert_eq!(concat_batches(&read[0].schema(), &read).unwrap(), expected());
@@ -277,13 +280,13 @@ mod tests {
 
     #[test]
     fn files_of_other_columns_and_files_that_end_early_are_refused() {
-        for format in [Format::CsvGz, Format::Parquet] {
+        for format in [FileEncoding::CsvGz, FileEncoding::Parquet] {
             let mut gather = Gather::new(format);
-            let mut rows = Rows::open(format, file(format, &batch(0, 5))).unwrap();
+            let mut rows = FileRows::open(format, file(format, &batch(0, 5))).unwrap();
             gather.take(&mut rows, 0, 3).unwrap();
             let error = gather.take(&mut rows, 3, 3).unwrap_err().to_string();
             assert!(error.contains("fewer rows"), "{error}");
-            let mut other = Rows::open(format, file(format, &batch(0, 5).project(&[1]).unwrap())).unwrap();
+            let mut other = FileRows::open(format, file(format, &batch(0, 5).project(&[1]).unwrap())).unwrap();
             let error = gather.take(&mut other, 0, 1).unwrap_err().to_string();
             assert!(error.contains("its columns are"), "{error}");
         }

@@ -14,12 +14,12 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-pub use dead_letters::{DeadLetter, OwnedDeadLetter, decode_dead_letters, encode_dead_letters};
+pub use dead_letters::{DeadLetterRecord, OwnedDeadLetter, decode_dead_letters, encode_dead_letters};
 pub use names::{dead_letters_name, readable_instant, window_name};
 
 /// The format of a window's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Format {
+pub enum FileEncoding {
     /// CSV with a header line, packed by gzip.
     #[serde(rename = "csv.gz")]
     CsvGz,
@@ -28,7 +28,7 @@ pub enum Format {
     Parquet,
 }
 
-impl Format {
+impl FileEncoding {
     /// How file names of the format end.
     pub fn extension(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ pub enum FormatError {
     #[error("the rows cannot be written as {format:?}")]
     Encode {
         /// The format asked for.
-        format: Format,
+        format: FileEncoding,
         /// What the writer said.
         #[source]
         source: ArrowError,
@@ -88,10 +88,14 @@ pub enum FormatError {
 ///
 /// # Errors
 /// `Encode`: a column is of a nested type, which CSV cannot hold.
-pub fn encode_window(format: Format, batch: &RecordBatch, options: &EncodeOptions) -> Result<Vec<u8>, FormatError> {
+pub fn encode_window(
+    format: FileEncoding,
+    batch: &RecordBatch,
+    options: &EncodeOptions,
+) -> Result<Vec<u8>, FormatError> {
     let encoded = match format {
-        Format::CsvGz => csv::encode(batch, options),
-        Format::Parquet => parquet::encode(batch),
+        FileEncoding::CsvGz => csv::encode(batch, options),
+        FileEncoding::Parquet => parquet::encode(batch),
     };
     encoded.map_err(|source| FormatError::Encode { format, source })
 }
@@ -101,9 +105,9 @@ pub fn encode_window(format: Format, batch: &RecordBatch, options: &EncodeOption
 /// # Errors
 /// `Decode`: the bytes are not a file of the format that the name says.
 pub fn count_rows(name: &str, bytes: &[u8]) -> Result<u64, FormatError> {
-    match Format::of(name) {
-        Some(Format::CsvGz) => csv::count_rows(bytes),
-        Some(Format::Parquet) => parquet::count_rows(bytes),
+    match FileEncoding::of(name) {
+        Some(FileEncoding::CsvGz) => csv::count_rows(bytes),
+        Some(FileEncoding::Parquet) => parquet::count_rows(bytes),
         None if name.ends_with(".jsonl.gz") => dead_letters::count(bytes),
         None => Err(FormatError::Decode { reason: format!("{name} has no known ending") }),
     }

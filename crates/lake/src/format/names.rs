@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Timelike, Utc};
 
-use super::Format;
+use super::FileEncoding;
 
 /// Name of a window's file: `date=YYYY-MM-DD/<pipeline>_<start>_<end>[_v2].csv.gz`.
 ///
 /// `start_us`, `end_us`: `[start, end)`, microseconds since the epoch. Both and the date, that of the
 /// start, are UTC. The first version has no suffix.
-pub fn window_name(pipeline: &str, start_us: i64, end_us: i64, version: u32, format: Format) -> String {
+pub fn window_name(pipeline: &str, start_us: i64, end_us: i64, version: u32, format: FileEncoding) -> String {
     let date = utc(start_us).format("%Y-%m-%d");
     let (start, end) = (compact_instant(start_us), compact_instant(end_us));
     let version = if version > 1 { format!("_v{version}") } else { String::new() };
@@ -25,7 +25,7 @@ pub fn dead_letters_name(pipeline: &str, seq: u64) -> String {
 ///
 /// `seq`: the slot of the maintenance chain for which it was made. Whether that slot names it tells for ever whether it
 /// is part of the lake. `mark` tells this attempt at the slot from any other.
-pub(crate) fn compacted_name(pipeline: &str, start_us: i64, seq: u64, mark: &str, format: Format) -> String {
+pub(crate) fn compacted_name(pipeline: &str, start_us: i64, seq: u64, mark: &str, format: FileEncoding) -> String {
     let start = utc(start_us);
     let (folder, date) = (start.format("%Y-%m-%d"), start.format("%Y%m%d"));
     format!("date={folder}/{pipeline}_{date}_m{seq:020}_{mark:.MARK$}.{}", format.extension())
@@ -44,7 +44,7 @@ pub(crate) fn compacted_for(pipeline: &str, name: &str) -> Option<u64> {
     let (seq, rest) = rest.split_once('_')?;
     let (mark, extension) = rest.split_once('.')?;
     let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-    let known = [Format::CsvGz, Format::Parquet].iter().any(|format| format.extension() == extension);
+    let known = [FileEncoding::CsvGz, FileEncoding::Parquet].iter().any(|format| format.extension() == extension);
     let marked = (1..=MARK).contains(&mark.len()) && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
     (digits(date, 8) && digits(seq, 20) && marked && known).then(|| seq.parse().ok()).flatten()
 }
@@ -93,11 +93,11 @@ mod tests {
     #[test]
     fn a_file_is_named_by_its_window() {
         assert_eq!(
-            window_name("mta-turnstile", EIGHT, EIGHT + FIVE_MINUTES, 1, Format::CsvGz),
+            window_name("mta-turnstile", EIGHT, EIGHT + FIVE_MINUTES, 1, FileEncoding::CsvGz),
             "date=2026-08-01/mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz"
         );
         assert_eq!(
-            window_name("p", EIGHT + 500_000, EIGHT + FIVE_MINUTES, 2, Format::Parquet),
+            window_name("p", EIGHT + 500_000, EIGHT + FIVE_MINUTES, 2, FileEncoding::Parquet),
             "date=2026-08-01/p_20260801T080000.500Z_20260801T080500Z_v2.parquet"
         );
     }
@@ -105,19 +105,20 @@ mod tests {
     #[test]
     fn the_window_before_midnight_belongs_to_the_day_that_it_starts_on() {
         let midnight = 1_785_542_400_000_000;
-        let name = window_name("p", midnight - FIVE_MINUTES, midnight, 1, Format::CsvGz);
+        let name = window_name("p", midnight - FIVE_MINUTES, midnight, 1, FileEncoding::CsvGz);
         assert_eq!(name, "date=2026-07-31/p_20260731T235500Z_20260801T000000Z.csv.gz");
     }
 
     #[test]
     fn a_compacted_object_is_told_from_any_other_name() {
-        let name = compacted_name("mta", EIGHT, 7, "0123456789abcdef", Format::Parquet);
+        let name = compacted_name("mta", EIGHT, 7, "0123456789abcdef", FileEncoding::Parquet);
         assert_eq!(name, "date=2026-08-01/mta_20260801_m00000000000000000007_0123456789ab.parquet");
         assert_eq!(compacted_for("mta", &name), Some(7));
         for other in ["mt", "mta_20260801", "stations"] {
             assert_eq!(compacted_for(other, &name), None, "{other}");
         }
-        let window = window_name("mta_20260801_m00000000000000000007", EIGHT, EIGHT + FIVE_MINUTES, 1, Format::Parquet);
+        let window =
+            window_name("mta_20260801_m00000000000000000007", EIGHT, EIGHT + FIVE_MINUTES, 1, FileEncoding::Parquet);
         assert_eq!(compacted_for("mta", &window), None);
         assert_eq!(compacted_for("mta", "_dead_letters/mta_00000000000000000007.jsonl.gz"), None);
     }

@@ -6,12 +6,12 @@ use crate::{Hash, LedgerError};
 
 /// The ledger folder of one pipeline.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder {
+pub(crate) struct LedgerFolder {
     pipeline: String,
     segment: u64,
 }
 
-impl Folder {
+impl LedgerFolder {
     /// The folder of `pipeline`, whose name becomes part of file names.
     pub(crate) fn of(pipeline: &str, segment: u64) -> Result<Self, LedgerError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -119,17 +119,17 @@ mod tests {
     #[test]
     fn a_name_that_would_leave_its_folder_is_refused() {
         for name in ["", ".", "..", "a/b", "a b", "ü", ".hidden", "probe"] {
-            assert!(matches!(Folder::of(name, 8), Err(LedgerError::Name { .. })), "{name}");
+            assert!(matches!(LedgerFolder::of(name, 8), Err(LedgerError::Name { .. })), "{name}");
         }
-        assert!(Folder::of("mta-turnstile_2.1", 8).is_ok());
+        assert!(LedgerFolder::of("mta-turnstile_2.1", 8).is_ok());
     }
 
     #[test]
     fn every_slot_belongs_to_one_file_of_history() {
-        let folder = Folder::of("p", 4).unwrap();
+        let folder = LedgerFolder::of("p", 4).unwrap();
         assert_eq!([1, 4, 5, 8].map(|seq| folder.segment_of(seq)), [(1, 4), (1, 4), (5, 8), (5, 8)]);
         assert_eq!(folder.seq_of(&folder.slot(17)), Some(17));
-        let staged = folder.object(&Folder::stage_name(9, "n", Hash::of(b"")));
+        let staged = folder.object(&LedgerFolder::stage_name(9, "n", Hash::of(b"")));
         assert_eq!(folder.written_for(&staged), Some(9));
     }
 }

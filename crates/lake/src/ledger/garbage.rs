@@ -9,8 +9,8 @@ use std::collections::{HashSet, VecDeque};
 
 use object_store::path::Path;
 
-use super::publish::Pending;
-use super::{Folder, Ledger};
+use super::publish::PendingFile;
+use super::{Ledger, LedgerFolder};
 use crate::failpoint::reach;
 use crate::{LedgerError, Slot};
 
@@ -29,7 +29,7 @@ pub(super) struct Garbage {
 
 impl Garbage {
     /// Takes what the newest slot no longer names.
-    pub(super) fn superseded(&mut self, folder: &Folder, before: &Slot, newest: &Slot, dropped: &[Pending]) {
+    pub(super) fn superseded(&mut self, folder: &LedgerFolder, before: &Slot, newest: &Slot, dropped: &[PendingFile]) {
         let kept: HashSet<&str> = newest.state.iter().map(|state| state.object.as_str()).collect();
         let objects: HashSet<&str> = before.state.iter().map(|state| state.object.as_str()).collect();
         for object in objects.difference(&kept) {

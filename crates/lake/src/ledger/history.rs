@@ -31,7 +31,7 @@ const READS_AT_ONCE: usize = 8;
 
 /// What history says of a file before its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Header {
+pub(crate) struct HistoryHeader {
     pub(crate) format: u32,
     pub(crate) pipeline: String,
     pub(crate) first: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Header {
 
 /// One commit or claim, as long as the lake lasts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct CommitRecord {
     /// The slot.
     pub seq: u64,
     /// The writer's epoch.
@@ -67,7 +67,7 @@ pub struct Line {
     pub files: Vec<FileEntry>,
 }
 
-impl Line {
+impl CommitRecord {
     /// What lasts of a slot.
     pub(crate) fn of(slot: &Slot) -> Self {
         let mut next: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
@@ -91,12 +91,12 @@ impl Line {
 
 /// A file of history, read.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Segment {
-    pub(crate) header: Header,
-    pub(crate) lines: Vec<Line>,
+pub(crate) struct HistorySegment {
+    pub(crate) header: HistoryHeader,
+    pub(crate) lines: Vec<CommitRecord>,
 }
 
-impl Segment {
+impl HistorySegment {
     /// Gzip of one JSON object a line, the header first. The same slots give the same bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
@@ -113,9 +113,9 @@ impl Segment {
         let mut text = String::new();
         GzDecoder::new(bytes).read_to_string(&mut text).map_err(|e| format!("it cannot be unpacked: {e}"))?;
         let mut lines = text.lines();
-        let header: Header = serde_json::from_str(lines.next().unwrap_or_default())
+        let header: HistoryHeader = serde_json::from_str(lines.next().unwrap_or_default())
             .map_err(|e| format!("its first line cannot be read: {e}"))?;
-        let lines: Vec<Line> = lines
+        let lines: Vec<CommitRecord> = lines
             .map(serde_json::from_str)
             .collect::<Result<_, _>>()
             .map_err(|e| format!("one of its lines cannot be read: {e}"))?;
@@ -126,34 +126,34 @@ impl Segment {
 
 /// Slots on their way into history.
 #[derive(Debug, Default)]
-pub(super) struct Roll {
+pub(super) struct Rollup {
     /// The newest slots without a hole, oldest first.
-    recent: VecDeque<Recent>,
+    recent: VecDeque<RecentSlot>,
     /// A file of history that is written and that no committed slot names yet.
     written: Option<HistoryRef>,
 }
 
 #[derive(Debug, Clone)]
-struct Recent {
-    line: Line,
+struct RecentSlot {
+    line: CommitRecord,
     hash: Hash,
     previous: Option<Hash>,
 }
 
-impl Recent {
+impl RecentSlot {
     fn of(slot: &Slot, hash: Hash) -> Self {
-        Self { line: Line::of(slot), hash, previous: slot.previous }
+        Self { line: CommitRecord::of(slot), hash, previous: slot.previous }
     }
 }
 
-impl Roll {
+impl Rollup {
     pub(super) fn written(&self) -> Option<HistoryRef> {
         self.written
     }
 
     /// Takes a slot that is now the newest.
     pub(super) fn committed(&mut self, slot: &Slot, hash: Hash) {
-        self.recent.push_back(Recent::of(slot, hash));
+        self.recent.push_back(RecentSlot::of(slot, hash));
         if slot.history == self.written {
             self.written = None;
         }
@@ -184,8 +184,8 @@ impl Ledger {
         if !self.read_back(first).await? {
             return Ok(());
         }
-        let slots: Vec<&Recent> = self.roll.recent.iter().take_while(|recent| recent.line.seq <= last).collect();
-        let header = Header {
+        let slots: Vec<&RecentSlot> = self.roll.recent.iter().take_while(|recent| recent.line.seq <= last).collect();
+        let header = HistoryHeader {
             format: crate::framed::FORMAT,
             pipeline: self.pipeline().to_owned(),
             first,
@@ -195,7 +195,7 @@ impl Ledger {
             last_slot: slots.last().map_or(self.newest_hash, |recent| recent.hash),
         };
         let lines = slots.into_iter().map(|recent| recent.line.clone()).collect();
-        let sha256 = self.write_history(Segment { header, lines }).await?;
+        let sha256 = self.write_history(HistorySegment { header, lines }).await?;
         self.roll.written = Some(HistoryRef { last, sha256 });
         reach("commit-after-history");
         Ok(())
@@ -206,11 +206,11 @@ impl Ledger {
         let Some(have) = self.roll.recent.front().map(|recent| recent.line.seq) else { return Ok(false) };
         let from = first.max(have.saturating_sub(READS_PER_COMMIT as u64));
         let (lake, folder) = (&self.lake, &self.folder);
-        let read: Vec<Option<Recent>> = futures::stream::iter(from..have)
+        let read: Vec<Option<RecentSlot>> = futures::stream::iter(from..have)
             .map(|seq| async move {
                 let path = folder.slot(seq);
                 let Some(bytes) = lake.persist(|| lake.store().get(&path)).await? else { return Ok(None) };
-                read_slot(&path, &bytes).map(|slot| Some(Recent::of(&slot, Hash::of(&bytes))))
+                read_slot(&path, &bytes).map(|slot| Some(RecentSlot::of(&slot, Hash::of(&bytes))))
             })
             .buffered(READS_AT_ONCE)
             .try_collect()
@@ -231,7 +231,7 @@ impl Ledger {
     }
 
     /// Creates the file. One that exists was written by a writer before, from the same slots.
-    async fn write_history(&self, segment: Segment) -> Result<Hash, LedgerError> {
+    async fn write_history(&self, segment: HistorySegment) -> Result<Hash, LedgerError> {
         let (store, path) = (self.lake.store(), self.folder.history(segment.header.last));
         let bytes = Bytes::from(segment.encode());
         if self.lake.persist(|| store.create(&path, bytes.clone())).await? == Creation::Made {
@@ -239,7 +239,9 @@ impl Ledger {
         }
         match self.lake.persist(|| store.get(&path)).await? {
             // Another release may pack the same lines into other bytes.
-            Some(found) if found == bytes || Segment::decode(&found).as_ref() == Ok(&segment) => Ok(Hash::of(&found)),
+            Some(found) if found == bytes || HistorySegment::decode(&found).as_ref() == Ok(&segment) => {
+                Ok(Hash::of(&found))
+            }
             Some(_) => Err(corrupt(&path, "it does not hold the slots that are in the log")),
             None => {
                 let source = "the name is taken, and nothing can be read there".into();
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn history_is_reproducible_and_read_back_as_it_was_written() {
-        let header = Header {
+        let header = HistoryHeader {
             format: 1,
             pipeline: "mta".into(),
             first: 7,
@@ -265,16 +267,16 @@ mod tests {
             previous_slot: None,
             last_slot: Hash::of(b"x"),
         };
-        let segment = Segment { header, lines: vec![Line::of(&slot())] };
+        let segment = HistorySegment { header, lines: vec![CommitRecord::of(&slot())] };
         assert_eq!(segment.encode(), segment.encode());
-        assert_eq!(Segment::decode(&segment.encode()).unwrap(), segment);
+        assert_eq!(HistorySegment::decode(&segment.encode()).unwrap(), segment);
         assert!(segment.lines[0].files[0].stage.is_empty());
     }
 
     #[test]
     fn a_history_with_a_missing_line_is_refused() {
-        let mut segment = Segment {
-            header: Header {
+        let mut segment = HistorySegment {
+            header: HistoryHeader {
                 format: 1,
                 pipeline: "mta".into(),
                 first: 7,
@@ -283,10 +285,10 @@ mod tests {
                 previous_slot: None,
                 last_slot: Hash::of(b"x"),
             },
-            lines: vec![Line::of(&slot())],
+            lines: vec![CommitRecord::of(&slot())],
         };
-        assert!(Segment::decode(&segment.encode()).is_err());
+        assert!(HistorySegment::decode(&segment.encode()).is_err());
         segment.header.last = 7;
-        assert!(Segment::decode(&segment.encode()).is_ok());
+        assert!(HistorySegment::decode(&segment.encode()).is_ok());
     }
 }

@@ -1,13 +1,13 @@
 //! The commit protocol: commit, then publish.
 //!
-//! In: cuts, each with offsets, state and files. Out: slots in the log, and each file at its final
+//! In: commits, each with offsets, state and files. Out: slots in the log, and each file at its final
 //! name exactly once.
 //! Refuses to know what the state holds and how the files were made. It takes time only for people
 //! to read: no decision depends on a clock.
 //! Start at [`Ledger::commit`]; the steps are numbered as in docs/ledger.md.
 
 pub(crate) mod append;
-mod cut;
+mod commit;
 mod folder;
 mod garbage;
 pub(crate) mod history;
@@ -25,15 +25,15 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
-pub use cut::{Committed, Cut, NewFile, NewState, Recovered};
-pub(crate) use folder::Folder;
+pub use commit::{Commit, Committed, NewFile, NewState, Recovered};
+pub(crate) use folder::LedgerFolder;
 pub use open::Opened;
 
 use crate::failpoint::reach;
-use crate::{FileEntry, Hash, Lake, LedgerError, Owner, Slot, StateRef, Writer};
+use crate::{FileEntry, Hash, Lake, LedgerError, Owner, Slot, StateRef, WriterId};
 use garbage::Garbage;
-use history::Roll;
-use publish::Pending;
+use history::Rollup;
+use publish::PendingFile;
 
 /// Objects of one commit that are written to the store at the same time.
 const WRITES_AT_ONCE: usize = 8;
@@ -48,15 +48,15 @@ const PENDING_LIMIT: usize = 65_536;
 #[derive(Debug)]
 pub struct Ledger {
     lake: Lake,
-    folder: Folder,
-    writer: Writer,
+    folder: LedgerFolder,
+    writer: WriterId,
     newest: Arc<Slot>,
     newest_hash: Hash,
-    pending: Vec<Pending>,
+    pending: Vec<PendingFile>,
     attempt: Option<Arc<Attempt>>,
     fenced: Option<Owner>,
     garbage: Garbage,
-    roll: Roll,
+    roll: Rollup,
     #[cfg(test)]
     mutant: Option<simulation::Mutant>,
 }
@@ -73,7 +73,7 @@ struct Attempt {
 }
 
 impl Ledger {
-    /// Commits one cut: the offsets read, the state kept, the files to publish.
+    /// Makes one commit: the offsets read, the state kept, the files to publish.
     ///
     /// Returns once the slot is in the log and every file is at its final name, or, when the store
     /// fails after the slot was written, with the files that are still pending.
@@ -84,13 +84,13 @@ impl Ledger {
     /// # Errors
     /// `Fenced`: another writer owns the pipeline; stop.
     /// `Store`: the store refused or did not answer; `retry`, or stop and open again.
-    /// `Unbalanced`: the cut contradicts itself or the commit before; nothing was written.
+    /// `Unbalanced`: the commit contradicts itself or the commit before; nothing was written.
     /// `FileChanged`: committed, but a foreign file holds a final name.
     /// `Corrupt`, `NewerVersion`: what another writer put in the log cannot be read.
     /// `Unfinished`: an earlier commit must be retried first.
     ///
     /// Source: docs/ledger.md, "A commit".
-    pub async fn commit(&mut self, cut: Cut) -> Result<Committed, LedgerError> {
+    pub async fn commit(&mut self, cut: Commit) -> Result<Committed, LedgerError> {
         if let Some(attempt) = &self.attempt {
             return Err(LedgerError::Unfinished { pipeline: self.pipeline().to_owned(), seq: attempt.slot.seq });
         }
@@ -141,7 +141,7 @@ impl Ledger {
     ///
     /// # Errors
     /// `Corrupt`: it is missing or not what was written. `Fenced`: another writer has taken over and
-    /// needs it no more. `Store`.
+    /// no longer needs it. `Store`.
     pub async fn read_state(&self, state: &StateRef) -> Result<Bytes, LedgerError> {
         let path = self.folder.object(&state.object);
         let range = state.start..state.start + state.bytes;
@@ -177,24 +177,24 @@ impl Ledger {
         self.attempt.is_some()
     }
 
-    /// Refuses a cut that contradicts itself or the commit before: a fault of the program must not
+    /// Refuses a commit that contradicts itself or the commit before: a fault of the program must not
     /// become part of the record.
-    fn check(&self, cut: &Cut) -> Result<(), LedgerError> {
+    fn check(&self, cut: &Commit) -> Result<(), LedgerError> {
         let counters = cut.counters.imbalance(&self.newest.counters);
         let wrong = counters.or_else(|| self.wrong_positions(cut)).or_else(|| self.wrong_files(cut));
         wrong.map_or(Ok(()), |reason| Err(self.unbalanced(reason)))
     }
 
-    fn wrong_positions(&self, cut: &Cut) -> Option<String> {
+    fn wrong_positions(&self, cut: &Commit) -> Option<String> {
         let now: HashMap<_, _> = cut.positions.iter().map(|now| (&now.partition, now.next_offset)).collect();
         self.newest.positions.iter().find_map(|before| {
             let (partition, then) = (&before.partition, before.next_offset);
-            // A topic that was made anew, and that a person chose to go on with, starts again.
+            // A topic that was recreated, and that a person chose to continue with, starts again.
             let ids = (self.newest.topic_ids.get(&*partition.topic), cut.topic_ids.get(&*partition.topic));
             if matches!(ids, (Some(then), Some(now)) if then != now) {
                 return None;
             }
-            // One that was deleted is read no more; the cut then knows its id no more either.
+            // One that was deleted is no longer read, and the commit no longer has its id.
             if matches!(ids, (Some(_), None)) && !now.contains_key(partition) {
                 return None;
             }
@@ -206,7 +206,7 @@ impl Ledger {
         })
     }
 
-    fn wrong_files(&self, cut: &Cut) -> Option<String> {
+    fn wrong_files(&self, cut: &Commit) -> Option<String> {
         let mut names = HashSet::new();
         for file in &cut.publish {
             if file.bytes.is_empty() || file.rows == 0 {
@@ -223,7 +223,7 @@ impl Ledger {
         (waiting > PENDING_LIMIT).then(|| format!("{waiting} files wait to be published, more than {PENDING_LIMIT}"))
     }
 
-    fn prepare(&self, cut: Cut) -> Attempt {
+    fn prepare(&self, cut: Commit) -> Attempt {
         let (seq, nonce) = (self.next_seq(), self.lake.clock().nonce());
         let mut objects = Vec::new();
         let new_state = self.pack_state(&cut, seq, &nonce, &mut objects);
@@ -231,7 +231,7 @@ impl Ledger {
         let mut publish = Vec::with_capacity(cut.publish.len());
         for file in cut.publish {
             let sha256 = Hash::of(&file.bytes);
-            let stage = Folder::stage_name(seq, &nonce, sha256);
+            let stage = LedgerFolder::stage_name(seq, &nonce, sha256);
             objects.push((self.folder.object(&stage), file.bytes.clone()));
             publish.push(FileEntry {
                 name: file.name,
@@ -272,7 +272,7 @@ impl Ledger {
     }
 
     /// Puts the new blobs into objects, several small ones into one.
-    fn pack_state(&self, cut: &Cut, seq: u64, nonce: &str, objects: &mut Vec<(Path, Bytes)>) -> Vec<StateRef> {
+    fn pack_state(&self, cut: &Commit, seq: u64, nonce: &str, objects: &mut Vec<(Path, Bytes)>) -> Vec<StateRef> {
         let mut references = Vec::with_capacity(cut.state.len());
         let mut packed: Vec<Vec<&Bytes>> = Vec::new();
         let mut filled = usize::MAX;
@@ -284,7 +284,7 @@ impl Ledger {
             let number = packed.len() - 1;
             packed[number].push(&state.bytes);
             references.push(StateRef {
-                object: Folder::state_name(seq, nonce, number),
+                object: LedgerFolder::state_name(seq, nonce, number),
                 start: filled as u64,
                 bytes: state.bytes.len() as u64,
                 sha256: Hash::of(&state.bytes),
@@ -298,7 +298,7 @@ impl Ledger {
                 [one] => (*one).clone(),
                 several => several.iter().map(|blob| blob.as_ref()).collect::<Vec<&[u8]>>().concat().into(),
             };
-            objects.push((self.folder.object(&Folder::state_name(seq, nonce, number)), bytes));
+            objects.push((self.folder.object(&LedgerFolder::state_name(seq, nonce, number)), bytes));
         }
         references
     }
@@ -321,8 +321,8 @@ impl Ledger {
     fn advance(&mut self, attempt: &Attempt) {
         let before = std::mem::replace(&mut self.newest, Arc::new(attempt.slot.clone()));
         self.newest_hash = Hash::of(&attempt.bytes);
-        let dropped: Vec<Pending> = self.pending.extract_if(.., |file| file.confirmed).collect();
-        self.pending.extend(attempt.slot.publish.iter().cloned().map(Pending::new));
+        let dropped: Vec<PendingFile> = self.pending.extract_if(.., |file| file.confirmed).collect();
+        self.pending.extend(attempt.slot.publish.iter().cloned().map(PendingFile::new));
         self.garbage.superseded(&self.folder, &before, &self.newest, &dropped);
         self.roll.committed(&attempt.slot, self.newest_hash);
     }

@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use super::append::read_slot;
 use super::garbage::Garbage;
-use super::history::Roll;
-use super::publish::Pending;
-use super::{Attempt, Folder, Ledger, Recovered, corrupt};
+use super::history::Rollup;
+use super::publish::PendingFile;
+use super::{Attempt, Ledger, LedgerFolder, Recovered, corrupt};
 use crate::failpoint::reach;
-use crate::{Counters, Hash, Lake, LedgerError, Slot, Writer};
+use crate::{Counters, Hash, Lake, LedgerError, Slot, WriterId};
 
 /// How often the newest slot is looked for while another writer goes on collecting old ones.
-const LOOKS: u32 = 8;
+const ATTEMPTS: u32 = 8;
 
 /// A ledger, open for writing.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl Ledger {
     /// `Fenced`: another writer claimed the pipeline at the same moment.
     /// `PlanChanged`: open windows belong to another plan. Without open windows a new plan is taken.
     /// `NewerVersion`, `OtherPipeline`, `Corrupt`, `Name`, `Store`, `FileChanged`: as they say.
-    pub async fn open(lake: &Lake, pipeline: &str, plan_hash: &str, writer: Writer) -> Result<Opened, LedgerError> {
-        let folder = Folder::of(pipeline, lake.segment())?;
+    pub async fn open(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId) -> Result<Opened, LedgerError> {
+        let folder = LedgerFolder::of(pipeline, lake.segment())?;
         let newest = find_newest(lake, &folder).await?;
         if let Some((slot, _)) = &newest
             && slot.plan_hash != plan_hash
@@ -51,7 +51,7 @@ impl Ledger {
         reach("open-before-claim");
         let before = newest.as_ref().map(|(slot, bytes)| (slot, Hash::of(bytes)));
         let claim = claim(lake, pipeline, plan_hash, writer.clone(), before);
-        let mut ledger = Ledger::around(lake, folder, writer, claim.clone());
+        let mut ledger = Ledger::claimed(lake, folder, writer, claim.clone());
         let bytes = claim.encode().into();
         let attempt = Attempt { slot: claim, bytes, objects: vec![], files: vec![], new_state: vec![] };
         ledger.append(&attempt).await?;
@@ -68,22 +68,22 @@ impl Ledger {
     /// # Errors
     /// `NewerVersion`, `OtherPipeline`, `Corrupt`, `Name`, `Store`.
     pub async fn peek(lake: &Lake, pipeline: &str) -> Result<Option<Slot>, LedgerError> {
-        let folder = Folder::of(pipeline, lake.segment())?;
+        let folder = LedgerFolder::of(pipeline, lake.segment())?;
         Ok(find_newest(lake, &folder).await?.map(|(slot, _)| slot))
     }
 
-    fn around(lake: &Lake, folder: Folder, writer: Writer, claim: Slot) -> Self {
+    fn claimed(lake: &Lake, folder: LedgerFolder, writer: WriterId, claim: Slot) -> Self {
         Self {
             lake: lake.clone(),
             folder,
             writer,
             newest_hash: Hash::of(b""),
-            pending: claim.carried.iter().cloned().map(Pending::new).collect(),
+            pending: claim.carried.iter().cloned().map(PendingFile::new).collect(),
             newest: Arc::new(claim),
             attempt: None,
             fenced: None,
             garbage: Garbage::default(),
-            roll: Roll::default(),
+            roll: Rollup::default(),
             #[cfg(test)]
             mutant: None,
         }
@@ -91,7 +91,7 @@ impl Ledger {
 }
 
 /// The claim: all that the newest slot says, under a new epoch.
-fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: Writer, before: Option<(&Slot, Hash)>) -> Slot {
+fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before: Option<(&Slot, Hash)>) -> Slot {
     let now = lake.clock().now_us();
     let mut claim = match before {
         Some((slot, hash)) => {
@@ -108,7 +108,7 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: Writer, before: O
             previous: None,
             committed_at_us: now,
             claimed_at_us: now,
-            writer: Writer::default(),
+            writer: WriterId::default(),
             plan_hash: String::new(),
             released: false,
             topic_ids: Default::default(),
@@ -135,9 +135,9 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: Writer, before: O
 }
 
 /// The newest slot and its bytes.
-pub(crate) async fn find_newest(lake: &Lake, folder: &Folder) -> Result<Option<(Slot, Bytes)>, LedgerError> {
+pub(crate) async fn find_newest(lake: &Lake, folder: &LedgerFolder) -> Result<Option<(Slot, Bytes)>, LedgerError> {
     let (store, log) = (lake.store(), folder.log());
-    for _ in 0..LOOKS {
+    for _ in 0..ATTEMPTS {
         let listed = lake.persist(|| store.list(&log, None)).await?;
         let Some((seq, path)) = listed.iter().rev().find_map(|path| Some((folder.seq_of(path)?, path))) else {
             let first = folder.history(1);

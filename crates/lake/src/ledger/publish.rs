@@ -15,12 +15,12 @@ use crate::{FileEntry, Hash, Lake, LedgerError};
 
 /// A file that is committed, and whether it is known to be at its final name.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingFile {
     pub(super) entry: FileEntry,
     pub(super) confirmed: bool,
 }
 
-impl Pending {
+impl PendingFile {
     pub(super) fn new(entry: FileEntry) -> Self {
         Self { entry, confirmed: false }
     }

@@ -12,8 +12,8 @@ use object_store::path::Path;
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use super::*;
-use crate::clock::Machine;
-use crate::store::{Creation, Remote, Store};
+use crate::clock::SystemClock;
+use crate::store::{Creation, LakeStore, Remote};
 use crate::{Counters, FileKind, Position, StoreError, audit, entries, explain, window_name};
 
 const MINUTE: i64 = 60_000_000;
@@ -21,11 +21,17 @@ const MINUTE: i64 = 60_000_000;
 /// A lake in memory whose log is rolled up every `segment` slots.
 pub(super) fn lake(segment: u64) -> Lake {
     let objects = Arc::new(InMemory::new());
-    Lake::assemble("memory:", Arc::new(Remote::new(objects.clone(), "memory:")), objects, Arc::new(Machine), segment)
+    Lake::assemble(
+        "memory:",
+        Arc::new(Remote::new(objects.clone(), "memory:")),
+        objects,
+        Arc::new(SystemClock),
+        segment,
+    )
 }
 
-fn writer(host: &str) -> Writer {
-    Writer { host: host.into(), pid: 1, started_at_us: 0, note: String::new() }
+fn writer(host: &str) -> WriterId {
+    WriterId { host: host.into(), pid: 1, started_at_us: 0, note: String::new() }
 }
 
 async fn open(lake: &Lake, host: &str) -> Opened {
@@ -35,7 +41,7 @@ async fn open(lake: &Lake, host: &str) -> Opened {
 /// One window of three rows, as one line each.
 fn file(number: i64) -> NewFile {
     let (start, end) = (number * MINUTE, (number + 1) * MINUTE);
-    let letters = (0..3).map(|row| crate::DeadLetter {
+    let letters = (0..3).map(|row| crate::DeadLetterRecord {
         position: turnstile_message::SourcePosition {
             partition: TopicPartition::new("t", 0),
             offset: number * 3 + row,
@@ -47,7 +53,7 @@ fn file(number: i64) -> NewFile {
         value: None,
     });
     NewFile {
-        name: window_name("mta", start, end, 1, crate::Format::CsvGz).replace("csv.gz", "jsonl.gz"),
+        name: window_name("mta", start, end, 1, crate::FileEncoding::CsvGz).replace("csv.gz", "jsonl.gz"),
         bytes: crate::encode_dead_letters(letters).into(),
         rows: 3,
         kind: FileKind::Window { start_us: start, end_us: end, version: 1 },
@@ -62,9 +68,9 @@ fn file(number: i64) -> NewFile {
 }
 
 /// The cut after windows `0..=number`, publishing the last.
-fn cut(number: i64) -> Cut {
+fn cut(number: i64) -> Commit {
     let read = (number as u64 + 1) * 3;
-    Cut {
+    Commit {
         positions: vec![Position {
             partition: TopicPartition::new("t", 0),
             next_offset: read as i64,
@@ -80,7 +86,7 @@ fn cut(number: i64) -> Cut {
         }],
         publish: vec![file(number)],
         counters: Counters { read, aggregated: read, ..Counters::default() },
-        ..Cut::default()
+        ..Commit::default()
     }
 }
 
@@ -128,7 +134,7 @@ async fn peek_tells_who_writes_and_whether_it_has_let_go() {
     let mut ledger = open(&lake, "one").await.ledger;
     let slot = Ledger::peek(&lake, "mta").await.unwrap().unwrap();
     assert_eq!((slot.writer.host.as_str(), slot.epoch, slot.released), ("one", 1, false));
-    ledger.commit(Cut { released: true, ..cut(0) }).await.unwrap();
+    ledger.commit(Commit { released: true, ..cut(0) }).await.unwrap();
     assert!(Ledger::peek(&lake, "mta").await.unwrap().unwrap().released);
     let _next = open(&lake, "two").await;
     assert!(!Ledger::peek(&lake, "mta").await.unwrap().unwrap().released);
@@ -162,10 +168,10 @@ async fn what_contradicts_itself_is_never_committed() {
     let before = Ledger::peek(&lake, "mta").await.unwrap();
     let mut lost_row = cut(2);
     lost_row.counters.read += 1;
-    let went_back = Cut { publish: vec![], counters: cut(1).counters, ..cut(0) };
-    let no_position = Cut { positions: vec![], ..cut(2) };
-    let empty = Cut { publish: vec![NewFile { rows: 0, ..file(2) }], ..cut(2) };
-    let twice = Cut { publish: vec![file(2), file(2)], ..cut(2) };
+    let went_back = Commit { publish: vec![], counters: cut(1).counters, ..cut(0) };
+    let no_position = Commit { positions: vec![], ..cut(2) };
+    let empty = Commit { publish: vec![NewFile { rows: 0, ..file(2) }], ..cut(2) };
+    let twice = Commit { publish: vec![file(2), file(2)], ..cut(2) };
     let foreign = StateRef {
         object: "state/x".into(),
         start: 0,
@@ -174,7 +180,7 @@ async fn what_contradicts_itself_is_never_committed() {
         kind: "windows".into(),
         live_until_us: None,
     };
-    let unknown_state = Cut { kept: vec![foreign], ..cut(2) };
+    let unknown_state = Commit { kept: vec![foreign], ..cut(2) };
     for (bad, reason) in [
         (lost_row, "read 10 is not the sum"),
         (went_back, "t[0] went back from offset 6 to 3"),
@@ -202,7 +208,7 @@ async fn a_changed_plan_is_refused_while_windows_are_open_and_taken_when_none_is
     assert!(matches!(&error, LedgerError::PlanChanged { seq: 2, .. }), "{error}");
     assert!(error.hint().unwrap().contains("--drain"));
     // A refused start does not fence the writer that is there.
-    ledger.commit(Cut { state: vec![], ..cut(1) }).await.unwrap();
+    ledger.commit(Commit { state: vec![], ..cut(1) }).await.unwrap();
     let opened = Ledger::open(&lake, "mta", "other plan", writer("two")).await.unwrap();
     assert_eq!(opened.ledger.newest().plan_hash, "other plan");
 }
@@ -275,7 +281,7 @@ async fn small_blobs_share_an_object_and_come_back_each_for_itself() {
     };
     let big = NewState { kind: "big".into(), live_until_us: None, bytes: Bytes::from(vec![7; STATE_OBJECT_BYTES]) };
     let state = vec![blob("dedup"), blob("windows"), big];
-    let committed = ledger.commit(Cut { state, ..cut(0) }).await.unwrap();
+    let committed = ledger.commit(Commit { state, ..cut(0) }).await.unwrap();
     assert_eq!(names_below(&lake, "_turnstile/mta/state").await.len(), 2);
     assert_eq!(ledger.read_state(&committed.state[0]).await.unwrap(), "dedup");
     assert_eq!(ledger.read_state(&committed.state[1]).await.unwrap(), "windows");
@@ -283,10 +289,10 @@ async fn small_blobs_share_an_object_and_come_back_each_for_itself() {
 
     // One of two is kept: the object stays. None is kept: it goes.
     let kept = vec![committed.state[1].clone()];
-    let next = ledger.commit(Cut { kept, state: vec![], ..cut(1) }).await.unwrap();
+    let next = ledger.commit(Commit { kept, state: vec![], ..cut(1) }).await.unwrap();
     assert_eq!(next.state, vec![]);
     assert_eq!(ledger.read_state(&committed.state[1]).await.unwrap(), "windows");
-    ledger.commit(Cut { state: vec![], ..cut(2) }).await.unwrap();
+    ledger.commit(Commit { state: vec![], ..cut(2) }).await.unwrap();
     assert_eq!(names_below(&lake, "_turnstile/mta/state").await, Vec::<String>::new());
 }
 
@@ -326,7 +332,7 @@ async fn explain_finds_a_file_by_name_path_or_window_with_all_versions() {
     let mut second = file(0);
     second.name = second.name.replace(".jsonl", "_v2.jsonl");
     second.kind = FileKind::Window { start_us: 0, end_us: MINUTE, version: 2 };
-    ledger.commit(Cut { publish: vec![file(1), second.clone()], ..cut(1) }).await.unwrap();
+    ledger.commit(Commit { publish: vec![file(1), second.clone()], ..cut(1) }).await.unwrap();
     for what in [
         &second.name,
         &format!("/srv/lake/{}", file(0).name),
@@ -349,7 +355,7 @@ async fn an_audit_names_what_is_missing_changed_or_foreign() {
     }
     let mut other = Ledger::open(&lake, "stations", "plan", writer("one")).await.unwrap().ledger;
     let theirs = NewFile { name: file(90).name.replace("mta", "stations"), ..file(90) };
-    other.commit(Cut { publish: vec![theirs], ..cut(0) }).await.unwrap();
+    other.commit(Commit { publish: vec![theirs], ..cut(0) }).await.unwrap();
     assert!(audit(&lake, "mta").await.unwrap().is_well());
 
     let store = lake.store();
@@ -390,7 +396,7 @@ async fn a_broken_chain_is_named_wherever_it_breaks() {
                     slot.publish[0].rows += 1;
                     slot.encode()
                 } else {
-                    let mut segment = history::Segment::decode(&bytes).unwrap();
+                    let mut segment = history::HistorySegment::decode(&bytes).unwrap();
                     segment.lines[2].files[0].rows += 1;
                     segment.encode()
                 };
@@ -411,7 +417,7 @@ struct Full {
     room: AtomicUsize,
 }
 
-impl Store for Full {
+impl LakeStore for Full {
     fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
         if self.room.load(Ordering::SeqCst) > 0 {
             self.room.fetch_sub(1, Ordering::SeqCst);
@@ -443,7 +449,7 @@ async fn a_store_that_is_full_at_any_moment_loses_nothing() {
     for room in 1..=12 {
         let objects = Arc::new(InMemory::new());
         let store = Arc::new(Full { inner: Remote::new(objects.clone(), "memory:"), room: AtomicUsize::new(room) });
-        let lake = Lake::assemble("memory:", store.clone(), objects, Arc::new(Machine), 1024);
+        let lake = Lake::assemble("memory:", store.clone(), objects, Arc::new(SystemClock), 1024);
         let mut ledger = open(&lake, "one").await.ledger;
         for number in 0..3 {
             let mut committed = ledger.commit(cut(number)).await;

@@ -1,6 +1,6 @@
 //! Does what a plan says, one slot at a time.
 //!
-//! In: a [`Plan`]. Out: objects, slots of the maintenance chain, deletions, in an order in which a crash anywhere leaves
+//! In: a [`MaintenancePlan`]. Out: objects, slots of the maintenance chain, deletions, in an order in which a crash anywhere leaves
 //! nothing that a reader would miss or count twice.
 //! Start at [`apply`].
 
@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use object_store::path::Path;
 
-use super::chain::{Place, read_slot};
-use super::plan::{Batch, Plan};
+use super::chain::{ChainPosition, read_slot};
+use super::plan::{CompactionBatch, MaintenancePlan};
 use super::{Compacted, MaintenanceError, MaintenanceSlot, Retired, compaction, sweep};
 use crate::failpoint::reach;
 use crate::format::names::compacted_name;
-use crate::ledger::Folder;
+use crate::ledger::LedgerFolder;
 use crate::store::Creation;
-use crate::{Catalog, Hash, Lake, LedgerError, StoreError, Writer};
+use crate::{Catalog, Hash, Lake, LedgerError, StoreError, WriterId};
 
 /// How often a race for a slot is looked at again before it counts as the store's failure.
 const RACES: u32 = 8;
@@ -35,7 +35,7 @@ pub struct Applied {
     pub deleted: usize,
     /// Leftovers of crashed compactions that were deleted.
     pub swept: usize,
-    /// Another process did maintenance at the same time: the rest of the plan was left, to be planned anew.
+    /// Another process did maintenance at the same time: the rest of the plan was left, to be planned again.
     pub raced: bool,
     /// Parts of the plan that could not be done; the others were.
     pub failed: Vec<MaintenanceError>,
@@ -45,7 +45,7 @@ pub struct Applied {
 #[derive(Debug, Clone, Copy)]
 pub enum MaintenanceStep<'a> {
     /// An object is being made; how many are.
-    Compacting(&'a Batch, usize, usize),
+    Compacting(&'a CompactionBatch, usize, usize),
     /// An object was made and committed.
     Compacted(&'a Compacted),
     /// An object is retired.
@@ -62,13 +62,19 @@ pub enum MaintenanceStep<'a> {
 pub async fn apply(
     lake: &Lake,
     catalog: &Catalog,
-    plan: &Plan,
-    writer: &Writer,
+    plan: &MaintenancePlan,
+    writer: &WriterId,
     mut on_step: impl FnMut(MaintenanceStep<'_>),
 ) -> Result<Applied, MaintenanceError> {
-    let folder = Folder::of(catalog.pipeline(), lake.segment())?;
-    let mut act =
-        Act { lake, folder, writer, ledger_seq: plan.at.seq, place: catalog.maintained(), applied: Applied::default() };
+    let folder = LedgerFolder::of(catalog.pipeline(), lake.segment())?;
+    let mut act = MaintenanceRun {
+        lake,
+        folder,
+        writer,
+        ledger_seq: plan.at.seq,
+        place: catalog.maintained(),
+        applied: Applied::default(),
+    };
     act.retire_and_delete(plan, &mut on_step).await?;
     for (at, batch) in plan.compact.iter().enumerate() {
         if act.applied.raced {
@@ -86,21 +92,21 @@ pub async fn apply(
     Ok(act.applied)
 }
 
-struct Act<'a> {
+struct MaintenanceRun<'a> {
     lake: &'a Lake,
-    folder: Folder,
-    writer: &'a Writer,
+    folder: LedgerFolder,
+    writer: &'a WriterId,
     ledger_seq: u64,
-    place: Place,
+    place: ChainPosition,
     applied: Applied,
 }
 
-impl Act<'_> {
+impl MaintenanceRun<'_> {
     /// Deletes what was retired long ago, and retires what is due, in one slot. A crash between deleting and the slot
     /// leaves objects that are deleted once more.
     async fn retire_and_delete(
         &mut self,
-        plan: &Plan,
+        plan: &MaintenancePlan,
         on_step: &mut impl FnMut(MaintenanceStep<'_>),
     ) -> Result<(), MaintenanceError> {
         if plan.retire.is_empty() && plan.delete.is_empty() {
@@ -127,7 +133,7 @@ impl Act<'_> {
     /// Makes one object: first the object, then the slot that makes it part of the lake and retires what it replaces.
     async fn compact(
         &mut self,
-        batch: &Batch,
+        batch: &CompactionBatch,
         on_step: &mut impl FnMut(MaintenanceStep<'_>),
     ) -> Result<(), MaintenanceError> {
         let bytes = compaction::gather(self.lake, batch).await?;
@@ -189,7 +195,7 @@ impl Act<'_> {
     }
 
     /// Commits a slot; `false` when another process has taken its number. Slots of maintenance are never deleted, so a
-    /// slot that was created is the next one for ever: no look past it is needed.
+    /// slot that was created is the next one for ever: no check for higher ones is needed.
     async fn append(&mut self, slot: MaintenanceSlot) -> Result<bool, MaintenanceError> {
         let (store, path) = (self.lake.store(), self.folder.maintenance_slot(slot.seq));
         let bytes = Bytes::from(slot.encode());
@@ -205,7 +211,7 @@ impl Act<'_> {
                 }
             };
             if own {
-                self.place = Place { seq: slot.seq, sha256: Some(Hash::of(&bytes)) };
+                self.place = ChainPosition { seq: slot.seq, sha256: Some(Hash::of(&bytes)) };
             } else {
                 self.applied.raced = true;
             }

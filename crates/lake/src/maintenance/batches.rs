@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::plan::{Batch, Compact, Source, Wishes};
+use super::plan::{Compact, CompactionBatch, CompactionInput, MaintenancePolicy};
 use super::retention::reached_us;
-use super::{Part, Retired};
+use super::{CompactedWindow, Retired};
 use crate::format::names::date;
 use crate::read::catalog::day::DAY_US;
-use crate::{Catalog, Extent, Format};
+use crate::{Catalog, Extent, FileEncoding};
 
 /// Packed bytes of the rows in one compacted object, at most: it is made in memory. A day with more gets several.
 const LARGEST: u64 = 128 << 20;
@@ -19,26 +19,26 @@ const CORRECTIONS: usize = 8;
 const CORRECTED_PART: u64 = 10;
 
 /// The objects to make, oldest first, without rows of the objects named in `left_alone`.
-pub(super) fn plan(catalog: &Catalog, wishes: &Wishes, left_alone: &HashSet<&str>) -> Vec<Batch> {
-    let Some(reached) = reached_us(catalog).filter(|_| wishes.compact != Compact::Off) else { return Vec::new() };
+pub(super) fn plan(catalog: &Catalog, policy: &MaintenancePolicy, left_alone: &HashSet<&str>) -> Vec<CompactionBatch> {
+    let Some(reached) = reached_us(catalog).filter(|_| policy.compact != Compact::Off) else { return Vec::new() };
     // A window that begins on the day may end after it.
     let closed = |day: i64, until: i64| until >= (day + 1) * DAY_US + catalog.longest_us();
     // What is about to be retired is not worth compacting.
-    let kept = |day: i64| wishes.retain_us.is_none_or(|retain| !closed(day, reached.saturating_sub(retain)));
+    let kept = |day: i64| policy.retain_us.is_none_or(|retain| !closed(day, reached.saturating_sub(retain)));
     let days = catalog.days().filter(|(day, _)| closed(*day, reached) && kept(*day));
     days.flat_map(|(_, extents)| {
-        [Format::CsvGz, Format::Parquet].into_iter().flat_map(|format| {
+        [FileEncoding::CsvGz, FileEncoding::Parquet].into_iter().flat_map(|format| {
             let fits = |extent: &&Extent| {
                 extent.current && extent.object.format == Some(format) && !left_alone.contains(&*extent.object.name)
             };
-            of_day(&extents.iter().filter(fits).collect::<Vec<_>>(), format, wishes.compact)
+            of_day(&extents.iter().filter(fits).collect::<Vec<_>>(), format, policy.compact)
         })
     })
     .collect()
 }
 
 /// The objects to make from a day's current rows of one format.
-fn of_day(extents: &[&Extent], format: Format, compact: Compact) -> Vec<Batch> {
+fn of_day(extents: &[&Extent], format: FileEncoding, compact: Compact) -> Vec<CompactionBatch> {
     if !is_worth_it(extents, compact) {
         return Vec::new();
     }
@@ -73,7 +73,7 @@ fn is_worth_it(extents: &[&Extent], compact: Compact) -> bool {
     match compact {
         Compact::Off => false,
         _ if large == 0 => small > 1,
-        Compact::Settled => small >= CORRECTIONS || (small > 0 && rows(false) >= rows(true) / CORRECTED_PART),
+        Compact::ClosedDays => small >= CORRECTIONS || (small > 0 && rows(false) >= rows(true) / CORRECTED_PART),
         Compact::All => small > 0,
     }
 }
@@ -84,7 +84,7 @@ fn distinct(extents: &[&Extent], which: impl Fn(&Extent) -> bool) -> usize {
 }
 
 /// One object; `left` counts the current windows that each object still holds after it.
-fn batch_of<'a>(extents: &[&'a Extent], format: Format, left: &mut HashMap<&'a str, u32>) -> Batch {
+fn batch_of<'a>(extents: &[&'a Extent], format: FileEncoding, left: &mut HashMap<&'a str, u32>) -> CompactionBatch {
     let mut replaces = Vec::new();
     for extent in extents {
         let windows = left.get_mut(extent.object.name.as_ref()).expect("all objects were counted");
@@ -94,12 +94,12 @@ fn batch_of<'a>(extents: &[&'a Extent], format: Format, left: &mut HashMap<&'a s
             replaces.push(Retired { name: extent.object.name.to_string(), bytes: extent.object.bytes, reason });
         }
     }
-    let source = |extent: &&Extent| Source {
-        part: Part::from(*extent),
+    let source = |extent: &&Extent| CompactionInput {
+        part: CompactedWindow::from(*extent),
         object: extent.object.name.to_string(),
         object_sha256: extent.object.sha256,
         first_row: extent.first_row,
     };
     let date = date(extents.first().map_or(0, |extent| extent.start_us));
-    Batch { date, format, parts: extents.iter().map(source).collect(), replaces }
+    CompactionBatch { date, format, parts: extents.iter().map(source).collect(), replaces }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MaintenanceSlot;
 use crate::ledger::append::unreadable;
-use crate::ledger::{Folder, corrupt};
+use crate::ledger::{LedgerFolder, corrupt};
 use crate::{Hash, Lake, LedgerError};
 
 /// Slots read ahead.
@@ -15,7 +15,7 @@ const READS_AHEAD: usize = 8;
 
 /// A place in the maintenance chain: after slot `seq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct ChainPosition {
     /// The slot; 0 before the first.
     pub(crate) seq: u64,
     /// Its hash.
@@ -23,7 +23,7 @@ pub(crate) struct Place {
 }
 
 /// The numbers of the slots after `seq` that are there now. Slots are never deleted, so each can be read.
-pub(crate) async fn newer_than(lake: &Lake, folder: &Folder, seq: u64) -> Result<Vec<u64>, LedgerError> {
+pub(crate) async fn newer_than(lake: &Lake, folder: &LedgerFolder, seq: u64) -> Result<Vec<u64>, LedgerError> {
     let (chain, after) = (folder.maintenance(), folder.maintenance_slot(seq));
     let listed = lake.persist(|| lake.store().list(&chain, Some(&after))).await?;
     // A listing of a local folder is not one instant: it may show a slot and not the one before it.
@@ -35,11 +35,11 @@ pub(crate) async fn newer_than(lake: &Lake, folder: &Folder, seq: u64) -> Result
 /// where it does not, its slot is not passed.
 pub(crate) async fn walk(
     lake: &Lake,
-    folder: &Folder,
-    from: Place,
+    folder: &LedgerFolder,
+    from: ChainPosition,
     slots: Vec<u64>,
     mut visit: impl FnMut(MaintenanceSlot) -> Result<bool, LedgerError>,
-) -> Result<Place, LedgerError> {
+) -> Result<ChainPosition, LedgerError> {
     let mut place = from;
     let mut read = futures::stream::iter(slots)
         .map(|seq| async move {
@@ -61,7 +61,7 @@ pub(crate) async fn walk(
         if !visit(slot)? {
             break;
         }
-        place = Place { seq, sha256: Some(Hash::of(&bytes)) };
+        place = ChainPosition { seq, sha256: Some(Hash::of(&bytes)) };
     }
     Ok(place)
 }

@@ -5,27 +5,27 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::MaintenanceError;
-use super::plan::Batch;
-use crate::format::gather::{Gather, Rows};
+use super::plan::CompactionBatch;
+use crate::format::gather::{FileRows, Gather};
 use crate::{FormatError, Hash, Lake, count_rows};
 
 /// The bytes of the object that a batch plans.
 ///
 /// # Errors
 /// `Changed`: an object is not what was published. `Rows`: they cannot be put into one object. `Ledger`: the store.
-pub(super) async fn gather(lake: &Lake, batch: &Batch) -> Result<Bytes, MaintenanceError> {
+pub(super) async fn gather(lake: &Lake, batch: &CompactionBatch) -> Result<Bytes, MaintenanceError> {
     let mut gather = Gather::new(batch.format);
     let mut left: HashMap<&str, usize> = HashMap::new();
     for source in &batch.parts {
         *left.entry(&source.object).or_default() += 1;
     }
-    let mut open: HashMap<&str, Rows> = HashMap::new();
+    let mut open: HashMap<&str, FileRows> = HashMap::new();
     for source in &batch.parts {
         let name = source.object.as_str();
         let rows = |source| MaintenanceError::Rows { date: batch.date.clone(), name: name.to_owned(), source };
         if !open.contains_key(name) {
             let bytes = verified(lake, name, source.object_sha256).await?;
-            open.insert(name, Rows::open(batch.format, bytes).map_err(rows)?);
+            open.insert(name, FileRows::open(batch.format, bytes).map_err(rows)?);
         }
         let from = open.get_mut(name).expect("it was just opened");
         gather.take(from, source.first_row, source.part.rows).map_err(rows)?;

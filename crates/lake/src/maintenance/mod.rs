@@ -1,6 +1,6 @@
-//! Maintenance: small files into daily ones, and files that nobody needs any more out of the lake.
+//! Maintenance: small files into daily ones, and files that are no longer needed out of the lake.
 //!
-//! In: a catalog of the lake's files. Out: slots in a chain of their own, which any process may write beside a running
+//! In: a catalog of the lake's files. Out: slots in a chain of its own, which any process may write beside a running
 //! writer; larger files, and fewer of them.
 //! Refuses to know Kafka, state and warehouses beyond the commit up to which each has loaded.
 //! Start at [`plan`], then [`apply`]; [`maintain`] does both. docs/ledger.md, "Maintenance", has the rules.
@@ -21,12 +21,12 @@ mod tests;
 
 pub use apply::{Applied, MaintenanceStep, apply};
 pub use error::MaintenanceError;
-pub use plan::{Batch, Compact, LoadedBound, Plan, Source, Wishes, plan};
-pub use slot::{Compacted, MaintenanceSlot, Part, Retired};
+pub use plan::{Compact, CompactionBatch, CompactionInput, LoadedBound, MaintenancePlan, MaintenancePolicy, plan};
+pub use slot::{Compacted, CompactedWindow, MaintenanceSlot, Retired};
 
-use crate::{Catalog, Lake, Writer};
+use crate::{Catalog, Lake, WriterId};
 
-/// How often a plan is made anew because another process did maintenance at the same time.
+/// How often a plan is recomputed because another process did maintenance at the same time.
 const TRIES: u32 = 3;
 
 /// Plans and does maintenance, and leaves a checkpoint of the catalog where one is due. `None`: the pipeline has no
@@ -37,15 +37,15 @@ const TRIES: u32 = 3;
 pub async fn maintain(
     lake: &Lake,
     pipeline: &str,
-    wishes: &Wishes,
+    policy: &MaintenancePolicy,
     loaded: &[LoadedBound],
-    writer: &Writer,
+    writer: &WriterId,
     mut on_step: impl FnMut(MaintenanceStep<'_>),
 ) -> Result<Option<Applied>, MaintenanceError> {
     let Some(mut catalog) = Catalog::read(lake, pipeline).await? else { return Ok(None) };
     let mut total = Applied::default();
     for _ in 0..TRIES {
-        let plan = plan(&catalog, wishes, loaded, lake.clock().now_us());
+        let plan = plan(&catalog, policy, loaded, lake.clock().now_us());
         if plan.is_empty() {
             break;
         }

@@ -1,6 +1,6 @@
-//! What maintenance would do, and why: a function of a catalog, wishes and the time.
+//! What maintenance would do, and why: a function of a catalog, a policy and the time.
 //!
-//! In: a [`Catalog`], [`Wishes`], the commit up to which each warehouse has loaded. Out: a [`Plan`] that can be shown,
+//! In: a [`Catalog`], [`MaintenancePolicy`], the commit up to which each warehouse has loaded. Out: a [`MaintenancePlan`] that can be shown,
 //! and then done by [`super::apply`].
 //! Does no I/O. Start at [`plan`].
 
@@ -8,14 +8,14 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::Part;
+use super::CompactedWindow;
 use super::{Retired, batches, retention};
 use crate::format::names::readable_duration;
-use crate::{Catalog, CatalogPosition, Format, Hash, readable_instant};
+use crate::{Catalog, CatalogPosition, FileEncoding, Hash, readable_instant};
 
-/// What is wanted of maintenance.
+/// What maintenance is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wishes {
+pub struct MaintenancePolicy {
     /// Which files are made into daily ones.
     pub compact: Compact,
     /// Retire windows that ended longer ago than this before the event time reached, and dead letters that were written
@@ -35,7 +35,7 @@ pub enum Compact {
     #[default]
     Off,
     /// Those of days that are over, once; and corrections that came later when they are enough to be worth it.
-    Settled,
+    ClosedDays,
     /// Those of days that are over, and every correction that came later.
     All,
 }
@@ -51,13 +51,13 @@ pub struct LoadedBound {
 
 /// What maintenance would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Plan {
+pub struct MaintenancePlan {
     /// The pipeline.
     pub pipeline: String,
     /// The position of the catalog that it was made from.
     pub at: CatalogPosition,
     /// Objects to make.
-    pub compact: Vec<Batch>,
+    pub compact: Vec<CompactionBatch>,
     /// Objects to retire because their time has come.
     pub retire: Vec<Retired>,
     /// Objects to delete, retired earlier.
@@ -71,23 +71,23 @@ pub struct Plan {
 
 /// One object to make from several.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Batch {
+pub struct CompactionBatch {
     /// The UTC date on which its windows start.
     pub date: String,
     /// Its format, and that of the objects that its rows come from.
-    pub format: Format,
+    pub format: FileEncoding,
     /// Whose rows it will hold, in this order.
-    pub parts: Vec<Source>,
-    /// Objects that nobody needs once it is there.
+    pub parts: Vec<CompactionInput>,
+    /// Objects that are no longer needed once it is there.
     pub replaces: Vec<Retired>,
 }
 
 /// Rows of one window, where they lie now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Source {
+pub struct CompactionInput {
     /// Whose rows they are.
     #[serde(flatten)]
-    pub part: Part,
+    pub part: CompactedWindow,
     /// The object that holds them.
     pub object: String,
     /// SHA-256 of its bytes.
@@ -96,14 +96,14 @@ pub struct Source {
     pub first_row: u64,
 }
 
-impl Plan {
+impl MaintenancePlan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.compact.is_empty() && self.retire.is_empty() && self.delete.is_empty() && self.sweep.is_empty()
     }
 }
 
-impl Batch {
+impl CompactionBatch {
     /// Rows that it will hold.
     pub fn rows(&self) -> u64 {
         self.parts.iter().map(|source| source.part.rows).sum()
@@ -114,21 +114,21 @@ impl Batch {
 ///
 /// Nothing is retired that is not known to be at its final name, that a warehouse has not loaded, or whose warehouse's
 /// position is not known.
-pub fn plan(catalog: &Catalog, wishes: &Wishes, loaded: &[LoadedBound], now_us: i64) -> Plan {
+pub fn plan(catalog: &Catalog, policy: &MaintenancePolicy, loaded: &[LoadedBound], now_us: i64) -> MaintenancePlan {
     let unconfirmed = unconfirmed(catalog);
-    let due = retention::due(catalog, wishes.retain_us, loaded, &unconfirmed);
+    let due = retention::due(catalog, policy.retain_us, loaded, &unconfirmed);
     let mut left_alone = unconfirmed.clone();
     left_alone.extend(due.retire.iter().map(|object| object.name.as_str()));
-    let compact = batches::plan(catalog, wishes, &left_alone);
-    let mut sweep: Vec<i64> = if wishes.sweep_all {
+    let compact = batches::plan(catalog, policy, &left_alone);
+    let mut sweep: Vec<i64> = if policy.sweep_all {
         catalog.days().map(|(day, _)| day).collect()
     } else {
         compact.iter().filter_map(|batch| batch.parts.first()).map(|source| source.part.day()).collect()
     };
     sweep.dedup();
-    let (delete, waiting) = deletions(catalog, wishes.grace_us, now_us);
+    let (delete, waiting) = deletions(catalog, policy.grace_us, now_us);
     let keep = due.keep.into_iter().chain(waiting).collect();
-    Plan {
+    MaintenancePlan {
         pipeline: catalog.pipeline().to_owned(),
         at: catalog.position(),
         compact,

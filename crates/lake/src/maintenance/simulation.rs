@@ -10,10 +10,12 @@ use std::task::{Context, Poll};
 use object_store::memory::InMemory;
 use turnstile_message::TopicPartition;
 
-use super::{Compact, MaintenanceError, Wishes, maintain};
+use super::{Compact, MaintenanceError, MaintenancePolicy, maintain};
 use crate::ledger::simulation::world::{SharedWorld, SimClock, SimStore};
 use crate::scene::{DAY, MINUTE, PIPELINE, read_current, rows, window_file};
-use crate::{Catalog, Counters, Cut, FileKind, Format, Lake, Ledger, LedgerError, Position, Writer, audit, entries};
+use crate::{
+    Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, LedgerError, Position, WriterId, audit, entries,
+};
 
 /// Slots in a file of history: few, so that slots are collected all the time.
 const SEGMENT: u64 = 4;
@@ -101,27 +103,27 @@ fn lake(world: &SharedWorld) -> Lake {
 
 /// Publishes windows of days that go by, and corrections of earlier ones.
 async fn write(lake: Lake, world: SharedWorld) -> Result<(), String> {
-    let mut ledger = match Ledger::open(&lake, PIPELINE, "plan", Writer::default()).await {
+    let mut ledger = match Ledger::open(&lake, PIPELINE, "plan", WriterId::default()).await {
         Ok(opened) => opened.ledger,
         Err(error) => return stopped(error),
     };
     for _ in 0..COMMITS {
         let read = ledger.newest().counters.read + 1;
-        let mut cut = Cut {
+        let mut cut = Commit {
             positions: vec![position(read)],
             // Half a day a commit.
             published_until_us: Some(read as i64 * DAY / 2),
             counters: Counters { read, aggregated: read, ..Counters::default() },
-            ..Cut::default()
+            ..Commit::default()
         };
         let first = read as i64 * 12 * 60;
         for window in 0..world.roll(3) as i64 {
-            cut.publish.push(window_file(Format::CsvGz, first - 60 + window * 5, 1));
+            cut.publish.push(window_file(FileEncoding::CsvGz, first - 60 + window * 5, 1));
         }
         if world.roll(3) == 0 {
             // A version that is never given twice; its window may or may not have been published before.
             let minute = (1 + world.roll(read)) as i64 * 12 * 60 - 60;
-            cut.publish.push(window_file(Format::CsvGz, minute, 1 + read as u32));
+            cut.publish.push(window_file(FileEncoding::CsvGz, minute, 1 + read as u32));
         }
         let mut committed = ledger.commit(cut).await;
         while matches!(committed, Err(LedgerError::Store(_))) && ledger.is_unfinished() && world.roll(4) > 0 {
@@ -152,17 +154,17 @@ fn stopped(error: LedgerError) -> Result<(), String> {
     }
 }
 
-/// Maintains the lake some times, with one wish or another.
+/// Maintains the lake some times, under one policy or another.
 async fn keep(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), String> {
     for _ in 0..1 + world.roll(4) {
-        let compact = [Compact::Off, Compact::Settled, Compact::All][world.roll(3) as usize];
-        let wishes = Wishes {
+        let compact = [Compact::Off, Compact::ClosedDays, Compact::All][world.roll(3) as usize];
+        let policy = MaintenancePolicy {
             compact,
             retain_us: (world.roll(2) == 0).then_some(RETAIN),
             grace_us: (world.roll(3) > 0).then_some(GRACE),
             sweep_all: world.roll(3) == 0,
         };
-        match maintain(&lake, PIPELINE, &wishes, &[], &Writer::default(), |_| {}).await {
+        match maintain(&lake, PIPELINE, &policy, &[], &WriterId::default(), |_| {}).await {
             Ok(None) | Err(MaintenanceError::Ledger(LedgerError::Store(_))) => {}
             Ok(Some(applied)) => {
                 count(&counts, |counts| {
@@ -184,7 +186,7 @@ async fn keep(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), Stri
     Ok(())
 }
 
-/// Reads the lake some times, afresh or from where it was.
+/// Reads the lake some times, from the beginning or from its last position.
 async fn read(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), String> {
     let mut known: Option<Catalog> = None;
     for _ in 0..3 {
@@ -242,9 +244,10 @@ async fn shows_what_was_committed(lake: &Lake, catalog: &Catalog, counts: &Count
 /// In peace: one writer ends its work, maintenance goes on until nothing is left to do, and all is well.
 async fn last(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), String> {
     write(lake.clone(), world).await?;
-    let all = Wishes { compact: Compact::All, retain_us: Some(RETAIN), grace_us: Some(0), sweep_all: true };
+    let all = MaintenancePolicy { compact: Compact::All, retain_us: Some(RETAIN), grace_us: Some(0), sweep_all: true };
     for _ in 0..2 {
-        let done = maintain(&lake, PIPELINE, &all, &[], &Writer::default(), |_| {}).await.map_err(|e| e.to_string())?;
+        let done =
+            maintain(&lake, PIPELINE, &all, &[], &WriterId::default(), |_| {}).await.map_err(|e| e.to_string())?;
         if let Some(failed) = done.ok_or("no ledger")?.failed.first() {
             return Err(format!("maintenance met in peace: {failed}"));
         }

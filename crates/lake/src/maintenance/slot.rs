@@ -1,12 +1,12 @@
 //! One slot of the maintenance chain: what was compacted, retired and deleted.
 //!
-//! Source: docs/ledger.md, "Maintenance".
+//! CompactionInput: docs/ledger.md, "Maintenance".
 
 use serde::{Deserialize, Serialize};
 
 use crate::framed::{self, Unreadable};
 use crate::read::catalog::day::day_of;
-use crate::{Hash, Writer};
+use crate::{Hash, WriterId};
 
 const MAGIC: &str = "turnstile-maintenance";
 
@@ -25,13 +25,13 @@ pub struct MaintenanceSlot {
     /// while after it.
     pub committed_at_us: i64,
     /// Who wrote it.
-    pub writer: Writer,
+    pub writer: WriterId,
     /// The commit of the ledger up to which it was planned: what it names was published by then.
     pub ledger_seq: u64,
     /// Objects that it made part of the lake.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compacted: Vec<Compacted>,
-    /// Objects that readers need no more.
+    /// Objects that readers no longer need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<Retired>,
     /// Names of objects retired earlier that are known to be deleted.
@@ -51,13 +51,13 @@ pub struct Compacted {
     /// Rows in it, without headers.
     pub rows: u64,
     /// Whose rows they are, in their order in the object.
-    pub parts: Vec<Part>,
+    pub parts: Vec<CompactedWindow>,
 }
 
 /// The rows of one version of one window within a compacted object. The messages that they were made from are in the
 /// commit that published them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct CompactedWindow {
     /// First instant of the window, microseconds since the epoch, UTC.
     pub start_us: i64,
     /// First instant after it.
@@ -72,7 +72,7 @@ pub struct Part {
     pub sha256: Hash,
 }
 
-/// An object that readers need no more, and why.
+/// An object that readers no longer need, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retired {
     /// Its name, below the lake's root.
@@ -83,7 +83,7 @@ pub struct Retired {
     pub reason: String,
 }
 
-impl Part {
+impl CompactedWindow {
     /// The UTC day on which the window starts, since the epoch.
     pub(crate) fn day(&self) -> i64 {
         day_of(self.start_us)
@@ -108,14 +108,14 @@ mod tests {
 
     #[test]
     fn a_slot_is_read_back_as_it_was_written_and_no_changed_byte_goes_unseen() {
-        let part = Part { start_us: 0, end_us: 1, version: 2, rows: 3, seq: 4, sha256: Hash::of(b"p") };
+        let part = CompactedWindow { start_us: 0, end_us: 1, version: 2, rows: 3, seq: 4, sha256: Hash::of(b"p") };
         let slot = MaintenanceSlot {
             pipeline: "mta".into(),
             seq: 1,
             nonce: "n".into(),
             previous: None,
             committed_at_us: 9,
-            writer: Writer::default(),
+            writer: WriterId::default(),
             ledger_seq: 4,
             compacted: vec![Compacted {
                 name: "c".into(),

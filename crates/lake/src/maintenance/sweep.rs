@@ -14,9 +14,9 @@ use object_store::path::Path;
 use super::MaintenanceError;
 use super::chain::read_slot;
 use crate::format::names::{compacted_for, date};
-use crate::ledger::{Folder, corrupt};
+use crate::ledger::{LedgerFolder, corrupt};
 use crate::read::catalog::day::DAY_US;
-use crate::{Catalog, Format, Lake, LedgerError, window_name};
+use crate::{Catalog, FileEncoding, Lake, LedgerError, window_name};
 
 /// Deletes leftovers on the given days (since the epoch, UTC), of slots up to `newest`; returns how many.
 pub(super) async fn sweep(
@@ -25,7 +25,7 @@ pub(super) async fn sweep(
     newest: u64,
     days: &[i64],
 ) -> Result<usize, MaintenanceError> {
-    let folder = &Folder::of(catalog.pipeline(), lake.segment())?;
+    let folder = &LedgerFolder::of(catalog.pipeline(), lake.segment())?;
     let mut put_back = Vec::new();
     let mut found: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for day in days {
@@ -50,7 +50,7 @@ fn moved(catalog: &Catalog, day: i64) -> HashSet<String> {
     let leaving: HashSet<_> = catalog.leaving().into_iter().map(|leaving| leaving.name).collect();
     let extents = catalog.days().find(|(at, _)| *at == day).map_or(&[][..], |(_, extents)| extents);
     let names = extents.iter().flat_map(|extent| {
-        [Format::CsvGz, Format::Parquet].into_iter().filter_map(|format| {
+        [FileEncoding::CsvGz, FileEncoding::Parquet].into_iter().filter_map(|format| {
             let name = window_name(catalog.pipeline(), extent.start_us, extent.end_us, extent.version, format);
             let lies_there = *extent.object.name == name && !extent.gone;
             (!lies_there && Some(format) == extent.object.format && !leaving.contains(name.as_str())).then_some(name)
@@ -62,7 +62,7 @@ fn moved(catalog: &Catalog, day: i64) -> HashSet<String> {
 /// Names that the slots for which they were made do not hold.
 pub(crate) async fn leftovers(
     lake: &Lake,
-    folder: &Folder,
+    folder: &LedgerFolder,
     found: &BTreeMap<u64, Vec<String>>,
 ) -> Result<Vec<String>, LedgerError> {
     let mut leftovers = Vec::new();

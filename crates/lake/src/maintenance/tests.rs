@@ -4,27 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::scene::{DAY, MINUTE, PIPELINE, Stream, read_current, rows, shown};
-use crate::{Format, Place, audit, explain};
+use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline, read_current, rows, shown};
+use crate::{FileEncoding, RowLocation, audit, explain};
 
-const COMPACT: Wishes = Wishes { compact: Compact::Settled, retain_us: None, grace_us: None, sweep_all: false };
-const COLLECT: Wishes = Wishes { compact: Compact::Off, retain_us: None, grace_us: Some(10 * MINUTE), sweep_all: true };
+const COMPACT: MaintenancePolicy =
+    MaintenancePolicy { compact: Compact::ClosedDays, retain_us: None, grace_us: None, sweep_all: false };
+const COLLECT: MaintenancePolicy =
+    MaintenancePolicy { compact: Compact::Off, retain_us: None, grace_us: Some(10 * MINUTE), sweep_all: true };
 
-fn retain(retain_us: i64) -> Wishes {
-    Wishes { retain_us: Some(retain_us), ..COLLECT }
+fn retain(retain_us: i64) -> MaintenancePolicy {
+    MaintenancePolicy { retain_us: Some(retain_us), ..COLLECT }
 }
 
-async fn act(stream: &Stream, wishes: &Wishes, loaded: &[LoadedBound]) -> Applied {
-    maintain(&stream.lake, PIPELINE, wishes, loaded, &crate::Writer::default(), |_| {}).await.unwrap().unwrap()
+async fn act(stream: &TestPipeline, policy: &MaintenancePolicy, loaded: &[LoadedBound]) -> Applied {
+    maintain(&stream.lake, PIPELINE, policy, loaded, &crate::WriterId::default(), |_| {}).await.unwrap().unwrap()
 }
 
-async fn planned(stream: &Stream, wishes: &Wishes, loaded: &[LoadedBound]) -> Plan {
-    plan(&stream.catalog().await, wishes, loaded, stream.lake.clock().now_us())
+async fn planned(stream: &TestPipeline, policy: &MaintenancePolicy, loaded: &[LoadedBound]) -> MaintenancePlan {
+    plan(&stream.catalog().await, policy, loaded, stream.lake.clock().now_us())
 }
 
 /// Publishes the windows of a morning, and then says that the stream has come so far.
-async fn stream_until(format: Format, minutes: &[i64], until_us: i64) -> Stream {
-    let mut stream = Stream::begin(8).await;
+async fn stream_until(format: FileEncoding, minutes: &[i64], until_us: i64) -> TestPipeline {
+    let mut stream = TestPipeline::begin(8).await;
     stream.format = format;
     for minute in minutes {
         stream.publish(&[(*minute, 1)]).await;
@@ -34,11 +36,11 @@ async fn stream_until(format: Format, minutes: &[i64], until_us: i64) -> Stream 
     stream
 }
 
-async fn data_files(stream: &Stream) -> Vec<String> {
+async fn data_files(stream: &TestPipeline) -> Vec<String> {
     stream.lake.list("date=1970-01-01", None).await.unwrap()
 }
 
-async fn reads(stream: &Stream, expected: &[(i64, u32)]) {
+async fn reads(stream: &TestPipeline, expected: &[(i64, u32)]) {
     let expected: BTreeMap<i64, Vec<String>> =
         expected.iter().map(|(minute, version)| (*minute, rows(*minute, *version))).collect();
     let found = read_current(&stream.lake, &stream.catalog().await).await.unwrap();
@@ -47,7 +49,7 @@ async fn reads(stream: &Stream, expected: &[(i64, u32)]) {
 
 #[tokio::test]
 async fn a_day_that_is_over_becomes_one_file_with_the_same_rows() {
-    for format in [Format::CsvGz, Format::Parquet] {
+    for format in [FileEncoding::CsvGz, FileEncoding::Parquet] {
         let mut stream = stream_until(format, &[0, 5, 10, 15], DAY).await;
         assert!(planned(&stream, &COMPACT, &[]).await.is_empty(), "a window may still reach over midnight");
         stream.until_us = DAY + 5 * MINUTE;
@@ -67,7 +69,7 @@ async fn a_day_that_is_over_becomes_one_file_with_the_same_rows() {
 
 #[tokio::test]
 async fn retired_files_go_after_the_grace_for_readers_and_an_audit_does_not_miss_them() {
-    let stream = stream_until(Format::Parquet, &[0, 5, 10], 2 * DAY).await;
+    let stream = stream_until(FileEncoding::Parquet, &[0, 5, 10], 2 * DAY).await;
     stream.clock.set(7 * DAY);
     act(&stream, &COMPACT, &[]).await;
     stream.clock.set(7 * DAY + 10 * MINUTE - 1);
@@ -87,7 +89,7 @@ async fn retired_files_go_after_the_grace_for_readers_and_an_audit_does_not_miss
 
 #[tokio::test]
 async fn a_correction_after_a_compaction_is_what_readers_read_and_a_later_one_folds_it_in() {
-    let mut stream = stream_until(Format::CsvGz, &[0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 55, 59], 2 * DAY).await;
+    let mut stream = stream_until(FileEncoding::CsvGz, &[0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 55, 59], 2 * DAY).await;
     let others = [5, 10, 15, 20, 25, 30, 35, 40, 45, 55, 59].map(|minute| (minute, 1));
     act(&stream, &COMPACT, &[]).await;
     stream.publish(&[(0, 2)]).await;
@@ -95,12 +97,12 @@ async fn a_correction_after_a_compaction_is_what_readers_read_and_a_later_one_fo
     reads(&stream, &corrected).await;
     assert_eq!(stream.catalog().await.current(..)[1].object.windows, 11, "the first window's rows are skipped");
     assert!(
-        planned(&stream, &Wishes { compact: Compact::All, ..COMPACT }, &[]).await.compact.is_empty(),
+        planned(&stream, &MaintenancePolicy { compact: Compact::All, ..COMPACT }, &[]).await.compact.is_empty(),
         "the ledger does not say yet that the correction is at its final name"
     );
     stream.commit(vec![]).await;
     assert!(planned(&stream, &COMPACT, &[]).await.compact.is_empty(), "one small file is not worth it");
-    let applied = act(&stream, &Wishes { compact: Compact::All, ..COMPACT }, &[]).await;
+    let applied = act(&stream, &MaintenancePolicy { compact: Compact::All, ..COMPACT }, &[]).await;
     assert_eq!((applied.compacted.len(), applied.retired), (1, 2), "the correction and the object before");
     reads(&stream, &corrected).await;
     let catalog = stream.catalog().await;
@@ -112,7 +114,7 @@ async fn a_correction_after_a_compaction_is_what_readers_read_and_a_later_one_fo
 
 #[tokio::test]
 async fn windows_are_retired_when_their_time_has_come_and_every_warehouse_has_loaded_them() {
-    let mut stream = stream_until(Format::CsvGz, &[0, 5], DAY).await;
+    let mut stream = stream_until(FileEncoding::CsvGz, &[0, 5], DAY).await;
     stream.publish(&[(12 * 60, 1)]).await;
     stream.commit(vec![]).await;
     let bound = |target: &str, seq| LoadedBound { target: target.into(), seq };
@@ -144,7 +146,7 @@ async fn windows_are_retired_when_their_time_has_come_and_every_warehouse_has_lo
 
 #[tokio::test]
 async fn a_compacted_object_is_retired_as_a_whole_when_its_last_window_is_old() {
-    let mut stream = stream_until(Format::CsvGz, &[0, 5, 23 * 60], 2 * DAY).await;
+    let mut stream = stream_until(FileEncoding::CsvGz, &[0, 5, 23 * 60], 2 * DAY).await;
     act(&stream, &COMPACT, &[]).await;
     let retain_a_day = retain(DAY);
     assert!(planned(&stream, &retain_a_day, &[]).await.retire.is_empty() || stream.until_us >= 2 * DAY);
@@ -159,7 +161,7 @@ async fn a_compacted_object_is_retired_as_a_whole_when_its_last_window_is_old() 
         "the last of 3 windows ended 1970-01-01T23:05Z, retained for 1 day, no warehouse loads it"
     );
     assert!(
-        planned(&stream, &Wishes { compact: Compact::All, ..retain_a_day }, &[]).await.compact.is_empty(),
+        planned(&stream, &MaintenancePolicy { compact: Compact::All, ..retain_a_day }, &[]).await.compact.is_empty(),
         "what is about to go is not compacted"
     );
     act(&stream, &retain_a_day, &[]).await;
@@ -168,7 +170,7 @@ async fn a_compacted_object_is_retired_as_a_whole_when_its_last_window_is_old() 
 
 #[tokio::test]
 async fn dead_letters_go_by_the_time_at_which_they_were_written() {
-    let mut stream = Stream::begin(8).await;
+    let mut stream = TestPipeline::begin(8).await;
     for day in 0..3 {
         stream.clock.set(day * DAY);
         let letters = stream.dead_letters();
@@ -192,21 +194,21 @@ async fn dead_letters_go_by_the_time_at_which_they_were_written() {
 
 #[tokio::test]
 async fn what_is_staged_or_pending_is_never_touched() {
-    let mut stream = Stream::begin(8).await;
+    let mut stream = TestPipeline::begin(8).await;
     stream.until_us = 9 * DAY;
     stream.publish(&[(0, 1), (5, 1)]).await;
-    let wishes = Wishes { compact: Compact::All, ..retain(DAY) };
-    assert_eq!(planned(&stream, &wishes, &[]).await.retire, []);
+    let policy = MaintenancePolicy { compact: Compact::All, ..retain(DAY) };
+    assert_eq!(planned(&stream, &policy, &[]).await.retire, []);
     let pending = stream.window(0, 1).name;
     stream.delete(&pending).await;
-    assert_eq!(planned(&stream, &wishes, &[]).await.retire, []);
+    assert_eq!(planned(&stream, &policy, &[]).await.retire, []);
     stream.commit(vec![]).await;
-    assert_eq!(planned(&stream, &wishes, &[]).await.retire.len(), 2, "the ledger says that they are there");
+    assert_eq!(planned(&stream, &policy, &[]).await.retire.len(), 2, "the ledger says that they are there");
 }
 
 #[tokio::test]
 async fn a_file_that_changed_is_named_and_its_day_is_left_as_it_is() {
-    let stream = stream_until(Format::CsvGz, &[0, 5, 1440, 1445], 3 * DAY).await;
+    let stream = stream_until(FileEncoding::CsvGz, &[0, 5, 1440, 1445], 3 * DAY).await;
     let name = stream.window(5, 1).name;
     stream.delete(&name).await;
     stream.lake.create(&name, "other bytes".into()).await.unwrap();
@@ -219,10 +221,10 @@ async fn a_file_that_changed_is_named_and_its_day_is_left_as_it_is() {
 
 #[tokio::test]
 async fn of_two_that_maintain_at_once_one_wins_and_the_other_leaves_nothing_behind() {
-    let stream = stream_until(Format::CsvGz, &[0, 5], 2 * DAY).await;
+    let stream = stream_until(FileEncoding::CsvGz, &[0, 5], 2 * DAY).await;
     let catalog = stream.catalog().await;
     let plan = planned(&stream, &COMPACT, &[]).await;
-    let writer = crate::Writer::default();
+    let writer = crate::WriterId::default();
     let first = apply(&stream.lake, &catalog, &plan, &writer, |_| {}).await.unwrap();
     let second = apply(&stream.lake, &catalog, &plan, &writer, |_| {}).await.unwrap();
     assert!(!first.raced && second.raced && second.compacted.is_empty());
@@ -233,20 +235,20 @@ async fn of_two_that_maintain_at_once_one_wins_and_the_other_leaves_nothing_behi
 
 #[tokio::test]
 async fn explain_leads_from_a_compacted_object_and_from_its_windows_to_their_messages() {
-    let stream = stream_until(Format::CsvGz, &[0, 5], 2 * DAY).await;
+    let stream = stream_until(FileEncoding::CsvGz, &[0, 5], 2 * DAY).await;
     let object = act(&stream, &COMPACT, &[]).await.compacted.remove(0).name;
     for what in [object.as_str(), object.split_once('/').unwrap().1] {
         let found = explain(&stream.lake, PIPELINE, what).await.unwrap().files;
         let names: Vec<_> = found.iter().map(|published| published.file.name.clone()).collect();
         assert_eq!(names, [stream.window(0, 1).name, stream.window(5, 1).name]);
         assert_eq!(found[1].file.sources, stream.window(5, 1).sources);
-        assert_eq!(found[1].place, Place::Compacted { object: object.clone(), first_row: 1 });
+        assert_eq!(found[1].place, RowLocation::Compacted { object: object.clone(), first_row: 1 });
     }
     let found = explain(&stream.lake, PIPELINE, "1970-01-01T00:05Z").await.unwrap().files;
-    assert_eq!((found.len(), &found[0].place), (1, &Place::Compacted { object: object.clone(), first_row: 1 }));
+    assert_eq!((found.len(), &found[0].place), (1, &RowLocation::Compacted { object: object.clone(), first_row: 1 }));
     act(&stream, &retain(DAY / 2), &[]).await;
     let found = explain(&stream.lake, PIPELINE, "1970-01-01T00:05Z").await.unwrap().files;
-    assert!(matches!(&found[0].place, Place::Retired { reason, .. } if reason.contains("retained")), "{found:?}");
+    assert!(matches!(&found[0].place, RowLocation::Retired { reason, .. } if reason.contains("retained")), "{found:?}");
 }
 
 /// A process that dies at any write of maintenance: readers read the same at every moment, and the next one finishes.
@@ -255,12 +257,12 @@ async fn a_death_at_any_write_changes_nothing_that_readers_read() {
     let expected = [(0, 1), (5, 2), (10, 1), (1440, 1), (1445, 1)];
     let mut deaths = 0;
     for writes in 0.. {
-        let mut stream = stream_until(Format::CsvGz, &[-1440, -1435, 0, 5, 10, 1440, 1445], 3 * DAY).await;
+        let mut stream = stream_until(FileEncoding::CsvGz, &[-1440, -1435, 0, 5, 10, 1440, 1445], 3 * DAY).await;
         stream.publish(&[(5, 2)]).await;
         stream.commit(vec![]).await;
-        let wishes = Wishes { compact: Compact::All, ..retain(3 * DAY) };
+        let policy = MaintenancePolicy { compact: Compact::All, ..retain(3 * DAY) };
         stream.mortal.writes_left.store(writes, Ordering::SeqCst);
-        let died = maintain(&stream.lake, PIPELINE, &wishes, &[], &crate::Writer::default(), |_| {}).await;
+        let died = maintain(&stream.lake, PIPELINE, &policy, &[], &crate::WriterId::default(), |_| {}).await;
         stream.mortal.writes_left.store(usize::MAX, Ordering::SeqCst);
         let current = read_current(&stream.lake, &stream.catalog().await).await.unwrap().unwrap();
         for (minute, version) in expected {
@@ -269,9 +271,9 @@ async fn a_death_at_any_write_changes_nothing_that_readers_read() {
         let found = audit(&stream.lake, PIPELINE).await.unwrap();
         assert!(found.is_well(), "after {writes} writes: {found}");
 
-        act(&stream, &Wishes { sweep_all: true, ..wishes }, &[]).await;
+        act(&stream, &MaintenancePolicy { sweep_all: true, ..policy }, &[]).await;
         stream.clock.set(DAY);
-        act(&stream, &wishes, &[]).await;
+        act(&stream, &policy, &[]).await;
         reads(&stream, &expected).await;
         let found = audit(&stream.lake, PIPELINE).await.unwrap();
         assert!(found.is_well() && found.leftovers.is_empty(), "after {writes} writes: {found}");

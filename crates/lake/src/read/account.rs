@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::history::Line;
+use crate::ledger::history::CommitRecord;
 use crate::{Counters, FileEntry, FileKind};
 
 /// What the commits so far add up to.
@@ -24,7 +24,7 @@ pub(super) struct Account {
 
 impl Account {
     /// Takes the next commit, and says what does not hold.
-    pub(super) fn take(&mut self, line: &Line) -> Vec<String> {
+    pub(super) fn take(&mut self, line: &CommitRecord) -> Vec<String> {
         let mut wrong: Vec<String> = line.counters.imbalance(&self.counters).into_iter().collect();
         wrong.extend(self.went_back(line));
         wrong.extend(line.files.iter().filter_map(contradicts_itself));
@@ -69,15 +69,15 @@ impl Account {
         })
     }
 
-    /// A topic that was made anew, and that a person chose to go on with, starts again.
-    fn made_anew(&self, topic: &str, line: &Line) -> bool {
+    /// A topic that was recreated, and that a person chose to continue with, starts again.
+    fn was_recreated(&self, topic: &str, line: &CommitRecord) -> bool {
         matches!((self.topic_ids.get(topic), line.topic_ids.get(topic)), (Some(then), Some(now)) if then != now)
     }
 
-    fn moved(&self, line: &Line) -> u64 {
+    fn moved(&self, line: &CommitRecord) -> u64 {
         let mut offsets = 0;
         for (topic, partitions) in &line.next {
-            let before = self.next.get(topic).filter(|_| !self.made_anew(topic, line));
+            let before = self.next.get(topic).filter(|_| !self.was_recreated(topic, line));
             for (partition, now) in partitions {
                 let before = before.and_then(|before| before.get(partition)).copied().unwrap_or_default();
                 offsets += now.saturating_sub(before).max(0) as u64;
@@ -86,9 +86,9 @@ impl Account {
         offsets
     }
 
-    fn went_back(&self, line: &Line) -> Option<String> {
+    fn went_back(&self, line: &CommitRecord) -> Option<String> {
         for (topic, partitions) in &self.next {
-            if self.made_anew(topic, line) {
+            if self.was_recreated(topic, line) {
                 continue;
             }
             for (partition, before) in partitions {
@@ -164,9 +164,9 @@ mod tests {
         file(&format!("{start_us}v{version}"), FileKind::Window { start_us, end_us, version }, messages)
     }
 
-    fn line(counters: Counters, files: Vec<FileEntry>) -> Line {
+    fn line(counters: Counters, files: Vec<FileEntry>) -> CommitRecord {
         let next = BTreeMap::from([("t".to_owned(), BTreeMap::from([(0, counters.read as i64)]))]);
-        Line {
+        CommitRecord {
             seq: 2,
             epoch: 1,
             committed_at_us: 0,
@@ -179,13 +179,13 @@ mod tests {
     }
 
     /// 10 messages: 6 in two windows, 1 late, 3 that could not be decoded; all four rejected ones are kept.
-    fn sound() -> Line {
+    fn sound() -> CommitRecord {
         let counters = Counters { read: 10, aggregated: 6, late: 1, dead_lettered: 3, ..Counters::default() };
         let files = vec![window(0, 5, 1, 2), window(5, 10, 1, 3), window(5, 10, 2, 4)];
         line(counters, [files, vec![file("letters", FileKind::DeadLetters, 4)]].concat())
     }
 
-    fn found(line: &Line) -> Vec<String> {
+    fn found(line: &CommitRecord) -> Vec<String> {
         let mut account = Account::default();
         let mut wrong = account.take(line);
         wrong.extend(account.overfull());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn tampered(change: impl Fn(&mut Line), expected: &str) {
+    fn tampered(change: impl Fn(&mut CommitRecord), expected: &str) {
         let mut line = sound();
         assert_eq!(found(&line), [""; 0]);
         change(&mut line);

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use serde::Serialize;
 
 use super::account::Account;
-use super::chain::{Step, walk};
+use super::chain::{WalkStep, walk};
 use super::places::Places;
 use crate::format::names::compacted_for;
 use crate::{Counters, FileEntry, FileKind, Hash, Lake, LedgerError, StoreError, count_rows};
@@ -250,10 +250,10 @@ struct OwnLedger {
 }
 
 impl OwnLedger {
-    fn take(&mut self, step: Step, seen: &mut Audit) {
+    fn take(&mut self, step: WalkStep, seen: &mut Audit) {
         let line = match step {
-            Step::Commit(line, _) => line,
-            Step::Break(object, reason) => return seen.find(Finding::Ledger { object, reason }),
+            WalkStep::Commit(line, _) => line,
+            WalkStep::Break(object, reason) => return seen.find(Finding::Ledger { object, reason }),
         };
         for reason in self.account.take(&line) {
             seen.find(Finding::Unbalanced { seq: line.seq, reason });
@@ -374,12 +374,12 @@ async fn find_foreign(
     for other in pipelines(listed).into_iter().filter(|other| other != pipeline) {
         let mut breaks = Vec::new();
         let walked = walk(lake, &other, |step| match step {
-            Step::Commit(line, _) => {
+            WalkStep::Commit(line, _) => {
                 for file in &line.files {
                     unknown.remove(file.name.as_str());
                 }
             }
-            Step::Break(object, reason) => breaks.push(Finding::Ledger { object, reason }),
+            WalkStep::Break(object, reason) => breaks.push(Finding::Ledger { object, reason }),
         })
         .await;
         let places = maintenance(lake, &other, seen).await?;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::Folder;
-use crate::ledger::history::{Line, Segment};
+use crate::ledger::LedgerFolder;
+use crate::ledger::history::{CommitRecord, HistorySegment};
 use crate::ledger::open::find_newest;
 use crate::{Hash, HistoryRef, Lake, LedgerError, Slot, StoreError};
 
@@ -21,12 +21,12 @@ const READS_AHEAD: usize = 8;
 pub async fn for_each_commit(
     lake: &Lake,
     pipeline: &str,
-    mut visit: impl FnMut(Line),
+    mut visit: impl FnMut(CommitRecord),
 ) -> Result<Option<Slot>, LedgerError> {
     let mut broken = None;
     let newest = walk(lake, pipeline, |step| match step {
-        Step::Commit(line, _) => visit(line),
-        Step::Break(object, reason) => {
+        WalkStep::Commit(line, _) => visit(line),
+        WalkStep::Break(object, reason) => {
             broken.get_or_insert(LedgerError::Corrupt { object, reason });
         }
     })
@@ -35,9 +35,9 @@ pub async fn for_each_commit(
 }
 
 /// What a walk along the chain meets.
-pub(super) enum Step {
+pub(super) enum WalkStep {
     /// A commit, in order, and the hash of its slot where the walk comes past it.
-    Commit(Line, Option<Hash>),
+    Commit(CommitRecord, Option<Hash>),
     /// A link that does not hold: object and reason.
     Break(String, String),
 }
@@ -71,8 +71,12 @@ impl Anchor {
 }
 
 /// Walks the whole chain, past broken links too.
-pub(super) async fn walk(lake: &Lake, pipeline: &str, on_step: impl FnMut(Step)) -> Result<Option<Slot>, LedgerError> {
-    let folder = Folder::of(pipeline, lake.segment())?;
+pub(super) async fn walk(
+    lake: &Lake,
+    pipeline: &str,
+    on_step: impl FnMut(WalkStep),
+) -> Result<Option<Slot>, LedgerError> {
+    let folder = LedgerFolder::of(pipeline, lake.segment())?;
     let Some((newest, newest_bytes)) = find_newest(lake, &folder).await? else { return Ok(None) };
     walk_from(lake, &folder, Anchor::after(0), (&newest, &newest_bytes), on_step).await?;
     Ok(Some(newest))
@@ -82,21 +86,21 @@ pub(super) async fn walk(lake: &Lake, pipeline: &str, on_step: impl FnMut(Step))
 /// not read, but for the file that shows that the anchor belongs to this chain.
 pub(super) async fn walk_from(
     lake: &Lake,
-    folder: &Folder,
+    folder: &LedgerFolder,
     anchor: Anchor,
     (newest, newest_bytes): (&Slot, &Bytes),
-    on_step: impl FnMut(Step),
+    on_step: impl FnMut(WalkStep),
 ) -> Result<(), LedgerError> {
     let rolled_up = newest.history.map_or(0, |history| history.last);
     if newest.seq < anchor.seq {
         let (object, mut on_step) = (folder.slot(newest.seq).to_string(), on_step);
-        on_step(Step::Break(object, format!("it is the newest slot, and commit {} was read before", anchor.seq)));
+        on_step(WalkStep::Break(object, format!("it is the newest slot, and commit {} was read before", anchor.seq)));
         return Ok(());
     }
     let mut chain = Chain::beginning(folder, anchor, newest, on_step);
     let first_segment = anchor.first_history(rolled_up) / lake.segment();
     let segments = (first_segment..rolled_up / lake.segment()).map(|number| Unit::Segment(number * lake.segment() + 1));
-    // The newest slot is here already: a second look could find what a writer that was fenced put in its place.
+    // The newest slot is here already: reading it again could find what a writer that was fenced put in its place.
     let units = segments.chain((rolled_up.max(anchor.seq) + 1..newest.seq).map(Unit::Slot));
     let mut read = futures::stream::iter(units)
         .map(|unit| async move { (unit, unit.read(lake, folder).await) })
@@ -116,14 +120,14 @@ pub(super) async fn walk_from(
         let last_segment = matches!(unit, Unit::Segment(first) if folder.segment_of(first).1 == rolled_up);
         if last_segment && !chain.previous_history.holds(newest.history.map(|history| history.sha256)) {
             let object = folder.history(rolled_up).to_string();
-            (chain.on_step)(Step::Break(object, "it is not the one that the newest slot names".to_owned()));
+            (chain.on_step)(WalkStep::Break(object, "it is not the one that the newest slot names".to_owned()));
         }
     }
     if chain.next == newest.seq {
         chain.slot(newest.seq, newest_bytes);
     } else if chain.next == newest.seq + 1 && !chain.previous_slot.holds(Some(Hash::of(newest_bytes))) {
         let object = folder.slot(newest.seq).to_string();
-        (chain.on_step)(Step::Break(object, "it is not the slot that was read before".to_owned()));
+        (chain.on_step)(WalkStep::Break(object, "it is not the slot that was read before".to_owned()));
     }
     Ok(())
 }
@@ -136,7 +140,7 @@ enum Unit {
 }
 
 impl Unit {
-    async fn read(self, lake: &Lake, folder: &Folder) -> Result<Option<Bytes>, StoreError> {
+    async fn read(self, lake: &Lake, folder: &LedgerFolder) -> Result<Option<Bytes>, StoreError> {
         let path = match self {
             Self::Segment(seq) => folder.history(seq),
             Self::Slot(seq) => folder.slot(seq),
@@ -147,12 +151,12 @@ impl Unit {
 
 /// What the next object must name, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+enum ExpectedLink {
     Unknown,
     Is(Option<Hash>),
 }
 
-impl Link {
+impl ExpectedLink {
     fn holds(self, named: Option<Hash>) -> bool {
         self == Self::Unknown || self == Self::Is(named)
     }
@@ -160,21 +164,21 @@ impl Link {
 
 /// The links so far.
 struct Chain<'a, F> {
-    folder: &'a Folder,
+    folder: &'a LedgerFolder,
     next: u64,
-    previous_slot: Link,
-    previous_history: Link,
+    previous_slot: ExpectedLink,
+    previous_history: ExpectedLink,
     on_step: F,
 }
 
-impl<'a, F: FnMut(Step)> Chain<'a, F> {
-    fn beginning(folder: &'a Folder, anchor: Anchor, newest: &Slot, on_step: F) -> Self {
-        let known = |hash: Option<Hash>| hash.map_or(Link::Unknown, |hash| Link::Is(Some(hash)));
+impl<'a, F: FnMut(WalkStep)> Chain<'a, F> {
+    fn beginning(folder: &'a LedgerFolder, anchor: Anchor, newest: &Slot, on_step: F) -> Self {
+        let known = |hash: Option<Hash>| hash.map_or(ExpectedLink::Unknown, |hash| ExpectedLink::Is(Some(hash)));
         let rolled_up = newest.history.map_or(0, |history| history.last);
-        let previous_slot = if anchor.seq == 0 { Link::Is(None) } else { known(anchor.slot) };
+        let previous_slot = if anchor.seq == 0 { ExpectedLink::Is(None) } else { known(anchor.slot) };
         let first = folder.segment_of(anchor.seq + 1).0;
         let previous_history = if first == 1 {
-            Link::Is(None)
+            ExpectedLink::Is(None)
         } else if anchor.seq >= rolled_up {
             // What is read of history from here on was rolled up after the newest slot was written, perhaps with a
             // file before it that is not read.
@@ -188,28 +192,28 @@ impl<'a, F: FnMut(Step)> Chain<'a, F> {
     fn segment(&mut self, seq: u64, bytes: &[u8]) {
         let object = self.folder.history(seq).to_string();
         let (first, last) = self.folder.segment_of(seq);
-        match Segment::decode(bytes) {
+        match HistorySegment::decode(bytes) {
             Ok(segment) if (segment.header.first, segment.header.last) == (first, last) => {
                 if !self.links(&segment, first, last) {
                     self.break_at(object, "it does not follow from what is before it");
                 }
                 for line in segment.lines.into_iter().filter(|line| line.seq >= self.next) {
                     let hash = (line.seq == last).then_some(segment.header.last_slot);
-                    (self.on_step)(Step::Commit(line, hash));
+                    (self.on_step)(WalkStep::Commit(line, hash));
                 }
                 if last + 1 >= self.next {
-                    self.previous_slot = Link::Is(Some(segment.header.last_slot));
+                    self.previous_slot = ExpectedLink::Is(Some(segment.header.last_slot));
                 }
             }
             Ok(_) => self.break_at(object, "it holds other slots than its name says"),
             Err(reason) => self.break_at(object, &reason),
         }
-        self.previous_history = Link::Is(Some(Hash::of(bytes)));
+        self.previous_history = ExpectedLink::Is(Some(Hash::of(bytes)));
         self.next = self.next.max(last + 1);
     }
 
     /// Whether a file of history names what was met before it. Entered midway, its first slot's link is not in it.
-    fn links(&self, segment: &Segment, first: u64, last: u64) -> bool {
+    fn links(&self, segment: &HistorySegment, first: u64, last: u64) -> bool {
         let slot = match self.next {
             next if next == first => self.previous_slot.holds(segment.header.previous_slot),
             next if next == last + 1 => self.previous_slot.holds(Some(segment.header.last_slot)),
@@ -227,14 +231,14 @@ impl<'a, F: FnMut(Step)> Chain<'a, F> {
                 } else if !self.previous_slot.holds(slot.previous) {
                     self.break_at(path.to_string(), "it does not follow from the slot before it");
                 }
-                (self.on_step)(Step::Commit(Line::of(&slot), Some(Hash::of(bytes))));
+                (self.on_step)(WalkStep::Commit(CommitRecord::of(&slot), Some(Hash::of(bytes))));
             }
             Err(error) => self.break_at(path.to_string(), &error.to_string()),
         }
-        self.previous_slot = Link::Is(Some(Hash::of(bytes)));
+        self.previous_slot = ExpectedLink::Is(Some(Hash::of(bytes)));
         if self.folder.segment_of(seq).1 == seq {
             // The file of history that this slot is going to be in was not read.
-            self.previous_history = Link::Unknown;
+            self.previous_history = ExpectedLink::Unknown;
         }
         self.next = seq + 1;
     }
@@ -249,6 +253,6 @@ impl<'a, F: FnMut(Step)> Chain<'a, F> {
     }
 
     fn break_at(&mut self, object: String, reason: &str) {
-        (self.on_step)(Step::Break(object, reason.to_owned()));
+        (self.on_step)(WalkStep::Break(object, reason.to_owned()));
     }
 }

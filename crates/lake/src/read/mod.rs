@@ -14,11 +14,11 @@ mod recent;
 mod since;
 
 pub use audit::{Audit, Finding, audit};
-pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, Leaving, Object};
+pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, LakeObject, Leaving};
 pub use chain::for_each_commit;
-pub use places::Place;
+pub use places::RowLocation;
 pub use provenance::{Explained, Published, entries, explain};
 pub use recent::recent_commits;
 pub use since::{PublishedSince, published_since};
 
-pub use crate::ledger::history::Line as CommitRecord;
+pub use crate::ledger::history::CommitRecord;

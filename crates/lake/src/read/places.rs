@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::ledger::Folder;
+use crate::ledger::LedgerFolder;
 use crate::maintenance::chain::{self, newer_than};
 use crate::maintenance::{Compacted, MaintenanceSlot};
 use crate::{FileEntry, FileKind, Lake, LedgerError};
@@ -12,7 +12,7 @@ use crate::{FileEntry, FileKind, Lake, LedgerError};
 /// Where the rows of a published file lie now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum RowLocation {
     /// In the file that was published.
     Own,
     /// In a compacted object. The file is retired.
@@ -47,10 +47,10 @@ pub(super) struct Places {
 impl Places {
     /// Reads the chain of maintenance.
     pub(super) async fn read(lake: &Lake, pipeline: &str) -> Result<Self, LedgerError> {
-        let folder = Folder::of(pipeline, lake.segment())?;
+        let folder = LedgerFolder::of(pipeline, lake.segment())?;
         let slots = newer_than(lake, &folder, 0).await?;
         let mut places = Self::default();
-        chain::walk(lake, &folder, chain::Place::default(), slots, |slot| {
+        chain::walk(lake, &folder, chain::ChainPosition::default(), slots, |slot| {
             places.take(slot);
             Ok(true)
         })
@@ -73,16 +73,18 @@ impl Places {
     }
 
     /// Where the rows of a published file lie now.
-    pub(super) fn of(&self, file: &FileEntry) -> Place {
+    pub(super) fn of(&self, file: &FileEntry) -> RowLocation {
         let moved = match file.kind {
             FileKind::Window { start_us, end_us, version } => self.moved.get(&(start_us, end_us, version)),
             FileKind::DeadLetters => None,
         };
         let object = moved.map_or(&file.name, |(object, _)| object);
         match (self.retired.get(object), moved) {
-            (Some((since_us, reason)), _) => Place::Retired { since_us: *since_us, reason: reason.clone() },
-            (None, Some((object, first_row))) => Place::Compacted { object: object.clone(), first_row: *first_row },
-            (None, None) => Place::Own,
+            (Some((since_us, reason)), _) => RowLocation::Retired { since_us: *since_us, reason: reason.clone() },
+            (None, Some((object, first_row))) => {
+                RowLocation::Compacted { object: object.clone(), first_row: *first_row }
+            }
+            (None, None) => RowLocation::Own,
         }
     }
 }

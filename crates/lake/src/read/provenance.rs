@@ -6,8 +6,8 @@ use chrono::{DateTime, NaiveDateTime};
 use serde::Serialize;
 
 use super::chain::for_each_commit;
-use super::places::{Place, Places};
-use crate::maintenance::{Compacted, Part};
+use super::places::{Places, RowLocation};
+use crate::maintenance::{Compacted, CompactedWindow};
 use crate::{FileEntry, FileKind, Lake, LedgerError};
 
 /// A file of the lake with the commit that made it part of the lake.
@@ -26,7 +26,7 @@ pub struct Published {
     /// Whether a later commit has confirmed that the file is at its final name.
     pub confirmed: bool,
     /// Where its rows lie now.
-    pub place: Place,
+    pub place: RowLocation,
 }
 
 /// All files that the pipeline ever published, in the order of their commits.
@@ -49,7 +49,7 @@ async fn entries_and_places(lake: &Lake, pipeline: &str) -> Result<(Vec<Publishe
             committed_at_us: commit.committed_at_us,
             host: commit.host.clone(),
             confirmed: true,
-            place: Place::Own,
+            place: RowLocation::Own,
         }));
     })
     .await?;
@@ -116,7 +116,7 @@ fn parts(all: &[Published], object: &Compacted) -> Vec<Published> {
             FileKind::DeadLetters => None,
         })
         .collect();
-    let found = |part: &Part| versions.get(&(part.start_us, part.end_us, part.version)).copied().cloned();
+    let found = |part: &CompactedWindow| versions.get(&(part.start_us, part.end_us, part.version)).copied().cloned();
     object.parts.iter().filter_map(found).collect()
 }
 

@@ -2,9 +2,9 @@
 
 use futures::StreamExt;
 
-use crate::ledger::Folder;
+use crate::ledger::LedgerFolder;
 use crate::ledger::append::read_slot;
-use crate::ledger::history::Line;
+use crate::ledger::history::CommitRecord;
 use crate::ledger::open::find_newest;
 use crate::{Lake, LedgerError, Slot};
 
@@ -18,8 +18,12 @@ const READS_AHEAD: usize = 8;
 ///
 /// # Errors
 /// `Corrupt`: a slot is damaged. `Store`, `NewerVersion`, `Name`.
-pub async fn recent_commits(lake: &Lake, pipeline: &str, most: u64) -> Result<Option<(Slot, Vec<Line>)>, LedgerError> {
-    let folder = Folder::of(pipeline, lake.segment())?;
+pub async fn recent_commits(
+    lake: &Lake,
+    pipeline: &str,
+    most: u64,
+) -> Result<Option<(Slot, Vec<CommitRecord>)>, LedgerError> {
+    let folder = LedgerFolder::of(pipeline, lake.segment())?;
     let Some((newest, _)) = find_newest(lake, &folder).await? else { return Ok(None) };
     let rolled_up = newest.history.map_or(0, |history| history.last);
     let first = newest.seq.saturating_sub(most.saturating_sub(1)).max(rolled_up + 1).min(newest.seq);
@@ -35,11 +39,11 @@ pub async fn recent_commits(lake: &Lake, pipeline: &str, most: u64) -> Result<Op
     let mut lines = Vec::new();
     while let Some(slot) = read.next().await {
         match slot? {
-            Some(slot) => lines.push(Line::of(&slot)),
+            Some(slot) => lines.push(CommitRecord::of(&slot)),
             // Rolled up while we read: what is before it is gone from the log too.
             None => lines.clear(),
         }
     }
-    lines.push(Line::of(&newest));
+    lines.push(CommitRecord::of(&newest));
     Ok(Some((newest, lines)))
 }

@@ -2,8 +2,8 @@
 
 use super::CommitRecord;
 use super::catalog::published_until;
-use super::chain::{Anchor, Step, walk_from};
-use crate::ledger::Folder;
+use super::chain::{Anchor, WalkStep, walk_from};
+use crate::ledger::LedgerFolder;
 use crate::ledger::open::find_newest;
 use crate::{Lake, LedgerError, Slot};
 
@@ -27,14 +27,14 @@ pub struct PublishedSince {
 /// `Corrupt`: a slot or file of history is missing, damaged, or not the one that its successor names, or `after` lies
 /// past the newest slot, as when the ledger is another one. `Store`, `NewerVersion`, `OtherPipeline`, `Name`.
 pub async fn published_since(lake: &Lake, pipeline: &str, after: u64) -> Result<Option<PublishedSince>, LedgerError> {
-    let folder = Folder::of(pipeline, lake.segment())?;
+    let folder = LedgerFolder::of(pipeline, lake.segment())?;
     let Some((newest, newest_bytes)) = find_newest(lake, &folder).await? else { return Ok(None) };
     let (until, _) = published_until(lake, &folder, &newest, after).await?;
     let (mut commits, mut broken) = (Vec::new(), None);
     walk_from(lake, &folder, Anchor::after(after), (&newest, &newest_bytes), |step| match step {
-        Step::Commit(line, _) if line.seq <= until => commits.push(line),
-        Step::Commit(..) => {}
-        Step::Break(object, reason) => {
+        WalkStep::Commit(line, _) if line.seq <= until => commits.push(line),
+        WalkStep::Commit(..) => {}
+        WalkStep::Break(object, reason) => {
             broken.get_or_insert(LedgerError::Corrupt { object, reason });
         }
     })

@@ -3,7 +3,7 @@
 //! `object_store`'s own local store does not call fsync, so a slot that it reported as written could
 //! be gone after a power cut while files published because of it are still there. Here an object is
 //! written to a temporary file, synced, linked to its name (which fails when the name is taken), and
-//! the folder is synced before anyone hears that it exists.
+//! the folder is synced before it is reported to exist.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use super::{Creation, Store, StoreError};
+use super::{Creation, LakeStore, StoreError};
 
 /// Where unfinished writes lie, below the root. On the same file system, so that linking works.
 const TEMPORARY: &str = "_turnstile/tmp";
@@ -64,7 +64,7 @@ impl DurableLocal {
     }
 }
 
-impl Store for DurableLocal {
+impl LakeStore for DurableLocal {
     fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
         self.run("create", path, move |root, target| create(root, target, &bytes))
     }

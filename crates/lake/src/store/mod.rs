@@ -2,7 +2,7 @@
 //!
 //! In: paths below the lake's root, bytes. Out: what the store answered, sorted into what the ledger
 //! acts on: made, exists, absent, or an error that says whether the same call may succeed later.
-//! Refuses to know slots, windows and writers. Start at [`Store`].
+//! Refuses to know slots, windows and writers. Start at [`LakeStore`].
 
 mod local;
 mod remote;
@@ -31,7 +31,7 @@ pub(crate) enum Creation {
 ///
 /// Narrower than [`object_store::ObjectStore`] on purpose: nothing here can overwrite, so no caller
 /// can, and a faulty double for the simulation stays small.
-pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait LakeStore: fmt::Debug + Send + Sync + 'static {
     /// Writes `bytes` unless an object of that name exists. An error leaves the result unknown:
     /// the object may exist now, or appear later.
     fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>>;
@@ -39,7 +39,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync + 'static {
     /// The object's bytes, or `None` when there is no such object.
     fn get(&self, path: &Path) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>>;
 
-    /// Part of the object's bytes, or `None` when there is no such object.
+    /// CompactedWindow of the object's bytes, or `None` when there is no such object.
     fn get_range(&self, path: &Path, range: Range<u64>) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>>;
 
     /// Whether the object exists.

@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use super::{Creation, Store, StoreError};
+use super::{Creation, LakeStore, StoreError};
 
 /// An object store, with paths below the lake's root.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ impl Remote {
     }
 }
 
-impl Store for Remote {
+impl LakeStore for Remote {
     fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
         let (this, path) = (self.clone(), path.clone());
         async move {

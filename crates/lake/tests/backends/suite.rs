@@ -9,10 +9,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use turnstile_lake::maintenance::{Compact, Wishes, maintain};
+use turnstile_lake::maintenance::{Compact, MaintenancePolicy, maintain};
 use turnstile_lake::{
-    Catalog, Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, LedgerError, NewFile, NewState, Position,
-    Writer, audit, encode_window, explain, window_name,
+    Catalog, Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, LedgerError, NewFile, NewState,
+    Position, WriterId, audit, encode_window, explain, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 
@@ -32,17 +32,17 @@ pub(crate) async fn run(lake: &Lake) {
 }
 
 async fn open(lake: &Lake, pipeline: &str, host: &str) -> Result<turnstile_lake::Opened, LedgerError> {
-    let writer = Writer { host: host.to_owned(), pid: 1, started_at_us: 0, note: String::new() };
+    let writer = WriterId { host: host.to_owned(), pid: 1, started_at_us: 0, note: String::new() };
     Ledger::open(lake, pipeline, "plan", writer).await
 }
 
-fn cut(pipeline: &str, number: i64, format: Format) -> Cut {
+fn cut(pipeline: &str, number: i64, format: FileEncoding) -> Commit {
     let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(number * 10..number * 10 + 10));
     let batch = RecordBatch::try_from_iter([("ENTRIES", rows)]).unwrap();
     let read = (number as u64 + 1) * 10;
     let partition = TopicPartition::new("turnstile", 0);
     let (start_us, end_us) = (number * MINUTE, (number + 1) * MINUTE);
-    Cut {
+    Commit {
         positions: vec![Position {
             partition: partition.clone(),
             next_offset: read as i64,
@@ -65,34 +65,34 @@ fn cut(pipeline: &str, number: i64, format: Format) -> Cut {
             counts: BTreeMap::new(),
         }],
         counters: Counters { read, aggregated: read, ..Counters::default() },
-        ..Cut::default()
+        ..Commit::default()
     }
 }
 
 async fn a_pipeline_is_taken_over_with_nothing_lost(lake: &Lake) {
     let mut first = open(lake, "story", "one").await.unwrap().ledger;
     for number in 0..3 {
-        let committed = first.commit(cut("story", number, Format::CsvGz)).await.unwrap();
+        let committed = first.commit(cut("story", number, FileEncoding::CsvGz)).await.unwrap();
         assert_eq!(committed.published.len(), 1);
         assert!(committed.pending.is_empty());
     }
     let second = open(lake, "story", "two").await.unwrap();
     let recovered = second.recovered.unwrap();
-    assert_eq!(recovered.slot.positions, cut("story", 2, Format::CsvGz).positions);
+    assert_eq!(recovered.slot.positions, cut("story", 2, FileEncoding::CsvGz).positions);
     assert_eq!(second.ledger.read_state(&recovered.slot.state[0]).await.unwrap(), "state after 2");
 
-    let fenced = first.commit(cut("story", 3, Format::CsvGz)).await.unwrap_err();
+    let fenced = first.commit(cut("story", 3, FileEncoding::CsvGz)).await.unwrap_err();
     assert!(matches!(&fenced, LedgerError::Fenced { owner, .. } if owner.host == "two"), "{fenced}");
 
     let mut second = second.ledger;
     for number in 3..6 {
-        second.commit(cut("story", number, Format::Parquet)).await.unwrap();
+        second.commit(cut("story", number, FileEncoding::Parquet)).await.unwrap();
     }
     let found = audit(lake, "story").await.unwrap();
     assert!(found.is_well(), "{found}");
     assert_eq!((found.files, found.rows, found.counters.read), (6, 60, 60));
     let explained = explain(lake, "story", "1970-01-01T00:04Z").await.unwrap();
-    assert_eq!(explained.files[0].file.sources, cut("story", 4, Format::Parquet).publish[0].sources);
+    assert_eq!(explained.files[0].file.sources, cut("story", 4, FileEncoding::Parquet).publish[0].sources);
 
     // Garbage goes: at most what the last two commits refer to is left.
     for folder in ["_turnstile/story/stage", "_turnstile/story/state"] {
@@ -146,11 +146,14 @@ async fn a_day_is_compacted_and_what_it_replaces_is_deleted(lake: &Lake) {
     let mut ledger = open(lake, "kept", "one").await.unwrap().ledger;
     for number in 0..4 {
         let until = Some(2 * 1440 * MINUTE);
-        ledger.commit(Cut { published_until_us: until, ..cut("kept", number, Format::Parquet) }).await.unwrap();
+        ledger
+            .commit(Commit { published_until_us: until, ..cut("kept", number, FileEncoding::Parquet) })
+            .await
+            .unwrap();
     }
-    let wishes = Wishes { compact: Compact::All, retain_us: None, grace_us: Some(0), sweep_all: true };
+    let policy = MaintenancePolicy { compact: Compact::All, retain_us: None, grace_us: Some(0), sweep_all: true };
     for _ in 0..2 {
-        let applied = maintain(lake, "kept", &wishes, &[], &Writer::default(), |_| {}).await.unwrap().unwrap();
+        let applied = maintain(lake, "kept", &policy, &[], &WriterId::default(), |_| {}).await.unwrap().unwrap();
         assert!(applied.failed.is_empty() && !applied.raced, "{applied:?}");
     }
     let catalog = Catalog::read(lake, "kept").await.unwrap().unwrap();
@@ -166,8 +169,8 @@ async fn a_large_file_arrives_whole(lake: &Lake) {
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..2_000_000).map(|n: i64| n.wrapping_mul(n))));
     let batch = RecordBatch::try_from_iter([("ENTRIES", numbers)]).unwrap();
     let options = EncodeOptions { gzip_level: 1, ..EncodeOptions::default() };
-    let mut large = cut("large", 0, Format::CsvGz);
-    large.publish[0].bytes = encode_window(Format::CsvGz, &batch, &options).unwrap().into();
+    let mut large = cut("large", 0, FileEncoding::CsvGz);
+    large.publish[0].bytes = encode_window(FileEncoding::CsvGz, &batch, &options).unwrap().into();
     large.publish[0].rows = 2_000_000;
     assert!(large.publish[0].bytes.len() > 10 << 20);
     ledger.commit(large).await.unwrap();
@@ -178,7 +181,7 @@ async fn a_large_file_arrives_whole(lake: &Lake) {
 
 async fn what_is_there_is_not_overwritten(lake: &Lake) {
     let mut ledger = open(lake, "taken", "one").await.unwrap().ledger;
-    let cut = cut("taken", 0, Format::CsvGz);
+    let cut = cut("taken", 0, FileEncoding::CsvGz);
     let name = cut.publish[0].name.clone();
     lake.objects().put(&Path::from(name.as_str()), PutPayload::from_static(b"by hand")).await.unwrap();
     let error = ledger.commit(cut).await.unwrap_err();

@@ -15,9 +15,9 @@ use std::time::Instant;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
-use turnstile_lake::maintenance::{Compact, Wishes, maintain};
+use turnstile_lake::maintenance::{Compact, MaintenancePolicy, maintain};
 use turnstile_lake::{
-    Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
     encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
@@ -72,11 +72,11 @@ struct City {
 impl City {
     async fn open(folder: &str) -> Result<Self, Failed> {
         let lake = Lake::open(&format!("file:{folder}"), &StoreOptions::default()).await?;
-        let opened = Ledger::open(&lake, PIPELINE, "plan", Writer::default()).await?;
+        let opened = Ledger::open(&lake, PIPELINE, "plan", WriterId::default()).await?;
         let before = opened.recovered.map(|found| found.slot);
         let windows = before.as_ref().and_then(|slot| Some(slot.positions.first()?.next_offset)).unwrap_or(0);
         let rows = before.map_or(0, |slot| slot.counters.read);
-        let source = Source::new(PIPELINE, "ext_turnstile", batch(0).schema(), Format::Parquet)?;
+        let source = Source::new(PIPELINE, "ext_turnstile", batch(0).schema(), FileEncoding::Parquet)?;
         let models = Models::parse(BUILT_IN.iter().copied(), "ext_turnstile")?;
         let source = source.with_window(Some(9), Some(10));
         let warehouse = Warehouse::new(&lake, source, models, Limits::default(), None)?;
@@ -115,8 +115,8 @@ impl City {
 
     async fn compact(&self) -> Result<(), Failed> {
         // Nobody reads yet: what a compacted file replaces goes with the next look.
-        let wishes = Wishes { compact: Compact::All, grace_us: Some(0), ..Wishes::default() };
-        let done = maintain(&self.lake, PIPELINE, &wishes, &[], &Writer::default(), |_| {}).await?;
+        let policy = MaintenancePolicy { compact: Compact::All, grace_us: Some(0), ..MaintenancePolicy::default() };
+        let done = maintain(&self.lake, PIPELINE, &policy, &[], &WriterId::default(), |_| {}).await?;
         match done.and_then(|applied| applied.failed.into_iter().next()) {
             Some(failed) => Err(failed.into()),
             None => Ok(()),
@@ -155,13 +155,13 @@ impl City {
             idle: false,
             fingerprint: None,
         };
-        let cut = Cut {
+        let cut = Commit {
             positions: vec![position],
             watermark_us: Some(start_us(until)),
             published_until_us: Some(start_us(until)),
             publish,
             counters: Counters { read, aggregated: read, ..Counters::default() },
-            ..Cut::default()
+            ..Commit::default()
         };
         self.ledger.commit(cut).await?;
         (self.windows, self.rows) = (until, read);
@@ -177,8 +177,8 @@ fn file(window: i64) -> Result<NewFile, turnstile_lake::FormatError> {
     let (start_us, end_us) = (start_us(window), start_us(window + 1));
     let batch = batch(window);
     Ok(NewFile {
-        name: window_name(PIPELINE, start_us, end_us, 1, Format::Parquet),
-        bytes: encode_window(Format::Parquet, &batch, &EncodeOptions::default())?.into(),
+        name: window_name(PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
+        bytes: encode_window(FileEncoding::Parquet, &batch, &EncodeOptions::default())?.into(),
         rows: batch.num_rows() as u64,
         kind: FileKind::Window { start_us, end_us, version: 1 },
         sources: vec![OffsetRange {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
-use turnstile_lake::{CommitRecord, Extent, FileEntry, FileKind, Format, Object};
+use turnstile_lake::{CommitRecord, Extent, FileEncoding, FileEntry, FileKind, LakeObject};
 
 use crate::scan::{cut, decode};
 use crate::store::WindowSet;
@@ -86,12 +86,12 @@ impl Changed {
 
 fn extent_of(seq: u64, file: &FileEntry) -> Option<Extent> {
     let FileKind::Window { start_us, end_us, version } = file.kind else { return None };
-    let object = Object {
+    let object = LakeObject {
         name: file.name.as_str().into(),
         sha256: file.sha256,
         bytes: file.bytes,
         rows: file.rows,
-        format: Format::of(&file.name),
+        format: FileEncoding::of(&file.name),
         windows: 1,
         compacted: false,
     };

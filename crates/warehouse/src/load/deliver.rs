@@ -175,7 +175,7 @@ impl RowSource for FileRows {
 
 #[cfg(test)]
 mod tests {
-    use turnstile_lake::{Hash, Object};
+    use turnstile_lake::{Hash, LakeObject};
 
     use super::*;
 
@@ -183,10 +183,10 @@ mod tests {
     fn a_compacted_file_is_listed_once_though_a_corrected_window_lies_in_its_middle() {
         let object = |name: &str, rows| {
             let (name, sha256) = (name.into(), Hash::of(b"x"));
-            Arc::new(Object { name, sha256, bytes: 1, rows, format: None, windows: 1, compacted: true })
+            Arc::new(LakeObject { name, sha256, bytes: 1, rows, format: None, windows: 1, compacted: true })
         };
         let (day, newer) = (object("day", 9), object("window_v2", 4));
-        let extent = |start_us, object: &Arc<Object>, rows| Extent {
+        let extent = |start_us, object: &Arc<LakeObject>, rows| Extent {
             start_us,
             end_us: start_us + 1,
             version: 1,

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use turnstile_lake::{Format, Hash};
+use turnstile_lake::{FileEncoding, Hash};
 
 use crate::source::exactly;
 use crate::{Source, WarehouseError};
@@ -38,9 +38,9 @@ pub(crate) fn decode(
             "changed since it was published: its SHA-256 is {found}, the ledger recorded {expected}"
         )));
     }
-    let rows = match Format::of(name) {
-        Some(Format::CsvGz) => csv_gz(source, bytes),
-        Some(Format::Parquet) => from_parquet(source, bytes),
+    let rows = match FileEncoding::of(name) {
+        Some(FileEncoding::CsvGz) => csv_gz(source, bytes),
+        Some(FileEncoding::Parquet) => from_parquet(source, bytes),
         None => return Err(fault("has an ending that is none of .csv.gz and .parquet".to_owned())),
     };
     rows.map_err(|e| fault(format!("cannot be read as rows of {}: {e}", source.table)))
@@ -109,16 +109,16 @@ mod tests {
     }
 
     fn source(schema: SchemaRef) -> Source {
-        Source::new("p", "ext", schema, Format::CsvGz).unwrap()
+        Source::new("p", "ext", schema, FileEncoding::CsvGz).unwrap()
     }
 
     #[test]
     fn rows_come_back_as_they_were_written_in_either_form() {
         let source = source(rows().schema());
         for (format, options) in [
-            (Format::CsvGz, EncodeOptions::default()),
-            (Format::CsvGz, EncodeOptions { index_column: true, ..EncodeOptions::default() }),
-            (Format::Parquet, EncodeOptions::default()),
+            (FileEncoding::CsvGz, EncodeOptions::default()),
+            (FileEncoding::CsvGz, EncodeOptions { index_column: true, ..EncodeOptions::default() }),
+            (FileEncoding::Parquet, EncodeOptions::default()),
         ] {
             let bytes = Bytes::from(encode_window(format, &rows(), &options).unwrap());
             let name = format!("date=2026-08-01/p.{}", format.extension());
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_file_that_changed_is_named_with_both_hashes() {
-        let bytes = Bytes::from(encode_window(Format::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
+        let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
         let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(b"other")).unwrap_err().to_string();
         assert!(error.starts_with("f.csv.gz changed since it was published"), "{error}");
         assert!(error.contains(&Hash::of(&bytes).to_string()), "{error}");
@@ -148,7 +148,7 @@ mod tests {
             Field::new("STATION", DataType::Utf8View, true),
             Field::new("EXITS", DataType::Int64, true),
         ]);
-        let bytes = Bytes::from(encode_window(Format::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
+        let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
         let read = decode(&source(Arc::new(wide)), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap();
         assert_eq!(read[0].column(1).null_count(), 2);
     }
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn text_where_a_number_belongs_is_named_with_its_line() {
         let text = RecordBatch::try_from_iter([("ENTRIES", Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef)]);
-        let bytes = Bytes::from(encode_window(Format::CsvGz, &text.unwrap(), &EncodeOptions::default()).unwrap());
+        let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &text.unwrap(), &EncodeOptions::default()).unwrap());
         let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap_err().to_string();
         assert!(error.contains("f.csv.gz") && error.contains("line"), "{error}");
     }

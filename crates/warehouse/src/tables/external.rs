@@ -19,7 +19,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
-use turnstile_lake::{Catalog, Extent, Format, Lake};
+use turnstile_lake::{Catalog, Extent, FileEncoding, Lake};
 
 use crate::Source;
 use crate::scan::{Piece, Pieces, ScanFile, parquet};
@@ -127,7 +127,7 @@ impl TableProvider for External {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let extents = self.pruned(state, filters)?;
         let (in_parquet, in_csv): (Vec<_>, Vec<_>) =
-            extents.into_iter().partition(|extent| extent.object.format == Some(Format::Parquet));
+            extents.into_iter().partition(|extent| extent.object.format == Some(FileEncoding::Parquet));
         let csv = || from_csv(&self.lake, &self.source, state, &in_csv, projection, limit);
         if in_parquet.is_empty() {
             return csv();

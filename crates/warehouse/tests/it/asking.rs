@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turnstile_lake::Format;
+use turnstile_lake::FileEncoding;
 use turnstile_warehouse::{AnswerError, Limits, LiveRows, Models, Warehouse, WarehouseError};
 
 use crate::story::{Story, ask, load_all};
 
 #[tokio::test]
 async fn the_original_question_is_answered_from_the_files_that_count() {
-    for format in [Format::CsvGz, Format::Parquet] {
+    for format in [FileEncoding::CsvGz, FileEncoding::Parquet] {
         let mut story = Story::begin(format).await;
         story.publish(&[(0, 1, &[("Test-Station1", 7), ("59 ST", 3)])]).await;
         story.publish(&[(1, 1, &[("Test-Station2", 5)])]).await;
@@ -29,7 +29,7 @@ async fn the_original_question_is_answered_from_the_files_that_count() {
 
 #[tokio::test]
 async fn the_ledger_can_be_asked_for_where_numbers_come_from() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)]), (1, 1, &[("a", 2)])]).await;
     story.publish(&[(0, 2, &[("a", 3)])]).await;
     let warehouse = story.warehouse();
@@ -50,7 +50,7 @@ async fn the_ledger_can_be_asked_for_where_numbers_come_from() {
 
 #[tokio::test]
 async fn a_question_sees_one_position_whatever_is_published_meanwhile() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     let session = warehouse.session().await.unwrap();
@@ -63,7 +63,7 @@ async fn a_question_sees_one_position_whatever_is_published_meanwhile() {
 
 #[tokio::test]
 async fn a_question_that_would_change_something_is_refused() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     for sql in ["DROP TABLE ext_turnstile", "DELETE FROM ext_turnstile", "CREATE TABLE t AS SELECT 1", "SET a = 1"] {
@@ -74,7 +74,7 @@ async fn a_question_that_would_change_something_is_refused() {
 
 #[tokio::test]
 async fn a_question_over_the_memory_limit_ends_and_the_next_one_is_answered() {
-    let mut story = Story::begin(Format::Parquet).await;
+    let mut story = Story::begin(FileEncoding::Parquet).await;
     let stations: Vec<String> = (0..5000).map(|n| format!("station with a long name, number {n}")).collect();
     let rows: Vec<(&str, i64)> = stations.iter().map(|station| (station.as_str(), 1)).collect();
     story.publish(&[(0, 1, &rows)]).await;
@@ -93,9 +93,9 @@ async fn a_question_over_the_memory_limit_ends_and_the_next_one_is_answered() {
 
 #[tokio::test]
 async fn a_lake_without_a_ledger_is_empty_and_says_so() {
-    let story = Story::begin(Format::CsvGz).await;
+    let story = Story::begin(FileEncoding::CsvGz).await;
     let other =
-        turnstile_warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), Format::CsvGz)
+        turnstile_warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), FileEncoding::CsvGz)
             .unwrap();
     let warehouse = turnstile_warehouse::Warehouse::new(
         &story.lake,
@@ -110,7 +110,7 @@ async fn a_lake_without_a_ledger_is_empty_and_says_so() {
 
 #[tokio::test]
 async fn every_table_can_be_listed() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     load_all(&warehouse).await;
@@ -137,7 +137,7 @@ async fn every_table_can_be_listed() {
 
 #[tokio::test]
 async fn the_ledger_is_asked_for_more_than_a_batch_and_for_less() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let windows: Vec<_> = (0..4_500).map(|number| (number, 1, &[("a", 1i64)][..])).collect();
     story.publish(&windows).await;
     let warehouse = story.warehouse();
@@ -147,7 +147,7 @@ async fn the_ledger_is_asked_for_more_than_a_batch_and_for_less() {
 
 #[tokio::test]
 async fn planning_counts_towards_the_time_that_a_question_may_take() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let limits = Limits { statement_timeout: Duration::from_millis(20), ..Limits::default() };
     let never: LiveRows = Arc::new(|_| Box::pin(std::future::pending()));
@@ -159,7 +159,7 @@ async fn planning_counts_towards_the_time_that_a_question_may_take() {
 
 #[tokio::test]
 async fn open_windows_are_those_of_the_position_whose_files_are_read() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let before = story.publish(&[(0, 1, &[("a", 1)])]).await;
     let newest = story.publish(&[(1, 1, &[("b", 2)])]).await;
     let seen: Arc<std::sync::Mutex<Vec<u64>>> = Arc::default();

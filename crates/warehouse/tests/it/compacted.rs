@@ -1,22 +1,22 @@
 //! Days whose windows lie in one file.
 
-use turnstile_lake::maintenance::{Compact, Wishes, maintain};
-use turnstile_lake::{Format, Writer};
+use turnstile_lake::maintenance::{Compact, MaintenancePolicy, maintain};
+use turnstile_lake::{FileEncoding, WriterId};
 use turnstile_warehouse::{AnswerFormat, Limits};
 
 use crate::story::{Story, ask, facts, load_all};
 
 /// A day with a window each hour and one of the next day, compacted; a correction came before.
-async fn compacted(format: Format) -> Story {
+async fn compacted(format: FileEncoding) -> Story {
     let mut story = Story::begin(format).await;
     for hour in 0..24 {
         story.publish(&[(hour * 12, 1, &[("a", hour), ("b", 100 + hour)])]).await;
     }
     story.publish(&[(12, 2, &[("a", 1), ("b", 7)])]).await;
     story.publish(&[(300, 1, &[("a", 1)])]).await;
-    let wishes = Wishes { compact: Compact::All, grace_us: Some(0), ..Wishes::default() };
+    let policy = MaintenancePolicy { compact: Compact::All, grace_us: Some(0), ..MaintenancePolicy::default() };
     for _ in 0..2 {
-        let done = maintain(&story.lake, "p", &wishes, &[], &Writer::default(), |_| {}).await.unwrap().unwrap();
+        let done = maintain(&story.lake, "p", &policy, &[], &WriterId::default(), |_| {}).await.unwrap().unwrap();
         assert!(done.failed.is_empty(), "{:?}", done.failed);
     }
     story
@@ -24,7 +24,7 @@ async fn compacted(format: Format) -> Story {
 
 #[tokio::test]
 async fn windows_that_were_compacted_before_they_were_loaded_are_loaded_from_the_one_file() {
-    for format in [Format::Parquet, Format::CsvGz] {
+    for format in [FileEncoding::Parquet, FileEncoding::CsvGz] {
         let story = compacted(format).await;
         let warehouse = story.warehouse();
         load_all(&warehouse).await;
@@ -39,7 +39,7 @@ async fn windows_that_were_compacted_before_they_were_loaded_are_loaded_from_the
 
 #[tokio::test]
 async fn each_row_of_a_compacted_file_bears_its_own_window() {
-    for format in [Format::Parquet, Format::CsvGz] {
+    for format in [FileEncoding::Parquet, FileEncoding::CsvGz] {
         let warehouse = compacted(format).await.warehouse();
         let sql = "SELECT count(*), count(DISTINCT _window_start), count(DISTINCT _file), \
                    sum(CASE WHEN _window_start = start AND _window_end = \"end\" THEN 0 ELSE 1 END) \
@@ -50,7 +50,7 @@ async fn each_row_of_a_compacted_file_bears_its_own_window() {
 
 #[tokio::test]
 async fn files_that_are_unpacked_whole_count_as_memory_of_the_question() {
-    let story = compacted(Format::CsvGz).await;
+    let story = compacted(FileEncoding::CsvGz).await;
     let limits = Limits { memory_bytes: 1000, ..Limits::default() };
     let warehouse = story.warehouse_of(&[], limits);
     let answer = warehouse.ask("SELECT entries FROM ext_turnstile_history").await;

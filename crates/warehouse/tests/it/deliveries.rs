@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use turnstile_delivery::{Delivery, Scope};
-use turnstile_lake::Format;
+use turnstile_lake::FileEncoding;
 
 use crate::story::{DAY, Story, WINDOW_US, load_all};
 
@@ -18,7 +18,7 @@ fn scope<'a>(delivery: &'a Delivery, table: &str) -> &'a Scope {
 
 #[tokio::test]
 async fn a_new_database_is_told_everything_and_a_known_one_what_changed() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let warehouse = story.warehouse();
     assert!(warehouse.delivery(None).await.unwrap().is_none());
     story.publish(&[(0, 1, &[("a", 1), ("b", 2)]), (1, 1, &[("a", 3)])]).await;
@@ -50,7 +50,7 @@ async fn a_new_database_is_told_everything_and_a_known_one_what_changed() {
 
 #[tokio::test]
 async fn a_database_that_missed_loads_is_told_all_of_them_at_once() {
-    let mut story = Story::begin(Format::Parquet).await;
+    let mut story = Story::begin(FileEncoding::Parquet).await;
     let warehouse = story.warehouse();
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     load_all(&warehouse).await;
@@ -66,7 +66,7 @@ async fn a_database_that_missed_loads_is_told_all_of_them_at_once() {
 
 #[tokio::test]
 async fn tables_are_known_before_the_first_load_and_a_lake_without_commits_has_no_files() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.lake = turnstile_lake::Lake::open("memory:", &turnstile_lake::StoreOptions::default()).await.unwrap();
     let warehouse = story.warehouse();
     let planned = warehouse.tables().await.unwrap();
@@ -77,7 +77,7 @@ async fn tables_are_known_before_the_first_load_and_a_lake_without_commits_has_n
     assert!(warehouse.current_files().await.unwrap().is_empty());
 
     // What a load makes is what was planned.
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     load_all(&warehouse).await;

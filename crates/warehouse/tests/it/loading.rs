@@ -1,13 +1,13 @@
 //! Loads: exactly once, corrections, steps, failures.
 
-use turnstile_lake::Format;
+use turnstile_lake::FileEncoding;
 use turnstile_warehouse::{Limits, LoadOptions, RunState, WarehouseError};
 
 use crate::story::{Story, ask, facts, load, load_all};
 
 #[tokio::test]
 async fn a_load_takes_what_is_new_and_a_second_one_changes_nothing() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1), ("b", 2)]), (1, 1, &[("a", 3)])]).await;
     let warehouse = story.warehouse();
     let first = load(&warehouse).await.unwrap().unwrap();
@@ -23,7 +23,7 @@ async fn a_load_takes_what_is_new_and_a_second_one_changes_nothing() {
 
 #[tokio::test]
 async fn a_corrected_window_replaces_its_rows_and_no_others() {
-    for format in [Format::CsvGz, Format::Parquet] {
+    for format in [FileEncoding::CsvGz, FileEncoding::Parquet] {
         let mut story = Story::begin(format).await;
         story.publish(&[(0, 1, &[("a", 1), ("b", 2)]), (1, 1, &[("a", 3)])]).await;
         let warehouse = story.warehouse();
@@ -39,7 +39,7 @@ async fn a_corrected_window_replaces_its_rows_and_no_others() {
 
 #[tokio::test]
 async fn a_log_id_is_that_of_the_turnstile_and_its_window() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     load_all(&warehouse).await;
@@ -49,7 +49,7 @@ async fn a_log_id_is_that_of_the_turnstile_and_its_window() {
 
 #[tokio::test]
 async fn a_long_way_is_loaded_in_steps_that_are_each_whole() {
-    let mut story = Story::begin(Format::Parquet).await;
+    let mut story = Story::begin(FileEncoding::Parquet).await;
     for number in 0..30 {
         story.publish(&[(number, 1, &[("a", number), ("b", 1)])]).await;
     }
@@ -62,7 +62,7 @@ async fn a_long_way_is_loaded_in_steps_that_are_each_whole() {
 
 #[tokio::test]
 async fn of_two_loaders_at_once_one_loads() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let windows: Vec<_> = (0..20).map(|n| (n, 1, &[("a", 1i64), ("b", 2)][..])).collect();
     story.publish(&windows).await;
     let (one, other) = (story.warehouse(), story.warehouse());
@@ -78,7 +78,7 @@ async fn of_two_loaders_at_once_one_loads() {
 #[tokio::test]
 async fn a_lake_file_that_changed_is_named_and_nothing_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
-    let mut story = Story::at(&format!("file:{}", folder.path().display()), Format::CsvGz).await;
+    let mut story = Story::at(&format!("file:{}", folder.path().display()), FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     load_all(&warehouse).await;
@@ -97,7 +97,7 @@ async fn a_lake_file_that_changed_is_named_and_nothing_is_loaded() {
 
 #[tokio::test]
 async fn many_small_files_become_one_and_the_rows_stay() {
-    let mut story = Story::begin(Format::Parquet).await;
+    let mut story = Story::begin(FileEncoding::Parquet).await;
     let warehouse = story.warehouse();
     for number in 0..60 {
         story.publish(&[(number, 1, &[("a", number)])]).await;

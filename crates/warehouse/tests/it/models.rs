@@ -1,6 +1,6 @@
 //! Models of one's own: kinds, tests, changes.
 
-use turnstile_lake::Format;
+use turnstile_lake::FileEncoding;
 use turnstile_warehouse::{Limits, LoadOptions, WarehouseError};
 
 use crate::story::{Story, ask, facts, load, load_all};
@@ -18,7 +18,7 @@ const TOP: (&str, &str) = ("models/top.sql", "-- kind: view\nSELECT station FROM
 
 #[tokio::test]
 async fn tables_and_views_over_models_follow_each_load() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let warehouse = story.warehouse_of(&[DAILY, FACT, TOP], Limits::default());
     story.publish(&[(0, 1, &[("a", 1), ("b", 2)])]).await;
     load_all(&warehouse).await;
@@ -37,7 +37,7 @@ async fn a_test_that_fails_keeps_the_load_out_and_is_seen() {
         "-- kind: incremental\n-- key: station, w\n-- window: w\n-- column station: S. [accepted(a, b)]\n\
          SELECT station, start AS w, entries FROM ext_turnstile",
     );
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let warehouse = story.warehouse_of(&[strict], Limits::default());
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     load_all(&warehouse).await;
@@ -60,7 +60,7 @@ async fn rows_of_a_window_that_is_not_loaded_are_refused() {
         "-- kind: incremental\n-- key: station\n-- window: w\n\
          SELECT station, start + INTERVAL '1 day' AS w, entries FROM ext_turnstile",
     );
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let error = load(&story.warehouse_of(&[stray], Limits::default())).await.unwrap_err();
     assert!(error.to_string().contains("models/fact.sql:4: a row's w is 2026-08-02T00:00Z"), "{error}");
@@ -69,7 +69,7 @@ async fn rows_of_a_window_that_is_not_loaded_are_refused() {
 #[tokio::test]
 async fn a_model_that_lacks_a_column_of_its_header_is_named() {
     let wrong = ("models/d.sql", "-- kind: dimension\n-- key: id\nSELECT DISTINCT station FROM ext_turnstile");
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let error = load(&story.warehouse_of(&[wrong], Limits::default())).await.unwrap_err();
     assert!(error.to_string().contains("models/d.sql:3: the SELECT makes no column id"), "{error}");
@@ -77,7 +77,7 @@ async fn a_model_that_lacks_a_column_of_its_header_is_named() {
 
 #[tokio::test]
 async fn a_new_model_is_made_of_all_that_is_there() {
-    let mut story = Story::begin(Format::Parquet).await;
+    let mut story = Story::begin(FileEncoding::Parquet).await;
     for number in 0..6 {
         story.publish(&[(number, 1, &[("a", number)])]).await;
     }
@@ -93,7 +93,7 @@ async fn a_new_model_is_made_of_all_that_is_there() {
 
 #[tokio::test]
 async fn a_model_that_changed_is_refused_until_its_table_is_made_anew() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     load_all(&story.warehouse_of(&[FACT], Limits::default())).await;
     let text = FACT.1.replace("sum(entries)", "2 * sum(entries)");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use turnstile_lake::Format;
+use turnstile_lake::FileEncoding;
 use turnstile_warehouse::{BUILT_IN, Limits};
 
 use crate::story::{Story, facts, load, load_all};
@@ -25,7 +25,7 @@ async fn facts_are_those_of_the_newest_versions_whenever_loads_happen() {
     const STATIONS: [&str; 3] = ["a", "b", "c"];
     for seed in 0..6 {
         let mut dice = Dice(seed);
-        let format = if dice.roll(2) == 0 { Format::CsvGz } else { Format::Parquet };
+        let format = if dice.roll(2) == 0 { FileEncoding::CsvGz } else { FileEncoding::Parquet };
         let mut story = Story::begin(format).await;
         let limits = Limits { load_rows: 1 + dice.roll(20), ..Limits::default() };
         let mut warehouse = story.warehouse_of(&BUILT_IN, limits);

@@ -1,6 +1,6 @@
 //! Models that read other models, made anew, added later, tested whole.
 
-use turnstile_lake::Format;
+use turnstile_lake::FileEncoding;
 use turnstile_warehouse::{BUILT_IN, Limits, LoadOptions, Models, WarehouseError, loaded_until};
 
 use crate::story::{Story, ask, load, load_all};
@@ -27,7 +27,7 @@ fn steps_of(load_rows: u64) -> Limits {
 
 #[tokio::test]
 async fn facts_are_made_anew_beside_the_dimensions_that_they_refer_to() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)]), (1, 1, &[("b", 2)])]).await;
     let warehouse = story.warehouse();
     load_all(&warehouse).await;
@@ -45,7 +45,7 @@ async fn a_new_model_reads_the_tables_that_are_there() {
         "-- kind: incremental\n-- key: station, w\n-- window: w\n-- column station: S. [relationship(fact.station)]\n\
          SELECT f.station, f.w, 10 * f.entries AS tenfold FROM fact f JOIN place p ON p.station = f.station",
     );
-    let mut story = Story::begin(Format::Parquet).await;
+    let mut story = Story::begin(FileEncoding::Parquet).await;
     let before = story.warehouse_of(&[FACT, PLACE], Limits::default());
     for number in 0..5 {
         story.publish(&[(number, 1, &[("a", number)])]).await;
@@ -62,7 +62,7 @@ async fn a_new_model_reads_the_tables_that_are_there() {
 #[tokio::test]
 async fn a_view_over_a_stored_model_holds_no_refresh_up() {
     let view = ("models/seen.sql", "-- kind: view\nSELECT f.station FROM fact f JOIN place p USING (station)");
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse_of(&[FACT, PLACE, view], Limits::default());
     load_all(&warehouse).await;
@@ -73,7 +73,7 @@ async fn a_view_over_a_stored_model_holds_no_refresh_up() {
 
 #[tokio::test]
 async fn a_first_load_in_steps_makes_the_table_over_a_model_in_the_last_one() {
-    let mut story = Story::begin(Format::Parquet).await;
+    let mut story = Story::begin(FileEncoding::Parquet).await;
     for number in 0..10 {
         story.publish(&[(number, 1, &[("a", 1), ("b", 2)])]).await;
     }
@@ -84,7 +84,7 @@ async fn a_first_load_in_steps_makes_the_table_over_a_model_in_the_last_one() {
 
 #[tokio::test]
 async fn a_new_table_is_made_although_nothing_is_published() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     load_all(&story.warehouse_of(&[FACT], Limits::default())).await;
     let warehouse = story.warehouse_of(&[FACT, TOTAL], Limits::default());
@@ -100,7 +100,7 @@ async fn a_new_table_is_made_although_nothing_is_published() {
 
 #[tokio::test]
 async fn what_is_made_of_facts_that_are_made_anew_is_made_anew_too() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     load_all(&story.warehouse_of(&[FACT, TOTAL], Limits::default())).await;
     let text = FACT.1.replace("sum(entries)", "3 * sum(entries)");
@@ -117,7 +117,7 @@ async fn a_whole_table_is_tested_against_the_whole_lake() {
          SELECT station, sum(entries) AS entries FROM ext_turnstile GROUP BY station",
     );
     let top = ("models/top.sql", "-- kind: view\n-- check: conservation(entries)\nSELECT * FROM whole");
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let warehouse = story.warehouse_of(&[FACT, whole, top], Limits::default());
     for number in 0..3 {
         // Each load has stations of its own: the table has those of earlier loads too.
@@ -137,7 +137,7 @@ async fn facts_may_refer_to_facts_of_earlier_loads() {
          SELECT station, start AS w, sum(entries) - 1 AS before FROM ext_turnstile \
          WHERE entries > 1 GROUP BY station, start",
     );
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let warehouse = story.warehouse_of(&[FACT, echo], Limits::default());
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     load_all(&warehouse).await;
@@ -154,7 +154,7 @@ async fn two_rows_of_one_key_are_not_loaded() {
     let fact = format!("-- kind: incremental\n-- key: station, w\n-- window: w\n{twice}");
     let place = format!("-- kind: dimension\n-- key: station\n{twice}");
     for (path, text) in [("models/fact.sql", &fact), ("models/place.sql", &place)] {
-        let mut story = Story::begin(Format::CsvGz).await;
+        let mut story = Story::begin(FileEncoding::CsvGz).await;
         story.publish(&[(0, 1, &[("a", 1), ("a", 2)])]).await;
         let error = load(&story.warehouse_of(&[(path, text)], Limits::default())).await.unwrap_err().to_string();
         assert!(error.contains("unique(station") && error.contains("such as a"), "{error}");
@@ -168,7 +168,7 @@ async fn a_view_over_what_only_questions_read_holds_no_load_up() {
         ("models/late.sql", "-- kind: view\n-- check: unique(load)\nSELECT load FROM load_runs"),
         ("models/both.sql", "-- kind: view\nSELECT load, name FROM late JOIN _turnstile.files ON true"),
     ];
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let models: Vec<_> = BUILT_IN.iter().copied().chain(views).collect();
     let warehouse = story.warehouse_of(&models, Limits::default());
@@ -184,7 +184,7 @@ async fn a_value_that_a_column_cannot_hold_ends_the_load_and_is_named() {
         "models/big.sql",
         "-- kind: table\nSELECT CAST(18446744073709551615 AS bigint unsigned) AS number FROM ext_turnstile",
     );
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let error = load(&story.warehouse_of(&[big], Limits::default())).await.unwrap_err();
     let WarehouseError::Compute { source, .. } = error else { panic!("{error}") };
@@ -193,7 +193,7 @@ async fn a_value_that_a_column_cannot_hold_ends_the_load_and_is_named() {
 
 #[tokio::test]
 async fn checking_models_finds_what_a_load_would_stumble_over() {
-    let story = Story::begin(Format::CsvGz).await;
+    let story = Story::begin(FileEncoding::CsvGz).await;
     let plan = async |models: &[(&str, &str)]| {
         let warehouse = story.warehouse_of(models, Limits::default());
         warehouse.models().plan(warehouse.source()).await
@@ -224,7 +224,7 @@ async fn checking_models_finds_what_a_load_would_stumble_over() {
 #[tokio::test]
 async fn a_table_is_made_anew_as_of_the_position_of_the_others() {
     let lake = ("models/lake.sql", "-- kind: table\nSELECT sum(entries) AS entries FROM ext_turnstile");
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse_of(&[FACT, lake], Limits::default());
     load_all(&warehouse).await;
@@ -241,7 +241,7 @@ async fn a_table_is_made_anew_as_of_the_position_of_the_others() {
 #[tokio::test]
 async fn a_load_that_fails_leaves_no_file() {
     let strict = FACT.1.replace("-- window: w\n", "-- window: w\n-- column station: S. [accepted(a)]\n");
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     let warehouse = story.warehouse_of(&[(FACT.0, &strict), PLACE, TOTAL], Limits::default());
     story.publish(&[(0, 1, &[("b", 1)])]).await;
     load(&warehouse).await.unwrap_err();
@@ -259,7 +259,7 @@ async fn a_load_that_fails_leaves_no_file() {
 
 #[tokio::test]
 async fn commits_that_publish_nothing_are_not_read_again_and_again() {
-    let mut story = Story::begin(Format::CsvGz).await;
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     load_all(&warehouse).await;

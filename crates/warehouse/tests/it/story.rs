@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray}
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use turnstile_lake::{
-    Counters, Cut, EncodeOptions, FileKind, Format, Lake, Ledger, NewFile, Position, StoreOptions, Writer,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
     encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
@@ -28,20 +28,20 @@ pub(crate) type Rows<'a> = &'a [(&'a str, i64)];
 pub(crate) struct Story {
     pub(crate) lake: Lake,
     pub(crate) ledger: Ledger,
-    pub(crate) format: Format,
+    pub(crate) format: FileEncoding,
     read: u64,
     /// The end of the last window, to which the event time has come.
     until_us: i64,
 }
 
 impl Story {
-    pub(crate) async fn begin(format: Format) -> Self {
+    pub(crate) async fn begin(format: FileEncoding) -> Self {
         Self::at("memory:", format).await
     }
 
-    pub(crate) async fn at(url: &str, format: Format) -> Self {
+    pub(crate) async fn at(url: &str, format: FileEncoding) -> Self {
         let lake = Lake::open(url, &StoreOptions::default()).await.unwrap();
-        let ledger = Ledger::open(&lake, "p", "plan", Writer::default()).await.unwrap().ledger;
+        let ledger = Ledger::open(&lake, "p", "plan", WriterId::default()).await.unwrap().ledger;
         Self { lake, ledger, format, read: 0, until_us: 0 }
     }
 
@@ -61,13 +61,13 @@ impl Story {
         };
         let counters = Counters { read: self.read, aggregated: self.read, ..Counters::default() };
         let until = Some(self.until_us);
-        let cut = Cut {
+        let cut = Commit {
             positions: vec![position],
             watermark_us: until,
             published_until_us: until,
             publish,
             counters,
-            ..Cut::default()
+            ..Commit::default()
         };
         self.ledger.commit(cut).await.unwrap().seq
     }

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use object_store::path::Path;
 
 use crate::clock::Clock;
-use crate::store::{Creation, Store, StoreError};
+use crate::store::{Creation, LakeStore, StoreError};
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -186,7 +186,7 @@ impl SharedWorld {
 #[derive(Debug)]
 pub(crate) struct SimStore(pub(crate) SharedWorld);
 
-impl Store for SimStore {
+impl LakeStore for SimStore {
     fn create(&self, path: &Path, bytes: Bytes) -> BoxFuture<'static, Result<Creation, StoreError>> {
         let answer = self.0.ask(Call::Create(path.clone(), bytes));
         Box::pin(async move {

@@ -9,7 +9,7 @@ use turnstile_message::{OffsetRange, TopicPartition};
 
 use super::Mutant;
 use super::world::SharedWorld;
-use crate::{Counters, Cut, FileKind, Lake, Ledger, LedgerError, NewFile, NewState, Position, Recovered, Writer};
+use crate::{Commit, Counters, FileKind, Lake, Ledger, LedgerError, NewFile, NewState, Position, Recovered, WriterId};
 
 pub(super) const PARTITIONS: usize = 2;
 pub(super) const MESSAGES: i64 = 5;
@@ -26,7 +26,7 @@ struct Engine {
 /// Opens the ledger, works until all is published, and returns. An error is a broken promise; to be
 /// fenced or to give up on the store is none.
 pub(super) async fn run(lake: Lake, world: SharedWorld, number: usize, mutant: Option<Mutant>) -> Result<(), String> {
-    let writer = Writer { host: format!("writer-{number}"), ..Writer::default() };
+    let writer = WriterId { host: format!("writer-{number}"), ..WriterId::default() };
     let opened = match Ledger::open(&lake, PIPELINE, "plan", writer).await {
         Ok(opened) => opened,
         Err(error) => return stopped(&world, error),
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// Reads some messages and, by chance or at the end, closes the window.
-    fn step(&mut self, world: &SharedWorld) -> Cut {
+    fn step(&mut self, world: &SharedWorld) -> Commit {
         for _ in 0..world.roll(4) {
             let partition = world.roll(PARTITIONS as u64) as usize;
             if self.next[partition] < MESSAGES {
@@ -99,12 +99,12 @@ impl Engine {
         let read = self.next.iter().sum::<i64>() as u64;
         let state =
             [self.window.to_string()].iter().chain(&self.open).map(String::as_str).collect::<Vec<_>>().join(" ");
-        Cut {
+        Commit {
             positions: (0..PARTITIONS).map(|partition| self.position(partition)).collect(),
             state: vec![NewState { kind: "engine".into(), live_until_us: None, bytes: state.into_bytes().into() }],
             publish,
             counters: Counters { read, aggregated: read, ..Counters::default() },
-            ..Cut::default()
+            ..Commit::default()
         }
     }
 

@@ -14,13 +14,13 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::day::{Day, day_of};
-use super::fold::Table;
-use super::{Beginning, Catalog, DeadLettersFile, Extent, Leaving, Object};
+use super::fold::ExtentTable;
+use super::{Catalog, CatalogStart, DeadLettersFile, Extent, LakeObject, Leaving};
 use crate::framed::FORMAT;
-use crate::ledger::Folder;
-use crate::maintenance::chain::Place;
+use crate::ledger::LedgerFolder;
+use crate::maintenance::chain::ChainPosition;
 use crate::read::chain::Anchor;
-use crate::{Format, Hash, Lake, LedgerError, StoreError};
+use crate::{FileEncoding, Hash, Lake, LedgerError, StoreError};
 
 /// A checkpoint is due after this many commits and slots of maintenance,
 const COMMITS: u64 = 1_024;
@@ -35,11 +35,11 @@ const MAINTENANCE_COMMITS: u64 = 64;
 const KEPT: usize = 2;
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct CheckpointHeader {
     format: u32,
     pipeline: String,
     anchor: Anchor,
-    maintained: Place,
+    maintained: ChainPosition,
     longest_us: i64,
     lines: u64,
 }
@@ -47,7 +47,7 @@ struct Header {
 /// One line of a checkpoint.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+enum CheckpointLine {
     /// An object with the extents in it.
     Object {
         name: String,
@@ -119,8 +119,8 @@ impl Catalog {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let plain = "a checkpoint is plain data, written to memory";
-        let lines: Vec<Line> = lines(&self.inner.table);
-        let header = Header {
+        let lines: Vec<CheckpointLine> = lines(&self.inner.table);
+        let header = CheckpointHeader {
             format: FORMAT,
             pipeline: self.pipeline().to_owned(),
             anchor: self.inner.anchor,
@@ -142,7 +142,7 @@ impl Catalog {
 ///
 /// # Errors
 /// The store does not answer. A checkpoint that cannot be read is left out.
-pub(super) async fn newest(lake: &Lake, folder: &Folder) -> Result<Vec<Beginning>, LedgerError> {
+pub(super) async fn newest(lake: &Lake, folder: &LedgerFolder) -> Result<Vec<CatalogStart>, LedgerError> {
     let listed = lake.persist(|| lake.store().list(&folder.checkpoints(), None)).await?;
     for path in listed.iter().rev().filter(|path| numbers(path).is_some()).take(KEPT) {
         let Some(bytes) = lake.persist(|| lake.store().get(path)).await? else { continue };
@@ -157,8 +157,8 @@ pub(super) async fn newest(lake: &Lake, folder: &Folder) -> Result<Vec<Beginning
 
 /// Whether the slots that a checkpoint stands on are those that are there. A slot of the log that is rolled up by now is
 /// compared when the chain is walked on.
-async fn is_of(lake: &Lake, folder: &Folder, beginning: &Beginning) -> Result<bool, StoreError> {
-    let Beginning { anchor, maintained, .. } = beginning;
+async fn is_of(lake: &Lake, folder: &LedgerFolder, beginning: &CatalogStart) -> Result<bool, StoreError> {
+    let CatalogStart { anchor, maintained, .. } = beginning;
     let slot = async |path: Path, expected: Option<Hash>, must_be: bool| {
         let found = lake.persist(|| lake.store().get(&path)).await?;
         Ok::<_, StoreError>(match (found, expected) {
@@ -173,14 +173,14 @@ async fn is_of(lake: &Lake, folder: &Folder, beginning: &Beginning) -> Result<bo
     Ok(of_log && of_maintenance)
 }
 
-fn lines(table: &Table) -> Vec<Line> {
+fn lines(table: &ExtentTable) -> Vec<CheckpointLine> {
     let mut lines = Vec::new();
     for day in table.days.values() {
         let mut at: HashMap<&str, usize> = HashMap::new();
         for extent in &day.extents {
             let object = &extent.object;
             let line = *at.entry(&object.name).or_insert_with(|| {
-                lines.push(Line::Object {
+                lines.push(CheckpointLine::Object {
                     name: object.name.to_string(),
                     sha256: object.sha256,
                     bytes: object.bytes,
@@ -190,13 +190,13 @@ fn lines(table: &Table) -> Vec<Line> {
                 });
                 lines.len() - 1
             });
-            if let Line::Object { extents, .. } = &mut lines[line] {
+            if let CheckpointLine::Object { extents, .. } = &mut lines[line] {
                 extents.push(ExtentLine::of(extent));
             }
         }
     }
     let letters = table.dead_letters.values().flat_map(|day| day.iter());
-    lines.extend(letters.map(|file| Line::DeadLetters {
+    lines.extend(letters.map(|file| CheckpointLine::DeadLetters {
         name: file.name.to_string(),
         seq: file.seq,
         committed_at_us: file.committed_at_us,
@@ -205,7 +205,7 @@ fn lines(table: &Table) -> Vec<Line> {
         sha256: file.sha256,
         gone: file.gone,
     }));
-    lines.extend(table.leaving.values().map(|leaving| Line::Leaving {
+    lines.extend(table.leaving.values().map(|leaving| CheckpointLine::Leaving {
         name: leaving.name.to_string(),
         bytes: leaving.bytes,
         since_us: leaving.since_us,
@@ -227,7 +227,7 @@ impl ExtentLine {
         }
     }
 
-    fn extent(self, object: &Arc<Object>) -> Extent {
+    fn extent(self, object: &Arc<LakeObject>) -> Extent {
         Extent {
             start_us: self.start_us,
             end_us: self.end_us,
@@ -243,17 +243,18 @@ impl ExtentLine {
     }
 }
 
-fn decode(bytes: &[u8], folder: &Folder) -> Result<Beginning, String> {
+fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<CatalogStart, String> {
     let mut text = BufReader::new(GzDecoder::new(bytes)).lines();
     let first = text.next().ok_or("it is empty")?.map_err(|e| e.to_string())?;
-    let header: Header = serde_json::from_str(&first).map_err(|e| e.to_string())?;
+    let header: CheckpointHeader = serde_json::from_str(&first).map_err(|e| e.to_string())?;
     if header.format != FORMAT || header.pipeline != folder.pipeline() {
         return Err("it is of another format or pipeline".to_owned());
     }
-    let mut table = Table { longest_us: header.longest_us, ..Table::default() };
+    let mut table = ExtentTable { longest_us: header.longest_us, ..ExtentTable::default() };
     let mut lines = 0;
     for line in text {
-        let line: Line = serde_json::from_str(&line.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        let line: CheckpointLine =
+            serde_json::from_str(&line.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
         take(&mut table, line);
         lines += 1;
     }
@@ -261,36 +262,36 @@ fn decode(bytes: &[u8], folder: &Folder) -> Result<Beginning, String> {
         return Err(format!("it has {lines} lines where its first says {}", header.lines));
     }
     for day in table.days.values_mut() {
-        settle(Arc::make_mut(day));
+        order(Arc::make_mut(day));
     }
-    Ok(Beginning { anchor: header.anchor, maintained: header.maintained, table })
+    Ok(CatalogStart { anchor: header.anchor, maintained: header.maintained, table })
 }
 
-fn take(table: &mut Table, line: Line) {
+fn take(table: &mut ExtentTable, line: CheckpointLine) {
     match line {
-        Line::Object { name, sha256, bytes, rows, compacted, extents } => {
-            let format = Format::of(&name);
-            let object = Arc::new(Object { name: name.into(), sha256, bytes, rows, format, windows: 0, compacted });
+        CheckpointLine::Object { name, sha256, bytes, rows, compacted, extents } => {
+            let format = FileEncoding::of(&name);
+            let object = Arc::new(LakeObject { name: name.into(), sha256, bytes, rows, format, windows: 0, compacted });
             for extent in extents {
                 let day = table.days.entry(day_of(extent.start_us)).or_default();
                 Arc::make_mut(day).extents.push(extent.extent(&object));
             }
         }
-        Line::DeadLetters { name, seq, committed_at_us, rows, bytes, sha256, gone } => {
+        CheckpointLine::DeadLetters { name, seq, committed_at_us, rows, bytes, sha256, gone } => {
             let day = table.dead_letters.entry(day_of(committed_at_us)).or_default();
             let file = DeadLettersFile { name: name.into(), seq, committed_at_us, rows, bytes, sha256, gone };
             Arc::make_mut(day).push(file);
         }
-        Line::Leaving { name, bytes, since_us } => {
+        CheckpointLine::Leaving { name, bytes, since_us } => {
             let leaving = Leaving { name: name.as_str().into(), bytes, since_us };
             table.leaving.insert(name, leaving);
         }
     }
 }
 
-fn settle(day: &mut Day) {
+fn order(day: &mut Day) {
     day.extents.sort_unstable_by_key(|extent| (extent.start_us, extent.end_us, extent.version));
-    day.settle();
+    day.mark_current();
 }
 
 /// The position in a checkpoint's name.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Extent, Object};
-use crate::maintenance::{Compacted, Part};
-use crate::{FileEntry, Format};
+use super::{Extent, LakeObject};
+use crate::maintenance::{Compacted, CompactedWindow};
+use crate::{FileEncoding, FileEntry};
 
 /// The day on which a window starts, in days since the epoch, UTC.
 pub(crate) fn day_of(us: i64) -> i64 {
@@ -25,12 +25,12 @@ pub(super) struct Day {
 impl Day {
     /// Takes a window's file.
     pub(super) fn publish(&mut self, window: (i64, i64, u32), seq: u64, file: &FileEntry) {
-        let object = Object {
+        let object = LakeObject {
             name: file.name.as_str().into(),
             sha256: file.sha256,
             bytes: file.bytes,
             rows: file.rows,
-            format: Format::of(&file.name),
+            format: FileEncoding::of(&file.name),
             windows: 0,
             compacted: false,
         };
@@ -65,12 +65,12 @@ impl Day {
     /// # Errors
     /// A part that was never published, or published with other rows: the reason.
     pub(super) fn compact(&mut self, compacted: &Compacted) -> Result<(), String> {
-        let object = Arc::new(Object {
+        let object = Arc::new(LakeObject {
             name: compacted.name.as_str().into(),
             sha256: compacted.sha256,
             bytes: compacted.bytes,
             rows: compacted.rows,
-            format: Format::of(&compacted.name),
+            format: FileEncoding::of(&compacted.name),
             windows: 0,
             compacted: true,
         });
@@ -83,7 +83,7 @@ impl Day {
         if first_row == compacted.rows { Ok(()) } else { Err("its rows are not the sum of its parts'".to_owned()) }
     }
 
-    fn part(&mut self, part: &Part) -> Result<&mut Extent, String> {
+    fn part(&mut self, part: &CompactedWindow) -> Result<&mut Extent, String> {
         let window = (part.start_us, part.end_us, part.version);
         match self.find(window.0, window.1, window.2) {
             Ok(at) if self.extents[at].gone => Err(format!("it holds {window:?}, which was retired")),
@@ -105,7 +105,7 @@ impl Day {
     }
 
     /// Finds out what is current, and counts it for each object.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn mark_current(&mut self) {
         let mut next: Option<(i64, i64)> = None;
         for extent in self.extents.iter_mut().rev() {
             // The last of a window's extents has its highest version. When that one is gone, so is the window.
@@ -117,20 +117,20 @@ impl Day {
         for extent in &self.extents {
             *current.entry(extent.object.name.clone()).or_default() += u32::from(extent.current);
         }
-        let mut renewed: BTreeMap<Arc<str>, Arc<Object>> = BTreeMap::new();
+        let mut renewed: BTreeMap<Arc<str>, Arc<LakeObject>> = BTreeMap::new();
         for extent in &mut self.extents {
             let windows = current[&extent.object.name];
             if extent.object.windows != windows {
                 let object = renewed
                     .entry(extent.object.name.clone())
-                    .or_insert_with(|| Arc::new(Object { windows, ..Object::clone(&extent.object) }));
+                    .or_insert_with(|| Arc::new(LakeObject { windows, ..LakeObject::clone(&extent.object) }));
                 extent.object = object.clone();
             }
         }
     }
 }
 
-impl From<&Extent> for Part {
+impl From<&Extent> for CompactedWindow {
     fn from(extent: &Extent) -> Self {
         let (start_us, end_us, version) = (extent.start_us, extent.end_us, extent.version);
         Self { start_us, end_us, version, rows: extent.rows, seq: extent.seq, sha256: extent.sha256 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Format, Hash};
+use crate::{FileEncoding, Hash};
 
 /// The rows of one version of one window, and where they lie: a whole file, or a run of rows in a compacted one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Extent {
     /// SHA-256 of the file that was published, also when the rows have moved into a compacted object since.
     pub sha256: Hash,
     /// The object in which the rows lie.
-    pub object: Arc<Object>,
+    pub object: Arc<LakeObject>,
     /// How many rows of the object come before them.
     pub first_row: u64,
     /// Whether readers read it: it is the window's highest version, and not gone.
@@ -31,7 +31,7 @@ pub struct Extent {
 
 /// A file with rows of windows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
+pub struct LakeObject {
     /// Its name, below the lake's root.
     pub name: Arc<str>,
     /// SHA-256 of its bytes.
@@ -41,7 +41,7 @@ pub struct Object {
     /// Rows in it, without headers.
     pub rows: u64,
     /// Its format; none where the name has no known ending.
-    pub format: Option<Format>,
+    pub format: Option<FileEncoding>,
     /// How many of its extents are current. Those that are not are rows that a reader skips.
     pub windows: u32,
     /// Whether maintenance made it from several files.

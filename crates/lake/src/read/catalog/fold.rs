@@ -14,7 +14,7 @@ use crate::{FileKind, dead_letters_name};
 
 /// All files of a pipeline. Days are shared between tables: a table that is one commit further copies one day.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Table {
+pub(super) struct ExtentTable {
     /// By the UTC day on which windows start.
     pub(super) days: BTreeMap<i64, Arc<Day>>,
     /// By the UTC day of their commits; deleted ones are left out.
@@ -26,14 +26,14 @@ pub(super) struct Table {
 }
 
 /// A table that is being changed.
-pub(super) struct Folding<'a> {
+pub(super) struct CatalogFold<'a> {
     pipeline: &'a str,
-    table: Table,
+    table: ExtentTable,
     touched: BTreeSet<i64>,
 }
 
-impl<'a> Folding<'a> {
-    pub(super) fn of(pipeline: &'a str, table: Table) -> Self {
+impl<'a> CatalogFold<'a> {
+    pub(super) fn of(pipeline: &'a str, table: ExtentTable) -> Self {
         Self { pipeline, table, touched: BTreeSet::new() }
     }
 
@@ -88,9 +88,9 @@ impl<'a> Folding<'a> {
     }
 
     /// The table, with what is current found out for every day that changed.
-    pub(super) fn settled(mut self) -> Table {
+    pub(super) fn finish(mut self) -> ExtentTable {
         for day in std::mem::take(&mut self.touched) {
-            self.day(day).settle();
+            self.day(day).mark_current();
         }
         self.table
     }

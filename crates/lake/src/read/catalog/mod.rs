@@ -19,19 +19,19 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-pub use extent::{DeadLettersFile, Extent, Leaving, Object};
+pub use extent::{DeadLettersFile, Extent, LakeObject, Leaving};
 
-use super::chain::{Anchor, Step, walk_from};
+use super::chain::{Anchor, WalkStep, walk_from};
 use crate::ledger::append::read_slot;
 use crate::ledger::open::find_newest;
-use crate::ledger::{Folder, corrupt};
-use crate::maintenance::chain::{Place, newer_than, walk as walk_maintenance};
+use crate::ledger::{LedgerFolder, corrupt};
+use crate::maintenance::chain::{ChainPosition, newer_than, walk as walk_maintenance};
 use crate::{FileEntry, Hash, Lake, LedgerError, Slot};
 use day::day_of;
-use fold::{Folding, Table};
+use fold::{CatalogFold, ExtentTable};
 
 /// Files of the newest commits that are looked up at the same time.
-const LOOKS_AT_ONCE: usize = 8;
+const LOOKUPS_AT_ONCE: usize = 8;
 
 /// A position in both chains. The same position always shows the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
@@ -49,18 +49,18 @@ pub struct CatalogPosition {
 /// files again.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    inner: Arc<Inner>,
+    inner: Arc<CatalogInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    folder: Folder,
+struct CatalogInner {
+    folder: LedgerFolder,
     newest: Slot,
     newest_hash: Hash,
     anchor: Anchor,
-    maintained: Place,
+    maintained: ChainPosition,
     waiting: Vec<String>,
-    table: Table,
+    table: ExtentTable,
 }
 
 impl Catalog {
@@ -70,7 +70,7 @@ impl Catalog {
     /// `Corrupt`: a slot, file of history or slot of maintenance is missing, damaged, or not the one that its successor
     /// names. `Store`, `NewerVersion`, `OtherPipeline`, `Name`.
     pub async fn read(lake: &Lake, pipeline: &str) -> Result<Option<Self>, LedgerError> {
-        let folder = Folder::of(pipeline, lake.segment())?;
+        let folder = LedgerFolder::of(pipeline, lake.segment())?;
         for beginning in checkpoint::newest(lake, &folder).await? {
             match advance(lake, &folder, Some(beginning)).await {
                 // A checkpoint only saves time. One that is damaged, or of another ledger, is passed over.
@@ -101,8 +101,11 @@ impl Catalog {
         {
             return Ok(self.clone());
         }
-        let from =
-            Beginning { anchor: self.inner.anchor, maintained: self.inner.maintained, table: self.inner.table.clone() };
+        let from = CatalogStart {
+            anchor: self.inner.anchor,
+            maintained: self.inner.maintained,
+            table: self.inner.table.clone(),
+        };
         advance(lake, folder, Some(from)).await?.ok_or_else(|| corrupt(&folder.log(), "it is gone"))
     }
 
@@ -180,7 +183,7 @@ impl Catalog {
     }
 
     /// Where it stands in the chain of maintenance.
-    pub(crate) fn maintained(&self) -> Place {
+    pub(crate) fn maintained(&self) -> ChainPosition {
         self.inner.maintained
     }
 
@@ -209,25 +212,29 @@ impl Catalog {
 
 /// What is known before reading.
 #[derive(Debug, Clone)]
-struct Beginning {
+struct CatalogStart {
     anchor: Anchor,
-    maintained: Place,
-    table: Table,
+    maintained: ChainPosition,
+    table: ExtentTable,
 }
 
 /// How often a chain that does not hold together is read again because its writer has moved on meanwhile.
-const LOOKS: u32 = 4;
+const ATTEMPTS: u32 = 4;
 
 /// Reads what is new. Beside a living writer a slot can be collected, and put back by one that was fenced, while it is
 /// read: damage is what is still there when nobody writes in between.
-async fn advance(lake: &Lake, folder: &Folder, from: Option<Beginning>) -> Result<Option<Catalog>, LedgerError> {
-    let from = from.unwrap_or_else(|| Beginning {
+async fn advance(
+    lake: &Lake,
+    folder: &LedgerFolder,
+    from: Option<CatalogStart>,
+) -> Result<Option<Catalog>, LedgerError> {
+    let from = from.unwrap_or_else(|| CatalogStart {
         anchor: Anchor::after(0),
-        maintained: Place::default(),
-        table: Table::default(),
+        maintained: ChainPosition::default(),
+        table: ExtentTable::default(),
     });
     let mut before = None;
-    for _ in 1..LOOKS {
+    for _ in 1..ATTEMPTS {
         match try_advance(lake, folder, from.clone()).await {
             Err(LedgerError::Corrupt { object, reason }) => {
                 let now = find_newest(lake, folder).await?.map(|(slot, _)| slot.seq);
@@ -244,14 +251,14 @@ async fn advance(lake: &Lake, folder: &Folder, from: Option<Beginning>) -> Resul
 
 /// What is new is read in this order: maintenance, then the ledger. What maintenance names was committed before, so the
 /// ledger, read later, knows it.
-async fn try_advance(lake: &Lake, folder: &Folder, from: Beginning) -> Result<Option<Catalog>, LedgerError> {
-    let Beginning { anchor, maintained, table } = from;
+async fn try_advance(lake: &Lake, folder: &LedgerFolder, from: CatalogStart) -> Result<Option<Catalog>, LedgerError> {
+    let CatalogStart { anchor, maintained, table } = from;
     let maintenance = newer_than(lake, folder, maintained.seq).await?;
     let Some((newest, newest_bytes)) = find_newest(lake, folder).await? else { return Ok(None) };
     let newest_hash = Hash::of(&newest_bytes);
     let (until, waiting) = published_until(lake, folder, &newest, anchor.seq).await?;
 
-    let mut folding = Folding::of(folder.pipeline(), table);
+    let mut folding = CatalogFold::of(folder.pipeline(), table);
     let anchor = fold_commits(lake, folder, anchor, (&newest, &newest_bytes), until, &mut folding).await?;
     let maintained = walk_maintenance(lake, folder, maintained, maintenance, |slot| {
         if slot.ledger_seq > until {
@@ -261,29 +268,29 @@ async fn try_advance(lake: &Lake, folder: &Folder, from: Beginning) -> Result<Op
         folding.maintain(&slot).map(|()| true).map_err(|reason| corrupt(&path, reason))
     })
     .await?;
-    let table = folding.settled();
+    let table = folding.finish();
     let folder = folder.clone();
-    let inner = Inner { folder, newest, newest_hash, anchor, maintained, waiting, table };
+    let inner = CatalogInner { folder, newest, newest_hash, anchor, maintained, waiting, table };
     Ok(Some(Catalog { inner: Arc::new(inner) }))
 }
 
 /// Folds the commits after `anchor` up to `until`, and returns the anchor there.
 async fn fold_commits(
     lake: &Lake,
-    folder: &Folder,
+    folder: &LedgerFolder,
     anchor: Anchor,
     newest: (&Slot, &Bytes),
     until: u64,
-    folding: &mut Folding<'_>,
+    folding: &mut CatalogFold<'_>,
 ) -> Result<Anchor, LedgerError> {
     let (mut broken, mut reached) = (None, anchor);
     walk_from(lake, folder, anchor, newest, |step| match step {
-        Step::Commit(line, slot) if line.seq <= until => {
+        WalkStep::Commit(line, slot) if line.seq <= until => {
             folding.commit(&line);
             (reached.seq, reached.slot) = (line.seq, slot);
         }
-        Step::Commit(..) => {}
-        Step::Break(object, reason) => {
+        WalkStep::Commit(..) => {}
+        WalkStep::Break(object, reason) => {
             broken.get_or_insert(LedgerError::Corrupt { object, reason });
         }
     })
@@ -298,7 +305,7 @@ async fn fold_commits(
 /// are not known to be; those are looked up. Up to commit `known` they were found before.
 pub(super) async fn published_until(
     lake: &Lake,
-    folder: &Folder,
+    folder: &LedgerFolder,
     newest: &Slot,
     known: u64,
 ) -> Result<(u64, Vec<String>), LedgerError> {
@@ -312,7 +319,7 @@ pub(super) async fn published_until(
             let there = is_published(lake, &file).await?;
             Ok::<_, LedgerError>((!there).then_some((seq, file.name)))
         })
-        .buffered(LOOKS_AT_ONCE)
+        .buffered(LOOKUPS_AT_ONCE)
         .try_filter_map(|absent| async move { Ok(absent) })
         .try_collect()
         .await?;

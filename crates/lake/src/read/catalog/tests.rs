@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::scene::{MINUTE, PIPELINE, Stream, shown};
-use crate::{FileKind, Format, entries, published_since, window_name};
+use crate::scene::{MINUTE, PIPELINE, TestPipeline, shown};
+use crate::{FileEncoding, FileKind, entries, published_since, window_name};
 
 #[tokio::test]
 async fn readers_read_the_highest_version_of_each_window() {
-    let mut stream = Stream::begin(1024).await;
+    let mut stream = TestPipeline::begin(1024).await;
     stream.publish(&[(0, 1), (5, 1)]).await;
     let seq = stream.publish(&[(10, 1), (0, 2)]).await;
     let catalog = stream.catalog().await;
@@ -19,13 +19,13 @@ async fn readers_read_the_highest_version_of_each_window() {
     assert_eq!((corrected.seq, corrected.rows, corrected.object.windows), (seq, 2, 1));
     let superseded = catalog.extent(0, 5 * MINUTE, 1).unwrap();
     assert!(!superseded.current && !superseded.gone && superseded.object.windows == 0);
-    assert_eq!(corrected.object.name.as_ref(), window_name(PIPELINE, 0, 5 * MINUTE, 2, Format::CsvGz));
+    assert_eq!(corrected.object.name.as_ref(), window_name(PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz));
 }
 
 #[tokio::test]
 async fn a_range_shows_the_windows_that_overlap_it_over_midnight_too() {
     const DAY: i64 = 24 * 60;
-    let mut stream = Stream::begin(1024).await;
+    let mut stream = TestPipeline::begin(1024).await;
     stream.publish(&[(DAY - 7, 1), (DAY - 2, 1), (DAY + 3, 1), (-3, 1)]).await;
     let catalog = stream.catalog().await;
     let between = |from: i64, until: i64| shown(&catalog.current(from * MINUTE..until * MINUTE));
@@ -40,17 +40,17 @@ async fn a_range_shows_the_windows_that_overlap_it_over_midnight_too() {
 
 #[tokio::test]
 async fn a_pipeline_without_a_ledger_has_no_catalog() {
-    let lake = Stream::begin(8).await.lake;
+    let lake = TestPipeline::begin(8).await.lake;
     assert!(Catalog::read(&lake, "stations").await.unwrap().is_none());
     assert!(published_since(&lake, "stations", 0).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
-    let mut stream = Stream::begin(1024).await;
+    let mut stream = TestPipeline::begin(1024).await;
     let whole = stream.publish(&[(0, 1)]).await;
     stream.publish(&[(0, 2), (5, 1)]).await;
-    let missing = window_name(PIPELINE, 0, 5 * MINUTE, 2, Format::CsvGz);
+    let missing = window_name(PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz);
     let bytes = stream.lake.read(&missing).await.unwrap().unwrap();
     // As a crash between the slot and the last file leaves it.
     stream.delete(&missing).await;
@@ -70,9 +70,9 @@ async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
 
 #[tokio::test]
 async fn a_foreign_file_at_a_final_name_is_not_read() {
-    let mut stream = Stream::begin(1024).await;
+    let mut stream = TestPipeline::begin(1024).await;
     stream.publish(&[(0, 1)]).await;
-    let name = window_name(PIPELINE, 0, 5 * MINUTE, 1, Format::CsvGz);
+    let name = window_name(PIPELINE, 0, 5 * MINUTE, 1, FileEncoding::CsvGz);
     stream.delete(&name).await;
     stream.lake.create(&name, "by hand".into()).await.unwrap();
     assert_eq!((stream.catalog().await.current(..), stream.catalog().await.waiting()), (vec![], &[name][..]));
@@ -80,7 +80,7 @@ async fn a_foreign_file_at_a_final_name_is_not_read() {
 
 #[tokio::test]
 async fn a_catalog_that_advances_is_the_one_that_is_read_afresh() {
-    let mut stream = Stream::begin(4).await;
+    let mut stream = TestPipeline::begin(4).await;
     let mut advancing = stream.catalog().await;
     let mut random = 7u64;
     for step in 0..120u64 {
@@ -104,7 +104,7 @@ async fn a_catalog_that_advances_is_the_one_that_is_read_afresh() {
     }
 }
 
-async fn agrees_with_the_ledger(stream: &Stream, catalog: &Catalog) {
+async fn agrees_with_the_ledger(stream: &TestPipeline, catalog: &Catalog) {
     let mut highest = BTreeMap::new();
     let mut letters = Vec::new();
     for published in entries(&stream.lake, PIPELINE).await.unwrap() {
@@ -123,7 +123,7 @@ async fn agrees_with_the_ledger(stream: &Stream, catalog: &Catalog) {
 
 #[tokio::test]
 async fn what_was_published_since_a_commit_is_the_rest_of_the_ledger() {
-    let mut stream = Stream::begin(4).await;
+    let mut stream = TestPipeline::begin(4).await;
     for step in 0..30 {
         stream.publish(&[(step * 5, 1)]).await;
     }
@@ -139,7 +139,7 @@ async fn what_was_published_since_a_commit_is_the_rest_of_the_ledger() {
 
 #[tokio::test]
 async fn nothing_that_lies_before_a_position_is_read_again() {
-    let mut stream = Stream::begin(4).await;
+    let mut stream = TestPipeline::begin(4).await;
     for step in 0..30 {
         stream.publish(&[(step * 5, 1)]).await;
     }
@@ -160,10 +160,10 @@ async fn nothing_that_lies_before_a_position_is_read_again() {
 
 #[tokio::test]
 async fn a_ledger_that_is_another_one_is_not_taken_for_the_same() {
-    let mut stream = Stream::begin(1024).await;
+    let mut stream = TestPipeline::begin(1024).await;
     stream.publish(&[(0, 1)]).await;
     let catalog = stream.catalog().await;
-    let mut other = Stream::begin(1024).await;
+    let mut other = TestPipeline::begin(1024).await;
     for minute in 0..3 {
         other.publish(&[(minute * 5, 2)]).await;
     }
@@ -173,7 +173,7 @@ async fn a_ledger_that_is_another_one_is_not_taken_for_the_same() {
 
 #[tokio::test]
 async fn a_checkpoint_stands_for_all_that_lies_before_it() {
-    let mut stream = Stream::begin(4).await;
+    let mut stream = TestPipeline::begin(4).await;
     for step in 0..20 {
         stream.publish(&[(step * 300, 1), (step * 300, 2)]).await;
         let letters = stream.dead_letters();
@@ -200,11 +200,11 @@ async fn a_checkpoint_stands_for_all_that_lies_before_it() {
 #[tokio::test]
 async fn a_checkpoint_that_is_damaged_or_of_another_ledger_is_passed_over() {
     for of_another in [false, true] {
-        let mut stream = Stream::begin(4).await;
+        let mut stream = TestPipeline::begin(4).await;
         for step in 0..10 {
             stream.publish(&[(step * 5, 1)]).await;
         }
-        let mut other = Stream::begin(4).await;
+        let mut other = TestPipeline::begin(4).await;
         for step in 0..9 {
             other.publish(&[(step * 5, 7)]).await;
         }
@@ -223,7 +223,7 @@ async fn a_checkpoint_that_is_damaged_or_of_another_ledger_is_passed_over() {
 
 #[tokio::test]
 async fn checkpoints_are_written_when_due_and_two_stay() {
-    let mut stream = Stream::begin(512).await;
+    let mut stream = TestPipeline::begin(512).await;
     for round in 0..4 {
         let catalog = stream.catalog().await;
         assert_eq!(catalog.checkpoint(&stream.lake).await.unwrap(), round > 0);

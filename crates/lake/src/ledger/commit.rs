@@ -10,7 +10,7 @@ use crate::{Counters, FileKind, Position, Slot, StateRef};
 /// A consistent cut through the pipeline: offsets read, state kept, files to publish, all as of
 /// one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Cut {
+pub struct Commit {
     /// Where reading goes on, for every partition that was ever read.
     pub positions: Vec<Position>,
     /// Topic ids by topic name, where the broker gives them.
