@@ -1,17 +1,15 @@
-//! Requests to a cluster: partitions, watermarks, single records, group offsets.
+//! Requests to a cluster: brokers, topics, partitions, watermarks.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
-use turnstile_message::{SourcePosition, TopicPartition};
+use turnstile_message::TopicPartition;
 
 use crate::error::{BrokerReason, ClientError, topic_error};
 use crate::link::{BrokerLink, LinkContext, LinkState};
@@ -19,10 +17,10 @@ use crate::native::{self, AclOperation};
 use crate::settings::{ClientSettings, SettingsError};
 
 /// Consumer group when the settings name none. librdkafka needs one to assign partitions, even when it never commits.
-const DEFAULT_GROUP: &str = "turnstile";
+pub(crate) const DEFAULT_GROUP: &str = "turnstile";
 
 /// Longest single wait within librdkafka while no broker is connected: how late a stop or a refusal is noticed.
-const WAIT_SLICE: Duration = Duration::from_millis(500);
+pub(crate) const WAIT_SLICE: Duration = Duration::from_millis(500);
 /// A question that a broker got and did not answer in time is asked again, and the wait doubles each time, up to this.
 const WAIT_MOST: Duration = Duration::from_secs(4);
 
@@ -44,19 +42,6 @@ pub struct KafkaConnection {
     consumer: Arc<BaseConsumer<LinkContext>>,
     link: Arc<BrokerLink>,
     settings: ClientSettings,
-}
-
-/// One record with its payloads; null and empty payloads are different.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadRecord {
-    /// Where it stands.
-    pub position: SourcePosition,
-    /// Milliseconds since the epoch, -1 when it has none.
-    pub timestamp_ms: i64,
-    /// The key.
-    pub key: Option<Vec<u8>>,
-    /// The value.
-    pub value: Option<Vec<u8>>,
 }
 
 impl KafkaConnection {
@@ -200,7 +185,7 @@ impl KafkaConnection {
         partitions.iter().map(|partition| self.watermark(partition)).collect()
     }
 
-    fn watermark(&self, partition: &TopicPartition) -> Result<(i64, i64), ClientError> {
+    pub(crate) fn watermark(&self, partition: &TopicPartition) -> Result<(i64, i64), ClientError> {
         let topic = &*partition.topic;
         self.retry_until_answered(
             |wait| self.consumer.fetch_watermarks(topic, partition.partition, wait),
@@ -214,73 +199,6 @@ impl KafkaConnection {
                 None => failure(format!("watermarks of {partition}"), code),
             },
         )
-    }
-
-    /// Reads the record at exactly this position: `None` when the partition holds none there (deleted, compacted away,
-    /// a transaction's marker, or not yet written).
-    ///
-    /// # Errors
-    /// As for [`KafkaConnection::watermarks`].
-    pub fn read_one(&mut self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
-        let partition = &position.partition;
-        let (low, high) = self.watermark(partition)?;
-        if !(low..high).contains(&position.offset) {
-            return Ok(None);
-        }
-        self.fetch_at(position)
-    }
-
-    fn first_record_at(&self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
-        let started = Instant::now();
-        while started.elapsed() < self.settings.connect_timeout() {
-            if self.settings.stopped() {
-                return Err(ClientError::Stopped);
-            }
-            match self.consumer.poll(WAIT_SLICE) {
-                Some(Ok(record)) if record.offset() == position.offset => {
-                    return Ok(Some(ReadRecord {
-                        position: position.clone(),
-                        timestamp_ms: record.timestamp().to_millis().unwrap_or(-1),
-                        key: record.key().map(<[u8]>::to_vec),
-                        value: record.payload().map(<[u8]>::to_vec),
-                    }));
-                }
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-                Some(Err(error)) => match error.rdkafka_error_code() {
-                    // Deleted between the request for the watermarks and the read.
-                    Some(RDKafkaErrorCode::AutoOffsetReset) => return Ok(None),
-                    Some(code) => {
-                        if let Some(error) = topic_error(code, &position.partition.topic) {
-                            return Err(error);
-                        }
-                    }
-                    None => {}
-                },
-                None => {}
-            }
-            self.check_refusal()?;
-        }
-        Err(self.unreachable(started.elapsed()))
-    }
-
-    /// The group's committed offsets: per partition asked, the next offset to read, or `None` where none is committed.
-    ///
-    /// # Errors
-    /// That no broker answers, or the group is forbidden.
-    pub fn group_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, ClientError> {
-        let asked: Vec<_> = partitions.iter().map(|p| (p.clone(), 0)).collect();
-        let asked = assignment(&asked)?;
-        let answered = self.retry_until_answered(
-            |wait| self.consumer.committed_offsets(asked.clone(), wait),
-            |code| self.group_error(code, "committed group offsets"),
-        )?;
-        Ok(partitions
-            .iter()
-            .map(|p| match answered.find_partition(&p.topic, p.partition).map(|found| found.offset()) {
-                Some(Offset::Offset(next)) => Some(next),
-                _ => None,
-            })
-            .collect())
     }
 
     /// The brokers of the cluster, each as `host:port`, by number. Asked for one `topic` alone, the answer is small;
@@ -308,20 +226,6 @@ impl KafkaConnection {
         Ok(leaders)
     }
 
-    /// Fetches at exactly this position, to see whether that is allowed: the record there, or `None` at the partition's
-    /// end and where there is no record.
-    ///
-    /// # Errors
-    /// As for [`KafkaConnection::watermarks`].
-    pub fn fetch_at(&mut self, position: &SourcePosition) -> Result<Option<ReadRecord>, ClientError> {
-        let partition = &position.partition;
-        let assignment = assignment(&[(partition.clone(), position.offset)])?;
-        self.consumer.assign(&assignment).map_err(|e| failure(format!("assign {partition}"), e))?;
-        let record = self.first_record_at(position);
-        self.consumer.unassign().map_err(|e| failure(format!("unassign {partition}"), e))?;
-        record
-    }
-
     /// Whether this client may write to the topic; `None` when the cluster does not report permissions. Nothing is written.
     ///
     /// # Errors
@@ -332,60 +236,6 @@ impl KafkaConnection {
         let otherwise = |code| failure(format!("permissions of topic \"{topic}\""), code);
         let allowed = allowed.map_err(|code| topic_error(code, topic).unwrap_or_else(|| otherwise(code)))?;
         Ok(allowed.map(|operations| operations.contains(&AclOperation::Write)))
-    }
-
-    /// Whether this client may commit offsets of its group; `None` when the cluster does not report it, as for a
-    /// group that has no members and no offsets yet. Nothing is committed.
-    ///
-    /// # Errors
-    /// `GroupForbidden` when it may not even see the group, or that no broker answers.
-    pub fn may_use_group(&self, group: &str) -> Result<Option<bool>, ClientError> {
-        let allowed = native::allowed_on_group(&self.consumer, group, self.settings.connect_timeout());
-        match allowed {
-            Ok(allowed) => Ok(allowed.map(|operations| operations.contains(&AclOperation::Read))),
-            Err(RDKafkaErrorCode::GroupIdNotFound) => Ok(None),
-            Err(code) => Err(self.group_error(code, "permissions of the consumer group")),
-        }
-    }
-
-    fn group_error(&self, code: RDKafkaErrorCode, action: &str) -> ClientError {
-        match code {
-            RDKafkaErrorCode::GroupAuthorizationFailed => ClientError::GroupForbidden {
-                group: self.settings.group().unwrap_or(DEFAULT_GROUP).to_owned(),
-                reason: code.into(),
-            },
-            code => failure(action.to_owned(), code),
-        }
-    }
-
-    /// Commits the group's offsets (per partition the next one to read) for tools that show lag. It returns before the
-    /// broker answers, and a refusal is logged at debug level: nothing here ever starts from these offsets on its own.
-    ///
-    /// # Errors
-    /// When librdkafka cannot queue the commit.
-    pub fn commit_group_offsets(&self, next_offsets: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
-        let list = assignment(next_offsets)?;
-        match self.consumer.commit(&list, CommitMode::Async) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(failure("commit group offsets", error)),
-        }
-    }
-
-    /// Whether a commit of group offsets that did not wait has failed since the last call.
-    pub fn group_commit_failed(&self) -> bool {
-        poll_events(&self.consumer);
-        self.link.take_commit_failure()
-    }
-
-    /// The same as [`KafkaConnection::commit_group_offsets`], and waits for the broker's answer: for the last offsets before the end.
-    ///
-    /// # Errors
-    /// When the broker refuses them, or the client gave up.
-    pub fn commit_group_offsets_now(&self, next_offsets: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
-        match self.consumer.commit(&assignment(next_offsets)?, CommitMode::Sync) {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(failure("commit group offsets", error)),
-        }
     }
 
     /// Metadata of one topic or of all, as soon as a broker answers.
@@ -502,12 +352,4 @@ pub(crate) fn creation_error(settings: &ClientSettings, error: &KafkaError) -> C
         other => (settings.origin(), other.to_string()),
     };
     ClientError::Settings(SettingsError::Refused { origin: origin.to_owned(), reason })
-}
-
-impl Deref for crate::PartitionReader {
-    type Target = KafkaConnection;
-
-    fn deref(&self) -> &KafkaConnection {
-        self.connection()
-    }
 }

@@ -10,11 +10,14 @@
 //! Start at [`PartitionReader`] for what comes in, at [`feed`] for what goes out.
 
 mod advice;
+mod broker_errors;
 mod connection;
 mod consumer;
+mod delivery;
 pub mod diagnosis;
 mod error;
 mod feed;
+mod group_offsets;
 mod leaders;
 mod link;
 mod native;
@@ -22,28 +25,33 @@ mod pace;
 mod probe;
 mod producer;
 mod provider;
+mod read_queue;
 mod reader;
 mod settings;
+mod single_record;
 mod times;
+mod topic_admin;
 mod topic_identity;
-mod topics;
 
 pub use advice::advice;
-pub use connection::{KafkaConnection, ReadRecord};
+pub use connection::KafkaConnection;
 pub use consumer::{Consumed, ConsumedMessage, Consumer, Subscription};
+pub use delivery::DeliveryFailure;
 pub use error::{BrokerReason, ClientError, ReadError};
 pub use feed::{FeedError, FeedPlan, FeedProgress, feed};
 pub use leaders::{LeaderChange, LeaderWatch};
 pub use link::LinkState;
 pub use native::QueueWaker;
 pub use pace::Pace;
-pub use producer::{DeliveryFailure, Producer, ProducerLimits, ProducerStats, SendError};
+pub use producer::{Producer, ProducerLimits, ProducerStats, SendError};
 pub use provider::{
     CityProvider, CitySettings, ClockZone, DEFAULT_STEP_CAP, HeaderRowProvider, LineFormat, LineInput, LineProvider,
     LineSettings, MAX_FILE_ROWS, MtaReplayProvider, ProducerRecord, Provider, ProviderError, RegisterMode, SkippedRows,
     SyntheticClock, TestStationProvider,
 };
-pub use reader::{PartitionReader, ReadLimits, ReadQueue, StartAt};
+pub use read_queue::ReadQueue;
+pub use reader::{PartitionReader, ReadLimits, StartAt};
 pub use settings::{ClientSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_PROPERTIES, SettingsError, is_secret};
+pub use single_record::ReadRecord;
+pub use topic_admin::{NewTopicPlan, PartitionDescription, TopicAdmin, TopicDescription};
 pub use topic_identity::{LostTopic, TopicIdentityWatch};
-pub use topics::{NewTopicPlan, PartitionDescription, TopicAdmin, TopicDescription};

@@ -7,16 +7,19 @@
 mod city;
 mod clock;
 mod draw;
+mod line_source;
 mod lines;
 mod mta_file;
 mod mta_replay;
 mod original;
+mod stdin;
 
 use std::path::PathBuf;
 
 pub use city::{CityProvider, CitySettings};
 pub use clock::{ClockZone, SyntheticClock};
-pub use lines::{LineFormat, LineInput, LineProvider, LineSettings};
+pub use line_source::{LineFormat, LineInput, LineSettings};
+pub use lines::LineProvider;
 pub use mta_file::MAX_FILE_ROWS;
 pub use mta_replay::{DEFAULT_STEP_CAP, MtaReplayProvider, RegisterMode};
 pub use original::{HeaderRowProvider, TestStationProvider};

@@ -1,0 +1,65 @@
+//! Standard input that stops being waited for.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// Bytes that are read from standard input ahead of what was sent: so many chunks of so many bytes.
+const CHUNKS: usize = 16;
+pub(super) const CHUNK: usize = 64 << 10;
+
+/// How late a stop is noticed while waiting for standard input.
+const STOP_CHECK: Duration = Duration::from_millis(50);
+
+/// Standard input, read by a separate thread so that waiting for it can be interrupted.
+pub(super) struct StdinChunks {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+    used: usize,
+    shutdown: CancellationToken,
+}
+
+impl StdinChunks {
+    pub(super) fn start(shutdown: CancellationToken) -> Self {
+        let (send, chunks) = sync_channel(CHUNKS);
+        // The thread ends with its input or with the first chunk that is no longer received; nothing waits for it.
+        std::thread::spawn(move || {
+            let mut stdin = io::stdin().lock();
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = stdin.read(&mut chunk);
+                let ended = !matches!(read, Ok(n) if n > 0);
+                let sent = send.send(read.map(|n| {
+                    chunk.truncate(n);
+                    chunk
+                }));
+                if ended || sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { chunks, chunk: Vec::new(), used: 0, shutdown }
+    }
+}
+
+impl Read for StdinChunks {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.used == self.chunk.len() {
+            match self.chunks.recv_timeout(STOP_CHECK) {
+                Ok(chunk) => (self.chunk, self.used) = (chunk?, 0),
+                Err(RecvTimeoutError::Timeout) if !self.shutdown.is_cancelled() => continue,
+                // Stopped: nothing more is sent, not even a line that was cut off here.
+                Err(_) => return Ok(0),
+            }
+            if self.chunk.is_empty() {
+                return Ok(0);
+            }
+        }
+        let n = out.len().min(self.chunk.len() - self.used);
+        out[..n].copy_from_slice(&self.chunk[self.used..self.used + n]);
+        self.used += n;
+        Ok(n)
+    }
+}
