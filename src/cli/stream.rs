@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use clap::Args as ClapArgs;
+use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 use turnstile_pipeline::Pipeline;
 
 use super::add_environment;
@@ -15,6 +17,17 @@ use crate::report::Failure;
 
 /// The pipeline that the flags are applied to.
 const BUILT_IN: &str = include_str!("../../pipelines/mta-turnstile.toml");
+
+/// The comment at its top.
+const TITLE: &str = "\
+# Turnstile readings in windows: entries and exits of every turnstile. Printed by `turnstile stream`.
+#
+# Every key, its unit and its default: docs/pipeline-file.md. The SQL: docs/sql.md.
+
+";
+
+/// Its window, as its query has it.
+const WINDOW: &str = "window(TIMESTAMP, '5 minutes')";
 
 /// The default lake.
 const LAKE: &str = "turnstile-data/lake";
@@ -111,35 +124,34 @@ impl Args {
         Err(Failure::new(Exit::Usage, fact).hint("rows between two windows would be lost").into())
     }
 
-    /// The built-in pipeline file with the flags in it.
+    /// The built-in pipeline file with the flags applied. Its comments stay.
     fn pipeline_text(&self) -> anyhow::Result<String> {
-        let (file, servers) = self.cluster.location()?;
-        let mut text = BUILT_IN.to_owned();
-        let mut put = |line: &str, with: String| text = text.replacen(line, &with, 1);
-        put("name = \"mta-turnstile\"", format!("name = {}", quoted(&self.name()?)));
-        put("topic  = \"mta-turnstile\"", format!("topic  = {}", quoted(&self.topic)));
-        put(
-            "# For a broker with credentials: properties = \"~/.kafka/docker-kafka.properties\"\n",
-            file.map(properties_line).unwrap_or_default(),
-        );
+        let (properties, servers) = self.cluster.location()?;
+        let mut file: DocumentMut = BUILT_IN.parse()?;
+        set_comment(&mut file, "name", TITLE);
+        set(&mut file, "name", self.name()?);
+        let source = section(&mut file, "source")?;
+        set(source, "topic", &self.topic);
+        if let Some(properties) = properties {
+            set_comment(source, "kafka", "");
+            set(source, "properties", properties.display().to_string());
+        }
         let kafka = [("bootstrap.servers", &servers), ("group.id", &self.group), ("client.id", &self.client)];
-        let kafka: Vec<String> = kafka
-            .iter()
-            .filter_map(|(key, value)| Some(format!("{} = {}", quoted(key), quoted(value.as_deref()?))))
-            .collect();
-        put("kafka  = { \"bootstrap.servers\" = \"localhost:9092\" }", format!("kafka  = {{ {} }}", kafka.join(", ")));
+        set(
+            source,
+            "kafka",
+            kafka.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?))).collect::<InlineTable>(),
+        );
+        let query = section(&mut file, "query")?;
+        let sql = query.get("sql").and_then(Item::as_str).unwrap_or_default().replacen(WINDOW, &self.window(), 1);
+        set(query, "sql", sql);
+        set(section(&mut file, "lake")?, "url", self.lake.clone().unwrap_or_else(|| format!("file:./{LAKE}")));
+        Ok(file.to_string())
+    }
+
+    fn window(&self) -> String {
         let slide = self.slide.as_ref().map(|slide| format!(", '{}'", slide.text)).unwrap_or_default();
-        put("window(TIMESTAMP, '5 minutes')", format!("window(TIMESTAMP, '{}'{slide})", self.duration.text));
-        put(
-            "url    = \"file:./lake/turnstile\"             # or gs://, s3://, az://",
-            format!("url    = {}", quoted(&self.lake.clone().unwrap_or_else(|| format!("file:./{LAKE}")))),
-        );
-        put(
-            "# Turnstile readings in five-minute windows: entries and exits of every turnstile.",
-            "# Turnstile readings in windows: entries and exits of every turnstile. Printed by `turnstile stream`."
-                .to_owned(),
-        );
-        Ok(text)
+        format!("window(TIMESTAMP, '{}'{slide})", self.duration.text)
     }
 
     /// The offsets of another topic are another pipeline's.
@@ -156,13 +168,24 @@ impl Args {
     }
 }
 
-fn properties_line(file: &Path) -> String {
-    format!("properties = {}\n", quoted(&file.display().to_string()))
+fn section<'a>(file: &'a mut DocumentMut, name: &str) -> anyhow::Result<&'a mut Table> {
+    file.get_mut(name).and_then(Item::as_table_mut).with_context(|| format!("the built-in pipeline has no [{name}]"))
 }
 
-/// A TOML string. JSON's escapes are TOML's too, but for one control character, which it leaves as it is.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\x7f', "\\u007F")
+/// Sets `key`; the comments of its line and above it stay.
+fn set(table: &mut Table, key: &str, value: impl Into<Value>) {
+    let mut value = value.into();
+    if let Some(old) = table.get(key).and_then(Item::as_value) {
+        *value.decor_mut() = old.decor().clone();
+    }
+    table[key] = Item::Value(value);
+}
+
+/// Replaces the comment above `key`.
+fn set_comment(table: &mut Table, key: &str, comment: &str) {
+    if let Some(mut key) = table.key_mut(key) {
+        key.leaf_decor_mut().set_prefix(comment);
+    }
 }
 
 #[cfg(test)]
@@ -201,8 +224,27 @@ mod tests {
         let args = args(&["--topic", "mta-turnstile", "--bootstrap", "localhost:9092"]);
         let ours = Pipeline::from_str(&args.pipeline_text().unwrap(), "test").unwrap();
         let built_in = Pipeline::from_str(BUILT_IN, "test").unwrap();
+        assert!(BUILT_IN.contains(WINDOW));
         assert_eq!((&ours.name, &ours.plan_hash), (&built_in.name, &built_in.plan_hash));
         assert_eq!(ours.source.kafka, built_in.source.kafka);
+    }
+
+    #[test]
+    fn the_printed_file_keeps_the_comments_of_the_built_in_pipeline() {
+        let args = args(&["--topic", "t \"1\"\u{7f}", "--name", "t", "--config", "k.properties", "--lake", "s3://b/t"]);
+        let text = args.pipeline_text().unwrap();
+        let expected = [
+            "# Turnstile readings in windows: entries and exits of every turnstile. Printed by `turnstile stream`.\n",
+            "name = \"t\"\n",
+            "kafka  = {}\n",
+            "properties = \"k.properties\"\n",
+            "# The order is the order of the CSV fields.\n[source.schema]\n",
+            "url    = \"s3://b/t\"             # or gs://, s3://, az://\n",
+        ];
+        expected.iter().for_each(|part| assert!(text.contains(part), "{part} is not in {text}"));
+        assert!(!text.contains("For a broker with credentials"), "{text}");
+        let topics = Pipeline::from_str(&text, "test").map_err(|e| e.to_string()).unwrap().source.topics;
+        assert_eq!(topics.single(), Some("t \"1\"\u{7f}"));
     }
 
     #[test]
