@@ -15,7 +15,7 @@ Examples:
 Verifies the ledger's chain of hashes, recomputes conservation at every commit, reads every file and
 compares its hash and rows, and lists files in the data folders that are in no ledger. Changes nothing.
 Exit code 0: all is well; 9: differences were found, one line each.")]
-pub(crate) struct Args {
+pub(crate) struct AuditArgs {
     #[command(flatten)]
     ledger: LedgerArgs,
     /// Print as JSON
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: AuditArgs, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
     let audit = process.runtime.block_on(async {
         let lake = at.open().await?;

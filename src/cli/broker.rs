@@ -24,7 +24,7 @@ One machine, no replication, no transactions, no passwords: for evaluation. In p
 /// Serve the Kafka protocol from this process: one machine, no replication, loopback only
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Args {
+pub(crate) struct BrokerArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092")]
     listen: SocketAddr,
@@ -77,7 +77,7 @@ enum FsyncChoice {
 }
 
 /// Serves until SIGINT or SIGTERM. The address is printed to stdout once clients can connect.
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: BrokerArgs, process: &Process) -> anyhow::Result<Exit> {
     // Before the broker starts, so that a signal in between is not the end of the process.
     let stop = process.shutdown_on_signals()?;
     let in_memory = args.dir.is_none();
@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn settings(args: Args) -> Settings {
+fn settings(args: BrokerArgs) -> Settings {
     Settings {
         listen: args.listen,
         beyond_loopback: args.i_know,
@@ -131,7 +131,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        args: Args,
+        args: BrokerArgs,
     }
 
     fn parsed(line: &[&str]) -> Settings {

@@ -22,7 +22,7 @@ Examples:
 
 Exits with 0 when the file is valid and with 3 when it is not; every problem found is listed. With --connect it
 exits with the code of the first step that failed.")]
-pub(crate) struct Args {
+pub(crate) struct CheckArgs {
     /// The pipeline file.
     pipeline: PathBuf,
     /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: CheckArgs, process: &Process) -> anyhow::Result<Exit> {
     match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
         Ok(pipeline) if args.connect => {
             return connect::run(process, pipeline, Duration::from_secs(args.connect_timeout), args.json);

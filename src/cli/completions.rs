@@ -10,12 +10,12 @@ use crate::exit::Exit;
 #[command(after_help = "\
 Example:
   turnstile completions bash > ~/.local/share/bash-completion/completions/turnstile")]
-pub(crate) struct Args {
+pub(crate) struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
 
-pub(crate) fn run(args: Args, mut command: clap::Command) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: CompletionsArgs, mut command: clap::Command) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "turnstile", &mut script);
     out!("{}", String::from_utf8_lossy(&script));

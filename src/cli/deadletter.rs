@@ -9,7 +9,7 @@ use serde_json::json;
 use turnstile_kafka::{Producer, ProducerLimits, ProducerRecord};
 use turnstile_lake::{FileKind, OwnedDeadLetter, Published, RowLocation};
 
-use super::remembered::context_or_last;
+use super::last_run::context_or_last;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
@@ -25,19 +25,19 @@ Examples:
   turnstile deadletter list pipelines/mta-turnstile.toml
   turnstile deadletter show pipelines/mta-turnstile.toml --count 10
   turnstile deadletter requeue pipelines/mta-turnstile.toml --reason type --topic repaired")]
-pub(crate) struct Args {
+pub(crate) struct DeadletterArgs {
     #[command(subcommand)]
-    verb: Verb,
+    command: DeadletterCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum DeadletterCommand {
     /// One line per dead-letter file: how many messages, and why
     #[command(after_help = "\
 Examples:
   turnstile deadletter list
   turnstile deadletter list pipelines/mta-turnstile.toml --reason late --json")]
-    List(Of),
+    List(DeadletterFilter),
     /// The messages: their positions, why they were rejected, their bytes
     #[command(after_help = "\
 Examples:
@@ -45,7 +45,7 @@ Examples:
   turnstile deadletter show pipelines/mta-turnstile.toml --reason type --json")]
     Show {
         #[command(flatten)]
-        of: Of,
+        of: DeadletterFilter,
         /// At most this many
         #[arg(long, visible_alias = "max", value_name = "N")]
         count: Option<usize>,
@@ -58,7 +58,7 @@ Examples:
       --file _dead_letters/mta-turnstile_00000000000000000007.jsonl.gz")]
     Requeue {
         #[command(flatten)]
-        of: Of,
+        of: DeadletterFilter,
         /// The topic to send to [default: the one that each came from]
         #[arg(long)]
         topic: Option<String>,
@@ -66,7 +66,7 @@ Examples:
 }
 
 #[derive(Debug, ClapArgs)]
-struct Of {
+struct DeadletterFilter {
     /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
@@ -84,15 +84,15 @@ struct Of {
     json: bool,
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
-    match args.verb {
-        Verb::List(of) => list(&of, process),
-        Verb::Show { of, count } => show(&of, process, count.unwrap_or(usize::MAX)),
-        Verb::Requeue { of, topic } => requeue(&of, process, topic),
+pub(crate) fn run(args: DeadletterArgs, process: &Process) -> anyhow::Result<Exit> {
+    match args.command {
+        DeadletterCommand::List(of) => list(&of, process),
+        DeadletterCommand::Show { of, count } => show(&of, process, count.unwrap_or(usize::MAX)),
+        DeadletterCommand::Requeue { of, topic } => requeue(&of, process, topic),
     }
 }
 
-fn list(of: &Of, process: &Process) -> anyhow::Result<Exit> {
+fn list(of: &DeadletterFilter, process: &Process) -> anyhow::Result<Exit> {
     let context = context_or_last(process, of.pipeline.as_ref(), &of.set, LakeAccess::Read)?;
     let (files, _) = read(&context, of, false)?;
     for file in &files {
@@ -109,7 +109,7 @@ fn list(of: &Of, process: &Process) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn show(of: &Of, process: &Process, count: usize) -> anyhow::Result<Exit> {
+fn show(of: &DeadletterFilter, process: &Process, count: usize) -> anyhow::Result<Exit> {
     let context = context_or_last(process, of.pipeline.as_ref(), &of.set, LakeAccess::Read)?;
     let (_, letters) = read(&context, of, true)?;
     for letter in letters.iter().take(count) {
@@ -140,7 +140,7 @@ fn show(of: &Of, process: &Process, count: usize) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn requeue(of: &Of, process: &Process, topic: Option<String>) -> anyhow::Result<Exit> {
+fn requeue(of: &DeadletterFilter, process: &Process, topic: Option<String>) -> anyhow::Result<Exit> {
     let context = context_or_last(process, of.pipeline.as_ref(), &of.set, LakeAccess::Read)?;
     let (_, letters) = read(&context, of, true)?;
     process.shutdown_on_signals()?;
@@ -172,7 +172,11 @@ fn requeue(of: &Of, process: &Process, topic: Option<String>) -> anyhow::Result<
 }
 
 /// The dead-letter files that `of` selects, and their messages if `contents` is set.
-fn read(context: &Context, of: &Of, contents: bool) -> anyhow::Result<(Vec<Published>, Vec<OwnedDeadLetter>)> {
+fn read(
+    context: &Context,
+    of: &DeadletterFilter,
+    contents: bool,
+) -> anyhow::Result<(Vec<Published>, Vec<OwnedDeadLetter>)> {
     let pipeline = context.pipeline();
     context.block_on(async {
         let lake = context.lake().await?;

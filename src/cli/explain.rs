@@ -19,7 +19,7 @@ Examples:
   turnstile explain 2026-08-01T08:00Z --lake file:./lake/turnstile --pipeline mta-turnstile --json
 
 All versions of a window are shown; readers see the highest. For a compacted file, the windows it contains are shown.")]
-pub(crate) struct Args {
+pub(crate) struct ExplainArgs {
     /// A file, by its name or path; or a window, by its start or by START..END, in UTC
     #[arg(value_name = "FILE_OR_WINDOW")]
     what: String,
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: ExplainArgs, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
     let explained = process.runtime.block_on(async {
         let lake = at.open().await?;

@@ -11,7 +11,7 @@ use turnstile_lake::maintenance::{
 use turnstile_lake::{Catalog, Extent, readable_instant};
 use turnstile_pipeline::Pipeline;
 
-use super::remembered::context_or_last;
+use super::last_run::context_or_last;
 use super::status::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
@@ -21,16 +21,16 @@ use crate::report::Failure;
 
 /// List the lake's files, compact those of past days, delete those no longer needed
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct LakeArgs {
     #[command(subcommand)]
-    verb: Verb,
+    command: LakeCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    Files(FilesArgs),
-    Compact(ActArgs),
-    Gc(ActArgs),
+enum LakeCommand {
+    Files(LakeFilesArgs),
+    Compact(LakeMaintenanceArgs),
+    Gc(LakeMaintenanceArgs),
 }
 
 /// List the files that readers read, as the ledger has them
@@ -41,7 +41,7 @@ Examples:
   turnstile lake files --all --json pipelines/mta-turnstile.toml
 
 One line per file, with its current windows. The ledger is read, the store is not listed.")]
-struct FilesArgs {
+struct LakeFilesArgs {
     #[command(flatten)]
     ledger: LedgerArgs,
     /// All versions of all windows, superseded and retired ones too
@@ -64,7 +64,7 @@ compact merges the small files of each past UTC day into one; rows, order and pr
 gc retires windows and dead letters that are older than `[lake] retain` and loaded by every warehouse, and
 deletes what was retired longer than `[lake] grace` ago. Both may run at the same time as the pipeline, which does
 the same every `[lake] maintain`; after a crash run either again.")]
-struct ActArgs {
+struct LakeMaintenanceArgs {
     /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     file: Option<PathBuf>,
@@ -79,14 +79,14 @@ struct ActArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
-    match args.verb {
-        Verb::Files(args) => files(args, process),
-        Verb::Compact(args) => {
+pub(crate) fn run(args: LakeArgs, process: &Process) -> anyhow::Result<Exit> {
+    match args.command {
+        LakeCommand::Files(args) => files(args, process),
+        LakeCommand::Compact(args) => {
             let policy = MaintenancePolicy { compact: Compact::All, sweep_all: true, ..MaintenancePolicy::default() };
             act(args, process, |_| policy)
         }
-        Verb::Gc(args) => act(args, process, |pipeline| MaintenancePolicy {
+        LakeCommand::Gc(args) => act(args, process, |pipeline| MaintenancePolicy {
             compact: Compact::Off,
             sweep_all: true,
             ..flow::maintenance_policy(pipeline)
@@ -94,7 +94,7 @@ pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
     }
 }
 
-fn files(args: FilesArgs, process: &Process) -> anyhow::Result<Exit> {
+fn files(args: LakeFilesArgs, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
     let catalog = process.runtime.block_on(async {
         let lake = at.open().await?;
@@ -153,7 +153,7 @@ fn as_json(extent: &Extent) -> serde_json::Value {
     })
 }
 
-fn act(args: ActArgs, process: &Process, policy: impl Fn(&Pipeline) -> MaintenancePolicy) -> anyhow::Result<Exit> {
+fn act(args: LakeMaintenanceArgs, process: &Process, policy: impl Fn(&Pipeline) -> MaintenancePolicy) -> anyhow::Result<Exit> {
     // A lake that does not exist is not created by looking after it.
     let access = if args.dry_run { LakeAccess::Read } else { LakeAccess::WriteExisting };
     let context = context_or_last(process, args.file.as_ref(), &args.set, access)?;

@@ -11,15 +11,16 @@ mod deadletter;
 mod explain;
 mod lag;
 mod lake;
+mod last_run;
 mod models;
 mod produce;
-mod remembered;
 mod replay;
 mod run;
 mod serve;
 mod sql;
 mod status;
 mod stream;
+mod text_table;
 mod topic;
 mod up;
 mod warehouse;
@@ -42,56 +43,56 @@ use crate::report::Failure;
 #[command(after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug prints debug logs.")]
 struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    Up(up::Args),
-    Run(run::Args),
-    Stream(Box<stream::Args>),
-    Check(check::Args),
-    Produce(Box<produce::Args>),
+enum Command {
+    Up(up::UpArgs),
+    Run(run::RunArgs),
+    Stream(Box<stream::StreamArgs>),
+    Check(check::CheckArgs),
+    Produce(Box<produce::ProduceArgs>),
     Consume(Box<consume::ConsumeArgs>),
-    Sql(sql::Args),
-    Warehouse(warehouse::Args),
-    Models(models::Args),
-    Status(status::Args),
-    Lag(Box<lag::Args>),
-    Lake(lake::Args),
-    Explain(explain::Args),
-    Audit(audit::Args),
-    Replay(replay::Args),
-    Deadletter(deadletter::Args),
-    Topic(topic::Args),
-    Broker(broker::Args),
-    Completions(completions::Args),
+    Sql(sql::SqlArgs),
+    Warehouse(warehouse::WarehouseArgs),
+    Models(models::ModelsArgs),
+    Status(status::StatusArgs),
+    Lag(Box<lag::LagArgs>),
+    Lake(lake::LakeArgs),
+    Explain(explain::ExplainArgs),
+    Audit(audit::AuditArgs),
+    Replay(replay::ReplayArgs),
+    Deadletter(deadletter::DeadletterArgs),
+    Topic(topic::TopicArgs),
+    Broker(broker::BrokerArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Parses the command line and runs its verb.
 pub(crate) fn run(process: &Process) -> anyhow::Result<Exit> {
     let cli = Cli::parse();
     start_logging();
-    match cli.verb {
-        Verb::Up(args) => up::run(args, process),
-        Verb::Run(args) => run::run(args, process),
-        Verb::Stream(args) => stream::run(*args, process),
-        Verb::Check(args) => check::run(args, process),
-        Verb::Produce(args) => produce::run(*args, process),
-        Verb::Consume(args) => consume::run(*args, process),
-        Verb::Sql(args) => sql::run(args, process),
-        Verb::Warehouse(args) => warehouse::run(args, process),
-        Verb::Models(args) => models::run(args, process),
-        Verb::Status(args) => status::run(args, process),
-        Verb::Lag(args) => lag::run(*args, process),
-        Verb::Lake(args) => lake::run(args, process),
-        Verb::Explain(args) => explain::run(args, process),
-        Verb::Audit(args) => audit::run(args, process),
-        Verb::Replay(args) => replay::run(args, process),
-        Verb::Deadletter(args) => deadletter::run(args, process),
-        Verb::Topic(args) => topic::run(args, process),
-        Verb::Broker(args) => broker::run(args, process),
-        Verb::Completions(args) => completions::run(args, Cli::command()),
+    match cli.command {
+        Command::Up(args) => up::run(args, process),
+        Command::Run(args) => run::run(args, process),
+        Command::Stream(args) => stream::run(*args, process),
+        Command::Check(args) => check::run(args, process),
+        Command::Produce(args) => produce::run(*args, process),
+        Command::Consume(args) => consume::run(*args, process),
+        Command::Sql(args) => sql::run(args, process),
+        Command::Warehouse(args) => warehouse::run(args, process),
+        Command::Models(args) => models::run(args, process),
+        Command::Status(args) => status::run(args, process),
+        Command::Lag(args) => lag::run(*args, process),
+        Command::Lake(args) => lake::run(args, process),
+        Command::Explain(args) => explain::run(args, process),
+        Command::Audit(args) => audit::run(args, process),
+        Command::Replay(args) => replay::run(args, process),
+        Command::Deadletter(args) => deadletter::run(args, process),
+        Command::Topic(args) => topic::run(args, process),
+        Command::Broker(args) => broker::run(args, process),
+        Command::Completions(args) => completions::run(args, Cli::command()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use turnstile_warehouse::{LoadOptions, Models, describe_models};
 
-use super::warehouse::{Which, load_once};
+use super::warehouse::{PipelineArgs, load_once};
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
@@ -11,17 +11,17 @@ use crate::report::Failure;
 /// Check, run, test and describe the models: SQL files that define tables
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
-pub(crate) struct Args {
+pub(crate) struct ModelsArgs {
     #[command(subcommand)]
-    verb: Verb,
+    command: ModelsCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
-    Check(CheckArgs),
-    Run(RunArgs),
-    Test(TestArgs),
-    Docs(DocsArgs),
+enum ModelsCommand {
+    Check(ModelsCheckArgs),
+    Run(ModelsRunArgs),
+    Test(ModelsTestArgs),
+    Docs(ModelsDocsArgs),
 }
 
 /// Check the models against the tables that they read, and list them in the order in which they run
@@ -30,9 +30,9 @@ enum Verb {
 Examples:
   turnstile models check pipelines/mta-turnstile.toml
   turnstile models check")]
-struct CheckArgs {
+struct ModelsCheckArgs {
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
 }
 
 /// Load like `warehouse run --once`, optionally rebuilding tables
@@ -41,12 +41,12 @@ struct CheckArgs {
 Examples:
   turnstile models run pipelines/mta-turnstile.toml
   turnstile models run --full-refresh fact_turnstile pipelines/mta-turnstile.toml")]
-struct RunArgs {
+struct ModelsRunArgs {
     /// Rebuild this model's table from all data in the lake; may be given several times
     #[arg(long, value_name = "MODEL")]
     full_refresh: Vec<String>,
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
     /// Print one line of JSON per load
     #[arg(long)]
     json: bool,
@@ -59,9 +59,9 @@ Examples:
   turnstile models test pipelines/mta-turnstile.toml
 
 A load tests only the rows that it writes; this tests all of them. The exit code is 9 if a test fails.")]
-struct TestArgs {
+struct ModelsTestArgs {
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -72,18 +72,18 @@ struct TestArgs {
 #[command(after_help = "\
 Examples:
   turnstile models docs pipelines/mta-turnstile.toml > models.md")]
-struct DocsArgs {
+struct ModelsDocsArgs {
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
-    match args.verb {
-        Verb::Check(args) => check(&args, process),
-        Verb::Run(args) => load(&args, process),
-        Verb::Test(args) => test(&args, process),
-        Verb::Docs(args) => {
-            let (models, external) = models(&args.which.open(process, LakeAccess::Read)?)?;
+pub(crate) fn run(args: ModelsArgs, process: &Process) -> anyhow::Result<Exit> {
+    match args.command {
+        ModelsCommand::Check(args) => check(&args, process),
+        ModelsCommand::Run(args) => load(&args, process),
+        ModelsCommand::Test(args) => test(&args, process),
+        ModelsCommand::Docs(args) => {
+            let (models, external) = models(&args.pipeline.open(process, LakeAccess::Read)?)?;
             out!("{}", describe_models(&models, &external));
             Ok(Exit::Done)
         }
@@ -102,8 +102,8 @@ fn models(context: &Context) -> anyhow::Result<(Models, String)> {
     Ok((models, external))
 }
 
-fn check(args: &CheckArgs, process: &Process) -> anyhow::Result<Exit> {
-    let context = args.which.open(process, LakeAccess::Read)?;
+fn check(args: &ModelsCheckArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.pipeline.open(process, LakeAccess::Read)?;
     let (models, _) = models(&context)?;
     context.block_on(flow::plan_models(&context, &models))?;
     for model in models.iter() {
@@ -114,8 +114,8 @@ fn check(args: &CheckArgs, process: &Process) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn load(args: &RunArgs, process: &Process) -> anyhow::Result<Exit> {
-    let context = args.which.open(process, LakeAccess::Write)?;
+fn load(args: &ModelsRunArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.pipeline.open(process, LakeAccess::Write)?;
     let (models, _) = models(&context)?;
     if let Some(unknown) = args.full_refresh.iter().find(|name| models.get(name).is_none()) {
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
@@ -126,8 +126,8 @@ fn load(args: &RunArgs, process: &Process) -> anyhow::Result<Exit> {
     load_once(&context, &LoadOptions { full_refresh: args.full_refresh.clone() }, args.json)
 }
 
-fn test(args: &TestArgs, process: &Process) -> anyhow::Result<Exit> {
-    let context = args.which.open(process, LakeAccess::Read)?;
+fn test(args: &ModelsTestArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.pipeline.open(process, LakeAccess::Read)?;
     let results = context.block_on(async {
         let warehouse = context.warehouse().await?;
         warehouse.test().await.map_err(flow::warehouse_failed)

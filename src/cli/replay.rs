@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use turnstile_engine::ClosedWindow;
-use turnstile_lake::{FileKind, Published};
+use turnstile_lake::{FileKind, Hash, Published};
 use turnstile_message::{OffsetRange, TopicPartition};
 
-use super::remembered::context_or_last;
+use super::last_run::context_or_last;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
@@ -26,7 +25,7 @@ Examples:
   turnstile replay 'mta-turnstile[0]@0..=4999' pipelines/mta-turnstile.toml --to /tmp/range
 
 Nothing is written to the lake or its ledger. Exit code 9: the rebuilt file differs from the published one.")]
-pub(crate) struct Args {
+pub(crate) struct ReplayArgs {
     /// A published file, a window's start, or an offset range `TOPIC[PARTITION]@FIRST..=LAST`
     #[arg(value_name = "FILE_OR_RANGE")]
     what: String,
@@ -69,7 +68,7 @@ impl Made {
     }
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: ReplayArgs, process: &Process) -> anyhow::Result<Exit> {
     let context = context_or_last(process, args.pipeline.as_ref(), &args.set, LakeAccess::Read)?;
     let pipeline = context.pipeline();
     process.shutdown_on_signals()?;
@@ -135,12 +134,11 @@ fn again(context: &Context, published: &Published, to: &Path) -> anyhow::Result<
     };
     let bytes = flow::encode(context.pipeline(), window)?;
     write(to, &entry.name, &bytes)?;
-    let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     Ok(Made {
         name: entry.name.clone(),
         rows: window.rows.num_rows(),
         messages: window.messages,
-        same: Some(hash == entry.sha256.to_string()),
+        same: Some(Hash::of(&bytes) == entry.sha256),
     })
 }
 

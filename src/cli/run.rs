@@ -21,14 +21,14 @@ Examples:
   turnstile run pipelines/mta-registers.toml --drain        # read to the end, publish all windows, exit
 
 A run resumes where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
-pub(crate) struct Args {
+pub(crate) struct RunArgs {
     /// The pipeline file.
     pipeline: PathBuf,
     /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
-    how: HowArgs,
+    how: RunOptionArgs,
     /// Fail when no broker has answered for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 /// How a pipeline runs, and when it ends.
 #[derive(Debug, ClapArgs)]
-pub(super) struct HowArgs {
+pub(super) struct RunOptionArgs {
     /// Stop once what the topic contains now is read and committed; windows stay open.
     #[arg(long, conflicts_with = "drain")]
     until_end: bool,
@@ -54,7 +54,7 @@ pub(super) struct HowArgs {
     json: bool,
 }
 
-impl HowArgs {
+impl RunOptionArgs {
     /// Runs `pipeline` so, until it ends or shutdown.
     pub(super) fn run(
         &self,
@@ -82,7 +82,7 @@ impl HowArgs {
     }
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: RunArgs, process: &Process) -> anyhow::Result<Exit> {
     let pipeline = load_pipeline_for_cluster(&args.pipeline, &args.set)?;
     let timeout = Duration::from_secs(args.connect_timeout);
     args.how.run(process, pipeline, &flow::folder_of(&args.pipeline), timeout)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::warehouse::Which;
+use super::warehouse::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow::{self, LakeAccess};
 use crate::process::Process;
@@ -17,9 +17,9 @@ Examples:
 
 Read-only. On loopback no password is required unless TURNSTILE_WAREHOUSE_PASSWORD is set; on other addresses one
 is. Database and user are called turnstile. Limits and clients: docs/warehouse-postgres-wire.md.")]
-pub(crate) struct Args {
+pub(crate) struct ServeArgs {
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
     /// Where to listen [default: `[warehouse] listen`, or 127.0.0.1:5433]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -31,8 +31,8 @@ pub(crate) struct Args {
     tls_key: Option<PathBuf>,
 }
 
-pub(super) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
-    let context = args.which.open(process, LakeAccess::Read)?;
+pub(super) fn run(args: ServeArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.pipeline.open(process, LakeAccess::Read)?;
     let setting = context.pipeline().warehouse.as_ref().and_then(|warehouse| warehouse.listen.clone());
     let listen = flow::address(&args.listen.or(setting).unwrap_or_else(|| flow::LISTEN.to_owned()))?;
     process.shutdown_on_signals()?;

@@ -18,7 +18,7 @@ Examples:
   turnstile status --lake file:./lake/turnstile --pipeline mta-turnstile --json
 
 Reads only the ledger: no broker is contacted, and a running pipeline is not disturbed.")]
-pub(crate) struct Args {
+pub(crate) struct StatusArgs {
     #[command(flatten)]
     ledger: LedgerArgs,
     /// Exit with 1 if the pipeline has ended, or if its newest commit is older than this, such as 5m, and not all of its
@@ -86,7 +86,7 @@ impl LedgerArgs {
 
 /// The ledger that `turnstile up` keeps in ./turnstile-data; of several, the one that was written to last.
 fn demo() -> anyhow::Result<LedgerAt> {
-    let lake = Path::new(super::remembered::DATA).join("lake");
+    let lake = Path::new(super::last_run::DATA).join("lake");
     let written = |entry: std::fs::DirEntry| {
         let log = entry.path().join("log").metadata().ok()?;
         Some((log.modified().ok()?, entry.file_name().into_string().ok()?))
@@ -113,7 +113,7 @@ impl LedgerAt {
     }
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: StatusArgs, process: &Process) -> anyhow::Result<Exit> {
     let at = args.ledger.resolve()?;
     let newest = process.runtime.block_on(async {
         let lake = at.open().await?;

@@ -10,7 +10,7 @@ use turnstile_pipeline::Pipeline;
 
 use super::add_environment;
 use super::cluster::ClusterArgs;
-use super::run::HowArgs;
+use super::run::RunOptionArgs;
 use crate::exit::Exit;
 use crate::process::Process;
 use crate::report::Failure;
@@ -43,7 +43,7 @@ Examples:
   turnstile stream --topic mta-turnstile --print-pipeline > mta.toml && turnstile run mta.toml
 
 A run resumes where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
-pub(crate) struct Args {
+pub(crate) struct StreamArgs {
     /// Topic to read
     #[arg(long)]
     topic: String,
@@ -71,7 +71,7 @@ pub(crate) struct Args {
     #[arg(long)]
     print_pipeline: bool,
     #[command(flatten)]
-    how: HowArgs,
+    how: RunOptionArgs,
 }
 
 /// An interval of time as it was written.
@@ -90,7 +90,7 @@ fn interval(text: &str) -> Result<Interval, String> {
     }
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: StreamArgs, process: &Process) -> anyhow::Result<Exit> {
     args.check_slide()?;
     let text = args.pipeline_text()?;
     if args.print_pipeline {
@@ -108,7 +108,7 @@ pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
 }
 
 /// Prints what runs. The original prints the schemas of the message and of the aggregate too.
-fn print_summary(args: &Args, pipeline: &Pipeline) {
+fn print_summary(args: &StreamArgs, pipeline: &Pipeline) {
     eprintln!("pipeline  {}, built in; --print-pipeline prints its file", pipeline.name);
     let slide = args.slide.as_ref().filter(|slide| slide.us != args.duration.us);
     let slide = slide.map(|slide| format!(", one every {}", slide.text)).unwrap_or_default();
@@ -117,7 +117,7 @@ fn print_summary(args: &Args, pipeline: &Pipeline) {
     eprint!("message\n{}aggregate\n{}", pipeline.message_schema_tree(), pipeline.output_schema_tree());
 }
 
-impl Args {
+impl StreamArgs {
     fn check_slide(&self) -> anyhow::Result<()> {
         let Some(slide) = self.slide.as_ref().filter(|slide| slide.us > self.duration.us) else { return Ok(()) };
         let fact = format!("--slide {:?} is longer than --duration {:?}", slide.text, self.duration.text);
@@ -197,10 +197,10 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        args: Args,
+        args: StreamArgs,
     }
 
-    fn args(line: &[&str]) -> Args {
+    fn args(line: &[&str]) -> StreamArgs {
         Line::try_parse_from([&["stream"], line].concat()).map_err(|e| e.to_string()).unwrap().args
     }
 

@@ -13,13 +13,13 @@ use crate::process::Process;
 #[command(after_help = "Examples:\n  \
     turnstile topic create mta-turnstile --partitions 4 --bootstrap localhost:9092\n  \
     turnstile topic describe mta-turnstile --config ~/.kafka/docker-kafka.properties --json")]
-pub(crate) struct Args {
+pub(crate) struct TopicArgs {
     #[command(subcommand)]
-    verb: Verb,
+    command: TopicCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+enum TopicCommand {
     /// Create a topic
     #[command(after_help = "Examples:\n  \
         turnstile topic create mta-turnstile --partitions 4 --bootstrap localhost:9092\n  \
@@ -75,13 +75,13 @@ enum Verb {
     },
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: TopicArgs, process: &Process) -> anyhow::Result<Exit> {
     let stop = process.shutdown_on_signals()?;
     let open = |cluster: &ClusterArgs| -> anyhow::Result<TopicAdmin> {
         TopicAdmin::open(&cluster.settings(&stop)?).map_err(client_failure)
     };
-    let outcome = match &args.verb {
-        Verb::Create { topic, partitions, replication, set, json, cluster } => {
+    let outcome = match &args.command {
+        TopicCommand::Create { topic, partitions, replication, set, json, cluster } => {
             let replication = replication.unwrap_or(-1);
             let plan = NewTopicPlan { topic: topic.clone(), partitions: *partitions, replication, config: set.clone() };
             open(cluster)?.create(&plan).map(|()| match json {
@@ -89,9 +89,11 @@ pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
                 false => format!("created topic \"{topic}\" with {partitions} partitions"),
             })
         }
-        Verb::List { json, cluster } => open(cluster)?.list().map(|topics| list(&topics, *json)),
-        Verb::Describe { topic, json, cluster } => open(cluster)?.describe(topic).map(|found| describe(&found, *json)),
-        Verb::Delete { topic, json, cluster } => open(cluster)?.delete(topic).map(|()| match json {
+        TopicCommand::List { json, cluster } => open(cluster)?.list().map(|topics| list(&topics, *json)),
+        TopicCommand::Describe { topic, json, cluster } => {
+            open(cluster)?.describe(topic).map(|found| describe(&found, *json))
+        }
+        TopicCommand::Delete { topic, json, cluster } => open(cluster)?.delete(topic).map(|()| match json {
             true => serde_json::json!({ "deleted": topic }).to_string(),
             false => format!("deleted topic \"{topic}\""),
         }),

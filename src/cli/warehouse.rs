@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use turnstile_lake::{Ledger, readable_instant};
 use turnstile_warehouse::LoadOptions;
 
-use super::remembered::context_or_last;
+use super::last_run::context_or_last;
 use crate::exit::Exit;
 use crate::flow::{self, Context, Event, LakeAccess, Loaded};
 use crate::process::Process;
@@ -14,17 +14,17 @@ use crate::report::Failure;
 /// Load the warehouse, show its state, serve it
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
-pub(crate) struct Args {
+pub(crate) struct WarehouseArgs {
     #[command(subcommand)]
-    verb: Verb,
+    command: WarehouseCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
-    Run(RunArgs),
-    Status(StatusArgs),
-    Serve(super::serve::Args),
-    Deploy(DeployArgs),
+enum WarehouseCommand {
+    Run(WarehouseRunArgs),
+    Status(WarehouseStatusArgs),
+    Serve(super::serve::ServeArgs),
+    Deploy(WarehouseDeployArgs),
 }
 
 /// Load what was published since the last load, and deliver it to other databases
@@ -36,9 +36,9 @@ Examples:
 
 `turnstile run` and `turnstile up` load automatically: this is for loading on another machine. Several may run at once.
 The table load_runs records every load, failed ones included.")]
-struct RunArgs {
+struct WarehouseRunArgs {
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
     /// Load once and exit
     #[arg(long, conflicts_with = "watch", required_unless_present = "watch")]
     once: bool,
@@ -56,9 +56,9 @@ struct RunArgs {
 Examples:
   turnstile warehouse status
   turnstile warehouse status pipelines/mta-turnstile.toml --json")]
-struct StatusArgs {
+struct WarehouseStatusArgs {
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
     /// How many loads and deliveries
     #[arg(long, default_value_t = 10)]
     last: usize,
@@ -76,15 +76,15 @@ Examples:
 
 Safe to repeat, before or after the first load.
 PostgreSQL needs no deploy: the first delivery creates its schema and tables.")]
-struct DeployArgs {
-    /// Which database
+struct WarehouseDeployArgs {
+    /// The database
     #[arg(long, value_name = "TARGET")]
     target: DeployTarget,
     /// Print the requests instead of sending them
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    which: Which,
+    pipeline: PipelineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -92,9 +92,9 @@ enum DeployTarget {
     Bigquery,
 }
 
-/// Which pipeline's warehouse.
+/// The pipeline of the warehouse.
 #[derive(Debug, clap::Args)]
-pub(super) struct Which {
+pub(super) struct PipelineArgs {
     /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     pub(super) file: Option<PathBuf>,
@@ -103,7 +103,7 @@ pub(super) struct Which {
     pub(super) set: Vec<String>,
 }
 
-impl Which {
+impl PipelineArgs {
     /// The pipeline's context, which opens the lake by `access`.
     pub(super) fn open(&self, process: &Process, access: LakeAccess) -> anyhow::Result<Context> {
         context_or_last(process, self.file.as_ref(), &self.set, access)
@@ -113,17 +113,17 @@ impl Which {
 /// Loads that may wait to be printed.
 const LOADS: usize = 1024;
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
-    match args.verb {
-        Verb::Run(args) => load(&args, process),
-        Verb::Status(args) => status(&args, process),
-        Verb::Serve(args) => super::serve::run(args, process),
-        Verb::Deploy(args) => deploy(&args, process),
+pub(crate) fn run(args: WarehouseArgs, process: &Process) -> anyhow::Result<Exit> {
+    match args.command {
+        WarehouseCommand::Run(args) => load(&args, process),
+        WarehouseCommand::Status(args) => status(&args, process),
+        WarehouseCommand::Serve(args) => super::serve::run(args, process),
+        WarehouseCommand::Deploy(args) => deploy(&args, process),
     }
 }
 
-fn load(args: &RunArgs, process: &Process) -> anyhow::Result<Exit> {
-    let context = args.which.open(process, LakeAccess::Write)?;
+fn load(args: &WarehouseRunArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.pipeline.open(process, LakeAccess::Write)?;
     if args.once {
         return load_once(&context, &LoadOptions::default(), args.json);
     }
@@ -198,8 +198,8 @@ fn show(loaded: &Loaded, json: bool) {
     }
 }
 
-fn status(args: &StatusArgs, process: &Process) -> anyhow::Result<Exit> {
-    let context = args.which.open(process, LakeAccess::Read)?;
+fn status(args: &WarehouseStatusArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.pipeline.open(process, LakeAccess::Read)?;
     let (newest, standing, runs) = context.block_on(async {
         let newest =
             Ledger::peek(context.lake().await?, &context.pipeline().name).await.map_err(flow::ledger_failed)?;
@@ -241,9 +241,9 @@ fn behind(seq: Option<u64>, newest: u64) -> String {
     }
 }
 
-fn deploy(args: &DeployArgs, process: &Process) -> anyhow::Result<Exit> {
+fn deploy(args: &WarehouseDeployArgs, process: &Process) -> anyhow::Result<Exit> {
     let DeployTarget::Bigquery = args.target;
-    let context = args.which.open(process, LakeAccess::Read)?;
+    let context = args.pipeline.open(process, LakeAccess::Read)?;
     let lines = context.block_on(flow::deploy_bigquery(&context, args.dry_run))?;
     if args.dry_run {
         lines.iter().for_each(|line| out!("{line}"));

@@ -14,12 +14,14 @@ mod event;
 mod event_sink;
 mod fault;
 mod idleness;
+mod lag;
 mod live;
 mod loader;
 mod losses;
 mod maintenance;
 mod observer;
 mod owner;
+mod produce;
 mod replay;
 mod retention;
 mod run;
@@ -29,6 +31,7 @@ mod serve;
 mod services;
 mod start;
 mod targets;
+mod up;
 mod warehouse;
 mod worker;
 
@@ -39,9 +42,13 @@ pub(crate) use event_sink::EventSink;
 pub(crate) use fault::{
     client, diagnosis_failed, lake_failed, ledger_failed, read_failed, registry_failed, warehouse_failed,
 };
+#[cfg(test)]
+pub(crate) use lag::tests::report as lag_example;
+pub(crate) use lag::{CatchUp, LagMonitor, LagReader, LagReport, PartitionLag};
 pub(crate) use loader::{Loaded, load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_failed, maintenance_policy, summary};
 pub(crate) use owner::{now_us, this_process};
+pub(crate) use produce::{ProduceEvent, ProduceJob, Produced, ReplayState, produce, provider_failed};
 pub(crate) use replay::replay;
 pub(crate) use run::{RunOptions, StopCondition, run};
 pub(crate) use schemas::open_registry;
@@ -49,4 +56,5 @@ pub(crate) use serve::{LISTEN, USER, address, serve};
 pub(crate) use services::{PortChoice, Services};
 pub(crate) use start::{GROUP_BY_NAME, client_settings, file_format, partitions, store_options, topic_names};
 pub(crate) use targets::deploy_bigquery;
+pub(crate) use up::{CityFeed, CityOptions, create_topic, start_broker};
 pub(crate) use warehouse::{folder_of, models, plan_models};

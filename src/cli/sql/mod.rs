@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use turnstile_warehouse::{AnswerError, AnswerFormat, Warehouse};
 
-use super::remembered::context_or_last;
+use super::last_run::context_or_last;
 use crate::exit::Exit;
 use crate::flow::{self, LakeAccess};
 use crate::process::Process;
@@ -26,7 +26,7 @@ Examples:
 
 The SQL is DataFusion's, close to PostgreSQL's; names are case-insensitive. A query sees one position of the ledger,
 whatever is published in the meantime. It is read-only. Tables: docs/warehouse.md; models: docs/models.md.")]
-pub(crate) struct Args {
+pub(crate) struct SqlArgs {
     /// A SELECT statement, or @FILE with one; without it a shell starts
     #[arg(value_name = "QUERY")]
     query: Option<String>,
@@ -60,7 +60,7 @@ impl From<FormatArg> for AnswerFormat {
     }
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: SqlArgs, process: &Process) -> anyhow::Result<Exit> {
     let context = context_or_last(process, args.pipeline.as_ref(), &args.set, LakeAccess::Read)?;
     let warehouse = context.block_on(context.warehouse())?;
     let query = match args.query {

@@ -20,7 +20,7 @@ const FILE: &str = "up.json";
 
 /// A pipeline file's text as it ran.
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct LastRun {
     /// Where the text came from, for messages.
     origin: String,
     text: String,
@@ -29,10 +29,10 @@ struct Remembered {
 }
 
 /// Saves the pipeline that runs in the data folder `dir`.
-pub(super) fn remember(dir: &Path, origin: &str, text: &str, set: &[(String, String)]) -> anyhow::Result<()> {
+pub(super) fn save(dir: &Path, origin: &str, text: &str, set: &[(String, String)]) -> anyhow::Result<()> {
     let file = dir.join(FILE);
-    let remembered = Remembered { origin: origin.to_owned(), text: text.to_owned(), set: set.to_vec() };
-    write_private(&file, &serde_json::to_string_pretty(&remembered)?)
+    let last_run = LastRun { origin: origin.to_owned(), text: text.to_owned(), set: set.to_vec() };
+    write_private(&file, &serde_json::to_string_pretty(&last_run)?)
         .with_context(|| format!("{} cannot be written", file.display()))
 }
 
@@ -49,16 +49,16 @@ fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     std::io::Write::write_all(&mut opened, text.as_bytes())
 }
 
-/// The pipeline of `file`, or without one that of `turnstile up` under ./turnstile-data. `set` are `KEY=VALUE`
-/// pairs; client settings in the environment win.
+/// The pipeline of `file`, or without a file that of `turnstile up` under ./turnstile-data. `set` are `KEY=VALUE`
+/// pairs; client settings in the environment override them.
 pub(super) fn pipeline_or_last(file: Option<&PathBuf>, set: &[String]) -> anyhow::Result<Pipeline> {
     if let Some(file) = file {
         return load_pipeline_for_cluster(file, set);
     }
-    let remembered = last()?;
-    let mut all = remembered.set;
+    let last_run = load()?;
+    let mut all = last_run.set;
     all.extend(split_set(set)?);
-    let mut pipeline = parse_pipeline(&remembered.text, &remembered.origin, &all)?;
+    let mut pipeline = parse_pipeline(&last_run.text, &last_run.origin, &all)?;
     add_environment(&mut pipeline)?;
     Ok(pipeline)
 }
@@ -68,7 +68,7 @@ fn folder_or_last(file: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(file) = file {
         return Ok(crate::flow::folder_of(file));
     }
-    Ok(crate::flow::folder_of(Path::new(&last()?.origin)))
+    Ok(crate::flow::folder_of(Path::new(&load()?.origin)))
 }
 
 /// The context of [`pipeline_or_last`].
@@ -82,8 +82,8 @@ pub(super) fn context_or_last(
     Ok(Context::new(process, pipeline_or_last(file, set)?, &folder, access))
 }
 
-/// What `turnstile up` kept under ./turnstile-data.
-fn last() -> anyhow::Result<Remembered> {
+/// The pipeline that `turnstile up` saved under ./turnstile-data.
+fn load() -> anyhow::Result<LastRun> {
     let kept = Path::new(DATA).join(FILE);
     let text = std::fs::read_to_string(&kept).map_err(|e| {
         Failure::new(Exit::Usage, format!("no pipeline file was named, and there is no ./{}", kept.display()))
@@ -105,7 +105,7 @@ mod tests {
         let file = dir.path().join(FILE);
         std::fs::write(&file, "{}").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        remember(dir.path(), "p.toml", "password = \"hush\"", &[]).unwrap();
+        save(dir.path(), "p.toml", "password = \"hush\"", &[]).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(std::fs::read_to_string(&file).unwrap().contains("p.toml"));
     }

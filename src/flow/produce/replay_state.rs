@@ -18,7 +18,7 @@ use crate::report::Failure;
 
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+struct SavedState {
     /// The topic that the rows went to.
     topic: String,
     /// Rows from the first on that are delivered.
@@ -37,24 +37,24 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// A replay's state file.
-pub(super) struct Resume {
+pub(crate) struct ReplayState {
     file: PathBuf,
-    state: State,
+    state: SavedState,
     existed: bool,
-    hashes: Arc<Mutex<Hashes>>,
+    hashes: Arc<Mutex<RowHashes>>,
 }
 
 /// The hash after each row that was sent and is not yet known to be delivered: at most those in the producer's queue and
 /// those of the second since the last save, because a replay ends at the first row that fails.
 #[derive(Debug, Default)]
-struct Hashes {
+struct RowHashes {
     /// Rows before the first of `after`.
     base: u64,
     at_base: u64,
     after: VecDeque<u64>,
 }
 
-impl Hashes {
+impl RowHashes {
     /// Drops the hashes of the first `delivered` rows, and returns the hash after them.
     fn advance(&mut self, delivered: u64) -> u64 {
         while self.base < delivered {
@@ -70,14 +70,14 @@ impl Hashes {
     }
 }
 
-impl Resume {
+impl ReplayState {
     /// Reads the state file, if it exists.
-    pub(super) fn open(file: PathBuf, topic: &str) -> anyhow::Result<Self> {
-        let fresh = State { topic: topic.to_owned(), delivered: 0, hash: hex(0), ended: true, beyond: 0 };
+    pub(crate) fn open(file: PathBuf, topic: &str) -> anyhow::Result<Self> {
+        let fresh = SavedState { topic: topic.to_owned(), delivered: 0, hash: hex(0), ended: true, beyond: 0 };
         let (state, existed) = match std::fs::read(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (fresh, false),
             Err(error) => return Err(unusable(&file, error)),
-            Ok(bytes) => (serde_json::from_slice::<State>(&bytes).map_err(|e| unusable(&file, e))?, true),
+            Ok(bytes) => (serde_json::from_slice::<SavedState>(&bytes).map_err(|e| unusable(&file, e))?, true),
         };
         if state.topic != topic {
             let fact = format!("{} belongs to a replay into \"{}\", not into \"{topic}\"", file.display(), state.topic);
@@ -87,11 +87,11 @@ impl Resume {
     }
 
     /// Wraps the provider so that its rows are hashed, and skips delivered rows.
-    pub(super) fn skip(&self, provider: Box<dyn Provider>) -> anyhow::Result<Box<dyn Provider>> {
-        let mut hashed = Hashed { provider, hashes: self.hashes.clone() };
+    pub(crate) fn skip(&self, provider: Box<dyn Provider>) -> anyhow::Result<Box<dyn Provider>> {
+        let mut hashed = HashingProvider { provider, hashes: self.hashes.clone() };
         let (mut record, delivered) = (ProducerRecord::default(), self.state.delivered);
         for row in 0..delivered {
-            let more = hashed.next(&mut record).map_err(super::provider_failure)?;
+            let more = hashed.next(&mut record).map_err(super::provider_failed)?;
             let reached = self.hashes().advance(row + 1);
             if !more || (row + 1 == delivered && hex(reached) != self.state.hash) {
                 let fact = format!("the first {delivered} rows are not those that were delivered before");
@@ -103,11 +103,11 @@ impl Resume {
     }
 
     /// Where this run starts; `None` at the start of a replay.
-    pub(super) fn describe_start(&self) -> Option<String> {
+    pub(crate) fn describe_start(&self) -> Option<String> {
         if !self.existed {
             return None;
         }
-        let State { delivered, ended, beyond, .. } = &self.state;
+        let SavedState { delivered, ended, beyond, .. } = &self.state;
         let twice = match (ended, beyond) {
             (true, 0) => String::new(),
             (true, n) => format!("; {n} rows delivered after one that failed are sent again"),
@@ -117,22 +117,22 @@ impl Resume {
     }
 
     /// How many rows earlier runs delivered.
-    pub(super) fn delivered_before(&self) -> u64 {
+    pub(crate) fn delivered_before(&self) -> u64 {
         self.state.delivered
     }
 
     /// Saves that the first `delivered` rows of this run are delivered; at the end of a run, `ended` is the number of all
     /// that are.
-    pub(super) fn save(&self, delivered: u64, ended: Option<u64>) -> anyhow::Result<()> {
+    pub(crate) fn save(&self, delivered: u64, ended: Option<u64>) -> anyhow::Result<()> {
         let total = self.state.delivered + delivered;
         let hash = hex(self.hashes().advance(total));
         let beyond = ended.map_or(0, |all| all.saturating_sub(delivered));
         let topic = self.state.topic.clone();
-        let state = State { topic, delivered: total, hash, ended: ended.is_some(), beyond };
+        let state = SavedState { topic, delivered: total, hash, ended: ended.is_some(), beyond };
         write_atomically(&self.file, &serde_json::to_vec(&state)?).map_err(|error| unusable(&self.file, error))
     }
 
-    fn hashes(&self) -> MutexGuard<'_, Hashes> {
+    fn hashes(&self) -> MutexGuard<'_, RowHashes> {
         self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,12 +158,12 @@ fn hex(hash: u64) -> String {
 }
 
 /// A provider whose rows are hashed as they pass.
-struct Hashed {
+struct HashingProvider {
     provider: Box<dyn Provider>,
-    hashes: Arc<Mutex<Hashes>>,
+    hashes: Arc<Mutex<RowHashes>>,
 }
 
-impl Provider for Hashed {
+impl Provider for HashingProvider {
     fn name(&self) -> &'static str {
         self.provider.name()
     }
@@ -223,17 +223,17 @@ mod tests {
     fn the_next_run_goes_on_after_the_rows_that_are_known_to_be_delivered() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("state");
-        let first = Resume::open(file.clone(), "t").unwrap();
+        let first = ReplayState::open(file.clone(), "t").unwrap();
         let mut provider = first.skip(Box::new(Numbers(0, 10))).unwrap();
         assert_eq!((rest(&mut *provider).len(), first.describe_start()), (10, None));
         first.save(4, None).unwrap();
 
-        let second = Resume::open(file.clone(), "t").unwrap();
+        let second = ReplayState::open(file.clone(), "t").unwrap();
         assert!(second.describe_start().is_some_and(|text| text.contains("after row 4") && text.contains("killed")));
         assert_eq!(rest(&mut *second.skip(Box::new(Numbers(0, 10))).unwrap()), ["4", "5", "6", "7", "8", "9"]);
         second.save(6, Some(6)).unwrap();
 
-        let third = Resume::open(file, "t").unwrap();
+        let third = ReplayState::open(file, "t").unwrap();
         assert!(third.describe_start().is_some_and(|text| text.contains("after row 10") && !text.contains("again")));
         assert!(rest(&mut *third.skip(Box::new(Numbers(0, 10))).unwrap()).is_empty());
     }
@@ -242,16 +242,16 @@ mod tests {
     fn other_rows_than_those_delivered_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("state");
-        let first = Resume::open(file.clone(), "t").unwrap();
+        let first = ReplayState::open(file.clone(), "t").unwrap();
         rest(&mut *first.skip(Box::new(Numbers(0, 10))).unwrap());
         first.save(4, Some(5)).unwrap();
-        let again = Resume::open(file.clone(), "t").unwrap();
+        let again = ReplayState::open(file.clone(), "t").unwrap();
         assert!(again.describe_start().is_some_and(|text| text.contains("1 rows delivered after one that failed")));
         for other in [Numbers(1, 10), Numbers(0, 3)] {
             assert!(again.skip(Box::new(other)).is_err());
         }
-        assert!(Resume::open(file.clone(), "other").is_err());
+        assert!(ReplayState::open(file.clone(), "other").is_err());
         std::fs::write(&file, "{").unwrap();
-        assert!(Resume::open(file, "t").is_err());
+        assert!(ReplayState::open(file, "t").is_err());
     }
 }

@@ -1,10 +1,7 @@
 //! `turnstile produce`: readings of a provider, or lines of files, into a topic.
 
-mod resume;
-
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
@@ -12,26 +9,25 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{
-    CityProvider, CitySettings, ClientError, ClockZone, DeliveryFailure, FeedError, FeedPlan, FeedProgress,
-    HeaderRowProvider, KafkaConnection, LineFormat, LineInput, LineProvider, LineSettings, MtaReplayProvider,
-    NewTopicPlan, Pace, Producer, ProducerLimits, ProducerStats, Provider, ProviderError, RegisterMode, SendError,
-    SkippedRows, SyntheticClock, TestStationProvider, TopicAdmin, feed,
+    CityProvider, CitySettings, ClockZone, FeedProgress, HeaderRowProvider, LineFormat, LineInput, LineProvider,
+    LineSettings, MtaReplayProvider, Pace, ProducerStats, Provider, ProviderError, RegisterMode, SyntheticClock,
+    TestStationProvider,
 };
 
 use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
+use crate::flow::{self, ProduceEvent, ProduceJob, Produced, ReplayState};
 use crate::process::Process;
 use crate::report::Failure;
-use resume::Resume;
-
-/// How long a stopped producer waits for the broker to acknowledge what is on its way.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The start of a stream that is produced without a rate limit, so that it is the same each time.
 const FIXED_START: &str = "2026-08-01 00:00:00";
 
-/// How often a resumable replay saves its progress.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Time between two updates of the progress bar.
+const BAR_EVERY: Duration = Duration::from_millis(200);
+
+/// Time between two lines of progress without a terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Produce turnstile readings into a topic, or the lines of files and standard input
 #[derive(Debug, clap::Args)]
@@ -41,7 +37,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
     turnstile produce --topic weeks --bootstrap localhost:9092 --provider mta-replay --from week.csv.gz --increments\n  \
     turnstile produce --topic rows --bootstrap localhost:9092 --from rows.csv --format csv --header --key-field ID --resume\n  \
     jq -c .[] all.json | turnstile produce --topic rows --bootstrap localhost:9092 --from - --format json")]
-pub(crate) struct Args {
+pub(crate) struct ProduceArgs {
     /// Topic to produce into
     #[arg(long)]
     topic: String,
@@ -55,7 +51,7 @@ pub(crate) struct Args {
     every: Option<Duration>,
     /// Messages per second, or `max` for no limit (city's default: each turnstile every 10 s)
     #[arg(long, value_name = "N|max", value_parser = rate)]
-    rate: Option<Rate>,
+    rate: Option<ProduceRate>,
     /// How fast event time passes: 60 sends an hour of readings in a minute (mta-replay's default: no limit)
     #[arg(long, value_name = "X", value_parser = positive)]
     speed: Option<f64>,
@@ -149,145 +145,35 @@ enum LineForm {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Rate {
+enum ProduceRate {
     Max,
     PerSecond(f64),
 }
 
-pub(crate) fn run(args: Args, process: &Process) -> anyhow::Result<Exit> {
-    let stop = process.shutdown_on_signals()?;
-    let mut settings = args.cluster.settings(&stop)?;
+pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> {
+    let shutdown = process.shutdown_on_signals()?;
+    let mut settings = args.cluster.settings(&shutdown)?;
     if let Some(codec) = &args.compression {
         settings =
             settings.with("compression.type", codec, "--compression").map_err(|error| client_failure(error.into()))?;
     }
-    let (mut provider, pace) = args.provider(&stop).map_err(provider_failure)?;
-    let resume = args.resume_file()?.map(|file| Resume::open(file, &args.topic)).transpose()?;
-    match args.ensure_topic(&settings) {
-        Err(ClientError::Stopped) => {
-            report(&args, &Outcome::default())?;
-            return Ok(Exit::Done);
-        }
-        checked => checked.map_err(client_failure)?,
-    }
-    let mut before = 0;
-    if let Some(resume) = &resume {
-        provider = resume.skip(provider)?;
-        before = resume.delivered_before();
-        resume.describe_start().inspect(|text| eprintln!("{text}"));
-        // A file that cannot be written is reported before the first row is sent.
-        resume.save(0, None)?;
-    }
-    let limits = ProducerLimits { track_prefix: resume.is_some(), ..ProducerLimits::default() };
-    let producer = Producer::open(&settings, limits).map_err(client_failure)?;
-
-    let total = provider.total().map(|total| total.saturating_sub(before));
-    let bounded = match (args.count, total) {
-        (Some(count), Some(total)) => Some(count.min(total)),
-        (count, total) => count.or(total),
-    };
-    let mut display = Display::new(bounded);
-    let plan = FeedPlan { topic: args.topic.clone(), pace, count: args.count, report_every: display.every() };
-    let fed_all = AtomicBool::new(false);
-    let (fed, mut saved) = std::thread::scope(|scope| {
-        let (sender, ended, stopped) = (&producer, &fed_all, &stop);
-        let saving =
-            resume.as_ref().map(|resume| scope.spawn(move || save_periodically(resume, sender, ended, stopped)));
-        let fed = feed(&mut *provider, &producer, &plan, &stop, |progress| display.show(progress));
-        fed_all.store(true, Ordering::Relaxed);
-        let saved = saving.map_or(Ok(()), |saving| {
-            saving.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that saves progress panicked")))
-        });
-        (fed, saved)
-    });
-    let started = display.started;
-    let stats = producer.finish(CLOSE_TIMEOUT);
+    let (provider, pace) = args.provider(&shutdown).map_err(flow::provider_failed)?;
+    let resume = args.resume_file()?.map(|file| ReplayState::open(file, &args.topic)).transpose()?;
+    let (topic, partitions, count) = (args.topic.clone(), args.partitions, args.count);
+    let job = ProduceJob { topic, partitions, provider, pace, count, resume, report_every: BAR_EVERY };
+    let mut display = ProduceDisplay::new();
+    let produced = flow::produce(job, &settings, &shutdown, |event| match event {
+        ProduceEvent::Resuming(text) => eprintln!("{text}"),
+        ProduceEvent::Started { total } => display.start(total),
+        ProduceEvent::Progress(progress) => display.show(progress),
+    })?;
     display.finish();
-    if let Some(resume) = &resume {
-        saved = saved.and_then(|()| resume.save(producer.delivered_prefix(), Some(stats.delivered)));
-    }
-    let (skipped_rows, failures) = (provider.skipped_rows(), producer.failures());
-    // What was sent is reported even if the feed ended with an error.
-    let delivered_before = resume.is_some().then_some(before);
-    let outcome = Outcome { stats, failures, skipped_rows, delivered_before, took: started.elapsed() };
-    report(&args, &outcome)?;
-    saved?;
-    fed.map_err(feed_failure)?;
-    if let Some((number, failure)) = producer.first_failure() {
-        let largest = producer.largest_failure().map(|(number, bytes)| (before + number + 1, bytes));
-        return Err(row_failed(before + number + 1, &failure, largest));
-    }
-    undelivered(&args.topic, stats, &outcome.failures)
+    // What was sent is reported even if producing failed.
+    report(&args, &produced)?;
+    produced.result.map(|()| Exit::Done)
 }
 
-/// Saves a replay's progress once a second, on its own thread: the feed may wait long for its next row.
-fn save_periodically(
-    resume: &Resume,
-    producer: &Producer,
-    done: &AtomicBool,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let mut saved_at = Instant::now();
-    while !done.load(Ordering::Relaxed) {
-        std::thread::sleep(SAVE_EVERY / 20);
-        if saved_at.elapsed() >= SAVE_EVERY {
-            saved_at = Instant::now();
-            // Reading the counts polls for acknowledgements.
-            producer.stats();
-            if let Err(error) = resume.save(producer.delivered_prefix(), None) {
-                stop.cancel();
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A resumable replay ends at the first row that is not delivered, and resumes there. A broker refuses whole batches, so the
-/// row that is too large may be another: the `largest`.
-fn row_failed(row: u64, failure: &DeliveryFailure, largest: Option<(u64, usize)>) -> anyhow::Error {
-    let which = match largest {
-        Some((largest, bytes)) if largest != row => {
-            format!("row {largest}, with {bytes} bytes the largest of its batch")
-        }
-        _ => "that row".to_owned(),
-    };
-    Failure::new(
-        Exit::Source,
-        format!("row {row} did not reach topic \"{}\": the replay ends before it", failure.topic),
-    )
-    .cause(anyhow::anyhow!(failure.reason.clone()))
-    .hint(format!(
-        "correct {which}, or remove it (the rows before row {row} must stay as they are), or make the topic accept it, such \
-         as with a larger max.message.bytes; the same command then resumes there"
-    ))
-    .into()
-}
-
-/// Whether all messages arrived.
-fn undelivered(topic: &str, stats: ProducerStats, failures: &[DeliveryFailure]) -> anyhow::Result<Exit> {
-    if stats.failed == 0 {
-        return Ok(Exit::Done);
-    }
-    let reason = failures.first().map_or("the broker did not take them", |failure| failure.reason.as_str());
-    Err(Failure::new(Exit::Source, format!("{} messages did not reach topic \"{topic}\"", stats.failed))
-        .cause(anyhow::anyhow!(reason.to_owned()))
-        .hint("`turnstile topic describe` shows whether the topic can be reached; delivered messages stay")
-        .into())
-}
-
-/// The outcome of a run.
-#[derive(Default)]
-struct Outcome {
-    stats: ProducerStats,
-    failures: Vec<DeliveryFailure>,
-    skipped_rows: SkippedRows,
-    /// Rows delivered by earlier runs, if the replay can be resumed.
-    delivered_before: Option<u64>,
-    took: Duration,
-}
-
-impl Args {
+impl ProduceArgs {
     fn source(&self) -> ProviderChoice {
         self.provider.unwrap_or(if self.from.is_empty() { ProviderChoice::TestStation } else { ProviderChoice::Lines })
     }
@@ -353,10 +239,10 @@ impl Args {
 
     fn replay_pace(&self) -> Pace {
         match (self.rate, self.every, self.speed) {
-            (Some(Rate::PerSecond(rate)), ..) => Pace::Rate(rate),
+            (Some(ProduceRate::PerSecond(rate)), ..) => Pace::Rate(rate),
             (None, Some(every), _) => Pace::Every(every),
             (None, None, Some(speed)) => Pace::EventTime { speed },
-            (Some(Rate::Max), ..) | (None, None, None) => Pace::Unlimited,
+            (Some(ProduceRate::Max), ..) | (None, None, None) => Pace::Unlimited,
         }
     }
 
@@ -397,8 +283,8 @@ impl Args {
     /// Pace and event time of synthetic readings: event time passes `speed` times as fast as messages are due.
     fn tick(&self, usual: Duration, speed: f64) -> (Pace, SyntheticClock) {
         let (pace, between) = match (self.rate, self.every) {
-            (Some(Rate::Max), _) => (Pace::Unlimited, usual),
-            (Some(Rate::PerSecond(rate)), _) => (Pace::Rate(rate), Duration::from_secs_f64(1.0 / rate)),
+            (Some(ProduceRate::Max), _) => (Pace::Unlimited, usual),
+            (Some(ProduceRate::PerSecond(rate)), _) => (Pace::Rate(rate), Duration::from_secs_f64(1.0 / rate)),
             (None, every) => (Pace::Every(every.unwrap_or(usual)), every.unwrap_or(usual)),
         };
         let step = between.mul_f64(speed);
@@ -410,17 +296,6 @@ impl Args {
         };
         (pace, clock)
     }
-
-    fn ensure_topic(&self, settings: &turnstile_kafka::ClientSettings) -> Result<(), ClientError> {
-        let Some(partitions) = self.partitions else {
-            return KafkaConnection::open(settings)?.topic_partitions(&self.topic).map(|_| ());
-        };
-        let plan = NewTopicPlan { topic: self.topic.clone(), partitions, replication: -1, config: Vec::new() };
-        if TopicAdmin::open(settings)?.create_if_missing(&plan)? {
-            tracing::info!(topic = self.topic, partitions, "created the topic");
-        }
-        Ok(())
-    }
 }
 
 fn beside_data(data: &Path, topic: &str) -> PathBuf {
@@ -430,29 +305,27 @@ fn beside_data(data: &Path, topic: &str) -> PathBuf {
 }
 
 /// A progress bar on a terminal for bounded work, plain lines otherwise; both on stderr.
-struct Display {
+struct ProduceDisplay {
     bar: Option<ProgressBar>,
-    started: Instant,
     shown_at: Instant,
 }
 
-impl Display {
-    fn new(total: Option<u64>) -> Self {
-        let bar = total.filter(|_| std::io::stderr().is_terminal()).map(|total| {
+impl ProduceDisplay {
+    fn new() -> Self {
+        Self { bar: None, shown_at: Instant::now() }
+    }
+
+    fn start(&mut self, total: Option<u64>) {
+        self.bar = total.filter(|_| std::io::stderr().is_terminal()).map(|total| {
             let style =
                 ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} · {per_sec} · {eta} left · {msg}");
             ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        let now = Instant::now();
-        Self { bar, started: now, shown_at: now }
-    }
-
-    fn every(&self) -> Duration {
-        if self.bar.is_some() { Duration::from_millis(200) } else { Duration::from_secs(10) }
     }
 
     fn show(&mut self, progress: &FeedProgress) {
-        if self.shown_at.elapsed() < self.every().mul_f64(0.9) {
+        let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
+        if self.shown_at.elapsed() + BAR_EVERY / 2 < every {
             return;
         }
         self.shown_at = Instant::now();
@@ -477,8 +350,8 @@ impl Display {
     }
 }
 
-fn report(args: &Args, outcome: &Outcome) -> anyhow::Result<()> {
-    let Outcome { stats, failures, skipped_rows, delivered_before, took } = outcome;
+fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
+    let Produced { stats, failures, skipped_rows, delivered_before, took, .. } = produced;
     for failure in failures {
         eprintln!("{failure}");
     }
@@ -524,19 +397,6 @@ fn per_second(messages: u64, took: Duration) -> f64 {
     messages as f64 / took.as_secs_f64().max(0.001)
 }
 
-fn provider_failure(error: ProviderError) -> anyhow::Error {
-    let exit = if let ProviderError::Settings(_) = error { Exit::Config } else { Exit::Failed };
-    Failure::new(exit, error.to_string()).into()
-}
-
-fn feed_failure(error: FeedError) -> anyhow::Error {
-    match error {
-        FeedError::Provider(error) => provider_failure(error),
-        FeedError::Send(SendError::Client(error)) => client_failure(error),
-        FeedError::Send(error) => Failure::new(Exit::Source, error.to_string()).into(),
-    }
-}
-
 /// A time such as `10s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -555,12 +415,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn rate(text: &str) -> Result<Rate, String> {
+fn rate(text: &str) -> Result<ProduceRate, String> {
     if text == "max" {
-        return Ok(Rate::Max);
+        return Ok(ProduceRate::Max);
     }
     positive(text)
-        .map(Rate::PerSecond)
+        .map(ProduceRate::PerSecond)
         .map_err(|_| format!("\"{text}\" is not a rate; write messages per second, or max"))
 }
 
@@ -589,7 +449,7 @@ mod tests {
         for wrong in ["10", "s", "-1s", "0s", "1d", "1e30h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-        assert_eq!((rate("max"), rate("0.5")), (Ok(Rate::Max), Ok(Rate::PerSecond(0.5))));
+        assert_eq!((rate("max"), rate("0.5")), (Ok(ProduceRate::Max), Ok(ProduceRate::PerSecond(0.5))));
         assert!(rate("0").is_err() && rate("fast").is_err() && rate("inf").is_err());
     }
 }

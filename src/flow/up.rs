@@ -1,0 +1,217 @@
+//! What `turnstile up` adds to a pipeline: the embedded broker, the topic, and a synthetic city that produces into it.
+//!
+//! In: a data folder, which keeps the broker's log and when the city began. Out: a broker that serves, and a thread that
+//! produces until shutdown. Prints nothing. Start at [`start_broker`] and [`CityFeed::start`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use turnstile_broker::{Broker, BrokerError};
+use turnstile_kafka::{
+    CityProvider, CitySettings, ClientSettings, ClockZone, FeedPlan, KafkaConnection, NewTopicPlan, Pace, Producer,
+    ProducerLimits, ProducerRecord, Provider, ProviderError, SyntheticClock, TopicAdmin, feed,
+};
+use turnstile_message::TopicPartition;
+
+use super::client;
+use crate::exit::Exit;
+use crate::report::Failure;
+
+/// The port that is tried first, so that the next start has the same address.
+const PORT: u16 = 19_092;
+
+/// How far back the synthetic city begins, so that event time can run fast for a while before it reaches the clock.
+const BEGINS_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Prefix of the synthetic city's station names, as in the original's producers.
+const STATION_PREFIX: &str = "Test-Station";
+
+/// How long the producer may take to deliver what it has sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts the embedded broker, which keeps its log under `dir`.
+///
+/// # Errors
+/// The port or the log cannot be used.
+pub(crate) fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Broker> {
+    let start = |port: u16| {
+        Broker::start(turnstile_broker::Settings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            dir: Some(dir.join("broker")),
+            // The synthetic city begins a month ago, and retention must not delete by those timestamps.
+            retention_ms: None,
+            ..turnstile_broker::Settings::default()
+        })
+    };
+    let started = match port {
+        Some(port) => start(port),
+        None => start(PORT).or_else(|error| match error {
+            BrokerError::Listen { .. } => start(0),
+            other => Err(other),
+        }),
+    };
+    started.map_err(|e| {
+        Failure::new(Exit::Failed, "the embedded broker did not start")
+            .cause(e)
+            .hint("another `turnstile up` may be using the same --dir; choose another one")
+            .into()
+    })
+}
+
+/// Creates the topic if it does not exist.
+///
+/// # Errors
+/// The broker refuses.
+pub(crate) fn create_topic(settings: &ClientSettings, topic: &str, partitions: i32) -> anyhow::Result<()> {
+    let plan = NewTopicPlan { topic: topic.to_owned(), partitions, replication: 1, config: Vec::new() };
+    TopicAdmin::open(settings).and_then(|topics| topics.create_if_missing(&plan)).map_err(client)?;
+    Ok(())
+}
+
+/// The synthetic city.
+pub(crate) struct CityOptions {
+    /// Stations, with 13 turnstiles each; an existing city keeps its own number.
+    pub(crate) stations: u64,
+    /// How many times as fast as the clock event time runs.
+    pub(crate) speed: f64,
+}
+
+/// A city that is produced on its own thread.
+pub(crate) struct CityFeed {
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl CityFeed {
+    /// Produces the city into `topic` until shutdown, from where it stopped; a failure of the producer ends the process.
+    ///
+    /// # Errors
+    /// The topic cannot be read, or what is kept of the city.
+    pub(crate) fn start(
+        options: &CityOptions,
+        dir: &Path,
+        settings: &ClientSettings,
+        topic: String,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        start_city(options, dir, settings, topic, shutdown)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It failed, or messages were not delivered.
+    pub(crate) fn join(self) -> anyhow::Result<()> {
+        self.thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the producer panicked")))
+    }
+}
+
+fn start_city(
+    options: &CityOptions,
+    dir: &Path,
+    settings: &ClientSettings,
+    topic: String,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<CityFeed> {
+    let begun = load_or_begin(options, dir)?;
+    let connection = KafkaConnection::open(settings).map_err(client)?;
+    let ids = connection.topic_partitions(&topic).map_err(client)?;
+    let partitions: Vec<_> = ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)).collect();
+    let ends = connection.watermarks(&partitions).map_err(client)?;
+    let turnstiles = begun.stations * 13;
+    let city = CitySettings {
+        stations: begun.stations,
+        station_prefix: STATION_PREFIX,
+        turnstiles,
+        // All messages so far are the city's: their count is the number of the next one.
+        first: ends.iter().map(|(_, high)| *high as u64).sum(),
+        duplicates_permille: 2,
+        malformed_permille: 1,
+        ..CitySettings::default()
+    };
+    let start = chrono::DateTime::from_timestamp_millis(begun.start_ms).unwrap_or_default().naive_utc();
+    let zone: ClockZone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
+    let local = start.and_utc().with_timezone(&chrono_tz::America::New_York).naive_local();
+    let clock = SyntheticClock::starting(local, CityProvider::default_step(turnstiles), zone);
+    let mut provider = PacedCity { city: CityProvider::new(city, clock)?, shutdown: shutdown.clone() };
+    let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
+    let producer = Producer::open(settings, limits).map_err(client)?;
+    let plan = FeedPlan {
+        topic,
+        pace: Pace::EventTime { speed: options.speed },
+        count: None,
+        report_every: Duration::from_secs(3600),
+    };
+    let shutdown = shutdown.clone();
+    let thread = std::thread::Builder::new().name("producer".to_owned()).spawn(move || {
+        let fed = feed(&mut provider, &producer, &plan, &shutdown, |_| {});
+        let (stats, failures) = producer.close(CLOSE_TIMEOUT);
+        // Without its producer the stream would only become idle; ending reports the error.
+        shutdown.cancel();
+        fed.context("the producer stopped")?;
+        match failures.first() {
+            Some(failure) => {
+                Err(anyhow::anyhow!("{} messages were not delivered, the first: {}", stats.failed, failure.reason))
+            }
+            None => Ok(()),
+        }
+    })?;
+    Ok(CityFeed { thread })
+}
+
+/// What the next start needs to continue the same city.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+struct CityStart {
+    /// Event time of message 0, milliseconds since the epoch.
+    start_ms: i64,
+    stations: u64,
+}
+
+fn load_or_begin(options: &CityOptions, dir: &Path) -> anyhow::Result<CityStart> {
+    let file = dir.join("city.json");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let start = now - BEGINS_BACK;
+    // Rounded to five minutes, so that the first window is complete.
+    let begun = CityStart { start_ms: (start.as_secs() / 300 * 300 * 1000) as i64, stations: options.stations };
+    std::fs::write(&file, serde_json::to_string(&begun)?)
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(begun)
+}
+
+/// The city, but never ahead of the clock: readings from the future would be rejected.
+struct PacedCity {
+    city: CityProvider,
+    shutdown: CancellationToken,
+}
+
+impl Provider for PacedCity {
+    fn name(&self) -> &'static str {
+        self.city.name()
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.city.total()
+    }
+
+    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
+        let more = self.city.next(record)?;
+        let ahead = |record: &ProducerRecord| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+            record.event_at_ms - now
+        };
+        while more && ahead(record) > 0 {
+            if self.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(more)
+    }
+}
