@@ -153,7 +153,11 @@ fn as_json(extent: &Extent) -> serde_json::Value {
     })
 }
 
-fn act(args: LakeMaintenanceArgs, process: &Process, policy: impl Fn(&Pipeline) -> MaintenancePolicy) -> anyhow::Result<Exit> {
+fn act(
+    args: LakeMaintenanceArgs,
+    process: &Process,
+    policy: impl Fn(&Pipeline) -> MaintenancePolicy,
+) -> anyhow::Result<Exit> {
     // A lake that does not exist is not created by looking after it.
     let access = if args.dry_run { LakeAccess::Read } else { LakeAccess::WriteExisting };
     let context = context_or_last(process, args.file.as_ref(), &args.set, access)?;

@@ -163,7 +163,7 @@ fn a_changed_query_with_windows_open_is_refused_with_the_choices() {
 }
 
 #[test]
-fn a_drained_pipeline_takes_another_plan_or_is_told_the_one_way_to_it() {
+fn a_drained_pipeline_accepts_another_plan_or_the_error_names_the_only_way_to_it() {
     let registers = crate::scene::SQL.replace("sum(ENTRIES)", "increase(ENTRIES)");
     let (plain, changed) = (crate::scene::SQL, ("sum(EXITS)", "max(EXITS)"));
     for (stream, sql, kept) in [

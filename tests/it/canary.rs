@@ -1,4 +1,4 @@
-//! No secret gets out: not into what a verb prints, with every log on, not into the lake or what is kept beside it, and
+//! No secret leaks: not into what a verb prints, with every log on, not into the lake or what is kept next to it, and
 //! not into the list of processes, where every user of the machine can see arguments.
 
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ impl<'a> Canary<'a> {
             panic!("{verb} shows {secret:?}: {:?}", all.lines().find(|line| line.contains(secret)));
         }
         // A verb that refuses its input may be gone before anybody looks.
-        assert!(looks > 0 || output.status.code() == Some(3), "{verb}: nobody saw its arguments");
+        assert!(looks > 0 || output.status.code() == Some(3), "{verb}: its arguments were never seen");
         output
     }
 
@@ -196,7 +196,7 @@ fn secrets_of_the_environment_and_of_files_stay_hidden() {
     std::fs::remove_file(held).unwrap();
     let canary = Canary::new(&secured.scene, &[SECRET]);
     canary.search(&secured.scene.lake());
-    // `up` has a broker of its own, and no use for this; what it keeps beside its data is not to have it either.
+    // `up` has its own broker, and no use for this; what it keeps next to its data must not contain it either.
     let canary = Canary::new(&secured.scene, &["hush-hush"]).with("TURNSTILE_KAFKA_SASL_PASSWORD", "hush-hush");
     let running = canary.start(&["up", "--dir", "data", "--port", "0", "--speed", "600", "--stations", "2"]);
     let up = secured.scene.dir.path().join("data");

@@ -23,7 +23,7 @@ fn offsets(messages: &[Value]) -> Vec<i64> {
     messages.iter().map(|message| message["offset"].as_i64().unwrap()).collect()
 }
 
-fn reading_begins_where_it_is_told(scene: &Scene) {
+fn reading_starts_at_the_given_position(scene: &Scene) {
     scene.send((0..10).map(|n| [&b"a"[..], b"b", b"c"][n % 3]));
     std::thread::sleep(Duration::from_millis(1_100));
     let between = chrono::Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -51,14 +51,14 @@ fn reading_begins_where_it_is_told(scene: &Scene) {
 }
 
 #[test]
-fn reading_begins_where_it_is_told_on_the_embedded_broker() {
-    reading_begins_where_it_is_told(&Scene::embedded(1));
+fn reading_starts_at_the_given_position_on_the_embedded_broker() {
+    reading_starts_at_the_given_position(&Scene::embedded(1));
 }
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn reading_begins_where_it_is_told_on_apache_kafka() {
-    reading_begins_where_it_is_told(&Scene::apache("consume-from", 1));
+fn reading_starts_at_the_given_position_on_apache_kafka() {
+    reading_starts_at_the_given_position(&Scene::apache("consume-from", 1));
 }
 
 /// Both topics' lives go on while somebody looks at them.
@@ -67,29 +67,29 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     let line = ["consume", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--json"];
     let follow = || {
         let mut follower = scene.spawn(&line, &[]);
-        let (printed, told) = (lines_of(&mut follower), crate::trouble::lines(&mut follower));
+        let (printed, notes) = (lines_of(&mut follower), crate::trouble::lines(&mut follower));
         until("something is printed", || !printed.lock().unwrap().is_empty());
-        (follower, printed, told)
+        (follower, printed, notes)
     };
-    let (mut follower, printed, told) = follow();
+    let (mut follower, printed, notes) = follow();
     crate::topics::grow(scene, 2);
     let value = crate::topics::send_to_partition(scene, 1);
-    crate::trouble::wait_for(&told, "[1] was added; it is read from its beginning");
+    crate::trouble::wait_for(&notes, "[1] was added; it is read from its beginning");
     let is_new = |message: &Value| message["partition"] == 1 && message["value"] == value;
     until("the new partition is read", || printed.lock().unwrap().iter().any(is_new));
     turnstile_kafka::TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
-    crate::trouble::wait_for(&told, "was deleted while it was read");
+    crate::trouble::wait_for(&notes, "was deleted while it was read");
     assert_eq!(follower.wait().unwrap().code(), Some(5));
 
     crate::topics::create(scene, &scene.topic, 1);
     scene.send([&b"new"[..]]);
-    let (mut follower, _, told) = follow();
+    let (mut follower, _, notes) = follow();
     signal(&follower, "STOP");
     turnstile_kafka::TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     crate::topics::create(scene, &scene.topic, 1);
     scene.send([&b"newer"[..], b"newest"]);
     signal(&follower, "CONT");
-    crate::trouble::wait_for(&told, "was deleted and recreated while it was read");
+    crate::trouble::wait_for(&notes, "was deleted and recreated while it was read");
     assert_eq!(follower.wait().unwrap().code(), Some(5));
 }
 

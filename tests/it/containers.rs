@@ -78,7 +78,7 @@ fn the_dockerfile_and_the_scripts_have_no_faults_that_their_linters_know() {
 }
 
 #[test]
-fn the_image_runs_as_nobody_s_root_and_says_how_it_is() {
+fn the_image_does_not_run_as_root_and_reports_its_health() {
     let file = std::fs::read_to_string(root().join("Dockerfile")).unwrap();
     let last_stage = &file[file.rfind("\nFROM ").unwrap()..];
     let line = |word: &str| last_stage.lines().find_map(|line| line.strip_prefix(word)).map(str::trim);

@@ -18,7 +18,7 @@ fn scene(messages: &[String]) -> Scene {
 
 #[test]
 #[cfg_attr(not(feature = "failpoints"), ignore = "needs the feature failpoints: cargo xtask test")]
-fn killed_at_every_step_of_the_commit_protocol_the_lake_is_the_undisturbed_one() {
+fn killed_at_every_step_of_the_commit_protocol_the_lake_is_that_of_an_undisturbed_run() {
     let messages = messages(400);
     let expected: Rows = expected(&messages);
     for step in turnstile_lake::CRASH_STEPS {
@@ -86,7 +86,7 @@ fn killed_while_messages_come(scene: &Scene, pipeline: &Path, messages: &[String
     let before = std::iter::once(Killed::default()).chain(found.iter().copied());
     let unfinished = found.iter().filter(|now| now.committed < now.sent).count();
     let between_commits = before.zip(&found).filter(|(before, now)| {
-        // A start is a slot of its own.
+        // A start adds a slot.
         now.seq > before.seq + 2 && now.committed < now.sent
     });
     let between_commits = between_commits.count();
@@ -105,7 +105,7 @@ fn newest(scene: &Scene, pipeline: &Path) -> Killed {
 }
 
 #[test]
-fn killed_at_fifty_moments_the_lake_is_the_undisturbed_one() {
+fn killed_at_fifty_moments_the_lake_is_that_of_an_undisturbed_run() {
     let messages = messages(6_000);
     let scene = Scene::embedded(1);
     let pipeline = scene.pipeline("dedup = [\"ID\"]\ncommit = { every = \"5 ms\", rows = 50 }");

@@ -14,7 +14,7 @@ use crate::scene::{PATIENCE, Scene, expected, finish, messages, signal, text, un
 
 const KILLS: usize = 2;
 
-/// Sends `messages` one by one until told to stop; how many were sent, and that all of them arrived.
+/// Sends `messages` one by one until it is stopped; how many were sent, and that all of them arrived.
 fn produce(settings: &ClientSettings, topic: &str, messages: &[String], sent: &AtomicUsize, stop: &AtomicBool) {
     let producer = Producer::open(settings, ProducerLimits::default()).unwrap();
     for message in messages {
@@ -58,7 +58,7 @@ fn stop_and_read(child: Child) -> String {
 #[ignore = "needs servers: cargo xtask test"]
 fn reading_goes_on_by_itself_when_leaders_are_killed_and_nothing_is_lost_or_doubled() {
     let mut cluster = KafkaCluster::start(&turnstile_testkit::kafka_home(), KafkaConfig::default()).unwrap();
-    let scene = Scene::beside(cluster.bootstrap(), "city");
+    let scene = Scene::without_topic(cluster.bootstrap(), "city");
     let topics = TopicAdmin::open(&scene.client()).unwrap();
     let config = vec![("min.insync.replicas".to_owned(), "2".to_owned()), ("retention.ms".to_owned(), "-1".to_owned())];
     topics.create(&NewTopicPlan { topic: "city".to_owned(), partitions: 2, replication: 3, config }).unwrap();
@@ -81,10 +81,10 @@ fn reading_goes_on_by_itself_when_leaders_are_killed_and_nothing_is_lost_or_doub
         producer.join().unwrap();
         stop_and_read(run)
     });
-    let told: Vec<&str> = said.lines().filter(|line| line.contains("is back after")).collect();
-    assert!(told.len() >= KILLS, "{said}");
-    assert!(told.iter().any(|line| line.contains("instead of")), "{told:?}");
-    assert!(!said.contains("broker -1"), "{told:?}");
+    let recovered: Vec<&str> = said.lines().filter(|line| line.contains("is back after")).collect();
+    assert!(recovered.len() >= KILLS, "{said}");
+    assert!(recovered.iter().any(|line| line.contains("instead of")), "{recovered:?}");
+    assert!(!said.contains("broker -1"), "{recovered:?}");
 
     let drained = scene.drain(&pipeline);
     assert!(drained.status.success(), "{}", text(&drained));

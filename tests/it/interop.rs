@@ -29,7 +29,7 @@ pub(crate) fn with_rows(command: &mut Command, rows: &[String]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Python's client, told `arguments` after servers and topic.
+/// Python's client, with `arguments` after servers and topic.
 pub(crate) fn python(program: &str, scene: &Scene, arguments: &[&str], rows: &[String]) -> String {
     let mut command = Command::new(turnstile_testkit::python());
     command.arg(client(program)).args([&scene.servers, &scene.topic]).args(arguments);

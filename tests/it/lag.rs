@@ -14,7 +14,7 @@ fn lag(scene: &Scene, flags: &[&str]) -> Value {
 }
 
 #[test]
-fn lag_counts_what_a_pipeline_has_not_read_and_how_long_it_waits() {
+fn lag_counts_what_a_pipeline_has_not_read_and_how_long_it_has_waited() {
     let scene = Scene::embedded(2);
     let messages = messages(300);
     scene.send(messages[..200].iter().map(String::as_bytes));
@@ -47,7 +47,7 @@ fn lag_counts_what_a_pipeline_has_not_read_and_how_long_it_waits() {
 }
 
 #[test]
-fn a_running_pipeline_s_speed_is_told_from_its_commits_and_watching_ends_with_ctrl_c() {
+fn a_running_pipeline_s_rate_is_computed_from_its_commits_and_watching_ends_with_ctrl_c() {
     let scene = Scene::embedded(1);
     let pipeline = scene.pipeline("commit = \"200 ms\"");
     let pipeline = pipeline.to_str().unwrap();
@@ -58,7 +58,7 @@ fn a_running_pipeline_s_speed_is_told_from_its_commits_and_watching_ends_with_ct
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     let began = Instant::now();
     // The ledger is there once the pipeline has begun, and a speed once it has committed for two seconds.
-    let told = loop {
+    let known = loop {
         let Some(Ok(line)) = lines.next() else {
             // It came before the ledger: so would a person who is quick.
             let _ = watch.wait();
@@ -72,10 +72,10 @@ fn a_running_pipeline_s_speed_is_told_from_its_commits_and_watching_ends_with_ct
         if report["read_per_second"].as_f64().is_some_and(|rate| rate > 0.0) {
             break report;
         }
-        assert!(began.elapsed() < PATIENCE, "no speed was told: {report}");
+        assert!(began.elapsed() < PATIENCE, "no rate was reported: {report}");
     };
-    assert!(told["growth_per_second"].as_f64().unwrap() > 0.0, "{told}");
-    assert!(told["catch_up"].as_str().is_some_and(|text| !text.starts_with("unknown")), "{told}");
+    assert!(known["growth_per_second"].as_f64().unwrap() > 0.0, "{known}");
+    assert!(known["catch_up"].as_str().is_some_and(|text| !text.starts_with("unknown")), "{known}");
     signal(&watch, "INT");
     assert!(lines.all(|line| line.is_ok()) && watch.wait().unwrap().success());
     for child in [producer, run] {
@@ -86,7 +86,7 @@ fn a_running_pipeline_s_speed_is_told_from_its_commits_and_watching_ends_with_ct
 }
 
 #[test]
-fn a_group_that_has_committed_nothing_and_a_pipeline_that_was_never_run_are_told_apart_from_no_lag() {
+fn a_group_that_has_committed_nothing_and_a_pipeline_that_was_never_run_are_distinguished_from_no_lag() {
     let scene = Scene::embedded(1);
     scene.send([&b"x"[..]]);
     let unread = lag(&scene, &["--group", "nobody", "--topic", "city", "--bootstrap", &scene.servers]);

@@ -1,4 +1,4 @@
-//! Models of a person's own through the binary: checked, loaded, tested, described, made anew.
+//! A user's own models through the binary: checked, loaded, tested, described, rebuilt.
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ const TOTALS: &str = "\
 SELECT station, sum(entries) AS entries FROM by_station GROUP BY station
 ";
 
-/// A drained stream with these models beside its pipeline file.
+/// A drained stream with these models next to its pipeline file.
 fn scene(models: &[(&str, &str)]) -> (Scene, PathBuf) {
     let scene = Scene::embedded(1);
     let folder = scene.dir.path().join("models");
@@ -62,7 +62,7 @@ fn number(scene: &Scene, pipeline: &Path, sql: &str) -> i64 {
 }
 
 #[test]
-fn a_persons_models_are_checked_loaded_tested_described_and_made_anew() {
+fn a_user_s_models_are_checked_loaded_tested_described_and_rebuilt() {
     let (scene, pipeline) = scene(&[("by_station", BY_STATION), ("stations", STATIONS), ("totals", TOTALS)]);
     let checked = says(&scene, &pipeline, &["models", "check"]);
     let order = ["by_station", "totals"].map(|name| checked.find(&format!("{name} ")).unwrap());

@@ -1,4 +1,4 @@
-//! `turnstile produce` from files and standard input, and a replay that is killed and goes on.
+//! `turnstile produce` from files and standard input, and a replay that is killed and resumes.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -28,29 +28,29 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// On an embedded broker of its own, in memory.
+    /// On its own embedded broker, in memory.
     pub(crate) fn embedded(partitions: i32) -> Self {
         let broker = Broker::start(turnstile_broker::Settings::default()).expect("the embedded broker starts");
         let servers = broker.address().to_string();
         Self::on(servers, "city", partitions, &[], Some(broker))
     }
 
-    /// On the shared Apache Kafka, in a topic of its own.
+    /// On the shared Apache Kafka, in its own topic.
     pub(crate) fn apache(topic: &str, partitions: i32) -> Self {
         Self::on_brokers(turnstile_testkit::kafka(), topic, partitions, &[])
     }
 
-    /// On a broker of the story's own.
+    /// On the story's own broker.
     pub(crate) fn at(servers: String, topic: &str, partitions: i32) -> Self {
         Self::on(servers, topic, partitions, &[], None)
     }
 
-    /// On brokers that the story has started and filled itself.
-    pub(crate) fn beside(servers: String, topic: &str) -> Self {
+    /// On brokers whose topic the story creates.
+    pub(crate) fn without_topic(servers: String, topic: &str) -> Self {
         Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), _broker: None }
     }
 
-    /// On a broker that is there, in a topic of its own with these settings.
+    /// On running brokers, in its own topic with these settings.
     pub(crate) fn on_brokers(servers: String, topic: &str, partitions: i32, config: &[(&str, &str)]) -> Self {
         let topic = format!("{topic}-{}", std::process::id());
         Self::on(servers, &topic, partitions, config, None)
@@ -192,7 +192,7 @@ pub(crate) fn record(value: impl AsRef<[u8]>) -> ProducerRecord {
 pub(crate) const SQL: &str = "SELECT STATION, window.start AS START, window.end AS END, sum(ENTRIES) AS ENTRIES, \
      sum(EXITS) AS EXITS, count(*) AS N FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), STATION";
 
-/// Waits for `child`, which is stuck when it takes longer than anything here should.
+/// Waits for `child`; one that takes longer than [`PATIENCE`] is stuck.
 pub(crate) fn finish(mut child: Child) -> Output {
     let mut pipes = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let stdout = std::thread::spawn(move || read(&mut pipes.0));
@@ -218,7 +218,7 @@ fn read(pipe: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
-/// Waits for what is bound to happen.
+/// Waits until something happens.
 pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let began = Instant::now();
     while !happened() {
@@ -291,7 +291,7 @@ fn published_rows(lake: &Path) -> Rows {
     rows
 }
 
-/// A made-up stream in event order: `count` messages from 12 turnstiles at 4 stations, 7 s apart.
+/// A synthetic stream in event order: `count` messages from 12 turnstiles at 4 stations, 7 s apart.
 pub(crate) fn messages(count: usize) -> Vec<String> {
     (0..count)
         .map(|i| {

@@ -23,7 +23,7 @@ pub(crate) struct Secured {
 impl Secured {
     pub(crate) fn start() -> Self {
         let broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
-        let scene = Scene::beside(broker.at(Listener::Plaintext), "t");
+        let scene = Scene::without_topic(broker.at(Listener::Plaintext), "t");
         let open = ClientSettings::from_servers(&scene.servers).unwrap();
         let topics = TopicAdmin::open(&open).unwrap();
         for topic in ["t", "dead"] {
@@ -91,7 +91,7 @@ fn is_one_paragraph(what: &str, output: &Output, code: i32, expected: &[&str]) {
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn every_wrong_way_in_is_told_in_one_paragraph_within_the_time_given() {
+fn every_connection_fault_is_reported_in_one_paragraph_within_the_time_given() {
     let secured = Secured::start();
     let at = |listener| secured.broker.at(listener);
     let made = secured.broker.certificates();
@@ -142,7 +142,7 @@ fn every_wrong_way_in_is_told_in_one_paragraph_within_the_time_given() {
         for (verb, output) in secured.every_verb(&secured.properties(&servers, &lines)) {
             is_one_paragraph(&format!("{case}: {verb}"), &output, 4, &[expected, "cause: "]);
         }
-        // Five processes beside a broker on a busy machine; a hang would take for ever.
+        // Five processes and a broker on a busy machine; a hang would take forever.
         assert!(began.elapsed() < Duration::from_secs(60), "{case} took {:?}", began.elapsed());
     }
     for (line, expected) in [
@@ -195,7 +195,7 @@ fn a_topic_without_permission_is_named_and_check_says_which_step_failed() {
         serde_json::json!({ "topic": "t", "partition": 0, "earliest": 0, "latest": 100 })
     );
 
-    // It may read and not write: producing says so, and does not go on for ever.
+    // It may read and not write: producing reports that, and does not try forever.
     let config = properties.to_str().unwrap();
     for count in [["--count", "1"], ["--rate", "max"]] {
         let args = ["produce", "--topic", "t", "--provider", "city", "--config", config];
@@ -273,7 +273,7 @@ fn settings_of_the_environment_win_over_the_file_s_and_arguments_over_both() {
 
 #[test]
 fn ctrl_c_ends_the_wait_for_a_broker_and_a_check_that_was_not_finished_is_no_good_one() {
-    let scene = Scene::beside("127.0.0.1:1".to_owned(), "t");
+    let scene = Scene::without_topic("127.0.0.1:1".to_owned(), "t");
     let pipeline = scene.pipeline("");
     let pipeline = pipeline.to_str().unwrap();
     // A port that takes connections and never answers, so that there is something to wait for.
@@ -322,7 +322,7 @@ fn check_connect_shows_each_step_of_a_broker_that_tells_no_permissions() {
 
 #[test]
 fn a_secret_in_an_argument_is_refused_and_not_repeated() {
-    let scene = Scene::beside("127.0.0.1:1".to_owned(), "t");
+    let scene = Scene::without_topic("127.0.0.1:1".to_owned(), "t");
     let pipeline = scene.pipeline("");
     for set in [
         "source.kafka={ \"bootstrap.servers\" = \"h:1\", \"sasl.password\" = \"hush\" }",

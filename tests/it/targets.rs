@@ -1,4 +1,4 @@
-//! The embedded warehouse, PostgreSQL and BigQuery beside each other: the same rows in all three, whatever is killed when.
+//! The embedded warehouse, PostgreSQL and BigQuery side by side: the same rows in all three, whenever something is killed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -255,7 +255,7 @@ fn a_database_that_is_away_holds_back_nothing_but_itself_and_is_seen() {
         let failed = of(&status, "postgres").iter().any(|run| run["error"].is_string());
         failed && of(&status, "embedded").iter().any(|run| run["rows_out"].as_u64() > Some(0))
     });
-    // Messages go on being published meanwhile.
+    // Messages continue to be published meanwhile.
     let published = data_files(&scene.lake()).len();
     scene.send(second.iter().map(String::as_bytes));
     until("more is published", || data_files(&scene.lake()).len() > published);

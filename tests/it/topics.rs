@@ -125,30 +125,30 @@ fn partitions_added_while_running_are_read_from_apache_kafka() {
 }
 
 /// The new topic is longer than the old one was read, so that no offset tells them apart.
-fn a_topic_that_is_deleted_and_created_anew_ends_the_run(scene: &Scene) {
+fn a_recreated_topic_ends_the_run(scene: &Scene) {
     scene.send(messages(200).iter().map(String::as_bytes));
     let pipeline = scene.pipeline("commit = \"50 ms\"");
     let path = pipeline.to_str().unwrap();
     let mut run = scene.spawn(&["run", path, "--set", DISCOVER], &[]);
     let lines = lines(&mut run);
     wait_until_read(scene, path, 200);
-    // While it cannot look, the topic goes and comes back; it would go on at offset 200 as if nothing had happened.
+    // While it cannot see it, the topic is recreated; it would resume at offset 200 as if nothing had happened.
     signal(&run, "STOP");
     TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     create(scene, &scene.topic, 1);
     send_to(scene, &scene.topic, &messages(900));
     signal(&run, "CONT");
-    wait_for(&lines, "was deleted and created anew");
+    wait_for(&lines, "was deleted and recreated");
     assert_eq!(run.wait().unwrap().code(), Some(5));
 
     let again = scene.turnstile(&["run", path, "--until-end"]);
     assert_eq!(again.status.code(), Some(5), "{}", text(&again));
-    assert!(text(&again).contains("deleted and created anew"), "{}", text(&again));
+    assert!(text(&again).contains("deleted and recreated"), "{}", text(&again));
     assert!(text(&again).contains("give the pipeline a new name"), "{}", text(&again));
 }
 
 #[test]
-fn a_topic_that_is_created_anew_and_still_empty_is_told_from_one_whose_messages_were_deleted() {
+fn a_recreated_topic_that_is_still_empty_is_distinguished_from_one_whose_messages_were_deleted() {
     let scene = Scene::embedded(1);
     scene.send(messages(200).iter().map(String::as_bytes));
     let pipeline = scene.pipeline("commit = \"50 ms\"");
@@ -158,19 +158,19 @@ fn a_topic_that_is_created_anew_and_still_empty_is_told_from_one_whose_messages_
     wait_until_read(&scene, path, 200);
     TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     create(&scene, &scene.topic, 1);
-    wait_for(&lines, "was deleted and created anew");
+    wait_for(&lines, "was deleted and recreated");
     assert_eq!(run.wait().unwrap().code(), Some(5));
 }
 
 #[test]
-fn a_topic_of_the_embedded_broker_that_is_created_anew_ends_the_run() {
-    a_topic_that_is_deleted_and_created_anew_ends_the_run(&Scene::embedded(1));
+fn a_recreated_topic_of_the_embedded_broker_ends_the_run() {
+    a_recreated_topic_ends_the_run(&Scene::embedded(1));
 }
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn a_topic_of_apache_kafka_that_is_created_anew_ends_the_run() {
-    a_topic_that_is_deleted_and_created_anew_ends_the_run(&Scene::apache("anew", 1));
+fn a_recreated_topic_of_apache_kafka_ends_the_run() {
+    a_recreated_topic_ends_the_run(&Scene::apache("recreated", 1));
 }
 
 fn a_topic_that_is_deleted_ends_the_run_and_what_was_read_is_committed(scene: &Scene) {
@@ -200,7 +200,7 @@ fn a_deleted_topic_of_apache_kafka_ends_the_run() {
     a_topic_that_is_deleted_ends_the_run_and_what_was_read_is_committed(&Scene::apache("deleted", 1));
 }
 
-fn messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_when_told(scene: &Scene) {
+fn messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_with_the_flag(scene: &Scene) {
     let messages = messages(400);
     scene.send(messages[..100].iter().map(String::as_bytes));
     let pipeline = scene.pipeline("");
@@ -220,14 +220,14 @@ fn messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_wh
 
 #[test]
 fn messages_deleted_from_the_embedded_broker_before_they_are_read_are_named() {
-    messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_when_told(&Scene::embedded(1));
+    messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_with_the_flag(&Scene::embedded(1));
 }
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn messages_deleted_from_apache_kafka_before_they_are_read_are_named() {
     let scene = Scene::apache("truncated", 1);
-    messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_when_told(&scene);
+    messages_that_are_deleted_before_they_are_read_are_named_and_accepted_only_with_the_flag(&scene);
 }
 
 /// They go while the pipeline runs and cannot look: what it read before is committed, and the next run says the same.
@@ -381,7 +381,7 @@ fn a_pattern_that_matches_nothing_is_named() {
     assert!(text(&run).contains("no topic matches \"^lines-.*\""), "{}", text(&run));
 }
 
-fn accepted_losses_of_whole_topics_let_the_pipeline_go_on(scene: &Scene, one: &str, other: &str) {
+fn accepted_losses_of_whole_topics_let_the_pipeline_continue(scene: &Scene, one: &str, other: &str) {
     let messages = messages(300);
     for topic in [one, other] {
         create(scene, topic, 1);
@@ -399,19 +399,19 @@ fn accepted_losses_of_whole_topics_let_the_pipeline_go_on(scene: &Scene, one: &s
     send_to(scene, other, &messages[200..]);
     let accepted = scene.turnstile(&["run", path, "--drain", "--accept-loss"]);
     assert!(accepted.status.success(), "{}", text(&accepted));
-    for told in [format!("{one}[0] from 100 is lost"), format!("{other}[0] from 100 is lost")] {
-        assert!(text(&accepted).contains(&told), "{told}: {}", text(&accepted));
+    for lost in [format!("{one}[0] from 100 is lost"), format!("{other}[0] from 100 is lost")] {
+        assert!(text(&accepted).contains(&lost), "{lost}: {}", text(&accepted));
     }
     assert_eq!(scene.rows(), expected(&messages));
 }
 
 #[test]
-fn accepted_losses_of_whole_topics_of_the_embedded_broker_let_the_pipeline_go_on() {
-    accepted_losses_of_whole_topics_let_the_pipeline_go_on(&Scene::embedded(1), "one", "other");
+fn accepted_losses_of_whole_topics_of_the_embedded_broker_let_the_pipeline_continue() {
+    accepted_losses_of_whole_topics_let_the_pipeline_continue(&Scene::embedded(1), "one", "other");
 }
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn accepted_losses_of_whole_topics_of_apache_kafka_let_the_pipeline_go_on() {
-    accepted_losses_of_whole_topics_let_the_pipeline_go_on(&Scene::apache("losses", 1), "losses-one", "losses-other");
+fn accepted_losses_of_whole_topics_of_apache_kafka_let_the_pipeline_continue() {
+    accepted_losses_of_whole_topics_let_the_pipeline_continue(&Scene::apache("losses", 1), "losses-one", "losses-other");
 }

@@ -35,7 +35,7 @@ pub(crate) fn wait_for(lines: &Receiver<String>, part: &str) -> String {
 }
 
 #[test]
-fn a_full_lake_is_waited_for_and_with_room_again_everything_is_published() {
+fn a_full_lake_is_waited_for_and_once_there_is_space_everything_is_published() {
     let messages = messages(6_000);
     let scene = Scene::embedded(1);
     scene.send(messages.iter().map(String::as_bytes));
@@ -53,7 +53,7 @@ fn a_full_lake_is_waited_for_and_with_room_again_everything_is_published() {
 }
 
 #[test]
-fn a_run_that_is_stopped_while_its_lake_is_full_ends_at_once_and_the_next_one_goes_on() {
+fn a_run_that_is_stopped_while_its_lake_is_full_ends_at_once_and_the_next_one_resumes() {
     let messages = messages(6_000);
     let scene = Scene::embedded(1);
     scene.send(messages.iter().map(String::as_bytes));
@@ -86,7 +86,7 @@ fn a_full_lake_ends_a_run_that_may_not_wait() {
 }
 
 #[test]
-fn a_lake_that_becomes_read_only_ends_the_run_and_the_next_one_goes_on() {
+fn a_lake_that_becomes_read_only_ends_the_run_and_the_next_one_resumes() {
     let messages = messages(3_000);
     let scene = Scene::embedded(1);
     let (first, second) = messages.split_at(1_500);
@@ -134,7 +134,7 @@ fn a_broker_that_is_killed_and_comes_back_is_waited_for() {
     };
     let began = std::time::Instant::now();
     while read() < messages.len() as u64 {
-        assert!(began.elapsed() < PATIENCE, "reading did not go on");
+        assert!(began.elapsed() < PATIENCE, "reading did not continue");
         std::thread::sleep(Duration::from_millis(100));
     }
     signal(&run, "TERM");
@@ -146,7 +146,7 @@ fn a_broker_that_is_killed_and_comes_back_is_waited_for() {
 }
 
 #[test]
-fn a_run_beyond_its_memory_ends_and_the_next_one_with_more_goes_on() {
+fn a_run_beyond_its_memory_ends_and_the_next_one_with_more_resumes() {
     let messages = messages(40_000);
     let scene = Scene::embedded(1);
     scene.send(messages.iter().map(String::as_bytes));
@@ -158,9 +158,9 @@ fn a_run_beyond_its_memory_ends_and_the_next_one_with_more_goes_on() {
     assert!(text(&ended).contains("raise `[stream] memory`"), "{}", text(&ended));
 
     let set = ["run", path, "--drain", "--set", "stream.memory=64 MiB"];
-    let gone_on = scene.turnstile(&set);
-    assert!(gone_on.status.success(), "{}", text(&gone_on));
-    assert!(text(&gone_on).contains("resuming from commit"), "{}", text(&gone_on));
+    let resumed = scene.turnstile(&set);
+    assert!(resumed.status.success(), "{}", text(&resumed));
+    assert!(text(&resumed).contains("resuming from commit"), "{}", text(&resumed));
     assert_eq!(scene.rows().values().map(|row| row.2).sum::<i64>(), 40_000);
     assert!(scene.audit(&pipeline).contains("all is well"));
 }

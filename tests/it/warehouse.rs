@@ -38,7 +38,7 @@ impl Running {
         Self { scene, child, rest }
     }
 
-    fn ask(&self, sql: &str) -> String {
+    fn query(&self, sql: &str) -> String {
         let answer = self.scene.turnstile(&["sql", "--format", "csv", sql]);
         assert!(answer.status.success(), "{sql}: {}", text(&answer));
         String::from_utf8(answer.stdout).unwrap()
@@ -55,14 +55,14 @@ impl Running {
 #[test]
 fn what_up_publishes_can_be_asked_and_is_loaded() {
     let up = Running::begin();
-    let answer = up.ask("SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE '%' LIMIT 3");
+    let answer = up.query("SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE '%' LIMIT 3");
     assert_eq!(answer.lines().next(), Some("station,entries,exits"));
     assert!(answer.lines().count() > 1, "{answer}");
     let loaded = up.scene.turnstile(&["warehouse", "run", "--once"]);
     assert!(loaded.status.success(), "{}", text(&loaded));
-    assert_eq!(up.ask("SELECT count(*) > 0 FROM fact_turnstile").lines().nth(1), Some("true"));
-    assert_eq!(up.ask("SELECT sum(difference) FROM _turnstile.conservation").lines().nth(1), Some("0"));
-    assert!(up.ask("SELECT bool_and(_provisional) FROM live_turnstile").contains("true"));
+    assert_eq!(up.query("SELECT count(*) > 0 FROM fact_turnstile").lines().nth(1), Some("true"));
+    assert_eq!(up.query("SELECT sum(difference) FROM _turnstile.conservation").lines().nth(1), Some("0"));
+    assert!(up.query("SELECT bool_and(_provisional) FROM live_turnstile").contains("true"));
     // With nothing more to come, all that was published is loaded, and its sums are the same.
     let scene = up.end();
     let loaded = scene.turnstile(&["warehouse", "run", "--once"]);
@@ -105,8 +105,8 @@ fn the_lines_that_up_prints_are_answered_by_sql_and_by_psql() {
     let kept = scene.dir.path().join("turnstile-data/up.json");
     until("the pipeline is kept", || kept.exists());
     let asked = "SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%' LIMIT 5";
-    let ask = || scene.turnstile(&["sql", asked]);
-    until("the question is answered", || text(&ask()).contains("Test-Station00"));
+    let query = || scene.turnstile(&["sql", asked]);
+    until("the query is answered", || text(&query()).contains("Test-Station00"));
     // psql finds the same table, while the pipeline runs.
     let runs = scene.turnstile(&["sql", "--format", "json", "SELECT count(*) AS n FROM ext_turnstile"]);
     assert!(text(&runs).contains("\"n\":"), "{}", text(&runs));
