@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use turnstile_broker::{Broker, BrokerError, Fsync, Settings};
+use turnstile_broker::{Broker, BrokerError, Fsync, BrokerSettings};
 
 use crate::exit::Exit;
 use crate::process::Process;
@@ -91,8 +91,8 @@ pub(crate) fn run(args: BrokerArgs, process: &Process) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn settings(args: BrokerArgs) -> Settings {
-    Settings {
+fn settings(args: BrokerArgs) -> BrokerSettings {
+    BrokerSettings {
         listen: args.listen,
         beyond_loopback: args.i_know,
         dir: args.dir,
@@ -106,7 +106,7 @@ fn settings(args: BrokerArgs) -> Settings {
         retention_bytes: u64::try_from(args.retention_bytes).ok(),
         auto_create_topics: args.auto_create,
         default_partitions: args.partitions,
-        ..Settings::default()
+        ..BrokerSettings::default()
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         args: BrokerArgs,
     }
 
-    fn parsed(line: &[&str]) -> Settings {
+    fn parsed(line: &[&str]) -> BrokerSettings {
         settings(Line::parse_from([&["broker"], line].concat()).args)
     }
 

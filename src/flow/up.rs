@@ -40,12 +40,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The port or the log cannot be used.
 pub(crate) fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Broker> {
     let start = |port: u16| {
-        Broker::start(turnstile_broker::Settings {
+        Broker::start(turnstile_broker::BrokerSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             dir: Some(dir.join("broker")),
             // The synthetic city begins a month ago, and retention must not delete by those timestamps.
             retention_ms: None,
-            ..turnstile_broker::Settings::default()
+            ..turnstile_broker::BrokerSettings::default()
         })
     };
     let started = match port {

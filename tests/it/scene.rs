@@ -30,7 +30,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// On its own embedded broker, in memory.
     pub(crate) fn embedded(partitions: i32) -> Self {
-        let broker = Broker::start(turnstile_broker::Settings::default()).expect("the embedded broker starts");
+        let broker = Broker::start(turnstile_broker::BrokerSettings::default()).expect("the embedded broker starts");
         let servers = broker.address().to_string();
         Self::on(servers, "city", partitions, &[], Some(broker))
     }

@@ -22,7 +22,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-use turnstile_broker::{Broker, Fsync, Settings};
+use turnstile_broker::{Broker, BrokerSettings, Fsync};
 
 const PARTITIONS: i32 = 4;
 const MESSAGE_BYTES: usize = 130;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Failure> {
         _ => Fsync::Interval(Duration::from_secs(1)),
     };
     let dir = tempfile::tempdir()?;
-    let settings = Settings { dir: Some(PathBuf::from(dir.path())), fsync, ..Settings::default() };
+    let settings = BrokerSettings { dir: Some(PathBuf::from(dir.path())), fsync, ..BrokerSettings::default() };
     let began = Instant::now();
     let broker = Broker::start(settings.clone())?;
     println!("start, empty folder: {:.1} ms", began.elapsed().as_secs_f64() * 1e3);

@@ -1,106 +1,74 @@
 //! Starts and stops the broker: the folder, the port, the threads.
 //!
-//! One thread takes connections, one each serves them, one keeps house (retention, fsync). There is no
+//! One thread accepts connections, one each serves them, one does the housekeeping (retention, fsync). There is no
 //! async runtime: a Kafka connection has one request under way at a time, and a thread that waits for
 //! messages or for a group costs little on one machine.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
-use crate::api::Sessions;
 use crate::connection;
-use crate::group::Groups;
-use crate::identity::Identity;
-use crate::settings::{BrokerError, Fsync, Settings};
-use crate::topics::Topics;
+use crate::fetch_sessions::FetchSessionCache;
+use crate::group::GroupCoordinator;
+use crate::identity::BrokerIdentity;
+use crate::settings::{BrokerError, BrokerSettings, Fsync};
+use crate::shutdown::ShutdownSignal;
+use crate::state::{BrokerState, Connections, now_ms};
+use crate::topics::TopicStore;
 
 /// How long [`Broker::stop`] waits for requests under way.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait after the port could not accept a client, as when there are no more file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// A connection's thread needs little: requests are not recursive.
 const STACK_BYTES: usize = 512 << 10;
 
 /// A running broker. Dropping it stops it.
 #[derive(Debug)]
 pub struct Broker {
-    node: Arc<Node>,
+    state: Arc<BrokerState>,
     address: SocketAddr,
     threads: Vec<JoinHandle<()>>,
     /// Held as long as the broker runs, so that no second one serves from the same folder.
     _lock: Option<File>,
 }
 
-/// What all threads share.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) settings: Settings,
-    pub(crate) identity: Identity,
-    pub(crate) topics: Topics,
-    pub(crate) groups: Groups,
-    pub(crate) sessions: Sessions,
-    stopping: AtomicBool,
-    /// Open connections, so that they can be shut.
-    connections: Mutex<HashMap<u64, TcpStream>>,
-    /// Notified when a connection ends and when the broker stops.
-    changed: Condvar,
-}
-
-impl Node {
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-}
-
-/// The wall clock, milliseconds since 1970.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
 impl Broker {
-    /// Reads the folder, listens, and serves on threads of its own; returns once clients can connect.
+    /// Reads the folder, listens, and serves on its own threads; returns once clients can connect.
     ///
     /// # Errors
     /// See [`BrokerError`]: nothing was changed in the folder beyond cutting off a torn end.
-    pub fn start(settings: Settings) -> Result<Self, BrokerError> {
+    pub fn start(settings: BrokerSettings) -> Result<Self, BrokerError> {
         if !settings.listen.ip().is_loopback() && !settings.beyond_loopback {
             return Err(BrokerError::BeyondLoopback(settings.listen));
         }
         let dir = settings.dir.clone();
         let lock = dir.as_deref().map(lock_folder).transpose()?;
         let below = |name: &str| dir.as_ref().map(|dir| dir.join(name));
-        let identity = Identity::open(below("broker").as_deref())?;
-        let topics = Topics::open(below("topics").as_deref(), &settings, now_ms())?;
+        let identity = BrokerIdentity::open(below("broker").as_deref())?;
+        let topics = TopicStore::open(below("topics").as_deref(), &settings, now_ms())?;
         let durable = settings.fsync == Fsync::EveryBatch;
-        let groups = Groups::open(below("groups").as_deref(), durable, settings.max_groups)?;
-        let wanted = settings.listen;
-        let listen = move |source| BrokerError::Listen { address: wanted, source };
-        let listener = TcpListener::bind(settings.listen).map_err(listen)?;
+        let shutdown = Arc::new(ShutdownSignal::default());
+        let groups =
+            GroupCoordinator::open(below("groups").as_deref(), durable, settings.max_groups, shutdown.clone())?;
+        let requested = settings.listen;
+        let listen = move |source| BrokerError::Listen { address: requested, source };
+        let listener = TcpListener::bind(requested).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let node = Arc::new(Node {
-            settings,
-            identity,
-            topics,
-            groups,
-            sessions: Sessions::default(),
-            stopping: AtomicBool::new(false),
-            connections: Mutex::default(),
-            changed: Condvar::new(),
-        });
-        let (accepting, keeping) = (node.clone(), node.clone());
+        let (sessions, connections) = (FetchSessionCache::default(), Connections::default());
+        let state = Arc::new(BrokerState { settings, identity, topics, groups, sessions, connections, shutdown });
+        let (accepting, keeping) = (state.clone(), state.clone());
         let threads = vec![
             spawn("broker-accept", move || accept(&accepting, &listener)).map_err(listen)?,
-            spawn("broker-house", move || keep_house(&keeping)).map_err(listen)?,
+            spawn("broker-housekeeping", move || run_housekeeping(&keeping)).map_err(listen)?,
         ];
         tracing::info!(%address, "the embedded broker listens");
-        Ok(Self { node, address, threads, _lock: lock })
+        Ok(Self { state, address, threads, _lock: lock })
     }
 
     /// Where clients connect: their `bootstrap.servers`.
@@ -108,48 +76,41 @@ impl Broker {
         self.address
     }
 
-    /// Lets requests under way end, writes everything down and stops.
+    /// Lets requests under way end, writes everything to the disk and stops.
     pub fn stop(mut self) {
-        self.halt(true);
+        self.shut_down(true);
     }
 
     /// Stops serving and writes nothing more, as when the process is killed. For tests.
     #[doc(hidden)]
     pub fn crash(mut self) {
-        self.halt(false);
+        self.shut_down(false);
     }
 
     #[cfg(test)]
-    pub(crate) fn node(&self) -> Arc<Node> {
-        self.node.clone()
+    pub(crate) fn state(&self) -> Arc<BrokerState> {
+        self.state.clone()
     }
 
-    fn halt(&mut self, cleanly: bool) {
+    fn shut_down(&mut self, cleanly: bool) {
         if self.threads.is_empty() {
             return;
         }
-        self.node.stopping.store(true, Ordering::Relaxed);
-        self.node.groups.stop();
-        let topics = self.node.topics.all();
+        self.state.shutdown.request();
+        self.state.groups.wake_all();
+        let topics = self.state.topics.all();
         topics.iter().flat_map(|topic| topic.partitions()).for_each(|partition| partition.wake());
         // Wakes the thread that waits in accept.
         let _ = TcpStream::connect_timeout(&reachable(self.address), Duration::from_secs(1));
-        self.node.changed.notify_all();
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
-        let deadline = Instant::now() + STOP_PATIENCE;
-        let mut connections = self.node.connections.lock();
-        for stream in connections.values() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        while !connections.is_empty() && !self.node.changed.wait_until(&mut connections, deadline).timed_out() {}
-        drop(connections);
+        self.state.connections.close_all(Instant::now() + STOP_TIMEOUT);
         if !cleanly {
             return;
         }
         for topic in topics {
             for partition in topic.partitions() {
                 if let Err(error) = partition.log().map_or(Ok(()), |mut log| log.close()) {
-                    tracing::error!(topic = &*topic.name, partition = partition.index, %error, "cannot write it down");
+                    tracing::error!(topic = &*topic.name, partition = partition.index, %error, "cannot close the log");
                 }
             }
         }
@@ -158,17 +119,17 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.halt(true);
+        self.shut_down(true);
     }
 }
 
-/// Takes the folder for this process. A folder that holds other things is refused: parts of topics that
-/// were never finished are deleted at the start, and nothing else must be taken for one.
+/// Takes the folder for this process. A folder that holds other things is refused: topics whose creation
+/// was interrupted are deleted at the start, and nothing else must be mistaken for one.
 fn lock_folder(dir: &Path) -> Result<File, BrokerError> {
     fs::create_dir_all(dir).map_err(BrokerError::storage(dir))?;
     let foreign = dir.join("topics").exists() && !dir.join("broker").exists();
     if foreign {
-        let why = io::Error::new(io::ErrorKind::InvalidInput, "it has a 'topics' that no broker made");
+        let why = io::Error::new(io::ErrorKind::InvalidInput, "it has a folder 'topics' that no broker created");
         return Err(BrokerError::storage(dir)(why));
     }
     let path = dir.join("lock");
@@ -194,80 +155,72 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
     thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(run)
 }
 
-fn accept(node: &Arc<Node>, listener: &TcpListener) {
+fn accept(state: &Arc<BrokerState>, listener: &TcpListener) {
+    let limit = state.settings.max_connections;
     for id in 0.. {
-        let stream = match listener.accept() {
+        let accepted = listener.accept();
+        if state.shutdown.is_requested() {
+            return;
+        }
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot take a connection");
-                thread::sleep(Duration::from_millis(50));
+                tracing::warn!(%error, "cannot accept a connection");
+                thread::sleep(ACCEPT_RETRY_DELAY);
                 continue;
             }
         };
-        if node.is_stopping() {
-            return;
+        match state.connections.add(id, &stream, limit) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(limit, "too many connections: closed the newest");
+                continue;
+            }
+            Err(_) => continue,
         }
-        let mut connections = node.connections.lock();
-        let limit = node.settings.max_connections;
-        if connections.len() >= limit {
-            tracing::warn!(limit, "too many connections: closed the newest");
-            continue;
-        }
-        let Ok(handle) = stream.try_clone() else { continue };
-        connections.insert(id, handle);
-        drop(connections);
-        let open = Open { node: node.clone(), id };
-        if let Err(error) = spawn("broker-client", move || connection::serve(&open.node, stream)) {
+        let guard = ConnectionGuard { state: state.clone(), id };
+        if let Err(error) = spawn("broker-client", move || connection::serve(&guard.state, stream)) {
             tracing::warn!(%error, "cannot serve a connection");
         }
     }
 }
 
 /// A connection's place among the open ones; given back however its thread ends.
-struct Open {
-    node: Arc<Node>,
+struct ConnectionGuard {
+    state: Arc<BrokerState>,
     id: u64,
 }
 
-impl Drop for Open {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.node.connections.lock().remove(&self.id);
-        self.node.changed.notify_all();
+        self.state.connections.remove(self.id);
     }
 }
 
 /// Retention and fsync, until the broker stops.
-fn keep_house(node: &Node) {
-    let sync_every = match node.settings.fsync {
-        Fsync::Interval(every) => Some(every),
+fn run_housekeeping(state: &BrokerState) {
+    let sync_interval = match state.settings.fsync {
+        Fsync::Interval(interval) => Some(interval),
         Fsync::Never | Fsync::EveryBatch => None,
     };
-    let retain_every = Duration::from_millis(node.settings.retention_check_ms.max(1));
-    let pause = retain_every.min(sync_every.unwrap_or(Duration::from_secs(1))).max(Duration::from_millis(1));
-    let mut retained_at = Instant::now();
-    loop {
-        let mut connections = node.connections.lock();
-        if !node.is_stopping() {
-            node.changed.wait_for(&mut connections, pause);
+    let retention_interval = Duration::from_millis(state.settings.retention_check_ms.max(1));
+    let pause = retention_interval.min(sync_interval.unwrap_or(Duration::from_secs(1))).max(Duration::from_millis(1));
+    let mut retention_at = Instant::now();
+    while !state.shutdown.wait_timeout(pause) {
+        let retention_due = retention_at.elapsed() >= retention_interval;
+        if retention_due {
+            retention_at = Instant::now();
         }
-        drop(connections);
-        if node.is_stopping() {
-            return;
-        }
-        let retain = retained_at.elapsed() >= retain_every;
-        if retain {
-            retained_at = Instant::now();
-        }
-        for topic in node.topics.all() {
-            let limits = node.topics.limits(&topic);
+        for topic in state.topics.all() {
+            let limits = state.topics.limits(&topic);
             for partition in topic.partitions() {
                 let Ok(mut log) = partition.log() else { continue };
-                if retain && log.retain(&limits, now_ms()) {
+                if retention_due && log.apply_retention(&limits, now_ms()) {
                     tracing::info!(topic = &*topic.name, partition = partition.index, start = log.start(), "retention");
                 }
                 let flush = log.take_flush();
                 drop(log);
-                if let Err(error) = flush.run(sync_every.is_some()) {
+                if let Err(error) = flush.run(sync_interval.is_some()) {
                     tracing::error!(topic = &*topic.name, partition = partition.index, %error, "fsync");
                 }
             }

@@ -1,40 +1,40 @@
-//! One connection: requests in, answers out, in order.
+//! One connection: requests in, responses out, in order.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use bytes::BytesMut;
 
-use crate::api::{self, Answer, Caller};
-use crate::broker::Node;
+use crate::api::{self, ClientInformation, ResponseAction};
+use crate::state::BrokerState;
 
 /// A buffer that grew beyond this for one request is given back after it.
 const KEEP_BYTES: usize = 8 << 20;
 
-/// Answers requests until the client goes, the broker stops, or a request cannot be answered.
-pub(crate) fn serve(node: &Node, stream: TcpStream) {
-    let Ok(caller) = Caller::of(&stream) else { return };
-    let peer = caller.peer;
-    match converse(node, stream, caller) {
-        Ok(()) => tracing::debug!(%peer, "a client went"),
-        Err(_) if node.is_stopping() => {}
-        // How most clients leave.
+/// Serves requests until the client disconnects, the broker stops, or a request has no response.
+pub(crate) fn serve(state: &BrokerState, stream: TcpStream) {
+    let Ok(client) = ClientInformation::of(&stream) else { return };
+    let peer = client.peer;
+    match serve_requests(state, stream, client) {
+        Ok(()) => tracing::debug!(%peer, "a client disconnected"),
+        Err(_) if state.shutdown.is_requested() => {}
+        // How most clients disconnect.
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-            tracing::debug!(%peer, %error, "a client went");
+            tracing::debug!(%peer, %error, "a client disconnected");
         }
         Err(error) => tracing::warn!(%peer, %error, "closed a connection"),
     }
 }
 
-fn converse(node: &Node, mut stream: TcpStream, mut caller: Caller) -> io::Result<()> {
+fn serve_requests(state: &BrokerState, mut stream: TcpStream, mut client: ClientInformation) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
-    while !node.is_stopping() {
+    while !state.shutdown.is_requested() {
         let mut length = [0; 4];
         if !read_or_end(&mut stream, &mut length)? {
             return Ok(());
         }
-        let limit = node.settings.max_request_bytes;
+        let limit = state.settings.max_request_bytes;
         let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > limit {
             let why = format!(
@@ -42,20 +42,20 @@ fn converse(node: &Node, mut stream: TcpStream, mut caller: Caller) -> io::Resul
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
-        // The batches of a Produce request stay in this buffer until they are stored; once nobody
-        // refers to it any more, the next request takes its place.
+        // The batches of a Produce request stay in this buffer until they are stored; once nothing
+        // refers to it any more, the next request reuses it.
         input.resize(length, 0);
         stream.read_exact(&mut input)?;
         let request = input.split().freeze();
         output.clear();
         output.extend_from_slice(&[0; 4]);
-        match api::answer(node, &mut caller, request, &mut output) {
-            Ok(Answer::Send) => {
+        match api::handle_request(state, &mut client, request, &mut output) {
+            Ok(ResponseAction::Send) => {
                 let length = u32::try_from(output.len() - 4).map_err(io::Error::other)?;
                 output[..4].copy_from_slice(&length.to_be_bytes());
                 stream.write_all(&output)?;
             }
-            Ok(Answer::Nothing) => {}
+            Ok(ResponseAction::NoOp) => {}
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
         }
         if length > KEEP_BYTES {
@@ -68,7 +68,7 @@ fn converse(node: &Node, mut stream: TcpStream, mut caller: Caller) -> io::Resul
     Ok(())
 }
 
-/// Fills `into`; false when the client went before its first byte.
+/// Fills `into`; false when the client disconnected before its first byte.
 fn read_or_end(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<bool> {
     let mut have = 0;
     while have < into.len() {

@@ -1,4 +1,4 @@
-//! What the broker remembers of itself: its cluster's id, and which producer ids it gave out.
+//! The broker's lasting identity: its cluster's id, and which producer ids it assigned.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,24 @@ use uuid::Uuid;
 use crate::settings::BrokerError;
 use crate::state_file;
 
-/// Producer ids reserved with one write; after a crash the rest of a block is never given out.
+/// Producer ids reserved with one write; after a crash the rest of a block is never assigned.
 const BLOCK: i64 = 1000;
 
 #[derive(Debug)]
-pub(crate) struct Identity {
+pub(crate) struct BrokerIdentity {
     pub(crate) cluster_id: String,
     path: Option<PathBuf>,
-    producer_ids: Mutex<Ids>,
+    producer_ids: Mutex<ProducerIdBlock>,
 }
 
 #[derive(Debug)]
-struct Ids {
+struct ProducerIdBlock {
     next: i64,
     reserved_until: i64,
 }
 
-impl Identity {
-    /// Reads the file at `path`, or makes a new identity when there is none.
+impl BrokerIdentity {
+    /// Reads the file at `path`, or creates a new identity if it does not exist.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, BrokerError> {
         let mut cluster_id = Uuid::new_v4().simple().to_string();
         let mut next = 0;
@@ -45,7 +45,7 @@ impl Identity {
         let identity = Self {
             cluster_id,
             path: path.map(Path::to_owned),
-            producer_ids: Mutex::new(Ids { next, reserved_until: next }),
+            producer_ids: Mutex::new(ProducerIdBlock { next, reserved_until: next }),
         };
         if let Some(path) = path {
             identity.save(next).map_err(BrokerError::storage(path))?;
@@ -53,7 +53,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// A producer id that was never given out before.
+    /// A producer id that was never assigned before.
     pub(crate) fn next_producer_id(&self) -> io::Result<i64> {
         let mut ids = self.producer_ids.lock();
         if ids.next == ids.reserved_until {
@@ -75,13 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_keeps_its_id_and_never_gives_out_a_producer_id_twice() {
+    fn a_cluster_keeps_its_id_and_never_assigns_a_producer_id_twice() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("broker");
-        let first = Identity::open(Some(&path)).unwrap();
-        let given: Vec<_> = (0..BLOCK + 1).map(|_| first.next_producer_id().unwrap()).collect();
-        let second = Identity::open(Some(&path)).unwrap();
+        let first = BrokerIdentity::open(Some(&path)).unwrap();
+        let assigned: Vec<_> = (0..BLOCK + 1).map(|_| first.next_producer_id().unwrap()).collect();
+        let second = BrokerIdentity::open(Some(&path)).unwrap();
         assert_eq!(first.cluster_id, second.cluster_id);
-        assert!(second.next_producer_id().unwrap() > *given.iter().max().unwrap());
+        assert!(second.next_producer_id().unwrap() > *assigned.iter().max().unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! One partition as requests see it: its log, and who waits for more.
+//! One partition as requests see it: its log, and the fetches that wait for more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ pub(crate) struct Partition {
     waiters: Mutex<Vec<Arc<Waiter>>>,
 }
 
-/// A fetch that waits until one of several partitions has news.
+/// A fetch that waits until one of several partitions changes.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
     woken: Mutex<bool>,
@@ -26,7 +26,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Sleeps until woken or `deadline`; false when the deadline came first.
+    /// Waits until woken or `deadline`; false when the deadline came first.
     pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
         let mut woken = self.woken.lock();
         while !*woken {
@@ -54,7 +54,7 @@ impl Partition {
         if self.deleted.load(Ordering::Relaxed) { Err(ResponseError::UnknownTopicOrPartition) } else { Ok(log) }
     }
 
-    /// Marks the partition as deleted: nobody reads or writes it any more.
+    /// Marks the partition as deleted: requests can no longer read or write it.
     pub(crate) fn delete(&self) {
         let log = self.log.lock();
         self.deleted.store(true, Ordering::Relaxed);
@@ -62,7 +62,7 @@ impl Partition {
         self.wake();
     }
 
-    /// Tells waiting fetches to look again.
+    /// Wakes the waiting fetches, so that they read again.
     pub(crate) fn wake(&self) {
         self.waiters.lock().iter().for_each(|waiter| waiter.wake());
     }

@@ -1,10 +1,10 @@
-//! What a caller chooses, and how starting can fail.
+//! What a caller chooses, and why starting can fail.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::log::Corrupt;
+use crate::log::{CorruptLog, OpenLogError};
 
 /// When appended batches are forced to the disk. A killed process loses nothing under any of them,
 /// since every acknowledged batch is in the operating system's cache; the choice is about power loss.
@@ -18,15 +18,15 @@ pub enum Fsync {
     EveryBatch,
 }
 
-/// How the embedded broker is set up. `Settings::default()` is in memory, on a free loopback port.
+/// How the embedded broker is set up. `BrokerSettings::default()` is in memory, on a free loopback port.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct BrokerSettings {
     /// Where to listen; port 0 takes a free one, see [`crate::Broker::address`].
     pub listen: SocketAddr,
     /// Allows a `listen` address that other machines reach. The broker has neither passwords nor
-    /// encryption, so that is refused unless somebody says so.
+    /// encryption, so it is refused without this.
     pub beyond_loopback: bool,
-    /// The folder that holds the messages, made when missing; `None` keeps them in memory.
+    /// The folder that holds the messages, created if missing; `None` keeps them in memory.
     pub dir: Option<PathBuf>,
     /// When batches are forced to the disk. Without `dir` it means nothing.
     pub fsync: Fsync,
@@ -34,29 +34,29 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// Messages older than this (by their own timestamps) are deleted; `None` keeps them. Milliseconds.
     pub retention_ms: Option<u64>,
-    /// Oldest segments go while a partition holds more than this; `None` sets no limit. Bytes.
+    /// The oldest segments are deleted while a partition holds more than this; `None` sets no limit. Bytes.
     pub retention_bytes: Option<u64>,
-    /// How often retention looks. Milliseconds.
+    /// How often retention is applied. Milliseconds.
     pub retention_check_ms: u64,
-    /// Largest record batch taken. Bytes.
+    /// Largest record batch accepted. Bytes.
     pub max_message_bytes: u32,
-    /// Whether naming a topic that does not exist makes it, when the client wishes that too.
+    /// Whether naming a topic that does not exist creates it, if the client asks for that too.
     pub auto_create_topics: bool,
     /// Partitions of a topic whose creator left the number to the broker.
     pub default_partitions: i32,
     /// Partitions of all topics together; each holds a file open.
     pub max_partitions: usize,
-    /// Largest request taken; a connection that announces a larger one is closed. Bytes.
+    /// Largest request accepted; a connection that announces a larger one is closed. Bytes.
     pub max_request_bytes: usize,
-    /// Connections at a time; one more is closed at once. Each is a thread.
+    /// Connections at a time; one more is closed at once. Each takes a thread.
     pub max_connections: usize,
-    /// Consumer groups that may be known at a time.
+    /// Consumer groups at a time.
     pub max_groups: usize,
     /// Without `dir`: bytes of all messages together; a batch beyond it is refused.
     pub memory_bytes: u64,
 }
 
-impl Default for Settings {
+impl Default for BrokerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -83,18 +83,18 @@ impl Default for Settings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// The address is one that other machines reach, and nobody allowed that.
+    /// Other machines can reach the address, and that was not allowed.
     #[error("{0} can be reached from other machines, and the broker has neither passwords nor encryption")]
     BeyondLoopback(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Another broker serves from the folder.
+    /// Another broker uses the folder.
     #[error("another process serves from {}", .0.display())]
     InUse(PathBuf),
     /// A file of the folder cannot be read or written.
@@ -102,18 +102,27 @@ pub enum BrokerError {
     Storage {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
     /// A closed segment does not hold what was written to it. A torn end of the newest segment, as a
-    /// crash leaves it, is no such error: it is cut off.
+    /// crash leaves it, is not an error: it is cut off.
     #[error(transparent)]
-    Corrupt(#[from] Corrupt),
+    Corrupt(#[from] CorruptLog),
 }
 
 impl BrokerError {
     pub(crate) fn storage(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Storage { path, source }
+    }
+}
+
+impl From<OpenLogError> for BrokerError {
+    fn from(error: OpenLogError) -> Self {
+        match error {
+            OpenLogError::Io { path, source } => Self::Storage { path, source },
+            OpenLogError::Corrupt(corrupt) => Self::Corrupt(corrupt),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Small state kept as a text file: a heading, lines, a checksum. Replaced as a whole, atomically.
 //!
-//! In: lines of tab-separated fields. Out: the same lines, or the news that the file is not intact.
+//! In: lines of tab-separated fields. Out: the same lines, or an error if the file is not intact.
 //! Knows nothing of what the lines mean.
 
 use std::fmt::Write as _;
@@ -11,8 +11,8 @@ use std::path::Path;
 /// The format's name and version. A reader refuses any other.
 const HEADING: &str = "turnstile-broker 1";
 
-/// Replaces the file at `path`. Afterwards it holds the old lines or the new ones, whatever is killed
-/// when; with `durable` that is true of power loss too.
+/// Replaces the file at `path`. A kill at any moment leaves the old lines or the new ones; with `durable`
+/// so does a power loss.
 pub(crate) fn write(path: &Path, lines: impl IntoIterator<Item = String>, durable: bool) -> io::Result<()> {
     let mut text = format!("{HEADING}\n");
     for line in lines {
@@ -34,7 +34,7 @@ pub(crate) fn write(path: &Path, lines: impl IntoIterator<Item = String>, durabl
     Ok(())
 }
 
-/// The lines of the file at `path`; `None` when there is none. `InvalidData` when it is not intact.
+/// The lines of the file at `path`; `None` if it does not exist. `InvalidData` if it is not intact.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<String>>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -55,7 +55,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<String>>> {
     }
 }
 
-/// `text` without tabs, line ends and percent signs, so that it can stand in a field or a file name.
+/// `text` without tabs, line ends and percent signs, for use in a field or a file name.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -69,7 +69,7 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// What [`escape`] was given, or `None` when `text` does not come from it.
+/// The text that [`escape`] was given, or `None` if `text` does not come from it.
 pub(crate) fn unescape(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

@@ -1,11 +1,11 @@
-//! A topic's settings under the names that Kafka gives them.
+//! A topic's settings under Kafka's names.
 //!
-//! Five can be chosen. Others that clients like to name are fixed; naming the fixed value is no error.
+//! Five can be set. Others that clients often name are fixed; naming the fixed value is not an error.
 
 use kafka_protocol::ResponseError;
 
-use crate::log::Limits;
-use crate::topics::Refusal;
+use crate::api_error::ApiError;
+use crate::log::LogLimits;
 
 pub(crate) const RETENTION_MS: &str = "retention.ms";
 pub(crate) const RETENTION_BYTES: &str = "retention.bytes";
@@ -13,7 +13,7 @@ pub(crate) const SEGMENT_BYTES: &str = "segment.bytes";
 pub(crate) const SEGMENT_MS: &str = "segment.ms";
 pub(crate) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
-/// Settings that cannot be chosen, with the value that describes what the broker does.
+/// Settings that cannot be changed, with the value that describes what the broker does.
 pub(crate) const FIXED: [(&str, &str); 6] = [
     ("cleanup.policy", "delete"),
     ("compression.type", "producer"),
@@ -26,17 +26,17 @@ pub(crate) const FIXED: [(&str, &str); 6] = [
 /// Smallest segment: each costs a file.
 const MIN_SEGMENT_BYTES: i64 = 1 << 14;
 
-/// What was chosen for one topic; everything else is the broker's default.
+/// What was set for one topic; everything else is the broker's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TopicConfig(Vec<(&'static str, i64)>);
 
 impl TopicConfig {
-    /// Chooses `value` for `key`.
-    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
-        let invalid = |why: String| Refusal::new(ResponseError::InvalidConfig, why);
+    /// Sets `key` to `value`.
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), ApiError> {
+        let invalid = |message: String| ApiError::new(ResponseError::InvalidConfig, message);
         if let Some((_, fixed)) = FIXED.iter().find(|(name, _)| *name == key) {
-            let why = || invalid(format!("{key} is always {fixed} here"));
-            return if value == *fixed { Ok(()) } else { Err(why()) };
+            let refused = || invalid(format!("{key} is always {fixed} here"));
+            return if value == *fixed { Ok(()) } else { Err(refused()) };
         }
         let (name, smallest) = match key {
             RETENTION_MS => (RETENTION_MS, -1),
@@ -53,7 +53,7 @@ impl TopicConfig {
         Ok(())
     }
 
-    /// Goes back to the broker's default for `key`.
+    /// Restores the broker's default for `key`.
     pub(crate) fn unset(&mut self, key: &str) {
         self.0.retain(|(name, _)| *name != key);
     }
@@ -62,17 +62,17 @@ impl TopicConfig {
         self.0.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
     }
 
-    /// What was chosen.
+    /// What was set.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static str, i64)> {
         self.0.iter().copied()
     }
 
-    /// What applies: the topic's choice, else `defaults`. A negative retention keeps everything.
-    pub(crate) fn over(&self, defaults: &Limits) -> Limits {
+    /// What applies: the topic's own settings, else `defaults`. A negative retention keeps everything.
+    pub(crate) fn over(&self, defaults: &LogLimits) -> LogLimits {
         let kept = |key, default| self.get(key).map_or(default, |value| u64::try_from(value).ok());
         let number = |key, default: u64| self.get(key).map_or(default, i64::unsigned_abs);
         let max = number(MAX_MESSAGE_BYTES, u64::from(defaults.max_message_bytes));
-        Limits {
+        LogLimits {
             max_message_bytes: u32::try_from(max).unwrap_or(u32::MAX),
             segment_bytes: number(SEGMENT_BYTES, defaults.segment_bytes),
             segment_ms: kept(SEGMENT_MS, defaults.segment_ms),
@@ -83,7 +83,7 @@ impl TopicConfig {
 }
 
 /// `limits` under Kafka's names, as DescribeConfigs shows them.
-pub(crate) fn described(limits: &Limits) -> [(&'static str, i64); 5] {
+pub(crate) fn config_entries(limits: &LogLimits) -> [(&'static str, i64); 5] {
     let kept = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
     [
         (MAX_MESSAGE_BYTES, i64::from(limits.max_message_bytes)),
@@ -98,7 +98,7 @@ pub(crate) fn described(limits: &Limits) -> [(&'static str, i64); 5] {
 mod tests {
     use super::*;
 
-    const DEFAULTS: Limits = Limits {
+    const DEFAULTS: LogLimits = LogLimits {
         max_message_bytes: 1_000,
         segment_bytes: 100_000,
         segment_ms: None,
@@ -107,7 +107,7 @@ mod tests {
     };
 
     #[test]
-    fn a_topics_choice_goes_over_the_default_and_minus_one_keeps_everything() {
+    fn a_topics_setting_overrides_the_default_and_minus_one_keeps_everything() {
         let mut config = TopicConfig::default();
         config.set(RETENTION_MS, "-1").unwrap();
         config.set(SEGMENT_BYTES, "20000").unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_the_broker_does_not_have_is_refused_but_its_fixed_values_are_not() {
+    fn an_unknown_setting_is_refused_and_a_fixed_value_is_accepted() {
         let mut config = TopicConfig::default();
         for (key, value) in
             [("cleanup.policy", "compact"), ("retention.ms", "soon"), ("segment.bytes", "1"), ("x", "1")]

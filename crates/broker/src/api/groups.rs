@@ -1,4 +1,4 @@
-//! Consumer groups: joining, sharing out, leaving; groups listed, described and deleted.
+//! Consumer groups: joining, assignments, leaving; groups listed, described and deleted.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,59 +12,62 @@ use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Context, code, text};
-use crate::group::membership::{Join, Joined};
+use super::context::{RequestContext, error_code, text};
+use crate::group::{ClassicGroupState, JoinRequest, JoinResult};
 
-/// From this version on a new member gets its name before it joins.
-const NAME_FIRST: i16 = 4;
+/// From this version on a new member gets its id before it joins.
+const REQUIRES_MEMBER_ID: i16 = 4;
 const CLASSIC: &str = "classic";
 
-pub(super) fn join(c: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
+pub(super) fn join_group(c: &RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
     let millis = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-    let session = millis(request.session_timeout_ms);
-    let join = Join {
-        member: request.member_id.to_string(),
-        instance: request.group_instance_id.as_deref().map(str::to_owned),
-        client_id: c.caller.client_id.clone(),
-        client_host: format!("/{}", c.caller.peer.ip()),
-        session,
+    let session_timeout = millis(request.session_timeout_ms);
+    let join = JoinRequest {
+        member_id: request.member_id.to_string(),
+        instance_id: request.group_instance_id.as_deref().map(str::to_owned),
+        client_id: c.client.client_id.clone(),
+        client_host: format!("/{}", c.client.peer.ip()),
+        session_timeout,
         // Version 0 knows only the session timeout.
-        patience: if request.rebalance_timeout_ms < 0 { session } else { millis(request.rebalance_timeout_ms) },
+        rebalance_timeout: match request.rebalance_timeout_ms {
+            ..0 => session_timeout,
+            ms => millis(ms),
+        },
         protocol_type: request.protocol_type.to_string(),
         protocols: request.protocols.into_iter().map(|p| (p.name.to_string(), p.metadata)).collect(),
-        name_first: c.version >= NAME_FIRST,
+        require_member_id: c.version >= REQUIRES_MEMBER_ID,
     };
-    match c.node.groups.join(&request.group_id, join) {
-        Ok(joined) => told(joined),
-        Err(refused) => JoinGroupResponse::default()
-            .with_error_code(refused.code.code())
-            .with_member_id(if refused.member.is_empty() { request.member_id } else { text(&refused.member) }),
+    match c.broker.groups.join(&request.group_id, join) {
+        Ok(result) => join_response(result),
+        Err(error) => JoinGroupResponse::default()
+            .with_error_code(error.code.code())
+            .with_member_id(if error.member_id.is_empty() { request.member_id } else { text(&error.member_id) }),
     }
 }
 
-fn told(joined: Joined) -> JoinGroupResponse {
-    let members = joined.members.into_iter().map(|(name, instance, metadata)| {
+fn join_response(result: JoinResult) -> JoinGroupResponse {
+    let members = result.members.into_iter().map(|(member_id, instance_id, metadata)| {
         JoinGroupResponseMember::default()
-            .with_member_id(text(&name))
-            .with_group_instance_id(instance.as_deref().map(text))
+            .with_member_id(text(&member_id))
+            .with_group_instance_id(instance_id.as_deref().map(text))
             .with_metadata(metadata)
     });
     JoinGroupResponse::default()
-        .with_generation_id(joined.generation)
-        .with_protocol_type(Some(text(&joined.protocol_type)))
-        .with_protocol_name(Some(text(&joined.protocol)))
-        .with_leader(text(&joined.leader))
-        .with_member_id(text(&joined.member))
+        .with_generation_id(result.generation)
+        .with_protocol_type(Some(text(&result.protocol_type)))
+        .with_protocol_name(Some(text(&result.protocol)))
+        .with_leader(text(&result.leader))
+        .with_member_id(text(&result.member_id))
         .with_members(members.collect())
 }
 
-pub(super) fn sync(c: &Context, request: SyncGroupRequest) -> SyncGroupResponse {
+pub(super) fn sync_group(c: &RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
     let (group, member) = (&*request.group_id, &*request.member_id);
     let assignments: HashMap<_, _> =
         request.assignments.into_iter().map(|a| (a.member_id.to_string(), a.assignment)).collect();
-    let current = c.node.groups.with_members(group, |members, _| {
+    let current = c.broker.groups.with_members(group, |members, _| {
         members.check_instance(member, request.group_instance_id.as_deref())?;
-        let same = |asked: &Option<StrBytes>, have: &str| asked.as_deref().is_none_or(|asked| asked == have);
+        let same = |given: &Option<StrBytes>, have: &str| given.as_deref().is_none_or(|given| given == have);
         if same(&request.protocol_type, members.protocol_type()) && same(&request.protocol_name, members.protocol()) {
             Ok((text(members.protocol_type()), text(members.protocol())))
         } else {
@@ -72,7 +75,7 @@ pub(super) fn sync(c: &Context, request: SyncGroupRequest) -> SyncGroupResponse 
         }
     });
     let outcome = current.and_then(|current| {
-        let assignment = c.node.groups.sync(group, member, request.generation_id, assignments)?;
+        let assignment = c.broker.groups.sync(group, member, request.generation_id, assignments)?;
         Ok((current, assignment))
     });
     match outcome {
@@ -84,79 +87,82 @@ pub(super) fn sync(c: &Context, request: SyncGroupRequest) -> SyncGroupResponse 
     }
 }
 
-pub(super) fn heartbeat(c: &Context, request: HeartbeatRequest) -> HeartbeatResponse {
-    let outcome = c.node.groups.with_members(&request.group_id, |members, now| {
+pub(super) fn heartbeat(c: &RequestContext, request: HeartbeatRequest) -> HeartbeatResponse {
+    let outcome = c.broker.groups.with_members(&request.group_id, |members, now| {
         members.check_instance(&request.member_id, request.group_instance_id.as_deref())?;
         members.heartbeat(&request.member_id, request.generation_id, now)
     });
-    HeartbeatResponse::default().with_error_code(code(&outcome))
+    HeartbeatResponse::default().with_error_code(error_code(&outcome))
 }
 
 /// The protocol of KIP-848, `group.protocol=consumer`, is not offered.
-pub(super) fn refuse_newer_protocol(_: &Context, _: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
+pub(super) fn consumer_group_heartbeat(
+    _: &RequestContext,
+    _: ConsumerGroupHeartbeatRequest,
+) -> ConsumerGroupHeartbeatResponse {
     ConsumerGroupHeartbeatResponse::default()
         .with_error_code(ResponseError::UnsupportedVersion.code())
         .with_error_message(Some(text("the embedded broker has no group.protocol=consumer, only classic")))
 }
 
-pub(super) fn leave(c: &Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
-    let leave = |member: &str, instance: Option<&str>| {
-        c.node.groups.with_members(&request.group_id, |members, now| members.leave(member, instance, now))
+pub(super) fn leave_group(c: &RequestContext, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    let leave = |member_id: &str, instance_id: Option<&str>| {
+        c.broker.groups.with_members(&request.group_id, |members, now| members.leave(member_id, instance_id, now))
     };
     if c.version < 3 {
-        return LeaveGroupResponse::default().with_error_code(code(&leave(&request.member_id, None)));
+        return LeaveGroupResponse::default().with_error_code(error_code(&leave(&request.member_id, None)));
     }
     let members = request.members.iter().map(|member| {
         let outcome = leave(&member.member_id, member.group_instance_id.as_deref());
         MemberResponse::default()
             .with_member_id(member.member_id.clone())
             .with_group_instance_id(member.group_instance_id.clone())
-            .with_error_code(code(&outcome))
+            .with_error_code(error_code(&outcome))
     });
     LeaveGroupResponse::default().with_members(members.collect())
 }
 
-pub(super) fn list(c: &Context, request: ListGroupsRequest) -> ListGroupsResponse {
+pub(super) fn list_groups(c: &RequestContext, request: ListGroupsRequest) -> ListGroupsResponse {
     let named = |filter: &[StrBytes], what: &str| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(what))
     };
-    let groups = c.node.groups.all().into_iter().filter_map(|group| {
+    let groups = c.broker.groups.all().into_iter().filter_map(|group| {
         let state = group.lock();
-        let phase = state.members.phase().name();
-        let wanted = named(&request.states_filter, phase) && named(&request.types_filter, CLASSIC);
+        let group_state = state.members.state().name();
+        let wanted = named(&request.states_filter, group_state) && named(&request.types_filter, CLASSIC);
         wanted.then(|| {
             ListedGroup::default()
                 .with_group_id(GroupId(text(&group.id)))
                 .with_protocol_type(text(state.members.protocol_type()))
-                .with_group_state(text(phase))
+                .with_group_state(text(group_state))
                 .with_group_type(text(CLASSIC))
         })
     });
     ListGroupsResponse::default().with_groups(groups.collect())
 }
 
-pub(super) fn describe(c: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub(super) fn describe_groups(c: &RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let groups = request.groups.into_iter().map(|id| {
-        let answer = DescribedGroup::default().with_group_id(id.clone());
-        let Some(group) = c.node.groups.get(&id) else {
-            let answer = answer.with_group_state(StrBytes::from_static_str("Dead"));
-            // Older clients read the state; newer ones want it said.
+        let response = DescribedGroup::default().with_group_id(id.clone());
+        let Some(group) = c.broker.groups.get(&id) else {
+            let response = response.with_group_state(text(ClassicGroupState::Dead.name()));
+            // Older clients read the state; newer ones expect an error.
             let missing = ResponseError::GroupIdNotFound.code();
-            return if c.version >= 6 { answer.with_error_code(missing) } else { answer };
+            return if c.version >= 6 { response.with_error_code(missing) } else { response };
         };
         let state = group.lock();
         let protocol = state.members.protocol();
-        let members = state.members.members().map(|(name, member)| {
+        let members = state.members.members().map(|(member_id, member)| {
             DescribedGroupMember::default()
-                .with_member_id(text(name))
-                .with_group_instance_id(member.instance.as_deref().map(text))
+                .with_member_id(text(member_id))
+                .with_group_instance_id(member.instance_id.as_deref().map(text))
                 .with_client_id(text(&member.client_id))
                 .with_client_host(text(&member.client_host))
                 .with_member_metadata(member.metadata(protocol))
                 .with_member_assignment(member.assignment.clone())
         });
-        answer
-            .with_group_state(text(state.members.phase().name()))
+        response
+            .with_group_state(text(state.members.state().name()))
             .with_protocol_type(text(state.members.protocol_type()))
             .with_protocol_data(text(protocol))
             .with_members(members.collect())
@@ -164,10 +170,10 @@ pub(super) fn describe(c: &Context, request: DescribeGroupsRequest) -> DescribeG
     DescribeGroupsResponse::default().with_groups(groups.collect())
 }
 
-pub(super) fn delete(c: &Context, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(super) fn delete_groups(c: &RequestContext, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let results = request.groups_names.into_iter().map(|id| {
-        let outcome = c.node.groups.delete(&id);
-        DeletableGroupResult::default().with_error_code(code(&outcome)).with_group_id(id)
+        let outcome = c.broker.groups.delete(&id);
+        DeletableGroupResult::default().with_error_code(error_code(&outcome)).with_group_id(id)
     });
     DeleteGroupsResponse::default().with_results(results.collect())
 }

@@ -1,10 +1,10 @@
-//! Reads requests without believing the lengths they state.
+//! Decodes requests without trusting the lengths in them.
 //!
-//! The message library reserves room for as many elements as an array claims to have, before it reads the
-//! first: sixteen bytes that claim two thousand million topics would end the process. So every request is
-//! read twice. The first time, each length that exceeds the bytes left is made to exceed them by one: room
-//! for that many elements is harmless, and reading them fails. Numbers that are no lengths may be changed
-//! the same way, which nobody sees. Only what could be read like this is read again as it is.
+//! The message library allocates as many elements as an array claims to have before it reads the first:
+//! sixteen bytes that claim two thousand million topics would abort the process. So every request is decoded
+//! twice. The first time, each length that exceeds the bytes left is reduced to one more than those: allocating
+//! that many elements is harmless, and reading them fails. Other numbers may be reduced too; that result is
+//! dropped. Only a request that decodes like this is decoded again as it is.
 
 use bytes::{Buf, Bytes, TryGetError};
 use kafka_protocol::protocol::Decodable;
@@ -12,18 +12,18 @@ use kafka_protocol::protocol::buf::ByteBuf;
 
 pub(super) fn decode<Q: Decodable>(mut body: Bytes, version: i16) -> Result<Q, String> {
     let unreadable = |error| format!("cannot read the request: {error}");
-    let mut distrusted = Distrusted { bytes: body.clone(), instead: Vec::new() };
-    Q::decode(&mut distrusted, version).map_err(unreadable)?;
+    let mut guarded = LengthGuard { bytes: body.clone(), replacement: Vec::new() };
+    Q::decode(&mut guarded, version).map_err(unreadable)?;
     Q::decode(&mut body, version).map_err(unreadable)
 }
 
-struct Distrusted {
+struct LengthGuard {
     bytes: Bytes,
-    /// The rest of a number that takes the place of the next bytes; the next is last.
-    instead: Vec<u8>,
+    /// The rest of a number that replaces the next bytes; the next one is last.
+    replacement: Vec<u8>,
 }
 
-impl Buf for Distrusted {
+impl Buf for LengthGuard {
     fn remaining(&self) -> usize {
         self.bytes.remaining()
     }
@@ -46,8 +46,8 @@ impl Buf for Distrusted {
     /// A byte of a length in the compact form: seven bits each, lowest first, plus one.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         let byte = self.bytes.try_get_u8()?;
-        if let Some(instead) = self.instead.pop() {
-            return Ok(instead);
+        if let Some(replacement) = self.replacement.pop() {
+            return Ok(replacement);
         }
         if byte < 0x80 {
             return Ok(byte);
@@ -58,13 +58,13 @@ impl Buf for Distrusted {
             .enumerate()
             .fold(u64::from(byte & 0x7f), |sum, (at, byte)| sum | u64::from(byte & 0x7f) << (7 * (at + 1)));
         let number = number.min((self.bytes.len() - rest) as u64 + 2);
-        self.instead =
+        self.replacement =
             (1..=rest).rev().map(|at| (number >> (7 * at)) as u8 & 0x7f | if at < rest { 0x80 } else { 0 }).collect();
         Ok(number as u8 & 0x7f | if rest > 0 { 0x80 } else { 0 })
     }
 }
 
-impl ByteBuf for Distrusted {
+impl ByteBuf for LengthGuard {
     fn peek_bytes(&mut self, range: std::ops::Range<usize>) -> Bytes {
         self.bytes.slice(range)
     }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_array_that_claims_more_than_there_is_cannot_be_read_and_reserves_nothing() {
+    fn an_array_that_claims_more_than_there_is_is_an_error_and_allocates_nothing() {
         for claim in [1, 2, 1_000, i32::MAX] {
             let mut body = BytesMut::new();
             body.put_i32(claim);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_no_lengths_stay_what_they_are() {
+    fn numbers_that_are_not_lengths_stay_as_they_are() {
         let request = FetchRequest::default().with_max_bytes(i32::MAX).with_max_wait_ms(77_777).with_min_bytes(-5);
         for version in [4, 11, 12, 17] {
             let mut body = BytesMut::new();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_long_field_in_the_compact_form_is_read_whole() {
-        let name = |length| TopicName(super::super::text(&"x".repeat(length)));
+        let name = |length| TopicName(super::super::context::text(&"x".repeat(length)));
         for length in [1, 126, 127, 128, 5_000, 20_000] {
             let topic = metadata_request::MetadataRequestTopic::default().with_name(Some(name(length)));
             let request = MetadataRequest::default().with_topics(Some(vec![topic]));

@@ -13,12 +13,12 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::*;
 
-use super::{Context, check_epoch, code, text, topic_name};
-use crate::group::{Committed, Offsets};
+use super::context::{RequestContext, check_epoch, error_code, text, topic_name};
+use crate::group::{CommittedOffsets, OffsetAndMetadata};
 use crate::log::LEADER_EPOCH;
 use crate::partition::Partition;
 
-// Stand for an offset in place of a timestamp.
+// Special timestamps of ListOffsets.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -28,24 +28,24 @@ const LATEST_TIERED: i64 = -5;
 /// As Apache Kafka's `offset.metadata.max.bytes`.
 const MAX_METADATA_BYTES: usize = 4096;
 
-fn partition(c: &Context, topic: &str, index: i32) -> Result<Arc<Partition>, ResponseError> {
-    let topic = c.node.topics.get(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
+fn partition(c: &RequestContext, topic: &str, index: i32) -> Result<Arc<Partition>, ResponseError> {
+    let topic = c.broker.topics.get(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
     topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
-pub(super) fn list(c: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(super) fn list_offsets(c: &RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let topics = request.topics.into_iter().map(|wanted| {
         let partitions = wanted.partitions.iter().map(|asked| {
-            let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+            let response = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
             let found = check_epoch(asked.current_leader_epoch)
                 .and_then(|()| find(c, &wanted.name, asked.partition_index, asked.timestamp));
             match found {
                 Ok(Some((offset, timestamp))) => {
                     let epoch = if c.version >= 4 { LEADER_EPOCH } else { -1 };
-                    answer.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
+                    response.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(epoch)
                 }
-                Ok(None) => answer,
-                Err(code) => answer.with_error_code(code.code()),
+                Ok(None) => response,
+                Err(code) => response.with_error_code(code.code()),
             }
         });
         ListOffsetsTopicResponse::default().with_partitions(partitions.collect()).with_name(wanted.name.clone())
@@ -54,7 +54,7 @@ pub(super) fn list(c: &Context, request: ListOffsetsRequest) -> ListOffsetsRespo
 }
 
 /// Offset and timestamp; the timestamp is -1 where the question was not about time.
-fn find(c: &Context, topic: &str, index: i32, time: i64) -> Result<Option<(i64, i64)>, ResponseError> {
+fn find(c: &RequestContext, topic: &str, index: i32, time: i64) -> Result<Option<(i64, i64)>, ResponseError> {
     let partition = partition(c, topic, index)?;
     let log = partition.log()?;
     match time {
@@ -67,19 +67,22 @@ fn find(c: &Context, topic: &str, index: i32, time: i64) -> Result<Option<(i64, 
     }
 }
 
-pub(super) fn end_of_epoch(c: &Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+pub(super) fn offset_for_leader_epoch(
+    c: &RequestContext,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
     let topics = request.topics.into_iter().map(|wanted| {
         let partitions = wanted.partitions.iter().map(|asked| {
-            let answer = EpochEndOffset::default().with_partition(asked.partition);
+            let response = EpochEndOffset::default().with_partition(asked.partition);
             let end = check_epoch(asked.current_leader_epoch)
                 .and_then(|()| partition(c, &wanted.topic, asked.partition)?.log().map(|log| log.end()));
             match end {
                 Ok(end) if asked.leader_epoch == LEADER_EPOCH => {
-                    answer.with_leader_epoch(LEADER_EPOCH).with_end_offset(end)
+                    response.with_leader_epoch(LEADER_EPOCH).with_end_offset(end)
                 }
-                // No such epoch was ever led.
-                Ok(_) => answer,
-                Err(code) => answer.with_error_code(code.code()),
+                // There was never such an epoch.
+                Ok(_) => response,
+                Err(code) => response.with_error_code(code.code()),
             }
         });
         OffsetForLeaderTopicResult::default().with_partitions(partitions.collect()).with_topic(wanted.topic.clone())
@@ -87,10 +90,10 @@ pub(super) fn end_of_epoch(c: &Context, request: OffsetForLeaderEpochRequest) ->
     OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
 }
 
-pub(super) fn commit(c: &Context, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub(super) fn offset_commit(c: &RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let mut commits = Vec::new();
-    // What is wrong with single partitions; the group's own refusal goes over all of them.
-    let mut refused = Vec::new();
+    // The errors of single partitions; an error of the group replaces all of them.
+    let mut codes = Vec::new();
     for topic in &request.topics {
         for asked in &topic.partitions {
             let metadata = asked.committed_metadata.as_deref().unwrap_or_default();
@@ -100,25 +103,25 @@ pub(super) fn commit(c: &Context, request: OffsetCommitRequest) -> OffsetCommitR
             };
             if outcome.is_ok() {
                 let (offset, leader_epoch) = (asked.committed_offset, asked.committed_leader_epoch);
-                let committed = Committed { offset, leader_epoch, metadata: metadata.to_owned() };
+                let committed = OffsetAndMetadata { offset, leader_epoch, metadata: metadata.to_owned() };
                 commits.push(((Arc::from(&**topic.name), asked.partition_index), committed));
             }
-            refused.push(code(&outcome));
+            codes.push(error_code(&outcome));
         }
     }
     let (member, generation) = (&request.member_id, request.generation_id_or_member_epoch);
-    let outcome = c.node.groups.commit(
+    let outcome = c.broker.groups.commit(
         &request.group_id,
         |members, now| {
             members.check_instance(member, request.group_instance_id.as_deref())?;
-            members.may_commit(member, generation, now)
+            members.check_offset_commit(member, generation, now)
         },
         commits,
     );
-    let mut refused = refused.into_iter();
+    let mut codes = codes.into_iter();
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
-            let own = refused.next().unwrap_or_default();
+            let own = codes.next().unwrap_or_default();
             OffsetCommitResponsePartition::default()
                 .with_partition_index(asked.partition_index)
                 .with_error_code(outcome.map_or_else(|code| code.code(), |()| own))
@@ -128,7 +131,7 @@ pub(super) fn commit(c: &Context, request: OffsetCommitRequest) -> OffsetCommitR
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-pub(super) fn fetch_committed(c: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub(super) fn offset_fetch(c: &RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if c.version < 8 {
         let topics = request.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
         let topics = committed(c, &request.group_id, topics).into_iter().map(|(name, partitions)| {
@@ -160,15 +163,15 @@ pub(super) fn fetch_committed(c: &Context, request: OffsetFetchRequest) -> Offse
     OffsetFetchResponse::default().with_groups(groups.collect())
 }
 
-/// What `group` committed for `wanted`, or for everything; offset -1 where it committed nothing.
+/// What `group` committed for `wanted`, or for all partitions; offset -1 where it committed nothing.
 fn committed(
-    c: &Context,
+    c: &RequestContext,
     group: &str,
     wanted: Option<Vec<(TopicName, Vec<i32>)>>,
-) -> Vec<(TopicName, Vec<(i32, Committed)>)> {
-    let found = c.node.groups.get(group);
+) -> Vec<(TopicName, Vec<(i32, OffsetAndMetadata)>)> {
+    let found = c.broker.groups.get(group);
     let offsets = found.map(|group| group.lock().offsets.clone()).unwrap_or_default();
-    let nothing = || Committed { offset: -1, leader_epoch: -1, metadata: String::new() };
+    let nothing = || OffsetAndMetadata { offset: -1, leader_epoch: -1, metadata: String::new() };
     match wanted {
         Some(wanted) => wanted
             .into_iter()
@@ -182,8 +185,8 @@ fn committed(
     }
 }
 
-fn by_topic(offsets: &Offsets) -> Vec<(TopicName, Vec<(i32, Committed)>)> {
-    let mut out: Vec<(TopicName, Vec<(i32, Committed)>)> = Vec::new();
+fn by_topic(offsets: &CommittedOffsets) -> Vec<(TopicName, Vec<(i32, OffsetAndMetadata)>)> {
+    let mut out: Vec<(TopicName, Vec<(i32, OffsetAndMetadata)>)> = Vec::new();
     for (topic, index, committed) in offsets.iter() {
         match out.last_mut().filter(|(name, _)| ***name == **topic) {
             Some((_, partitions)) => partitions.push((index, committed.clone())),
@@ -193,13 +196,13 @@ fn by_topic(offsets: &Offsets) -> Vec<(TopicName, Vec<(i32, Committed)>)> {
     out
 }
 
-pub(super) fn delete_committed(c: &Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+pub(super) fn offset_delete(c: &RequestContext, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let wanted: Vec<_> = request
         .topics
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(|partition| (&**topic.name, partition.partition_index)))
         .collect();
-    let outcome = c.node.groups.forget_offsets(&request.group_id, &wanted);
+    let outcome = c.broker.groups.remove_offsets(&request.group_id, &wanted);
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic
             .partitions
@@ -207,5 +210,5 @@ pub(super) fn delete_committed(c: &Context, request: OffsetDeleteRequest) -> Off
             .map(|partition| OffsetDeleteResponsePartition::default().with_partition_index(partition.partition_index));
         OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
     });
-    OffsetDeleteResponse::default().with_error_code(code(&outcome)).with_topics(topics.collect())
+    OffsetDeleteResponse::default().with_error_code(error_code(&outcome)).with_topics(topics.collect())
 }

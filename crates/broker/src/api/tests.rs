@@ -1,26 +1,30 @@
-//! The protocol as bytes: requests made by the message library's client side, answers read by it.
+//! The protocol as bytes: requests and responses through the message library's client side.
 
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 
+use kafka_protocol::ResponseError;
+
+use super::context::{text, topic_name};
 use super::*;
-use crate::log::batch::made;
+use crate::log::batch::fixtures;
 use crate::topic_config::TopicConfig;
-use crate::{Broker, Settings};
+use crate::{Broker, BrokerSettings};
 
 struct Client {
-    node: std::sync::Arc<Node>,
-    caller: Caller,
+    broker: std::sync::Arc<BrokerState>,
+    information: ClientInformation,
     _broker: Broker,
 }
 
 impl Client {
     fn new() -> Self {
-        let broker = Broker::start(Settings::default()).unwrap();
-        let node = broker.node();
-        node.topics.create("t", 2, TopicConfig::default(), false).unwrap();
-        let caller = Caller { peer: broker.address(), address: broker.address(), client_id: String::new() };
-        Self { node, caller, _broker: broker }
+        let broker = Broker::start(BrokerSettings::default()).unwrap();
+        let state = broker.state();
+        state.topics.create("t", 2, TopicConfig::default(), false).unwrap();
+        let information =
+            ClientInformation { peer: broker.address(), address: broker.address(), client_id: String::new() };
+        Self { broker: state, information, _broker: broker }
     }
 
     fn raw(&mut self, key: i16, version: i16, body: &[u8]) -> Result<Option<Bytes>, String> {
@@ -30,23 +34,23 @@ impl Client {
         header.with_correlation_id(77).encode(&mut request, header_version).unwrap();
         request.extend_from_slice(body);
         let mut out = BytesMut::new();
-        let answer = answer(&self.node, &mut self.caller, request.freeze(), &mut out)?;
-        Ok((answer == Answer::Send).then(|| out.freeze()))
+        let action = handle_request(&self.broker, &mut self.information, request.freeze(), &mut out)?;
+        Ok((action == ResponseAction::Send).then(|| out.freeze()))
     }
 
     fn send<Q: Request>(&mut self, request: Q, version: i16) -> Result<Option<Q::Response>, String> {
         let mut body = BytesMut::new();
         request.encode(&mut body, version).map_err(|error| format!("encode: {error}"))?;
-        let Some(mut answer) = self.raw(Q::KEY, version, &body)? else { return Ok(None) };
+        let Some(mut bytes) = self.raw(Q::KEY, version, &body)? else { return Ok(None) };
         let header_version = ApiKey::try_from(Q::KEY).unwrap().response_header_version(version);
-        assert_eq!(ResponseHeader::decode(&mut answer, header_version).unwrap().correlation_id, 77);
-        let response = Q::Response::decode(&mut answer, version).map_err(|error| format!("decode: {error}"))?;
-        assert!(answer.is_empty(), "{} bytes left over in version {version}", answer.len());
+        assert_eq!(ResponseHeader::decode(&mut bytes, header_version).unwrap().correlation_id, 77);
+        let response = Q::Response::decode(&mut bytes, version).map_err(|error| format!("decode: {error}"))?;
+        assert!(bytes.is_empty(), "{} bytes left over in version {version}", bytes.len());
         Ok(Some(response))
     }
 
     fn produce(&mut self, version: i16, acks: i16, batch: Vec<u8>) -> Result<Option<ProduceResponse>, String> {
-        let id = self.node.topics.get("t").unwrap().id;
+        let id = self.broker.topics.get("t").unwrap().id;
         let data = PartitionProduceData::default().with_records(Some(batch.into()));
         let topic = TopicProduceData::default().with_name(topic_name("t")).with_topic_id(id);
         let topic = topic.with_partition_data(vec![data]);
@@ -61,7 +65,7 @@ impl Client {
         let partition = FetchPartition::default().with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
         let mut topic = FetchTopic::default().with_partitions(vec![partition]);
         if version >= WITH_IDS {
-            topic.topic_id = self.node.topics.get("t").unwrap().id;
+            topic.topic_id = self.broker.topics.get("t").unwrap().id;
         } else {
             topic.topic = topic_name("t");
         }
@@ -71,7 +75,7 @@ impl Client {
 
 const WITH_IDS: i16 = 13;
 
-/// Sends an otherwise empty request of every offered version, and reads the answer.
+/// Sends an otherwise empty request of every offered version, and reads the response.
 macro_rules! every_version {
     ($client:expr, $($request:ident),* $(,)?) => {$(
         let key = ApiKey::try_from($request::KEY).unwrap();
@@ -84,7 +88,7 @@ macro_rules! every_version {
 }
 
 #[test]
-fn every_offered_version_of_every_request_is_answered_in_its_own_form() {
+fn every_offered_version_of_every_request_gets_a_response_in_that_version() {
     let mut client = Client::new();
     every_version!(
         client,
@@ -121,7 +125,7 @@ fn every_offered_version_of_every_request_is_answered_in_its_own_form() {
 fn a_batch_goes_in_and_comes_out_the_same_under_every_version_but_for_its_offset() {
     let mut client = Client::new();
     for version in 3..=13 {
-        let response = client.produce(version, -1, made::batch(2)).unwrap().unwrap();
+        let response = client.produce(version, -1, fixtures::batch(2)).unwrap().unwrap();
         let partition = &response.responses[0].partition_responses[0];
         assert_eq!((partition.error_code, partition.base_offset), (0, (i64::from(version) - 3) * 2));
     }
@@ -131,7 +135,7 @@ fn a_batch_goes_in_and_comes_out_the_same_under_every_version_but_for_its_offset
         let partition = &response.responses[0].partitions[0];
         assert_eq!((partition.error_code, partition.high_watermark, partition.last_stable_offset), (0, 22, 22));
         let records = partition.records.as_ref().unwrap();
-        let batch = made::batch(2);
+        let batch = fixtures::batch(2);
         assert_eq!(records.len(), batch.len() * 9, "version {version}");
         assert_eq!(records[..8], 4i64.to_be_bytes());
         assert_eq!(records[16..batch.len()], batch[16..]);
@@ -139,11 +143,11 @@ fn a_batch_goes_in_and_comes_out_the_same_under_every_version_but_for_its_offset
 }
 
 #[test]
-fn a_producer_that_wants_no_answer_gets_none_and_a_closed_connection_when_refused() {
+fn a_producer_without_acks_gets_no_response_and_a_closed_connection_when_refused() {
     let mut client = Client::new();
-    assert_eq!(client.produce(9, 0, made::batch(1)), Ok(None));
+    assert_eq!(client.produce(9, 0, fixtures::batch(1)), Ok(None));
     assert!(client.produce(9, 0, b"no batch".to_vec()).is_err());
-    let refused = client.produce(9, 7, made::batch(1)).unwrap().unwrap();
+    let refused = client.produce(9, 7, fixtures::batch(1)).unwrap().unwrap();
     let error = refused.responses[0].partition_responses[0].error_code;
     assert_eq!(error, ResponseError::InvalidRequiredAcks.code());
 }
@@ -151,9 +155,9 @@ fn a_producer_that_wants_no_answer_gets_none_and_a_closed_connection_when_refuse
 #[test]
 fn a_newer_client_learns_which_versions_there_are() {
     let mut client = Client::new();
-    let mut answer = client.raw(ApiKey::ApiVersions as i16, 100, &[]).unwrap().unwrap();
-    ResponseHeader::decode(&mut answer, 0).unwrap();
-    let versions = ApiVersionsResponse::decode(&mut answer, 0).unwrap();
+    let mut bytes = client.raw(ApiKey::ApiVersions as i16, 100, &[]).unwrap().unwrap();
+    ResponseHeader::decode(&mut bytes, 0).unwrap();
+    let versions = ApiVersionsResponse::decode(&mut bytes, 0).unwrap();
     assert_eq!(versions.error_code, 35);
     let produce = versions.api_keys.iter().find(|key| key.api_key == 0).unwrap();
     assert_eq!((produce.min_version, produce.max_version), (0, 13));
@@ -168,13 +172,13 @@ fn a_request_that_is_not_offered_or_cannot_be_read_closes_the_connection_with_th
     assert!(client.raw(999, 0, &[]).unwrap_err().contains("999"));
     assert!(client.raw(ApiKey::Metadata as i16, 9, &[1, 2]).unwrap_err().contains("cannot read"));
     let mut out = BytesMut::new();
-    assert!(answer(&client.node, &mut client.caller, Bytes::from_static(&[0, 3]), &mut out).is_err());
+    assert!(handle_request(&client.broker, &mut client.information, Bytes::from_static(&[0, 3]), &mut out).is_err());
 }
 
 #[test]
-fn no_request_ends_the_broker_whatever_stands_in_it() {
+fn no_request_crashes_the_broker_whatever_it_contains() {
     let client = std::cell::RefCell::new(Client::new());
-    // Sorts of bytes that make plausible lengths more often than chance would.
+    // Bytes that make plausible lengths more often than chance would.
     let byte = proptest::prop_oneof![0u8..4, proptest::prelude::Just(0xff), proptest::prelude::any::<u8>()];
     let bodies = proptest::collection::vec(byte, 0..60);
     let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config {
@@ -195,7 +199,7 @@ fn no_request_ends_the_broker_whatever_stands_in_it() {
 }
 
 #[test]
-fn a_fetch_tells_what_is_wrong_with_each_partition() {
+fn a_fetch_reports_the_error_of_each_partition() {
     let mut client = Client::new();
     let error = |client: &mut Client, request: FetchRequest, version| {
         client.send(request, version).unwrap().unwrap().responses[0].partitions[0].clone()
@@ -218,18 +222,18 @@ fn a_fetch_tells_what_is_wrong_with_each_partition() {
 }
 
 #[test]
-fn a_topic_made_again_is_not_mistaken_for_the_old_one_by_its_id() {
+fn a_recreated_topic_is_not_mistaken_for_the_deleted_one_by_its_id() {
     let mut client = Client::new();
     let request = client.fetch_request(13, 0);
-    let old = client.node.topics.get("t").unwrap();
-    client.node.topics.delete(&old).unwrap();
-    client.node.topics.create("t", 1, TopicConfig::default(), false).unwrap();
+    let old = client.broker.topics.get("t").unwrap();
+    client.broker.topics.delete(&old).unwrap();
+    client.broker.topics.create("t", 1, TopicConfig::default(), false).unwrap();
     let response = client.send(request, 13).unwrap().unwrap();
     assert_eq!(response.responses[0].partitions[0].error_code, 100);
 }
 
 #[test]
-fn a_session_answers_with_news_only() {
+fn a_fetch_session_responds_with_changes_only() {
     let mut client = Client::new();
     let mut request = client.fetch_request(17, 0);
     request.session_epoch = 0;
@@ -241,7 +245,7 @@ fn a_session_answers_with_news_only() {
         request.with_max_bytes(1 << 20)
     };
     assert!(client.send(ask(1), 17).unwrap().unwrap().responses.is_empty());
-    client.produce(13, -1, made::batch(3)).unwrap();
+    client.produce(13, -1, fixtures::batch(3)).unwrap();
     let news = client.send(ask(2), 17).unwrap().unwrap();
     assert_eq!(news.responses[0].partitions[0].high_watermark, 3);
     assert_eq!(client.send(ask(2), 17).unwrap().unwrap().error_code, 71);
@@ -249,18 +253,18 @@ fn a_session_answers_with_news_only() {
 }
 
 #[test]
-fn a_fetch_waits_for_messages_and_no_longer_than_it_was_told() {
+fn a_fetch_waits_for_messages_and_no_longer_than_requested() {
     let mut client = Client::new();
     let patient = |client: &Client| client.fetch_request(12, 0).with_min_bytes(1).with_max_wait_ms(60_000);
     let hasty = client.fetch_request(12, 0).with_min_bytes(1).with_max_wait_ms(20);
     let empty = client.send(hasty, 12).unwrap().unwrap();
     assert!(empty.responses[0].partitions[0].records.as_ref().unwrap().is_empty());
-    let node = client.node.clone();
+    let broker = client.broker.clone();
     let writer = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(30));
-        let topic = node.topics.get("t").unwrap();
+        let topic = broker.topics.get("t").unwrap();
         let partition = topic.partition(0).unwrap();
-        partition.log().unwrap().append(&made::batch(1), &node.topics.limits(&topic), 0).unwrap();
+        partition.log().unwrap().append(&fixtures::batch(1), &broker.topics.limits(&topic), 0).unwrap();
         partition.wake();
     });
     let request = patient(&client);
@@ -270,16 +274,16 @@ fn a_fetch_waits_for_messages_and_no_longer_than_it_was_told() {
 }
 
 #[test]
-fn the_first_batch_comes_whole_however_little_is_allowed_and_only_the_first() {
+fn only_the_first_batch_comes_whole_however_little_is_allowed() {
     let mut client = Client::new();
-    client.produce(12, -1, made::batch(50)).unwrap();
+    client.produce(12, -1, fixtures::batch(50)).unwrap();
     let mut request = client.fetch_request(12, 0).with_max_bytes(10);
     request.topics[0].partitions[0].partition_max_bytes = 10;
     let again = request.topics[0].partitions[0].clone();
     request.topics[0].partitions.push(again);
     let response = client.send(request, 12).unwrap().unwrap();
     let bytes: Vec<_> = response.responses[0].partitions.iter().map(|p| p.records.as_ref().unwrap().len()).collect();
-    assert_eq!(bytes, [made::batch(50).len(), 0]);
+    assert_eq!(bytes, [fixtures::batch(50).len(), 0]);
 }
 
 #[test]

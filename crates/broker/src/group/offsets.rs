@@ -1,4 +1,4 @@
-//! What one group committed: the next offset to read of each partition, with the client's own note.
+//! What one group committed: the next offset to read of each partition, with the client's metadata.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,44 +9,44 @@ use std::sync::Arc;
 use crate::settings::BrokerError;
 use crate::state_file::{self, escape, unescape};
 
-/// File names have an end; a longer group name is cut and made unique by a checksum. The file holds it whole.
+/// Longer group names are cut in the file name and made unique by a checksum; the file holds them whole.
 const FILE_NAME_BYTES: usize = 180;
 const EXTENSION: &str = "offsets";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Committed {
+pub(crate) struct OffsetAndMetadata {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Offsets(BTreeMap<(Arc<str>, i32), Committed>);
+pub(crate) struct CommittedOffsets(BTreeMap<(Arc<str>, i32), OffsetAndMetadata>);
 
-impl Offsets {
+impl CommittedOffsets {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<&Committed> {
+    pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<&OffsetAndMetadata> {
         self.0.get(&(topic.into(), partition))
     }
 
     /// All of them, by topic and partition.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &Committed)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &OffsetAndMetadata)> {
         self.0.iter().map(|((topic, partition), committed)| (topic, *partition, committed))
     }
 
-    pub(crate) fn commit(&mut self, commits: Vec<((Arc<str>, i32), Committed)>) {
+    pub(crate) fn commit(&mut self, commits: Vec<((Arc<str>, i32), OffsetAndMetadata)>) {
         self.0.extend(commits);
     }
 
-    pub(crate) fn forget(&mut self, partitions: &[(&str, i32)]) {
+    pub(crate) fn remove(&mut self, partitions: &[(&str, i32)]) {
         self.0.retain(|(topic, partition), _| !partitions.contains(&(&**topic, *partition)));
     }
 
-    /// True when there was something to forget.
-    pub(crate) fn forget_topic(&mut self, topic: &str) -> bool {
+    /// True when there was something to remove.
+    pub(crate) fn remove_topic(&mut self, topic: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|(name, _), _| **name != *topic);
         self.0.len() < before
@@ -63,7 +63,7 @@ impl Offsets {
 
 /// The file of `group` in `dir`.
 pub(crate) fn path(dir: &Path, group: &str) -> PathBuf {
-    // A leading letter, so that no name is hidden or climbs out of the folder.
+    // A leading letter, so that no name is hidden or leaves the folder.
     let mut name = format!("g-{}", escape(group));
     if name.len() > FILE_NAME_BYTES {
         name.truncate(FILE_NAME_BYTES);
@@ -72,8 +72,8 @@ pub(crate) fn path(dir: &Path, group: &str) -> PathBuf {
     dir.join(format!("{name}.{EXTENSION}"))
 }
 
-/// Group, file and offsets of every file in `dir`, which is made when missing.
-pub(crate) fn load_all(dir: &Path) -> Result<Vec<(String, PathBuf, Offsets)>, BrokerError> {
+/// Group, file and offsets of every file in `dir`, which is created if missing.
+pub(crate) fn load_all(dir: &Path) -> Result<Vec<(String, PathBuf, CommittedOffsets)>, BrokerError> {
     fs::create_dir_all(dir).map_err(BrokerError::storage(dir))?;
     let mut out = Vec::new();
     for entry in fs::read_dir(dir).map_err(BrokerError::storage(dir))? {
@@ -89,16 +89,16 @@ pub(crate) fn load_all(dir: &Path) -> Result<Vec<(String, PathBuf, Offsets)>, Br
     Ok(out)
 }
 
-fn parse(lines: &[String]) -> Option<(String, Offsets)> {
+fn parse(lines: &[String]) -> Option<(String, CommittedOffsets)> {
     let (first, rest) = lines.split_first()?;
     let group = unescape(first.strip_prefix("group\t")?)?;
-    let mut offsets = Offsets::default();
+    let mut offsets = CommittedOffsets::default();
     for line in rest {
         let ["offset", topic, partition, offset, epoch, metadata] = line.split('\t').collect::<Vec<_>>()[..] else {
             return None;
         };
         let metadata = unescape(metadata)?;
-        let committed = Committed { offset: offset.parse().ok()?, leader_epoch: epoch.parse().ok()?, metadata };
+        let committed = OffsetAndMetadata { offset: offset.parse().ok()?, leader_epoch: epoch.parse().ok()?, metadata };
         offsets.0.insert((unescape(topic)?.into(), partition.parse().ok()?), committed);
     }
     Some((group, offsets))
@@ -109,10 +109,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn committed_offsets_come_back_with_their_notes_under_any_group_name() {
+    fn committed_offsets_come_back_with_their_metadata_under_any_group_name() {
         let dir = tempfile::tempdir().unwrap();
-        let mut offsets = Offsets::default();
-        let note = |text: &str| Committed { offset: 42, leader_epoch: -1, metadata: text.into() };
+        let mut offsets = CommittedOffsets::default();
+        let note = |text: &str| OffsetAndMetadata { offset: 42, leader_epoch: -1, metadata: text.into() };
         offsets.commit(vec![(("t".into(), 0), note("a\tb\n%")), (("t".into(), 1), note(""))]);
         let mut names = vec!["g".to_owned(), "../evil".into(), "größe 1".into(), "x".repeat(400), "x".repeat(401)];
         for name in &names {

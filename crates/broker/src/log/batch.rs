@@ -7,13 +7,13 @@ pub(crate) const HEADER_BYTES: usize = 61;
 /// Bytes before what `batch_length` counts: base offset and the length itself.
 const LENGTH_END: usize = 12;
 /// The checksum covers everything from the attributes on, so base offset and leader epoch can be
-/// written over without computing it again.
+/// overwritten without computing it again.
 const CRC_FROM: usize = 21;
 
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 
-/// What a batch says of itself. The checksum is not looked at: see [`BatchHeader::is_intact`].
+/// The header as it is written. The checksum is not verified: see [`BatchHeader::is_intact`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchHeader {
     pub(crate) base_offset: i64,
@@ -31,7 +31,7 @@ pub(crate) struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Reads the header at the start of `bytes`; `None` when there are too few, or when they are no
+    /// Reads the header at the start of `bytes`; `None` if there are too few, or if they are not a
     /// batch of format 2.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
@@ -53,7 +53,7 @@ impl BatchHeader {
         (bytes[16] == 2 && size >= HEADER_BYTES && header.last_offset_delta >= 0).then_some(header)
     }
 
-    /// Whether the checksum of `batch`, all bytes of this header's batch, is right.
+    /// Whether the checksum matches `batch`, all bytes of this header's batch.
     pub(crate) fn is_intact(&self, batch: &[u8]) -> bool {
         batch.len() == self.size && crc32c::crc32c(&batch[CRC_FROM..]) == self.crc
     }
@@ -75,12 +75,12 @@ impl BatchHeader {
     }
 
     /// Whether the batch comes from an idempotent producer.
-    pub(crate) fn is_numbered(&self) -> bool {
+    pub(crate) fn is_idempotent(&self) -> bool {
         self.producer_id >= 0
     }
 }
 
-/// The bytes that take the place of the first sixteen of `batch` when it is stored at `base_offset`:
+/// The bytes that replace the first sixteen of `batch` when it is stored at `base_offset`:
 /// base offset, length as it was, leader epoch.
 pub(crate) fn head_at(batch: &[u8], base_offset: i64, leader_epoch: i32) -> [u8; 16] {
     let mut head = [0; 16];
@@ -96,28 +96,28 @@ fn take<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     out
 }
 
-/// Makes batches for tests: uncompressed, one record of `value` for each timestamp.
+/// Builds batches for tests: uncompressed, one record of `value` for each timestamp.
 #[cfg(test)]
-pub(crate) mod made {
-    pub(crate) struct Batch {
+pub(crate) mod fixtures {
+    pub(crate) struct TestBatch {
         pub(crate) timestamps: Vec<i64>,
         pub(crate) value: Vec<u8>,
         pub(crate) producer: (i64, i16, i32),
     }
 
     pub(crate) fn batch(records: usize) -> Vec<u8> {
-        Batch { timestamps: vec![1_000; records], value: b"value".to_vec(), producer: (-1, -1, -1) }.bytes()
+        TestBatch { timestamps: vec![1_000; records], value: b"value".to_vec(), producer: (-1, -1, -1) }.bytes()
     }
 
     pub(crate) fn stamped(timestamps: &[i64]) -> Vec<u8> {
-        Batch { timestamps: timestamps.to_vec(), value: b"value".to_vec(), producer: (-1, -1, -1) }.bytes()
+        TestBatch { timestamps: timestamps.to_vec(), value: b"value".to_vec(), producer: (-1, -1, -1) }.bytes()
     }
 
-    pub(crate) fn numbered(records: usize, id: i64, epoch: i16, sequence: i32) -> Vec<u8> {
-        Batch { timestamps: vec![1_000; records], value: b"v".to_vec(), producer: (id, epoch, sequence) }.bytes()
+    pub(crate) fn idempotent(records: usize, id: i64, epoch: i16, sequence: i32) -> Vec<u8> {
+        TestBatch { timestamps: vec![1_000; records], value: b"v".to_vec(), producer: (id, epoch, sequence) }.bytes()
     }
 
-    impl Batch {
+    impl TestBatch {
         pub(crate) fn bytes(&self) -> Vec<u8> {
             let mut records = Vec::new();
             for (delta, timestamp) in self.timestamps.iter().enumerate() {
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_the_checksum_survives_a_new_base_offset() {
-        let mut batch = made::numbered(3, 7, 1, 40);
+        let mut batch = fixtures::idempotent(3, 7, 1, 40);
         let head = head_at(&batch, 1_000, 0);
         batch[..16].copy_from_slice(&head);
         let header = BatchHeader::read(&batch).unwrap();
@@ -183,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_batch_is_not_read() {
-        let batch = made::batch(1);
+    fn bytes_that_are_not_a_batch_are_refused() {
+        let batch = fixtures::batch(1);
         assert!(BatchHeader::read(&batch[..60]).is_none());
         assert!(BatchHeader::read(&[0xff; 80]).is_none());
         let mut old_format = batch;

@@ -1,4 +1,4 @@
-//! Where the bytes of one segment lie: a file, or memory.
+//! Where the bytes of one segment are stored: a file, or memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write as _};
@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 /// Bytes that grow at the end and are read anywhere. Shared: a reader keeps them alive after deletion.
 #[derive(Debug)]
-pub(crate) enum Medium {
+pub(crate) enum SegmentStorage {
     File(File),
     Memory(RwLock<Vec<u8>>, Budget),
 }
@@ -28,13 +28,13 @@ impl Budget {
         Self { used: Arc::default(), limit }
     }
 
-    /// Whether `bytes` more fit. Two appends at a time may both be told yes: the limit is a guard, not a ration.
+    /// Whether `bytes` more fit. Two concurrent appends may both pass: the limit is approximate.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.used.load(Ordering::Relaxed) + bytes as u64 <= self.limit
     }
 }
 
-impl Medium {
+impl SegmentStorage {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self::File(OpenOptions::new().create(true).append(true).read(true).open(path)?))
     }
@@ -47,7 +47,7 @@ impl Medium {
     pub(crate) fn append(&self, at: u64, head: &[u8], rest: &[u8]) -> io::Result<()> {
         match self {
             Self::File(file) => write_both(file, head, rest).inspect_err(|_| {
-                // What follows a torn batch would never be read. When even this fails, recovery cuts it.
+                // What follows a torn batch would never be read. If even this fails, recovery truncates it.
                 let _ = file.set_len(at);
             }),
             Self::Memory(bytes, budget) => {
@@ -81,7 +81,7 @@ impl Medium {
         }
     }
 
-    /// Cuts off what lies behind `len`.
+    /// Truncates to `len` bytes.
     pub(crate) fn truncate(&self, len: u64) -> io::Result<()> {
         match self {
             Self::File(file) => file.set_len(len),
@@ -93,7 +93,7 @@ impl Medium {
     }
 }
 
-impl Drop for Medium {
+impl Drop for SegmentStorage {
     fn drop(&mut self) {
         if let Self::Memory(bytes, budget) = self {
             budget.used.fetch_sub(bytes.get_mut().len() as u64, Ordering::Relaxed);

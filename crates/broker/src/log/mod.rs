@@ -1,12 +1,12 @@
 //! The log of one partition: segments of record batches, oldest first.
 //!
 //! In: one record batch at a time. Out: slices of whole batches by offset, offsets by time.
-//! Knows nothing of topics, requests or who waits for messages; reads no clock. Start at [`Log::append`].
+//! Knows nothing of topics, requests and waiting clients; reads no clock. Start at [`Log::append`].
 
 pub(crate) mod batch;
-mod inside;
 mod medium;
 mod producers;
+mod record_search;
 mod recovery;
 mod segment;
 #[cfg(test)]
@@ -20,12 +20,12 @@ use std::sync::Arc;
 use kafka_protocol::ResponseError;
 
 use batch::{BatchHeader, head_at};
-pub(crate) use medium::{Budget, Medium};
-use producers::{Producers, Verdict};
-pub use recovery::Corrupt;
-use recovery::Seal;
-pub(crate) use recovery::Unopened;
-pub(crate) use segment::{Segment, Slice};
+pub(crate) use medium::{Budget, SegmentStorage};
+use producers::{ProducerStateManager, SequenceCheck};
+pub use recovery::CorruptLog;
+use recovery::IndexFile;
+pub(crate) use recovery::OpenLogError;
+pub(crate) use segment::{LogSegment, Slice};
 
 use crate::state_file;
 
@@ -37,7 +37,7 @@ const START_FILE: &str = "start";
 
 /// What a topic allows and keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct LogLimits {
     pub(crate) max_message_bytes: u32,
     pub(crate) segment_bytes: u64,
     pub(crate) segment_ms: Option<u64>,
@@ -50,55 +50,63 @@ pub(crate) struct Log {
     dir: Option<PathBuf>,
     budget: Budget,
     /// Oldest first, never empty; batches go to the last.
-    segments: VecDeque<Segment>,
-    producers: Producers,
+    segments: VecDeque<LogSegment>,
+    producers: ProducerStateManager,
     /// First offset that may be read; lies in the first segment or at its start.
     start: i64,
     /// Whether something was appended since the last [`Log::take_flush`].
     dirty: bool,
-    /// Closed segments whose index files are still to be written.
-    seals: Vec<Seal>,
+    /// Index files of closed segments, still to be written.
+    index_files: Vec<IndexFile>,
 }
 
-/// Work for the disk, to be done after the log's lock is given back.
+/// Work for the disk, to be done after the log's lock is released.
 #[derive(Debug)]
 pub(crate) struct Flush {
-    active: Option<Arc<Medium>>,
-    seals: Vec<Seal>,
+    active: Option<Arc<SegmentStorage>>,
+    index_files: Vec<IndexFile>,
 }
 
 impl Flush {
     /// Finishes closed segments, and forces the newest to the disk if `sync_active`.
     pub(crate) fn run(self, sync_active: bool) -> io::Result<()> {
-        self.seals.into_iter().try_for_each(Seal::set)?;
+        self.index_files.into_iter().try_for_each(IndexFile::write)?;
         self.active.filter(|_| sync_active).map_or(Ok(()), |medium| medium.sync())
     }
 }
 
 /// A batch that is stored.
 #[derive(Debug)]
-pub(crate) struct Appended {
+pub(crate) struct AppendInfo {
     pub(crate) base_offset: i64,
-    /// What to force to the disk if that is wanted; `None` for a batch that was there already.
-    pub(crate) medium: Option<Arc<Medium>>,
+    /// What to force to the disk if the settings ask for it; `None` for a batch that was stored before.
+    pub(crate) medium: Option<Arc<SegmentStorage>>,
 }
 
 impl Log {
     /// A log without a folder.
     pub(crate) fn in_memory(budget: Budget) -> Self {
-        let segments = VecDeque::from([Segment::in_memory(0, &budget)]);
-        Self { dir: None, budget, segments, producers: Producers::default(), start: 0, dirty: false, seals: Vec::new() }
+        let segments = VecDeque::from([LogSegment::in_memory(0, &budget)]);
+        Self {
+            dir: None,
+            budget,
+            segments,
+            producers: ProducerStateManager::default(),
+            start: 0,
+            dirty: false,
+            index_files: Vec::new(),
+        }
     }
 
-    /// The log in `dir`, which is made when missing. `now`: wall clock, milliseconds.
-    pub(crate) fn open(dir: &Path, now: i64) -> Result<Self, Unopened> {
-        let recovery::Recovered { segments, producers } = recovery::open(dir, now)?;
+    /// The log in `dir`, which is created if missing. `now`: wall clock, milliseconds.
+    pub(crate) fn open(dir: &Path, now: i64) -> Result<Self, OpenLogError> {
+        let recovery::RecoveredLog { segments, producers } = recovery::open(dir, now)?;
         let path = dir.join(START_FILE);
-        let lines = state_file::read(&path).map_err(|error| Unopened::Io(path, error))?.unwrap_or_default();
-        let asked = lines.first().and_then(|line| line.parse().ok()).unwrap_or(0);
+        let lines = state_file::read(&path).map_err(OpenLogError::io(path))?.unwrap_or_default();
+        let deleted_before = lines.first().and_then(|line| line.parse().ok()).unwrap_or(0);
         let (dir, budget) = (Some(dir.to_owned()), Budget::new(0));
-        let mut log = Self { dir, budget, segments, producers, start: 0, dirty: false, seals: Vec::new() };
-        log.start = log.segments[0].base_offset.max(asked).min(log.end());
+        let mut log = Self { dir, budget, segments, producers, start: 0, dirty: false, index_files: Vec::new() };
+        log.start = log.segments[0].base_offset.max(deleted_before).min(log.end());
         Ok(log)
     }
 
@@ -117,28 +125,29 @@ impl Log {
         self.segments.iter().map(|segment| segment.len).sum()
     }
 
-    fn active(&self) -> &Segment {
+    fn active(&self) -> &LogSegment {
         self.segments.back().expect("a log has at least one segment")
     }
 
     /// Stores `records`, which must be exactly one batch, unless an idempotent producer sent it before.
-    pub(crate) fn append(&mut self, records: &[u8], limits: &Limits, now: i64) -> Result<Appended, ResponseError> {
-        let mut header = judge(records, limits)?;
-        if let Verdict::Known(base_offset) = self.producers.judge(&header)? {
-            return Ok(Appended { base_offset, medium: None });
+    pub(crate) fn append(&mut self, records: &[u8], limits: &LogLimits, now: i64) -> Result<AppendInfo, ResponseError> {
+        let mut header = validate(records, limits)?;
+        if let SequenceCheck::Duplicate(base_offset) = self.producers.check_sequence(&header)? {
+            return Ok(AppendInfo { base_offset, medium: None });
         }
         if self.dir.is_none() && !self.budget.has_room(records.len()) {
             return Err(ResponseError::PolicyViolation);
         }
-        self.roll_if_due(records.len() as u64, limits, now).map_err(|error| self.failed("start a segment", &error))?;
+        self.roll_if_due(records.len() as u64, limits, now)
+            .map_err(|error| self.storage_error("start a segment", &error))?;
         header.base_offset = self.end();
         let head = head_at(records, header.base_offset, LEADER_EPOCH);
         let active = self.segments.back_mut().expect("a log has at least one segment");
         let appended = active.append(&header, &head, records, now).and_then(|()| active.medium());
-        let medium = appended.map_err(|error| self.failed("append", &error))?;
-        self.producers.remember(&header, header.base_offset);
+        let medium = appended.map_err(|error| self.storage_error("append", &error))?;
+        self.producers.record(&header, header.base_offset);
         self.dirty = true;
-        Ok(Appended { base_offset: header.base_offset, medium: Some(medium) })
+        Ok(AppendInfo { base_offset: header.base_offset, medium: Some(medium) })
     }
 
     /// Whole batches from the one that holds `offset` on; `None` at the end of the log. The first comes
@@ -152,16 +161,16 @@ impl Log {
         }
         let at = self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
         let slice = self.segments[at].slice(offset, max_bytes);
-        slice.map(Some).map_err(|error| self.failed("read", &error))
+        slice.map(Some).map_err(|error| self.storage_error("read", &error))
     }
 
     /// Offset and timestamp of the first message at or after the instant `at_least`.
     pub(crate) fn find_time(&self, at_least: i64) -> Result<Option<(i64, i64)>, ResponseError> {
-        let look = || -> io::Result<Option<(i64, i64)>> {
+        let find = || -> io::Result<Option<(i64, i64)>> {
             for segment in self.segments.iter().filter(|segment| segment.max_timestamp >= at_least) {
                 let mut from = self.start;
                 while let Some((header, batch)) = segment.batch_at_time(from, at_least)? {
-                    if let Some(found) = inside::first_record(&batch, &header, from, at_least)? {
+                    if let Some(found) = record_search::first_record(&batch, &header, from, at_least)? {
                         return Ok(Some(found));
                     }
                     from = header.last_offset() + 1;
@@ -169,7 +178,7 @@ impl Log {
             }
             Ok(None)
         };
-        look().map_err(|error| self.failed("look for a time", &error))
+        find().map_err(|error| self.storage_error("find a time", &error))
     }
 
     /// Offset and timestamp of the first message that has the largest timestamp of all.
@@ -188,7 +197,7 @@ impl Log {
         if offset > self.start {
             if let Some(dir) = &self.dir {
                 let written = state_file::write(&dir.join(START_FILE), [offset.to_string()], true);
-                written.map_err(|error| self.failed("note the first offset", &error))?;
+                written.map_err(|error| self.storage_error("save the first offset", &error))?;
             }
             self.start = offset;
             while self.segments.len() > 1 && self.segments[1].base_offset <= offset {
@@ -198,10 +207,10 @@ impl Log {
         Ok(self.start)
     }
 
-    /// Deletes what is older or more than `limits` keep. True when something was deleted.
-    pub(crate) fn retain(&mut self, limits: &Limits, now: i64) -> bool {
+    /// Deletes segments that are older or more than `limits` keep. True when something was deleted.
+    pub(crate) fn apply_retention(&mut self, limits: &LogLimits, now: i64) -> bool {
         let before = self.start;
-        let expired = |segment: &Segment| {
+        let expired = |segment: &LogSegment| {
             limits.retention_ms.is_some_and(|keep| segment.max_timestamp.saturating_add_unsigned(keep) < now)
         };
         while self.segments[0].len > 0 {
@@ -213,7 +222,7 @@ impl Log {
             if self.segments.len() == 1
                 && let Err(error) = self.roll()
             {
-                self.failed("start a segment", &error);
+                self.storage_error("start a segment", &error);
                 break;
             }
             self.delete_oldest();
@@ -222,20 +231,20 @@ impl Log {
         self.start > before
     }
 
-    /// What the disk still has to be given.
+    /// What is still to be written to the disk.
     pub(crate) fn take_flush(&mut self) -> Flush {
         let dirty = std::mem::take(&mut self.dirty);
         let active = dirty.then(|| self.active().medium().ok()).flatten();
-        Flush { active, seals: std::mem::take(&mut self.seals) }
+        Flush { active, index_files: std::mem::take(&mut self.index_files) }
     }
 
-    /// Writes down what the next start would otherwise have to find out.
+    /// Writes the index of the active segment, so that the next start need not read its batches.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         self.take_flush().run(true)?;
-        Seal::of(self.active(), &self.producers)?.map_or(Ok(()), Seal::set)
+        IndexFile::of(self.active(), &self.producers)?.map_or(Ok(()), IndexFile::write)
     }
 
-    fn roll_if_due(&mut self, more: u64, limits: &Limits, now: i64) -> io::Result<()> {
+    fn roll_if_due(&mut self, more: u64, limits: &LogLimits, now: i64) -> io::Result<()> {
         let active = self.active();
         let old = |begun: i64| limits.segment_ms.is_some_and(|ms| begun.saturating_add_unsigned(ms) <= now);
         if active.len > 0 && (active.len + more > limits.segment_bytes || active.begun_at.is_some_and(old)) {
@@ -244,14 +253,14 @@ impl Log {
         Ok(())
     }
 
-    /// Closes the active segment and begins the next.
+    /// Closes the active segment and starts the next.
     fn roll(&mut self) -> io::Result<()> {
         let base = self.end();
         let next = match &self.dir {
-            Some(dir) => Segment::in_file(base, &recovery::segment_path(dir, base))?,
-            None => Segment::in_memory(base, &self.budget),
+            Some(dir) => LogSegment::in_file(base, &recovery::segment_path(dir, base))?,
+            None => LogSegment::in_memory(base, &self.budget),
         };
-        self.seals.extend(Seal::of(self.active(), &self.producers)?);
+        self.index_files.extend(IndexFile::of(self.active(), &self.producers)?);
         if let Some(active) = self.segments.back_mut() {
             active.close();
         }
@@ -263,19 +272,19 @@ impl Log {
         if let Some(oldest) = self.segments.pop_front()
             && let Err(error) = oldest.delete()
         {
-            self.failed("delete a segment", &error);
+            self.storage_error("delete a segment", &error);
         }
     }
 
-    fn failed(&self, what: &str, error: &io::Error) -> ResponseError {
+    fn storage_error(&self, what: &str, error: &io::Error) -> ResponseError {
         let dir = self.dir.as_deref().unwrap_or(Path::new("memory"));
         tracing::error!(partition = %dir.display(), %error, "cannot {what}");
         ResponseError::KafkaStorageError
     }
 }
 
-/// Whether `records` may be stored at all.
-fn judge(records: &[u8], limits: &Limits) -> Result<BatchHeader, ResponseError> {
+/// The header of `records`, if they are one batch that may be stored.
+fn validate(records: &[u8], limits: &LogLimits) -> Result<BatchHeader, ResponseError> {
     if records.len() > limits.max_message_bytes as usize {
         return Err(ResponseError::MessageTooLarge);
     }

@@ -1,6 +1,6 @@
 //! What idempotent producers have sent to one partition, so that a batch sent twice is stored once.
 //!
-//! In: batch headers, in log order. Out: whether a batch is new, known, or out of order.
+//! In: batch headers, in log order. Out: whether a batch is new, a duplicate, or out of order.
 //! Source: KIP-98 and KIP-360, as `ProducerStateManager` of Apache Kafka applies them.
 
 use std::collections::{HashMap, VecDeque};
@@ -9,80 +9,80 @@ use kafka_protocol::ResponseError;
 
 use super::batch::BatchHeader;
 
-/// Batches remembered a producer: a client has at most five requests under way.
+/// Batches kept for each producer: a client has at most five requests under way.
 const BATCHES: usize = 5;
-/// Producers remembered a partition; beyond it the one that was silent longest is forgotten, and its
-/// next batch is taken whatever its number.
+/// Producers kept for each partition; beyond that the one that was idle longest is evicted, and its next batch
+/// is accepted with any sequence number.
 const PRODUCERS: usize = 1000;
 
 #[derive(Debug, Default)]
-pub(crate) struct Producers(HashMap<i64, Producer>);
+pub(crate) struct ProducerStateManager(HashMap<i64, ProducerStateEntry>);
 
 #[derive(Debug)]
-struct Producer {
+struct ProducerStateEntry {
     epoch: i16,
     /// Oldest first, never empty.
-    sent: VecDeque<Sent>,
+    sent: VecDeque<BatchMetadata>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Sent {
+struct BatchMetadata {
     first: i32,
     last: i32,
     offset: i64,
 }
 
-/// What to do with a batch.
+/// What the sequence number of a batch says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Store it.
+pub(crate) enum SequenceCheck {
+    /// It is not stored yet.
     New,
     /// It is stored already, at this base offset.
-    Known(i64),
+    Duplicate(i64),
 }
 
-impl Producers {
-    /// Judges a batch before it is stored.
-    pub(crate) fn judge(&self, header: &BatchHeader) -> Result<Verdict, ResponseError> {
-        let Some(producer) = self.0.get(&header.producer_id).filter(|_| header.is_numbered()) else {
-            return Ok(Verdict::New);
+impl ProducerStateManager {
+    /// Checks the sequence number of a batch before it is stored.
+    pub(crate) fn check_sequence(&self, header: &BatchHeader) -> Result<SequenceCheck, ResponseError> {
+        let Some(producer) = self.0.get(&header.producer_id).filter(|_| header.is_idempotent()) else {
+            return Ok(SequenceCheck::New);
         };
         let (first, last) = (header.base_sequence, last_sequence(header));
         if header.producer_epoch < producer.epoch {
             return Err(ResponseError::InvalidProducerEpoch);
         }
         if header.producer_epoch > producer.epoch {
-            return if first == 0 { Ok(Verdict::New) } else { Err(ResponseError::OutOfOrderSequenceNumber) };
+            return if first == 0 { Ok(SequenceCheck::New) } else { Err(ResponseError::OutOfOrderSequenceNumber) };
         }
         if let Some(sent) = producer.sent.iter().find(|sent| (sent.first, sent.last) == (first, last)) {
-            return Ok(Verdict::Known(sent.offset));
+            return Ok(SequenceCheck::Duplicate(sent.offset));
         }
         match (producer.sent.front(), producer.sent.back()) {
-            (_, Some(newest)) if first == after(newest.last) => Ok(Verdict::New),
+            (_, Some(newest)) if first == after(newest.last) => Ok(SequenceCheck::New),
             (Some(oldest), _) if last < oldest.first => Err(ResponseError::DuplicateSequenceNumber),
             _ => Err(ResponseError::OutOfOrderSequenceNumber),
         }
     }
 
-    /// Remembers a batch that was stored at `offset`.
-    pub(crate) fn remember(&mut self, header: &BatchHeader, offset: i64) {
-        if !header.is_numbered() {
+    /// Records a batch that was stored at `offset`.
+    pub(crate) fn record(&mut self, header: &BatchHeader, offset: i64) {
+        if !header.is_idempotent() {
             return;
         }
-        let sent = Sent { first: header.base_sequence, last: last_sequence(header), offset };
+        let sent = BatchMetadata { first: header.base_sequence, last: last_sequence(header), offset };
         self.insert(header.producer_id, header.producer_epoch, sent);
         if self.0.len() > PRODUCERS {
-            let quietest = self.0.iter().min_by_key(|(_, producer)| producer.sent.back().map(|sent| sent.offset));
-            if let Some(id) = quietest.map(|(id, _)| *id) {
+            let idlest = self.0.iter().min_by_key(|(_, producer)| producer.sent.back().map(|sent| sent.offset));
+            if let Some(id) = idlest.map(|(id, _)| *id) {
                 self.0.remove(&id);
             }
         }
     }
 
-    fn insert(&mut self, id: i64, epoch: i16, sent: Sent) {
-        let producer = self.0.entry(id).or_insert_with(|| Producer { epoch, sent: VecDeque::new() });
+    fn insert(&mut self, id: i64, epoch: i16, sent: BatchMetadata) {
+        let producer = self.0.entry(id).or_insert_with(|| ProducerStateEntry { epoch, sent: VecDeque::new() });
         if producer.epoch != epoch {
-            *producer = Producer { epoch, sent: VecDeque::new() };
+            *producer = ProducerStateEntry { epoch, sent: VecDeque::new() };
         }
         producer.sent.push_back(sent);
         if producer.sent.len() > BATCHES {
@@ -90,7 +90,7 @@ impl Producers {
         }
     }
 
-    /// One line for each batch remembered, for the state file beside a segment.
+    /// One line for each batch kept, for the index file beside a segment.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().flat_map(|(id, producer)| {
             let epoch = producer.epoch;
@@ -98,10 +98,10 @@ impl Producers {
         })
     }
 
-    /// Takes a line of [`Producers::lines`] back in; `None` when it is none.
+    /// Restores a line of [`ProducerStateManager::lines`]; `None` if it is not one.
     pub(crate) fn restore(&mut self, fields: &[&str]) -> Option<()> {
         let [id, epoch, first, last, offset] = fields else { return None };
-        let sent = Sent { first: first.parse().ok()?, last: last.parse().ok()?, offset: offset.parse().ok()? };
+        let sent = BatchMetadata { first: first.parse().ok()?, last: last.parse().ok()?, offset: offset.parse().ok()? };
         self.insert(id.parse().ok()?, epoch.parse().ok()?, sent);
         Some(())
     }
@@ -118,58 +118,58 @@ fn after(sequence: i32) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::made;
+    use super::super::batch::fixtures;
     use super::*;
 
     fn header(records: usize, epoch: i16, sequence: i32) -> BatchHeader {
-        BatchHeader::read(&made::numbered(records, 9, epoch, sequence)).unwrap()
+        BatchHeader::read(&fixtures::idempotent(records, 9, epoch, sequence)).unwrap()
     }
 
     #[test]
-    fn a_batch_sent_twice_is_known_by_its_first_offset() {
-        let mut producers = Producers::default();
+    fn a_duplicate_batch_is_reported_with_its_first_offset() {
+        let mut producers = ProducerStateManager::default();
         for (sequence, offset) in [(0, 100), (3, 103), (6, 106)] {
-            assert_eq!(producers.judge(&header(3, 0, sequence)), Ok(Verdict::New));
-            producers.remember(&header(3, 0, sequence), offset);
+            assert_eq!(producers.check_sequence(&header(3, 0, sequence)), Ok(SequenceCheck::New));
+            producers.record(&header(3, 0, sequence), offset);
         }
-        assert_eq!(producers.judge(&header(3, 0, 3)), Ok(Verdict::Known(103)));
-        assert_eq!(producers.judge(&header(3, 0, 12)), Err(ResponseError::OutOfOrderSequenceNumber));
+        assert_eq!(producers.check_sequence(&header(3, 0, 3)), Ok(SequenceCheck::Duplicate(103)));
+        assert_eq!(producers.check_sequence(&header(3, 0, 12)), Err(ResponseError::OutOfOrderSequenceNumber));
     }
 
     #[test]
-    fn a_batch_older_than_what_is_remembered_is_a_duplicate_without_an_offset() {
-        let mut producers = Producers::default();
-        (0..7).for_each(|n| producers.remember(&header(1, 0, n), i64::from(n)));
-        assert_eq!(producers.judge(&header(1, 0, 1)), Err(ResponseError::DuplicateSequenceNumber));
-        assert_eq!(producers.judge(&header(1, 0, 2)), Ok(Verdict::Known(2)));
+    fn a_batch_older_than_those_kept_is_a_duplicate_without_an_offset() {
+        let mut producers = ProducerStateManager::default();
+        (0..7).for_each(|n| producers.record(&header(1, 0, n), i64::from(n)));
+        assert_eq!(producers.check_sequence(&header(1, 0, 1)), Err(ResponseError::DuplicateSequenceNumber));
+        assert_eq!(producers.check_sequence(&header(1, 0, 2)), Ok(SequenceCheck::Duplicate(2)));
     }
 
     #[test]
     fn a_new_epoch_starts_at_zero_and_fences_the_old_one() {
-        let mut producers = Producers::default();
-        producers.remember(&header(1, 0, 5), 5);
-        assert_eq!(producers.judge(&header(1, 1, 6)), Err(ResponseError::OutOfOrderSequenceNumber));
-        producers.remember(&header(1, 1, 0), 6);
-        assert_eq!(producers.judge(&header(1, 0, 6)), Err(ResponseError::InvalidProducerEpoch));
+        let mut producers = ProducerStateManager::default();
+        producers.record(&header(1, 0, 5), 5);
+        assert_eq!(producers.check_sequence(&header(1, 1, 6)), Err(ResponseError::OutOfOrderSequenceNumber));
+        producers.record(&header(1, 1, 0), 6);
+        assert_eq!(producers.check_sequence(&header(1, 0, 6)), Err(ResponseError::InvalidProducerEpoch));
     }
 
     #[test]
     fn sequence_numbers_wrap() {
-        let mut producers = Producers::default();
-        producers.remember(&header(2, 0, i32::MAX - 1), 0);
-        assert_eq!(producers.judge(&header(1, 0, 0)), Ok(Verdict::New));
+        let mut producers = ProducerStateManager::default();
+        producers.record(&header(2, 0, i32::MAX - 1), 0);
+        assert_eq!(producers.check_sequence(&header(1, 0, 0)), Ok(SequenceCheck::New));
         assert_eq!(last_sequence(&header(3, 0, i32::MAX - 1)), 0);
     }
 
     #[test]
-    fn what_was_sent_survives_being_written_down() {
-        let mut producers = Producers::default();
-        producers.remember(&header(2, 3, 8), 40);
-        let mut again = Producers::default();
+    fn what_was_sent_survives_being_saved() {
+        let mut producers = ProducerStateManager::default();
+        producers.record(&header(2, 3, 8), 40);
+        let mut again = ProducerStateManager::default();
         for line in producers.lines() {
             again.restore(&line.split('\t').skip(1).collect::<Vec<_>>()).unwrap();
         }
-        assert_eq!(again.judge(&header(2, 3, 8)), Ok(Verdict::Known(40)));
-        assert_eq!(again.judge(&header(1, 3, 10)), Ok(Verdict::New));
+        assert_eq!(again.check_sequence(&header(2, 3, 8)), Ok(SequenceCheck::Duplicate(40)));
+        assert_eq!(again.check_sequence(&header(1, 3, 10)), Ok(SequenceCheck::New));
     }
 }

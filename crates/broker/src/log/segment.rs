@@ -1,23 +1,23 @@
 //! One segment of a partition: batches one after the other, and a sparse index over them.
 //!
-//! In: batches that were judged already. Out: where a batch lies, by offset or by time.
+//! In: validated batches. Out: where a batch lies, by offset or by time. Knows nothing of other segments.
 //! The index is kept in memory and written beside the file when the segment is closed; it can always be
-//! built again from the batches.
+//! rebuilt from the batches. Start at [`LogSegment::append`].
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch::{BatchHeader, HEADER_BYTES};
-use super::medium::{Budget, Medium};
+use super::medium::{Budget, SegmentStorage};
 
-/// An index entry is made each time so many bytes were appended: 24 bytes of memory each.
+/// An index entry is added each time so many bytes were appended: 24 bytes of memory each.
 const INDEX_EVERY_BYTES: u64 = 16 << 10;
 /// Read at once while walking from an index entry.
 const WALK_BYTES: usize = 8 << 10;
 
 #[derive(Debug)]
-pub(crate) struct Segment {
+pub(crate) struct LogSegment {
     pub(crate) base_offset: i64,
     pub(crate) len: u64,
     /// Offset that the next batch gets.
@@ -26,30 +26,30 @@ pub(crate) struct Segment {
     pub(crate) max_timestamp: i64,
     /// When the first batch was appended or found, wall clock in milliseconds; `None` while empty.
     pub(crate) begun_at: Option<i64>,
-    store: Store,
-    index: Vec<Entry>,
+    handle: SegmentHandle,
+    index: Vec<IndexEntry>,
 }
 
 #[derive(Debug)]
-enum Store {
-    Open(Arc<Medium>, Option<PathBuf>),
+enum SegmentHandle {
+    Open(Arc<SegmentStorage>, Option<PathBuf>),
     /// Closed segments are opened by each reader, so that old segments hold no files open.
     Closed(PathBuf),
 }
 
 /// A batch that begins at `position`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     pub(crate) offset: i64,
     pub(crate) position: u64,
     /// Largest timestamp of all batches before it.
     pub(crate) timestamp_before: i64,
 }
 
-/// A stretch of a segment's bytes, to be read after the partition's lock is given back.
+/// A range of a segment's bytes, to be read after the partition's lock is released.
 #[derive(Debug)]
 pub(crate) struct Slice {
-    medium: Arc<Medium>,
+    medium: Arc<SegmentStorage>,
     position: u64,
     pub(crate) len: usize,
 }
@@ -61,55 +61,55 @@ impl Slice {
     }
 }
 
-impl Segment {
+impl LogSegment {
     pub(crate) fn in_memory(base_offset: i64, budget: &Budget) -> Self {
-        Self::new(base_offset, Store::Open(Arc::new(Medium::in_memory(budget)), None))
+        Self::new(base_offset, SegmentHandle::Open(Arc::new(SegmentStorage::in_memory(budget)), None))
     }
 
-    /// Opens the file at `path` and believes it to be empty: see `recovery` for what it holds.
+    /// Opens the file at `path` and assumes that it is empty: `recovery` finds what it holds.
     pub(crate) fn in_file(base_offset: i64, path: &Path) -> io::Result<Self> {
-        let medium = Arc::new(Medium::open(path)?);
-        Ok(Self::new(base_offset, Store::Open(medium, Some(path.to_owned()))))
+        let medium = Arc::new(SegmentStorage::open(path)?);
+        Ok(Self::new(base_offset, SegmentHandle::Open(medium, Some(path.to_owned()))))
     }
 
-    fn new(base_offset: i64, store: Store) -> Self {
+    fn new(base_offset: i64, handle: SegmentHandle) -> Self {
         let (next_offset, max_timestamp) = (base_offset, i64::MIN);
-        Self { base_offset, len: 0, next_offset, max_timestamp, begun_at: None, store, index: Vec::new() }
+        Self { base_offset, len: 0, next_offset, max_timestamp, begun_at: None, handle, index: Vec::new() }
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {
-        match &self.store {
-            Store::Open(_, path) => path.as_deref(),
-            Store::Closed(path) => Some(path),
+        match &self.handle {
+            SegmentHandle::Open(_, path) => path.as_deref(),
+            SegmentHandle::Closed(path) => Some(path),
         }
     }
 
-    pub(crate) fn medium(&self) -> io::Result<Arc<Medium>> {
-        match &self.store {
-            Store::Open(medium, _) => Ok(medium.clone()),
-            Store::Closed(path) => Medium::open(path).map(Arc::new),
+    pub(crate) fn medium(&self) -> io::Result<Arc<SegmentStorage>> {
+        match &self.handle {
+            SegmentHandle::Open(medium, _) => Ok(medium.clone()),
+            SegmentHandle::Closed(path) => SegmentStorage::open(path).map(Arc::new),
         }
     }
 
-    /// Gives the file back to the system. Nothing is appended afterwards.
+    /// Closes the file. Nothing is appended afterwards.
     pub(crate) fn close(&mut self) {
-        if let Store::Open(_, Some(path)) = &mut self.store {
-            self.store = Store::Closed(std::mem::take(path));
+        if let SegmentHandle::Open(_, Some(path)) = &mut self.handle {
+            self.handle = SegmentHandle::Closed(std::mem::take(path));
         }
     }
 
     /// Appends `batch` with its first bytes replaced by `head`. `header` is the batch's, base offset assigned.
     pub(crate) fn append(&mut self, header: &BatchHeader, head: &[u8; 16], batch: &[u8], now: i64) -> io::Result<()> {
         self.medium()?.append(self.len, head, &batch[head.len()..])?;
-        self.count(header, now);
+        self.add_batch(header, now);
         Ok(())
     }
 
-    /// Takes account of a batch that lies at the end of the file.
-    pub(crate) fn count(&mut self, header: &BatchHeader, now: i64) {
+    /// Adds a batch that lies at the end of the file to the index and the totals.
+    pub(crate) fn add_batch(&mut self, header: &BatchHeader, now: i64) {
         if self.index.last().is_none_or(|last| self.len - last.position >= INDEX_EVERY_BYTES) {
             let timestamp_before = self.max_timestamp;
-            self.index.push(Entry { offset: header.base_offset, position: self.len, timestamp_before });
+            self.index.push(IndexEntry { offset: header.base_offset, position: self.len, timestamp_before });
         }
         self.begun_at.get_or_insert(now);
         self.len += header.size as u64;
@@ -117,12 +117,19 @@ impl Segment {
         self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
     }
 
-    pub(crate) fn index(&self) -> &[Entry] {
+    pub(crate) fn index(&self) -> &[IndexEntry] {
         &self.index
     }
 
-    /// Takes over what is known of a prefix of the file, so that only the rest has to be read.
-    pub(crate) fn resume(&mut self, len: u64, next_offset: i64, max_timestamp: i64, index: Vec<Entry>, begun_at: i64) {
+    /// Restores what an index file says of a prefix of the file, so that only the rest has to be read.
+    pub(crate) fn resume(
+        &mut self,
+        len: u64,
+        next_offset: i64,
+        max_timestamp: i64,
+        index: Vec<IndexEntry>,
+        begun_at: i64,
+    ) {
         self.begun_at = (len > 0).then_some(begun_at);
         (self.len, self.next_offset, self.max_timestamp, self.index) = (len, next_offset, max_timestamp, index);
     }
@@ -151,8 +158,8 @@ impl Segment {
     pub(crate) fn batch_at_time(&self, from_offset: i64, at_least: i64) -> io::Result<Option<(BatchHeader, Vec<u8>)>> {
         let by_time = self.index.partition_point(|entry| entry.timestamp_before < at_least);
         let by_offset = self.index.partition_point(|entry| entry.offset <= from_offset);
-        let wanted = |header: &BatchHeader| header.max_timestamp >= at_least && header.last_offset() >= from_offset;
-        let Some((position, header)) = self.walk(by_time.max(by_offset).saturating_sub(1), wanted)? else {
+        let matches = |header: &BatchHeader| header.max_timestamp >= at_least && header.last_offset() >= from_offset;
+        let Some((position, header)) = self.walk(by_time.max(by_offset).saturating_sub(1), matches)? else {
             return Ok(None);
         };
         let mut batch = vec![0; header.size];
@@ -160,8 +167,8 @@ impl Segment {
         Ok(Some((header, batch)))
     }
 
-    /// Walks the batches from index entry `from` on; gives the first that is `wanted`.
-    fn walk(&self, from: usize, wanted: impl Fn(&BatchHeader) -> bool) -> io::Result<Option<(u64, BatchHeader)>> {
+    /// Walks the batches from index entry `from` on; gives the first that `matches`.
+    fn walk(&self, from: usize, matches: impl Fn(&BatchHeader) -> bool) -> io::Result<Option<(u64, BatchHeader)>> {
         let medium = self.medium()?;
         let mut position = self.index.get(from).map_or(0, |entry| entry.position);
         let (mut window, mut window_at) = (Vec::new(), 0u64);
@@ -175,7 +182,7 @@ impl Segment {
             }
             let header = BatchHeader::read(&window[within..])
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no batch at byte {position}")))?;
-            if wanted(&header) {
+            if matches(&header) {
                 return Ok(Some((position, header)));
             }
             position += header.size as u64;
@@ -197,13 +204,13 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{head_at, made};
+    use super::super::batch::{fixtures, head_at};
     use super::*;
 
-    fn filled(sizes: &[usize]) -> Segment {
-        let mut segment = Segment::in_memory(100, &Budget::new(u64::MAX));
+    fn filled(sizes: &[usize]) -> LogSegment {
+        let mut segment = LogSegment::in_memory(100, &Budget::new(u64::MAX));
         for (n, records) in sizes.iter().enumerate() {
-            let mut batch = made::stamped(&vec![n as i64 * 10; *records]);
+            let mut batch = fixtures::stamped(&vec![n as i64 * 10; *records]);
             let head = head_at(&batch, segment.next_offset, 0);
             batch[..16].copy_from_slice(&head);
             let header = BatchHeader::read(&batch).unwrap();
@@ -248,10 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_given_back_when_the_last_reader_is_gone() {
+    fn memory_is_freed_when_the_last_reader_is_dropped() {
         let budget = Budget::new(1_000);
-        let mut segment = Segment::in_memory(0, &budget);
-        let batch = made::batch(20);
+        let mut segment = LogSegment::in_memory(0, &budget);
+        let batch = fixtures::batch(20);
         let header = BatchHeader::read(&batch).unwrap();
         segment.append(&header, &head_at(&batch, 0, 0), &batch, 0).unwrap();
         assert!(!budget.has_room(1_000));

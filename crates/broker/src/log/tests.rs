@@ -1,10 +1,10 @@
 use std::fs;
 use std::io::Write as _;
 
-use super::batch::made;
+use super::batch::fixtures;
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: LogLimits = LogLimits {
     max_message_bytes: 1 << 20,
     segment_bytes: 4_000,
     segment_ms: None,
@@ -18,7 +18,7 @@ fn open(dir: &Path) -> Log {
 
 fn fill(log: &mut Log, batches: usize) {
     for _ in 0..batches {
-        log.append(&made::batch(10), &LIMITS, 0).unwrap();
+        log.append(&fixtures::batch(10), &LIMITS, 0).unwrap();
     }
 }
 
@@ -66,13 +66,13 @@ fn an_offset_outside_the_log_is_out_of_range_and_the_end_is_not() {
 }
 
 #[test]
-fn a_torn_end_is_cut_off_and_appending_goes_on_there() {
+fn a_torn_end_is_truncated_and_appending_continues_there() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 30);
     let newest = log.active().path().unwrap().to_owned();
     drop(log);
-    for tail in [made::batch(10)[..90].to_vec(), vec![0; 5_000], b"garbage".to_vec(), vec![0xff; 300]] {
+    for tail in [fixtures::batch(10)[..90].to_vec(), vec![0; 5_000], b"garbage".to_vec(), vec![0xff; 300]] {
         fs::OpenOptions::new().append(true).open(&newest).unwrap().write_all(&tail).unwrap();
         let log = open(dir.path());
         assert_eq!(log.end(), 300);
@@ -84,7 +84,7 @@ fn a_torn_end_is_cut_off_and_appending_goes_on_there() {
 }
 
 #[test]
-fn every_way_to_tear_the_last_batch_keeps_all_batches_before_it() {
+fn however_the_last_batch_is_torn_all_batches_before_it_survive() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 5);
@@ -111,7 +111,7 @@ fn a_crash_after_a_clean_stop_checks_only_what_came_since() {
     assert_eq!(read_all(&open(dir.path()), 0), [0, 10, 20, 30, 40]);
 }
 
-/// Breaks a byte in the middle of a segment and gives its place.
+/// Flips a bit in the middle of a segment and gives its position.
 fn damage(file: &Path) -> u64 {
     let mut bytes = fs::read(file).unwrap();
     let half = bytes.len() / 2;
@@ -121,7 +121,7 @@ fn damage(file: &Path) -> u64 {
 }
 
 #[test]
-fn damage_before_a_segment_that_was_safe_is_refused_with_its_place() {
+fn damage_before_a_safe_segment_is_refused_with_its_position() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 100);
@@ -130,7 +130,7 @@ fn damage_before_a_segment_that_was_safe_is_refused_with_its_place() {
     let at = damage(&file);
     fs::remove_file(file.with_extension("index")).unwrap();
     match Log::open(dir.path(), 0) {
-        Err(Unopened::Corrupt(corrupt)) => {
+        Err(OpenLogError::Corrupt(corrupt)) => {
             assert_eq!(corrupt.path, file);
             assert!(corrupt.position <= at && corrupt.offset > 0);
         }
@@ -146,11 +146,11 @@ fn a_segment_shorter_than_what_was_safe_is_refused() {
     let file = log.active().path().unwrap().to_owned();
     log.close().unwrap();
     fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(500).unwrap();
-    assert!(matches!(Log::open(dir.path(), 0), Err(Unopened::Corrupt(_))));
+    assert!(matches!(Log::open(dir.path(), 0), Err(OpenLogError::Corrupt(_))));
 }
 
 #[test]
-fn damage_among_segments_that_were_never_safe_cuts_the_log_there() {
+fn damage_among_segments_that_were_never_safe_truncates_the_log_there() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 100);
@@ -166,7 +166,7 @@ fn damage_among_segments_that_were_never_safe_cuts_the_log_there() {
 }
 
 #[test]
-fn an_index_that_is_not_intact_is_built_again() {
+fn a_damaged_index_is_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 100);
@@ -181,13 +181,13 @@ fn a_batch_sent_twice_is_stored_once_also_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for sequence in 0..3 {
-        log.append(&made::numbered(10, 5, 0, sequence * 10), &LIMITS, 0).unwrap();
+        log.append(&fixtures::idempotent(10, 5, 0, sequence * 10), &LIMITS, 0).unwrap();
     }
     drop(log);
     let mut log = open(dir.path());
-    let again = log.append(&made::numbered(10, 5, 0, 10), &LIMITS, 0).unwrap();
+    let again = log.append(&fixtures::idempotent(10, 5, 0, 10), &LIMITS, 0).unwrap();
     assert_eq!((again.base_offset, log.end()), (10, 30));
-    let gap = log.append(&made::numbered(10, 5, 0, 50), &LIMITS, 0).unwrap_err();
+    let gap = log.append(&fixtures::idempotent(10, 5, 0, 50), &LIMITS, 0).unwrap_err();
     assert_eq!(gap, ResponseError::OutOfOrderSequenceNumber);
 }
 
@@ -195,28 +195,28 @@ fn a_batch_sent_twice_is_stored_once_also_after_a_crash() {
 fn what_a_producer_sent_is_known_although_its_segment_was_closed_and_the_broker_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
-    log.append(&made::numbered(10, 5, 0, 0), &LIMITS, 0).unwrap();
+    log.append(&fixtures::idempotent(10, 5, 0, 0), &LIMITS, 0).unwrap();
     fill(&mut log, 60);
     log.close().unwrap();
     let mut log = open(dir.path());
-    assert_eq!(log.append(&made::numbered(10, 5, 0, 0), &LIMITS, 0).unwrap().base_offset, 0);
+    assert_eq!(log.append(&fixtures::idempotent(10, 5, 0, 0), &LIMITS, 0).unwrap().base_offset, 0);
 }
 
 #[test]
-fn what_is_not_one_intact_batch_is_refused_with_the_reason() {
+fn anything_but_one_intact_batch_is_refused_with_the_reason() {
     let mut log = Log::in_memory(Budget::new(1_000));
     let mut refused = |bytes: &[u8]| log.append(bytes, &LIMITS, 0).unwrap_err();
-    let batch = made::batch(3);
+    let batch = fixtures::batch(3);
     assert_eq!(refused(&batch[..70]), ResponseError::CorruptMessage);
     assert_eq!(refused(&[&batch[..], &batch[..]].concat()), ResponseError::InvalidRecord);
-    assert_eq!(refused(&made::batch(100_000)), ResponseError::MessageTooLarge);
+    assert_eq!(refused(&fixtures::batch(100_000)), ResponseError::MessageTooLarge);
     let mut flipped = batch.clone();
     flipped[65] ^= 1;
     assert_eq!(refused(&flipped), ResponseError::CorruptMessage);
-    assert_eq!(refused(&made::assemble(0x10, &[0], (1, 0, 0), b"")), ResponseError::InvalidTxnState);
-    assert_eq!(refused(&made::assemble(0x20, &[0], (-1, -1, -1), b"")), ResponseError::InvalidRecord);
-    assert_eq!(refused(&made::assemble(7, &[0], (-1, -1, -1), b"")), ResponseError::UnsupportedCompressionType);
-    assert_eq!(refused(&made::batch(100)), ResponseError::PolicyViolation, "the memory is full");
+    assert_eq!(refused(&fixtures::assemble(0x10, &[0], (1, 0, 0), b"")), ResponseError::InvalidTxnState);
+    assert_eq!(refused(&fixtures::assemble(0x20, &[0], (-1, -1, -1), b"")), ResponseError::InvalidRecord);
+    assert_eq!(refused(&fixtures::assemble(7, &[0], (-1, -1, -1), b"")), ResponseError::UnsupportedCompressionType);
+    assert_eq!(refused(&fixtures::batch(100)), ResponseError::PolicyViolation, "the memory is full");
     assert_eq!(log.end(), 0);
 }
 
@@ -243,11 +243,11 @@ fn retention_by_size_deletes_whole_segments_and_keeps_at_least_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 100);
-    let limits = Limits { retention_bytes: Some(5_000), ..LIMITS };
-    assert!(log.retain(&limits, 0));
+    let limits = LogLimits { retention_bytes: Some(5_000), ..LIMITS };
+    assert!(log.apply_retention(&limits, 0));
     assert!(log.bytes() >= 5_000 && log.bytes() < 9_000, "{}", log.bytes());
     assert_eq!(segment_files(dir.path()).len(), log.segments.len());
-    assert!(!log.retain(&limits, 0));
+    assert!(!log.apply_retention(&limits, 0));
 }
 
 #[test]
@@ -255,12 +255,12 @@ fn retention_by_time_goes_by_the_messages_own_time_and_takes_the_newest_segment_
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for time in 0..100 {
-        log.append(&made::stamped(&[time * 100; 10]), &LIMITS, 0).unwrap();
+        log.append(&fixtures::stamped(&[time * 100; 10]), &LIMITS, 0).unwrap();
     }
-    let limits = Limits { retention_ms: Some(1_000), ..LIMITS };
-    assert!(log.retain(&limits, 6_000));
+    let limits = LogLimits { retention_ms: Some(1_000), ..LIMITS };
+    assert!(log.apply_retention(&limits, 6_000));
     assert!(log.start() > 0 && log.start() <= 500);
-    assert!(log.retain(&limits, 1_000_000));
+    assert!(log.apply_retention(&limits, 1_000_000));
     assert_eq!((log.start(), log.end(), log.bytes()), (1_000, 1_000, 0));
     drop(log);
     let mut log = open(dir.path());
@@ -272,9 +272,9 @@ fn retention_by_time_goes_by_the_messages_own_time_and_takes_the_newest_segment_
 #[test]
 fn a_segment_is_closed_when_it_is_old_enough() {
     let mut log = Log::in_memory(Budget::new(u64::MAX));
-    let limits = Limits { segment_ms: Some(500), segment_bytes: 1 << 30, ..LIMITS };
+    let limits = LogLimits { segment_ms: Some(500), segment_bytes: 1 << 30, ..LIMITS };
     for now in [0, 499, 500, 900, 1_000] {
-        log.append(&made::batch(1), &limits, now).unwrap();
+        log.append(&fixtures::batch(1), &limits, now).unwrap();
     }
     assert_eq!(log.segments.iter().map(|s| s.base_offset).collect::<Vec<_>>(), [0, 2, 4]);
 }
@@ -283,7 +283,7 @@ fn a_segment_is_closed_when_it_is_old_enough() {
 fn a_time_finds_the_first_message_at_or_after_it() {
     let mut log = Log::in_memory(Budget::new(u64::MAX));
     for base in 0..50 {
-        log.append(&made::stamped(&[base * 100, base * 100 + 30, base * 100 + 60]), &LIMITS, 0).unwrap();
+        log.append(&fixtures::stamped(&[base * 100, base * 100 + 30, base * 100 + 60]), &LIMITS, 0).unwrap();
     }
     assert_eq!(log.find_time(0), Ok(Some((0, 0))));
     assert_eq!(log.find_time(1_031), Ok(Some((32, 1_060))));

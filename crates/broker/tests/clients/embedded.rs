@@ -11,15 +11,15 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use turnstile_broker::{Broker, BrokerError, Fsync, Settings};
+use turnstile_broker::{Broker, BrokerError, BrokerSettings, Fsync};
 
 use crate::target::{PATIENCE, Sender, client, eventually, make_topic, options, read, reader, values};
 
-fn on_disk(dir: &Path) -> Settings {
-    Settings { dir: Some(dir.to_owned()), ..Settings::default() }
+fn on_disk(dir: &Path) -> BrokerSettings {
+    BrokerSettings { dir: Some(dir.to_owned()), ..BrokerSettings::default() }
 }
 
-fn start(settings: Settings) -> (Broker, String) {
+fn start(settings: BrokerSettings) -> (Broker, String) {
     let broker = Broker::start(settings).unwrap();
     let bootstrap = broker.address().to_string();
     (broker, bootstrap)
@@ -40,7 +40,7 @@ fn newest_segment(dir: &Path) -> PathBuf {
 fn messages_topics_and_committed_offsets_are_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     for fsync in [Fsync::Never, Fsync::Interval(Duration::from_millis(5)), Fsync::EveryBatch] {
-        let settings = Settings { fsync, ..on_disk(dir.path()) };
+        let settings = BrokerSettings { fsync, ..on_disk(dir.path()) };
         let (broker, bootstrap) = start(settings.clone());
         make(&bootstrap, "t", &[("retention.ms", "-1")]);
         Sender::new(&bootstrap, &[]).count_to("t", 500);
@@ -92,7 +92,7 @@ fn a_client_goes_on_by_itself_when_the_broker_comes_back() {
     let listen = broker.address();
     broker.crash();
     (100..200).for_each(|n| sender.send("t", 0, n.to_string().as_bytes()));
-    let (broker, _) = start(Settings { listen, ..on_disk(dir.path()) });
+    let (broker, _) = start(BrokerSettings { listen, ..on_disk(dir.path()) });
     assert!(sender.delivered().iter().all(Result::is_ok));
     let mut after = Vec::new();
     eventually("all come, once and in order", || {
@@ -113,7 +113,7 @@ fn a_client_goes_on_by_itself_when_the_broker_comes_back() {
 
 #[test]
 fn retention_by_time_moves_the_first_offset_and_tells_consumers_below_it() {
-    let (broker, bootstrap) = start(Settings { retention_check_ms: 50, ..Settings::default() });
+    let (broker, bootstrap) = start(BrokerSettings { retention_check_ms: 50, ..BrokerSettings::default() });
     make(&bootstrap, "t", &[("retention.ms", "300")]);
     Sender::new(&bootstrap, &[]).count_to("t", 10);
     let consumer = reader(&bootstrap, "t", 1, Offset::Offset(0), &[]);
@@ -128,7 +128,7 @@ fn retention_by_time_moves_the_first_offset_and_tells_consumers_below_it() {
 #[test]
 fn retention_by_size_keeps_the_newest() {
     let dir = tempfile::tempdir().unwrap();
-    let (broker, bootstrap) = start(Settings { retention_check_ms: 50, ..on_disk(dir.path()) });
+    let (broker, bootstrap) = start(BrokerSettings { retention_check_ms: 50, ..on_disk(dir.path()) });
     make(&bootstrap, "t", &[("segment.bytes", "20000"), ("retention.bytes", "60000")]);
     let sender = Sender::new(&bootstrap, &[("batch.num.messages", "10")]);
     (0..3_000).for_each(|_| sender.send("t", 0, &[b'x'; 100]));
@@ -142,7 +142,7 @@ fn retention_by_size_keeps_the_newest() {
 
 #[test]
 fn an_unknown_topic_is_made_when_that_is_asked_for() {
-    let settings = Settings { auto_create_topics: true, default_partitions: 3, ..Settings::default() };
+    let settings = BrokerSettings { auto_create_topics: true, default_partitions: 3, ..BrokerSettings::default() };
     let (broker, bootstrap) = start(settings);
     let sender = Sender::new(&bootstrap, &[]);
     sender.send("new", 2, b"x");
@@ -152,7 +152,7 @@ fn an_unknown_topic_is_made_when_that_is_asked_for() {
 
 #[test]
 fn a_full_memory_refuses_messages_and_deleting_a_topic_makes_room() {
-    let (broker, bootstrap) = start(Settings { memory_bytes: 50_000, ..Settings::default() });
+    let (broker, bootstrap) = start(BrokerSettings { memory_bytes: 50_000, ..BrokerSettings::default() });
     make(&bootstrap, "t", &[]);
     let sender = Sender::new(&bootstrap, &[]);
     sender.send("t", 0, &[b'x'; 40_000]);
@@ -171,11 +171,11 @@ fn a_full_memory_refuses_messages_and_deleting_a_topic_makes_room() {
 #[test]
 fn an_address_that_others_reach_needs_to_be_allowed() {
     let listen = "0.0.0.0:0".parse().unwrap();
-    match Broker::start(Settings { listen, ..Settings::default() }) {
+    match Broker::start(BrokerSettings { listen, ..BrokerSettings::default() }) {
         Err(BrokerError::BeyondLoopback(address)) => assert_eq!(address, listen),
         other => panic!("{other:?}"),
     }
-    Broker::start(Settings { listen, beyond_loopback: true, ..Settings::default() }).unwrap().stop();
+    Broker::start(BrokerSettings { listen, beyond_loopback: true, ..BrokerSettings::default() }).unwrap().stop();
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_folder_serves_one_broker_and_a_port_too() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(on_disk(dir.path())).unwrap();
     assert!(matches!(Broker::start(on_disk(dir.path())), Err(BrokerError::InUse(_))));
-    let taken = Settings { listen: broker.address(), ..Settings::default() };
+    let taken = BrokerSettings { listen: broker.address(), ..BrokerSettings::default() };
     assert!(matches!(Broker::start(taken), Err(BrokerError::Listen { .. })));
     drop(broker);
     Broker::start(on_disk(dir.path())).unwrap();
@@ -199,7 +199,7 @@ fn a_folder_with_other_things_in_it_is_left_alone() {
 
 #[test]
 fn what_is_no_kafka_request_closes_the_connection_and_nothing_else() {
-    let (broker, bootstrap) = start(Settings { max_connections: 8, ..Settings::default() });
+    let (broker, bootstrap) = start(BrokerSettings { max_connections: 8, ..BrokerSettings::default() });
     make(&bootstrap, "t", &[]);
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 2, 9, 9], &[0xff; 64], &[0, 0, 0, 0]] {
         let mut stream = TcpStream::connect(&bootstrap).unwrap();
@@ -214,7 +214,7 @@ fn what_is_no_kafka_request_closes_the_connection_and_nothing_else() {
 
 #[test]
 fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
-    let (broker, bootstrap) = start(Settings { max_connections: 2, ..Settings::default() });
+    let (broker, bootstrap) = start(BrokerSettings { max_connections: 2, ..BrokerSettings::default() });
     let held: Vec<_> = (0..2).map(|_| TcpStream::connect(&bootstrap).unwrap()).collect();
     let mut refused = TcpStream::connect(&bootstrap).unwrap();
     refused.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -228,9 +228,9 @@ fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
 }
 
 #[test]
-fn a_transactional_producer_is_told_at_once_that_there_are_no_transactions() {
+fn a_transactional_producer_fails_at_once_as_there_are_no_transactions() {
     use rdkafka::producer::{BaseProducer, Producer};
-    let (broker, bootstrap) = start(Settings::default());
+    let (broker, bootstrap) = start(BrokerSettings::default());
     let producer: BaseProducer = client(&bootstrap).set("transactional.id", "x").create().unwrap();
     let began = std::time::Instant::now();
     let error = producer.init_transactions(PATIENCE).unwrap_err();
@@ -240,8 +240,8 @@ fn a_transactional_producer_is_told_at_once_that_there_are_no_transactions() {
 }
 
 #[test]
-fn a_member_of_the_newer_group_protocol_is_told_that_there_is_none() {
-    let (broker, bootstrap) = start(Settings::default());
+fn a_member_of_the_newer_group_protocol_gets_an_error() {
+    let (broker, bootstrap) = start(BrokerSettings::default());
     make(&bootstrap, "t", &[]);
     let consumer: BaseConsumer =
         client(&bootstrap).set("group.id", "g").set("group.protocol", "consumer").create().unwrap();
@@ -253,7 +253,7 @@ fn a_member_of_the_newer_group_protocol_is_told_that_there_is_none() {
 
 #[test]
 fn stopping_does_not_wait_for_those_who_wait() {
-    let (broker, bootstrap) = start(Settings::default());
+    let (broker, bootstrap) = start(BrokerSettings::default());
     make(&bootstrap, "t", &[]);
     let consumer = reader(&bootstrap, "t", 1, Offset::Beginning, &[("fetch.wait.max.ms", "60000")]);
     assert!(consumer.poll(Duration::from_millis(300)).is_none());

@@ -5,14 +5,14 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use turnstile_broker::{Broker, Settings};
+use turnstile_broker::{Broker, BrokerSettings};
 
 use crate::target::fresh;
 
 /// Runs `steps` against an embedded broker and against Apache Kafka.
 fn on_both(steps: impl Fn(&str)) {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::start(Settings { dir: Some(dir.path().into()), ..Settings::default() }).unwrap();
+    let broker = Broker::start(BrokerSettings { dir: Some(dir.path().into()), ..BrokerSettings::default() }).unwrap();
     steps(&broker.address().to_string());
     broker.stop();
     steps(&turnstile_testkit::kafka());

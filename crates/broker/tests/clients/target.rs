@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use turnstile_broker::{Broker, Settings};
+use turnstile_broker::{Broker, BrokerSettings};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,7 +32,8 @@ impl Target {
             return Self { bootstrap, _embedded: None };
         }
         let dir = tempfile::tempdir().unwrap();
-        let broker = Broker::start(Settings { dir: Some(dir.path().into()), ..Settings::default() }).unwrap();
+        let broker =
+            Broker::start(BrokerSettings { dir: Some(dir.path().into()), ..BrokerSettings::default() }).unwrap();
         Self { bootstrap: broker.address().to_string(), _embedded: Some((broker, dir)) }
     }
 

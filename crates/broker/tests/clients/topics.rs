@@ -94,12 +94,12 @@ fn a_topic_deleted_and_made_again_starts_empty() {
     let topic = target.topic(1, &[]);
     target.sender(&[]).count_to(&topic, 20);
     block_on(admin.delete_topics(&[&topic], &options())).unwrap()[0].as_ref().unwrap();
-    eventually("it can be made again", || make_topic(&admin, &topic, 1, &[]).is_ok());
+    eventually("it can be created again", || make_topic(&admin, &topic, 1, &[]).is_ok());
     let sender = target.sender(&[]);
     eventually("it takes messages", || {
-        sender.send(&topic, 0, b"anew");
+        sender.send(&topic, 0, b"recreated");
         sender.delivered()[0].is_ok()
     });
     let messages = read(&target.reader(&topic, 1, Offset::Beginning, &[]), 1);
-    assert_eq!((messages[0].offset(), values(&messages)), (0, vec!["anew".to_owned()]));
+    assert_eq!((messages[0].offset(), values(&messages)), (0, vec!["recreated".to_owned()]));
 }

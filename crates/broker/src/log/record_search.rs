@@ -1,19 +1,19 @@
-//! Looks inside one batch for a record by its timestamp: the only place that sees single records.
+//! Finds a record of one batch by its timestamp: the only place that sees single records.
 //!
 //! In: the bytes of one batch. Out: the first record at or after an instant. Decompression is streamed
-//! and stops at the record, so memory stays small whatever the batch claims to hold.
+//! and stops at the record, so memory stays small however much the batch claims to hold.
 
 use std::io::{self, BufReader, Cursor, Read};
 
 use super::batch::{BatchHeader, HEADER_BYTES};
 
-/// Snappy's block format cannot be streamed; a batch that unpacks to more than this is not looked into.
+/// Snappy's block format cannot be streamed; a batch that decompresses to more than this is refused.
 const MAX_SNAPPY_BYTES: usize = 128 << 20;
-/// Starts the framing that Java clients put around snappy blocks, followed by two version numbers.
+/// The magic of the framing that Java clients put around snappy blocks; two version numbers follow.
 const XERIAL: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 
 /// Offset and timestamp of the first record of `batch` from `from_offset` on whose timestamp is
-/// `at_least` or later. `None` when there is none.
+/// `at_least` or later. `None` if there is none.
 pub(crate) fn first_record(
     batch: &[u8],
     header: &BatchHeader,
@@ -26,7 +26,7 @@ pub(crate) fn first_record(
     if header.base_timestamp >= at_least && header.base_offset >= from_offset {
         return Ok(Some((header.base_offset, header.base_timestamp)));
     }
-    let mut records = BufReader::new(unpack(header, batch.get(HEADER_BYTES..).unwrap_or_default())?);
+    let mut records = BufReader::new(decompress(header, batch.get(HEADER_BYTES..).unwrap_or_default())?);
     for _ in 0..header.records {
         let length = varint(&mut records)?;
         let mut record = records.by_ref().take(u64::try_from(length).map_err(invalid)?);
@@ -41,35 +41,35 @@ pub(crate) fn first_record(
     Ok(None)
 }
 
-fn unpack<'a>(header: &BatchHeader, packed: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
+fn decompress<'a>(header: &BatchHeader, compressed: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match header.codec() {
-        0 => Box::new(packed),
-        1 => Box::new(flate2::read::MultiGzDecoder::new(packed)),
-        2 => Box::new(Cursor::new(unpack_snappy(packed)?)),
-        3 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
-        4 => Box::new(zstd::stream::read::Decoder::with_buffer(packed)?),
+        0 => Box::new(compressed),
+        1 => Box::new(flate2::read::MultiGzDecoder::new(compressed)),
+        2 => Box::new(Cursor::new(decompress_snappy(compressed)?)),
+        3 => Box::new(lz4_flex::frame::FrameDecoder::new(compressed)),
+        4 => Box::new(zstd::stream::read::Decoder::with_buffer(compressed)?),
         codec => return Err(invalid(format!("codec {codec}"))),
     })
 }
 
-fn unpack_snappy(packed: &[u8]) -> io::Result<Vec<u8>> {
+fn decompress_snappy(compressed: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    let mut unpack = |block: &[u8]| {
+    let mut decompress = |block: &[u8]| {
         let size = snap::raw::decompress_len(block)?;
         if out.len() + size > MAX_SNAPPY_BYTES {
-            return Err(invalid("too large when unpacked"));
+            return Err(invalid("too large when decompressed"));
         }
         out.extend(snap::raw::Decoder::new().decompress_vec(block)?);
         Ok(())
     };
-    match packed.strip_prefix(&XERIAL) {
-        None => unpack(packed)?,
+    match compressed.strip_prefix(&XERIAL) {
+        None => decompress(compressed)?,
         Some(framed) => {
             let mut rest = framed.get(8..).ok_or_else(|| invalid("cut short"))?;
             while let Some((length, after)) = rest.split_first_chunk::<4>() {
                 let (block, next) =
                     after.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(|| invalid("cut short"))?;
-                unpack(block)?;
+                decompress(block)?;
                 rest = next;
             }
         }
@@ -103,15 +103,15 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 mod tests {
     use std::io::Write as _;
 
-    use super::super::batch::made;
+    use super::super::batch::fixtures;
     use super::*;
 
     const TIMES: [i64; 4] = [100, 300, 200, 400];
 
-    fn packed_with(codec: i16) -> Vec<u8> {
-        let plain = made::stamped(&TIMES);
+    fn compressed_with(codec: i16) -> Vec<u8> {
+        let plain = fixtures::stamped(&TIMES);
         let records = &plain[HEADER_BYTES..];
-        let packed = match codec {
+        let compressed = match codec {
             0 => records.to_vec(),
             1 => {
                 let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -130,13 +130,13 @@ mod tests {
                 [&XERIAL[..], &[0; 8], &(block.len() as u32).to_be_bytes(), &block].concat()
             }
         };
-        made::assemble(codec.min(4) - i16::from(codec == 5) * 2, &TIMES, (-1, -1, -1), &packed)
+        fixtures::assemble(codec.min(4) - i16::from(codec == 5) * 2, &TIMES, (-1, -1, -1), &compressed)
     }
 
     #[test]
     fn a_record_is_found_by_time_under_every_codec() {
         for codec in 0..=5 {
-            let batch = packed_with(codec);
+            let batch = compressed_with(codec);
             let header = BatchHeader::read(&batch).unwrap();
             let find = |at_least| first_record(&batch, &header, 0, at_least).unwrap();
             assert_eq!(find(50), Some((0, 100)), "codec {codec}");
@@ -148,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_lies_about_its_records_is_an_error_not_a_panic() {
-        let garbage = made::assemble(0, &TIMES, (-1, -1, -1), &[0xff; 40]);
+    fn a_batch_with_invalid_records_is_an_error_not_a_panic() {
+        let garbage = fixtures::assemble(0, &TIMES, (-1, -1, -1), &[0xff; 40]);
         let header = BatchHeader::read(&garbage).unwrap();
         assert!(first_record(&garbage, &header, 0, 350).is_err());
     }
