@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use turnstile_broker::{Broker, BrokerError, Fsync, BrokerSettings};
+use turnstile_broker::{Broker, BrokerError, BrokerSettings, Fsync};
 
 use crate::exit::Exit;
 use crate::process::Process;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use turnstile_warehouse::Warehouse;
-use turnstile_wire::{Credentials, DataFusionError, Database, Password, ServeSettings, Server, TlsFiles, WireError};
+use turnstile_wire::{
+    DataFusionError, Database, ServeSettings, TlsFiles, WireCredentials, WireError, WirePassword, WireServer,
+};
 
 use super::context::Context;
 use crate::exit::Exit;
@@ -36,7 +38,7 @@ pub(crate) async fn serve(
     context: &Context,
     listen: SocketAddr,
     tls: Option<(PathBuf, PathBuf)>,
-) -> anyhow::Result<Server> {
+) -> anyhow::Result<WireServer> {
     let warehouse = context.warehouse().await?.clone();
     let password = std::env::var(PASSWORD).ok().filter(|password| !password.is_empty());
     let usual = ServeSettings::default();
@@ -45,7 +47,7 @@ pub(crate) async fn serve(
     let tls = tls.or_else(|| configured.map(|(certificate, key)| (certificate.into(), key.into())));
     let settings = ServeSettings {
         listen,
-        credentials: password.map(|p| Credentials { user: USER.to_owned(), password: Password::new(p) }),
+        credentials: password.map(|p| WireCredentials { user: USER.to_owned(), password: WirePassword::new(p) }),
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
         statement_timeout: warehouse.limits().statement_timeout,
         max_rows: settings.and_then(|settings| settings.max_rows),
@@ -54,7 +56,7 @@ pub(crate) async fn serve(
             .map_or(usual.max_connections, |most| most as usize),
         ..usual
     };
-    Server::start(Arc::new(Served(warehouse)), settings).await.map_err(wire_failed)
+    WireServer::start(Arc::new(Served(warehouse)), settings).await.map_err(wire_failed)
 }
 
 fn wire_failed(error: WireError) -> anyhow::Error {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use turnstile_wire::Server;
+use turnstile_wire::WireServer;
 
 use super::context::Context;
 use super::loader::BackgroundLoads;
@@ -21,7 +21,7 @@ pub(crate) enum PortChoice {
 #[derive(Default)]
 pub(crate) struct Services {
     loads: Option<BackgroundLoads>,
-    port: Option<Server>,
+    port: Option<WireServer>,
 }
 
 impl Services {
@@ -49,7 +49,7 @@ impl Services {
 
     /// Where PostgreSQL clients connect.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.port.as_ref().map(Server::address)
+        self.port.as_ref().map(WireServer::address)
     }
 
     /// Ends both once the shutdown token is cancelled, after the load that is under way.

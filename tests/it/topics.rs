@@ -413,5 +413,9 @@ fn accepted_losses_of_whole_topics_of_the_embedded_broker_let_the_pipeline_conti
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn accepted_losses_of_whole_topics_of_apache_kafka_let_the_pipeline_continue() {
-    accepted_losses_of_whole_topics_let_the_pipeline_continue(&Scene::apache("losses", 1), "losses-one", "losses-other");
+    accepted_losses_of_whole_topics_let_the_pipeline_continue(
+        &Scene::apache("losses", 1),
+        "losses-one",
+        "losses-other",
+    );
 }

@@ -1,152 +1,150 @@
-//! Command lines into plain values.
+//! The command line: which chore, with which options.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
 
-/// A command line that makes no sense.
-#[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test
+  cargo xtask test --quick --only engine -- late
+  cargo xtask servers
+  cargo xtask bench e2e --messages 1000000
+";
 
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// The project's chores.
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+pub(crate) struct XtaskArgs {
+    /// Without one, this help is printed.
+    #[command(subcommand)]
+    pub(crate) chore: Option<Chore>,
 }
 
-impl std::error::Error for Usage {}
+#[derive(Debug, Subcommand)]
+pub(crate) enum Chore {
+    /// Runs all tests, with the servers that they need: fetched, started, stopped
+    Test(TestOptions),
+    /// Checks formatting and clippy, as the test chore does
+    Lint,
+    /// Checks that no two types share a name and that texts use the field's words
+    Names,
+    /// Starts the test servers, prints their addresses as shell variables, stops them on Ctrl-C
+    Servers {
+        /// Only fetch the servers
+        #[arg(long)]
+        fetch_only: bool,
+    },
+    /// Runs benchmarks beside what a user would choose instead; prints a table
+    Bench(BenchOptions),
+}
 
-/// What `cargo xtask test` is asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Test {
-    /// Only tests that need no server.
+#[derive(Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct TestOptions {
+    /// Run only what needs no server
+    #[arg(long)]
     pub(crate) quick: bool,
-    /// Only these rooms; all when empty.
+    /// Run only this room's tests: kafka, lake, ...; turnstile is the binary (repeatable)
+    #[arg(long, value_name = "ROOM")]
     pub(crate) only: Vec<String>,
-    /// For the test runner.
+    /// As for cargo test: names of tests, flags of the test runner
+    #[arg(last = true)]
     pub(crate) filter: Vec<String>,
 }
 
-/// What `cargo xtask bench` is asked for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Bench {
-    /// The benches to run; never empty.
-    pub(crate) which: Vec<String>,
-    /// Messages in the `city` topic.
+#[derive(Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct BenchOptions {
+    /// The benchmarks to run; default: all of them
+    pub(crate) which: Vec<BenchName>,
+    /// Messages in the topic
+    #[arg(long, value_name = "N", default_value = "5000000", value_parser = number)]
     pub(crate) messages: u64,
-    /// How often the failover bench kills a leader.
+    /// How often the failover benchmark kills a leader
+    #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) kills: u32,
-    /// Days in the tables that the warehouse bench asks.
+    /// Days in the tables of the warehouse benchmark; 365 take minutes to generate, and 2 GB
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
-    /// The folder of programs to compare with, when one was named.
+    /// Folder with the programs to compare with; default: ../shared/bench
+    #[arg(long, value_name = "DIR")]
     pub(crate) reference: Option<PathBuf>,
-    /// The turnstile binary to measure, when one was named; otherwise a release binary is built.
+    /// Measure this turnstile instead of building one
+    #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
 }
 
-const BENCHES: [&str; 8] = ["engine", "e2e", "latency", "broker", "produce", "ready", "failover", "warehouse"];
-
-pub(crate) fn test(arguments: &[String]) -> Result<Test> {
-    let mut options = Test::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match argument.as_str() {
-            "--quick" => options.quick = true,
-            "--only" => options.only.push(value(argument, rest.next())?),
-            "--" => options.filter = rest.by_ref().cloned().collect(),
-            other => return unknown(other),
-        }
-    }
-    Ok(options)
-}
-
-/// Whether servers are only to be fetched.
-pub(crate) fn servers(arguments: &[String]) -> Result<bool> {
-    match arguments {
-        [] => Ok(false),
-        [one] if one == "--fetch-only" => Ok(true),
-        [first, ..] => unknown(first),
+impl BenchOptions {
+    /// The benchmarks to run, in the given order.
+    pub(crate) fn selected(&self) -> &[BenchName] {
+        if self.which.is_empty() { BenchName::value_variants() } else { &self.which }
     }
 }
 
-pub(crate) fn bench(arguments: &[String]) -> Result<Bench> {
-    let mut options =
-        Bench { which: Vec::new(), messages: 5_000_000, kills: 20, days: 365, reference: None, binary: None };
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match argument.as_str() {
-            "--messages" => {
-                let text = value(argument, rest.next())?;
-                let digits = text.replace('_', "");
-                options.messages = digits.parse().map_err(|_| Usage(format!("--messages: `{text}` is no number")))?;
-            }
-            "--kills" => {
-                let text = value(argument, rest.next())?;
-                options.kills = text.parse().map_err(|_| Usage(format!("--kills: `{text}` is no number")))?;
-            }
-            "--days" => {
-                let text = value(argument, rest.next())?;
-                let days = text.parse().ok().filter(|days| *days > 0);
-                options.days = days.ok_or_else(|| Usage(format!("--days: `{text}` is no number of days")))?;
-            }
-            "--reference" => options.reference = Some(value(argument, rest.next())?.into()),
-            "--binary" => options.binary = Some(value(argument, rest.next())?.into()),
-            name if BENCHES.contains(&name) => options.which.push(name.into()),
-            other => return unknown(other),
-        }
-    }
-    if options.which.is_empty() {
-        options.which = BENCHES.map(String::from).into();
-    }
-    Ok(options)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchName {
+    Engine,
+    E2e,
+    Latency,
+    Broker,
+    Produce,
+    Ready,
+    Failover,
+    Warehouse,
 }
 
-pub(crate) fn none(arguments: &[String]) -> Result<()> {
-    arguments.first().map_or(Ok(()), |first| unknown(first))
-}
-
-fn value(flag: &str, value: Option<&String>) -> Result<String> {
-    value.cloned().ok_or_else(|| Usage(format!("{flag} needs a value")).into())
-}
-
-fn unknown<T>(argument: &str) -> Result<T> {
-    Err(Usage(format!("`{argument}` is not understood")).into())
+/// A number that may have underscores between its digits.
+fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
+    text.replace('_', "").parse()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(String::from).collect()
+    fn parse(line: &str) -> Result<Option<Chore>, clap::Error> {
+        XtaskArgs::try_parse_from(["xtask"].into_iter().chain(line.split_whitespace())).map(|args| args.chore)
     }
 
-    #[test]
-    fn what_follows_two_dashes_goes_to_the_test_runner() {
-        let options = test(&words("--only lake --quick -- late --quick")).unwrap();
-        assert_eq!(options, Test { quick: true, only: words("lake"), filter: words("late --quick") });
-    }
-
-    #[test]
-    fn a_bench_is_all_of_them_unless_one_is_named() {
-        assert_eq!(bench(&[]).unwrap().which, BENCHES);
-        let options = bench(&words("e2e --messages 1_000 --reference /r")).unwrap();
-        let which = words("e2e");
-        let expected =
-            Bench { which, messages: 1000, kills: 20, days: 365, reference: Some("/r".into()), binary: None };
-        assert_eq!(options, expected);
-        assert_eq!(bench(&words("warehouse --days 7")).unwrap().days, 7);
-        assert!(bench(&words("warehouse --days 0")).is_err());
-        assert_eq!(bench(&words("failover --kills 3")).unwrap().kills, 3);
-    }
-
-    #[test]
-    fn a_word_that_is_not_understood_is_named() {
-        for fault in [test(&words("--quik")).unwrap_err(), bench(&words("--quik")).unwrap_err()] {
-            assert_eq!(fault.to_string(), "`--quik` is not understood");
-            assert!(fault.is::<Usage>());
+    fn bench(line: &str) -> BenchOptions {
+        match parse(line).unwrap() {
+            Some(Chore::Bench(args)) => args,
+            other => panic!("{other:?}"),
         }
-        assert_eq!(test(&words("--only")).unwrap_err().to_string(), "--only needs a value");
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        XtaskArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_passed_to_the_test_runner() {
+        let words = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
+        let Some(Chore::Test(args)) = parse("test --only lake --quick -- late --quick").unwrap() else { panic!() };
+        assert_eq!(args, TestOptions { quick: true, only: words("lake"), filter: words("late --quick") });
+    }
+
+    #[test]
+    fn all_benchmarks_run_unless_one_is_named() {
+        assert_eq!(bench("bench").selected(), BenchName::value_variants());
+        let args = bench("bench e2e --messages 1_000 --reference /r");
+        assert_eq!((args.selected(), args.messages), (&[BenchName::E2e][..], 1000));
+        assert_eq!(args.reference, Some("/r".into()));
+        assert_eq!(bench("bench warehouse --days 7").days, 7);
+        assert_eq!(bench("bench failover --kills 3").kills, 3);
+    }
+
+    #[test]
+    fn a_wrong_command_line_ends_with_exit_code_2_and_names_the_word() {
+        for line in ["test --quik", "bench --quik", "bench warehouse --days 0", "test --only", "lints", "lint x"] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}: {error}");
+        }
+        assert!(parse("test --quik").unwrap_err().to_string().contains("'--quik'"));
+        assert_eq!(parse("--help").unwrap_err().kind(), ErrorKind::DisplayHelp);
+        assert!(parse("").unwrap().is_none());
     }
 }

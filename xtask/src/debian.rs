@@ -9,38 +9,38 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{answers, shown};
 
-/// One thing needed: how to see that it is there, and the package that brings it.
-struct Need {
+/// A package that is needed, and the program that shows that it is installed.
+struct SystemPackage {
     package: &'static str,
     program: &'static str,
     arguments: &'static [&'static str],
 }
 
-const fn need(package: &'static str, program: &'static str, arguments: &'static [&'static str]) -> Need {
-    Need { package, program, arguments }
+const fn package(package: &'static str, program: &'static str, arguments: &'static [&'static str]) -> SystemPackage {
+    SystemPackage { package, program, arguments }
 }
 
 /// For the build: librdkafka is C, and uses the system's OpenSSL.
-const BUILD: [Need; 7] = [
-    need("build-essential", "cc", &["--version"]),
-    need("build-essential", "c++", &["--version"]),
-    need("build-essential", "make", &["--version"]),
-    need("cmake", "cmake", &["--version"]),
-    need("pkg-config", "pkg-config", &["--version"]),
-    need("libssl-dev", "pkg-config", &["--exists", "openssl"]),
-    need("zlib1g-dev", "pkg-config", &["--exists", "zlib"]),
+const BUILD: [SystemPackage; 7] = [
+    package("build-essential", "cc", &["--version"]),
+    package("build-essential", "c++", &["--version"]),
+    package("build-essential", "make", &["--version"]),
+    package("cmake", "cmake", &["--version"]),
+    package("pkg-config", "pkg-config", &["--version"]),
+    package("libssl-dev", "pkg-config", &["--exists", "openssl"]),
+    package("zlib1g-dev", "pkg-config", &["--exists", "zlib"]),
 ];
 
 /// For the servers. A Go that is missing or too old is fetched with them, see `fetch::go`.
-const SERVERS: [Need; 7] = [
-    need("default-jdk-headless", "java", &["-version"]),
-    need("maven", "mvn", &["--version"]),
-    need("python3-venv", "python3", &["-c", "import venv, ensurepip"]),
-    need("npm", "npm", &["--version"]),
+const SERVERS: [SystemPackage; 7] = [
+    package("default-jdk-headless", "java", &["-version"]),
+    package("maven", "mvn", &["--version"]),
+    package("python3-venv", "python3", &["-c", "import venv, ensurepip"]),
+    package("npm", "npm", &["--version"]),
     // Makes the certificates of the tests that need some.
-    need("openssl", "openssl", &["version"]),
-    need("postgresql-client", "psql", &["--version"]),
-    need("postgresql", "sh", &["-c", "ls /usr/lib/postgresql/*/bin/postgres"]),
+    package("openssl", "openssl", &["version"]),
+    package("postgresql-client", "psql", &["--version"]),
+    package("postgresql", "sh", &["-c", "ls /usr/lib/postgresql/*/bin/postgres"]),
 ];
 
 /// Debian's package makes a database cluster and starts it as a service, unless this file says not to. It belongs to
@@ -51,7 +51,7 @@ const CLUSTERS: (&str, &str, &str) = (
     "\n# Tests start their own.\ncreate_main_cluster = false\n",
 );
 
-/// Sees to the packages that are missing.
+/// Installs the packages that are missing.
 ///
 /// # Errors
 /// Names the one command to type when they may not be installed from here.
@@ -65,7 +65,7 @@ pub(crate) fn install_missing(with_servers: bool) -> Result<()> {
     ensure!(is_root(), "missing on this machine; type: sudo apt-get install --no-install-recommends {names}");
 
     println!("xtask: installing Debian packages: {names}");
-    // A source that does not answer is no reason to stop: the packages may be known already.
+    // The packages may be known already, so an unreachable source does not end this.
     if !shown(apt_get().args(["-q", "update"]))? {
         println!("xtask: apt-get update failed; trying with the lists as they are");
     }
@@ -86,8 +86,8 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// Each missing package once.
-fn missing(with_servers: bool, is_there: impl Fn(&Need) -> bool) -> Vec<&'static str> {
-    let servers: &[Need] = if with_servers { &SERVERS } else { &[] };
+fn missing(with_servers: bool, is_there: impl Fn(&SystemPackage) -> bool) -> Vec<&'static str> {
+    let servers: &[SystemPackage] = if with_servers { &SERVERS } else { &[] };
     let needs = BUILD.iter().chain(servers).filter(|need| !is_there(need));
     let mut packages: Vec<&str> = needs.map(|need| need.package).collect();
     packages.dedup();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_is_not_installed_again() {
+    fn an_installed_package_is_not_installed_again() {
         assert!(missing(true, |_| true).is_empty());
         assert_eq!(missing(true, |need| need.program != "npm"), ["npm"]);
     }

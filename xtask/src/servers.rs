@@ -42,12 +42,12 @@ impl Servers {
         println!(
             "xtask: starting Kafka, versitygw, fake-gcs-server, azurite, bqemulator, Apicurio Registry and PostgreSQL on loopback …"
         );
-        let own = |name: &str| -> Result<_> {
-            let own = dir.join(name);
-            fs::create_dir_all(&own)?;
-            Ok(own)
+        let folder = |name: &str| -> Result<_> {
+            let folder = dir.join(name);
+            fs::create_dir_all(&folder)?;
+            Ok(folder)
         };
-        let (kafka_dir, azure_dir) = (own("kafka")?, own("azurite")?);
+        let (kafka_dir, azure_dir) = (folder("kafka")?, folder("azurite")?);
         let config = KafkaConfig::default().heap_mb(KAFKA_HEAP_MB).data(kafka_dir);
         let (kafka, azure) = std::thread::scope(|scope| {
             let azure = scope.spawn(|| AzuriteServer::start(&fetched.azurite, &azure_dir));
@@ -55,10 +55,10 @@ impl Servers {
             (kafka, azure.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let (kafka, azure) = (kafka?, azure?);
-        let registry = RegistryServer::start(&fetched.registry, &own("apicurio")?)?;
-        let bigquery = BigQueryEmulator::start(&fetched.bigquery, &own("bqemulator")?)?;
-        let s3 = VersityServer::start(&fetched.versitygw, &own("versitygw")?)?;
-        let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &own("fake-gcs-server")?)?;
+        let registry = RegistryServer::start(&fetched.registry, &folder("apicurio")?)?;
+        let bigquery = BigQueryEmulator::start(&fetched.bigquery, &folder("bqemulator")?)?;
+        let s3 = VersityServer::start(&fetched.versitygw, &folder("versitygw")?)?;
+        let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &folder("fake-gcs-server")?)?;
         let postgres = PostgresServer::start()?;
         println!("xtask: servers ready in {:.1} s; their logs are in {}", begin.elapsed().as_secs_f32(), dir.display());
         let variables = vec![
@@ -86,7 +86,7 @@ impl Servers {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
 
-    /// Names the servers that have ended by themselves: their tests then failed for no fault of their own.
+    /// Names the servers that ended unexpectedly, which explains failures of their tests.
     pub(crate) fn ended(&mut self) -> Vec<&'static str> {
         let servers = [
             ("Apache Kafka", self.kafka.process_mut()),

@@ -1,8 +1,8 @@
-//! Adds up what the test binaries say at their end.
+//! Adds up the results that the test binaries print.
 
 /// Sums over all test binaries of one run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct TestTally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) ignored: u64,
@@ -10,7 +10,7 @@ pub(crate) struct Tally {
     ended: u64,
 }
 
-impl Tally {
+impl TestTally {
     /// Takes one line of cargo test's output.
     pub(crate) fn line(&mut self, line: &str) {
         let line = without_colour(line);
@@ -29,7 +29,7 @@ impl Tally {
         }
     }
 
-    /// Binaries that began and never reported: they crashed.
+    /// Binaries that started and never printed a result: they crashed.
     pub(crate) fn crashed(&self) -> u64 {
         self.started.saturating_sub(self.ended)
     }
@@ -73,8 +73,8 @@ fn without_colour(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn tally(text: &str) -> Tally {
-        let mut tally = Tally::default();
+    fn tally(text: &str) -> TestTally {
+        let mut tally = TestTally::default();
         text.lines().for_each(|line| tally.line(line));
         tally
     }

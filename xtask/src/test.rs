@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::args;
+use crate::args::TestOptions;
 use crate::command::{cargo, shown};
 use crate::fetch::{self, Fetched};
 use crate::servers::Servers;
-use crate::tally::Tally;
+use crate::tally::TestTally;
 use crate::{debian, lint, place};
 
-/// Runs the chore; whether everything was good. The last line printed is the runner's closing line.
-pub(crate) fn run(options: &args::Test) -> Result<bool> {
+/// Runs the chore; whether everything passed. The last line printed is the summary.
+pub(crate) fn run(options: &TestOptions) -> Result<bool> {
     let begin = Instant::now();
     debian::install_missing(!options.quick)?;
     let packages: Vec<String> = options.only.iter().map(|room| package(room)).collect();
@@ -58,7 +58,7 @@ pub(crate) fn run(options: &args::Test) -> Result<bool> {
     Ok(linted && servers_lived && tally.is_good())
 }
 
-fn with_servers(packages: &[String], options: &args::Test, fetched: &Fetched) -> Result<(Tally, bool)> {
+fn with_servers(packages: &[String], options: &TestOptions, fetched: &Fetched) -> Result<(TestTally, bool)> {
     let scratch = place::scratch()?;
     let mut servers = Servers::start(fetched, scratch.path())?;
     let tally = tests(packages, options, |command| servers.set_variables(command))?;
@@ -74,9 +74,9 @@ fn build(packages: &[String]) -> Result<bool> {
 }
 
 /// Runs the tests with their output passed on line by line.
-fn tests(packages: &[String], options: &args::Test, prepare: impl FnOnce(&mut Command)) -> Result<Tally> {
+fn tests(packages: &[String], options: &TestOptions, prepare: impl FnOnce(&mut Command)) -> Result<TestTally> {
     let mut command = cargo_test(packages);
-    // One failing binary is no reason to know nothing of the others.
+    // The other binaries run even if one fails.
     command.args(["--no-fail-fast", "--"]);
     if !options.quick {
         command.arg("--include-ignored");
@@ -86,7 +86,7 @@ fn tests(packages: &[String], options: &args::Test, prepare: impl FnOnce(&mut Co
             }
             None => {
                 println!("xtask: the MTA's weekly files are not here (TURNSTILE_WEEKS names their folder):");
-                println!("xtask: the tests on the real week do not run; those on a made-up week do");
+                println!("xtask: the tests on the real week do not run; those on a generated week do");
                 command.args(["--skip", "the_real_week"]);
             }
         }
@@ -98,7 +98,7 @@ fn tests(packages: &[String], options: &args::Test, prepare: impl FnOnce(&mut Co
     prepare(&mut command);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("cargo's output is not piped")?;
-    let mut tally = Tally::default();
+    let mut tally = TestTally::default();
     let mut out = std::io::stdout().lock();
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
@@ -107,7 +107,7 @@ fn tests(packages: &[String], options: &args::Test, prepare: impl FnOnce(&mut Co
         tally.line(&String::from_utf8_lossy(&line));
     }
     let status = child.wait()?;
-    // A failure that no line told of, such as a doc test that did not compile on its own.
+    // A failure without a line of output, such as a doc test that did not compile.
     if !status.success() && tally.failed == 0 && tally.crashed() == 0 {
         tally.failed = 1;
     }

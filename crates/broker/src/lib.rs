@@ -18,7 +18,6 @@
 //! ```
 
 mod api;
-mod api_error;
 mod broker;
 mod connection;
 mod fetch_sessions;
@@ -26,6 +25,7 @@ mod group;
 mod identity;
 mod log;
 mod partition;
+mod request_error;
 mod settings;
 mod shutdown;
 mod state;

@@ -4,8 +4,8 @@
 
 use kafka_protocol::ResponseError;
 
-use crate::api_error::ApiError;
 use crate::log::LogLimits;
+use crate::request_error::RequestError;
 
 pub(crate) const RETENTION_MS: &str = "retention.ms";
 pub(crate) const RETENTION_BYTES: &str = "retention.bytes";
@@ -32,8 +32,8 @@ pub(crate) struct TopicConfig(Vec<(&'static str, i64)>);
 
 impl TopicConfig {
     /// Sets `key` to `value`.
-    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), ApiError> {
-        let invalid = |message: String| ApiError::new(ResponseError::InvalidConfig, message);
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), RequestError> {
+        let invalid = |message: String| RequestError::new(ResponseError::InvalidConfig, message);
         if let Some((_, fixed)) = FIXED.iter().find(|(name, _)| *name == key) {
             let refused = || invalid(format!("{key} is always {fixed} here"));
             return if value == *fixed { Ok(()) } else { Err(refused()) };

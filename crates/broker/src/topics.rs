@@ -14,9 +14,9 @@ use kafka_protocol::ResponseError;
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use crate::api_error::ApiError;
 use crate::log::{Budget, Log, LogLimits};
 use crate::partition::Partition;
+use crate::request_error::RequestError;
 use crate::settings::{BrokerError, BrokerSettings};
 use crate::state_file;
 use crate::topic_config::TopicConfig;
@@ -141,11 +141,11 @@ impl TopicStore {
         partitions: i32,
         config: TopicConfig,
         validate_only: bool,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RequestError> {
         check_name(name)?;
         let mut index = self.index.write();
         if index.by_name.contains_key(name) {
-            return Err(ApiError::new(ResponseError::TopicAlreadyExists, format!("topic '{name}' exists already")));
+            return Err(RequestError::new(ResponseError::TopicAlreadyExists, format!("topic '{name}' exists already")));
         }
         let count = self.check_count(&index, partitions, 0)?;
         if validate_only {
@@ -165,13 +165,13 @@ impl TopicStore {
     }
 
     /// Adds partitions until there are `count`.
-    pub(crate) fn add_partitions(&self, name: &str, count: i32, validate_only: bool) -> Result<(), ApiError> {
+    pub(crate) fn add_partitions(&self, name: &str, count: i32, validate_only: bool) -> Result<(), RequestError> {
         let index = self.index.write();
-        let topic = index.by_name.get(name).cloned().ok_or_else(|| ApiError::unknown_topic(name))?;
+        let topic = index.by_name.get(name).cloned().ok_or_else(|| RequestError::unknown_topic(name))?;
         let have = topic.partitions.read().len();
         if usize::try_from(count).is_ok_and(|count| count <= have) {
             let message = format!("topic '{name}' has {have} partitions; a topic can only get more");
-            return Err(ApiError::new(ResponseError::InvalidPartitions, message));
+            return Err(RequestError::new(ResponseError::InvalidPartitions, message));
         }
         let count = self.check_count(&index, count, have)?;
         if validate_only {
@@ -185,10 +185,10 @@ impl TopicStore {
     }
 
     /// Deletes a topic and its messages.
-    pub(crate) fn delete(&self, topic: &Topic) -> Result<(), ApiError> {
+    pub(crate) fn delete(&self, topic: &Topic) -> Result<(), RequestError> {
         let mut index = self.index.write();
         if index.by_id.remove(&topic.id).is_none() {
-            return Err(ApiError::unknown_topic(&topic.name));
+            return Err(RequestError::unknown_topic(&topic.name));
         }
         index.by_name.remove(&topic.name);
         topic.partitions.read().iter().for_each(|partition| partition.delete());
@@ -203,9 +203,9 @@ impl TopicStore {
         &self,
         name: &str,
         validate_only: bool,
-        change: impl FnOnce(&mut TopicConfig) -> Result<(), ApiError>,
-    ) -> Result<(), ApiError> {
-        let topic = self.get(name).ok_or_else(|| ApiError::unknown_topic(name))?;
+        change: impl FnOnce(&mut TopicConfig) -> Result<(), RequestError>,
+    ) -> Result<(), RequestError> {
+        let topic = self.get(name).ok_or_else(|| RequestError::unknown_topic(name))?;
         let mut config = topic.config.write();
         let mut changed = config.clone();
         change(&mut changed)?;
@@ -216,24 +216,24 @@ impl TopicStore {
         Ok(())
     }
 
-    fn check_count(&self, index: &TopicIndex, requested: i32, have: usize) -> Result<usize, ApiError> {
+    fn check_count(&self, index: &TopicIndex, requested: i32, have: usize) -> Result<usize, RequestError> {
         let count = usize::try_from(requested).unwrap_or(0);
         if count == 0 {
-            return Err(ApiError::new(ResponseError::InvalidPartitions, format!("{requested} partitions")));
+            return Err(RequestError::new(ResponseError::InvalidPartitions, format!("{requested} partitions")));
         }
         let (all, limit) = (index.partitions() + count - have, self.max_partitions);
         if all > limit {
             let message = format!("{all} partitions would be more than the broker's limit of {limit}");
-            return Err(ApiError::new(ResponseError::PolicyViolation, message));
+            return Err(RequestError::new(ResponseError::PolicyViolation, message));
         }
         Ok(count)
     }
 
-    fn create_partition(&self, topic_dir: Option<&Path>, index: usize) -> Result<Arc<Partition>, ApiError> {
+    fn create_partition(&self, topic_dir: Option<&Path>, index: usize) -> Result<Arc<Partition>, RequestError> {
         let log = match topic_dir {
             None => Log::in_memory(self.budget.clone()),
             Some(dir) => Log::open(&dir.join(index.to_string()), 0)
-                .map_err(|error| ApiError::new(ResponseError::KafkaStorageError, error.to_string()))?,
+                .map_err(|error| RequestError::new(ResponseError::KafkaStorageError, error.to_string()))?,
         };
         Ok(Arc::new(Partition::new(index as i32, log)))
     }
@@ -265,18 +265,18 @@ fn load(dir: &Path, now: i64) -> Result<Option<Topic>, BrokerError> {
 }
 
 /// Whether `name` may be a topic's: letters, digits, dot, underscore, hyphen.
-fn check_name(name: &str) -> Result<(), ApiError> {
+fn check_name(name: &str) -> Result<(), RequestError> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if name.is_empty() || name == "." || name == ".." || name.len() > NAME_BYTES || !name.bytes().all(legal) {
         let message = format!("a topic's name has 1 to {NAME_BYTES} letters, digits, '.', '_' or '-': {name:?}");
-        return Err(ApiError::new(ResponseError::InvalidTopicException, message));
+        return Err(RequestError::new(ResponseError::InvalidTopicException, message));
     }
     Ok(())
 }
 
-fn storage_error(name: &str, error: &io::Error) -> ApiError {
+fn storage_error(name: &str, error: &io::Error) -> RequestError {
     tracing::error!(topic = name, %error, "cannot write the topic's folder");
-    ApiError::new(ResponseError::KafkaStorageError, error.to_string())
+    RequestError::new(ResponseError::KafkaStorageError, error.to_string())
 }
 
 #[cfg(test)]

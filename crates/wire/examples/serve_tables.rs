@@ -7,11 +7,11 @@ mod tables;
 
 use std::sync::Arc;
 
-use turnstile_wire::{ServeSettings, Server, WireError};
+use turnstile_wire::{ServeSettings, WireError, WireServer};
 
 #[tokio::main]
 async fn main() -> Result<(), WireError> {
-    let server = Server::start(Arc::new(tables::Tables::default()), ServeSettings::default()).await?;
+    let server = WireServer::start(Arc::new(tables::Tables::default()), ServeSettings::default()).await?;
     println!("listening on {}; ends with the input (Ctrl-D)", server.address());
     let until_its_end = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     let _ended_either_way = tokio::task::spawn_blocking(until_its_end).await;

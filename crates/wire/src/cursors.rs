@@ -1,7 +1,7 @@
-//! `DECLARE`, `FETCH`, `CLOSE`: an answer kept open and taken in pieces, as psycopg's named cursors do.
+//! `DECLARE`, `FETCH`, `CLOSE`: a result kept open and fetched in parts, as psycopg's named cursors do.
 //!
 //! In: the statements and a connection's portals. Out: rows as they come, forward only.
-//! Plans nothing: what a cursor answers is given to [`open`]. Start there.
+//! Plans nothing: [`open`] is given the result of the cursor's query. Start there.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ use datafusion_postgres::pgwire::api::store::{MemPortalStore, PortalStore};
 use datafusion_postgres::pgwire::error::PgWireResult;
 use futures::{StreamExt, stream};
 
-use crate::prepared::Prepared;
-use crate::sqlstate::Complaint;
+use crate::planner::PreparedStatement;
+use crate::sqlstate::SqlError;
 
-/// Keeps `answer` under `name`.
-pub(crate) async fn open(portals: &MemPortalStore<Prepared>, name: &str, answer: QueryResponse) -> Response {
+/// Keeps `result` under `name`.
+pub(crate) async fn open(portals: &MemPortalStore<PreparedStatement>, name: &str, result: QueryResponse) -> Response {
     let statement = Arc::new(StoredStatement::new(name.to_owned(), (String::new(), None), Vec::new()));
     let portal = Portal::new_cursor(name.to_owned(), statement);
-    portal.start(answer).await;
+    portal.start(result).await;
     portals.put_portal(Arc::new(portal));
     Response::Execution(Tag::new("DECLARE CURSOR"))
 }
 
 /// The next rows of a cursor; they are read as the client takes them.
 pub(crate) async fn fetch(
-    portals: &MemPortalStore<Prepared>,
+    portals: &MemPortalStore<PreparedStatement>,
     name: &Ident,
     direction: &FetchDirection,
 ) -> PgWireResult<Response> {
-    let rows = rows_asked(direction)?;
+    let rows = requested_rows(direction)?;
     let portal = portals.get_portal(&name.value).and_then(|entry| entry.value().cloned());
     let portal = portal.ok_or_else(|| missing(&name.value).into_error())?;
     let state = portal.state();
     let fields = match &*state.lock().await {
-        PortalExecutionState::Suspended(answer) => answer.row_schema(),
+        PortalExecutionState::Suspended(result) => result.row_schema(),
         PortalExecutionState::Initial | PortalExecutionState::Finished => Arc::new(Vec::new()),
     };
     let next = stream::unfold((state, rows), |(state, left)| async move {
@@ -44,28 +44,28 @@ pub(crate) async fn fetch(
             return None;
         }
         let mut guard = state.lock().await;
-        let PortalExecutionState::Suspended(answer) = &mut *guard else { return None };
-        let row = answer.data_rows().next().await?;
+        let PortalExecutionState::Suspended(result) = &mut *guard else { return None };
+        let row = result.data_rows().next().await?;
         drop(guard);
         Some((row, (state, left - 1)))
     });
-    let mut answer = QueryResponse::new(fields, next);
-    answer.set_command_tag("FETCH");
-    Ok(Response::Query(answer))
+    let mut response = QueryResponse::new(fields, next);
+    response.set_command_tag("FETCH");
+    Ok(Response::Query(response))
 }
 
-/// The columns of the cursor that `statement` fetches from: a client is told them before the rows.
+/// The columns of the cursor that `statement` fetches from: a client is sent them before the rows.
 pub(crate) async fn columns<P: PortalStore>(portals: &P, statement: &Statement) -> Option<Vec<FieldInfo>> {
     let Statement::Fetch { name, .. } = statement else { return None };
     let state = Arc::clone(&portals.get_portal(&name.value)?.value()?.state);
     match &*state.lock().await {
-        PortalExecutionState::Suspended(answer) => Some(answer.row_schema().to_vec()),
+        PortalExecutionState::Suspended(result) => Some(result.row_schema().to_vec()),
         PortalExecutionState::Initial | PortalExecutionState::Finished => None,
     }
 }
 
 /// Drops one cursor, or all.
-pub(crate) fn close(portals: &MemPortalStore<Prepared>, cursor: &CloseCursor) -> PgWireResult<Response> {
+pub(crate) fn close(portals: &MemPortalStore<PreparedStatement>, cursor: &CloseCursor) -> PgWireResult<Response> {
     match cursor {
         CloseCursor::All => portals.clear_portals(),
         CloseCursor::Specific { name } if portals.get_portal(&name.value).is_none() => {
@@ -76,12 +76,12 @@ pub(crate) fn close(portals: &MemPortalStore<Prepared>, cursor: &CloseCursor) ->
     Ok(Response::Execution(Tag::new("CLOSE CURSOR")))
 }
 
-fn missing(name: &str) -> Complaint {
-    Complaint::new("34000", format!("cursor \"{name}\" does not exist"))
+fn missing(name: &str) -> SqlError {
+    SqlError::new("34000", format!("cursor \"{name}\" does not exist"))
         .hint("a cursor ends with its transaction: BEGIN before DECLARE")
 }
 
-fn rows_asked(direction: &FetchDirection) -> PgWireResult<usize> {
+fn requested_rows(direction: &FetchDirection) -> PgWireResult<usize> {
     let number = |limit: &ValueWithSpan| match &limit.value {
         Value::Number(digits, _) => digits.parse().ok(),
         _ => None,
@@ -92,15 +92,15 @@ fn rows_asked(direction: &FetchDirection) -> PgWireResult<usize> {
         FetchDirection::ForwardAll | FetchDirection::All => Some(usize::MAX),
         _ => None,
     };
-    rows.ok_or_else(|| Complaint::new("55000", "cursor can only scan forward").into_error())
+    rows.ok_or_else(|| SqlError::new("55000", "cursor can only scan forward").into_error())
 }
 
 /// The name and the query of one `DECLARE`.
-pub(crate) fn declared(declare: &Declare) -> PgWireResult<(String, Statement)> {
+pub(crate) fn name_and_query(declare: &Declare) -> PgWireResult<(String, Statement)> {
     let name = declare.names.first().map(|name| name.value.clone());
     let query = declare.for_query.clone().map(Statement::Query);
     name.zip(query).ok_or_else(|| {
-        Complaint::new("42601", "DECLARE takes a name and a query: DECLARE c CURSOR FOR SELECT ...").into_error()
+        SqlError::new("42601", "DECLARE takes a name and a query: DECLARE c CURSOR FOR SELECT ...").into_error()
     })
 }
 
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_cursor_goes_forward_only() {
-        assert_eq!(rows_asked(&FetchDirection::Next).unwrap(), 1);
-        assert!(rows_asked(&FetchDirection::Prior).is_err());
+        assert_eq!(requested_rows(&FetchDirection::Next).unwrap(), 1);
+        assert!(requested_rows(&FetchDirection::Prior).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Why a server did not start. What clients are told is in `sqlstate`.
+//! Why a server did not start. The errors that clients get are in `sqlstate`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,25 +18,25 @@ pub enum WireError {
         /// What to do.
         hint: &'static str,
     },
-    /// The address is taken or not this machine's: choose another.
+    /// The address is in use or not this machine's: choose another.
     #[error(
-        "the Postgres port was not opened on {address}\ncause: {source}\nhint:  choose another address or port, or stop who listens there"
+        "the Postgres port was not opened on {address}\ncause: {source}\nhint:  choose another address or port, or stop the process that listens there"
     )]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Certificate or key cannot be used: mend the file.
-    #[error("the Postgres port was not opened: {} is no use for TLS\ncause: {cause}\nhint:  give a certificate and its private key as PEM files", path.display())]
+    /// Certificate or key cannot be used: fix the file.
+    #[error("the Postgres port was not opened: {} cannot be used for TLS\ncause: {source}\nhint:  give a certificate and its private key as PEM files", path.display())]
     Tls {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        cause: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The tables of `pg_catalog` could not be made: a fault of this build.
+    /// The tables of `pg_catalog` could not be created: a fault of this build.
     #[error("the Postgres port was not opened\ncause: {0}\nhint:  this is a fault of turnstile; please report it")]
-    Catalog(DataFusionError),
+    Catalog(#[source] DataFusionError),
 }

@@ -1,10 +1,10 @@
 //! What makes a session look like PostgreSQL: `pg_catalog`, `information_schema`, its functions and type names.
 //!
-//! In: the sessions of a [`crate::Database`]. Out: the same sessions, dressed.
-//! Refuses to know what is asked. Start at [`Catalog::dress`].
+//! In: the sessions of a `Database`. Out: the same sessions with all of these.
+//! Refuses to know statements. Start at [`PgCatalog::register`].
 //!
-//! psql finds a table's number with one statement and asks for its columns with the next, so the numbers must
-//! outlive a session: one `pg_catalog` serves all, and looks at the tables of the newest.
+//! psql finds a table's OID with one statement and asks for its columns with the next, so OIDs must outlive a
+//! session: one `pg_catalog` serves all, over the tables of the newest.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -22,42 +22,42 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContex
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 
-use crate::DATABASE;
+use crate::database::DATABASE;
 
-/// Clients read a PostgreSQL version from this and choose their catalog queries by it; 16 is what `pg_catalog` mimics.
+/// Clients choose their catalog queries by this version of PostgreSQL; `pg_catalog` mimics 16.
 pub(crate) const SERVER_VERSION: &str = "16.6";
 const PG_CATALOG: &str = "pg_catalog";
 
 /// What every session gets.
-pub(crate) struct Catalog {
-    newest: Arc<Newest>,
+pub(crate) struct PgCatalog {
+    newest: Arc<NewestSession>,
     pg_catalog: Arc<dyn SchemaProvider>,
     /// A session that has all functions, to copy them from.
     template: SessionState,
     functions: Vec<Arc<ScalarUDF>>,
 }
 
-impl Catalog {
+impl PgCatalog {
     /// Reads the fixed tables once: they are some megabytes of Arrow files within the program.
     pub(crate) fn new() -> Result<Self, DataFusionError> {
-        let newest = Arc::new(Newest::default());
+        let newest = Arc::new(NewestSession::default());
         let list = Arc::clone(&newest) as Arc<dyn CatalogProviderList>;
         list.register_catalog(DATABASE.into(), Arc::new(MemoryCatalogProvider::new()));
         let state = SessionStateBuilder::new_with_default_features().with_catalog_list(list).build();
         let template = SessionContext::new_with_state(state);
         setup_pg_catalog(&template, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
         let pg_catalog = template.catalog(DATABASE).and_then(|catalog| catalog.schema(PG_CATALOG));
-        let pg_catalog = pg_catalog.ok_or_else(|| DataFusionError::Internal("pg_catalog was not made".into()))?;
+        let pg_catalog = pg_catalog.ok_or_else(|| DataFusionError::Internal("pg_catalog was not created".into()))?;
         let functions = [("version", version()), ("current_catalog", DATABASE.into())];
         let functions = functions.map(|(name, text)| Arc::new(constant(name, text))).to_vec();
         Ok(Self { newest, pg_catalog, template: template.state(), functions })
     }
 
-    /// Gives `session` what PostgreSQL's clients ask for. Its tables stay as they are.
+    /// Adds to `session` what PostgreSQL's clients ask for. Its tables stay as they are.
     ///
     /// # Errors
-    /// When its default catalog takes no further schema.
-    pub(crate) fn dress(&self, session: &SessionContext) -> Result<(), DataFusionError> {
+    /// When its default catalog accepts no other schema.
+    pub(crate) fn register(&self, session: &SessionContext) -> Result<(), DataFusionError> {
         let state = session.state();
         let database = &state.config_options().catalog.default_catalog;
         let catalog = session
@@ -68,14 +68,14 @@ impl Catalog {
 
         let shared = session.state_ref();
         let builder = SessionStateBuilder::new_from_existing(state).with_type_planner(Arc::new(PgOidTypePlanner));
-        let mut dressed = builder.build();
-        dressed.config_mut().options_mut().catalog.information_schema = true;
-        *shared.write() = dressed;
+        let mut extended = builder.build();
+        extended.config_mut().options_mut().catalog.information_schema = true;
+        *shared.write() = extended;
         self.add_functions(session);
         Ok(())
     }
 
-    /// Lets go of the last session's tables.
+    /// Releases the last session's tables.
     pub(crate) fn clear(&self) {
         self.newest.set(Arc::new(MemoryCatalogProviderList::new()));
     }
@@ -91,7 +91,7 @@ impl Catalog {
         for function in &self.functions {
             session.register_udf(function.as_ref().clone());
         }
-        // Also those that are there: PostgreSQL's generate_series takes narrower integers than the engine's.
+        // Also those that exist: PostgreSQL's generate_series takes narrower integers than the engine's.
         for (name, function) in self.template.table_functions() {
             session.register_udtf(name, Arc::clone(function.function()));
         }
@@ -102,23 +102,23 @@ fn version() -> String {
     format!("PostgreSQL {SERVER_VERSION} (turnstile {}, read-only)", env!("CARGO_PKG_VERSION"))
 }
 
-/// A function without arguments that always says the same.
+/// A function without arguments that always returns the same text.
 fn constant(name: &str, text: String) -> ScalarUDF {
-    let answer = ColumnarValue::Scalar(ScalarValue::Utf8(Some(text)));
-    create_udf(name, vec![], DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(answer.clone())))
+    let value = ColumnarValue::Scalar(ScalarValue::Utf8(Some(text)));
+    create_udf(name, vec![], DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(value.clone())))
 }
 
 /// The catalogs of the newest session.
 #[derive(Debug)]
-struct Newest(RwLock<Arc<dyn CatalogProviderList>>);
+struct NewestSession(RwLock<Arc<dyn CatalogProviderList>>);
 
-impl Default for Newest {
+impl Default for NewestSession {
     fn default() -> Self {
         Self(RwLock::new(Arc::new(MemoryCatalogProviderList::new())))
     }
 }
 
-impl Newest {
+impl NewestSession {
     fn set(&self, list: Arc<dyn CatalogProviderList>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = list;
     }
@@ -128,7 +128,7 @@ impl Newest {
     }
 }
 
-impl CatalogProviderList for Newest {
+impl CatalogProviderList for NewestSession {
     fn register_catalog(&self, name: String, catalog: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
         self.get().register_catalog(name, catalog)
     }

@@ -1,10 +1,10 @@
-//! From a statement's text to its plan, and what a client is told of a prepared one.
+//! From a statement's text to its plan, and the description of a prepared one.
 //!
 //! In: SQL as clients write it. Out: statements, plans, the types of parameters and columns.
 //! Runs nothing. Start at [`Planner::plan`].
 //!
-//! A plan holds the tables of one moment, so it is made anew whenever a prepared statement runs; the one made when it
-//! was prepared only describes it.
+//! A plan holds one snapshot of the tables, so a prepared statement is planned again whenever it runs; the plan of
+//! its preparation only describes it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,27 +26,28 @@ use datafusion_postgres::pgwire::api::results::FieldInfo;
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::{ClientInfo, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
-use datafusion_postgres::{DfSessionService, Parser as TypeTeller};
+use datafusion_postgres::{DfSessionService, Parser as TypeParser};
 
-use crate::Database;
-use crate::catalog::Catalog;
-use crate::refusal;
-use crate::sqlstate::{self, Complaint};
-use crate::variables::{Variables, shown_name};
+use crate::database::Database;
+use crate::pg_catalog::PgCatalog;
+use crate::read_only;
+use crate::set_statement::shown_name;
+use crate::sqlstate::{self, SqlError};
+use crate::variables::Variables;
 
-/// A statement's text, and what it means; a statement of nothing means nothing.
-pub(crate) type Prepared = (String, Option<(Statement, LogicalPlan)>);
+/// A statement's text, with its syntax tree and plan; `None` for an empty statement.
+pub(crate) type PreparedStatement = (String, Option<(Statement, LogicalPlan)>);
 
-/// What all connections plan with.
-pub(crate) struct Dialect {
+/// The part of the planner that all connections share.
+pub(crate) struct SharedPlanner {
     pub(crate) database: Arc<dyn Database>,
-    pub(crate) catalog: Catalog,
+    pub(crate) catalog: PgCatalog,
     parser: PostgresCompatibilityParser,
-    types: Arc<TypeTeller>,
+    types: Arc<TypeParser>,
 }
 
-impl Dialect {
-    pub(crate) fn new(database: Arc<dyn Database>, catalog: Catalog) -> Self {
+impl SharedPlanner {
+    pub(crate) fn new(database: Arc<dyn Database>, catalog: PgCatalog) -> Self {
         // Only its tables of types are used, so it gets a session without tables.
         let types = DfSessionService::new_with_hooks(Arc::new(SessionContext::new()), Vec::new()).query_parser();
         Self { database, catalog, parser: PostgresCompatibilityParser::new(), types }
@@ -55,16 +56,16 @@ impl Dialect {
 
 /// Plans one connection's statements.
 pub(crate) struct Planner {
-    pub(crate) dialect: Arc<Dialect>,
+    pub(crate) shared: Arc<SharedPlanner>,
     pub(crate) variables: Arc<Mutex<Variables>>,
 }
 
 impl Planner {
-    /// A session of this moment, as this connection wants it.
+    /// A session over a new snapshot, with this connection's settings.
     pub(crate) async fn session(&self) -> PgWireResult<SessionContext> {
-        let engine = |error| sqlstate::of_engine(&error, None).into_error();
-        let session = self.dialect.database.session().await.map_err(engine)?;
-        self.dialect.catalog.dress(&session).map_err(engine)?;
+        let engine = |error| sqlstate::from_engine(&error, None).into_error();
+        let session = self.shared.database.session().await.map_err(engine)?;
+        self.shared.catalog.register(&session).map_err(engine)?;
         let variables = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = session.state_ref();
         let mut state = shared.write();
@@ -79,57 +80,61 @@ impl Planner {
 
     /// The statements of a text.
     pub(crate) fn parse(&self, sql: &str) -> PgWireResult<Vec<Statement>> {
-        self.dialect.parser.parse(sql).map_err(|error| {
-            // The compatible parser rewrites first and has lost the places by then; the plain one has them.
+        self.shared.parser.parse(sql).map_err(|error| {
+            // The compatible parser rewrites first, which loses the positions; the plain one has them.
             let located = Parser::parse_sql(&PostgreSqlDialect {}, sql).err().unwrap_or(error);
-            sqlstate::of_syntax(sql, &located).into_error()
+            sqlstate::from_syntax(sql, &located).into_error()
         })
     }
 
     /// The plan of one statement that reads.
     ///
     /// # Errors
-    /// What the client is told: a refusal, an unknown name, a type that does not fit.
+    /// For the client: a refusal, an unknown name, a type that does not match.
     pub(crate) async fn plan(
         &self,
         session: &SessionContext,
         sql: &str,
         statement: &Statement,
     ) -> PgWireResult<LogicalPlan> {
-        if let Some(refused) = refusal::of(statement) {
+        if let Some(refused) = read_only::check(statement) {
             return Err(refused.into_error());
         }
         let statement = EngineStatement::Statement(Box::new(statement.clone()));
         let plan = session.state().statement_to_plan(statement).await;
-        let plan = plan.map_err(|error| sqlstate::of_engine(&error, Some((sql, session))).into_error())?;
+        let plan = plan.map_err(|error| sqlstate::from_engine(&error, Some((sql, session))).into_error())?;
         let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        reading.verify_plan(&plan).map_err(|_| refusal::refused(sql).into_error())?;
+        reading.verify_plan(&plan).map_err(|_| read_only::refuse(sql).into_error())?;
         Ok(plan)
     }
 
     /// The values that a client bound to the parameters of `prepared`.
-    pub(crate) fn values(&self, portal: &Portal<Prepared>, described: &LogicalPlan) -> PgWireResult<ParamValues> {
-        let wire = self.dialect.types.get_parameter_types(&portal.statement.statement)?;
-        let engine = |error| sqlstate::of_engine(&error, None).into_error();
-        let inferred = in_order(described.get_parameter_types().map_err(engine)?);
+    pub(crate) fn values(
+        &self,
+        portal: &Portal<PreparedStatement>,
+        described: &LogicalPlan,
+    ) -> PgWireResult<ParamValues> {
+        let wire = self.shared.types.get_parameter_types(&portal.statement.statement)?;
+        let engine = |error| sqlstate::from_engine(&error, None).into_error();
+        let inferred = in_parameter_order(described.get_parameter_types().map_err(engine)?);
         if portal.parameter_len() < inferred.len() {
             let (given, needed) = (portal.parameter_len(), inferred.len());
             let text = format!("bind message supplies {given} parameters, but the statement requires {needed}");
-            return Err(Complaint::new("08P01", text).into_error());
+            return Err(SqlError::new("08P01", text).into_error());
         }
         let inferred: Vec<Option<&DataType>> = inferred.iter().map(Option::as_ref).collect();
         let wire: Vec<Option<&Type>> = wire.iter().map(Some).collect();
         deserialize_parameters_with_server_types(portal, &inferred, &wire)
     }
 
-    async fn prepare(&self, sql: &str) -> PgWireResult<Option<Prepared>> {
+    async fn prepare(&self, sql: &str) -> PgWireResult<Option<PreparedStatement>> {
         let mut statements = self.parse(sql)?;
         let Some(statement) = statements.pop() else { return Ok(None) };
         if !statements.is_empty() {
             let text = "cannot insert multiple commands into a prepared statement";
-            return Err(Complaint::new("42601", text).into_error());
+            return Err(SqlError::new("42601", text).into_error());
         }
-        let plan = match stand_in(&statement) {
+        let plan = match session_statement_columns(&statement) {
             Some(columns) => without_rows(&columns)?,
             None => self.plan(&self.session().await?, sql, &statement).await?,
         };
@@ -139,26 +144,31 @@ impl Planner {
 
 #[async_trait]
 impl QueryParser for Planner {
-    type Statement = Prepared;
+    type Statement = PreparedStatement;
 
-    async fn parse_sql<C>(&self, _client: &C, sql: &str, _types: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
+    async fn parse_sql<C>(
+        &self,
+        _client: &C,
+        sql: &str,
+        _types: &[Option<Type>],
+    ) -> PgWireResult<Option<PreparedStatement>>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
         self.prepare(sql).await
     }
 
-    fn get_parameter_types(&self, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
-        self.dialect.types.get_parameter_types(prepared)
+    fn get_parameter_types(&self, prepared: &PreparedStatement) -> PgWireResult<Vec<Type>> {
+        self.shared.types.get_parameter_types(prepared)
     }
 
-    fn get_result_schema(&self, prepared: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
-        self.dialect.types.get_result_schema(prepared, format)
+    fn get_result_schema(&self, prepared: &PreparedStatement, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        self.shared.types.get_result_schema(prepared, format)
     }
 }
 
-/// The columns of what the engine does not plan because this server answers it by itself.
-fn stand_in(statement: &Statement) -> Option<Vec<String>> {
+/// The columns of a session statement, which this server executes itself; `None` for one that is planned.
+fn session_statement_columns(statement: &Statement) -> Option<Vec<String>> {
     match statement {
         Statement::ShowVariable { variable } => Some(show_columns(&shown_name(variable))),
         Statement::Set(_)
@@ -189,7 +199,7 @@ fn without_rows(columns: &[String]) -> PgWireResult<LogicalPlan> {
 }
 
 /// `$2` before `$10`.
-fn in_order(types: impl IntoIterator<Item = (String, Option<DataType>)>) -> Vec<Option<DataType>> {
+fn in_parameter_order(types: impl IntoIterator<Item = (String, Option<DataType>)>) -> Vec<Option<DataType>> {
     let mut types: Vec<(u32, Option<DataType>)> = types
         .into_iter()
         .map(|(name, data_type)| (name.trim_start_matches('$').parse().unwrap_or(u32::MAX), data_type))
@@ -205,7 +215,7 @@ mod tests {
     #[test]
     fn the_tenth_parameter_comes_after_the_second() {
         let types = [("$10", DataType::Utf8), ("$2", DataType::Int64), ("$1", DataType::Boolean)];
-        let ordered = in_order(types.map(|(name, data_type)| (name.to_owned(), Some(data_type))));
+        let ordered = in_parameter_order(types.map(|(name, data_type)| (name.to_owned(), Some(data_type))));
         assert_eq!(ordered, [DataType::Boolean, DataType::Int64, DataType::Utf8].map(Some));
     }
 }

@@ -1,37 +1,39 @@
-//! What is not done here, and why: the port reads.
+//! What is refused because the port only reads.
+//!
+//! In: parsed statements. Out: none, or the [`SqlError`] that refuses it. Start at [`check`].
 
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement};
 
-use crate::sqlstate::Complaint;
+use crate::sqlstate::SqlError;
 
-/// The SQLSTATE of what a read-only transaction refuses.
+/// The SQLSTATE of a statement that a read-only transaction refuses.
 const READ_ONLY: &str = "25006";
 
-/// Why `statement` is refused; none when it only reads.
-pub(crate) fn of(statement: &Statement) -> Option<Complaint> {
+/// Why `statement` is refused; `None` when it only reads.
+pub(crate) fn check(statement: &Statement) -> Option<SqlError> {
     match statement {
         Statement::Query(query) if reads(query) => None,
-        Statement::Explain { statement, .. } => of(statement),
+        Statement::Explain { statement, .. } => check(statement),
         Statement::ExplainTable { .. } => None,
         Statement::ShowTables { .. } | Statement::ShowColumns { .. } | Statement::ShowFunctions { .. } => None,
-        other => Some(refused(&other.to_string())),
+        other => Some(refuse(&other.to_string())),
     }
 }
 
-/// A refusal of what `sql` begins with.
-pub(crate) fn refused(sql: &str) -> Complaint {
+/// The error that refuses a statement, by the verb that `sql` begins with.
+pub(crate) fn refuse(sql: &str) -> SqlError {
     let verb: String = sql.chars().take_while(|c| c.is_ascii_alphabetic()).collect::<String>().to_uppercase();
-    Complaint::new(READ_ONLY, format!("cannot execute {verb}: this port only reads, tables change through loads"))
+    SqlError::new(READ_ONLY, format!("cannot execute {verb}: this port only reads, tables change through loads"))
         .hint("to add or change a table, write a model in models/ and let the warehouse load it")
 }
 
-/// A refusal of a setting that is the server's.
-pub(crate) fn refused_setting(name: &str) -> Complaint {
-    Complaint::new(READ_ONLY, format!("cannot set \"{name}\": it belongs to the server, not to a connection"))
-        .hint("give it where the server is started")
+/// The error that refuses to change a setting of the server.
+pub(crate) fn refuse_setting(name: &str) -> SqlError {
+    SqlError::new(READ_ONLY, format!("cannot set \"{name}\": it belongs to the server, not to a connection"))
+        .hint("set it where the server is started")
 }
 
-/// A query may hide a change: `WITH x AS (INSERT ...)`.
+/// A query may contain a change: `WITH x AS (INSERT ...)`.
 fn reads(query: &Query) -> bool {
     let with = query.with.iter().flat_map(|with| &with.cte_tables);
     with.map(|table| &table.query).all(|query| reads(query)) && body_reads(&query.body)
@@ -54,19 +56,19 @@ mod tests {
 
     use super::*;
 
-    fn complaint(sql: &str) -> Option<Complaint> {
-        of(&Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap()[0])
+    fn refusal(sql: &str) -> Option<SqlError> {
+        check(&Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap()[0])
     }
 
     #[test]
     fn reading_is_allowed() {
         for sql in ["SELECT 1", "WITH x AS (SELECT 1) SELECT * FROM x", "VALUES (1)", "EXPLAIN ANALYZE SELECT 1"] {
-            assert_eq!(complaint(sql), None, "{sql}");
+            assert_eq!(refusal(sql), None, "{sql}");
         }
     }
 
     #[test]
-    fn changing_is_refused_wherever_it_hides() {
+    fn a_change_is_refused_wherever_it_is() {
         for sql in [
             "INSERT INTO t VALUES (1)",
             "DROP TABLE t",
@@ -76,14 +78,14 @@ mod tests {
             "WITH x AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM x",
             "SELECT 1 INTO t",
         ] {
-            assert_eq!(complaint(sql).map(|complaint| complaint.code), Some("25006"), "{sql}");
+            assert_eq!(refusal(sql).map(|error| error.code), Some("25006"), "{sql}");
         }
     }
 
     #[test]
-    fn a_refusal_names_the_verb_and_the_way() {
-        let complaint = complaint("insert into t values (1)").unwrap();
-        assert!(complaint.message.starts_with("cannot execute INSERT:"), "{complaint:?}");
-        assert!(complaint.hint.unwrap().contains("models/"));
+    fn a_refusal_names_the_verb_and_the_alternative() {
+        let error = refusal("insert into t values (1)").unwrap();
+        assert!(error.message.starts_with("cannot execute INSERT:"), "{error:?}");
+        assert!(error.hint.unwrap().contains("models/"));
     }
 }

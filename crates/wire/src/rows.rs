@@ -1,7 +1,7 @@
-//! An answer on its way: record batches into rows, as they come.
+//! Query results: record batches into rows, as they come.
 //!
-//! In: a stream of batches. Out: a stream of rows in the client's format, ended by an error where it must.
-//! Keeps one batch at a time: a slow client holds the stream back. Start at [`answer`].
+//! In: a stream of batches. Out: a stream of rows in the client's format, ended by the first error.
+//! Keeps one batch at a time: a slow client slows the stream down. Start at [`query_response`].
 
 use std::sync::Arc;
 
@@ -22,29 +22,29 @@ use futures::{Stream, StreamExt, stream};
 
 use crate::sqlstate;
 
-/// The answer to a query: at most `max_rows`, instants in `zone`.
-pub(crate) fn answer(
+/// The response to a query: at most `max_rows`, instants in `zone`.
+pub(crate) fn query_response(
     batches: SendableRecordBatchStream,
     format: &Format,
     zone: &str,
     max_rows: Option<u64>,
 ) -> PgWireResult<QueryResponse> {
-    let schema = Arc::new(in_zone(&batches.schema(), zone));
+    let schema = Arc::new(schema_in_zone(&batches.schema(), zone));
     let fields = Arc::new(arrow_schema_to_pg_fields(&schema, format, None)?);
     let encoded = Arc::clone(&fields);
     let rows = batches.flat_map(move |batch| {
-        let rows = batch.and_then(|batch| Ok(moved(&batch, &schema)?));
+        let rows = batch.and_then(|batch| Ok(batch_in_zone(&batch, &schema)?));
         stream::iter(match rows {
-            Ok(batch) => Rows::Encoded(Box::new(encode_recordbatch(Arc::clone(&encoded), batch))),
-            Err(error) => Rows::Failed(Some(sqlstate::of_engine(&error, None).into_error())),
+            Ok(batch) => EncodedRows::Encoded(Box::new(encode_recordbatch(Arc::clone(&encoded), batch))),
+            Err(error) => EncodedRows::Failed(Some(sqlstate::from_engine(&error, None).into_error())),
         })
     });
-    // Fused, as a cursor may be asked again after its end.
-    Ok(QueryResponse::new(fields, capped(rows, max_rows).fuse()))
+    // Fused, as a cursor may be polled again after its end.
+    Ok(QueryResponse::new(fields, limit_rows(rows, max_rows).fuse()))
 }
 
-/// A few rows of text that this server knows by itself.
-pub(crate) fn texts(columns: &[&str], rows: Vec<Vec<String>>) -> PgWireResult<QueryResponse> {
+/// The response of a few rows of text.
+pub(crate) fn text_response(columns: &[&str], rows: Vec<Vec<String>>) -> PgWireResult<QueryResponse> {
     let field = |name: &&str| FieldInfo::new((*name).into(), None, None, Type::TEXT, FieldFormat::Text);
     let fields = Arc::new(columns.iter().map(field).collect::<Vec<_>>());
     let encode = |row: Vec<String>| {
@@ -56,12 +56,12 @@ pub(crate) fn texts(columns: &[&str], rows: Vec<Vec<String>>) -> PgWireResult<Qu
     Ok(QueryResponse::new(fields, stream::iter(rows)))
 }
 
-enum Rows<I> {
+enum EncodedRows<I> {
     Encoded(I),
     Failed(Option<PgWireError>),
 }
 
-impl<I: Iterator<Item = PgWireResult<DataRow>>> Iterator for Rows<I> {
+impl<I: Iterator<Item = PgWireResult<DataRow>>> Iterator for EncodedRows<I> {
     type Item = PgWireResult<DataRow>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -73,7 +73,7 @@ impl<I: Iterator<Item = PgWireResult<DataRow>>> Iterator for Rows<I> {
 }
 
 /// The row after the last allowed one is an error, and the stream ends with the first error.
-fn capped(
+fn limit_rows(
     rows: impl Stream<Item = PgWireResult<DataRow>> + Send + 'static,
     max_rows: Option<u64>,
 ) -> impl Stream<Item = PgWireResult<DataRow>> + Send + 'static {
@@ -89,26 +89,26 @@ fn capped(
     })
 }
 
-fn in_zone(schema: &Schema, zone: &str) -> Schema {
-    let moved = |field: &Arc<Field>| match field.data_type() {
+fn schema_in_zone(schema: &Schema, zone: &str) -> Schema {
+    let with_zone = |field: &Arc<Field>| match field.data_type() {
         DataType::Timestamp(unit, Some(_)) => {
             let data_type = DataType::Timestamp(*unit, Some(zone.into()));
             Arc::new(field.as_ref().clone().with_data_type(data_type))
         }
         _ => Arc::clone(field),
     };
-    Schema::new(schema.fields().iter().map(moved).collect::<Vec<_>>())
+    Schema::new(schema.fields().iter().map(with_zone).collect::<Vec<_>>())
 }
 
-/// The same instants under the zones of `schema`: no value changes.
-fn moved(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
+/// The same instants in the time zones of `schema`: no value changes.
+fn batch_in_zone(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
     let columns =
-        batch.columns().iter().zip(schema.fields()).map(|(column, field)| retagged(column, field.data_type()));
+        batch.columns().iter().zip(schema.fields()).map(|(column, field)| column_in_zone(column, field.data_type()));
     let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect(), &options)
 }
 
-fn retagged(column: &ArrayRef, to: &DataType) -> ArrayRef {
+fn column_in_zone(column: &ArrayRef, to: &DataType) -> ArrayRef {
     let DataType::Timestamp(unit, Some(zone)) = to else { return Arc::clone(column) };
     match unit {
         TimeUnit::Second => {

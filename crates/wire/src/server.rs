@@ -1,7 +1,7 @@
 //! The open port.
 //!
-//! In: a [`Database`] and settings. Out: connections, each in a task of its own, no more than allowed.
-//! Knows nothing of messages. Start at [`Server::start`].
+//! In: a [`Database`] and settings. Out: connections, each in its own task, no more than allowed.
+//! Knows nothing of messages. Start at [`WireServer::start`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,86 +10,90 @@ use std::time::Duration;
 
 use datafusion_postgres::pgwire::api::RandomPidSecretKeyGenerator;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::Database;
-use crate::catalog::Catalog;
-use crate::connection::{Connection, serve};
+use crate::connection::{ClientConnection, serve};
+use crate::database::Database;
 use crate::error::WireError;
-use crate::interrupt::{Interrupts, Registry, Stage, reached};
-use crate::login::{Gate, Login, Verifier};
-use crate::prepared::{Dialect, Planner};
+use crate::handler::QueryHandler;
+use crate::interrupt::{CancelRegistry, Interrupts, ShutdownTokens};
+use crate::login::{Login, LoginPolicy, ScramVerifier};
+use crate::pg_catalog::PgCatalog;
+use crate::planner::{Planner, SharedPlanner};
 use crate::settings::ServeSettings;
-use crate::statements::Statements;
-use crate::tls::Tls;
+use crate::tls::ServerTls;
 use crate::variables::Variables;
 
-/// How many clients above the limit are told so at a time, or may bring a cancel request; more are just closed.
-const MOST_REFUSED: usize = 32;
-/// How long to wait after the port could not take a client, as when there are no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long cancelled statements may take to tell their clients.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How many clients above the limit are refused with an error at a time, or may send a cancel request; more are
+/// just closed.
+const MAX_REFUSED: usize = 32;
+/// How long to wait after the port could not accept a client, as when there are no more file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long cancelled statements may take to send their errors.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A port that answers SQL. Dropping it ends all connections at once; [`Server::stop`] lets them finish.
+/// A port that answers SQL. Dropping it ends all connections at once; [`WireServer::stop`] lets them finish.
 #[derive(Debug)]
-pub struct Server {
+pub struct WireServer {
     address: SocketAddr,
-    stage: watch::Sender<Stage>,
+    draining: CancellationToken,
+    ending: DropGuard,
     grace: Duration,
     accepting: JoinHandle<JoinSet<()>>,
 }
 
-impl Server {
-    /// Opens the port. Needs a Tokio runtime with time and I/O.
+impl WireServer {
+    /// Opens the port; connections run on the caller's Tokio runtime, which needs time and I/O.
     ///
     /// # Errors
-    /// When the settings do not fit together, a TLS file is no use, or the address cannot be listened on.
+    /// When the settings do not fit together, a TLS file cannot be used, or the address cannot be listened on.
     pub async fn start(database: Arc<dyn Database>, settings: ServeSettings) -> Result<Self, WireError> {
         settings.check()?;
-        let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
+        let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
         let listening = |source| WireError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
-        let catalog = Catalog::new().map_err(WireError::Catalog)?;
-        let (stage, _) = watch::channel(Stage::Serving);
+        let catalog = PgCatalog::new().map_err(WireError::Catalog)?;
+        let shutdown = ShutdownTokens::new();
+        let (draining, ending) = (shutdown.draining.clone(), shutdown.ending.clone().drop_guard());
         let grace = settings.stop_grace;
-        let (acceptor, certificate_pem) = tls.map(|tls| (tls.acceptor, tls.certificate_pem)).unzip();
-        let reception = Reception {
-            gate: Gate {
-                verifier: settings.credentials.as_ref().map(|credentials| Arc::new(Verifier::new(credentials))),
+        let (tls, certificate_pem) = tls.map(|tls| (tls.acceptor, tls.certificate_pem)).unzip();
+        let acceptor = ClientAcceptor {
+            login: LoginPolicy {
+                verifier: settings.credentials.as_ref().map(|credentials| Arc::new(ScramVerifier::new(credentials))),
                 certificate_pem,
                 keys: Arc::new(RandomPidSecretKeyGenerator::default()),
             },
-            dialect: Arc::new(Dialect::new(database, catalog)),
+            shared: Arc::new(SharedPlanner::new(database, catalog)),
             registry: Arc::default(),
-            tls: acceptor,
-            places: Arc::new(Semaphore::new(settings.max_connections)),
-            refusals: Arc::new(Semaphore::new(MOST_REFUSED)),
-            stage: stage.subscribe(),
+            tls,
+            slots: Arc::new(Semaphore::new(settings.max_connections)),
+            refusals: Arc::new(Semaphore::new(MAX_REFUSED)),
+            shutdown,
             settings,
         };
-        Ok(Self { address, stage, grace, accepting: tokio::spawn(reception.accept(listener)) })
+        Ok(Self { address, draining, ending, grace, accepting: tokio::spawn(acceptor.accept(listener)) })
     }
 
-    /// Where it listens, with the port that was given.
+    /// Where it listens, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more clients, sends idle ones away, gives running statements the grace of the settings, then cancels
-    /// them.
+    /// Accepts no more clients, closes idle connections, gives running statements the grace of the settings, then
+    /// cancels them.
     pub async fn stop(self) {
-        self.stage.send_replace(Stage::Draining);
+        self.draining.cancel();
         let Ok(mut connections) = self.accepting.await else { return };
-        let all_gone = timeout(self.grace, ended(&mut connections)).await;
-        self.stage.send_replace(Stage::Ending);
-        if all_gone.is_err() {
-            // Those that do not even take their last words are closed by dropping the set.
-            let _said_or_not = timeout(LAST_WORDS, ended(&mut connections)).await;
+        let all_ended = timeout(self.grace, ended(&mut connections)).await;
+        drop(self.ending);
+        if all_ended.is_err() {
+            // Connections that do not even read their errors are closed by dropping the set.
+            let _ended_or_not = timeout(CANCEL_TIMEOUT, ended(&mut connections)).await;
         }
     }
 }
@@ -98,75 +102,74 @@ async fn ended(connections: &mut JoinSet<()>) {
     while connections.join_next().await.is_some() {}
 }
 
-/// What every connection is made of.
-struct Reception {
+/// Accepts clients: what every connection is built from.
+struct ClientAcceptor {
     settings: ServeSettings,
-    gate: Gate,
-    dialect: Arc<Dialect>,
-    registry: Arc<Registry>,
+    login: LoginPolicy,
+    shared: Arc<SharedPlanner>,
+    registry: Arc<CancelRegistry>,
     tls: Option<TlsAcceptor>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
-    stage: watch::Receiver<Stage>,
+    shutdown: ShutdownTokens,
 }
 
-impl Reception {
-    /// Takes clients until the server stops; returns those that are there then.
+impl ClientAcceptor {
+    /// Accepts clients until the server stops; returns those that are connected then.
     async fn accept(self, listener: TcpListener) -> JoinSet<()> {
         let mut connections = JoinSet::new();
-        let mut stage = self.stage.clone();
         loop {
             tokio::select! {
                 biased;
-                () = reached(&mut stage, Stage::Draining) => break,
+                () = self.shutdown.draining.cancelled() => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
-                    Ok((socket, peer)) => self.receive(&mut connections, socket, peer),
+                    Ok((socket, peer)) => self.start_connection(&mut connections, socket, peer),
                     Err(error) => {
-                        tracing::warn!(%error, "a client could not be taken");
-                        sleep(ACCEPT_PAUSE).await;
+                        tracing::warn!(%error, "a client could not be accepted");
+                        sleep(ACCEPT_RETRY_DELAY).await;
                     }
                 },
             }
         }
-        self.dialect.catalog.clear();
+        self.shared.catalog.clear();
         connections
     }
 
-    fn receive(&self, connections: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr) {
-        let Some((place, full)) = self.place() else {
-            tracing::warn!(%peer, "closed without a word: too many clients are being refused");
+    fn start_connection(&self, connections: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr) {
+        let Some((slot, full)) = self.slot() else {
+            tracing::warn!(%peer, "closed without an error: too many clients are being refused");
             return;
         };
         let connection = self.connection(full);
         connections.spawn(async move {
             let ended: io::Result<()> = serve(connection, socket).await;
             if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "a connection broke");
+                tracing::debug!(%peer, %error, "a connection failed");
             }
-            drop(place);
+            drop(slot);
         });
     }
 
-    /// A place among the connections, or among those that are told there is none.
-    fn place(&self) -> Option<(OwnedSemaphorePermit, Option<usize>)> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Some((place, None));
+    /// A slot among the connections, or among those that are refused because there is none.
+    fn slot(&self) -> Option<(OwnedSemaphorePermit, Option<usize>)> {
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Some((slot, None));
         }
         let refusal = Arc::clone(&self.refusals).try_acquire_owned().ok()?;
         Some((refusal, Some(self.settings.max_connections)))
     }
 
-    fn connection(&self, full: Option<usize>) -> Connection {
+    fn connection(&self, full: Option<usize>) -> ClientConnection {
         let variables = Arc::new(Mutex::new(Variables::new(self.settings.statement_timeout)));
-        let planner = Planner { dialect: Arc::clone(&self.dialect), variables };
-        let interrupts = Interrupts::new(self.stage.clone());
-        let statements = Arc::new(Statements::new(planner, interrupts, self.settings.max_rows));
-        Connection {
-            login: Arc::new(Login::new(&self.gate, &statements, full)),
-            statements,
+        let planner = Planner { shared: Arc::clone(&self.shared), variables };
+        let interrupts = Interrupts::new(self.shutdown.ending.clone());
+        let handler = Arc::new(QueryHandler::new(planner, interrupts, self.settings.max_rows));
+        ClientConnection {
+            login: Arc::new(Login::new(&self.login, &handler, full)),
+            handler,
             registry: Arc::clone(&self.registry),
-            stage: self.stage.clone(),
+            draining: self.shutdown.draining.clone(),
             tls: self.tls.clone(),
         }
     }

@@ -1,4 +1,4 @@
-//! What a server is told before it starts.
+//! How a server is configured.
 //!
 //! In: plain values, from flags, a file or the environment. Out: values that fit together ([`ServeSettings::check`]).
 //! Reads nothing itself; keeps the password out of Debug output. Start at [`ServeSettings`].
@@ -13,21 +13,21 @@ use crate::error::WireError;
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
-    /// Where to listen; port 0 takes a free one. Default: 127.0.0.1:5433, beside a PostgreSQL of one's own.
+    /// Where to listen; port 0 takes a free one. Default: 127.0.0.1:5433, beside a local PostgreSQL.
     pub listen: SocketAddr,
-    /// Who may connect. Default: nobody is asked, which is allowed on loopback only.
-    pub credentials: Option<Credentials>,
+    /// Who may connect. Default: no password, which is allowed on loopback only.
+    pub credentials: Option<WireCredentials>,
     /// Certificate and key. Default: no TLS. With TLS, clients from beyond loopback must use it.
     pub tls: Option<TlsFiles>,
-    /// How long one message's statements may run, sending included. A connection may choose less by
+    /// How long one message's statements may run, sending included. A connection may set less by
     /// `SET statement_timeout`, never more. Default: 5 minutes.
     pub statement_timeout: Duration,
-    /// How many rows one statement may return, else it ends with an error (SQLSTATE 54000), so that a cut answer is
-    /// never taken for a whole one. Default: no limit.
+    /// How many rows one statement may return, else it ends with an error (SQLSTATE 54000), so that a truncated
+    /// result is never mistaken for a complete one. Default: no limit.
     pub max_rows: Option<u64>,
-    /// How many clients may be connected; the next are told so (SQLSTATE 53300). Default: 64.
+    /// How many clients may be connected; further ones are refused (SQLSTATE 53300). Default: 64.
     pub max_connections: usize,
-    /// How long running statements may go on after [`crate::Server::stop`]. Default: 5 seconds.
+    /// How long running statements may go on after [`crate::WireServer::stop`]. Default: 5 seconds.
     pub stop_grace: Duration,
 }
 
@@ -46,17 +46,17 @@ impl Default for ServeSettings {
 }
 
 impl ServeSettings {
-    /// Refuses what must not be served.
+    /// Refuses settings that contradict each other.
     ///
     /// # Errors
     /// `Settings`, with the key at fault.
     pub(crate) fn check(&self) -> Result<(), WireError> {
         let refuse = |key, cause: String, hint| Err(WireError::Settings { key, cause, hint });
         if !self.listen.ip().is_loopback() && self.credentials.is_none() {
-            let cause = format!("{} can be reached from other machines, and no password is asked", self.listen);
+            let cause = format!("{} can be reached from other machines, and no password is required", self.listen);
             return refuse("listen", cause, "give a user and a password, or listen on 127.0.0.1");
         }
-        if let Some(Credentials { user, password }) = &self.credentials
+        if let Some(WireCredentials { user, password }) = &self.credentials
             && (user.is_empty() || password.0.is_empty())
         {
             return refuse("credentials", "the user or the password is empty".into(), "give both, or neither");
@@ -73,25 +73,25 @@ impl ServeSettings {
 
 /// The one user who may connect.
 #[derive(Debug, Clone)]
-pub struct Credentials {
-    /// The name, as the client gives it.
+pub struct WireCredentials {
+    /// The name that the client gives.
     pub user: String,
-    /// What proves it.
-    pub password: Password,
+    /// The password.
+    pub password: WirePassword,
 }
 
 /// A password that Debug output does not show.
 #[derive(Clone)]
-pub struct Password(pub(crate) String);
+pub struct WirePassword(pub(crate) String);
 
-impl Password {
-    /// Takes it from where it is kept: the environment or a file, never the command line.
+impl WirePassword {
+    /// Wraps a password from the environment or a file, never from the command line.
     pub fn new(password: impl Into<String>) -> Self {
         Self(password.into())
     }
 }
 
-impl fmt::Debug for Password {
+impl fmt::Debug for WirePassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -100,7 +100,7 @@ impl fmt::Debug for Password {
 /// PEM files.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// The server's certificate, then those that vouch for it.
+    /// The server's certificate, then its chain.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -110,7 +110,7 @@ pub struct TlsFiles {
 mod tests {
     use super::*;
 
-    fn refused(settings: &ServeSettings) -> &'static str {
+    fn refused_key(settings: &ServeSettings) -> &'static str {
         match settings.check() {
             Err(WireError::Settings { key, .. }) => key,
             other => panic!("not refused: {other:?}"),
@@ -123,23 +123,23 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_a_password_is_needed() {
+    fn beyond_loopback_a_password_is_required() {
         let open = ServeSettings { listen: "0.0.0.0:5433".parse().unwrap(), ..ServeSettings::default() };
-        assert_eq!(refused(&open), "listen");
-        let credentials = Credentials { user: "reader".into(), password: Password::new("s3cret") };
+        assert_eq!(refused_key(&open), "listen");
+        let credentials = WireCredentials { user: "reader".into(), password: WirePassword::new("s3cret") };
         ServeSettings { credentials: Some(credentials), ..open }.check().unwrap();
     }
 
     #[test]
-    fn an_empty_password_is_no_password() {
-        let credentials = Credentials { user: "reader".into(), password: Password::new("") };
+    fn an_empty_password_is_refused() {
+        let credentials = WireCredentials { user: "reader".into(), password: WirePassword::new("") };
         let settings = ServeSettings { credentials: Some(credentials), ..ServeSettings::default() };
-        assert_eq!(refused(&settings), "credentials");
+        assert_eq!(refused_key(&settings), "credentials");
     }
 
     #[test]
     fn a_password_is_not_shown() {
-        let credentials = Credentials { user: "reader".into(), password: Password::new("s3cret") };
+        let credentials = WireCredentials { user: "reader".into(), password: WirePassword::new("s3cret") };
         let shown = format!("{:?}", ServeSettings { credentials: Some(credentials), ..ServeSettings::default() });
         assert!(shown.contains("reader") && !shown.contains("s3cret"), "{shown}");
     }

@@ -1,10 +1,10 @@
-//! The names that somebody may have meant, several of them.
+//! Suggestions for a misspelled name.
 
-/// How many names a hint offers.
-const OFFERED: usize = 3;
+/// How many names a hint suggests.
+const MAX_SUGGESTIONS: usize = 3;
 
-/// Those of `known` that are nearest to `wanted`, nearest first; none when nothing is like it.
-pub(crate) fn meant<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+/// The names of `known` that are nearest to `wanted`, nearest first; empty when none is similar.
+pub(crate) fn suggestions<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = wanted.to_lowercase();
     let bound = (wanted.chars().count() / 3).max(2);
     let mut ranked: Vec<(usize, &str)> = known
@@ -19,7 +19,7 @@ pub(crate) fn meant<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) 
         .collect();
     ranked.sort_unstable();
     ranked.dedup();
-    ranked.into_iter().take(OFFERED).map(|(_, name)| name).collect()
+    ranked.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]
@@ -29,18 +29,18 @@ mod tests {
     const TABLES: [&str; 4] = ["dim_station", "ext_turnstile", "fact_turnstile", "load_runs"];
 
     #[test]
-    fn a_slip_finds_its_name() {
-        assert_eq!(meant("ext_turnstyle", TABLES)[0], "ext_turnstile");
-        assert_eq!(meant("EXT_TURNSTILES", TABLES)[0], "ext_turnstile");
+    fn a_misspelled_name_finds_the_right_one() {
+        assert_eq!(suggestions("ext_turnstyle", TABLES)[0], "ext_turnstile");
+        assert_eq!(suggestions("EXT_TURNSTILES", TABLES)[0], "ext_turnstile");
     }
 
     #[test]
-    fn a_part_finds_its_whole() {
-        assert_eq!(meant("turnstile", TABLES), ["ext_turnstile", "fact_turnstile"]);
+    fn a_part_finds_the_whole_name() {
+        assert_eq!(suggestions("turnstile", TABLES), ["ext_turnstile", "fact_turnstile"]);
     }
 
     #[test]
-    fn what_is_like_nothing_gets_no_offer() {
-        assert!(meant("zzz", TABLES).is_empty());
+    fn a_name_similar_to_none_gets_no_suggestion() {
+        assert!(suggestions("zzz", TABLES).is_empty());
     }
 }

@@ -1,6 +1,6 @@
-//! What a connection may set for itself, and what it may see: `SET`, `RESET`, `SHOW`.
+//! The configuration parameters of one connection, which `SET`, `RESET` and `SHOW` change and read.
 //!
-//! In: names and values as text. Out: the values kept, or a complaint.
+//! In: names and values as text. Out: the values kept, or an error.
 //! Refuses to change anything beyond its connection. Start at [`Variables::set`].
 
 use std::collections::BTreeMap;
@@ -8,14 +8,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use datafusion::arrow::array::timezone::Tz;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Set, Statement, UnaryOperator, Value};
 
-use crate::catalog::SERVER_VERSION;
-use crate::meant::meant;
-use crate::refusal;
-use crate::sqlstate::Complaint;
+use crate::pg_catalog::SERVER_VERSION;
+use crate::read_only;
+use crate::sqlstate::SqlError;
+use crate::suggest::suggestions;
 
-/// May be set. Those marked so are told to the client when they change, as drivers count on it.
+/// Can be set: name, default, and whether changes are reported to the client, as drivers rely on it.
 const SETTABLE: [(&str, &str, bool); 19] = [
     ("application_name", "", true),
     ("bytea_output", "hex", false),
@@ -38,7 +37,7 @@ const SETTABLE: [(&str, &str, bool); 19] = [
     ("transaction_isolation", "read committed", false),
 ];
 
-/// May be seen, and set to what it is.
+/// Can be read, and set to their fixed value only.
 const FIXED: [(&str, &str); 11] = [
     ("default_transaction_read_only", "on"),
     ("in_hot_standby", "off"),
@@ -63,7 +62,7 @@ pub(crate) struct Variables {
 }
 
 /// A name as PostgreSQL writes it, with its value.
-pub(crate) type Named = (&'static str, String);
+pub(crate) type ParameterValue = (&'static str, String);
 
 impl Variables {
     pub(crate) fn new(longest_timeout: Duration) -> Self {
@@ -71,7 +70,7 @@ impl Variables {
     }
 
     /// The value of a variable, by its name in any case.
-    pub(crate) fn get(&self, name: &str) -> Result<Named, Complaint> {
+    pub(crate) fn get(&self, name: &str) -> Result<ParameterValue, SqlError> {
         let name = name.to_lowercase();
         if let Some((shown, default, _)) = settable(&name) {
             let value = match name.as_str() {
@@ -85,29 +84,29 @@ impl Variables {
     }
 
     /// Every variable, by name.
-    pub(crate) fn all(&self) -> Vec<Named> {
+    pub(crate) fn all(&self) -> Vec<ParameterValue> {
         let names = SETTABLE.iter().map(|(name, ..)| *name).chain(FIXED.iter().map(|(name, _)| *name));
-        let mut all: Vec<Named> = names.filter_map(|name| self.get(name).ok()).collect();
+        let mut all: Vec<ParameterValue> = names.filter_map(|name| self.get(name).ok()).collect();
         all.sort_unstable_by_key(|(name, _)| name.to_lowercase());
         all
     }
 
-    /// What a client is told when a connection begins.
-    pub(crate) fn reported(&self) -> Vec<Named> {
-        let told = SETTABLE.iter().filter(|(.., told)| *told).map(|(name, ..)| *name);
+    /// The parameters that are reported when a connection begins.
+    pub(crate) fn reported(&self) -> Vec<ParameterValue> {
+        let settable = SETTABLE.iter().filter(|(.., reported)| *reported).map(|(name, ..)| *name);
         let fixed = ["server_version", "server_encoding", "integer_datetimes", "is_superuser", "in_hot_standby"];
         let fixed = fixed.into_iter().chain(["default_transaction_read_only"]);
-        told.chain(fixed).filter_map(|name| self.get(name).ok()).collect()
+        settable.chain(fixed).filter_map(|name| self.get(name).ok()).collect()
     }
 
-    /// Sets a variable; `None` means its default. Returns what the client is to be told.
-    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<Named>, Complaint> {
+    /// Sets a variable; `None` means its default. Returns the change to report to the client, if any.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<ParameterValue>, SqlError> {
         let name = name.to_lowercase();
-        let Some((shown, _, told)) = settable(&name) else {
+        let Some((shown, _, reported)) = settable(&name) else {
             return match FIXED.iter().find(|(fixed, _)| *fixed == name) {
                 Some((_, same)) if value.is_none_or(|value| is_same(value, same)) => Ok(None),
-                Some(_) => Err(refusal::refused_setting(&name)),
-                None if name.starts_with("datafusion.") => Err(refusal::refused_setting(&name)),
+                Some(_) => Err(read_only::refuse_setting(&name)),
+                None if name.starts_with("datafusion.") => Err(read_only::refuse_setting(&name)),
                 None => Err(unknown(&name)),
             };
         };
@@ -116,35 +115,35 @@ impl Variables {
             ("statement_timeout", Some(value)) => self.statement_timeout = self.timeout(value)?,
             (_, None) => drop(self.changed.remove(&name)),
             (_, Some(value)) => {
-                let value = checked(&name, value)?;
+                let value = check_value(&name, value)?;
                 self.changed.insert(name.clone(), value);
             }
         }
         let value = self.get(&name)?.1;
-        Ok(told.then_some((shown, value)))
+        Ok(reported.then_some((shown, value)))
     }
 
-    /// Forgets everything set. Returns what the client is to be told.
-    pub(crate) fn reset(&mut self) -> Vec<Named> {
+    /// Resets all variables. Returns the values to report to the client.
+    pub(crate) fn reset(&mut self) -> Vec<ParameterValue> {
         self.changed.clear();
         self.statement_timeout = self.longest_timeout;
-        let told = SETTABLE.iter().filter(|(.., told)| *told);
-        told.filter_map(|(name, ..)| self.get(name).ok()).collect()
+        let reported = SETTABLE.iter().filter(|(.., reported)| *reported);
+        reported.filter_map(|(name, ..)| self.get(name).ok()).collect()
     }
 
-    /// The zone in which instants are shown.
+    /// The time zone in which instants are shown.
     pub(crate) fn zone(&self) -> String {
         self.changed.get("timezone").cloned().unwrap_or_else(|| "UTC".into())
     }
 
-    /// The schema in which unqualified names are looked for, when one was chosen.
+    /// The schema of unqualified names, if one was set.
     pub(crate) fn schema(&self) -> Option<&str> {
         let path = self.changed.get("search_path")?;
         path.split(',').map(|schema| schema.trim().trim_matches('"')).find(|schema| !schema.starts_with('$'))
     }
 
-    /// 0 asks for no limit, which is the server's.
-    fn timeout(&self, value: &str) -> Result<Duration, Complaint> {
+    /// A statement timeout within the server's limit; 0 asks for the limit itself.
+    fn timeout(&self, value: &str) -> Result<Duration, SqlError> {
         let digits = value.trim().find(|c: char| !c.is_ascii_digit()).unwrap_or(value.trim().len());
         let (number, unit) = value.trim().split_at(digits);
         let unit_ms = match unit.trim() {
@@ -164,39 +163,7 @@ impl Variables {
     }
 }
 
-/// What a `SET` statement asks for: a name and its value, or nothing that this server keeps.
-pub(crate) fn assignment(set: &Set) -> Result<Option<(String, Option<String>)>, Complaint> {
-    match set {
-        Set::SingleAssignment { variable, values, .. } => {
-            let name = variable.to_string().replace('"', "");
-            let text: Option<Vec<String>> = values.iter().map(text_of).collect();
-            let text = text.ok_or_else(|| invalid(&name, "an expression", "give a plain value"))?.join(", ");
-            Ok(Some((name, (!text.eq_ignore_ascii_case("default")).then_some(text))))
-        }
-        Set::SetTimeZone { value, .. } => {
-            let text = text_of(value).ok_or_else(|| invalid("TimeZone", &value.to_string(), ZONES))?;
-            let own = ["default", "local"].iter().any(|word| text.eq_ignore_ascii_case(word));
-            Ok(Some(("TimeZone".into(), (!own).then_some(text))))
-        }
-        Set::SetNames { charset_name, .. } => Ok(Some(("client_encoding".into(), Some(charset_name.value.clone())))),
-        Set::SetNamesDefault {} => Ok(Some(("client_encoding".into(), None))),
-        // Every statement reads one snapshot of its own and changes nothing, whatever the transaction is called.
-        Set::SetTransaction { .. } => Ok(None),
-        other => Err(refusal::refused(&Statement::Set(other.clone()).to_string())),
-    }
-}
-
-/// The name that a `SHOW` statement asks for.
-pub(crate) fn shown_name(words: &[Ident]) -> String {
-    let words: Vec<String> = words.iter().map(|word| word.value.to_lowercase()).collect();
-    match words.join(" ").as_str() {
-        "time zone" => "TimeZone".into(),
-        "transaction isolation level" => "transaction_isolation".into(),
-        _ => words.join("."),
-    }
-}
-
-const ZONES: &str = "give a name as in the tz database (America/New_York) or an offset (+02:00)";
+pub(crate) const ZONE_HINT: &str = "give a name as in the tz database (America/New_York) or an offset (+02:00)";
 
 fn settable(lower: &str) -> Option<(&'static str, &'static str, bool)> {
     SETTABLE.into_iter().find(|(name, ..)| name.eq_ignore_ascii_case(lower))
@@ -211,12 +178,12 @@ fn is_same(value: &str, fixed: &str) -> bool {
     truth(value) == truth(fixed)
 }
 
-/// Values are text as PostgreSQL writes them, whatever a client wanted otherwise.
-fn checked(lower: &str, value: &str) -> Result<String, Complaint> {
+/// The value to keep. Results are always text as PostgreSQL writes it, so other formats are refused.
+fn check_value(lower: &str, value: &str) -> Result<String, SqlError> {
     match lower {
         "client_encoding" => {
             let known = ["utf8", "utf-8", "unicode"].iter().any(|name| value.eq_ignore_ascii_case(name));
-            known.then(|| "UTF8".into()).ok_or_else(|| invalid("client_encoding", value, "only UTF8 is spoken here"))
+            known.then(|| "UTF8".into()).ok_or_else(|| invalid("client_encoding", value, "only UTF8 is supported"))
         }
         "datestyle" if !value.to_lowercase().contains("iso") => {
             Err(invalid("DateStyle", value, "dates are written as ISO only"))
@@ -228,40 +195,26 @@ fn checked(lower: &str, value: &str) -> Result<String, Complaint> {
             Err(invalid("IntervalStyle", value, "intervals are written as postgres only"))
         }
         "standard_conforming_strings" if !is_same(value, "on") => {
-            Err(invalid("standard_conforming_strings", value, "a backslash is a character like any other here"))
+            Err(invalid("standard_conforming_strings", value, "a backslash is an ordinary character here"))
         }
         "timezone" => {
             let zone = if ["gmt", "z"].iter().any(|name| value.eq_ignore_ascii_case(name)) { "UTC" } else { value };
-            Tz::from_str(zone).map(|_| zone.to_owned()).map_err(|_| invalid("TimeZone", value, ZONES))
+            Tz::from_str(zone).map(|_| zone.to_owned()).map_err(|_| invalid("TimeZone", value, ZONE_HINT))
         }
         _ => Ok(value.to_owned()),
     }
 }
 
-fn invalid(name: &str, value: &str, hint: &str) -> Complaint {
-    Complaint::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")).hint(hint)
+pub(crate) fn invalid(name: &str, value: &str, hint: &str) -> SqlError {
+    SqlError::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\"")).hint(hint)
 }
 
-fn unknown(name: &str) -> Complaint {
+fn unknown(name: &str) -> SqlError {
     let known = SETTABLE.iter().map(|(name, ..)| *name).chain(FIXED.iter().map(|(name, _)| *name));
-    let complaint = Complaint::new("42704", format!("unrecognized configuration parameter \"{name}\""));
-    match meant(name, known).first() {
-        Some(meant) => complaint.hint(format!("perhaps you meant {meant}")),
-        None => complaint.hint("SHOW ALL lists them"),
-    }
-}
-
-fn text_of(value: &Expr) -> Option<String> {
-    match value {
-        Expr::Value(value) => match &value.value {
-            Value::Number(number, _) => Some(number.clone()),
-            Value::Boolean(truth) => Some(if *truth { "on" } else { "off" }.into()),
-            value => value.clone().into_string(),
-        },
-        Expr::Identifier(name) => Some(name.value.clone()),
-        Expr::CompoundIdentifier(names) => Some(names.iter().map(|n| n.value.as_str()).collect::<Vec<_>>().join(".")),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Some(format!("-{}", text_of(expr)?)),
-        _ => None,
+    let error = SqlError::new("42704", format!("unrecognized configuration parameter \"{name}\""));
+    match suggestions(name, known).first() {
+        Some(name) => error.hint(format!("perhaps you meant {name}")),
+        None => error.hint("SHOW ALL lists them"),
     }
 }
 
@@ -271,12 +224,13 @@ mod tests {
     use datafusion::sql::sqlparser::parser::Parser;
 
     use super::*;
+    use crate::set_statement::assignment;
 
     fn variables() -> Variables {
         Variables::new(Duration::from_secs(60))
     }
 
-    fn set(variables: &mut Variables, sql: &str) -> Result<Option<Named>, Complaint> {
+    fn set(variables: &mut Variables, sql: &str) -> Result<Option<ParameterValue>, SqlError> {
         let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
         let [Statement::Set(set)] = statements.as_slice() else { panic!("{statements:?}") };
         match assignment(set)? {
@@ -301,10 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_checked_and_told() {
+    fn a_zone_is_validated_and_reported() {
         let mut variables = variables();
-        let told = set(&mut variables, "SET TIME ZONE 'America/New_York'").unwrap();
-        assert_eq!(told, Some(("TimeZone", "America/New_York".into())));
+        let reported = set(&mut variables, "SET TIME ZONE 'America/New_York'").unwrap();
+        assert_eq!(reported, Some(("TimeZone", "America/New_York".into())));
         assert_eq!(set(&mut variables, "SET timezone = 'Mars/Olympus'").unwrap_err().code, "22023");
         assert_eq!(variables.zone(), "America/New_York");
         set(&mut variables, "SET timezone TO DEFAULT").unwrap();
@@ -312,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_s_settings_are_not_a_connection_s() {
+    fn a_connection_cannot_change_the_server_s_settings() {
         let mut variables = variables();
         for sql in ["SET datafusion.execution.batch_size = 1", "SET transaction_read_only = off", "SET ROLE root"] {
             assert_eq!(set(&mut variables, sql).unwrap_err().code, "25006", "{sql}");
@@ -321,12 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_refused_with_the_meant() {
-        let complaint = set(&mut variables(), "SET statment_timeout = 1").unwrap_err();
-        assert_eq!(
-            (complaint.code, complaint.hint.unwrap().as_str()),
-            ("42704", "perhaps you meant statement_timeout")
-        );
+    fn an_unknown_name_is_refused_with_a_suggestion() {
+        let error = set(&mut variables(), "SET statment_timeout = 1").unwrap_err();
+        assert_eq!((error.code, error.hint.unwrap().as_str()), ("42704", "perhaps you meant statement_timeout"));
     }
 
     #[test]

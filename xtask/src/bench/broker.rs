@@ -10,7 +10,7 @@ use turnstile_testkit::servers::{Process, free_port};
 use super::ground::{Ground, PARTITIONS};
 use super::measure::{Cost, median};
 use super::room;
-use super::table::{Table, thousands};
+use super::table::{BenchTable, thousands};
 
 const TURNS: usize = 3;
 const TOPIC: &str = "city";
@@ -45,7 +45,7 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
         broker.stop()?;
         fs::remove_dir_all(&scratch).with_context(|| format!("cannot clear {}", scratch.display()))?;
     }
-    let mut table = Table::new(&["embedded broker, on disk", "median"]);
+    let mut table = BenchTable::new(&["embedded broker, on disk", "median"]);
     let mut row = |what: &str, figure: Option<String>| table.row([what.into(), figure.unwrap_or_else(|| "-".into())]);
     row("messages/s in (`load`, lz4)", median(loads).map(thousands));
     row("messages/s out (`limit`)", median(reads).map(thousands));

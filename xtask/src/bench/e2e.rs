@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::ground::Ground;
 use super::measure::{Cost, median};
 use super::product;
-use super::table::{Table, thousands};
+use super::table::{BenchTable, thousands};
 
 /// Every program runs this often, in turns, so that a slow minute of the machine meets all of them.
 const TURNS: usize = 3;
@@ -53,7 +53,7 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
     }
 
     let messages = ground.messages;
-    let mut table = Table::new(&["program", "messages/s", "CPU s per million", "peak MB", "rows out"]);
+    let mut table = BenchTable::new(&["program", "messages/s", "CPU s per million", "peak MB", "rows out"]);
     for runs in [&limit, &script, &turnstile] {
         runs.print(&mut table, messages);
     }
@@ -77,7 +77,7 @@ impl Runs {
         median(self.costs.iter().map(figure).collect())
     }
 
-    fn print(&self, table: &mut Table, messages: u64) {
+    fn print(&self, table: &mut BenchTable, messages: u64) {
         let Some(rate) = self.median(|cost| cost.per_second(messages)) else { return };
         let cpu = self.median(|cost| cost.cpu_per_million(messages)).unwrap_or_default();
         // Of memory the worst run counts: that is what the machine must have.

@@ -1,5 +1,5 @@
-//! What several benches stand on: the binary, the reference programs, a broker, a filled topic. Each is
-//! made when first asked for and kept for the run.
+//! What several benchmarks share: the binary, the reference programs, a broker, a filled topic. Each is
+//! created when first needed and kept for the run.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,11 @@ use turnstile_testkit::servers::{KafkaConfig, KafkaServer};
 
 use super::measure::Cost;
 use super::product::Product;
-use super::reference::Reference;
-use crate::{args, fetch, place};
+use super::reference::ReferencePrograms;
+use crate::args::BenchOptions;
+use crate::{fetch, place};
 
-/// The broker's heap: what a small real one has.
+/// The broker's heap: that of a small real one.
 const KAFKA_HEAP_MB: u32 = 1024;
 /// Partitions of every bench topic.
 pub(super) const PARTITIONS: u32 = 4;
@@ -25,7 +26,7 @@ pub(super) struct Ground {
     asked_reference: Option<PathBuf>,
     asked_binary: Option<PathBuf>,
     product: Option<Product>,
-    reference: Option<Option<Reference>>,
+    reference: Option<Option<ReferencePrograms>>,
     kafka: Option<KafkaServer>,
     city_is_filled: bool,
     // Last, so that it is deleted after the broker that writes there has ended.
@@ -33,11 +34,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) fn new(options: &args::Bench) -> Result<Self> {
+    pub(super) fn new(args: &BenchOptions) -> Result<Self> {
         Ok(Self {
-            messages: options.messages,
-            asked_reference: options.reference.clone(),
-            asked_binary: options.binary.clone(),
+            messages: args.messages,
+            asked_reference: args.reference.clone(),
+            asked_binary: args.binary.clone(),
             product: None,
             reference: None,
             kafka: None,
@@ -60,9 +61,9 @@ impl Ground {
     }
 
     /// The programs to compare with; `None` when there are none.
-    pub(super) fn reference(&mut self) -> Result<Option<&Reference>> {
+    pub(super) fn reference(&mut self) -> Result<Option<&ReferencePrograms>> {
         if self.reference.is_none() {
-            self.reference = Some(Reference::find(self.asked_reference.as_deref())?);
+            self.reference = Some(ReferencePrograms::find(self.asked_reference.as_deref())?);
         }
         Ok(self.reference.as_ref().and_then(Option::as_ref))
     }

@@ -10,13 +10,13 @@ use turnstile_testkit::servers::{Process, tail};
 use super::ground::{Ground, PARTITIONS};
 use super::measure::Cost;
 use super::product;
-use super::table::Table;
+use super::table::BenchTable;
 
 const RATE: u32 = 20_000;
 const SECONDS: u32 = 60;
 /// Event time runs this much faster than the clock: a five-minute window every five seconds.
 const SPEED: u32 = 60;
-/// How long the watcher looks on after the last message.
+/// How long the watcher continues after the last message.
 const AFTERGLOW_SECONDS: u32 = 10;
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -25,7 +25,7 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
         println!("without the reference programs `live` and `watch.py` there is nothing to measure with");
         return Ok(());
     }
-    let mut table = Table::new(&["commit", "windows", "p50", "p99", "max"]);
+    let mut table = BenchTable::new(&["commit", "windows", "p50", "p99", "max"]);
     for commit in ["1 second", "100 ms"] {
         println!("commit = \"{commit}\": {RATE} messages/s for {SECONDS} s, event time {SPEED} times as fast …");
         let said = one(ground, commit)?;

@@ -1,4 +1,4 @@
-//! Benchmarks: turnstile beside what a user would pick instead, in one run on one machine.
+//! Benchmarks: turnstile beside what a user would choose instead, in one run on one machine.
 //!
 //! Figures are printed, never asserted. One file per bench; the shared ground is in [`Ground`].
 
@@ -17,32 +17,34 @@ mod table;
 mod warehouse;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
-use crate::args;
+use crate::args::{BenchName, BenchOptions};
 use crate::debian;
 use ground::Ground;
 
-/// Runs the benches asked for; whether all of them could be run.
-pub(crate) fn run(options: &args::Bench) -> Result<bool> {
+/// Runs the selected benchmarks; whether all of them could be run.
+pub(crate) fn run(args: &BenchOptions) -> Result<bool> {
     debian::install_missing(true)?;
-    let mut ground = Ground::new(options)?;
+    let mut ground = Ground::new(args)?;
     let mut good = true;
-    for which in &options.which {
-        println!("\n== {which}");
-        let done = match which.as_str() {
+    for which in args.selected() {
+        let name = which.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        println!("\n== {name}");
+        let done = match which {
             // The engine alone, messages in memory: nanoseconds per row and stage.
-            "engine" => room::rates("engine", options.messages),
-            "e2e" => e2e::run(&mut ground),
-            "latency" => latency::run(&mut ground),
-            "broker" => broker::run(&mut ground),
-            "produce" => produce::run(&mut ground),
-            "failover" => failover::run(options.kills),
-            "warehouse" => warehouse::run(&mut ground, options.days),
-            _ => ready::run(&mut ground),
+            BenchName::Engine => room::rates("engine", args.messages),
+            BenchName::E2e => e2e::run(&mut ground),
+            BenchName::Latency => latency::run(&mut ground),
+            BenchName::Broker => broker::run(&mut ground),
+            BenchName::Produce => produce::run(&mut ground),
+            BenchName::Failover => failover::run(args.kills),
+            BenchName::Warehouse => warehouse::run(&mut ground, args.days),
+            BenchName::Ready => ready::run(&mut ground),
         };
-        if let Err(fault) = done {
-            // The other benches may still tell something.
-            eprintln!("error: bench {which}: {fault:#}");
+        if let Err(error) = done {
+            // The other benchmarks may still succeed.
+            eprintln!("error: bench {name}: {error:#}");
             good = false;
         }
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::ground::{Ground, PARTITIONS};
 use super::measure::{Cost, median};
-use super::table::{Table, thousands};
+use super::table::{BenchTable, thousands};
 use crate::command::logged;
 use crate::place;
 
@@ -78,7 +78,7 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
         }
     }
     let rate = |at: usize| median(costs[at].iter().map(|cost| cost.per_second(messages)).collect());
-    let mut table = Table::new(&["program", "codec", "messages/s", "CPU s per million", "peak MB", "ratio"]);
+    let mut table = BenchTable::new(&["program", "codec", "messages/s", "CPU s per million", "peak MB", "ratio"]);
     for (at, (program, codec, other)) in PROGRAMS.iter().enumerate() {
         let Some(own) = rate(at) else { continue };
         let cpu = median(costs[at].iter().map(|cost| cost.cpu_per_million(messages)).collect()).unwrap_or_default();
@@ -106,7 +106,7 @@ fn performance(scratch: &Path) -> Result<PathBuf> {
     // Its headers include `../config.h`, which CMake makes one folder above this one.
     compile.arg("-I").arg(out.join("build/generated/dummy")).arg("-o").arg(&program);
     compile.arg(source.join("examples/rdkafka_performance.c")).arg(&built);
-    // The C libraries of the crates that librdkafka was told to use, where there are some.
+    // The C libraries of the crates that librdkafka was configured to use, where there are some.
     compile.args(newest("zstd-sys-", "out/libzstd.a")).args(newest("curl-sys-", "out/build/libcurl.a"));
     compile.args(["-lz", "-lssl", "-lcrypto", "-lm", "-ldl", "-lpthread"]);
     logged(&mut compile, &scratch.join("cc.log")).context("rdkafka_performance does not build")?;

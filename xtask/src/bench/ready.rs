@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::ground::Ground;
 use super::measure::median;
 use super::product;
-use super::table::Table;
+use super::table::BenchTable;
 
 const TURNS: usize = 5;
 /// Event time runs 60 times as fast as the clock: a window is closed after ten seconds at the earliest.
@@ -33,7 +33,7 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
         let data = ground.scratch().join(format!("file-{turn}"));
         files.push(time_to("published", ground.product()?.verb("up").arg("--dir").arg(data))?);
     }
-    let mut table = Table::new(&["from the start of", "median ms", "worst ms"]);
+    let mut table = BenchTable::new(&["from the start of", "median ms", "worst ms"]);
     let rows = [("turnstile run to \"ready\"", run), ("turnstile up to \"ready\"", up)];
     for (what, figures) in rows.into_iter().chain([("turnstile up to the first file", files)]) {
         let worst = figures.iter().copied().fold(0.0, f64::max);

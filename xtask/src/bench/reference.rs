@@ -12,14 +12,14 @@ use crate::{fetch, place};
 
 /// The reference programs, ready to run.
 #[derive(Debug)]
-pub(super) struct Reference {
+pub(super) struct ReferencePrograms {
     dir: PathBuf,
     built: PathBuf,
     python: PathBuf,
 }
 
-impl Reference {
-    /// Copies and builds what is in `dir`. `None`, and a word about it, when there is no such folder and
+impl ReferencePrograms {
+    /// Copies and builds what is in `dir`. `None`, and a message about it, when there is no such folder and
     /// none was asked for.
     ///
     /// # Errors

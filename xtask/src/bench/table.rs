@@ -4,11 +4,11 @@ use std::fmt;
 
 /// Rows of text under a heading.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct BenchTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl BenchTable {
     pub(super) fn new(heading: &[&str]) -> Self {
         Self { rows: vec![heading.iter().map(|cell| (*cell).into()).collect()] }
     }
@@ -18,7 +18,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for BenchTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn figures_stand_under_each_other() {
-        let mut table = Table::new(&["program", "messages/s"]);
+        let mut table = BenchTable::new(&["program", "messages/s"]);
         table.row(["turnstile".into(), thousands(1_234_567.0)]);
         table.row(["a script".into(), thousands(999.0)]);
         assert_eq!(table.to_string(), "program    messages/s\nturnstile   1,234,567\na script          999\n");

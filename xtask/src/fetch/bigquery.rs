@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use turnstile_testkit::servers::BigQueryHome;
 
-use super::{Step, python};
+use super::{FetchStep, python};
 
 const DUCKDB: &str = "1.5.5";
 /// Where DuckDB looks for an extension, below the home folder.
@@ -17,7 +17,7 @@ const EXTENSIONS: &str = ".duckdb/extensions";
 /// The installed emulator.
 pub(super) fn emulator() -> Result<BigQueryHome> {
     let python = python::bigquery(DUCKDB)?;
-    let step = Step { what: "DuckDB's extension for it", by: "a copy", folder: format!("bigquery-home-{DUCKDB}") };
+    let step = FetchStep { what: "DuckDB's extension for it", by: "a copy", folder: format!("bigquery-home-{DUCKDB}") };
     let home = step.once(|home, _| {
         let extension = find(python.parent().and_then(Path::parent).unwrap_or(&python), "spatial.duckdb_extension")
             .context("the package duckdb-extension-spatial holds no extension")?;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Step, python};
+use super::{FetchStep, python};
 use crate::command::logged;
 
 /// What the servers' own module files ask for.
@@ -24,7 +24,7 @@ pub(super) fn fake_gcs_server() -> Result<PathBuf> {
 
 fn install(name: &str, package: &str, version: &str) -> Result<PathBuf> {
     let what = format!("{name} {version}");
-    let step = Step { what: &what, by: "go install", folder: format!("{name}-{version}") };
+    let step = FetchStep { what: &what, by: "go install", folder: format!("{name}-{version}") };
     let dir = step.once(|dir, log| {
         let mut go = Command::new(go()?);
         go.args(["install", "-trimpath", "-ldflags=-s -w", &format!("{package}@v{version}")]);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::Step;
+use super::FetchStep;
 use super::kafka::COPY;
 use crate::command::logged;
 
@@ -14,7 +14,7 @@ const VERSION: &str = "42.7.7";
 
 /// The driver's jar.
 pub(super) fn driver() -> Result<PathBuf> {
-    let step = Step { what: "PostgreSQL's JDBC driver", by: "Maven", folder: format!("jdbc-{VERSION}") };
+    let step = FetchStep { what: "PostgreSQL's JDBC driver", by: "Maven", folder: format!("jdbc-{VERSION}") };
     let dir = step.once(|dir, log| {
         fs::write(dir.join("pom.xml"), POM.replace("VERSION", VERSION))?;
         let mut maven = Command::new("mvn");

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use turnstile_testkit::servers::KafkaHome;
 
-use super::Step;
+use super::FetchStep;
 use crate::command::logged;
 use crate::place;
 
@@ -16,7 +16,7 @@ const VERSION: &str = "4.3.1";
 pub(super) const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 pub(super) fn home() -> Result<PathBuf> {
-    let step = Step { what: &format!("Apache Kafka {VERSION}"), by: "Maven", folder: format!("kafka-{VERSION}") };
+    let step = FetchStep { what: &format!("Apache Kafka {VERSION}"), by: "Maven", folder: format!("kafka-{VERSION}") };
     step.once(|dir, log| {
         fs::write(dir.join("pom.xml"), POM.replace("VERSION", VERSION))?;
         let mut maven = Command::new("mvn");

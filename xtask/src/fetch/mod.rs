@@ -1,7 +1,7 @@
 //! Fetches the test servers by package name into `<target>/servers`.
 //!
 //! Each has a folder whose name holds its version, and a stamp written last: a folder without the stamp
-//! is what an interrupted fetch left, and is made anew. On a warm machine nothing is asked of a network.
+//! was left by an interrupted fetch and is fetched again. A second run does not use the network.
 
 mod azurite;
 mod bigquery;
@@ -72,7 +72,7 @@ pub(crate) fn kafka() -> Result<KafkaHome> {
     kafka_dir().map(KafkaHome::at)
 }
 
-/// The same, as the folder that tests and examples are told of.
+/// The same, as the folder that tests and examples get.
 pub(crate) fn kafka_dir() -> Result<PathBuf> {
     let _lock = place::lock()?;
     kafka::home()
@@ -83,7 +83,7 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 }
 
 /// One thing to fetch.
-struct Step<'a> {
+struct FetchStep<'a> {
     /// What it is, for people.
     what: &'a str,
     /// The client that fetches it, for people.
@@ -92,7 +92,7 @@ struct Step<'a> {
     folder: String,
 }
 
-impl Step<'_> {
+impl FetchStep<'_> {
     /// Returns the folder, after filling it with `fill(folder, log)` if that was not done before.
     fn once(&self, fill: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
         let dir = place::servers().join(&self.folder);

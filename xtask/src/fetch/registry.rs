@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::Step;
+use super::FetchStep;
 use crate::command::logged;
 
 const VERSION: &str = "2.6.13.Final";
@@ -18,7 +18,7 @@ const UNPACK: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unp
 /// The jar that starts it.
 pub(super) fn runner() -> Result<PathBuf> {
     let step =
-        Step { what: &format!("Apicurio Registry {VERSION}"), by: "Maven", folder: format!("apicurio-{VERSION}") };
+        FetchStep { what: &format!("Apicurio Registry {VERSION}"), by: "Maven", folder: format!("apicurio-{VERSION}") };
     let dir = step.once(|dir, log| {
         let mut maven = Command::new("mvn");
         maven.args(["--batch-mode", "--no-transfer-progress", UNPACK]);

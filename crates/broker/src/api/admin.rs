@@ -11,7 +11,7 @@ use kafka_protocol::messages::*;
 
 use super::configs;
 use super::context::{NODE_ID, RequestContext, error_code, topic_name};
-use crate::api_error::ApiError;
+use crate::request_error::RequestError;
 use crate::topic_config::TopicConfig;
 
 /// Stands for the end of the log in a DeleteRecords request.
@@ -20,7 +20,7 @@ const END: i64 = -1;
 pub(super) fn create_topics(c: &RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let results = request.topics.into_iter().map(|wanted| {
         let outcome = create_topic(c, &wanted, request.validate_only);
-        let (code, message) = ApiError::fields(&outcome);
+        let (code, message) = RequestError::fields(&outcome);
         let response = CreatableTopicResult::default().with_name(wanted.name.clone()).with_error_code(code);
         match outcome {
             Ok(partitions) => {
@@ -48,13 +48,13 @@ pub(super) fn create_topics(c: &RequestContext, request: CreateTopicsRequest) ->
     CreateTopicsResponse::default().with_topics(results.collect())
 }
 
-fn create_topic(c: &RequestContext, wanted: &CreatableTopic, validate_only: bool) -> Result<i32, ApiError> {
+fn create_topic(c: &RequestContext, wanted: &CreatableTopic, validate_only: bool) -> Result<i32, RequestError> {
     if !matches!(wanted.replication_factor, -1 | 1) {
         let message = format!("{} replicas, and there is one broker", wanted.replication_factor);
-        return Err(ApiError::new(ResponseError::InvalidReplicationFactor, message));
+        return Err(RequestError::new(ResponseError::InvalidReplicationFactor, message));
     }
     if wanted.assignments.iter().any(|assignment| assignment.broker_ids != [NODE_ID]) {
-        return Err(ApiError::new(ResponseError::InvalidReplicaAssignment, "the only broker has id 1"));
+        return Err(RequestError::new(ResponseError::InvalidReplicaAssignment, "the only broker has id 1"));
     }
     let count = match wanted.num_partitions {
         -1 if wanted.assignments.is_empty() => c.broker.settings.default_partitions,
@@ -79,13 +79,13 @@ pub(super) fn delete_topics(c: &RequestContext, request: DeleteTopicsRequest) ->
         };
         let name = found.as_ref().map(|topic| topic_name(&topic.name)).or(wanted.name);
         let id = found.as_ref().map_or(wanted.topic_id, |topic| topic.id);
-        let outcome = found.ok_or_else(|| ApiError::new(missing, "there is no such topic")).and_then(|topic| {
+        let outcome = found.ok_or_else(|| RequestError::new(missing, "there is no such topic")).and_then(|topic| {
             c.broker.topics.delete(&topic)?;
             c.broker.groups.remove_topic(&topic.name);
             tracing::info!(topic = &*topic.name, "deleted a topic");
             Ok(())
         });
-        let (code, message) = ApiError::fields(&outcome);
+        let (code, message) = RequestError::fields(&outcome);
         let response = DeletableTopicResult::default().with_name(name).with_topic_id(id);
         response.with_error_code(code).with_error_message(message)
     });
@@ -96,11 +96,11 @@ pub(super) fn create_partitions(c: &RequestContext, request: CreatePartitionsReq
     let results = request.topics.into_iter().map(|wanted| {
         let foreign = wanted.assignments.iter().flatten().any(|assignment| assignment.broker_ids != [NODE_ID]);
         let outcome = if foreign {
-            Err(ApiError::new(ResponseError::InvalidReplicaAssignment, "the only broker has id 1"))
+            Err(RequestError::new(ResponseError::InvalidReplicaAssignment, "the only broker has id 1"))
         } else {
             c.broker.topics.add_partitions(&wanted.name, wanted.count, request.validate_only)
         };
-        let (code, message) = ApiError::fields(&outcome);
+        let (code, message) = RequestError::fields(&outcome);
         let response = CreatePartitionsTopicResult::default().with_name(wanted.name);
         response.with_error_code(code).with_error_message(message)
     });
@@ -109,7 +109,7 @@ pub(super) fn create_partitions(c: &RequestContext, request: CreatePartitionsReq
 
 pub(super) fn delete_records(c: &RequestContext, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let topics = request.topics.into_iter().map(|wanted| {
-        let topic = c.broker.topics.get(&wanted.name).ok_or_else(|| ApiError::unknown_topic(&wanted.name).code);
+        let topic = c.broker.topics.get(&wanted.name).ok_or_else(|| RequestError::unknown_topic(&wanted.name).code);
         let partitions = wanted.partitions.into_iter().map(|wanted| {
             let delete = || {
                 let topic = topic.as_ref().map_err(|code| *code)?;

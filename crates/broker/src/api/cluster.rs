@@ -11,8 +11,8 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
 use super::context::{NODE_ID, RequestContext, text, topic_name};
-use crate::api_error::ApiError;
 use crate::log::LEADER_EPOCH;
+use crate::request_error::RequestError;
 use crate::topic_config::TopicConfig;
 use crate::topics::Topic;
 
@@ -50,7 +50,7 @@ fn topic_metadata(c: &RequestContext, wanted: MetadataRequestTopic, create: bool
     let mut error = ResponseError::UnknownTopicOrPartition;
     if create && c.broker.topics.get(&name).is_none() {
         match c.broker.topics.create(&name, c.broker.settings.default_partitions, TopicConfig::default(), false) {
-            Ok(()) | Err(ApiError { code: ResponseError::TopicAlreadyExists, .. }) => {}
+            Ok(()) | Err(RequestError { code: ResponseError::TopicAlreadyExists, .. }) => {}
             Err(refusal) => error = refusal.code,
         }
     }

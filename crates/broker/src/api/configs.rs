@@ -10,7 +10,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
 use super::context::{NODE_ID, RequestContext, text};
-use crate::api_error::ApiError;
+use crate::request_error::RequestError;
 use crate::topic_config::{FIXED, TopicConfig, config_entries};
 use crate::topics::Topic;
 
@@ -33,16 +33,16 @@ pub(super) fn describe_configs(c: &RequestContext, request: DescribeConfigsReque
         let outcome = match wanted.resource_type {
             TOPIC => match c.broker.topics.get(&wanted.resource_name) {
                 Some(topic) => Ok(topic_configs(c, &topic)),
-                None => Err(ApiError::unknown_topic(&wanted.resource_name)),
+                None => Err(RequestError::unknown_topic(&wanted.resource_name)),
             },
             BROKER if *wanted.resource_name == *NODE_ID.to_string() => Ok(broker_configs(c)),
-            _ => Err(ApiError::new(ResponseError::InvalidRequest, "only topics and broker 1 have settings")),
+            _ => Err(RequestError::new(ResponseError::InvalidRequest, "only topics and broker 1 have settings")),
         };
         let response = DescribeConfigsResult::default()
             .with_resource_type(wanted.resource_type)
             .with_resource_name(wanted.resource_name)
             .with_error_message(None);
-        let (code, message) = ApiError::fields(&outcome);
+        let (code, message) = RequestError::fields(&outcome);
         match outcome {
             Ok(mut configs) => {
                 if let Some(keys) = wanted.configuration_keys.filter(|keys| !keys.is_empty()) {
@@ -108,7 +108,7 @@ pub(super) fn alter_configs(c: &RequestContext, request: AlterConfigsRequest) ->
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(wanted.resource_type)
             .with_resource_name(wanted.resource_name);
-        let (code, message) = ApiError::fields(&outcome);
+        let (code, message) = RequestError::fields(&outcome);
         response.with_error_code(code).with_error_message(message)
     });
     AlterConfigsResponse::default().with_responses(responses.collect())
@@ -127,13 +127,13 @@ pub(super) fn incremental_alter_configs(
                     config.unset(&entry.name);
                     Ok(())
                 }
-                _ => Err(ApiError::new(ResponseError::InvalidRequest, format!("{} is no list", &*entry.name))),
+                _ => Err(RequestError::new(ResponseError::InvalidRequest, format!("{} is no list", &*entry.name))),
             })
         });
         let response = IncrementalResponse::default()
             .with_resource_type(wanted.resource_type)
             .with_resource_name(wanted.resource_name);
-        let (code, message) = ApiError::fields(&outcome);
+        let (code, message) = RequestError::fields(&outcome);
         response.with_error_code(code).with_error_message(message)
     });
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
@@ -144,10 +144,10 @@ fn update_config(
     kind: i8,
     name: &str,
     validate_only: bool,
-    change: impl FnOnce(&mut TopicConfig) -> Result<(), ApiError>,
-) -> Result<(), ApiError> {
+    change: impl FnOnce(&mut TopicConfig) -> Result<(), RequestError>,
+) -> Result<(), RequestError> {
     if kind != TOPIC {
-        return Err(ApiError::new(ResponseError::InvalidRequest, "only settings of topics can be changed"));
+        return Err(RequestError::new(ResponseError::InvalidRequest, "only settings of topics can be changed"));
     }
     c.broker.topics.configure(name, validate_only, change)
 }

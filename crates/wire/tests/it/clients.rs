@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use turnstile_testkit::servers::Certificates;
-use turnstile_wire::{Credentials, Password, TlsFiles};
+use turnstile_wire::{TlsFiles, WireCredentials, WirePassword};
 
 use crate::scene::Scene;
 
@@ -70,7 +70,7 @@ async fn psql_comes_in_by_tls_and_password() {
     let scene = Scene::with(|settings| {
         let pair = &certificates.server;
         settings.tls = Some(TlsFiles { certificate: pair.certificate.clone(), key: pair.key.clone() });
-        settings.credentials = Some(Credentials { user: "reader".into(), password: Password::new("s3cret") });
+        settings.credentials = Some(WireCredentials { user: "reader".into(), password: WirePassword::new("s3cret") });
     })
     .await;
     for binding in ["disable", "require"] {

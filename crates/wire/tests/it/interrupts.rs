@@ -1,4 +1,4 @@
-//! What runs can be ended, by whoever may, and what it ran is freed.
+//! Running statements can be ended, and what they ran is freed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tokio_postgres::types::ToSql;
 
-use crate::scene::{Scene, complaint, connect, text};
+use crate::scene::{Scene, connect, server_error, text};
 
 /// Would take far longer than any of these tests waits.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value % 7 = 3";
@@ -33,7 +33,7 @@ async fn a_cancel_request_ends_the_statement_not_the_connection() {
         token.cancel_query(NoTls).await.unwrap();
     };
     let (outcome, ()) = ends(async { tokio::join!(client.simple_query(ENDLESS), cancel) }).await;
-    assert_eq!(complaint(outcome).code().code(), "57014");
+    assert_eq!(server_error(outcome).code().code(), "57014");
     assert_eq!(text(&client, "SELECT 1").await, "1");
 }
 
@@ -65,7 +65,7 @@ async fn a_statement_ends_at_its_timeout_in_both_protocols() {
     let client = scene.client().await;
     client.simple_query("SET statement_timeout = 50").await.unwrap();
     for error in
-        [complaint(ends(client.simple_query(ENDLESS)).await), complaint(ends(client.query(ENDLESS, &[])).await)]
+        [server_error(ends(client.simple_query(ENDLESS)).await), server_error(ends(client.query(ENDLESS, &[])).await)]
     {
         assert_eq!(error.code().code(), "57014");
         assert!(error.message().contains("statement timeout"), "{error:?}");
@@ -77,18 +77,18 @@ async fn a_connection_cannot_outlast_the_server_s_limit() {
     let scene = Scene::with(|settings| settings.statement_timeout = Duration::from_millis(50)).await;
     let client = scene.client().await;
     client.simple_query("SET statement_timeout = '1h'").await.unwrap();
-    assert_eq!(complaint(ends(client.simple_query(ENDLESS)).await).code().code(), "57014");
+    assert_eq!(server_error(ends(client.simple_query(ENDLESS)).await).code().code(), "57014");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_goes_frees_its_statement_and_its_place() {
+async fn a_client_that_disconnects_frees_its_statement_and_its_slot() {
     let scene = Scene::with(|settings| settings.max_connections = 1).await;
     let (client, connection) = scene.config().connect(NoTls).await.unwrap();
-    let line = tokio::spawn(connection);
+    let driver = tokio::spawn(connection);
     let running = tokio::spawn(async move { client.simple_query(ENDLESS).await.map(drop) });
     begun(&scene, 1).await;
     // The task owns the socket: without it the server sees what it sees of a client that was killed.
-    line.abort();
+    driver.abort();
     assert!(running.await.unwrap().is_err());
     let next = ends(async {
         loop {
@@ -102,7 +102,7 @@ async fn a_client_that_goes_frees_its_statement_and_its_place() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_sends_idle_clients_away_and_cancels_the_rest() {
+async fn a_server_that_stops_disconnects_idle_clients_and_cancels_the_rest() {
     let scene = Scene::with(|settings| settings.stop_grace = Duration::from_millis(50)).await;
     let idle = scene.client().await;
     let busy = scene.client().await;
@@ -115,7 +115,7 @@ async fn a_server_that_stops_sends_idle_clients_away_and_cancels_the_rest() {
         scene.server.stop().await;
     };
     let (outcome, ()) = ends(async { tokio::join!(busy.simple_query(ENDLESS), stop) }).await;
-    assert_eq!(complaint(outcome).code().code(), "57P01");
+    assert_eq!(server_error(outcome).code().code(), "57P01");
     assert!(idle.simple_query("SELECT 1").await.is_err());
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
 }

@@ -1,5 +1,4 @@
-//! Real clients on the open port: tokio-postgres for what is said on the wire, psql, psycopg and JDBC for what
-//! people use.
+//! Real clients on the open port: tokio-postgres for the protocol itself, psql, psycopg and JDBC as people use them.
 
 mod catalogs;
 mod clients;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use futures::{StreamExt, pin_mut};
 use tokio_postgres::types::ToSql;
 
-use crate::scene::{Scene, complaint, text};
+use crate::scene::{Scene, server_error, text};
 
 #[tokio::test]
 async fn unquoted_names_fold_to_lower_case() {
@@ -84,7 +84,7 @@ async fn a_cursor_is_taken_in_pieces_and_ends_with_its_transaction() {
     assert_eq!(text(&client, "FETCH FORWARD 2 FROM c").await, "1");
     assert_eq!(text(&client, "FETCH ALL FROM c").await, "3");
     client.simple_query("COMMIT").await.unwrap();
-    assert_eq!(complaint(client.simple_query("FETCH NEXT FROM c").await).code().code(), "34000");
+    assert_eq!(server_error(client.simple_query("FETCH NEXT FROM c").await).code().code(), "34000");
 }
 
 #[tokio::test]
@@ -106,8 +106,8 @@ async fn transactions_are_words_that_clients_count_on() {
     let scene = Scene::start().await;
     let mut client = scene.client().await;
     let transaction = client.transaction().await.unwrap();
-    assert_eq!(complaint(transaction.query("SELECT nothing", &[]).await).code().code(), "42703");
-    assert_eq!(complaint(transaction.query("SELECT 1", &[]).await).code().code(), "25P02");
+    assert_eq!(server_error(transaction.query("SELECT nothing", &[]).await).code().code(), "42703");
+    assert_eq!(server_error(transaction.query("SELECT 1", &[]).await).code().code(), "25P02");
     transaction.rollback().await.unwrap();
     assert_eq!(text(&client, "SELECT 1").await, "1");
 }
@@ -127,7 +127,7 @@ async fn more_rows_than_allowed_are_an_error_not_a_cut_answer() {
     let client = scene.client().await;
     assert_eq!(text(&client, "SELECT count(*) FROM ext_turnstile").await, "6");
     assert_eq!(client.query("SELECT 1 FROM ext_turnstile LIMIT 5", &[]).await.unwrap().len(), 5);
-    assert_eq!(complaint(client.query("SELECT 1 FROM ext_turnstile", &[]).await).code().code(), "54000");
+    assert_eq!(server_error(client.query("SELECT 1 FROM ext_turnstile", &[]).await).code().code(), "54000");
 }
 
 #[tokio::test]

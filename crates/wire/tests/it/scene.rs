@@ -1,15 +1,15 @@
-//! A server on a port of its own, and clients for it.
+//! A server on a free port, and clients for it.
 
 use std::sync::Arc;
 
 use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
-use turnstile_wire::{ServeSettings, Server};
+use turnstile_wire::{ServeSettings, WireServer};
 
 use crate::tables::Tables;
 
 pub(crate) struct Scene {
-    pub(crate) server: Server,
+    pub(crate) server: WireServer,
     pub(crate) tables: Arc<Tables>,
 }
 
@@ -23,7 +23,7 @@ impl Scene {
         change(&mut settings);
         let tables = Arc::new(Tables::default());
         let database = Arc::clone(&tables) as Arc<dyn turnstile_wire::Database>;
-        Self { server: Server::start(database, settings).await.unwrap(), tables }
+        Self { server: WireServer::start(database, settings).await.unwrap(), tables }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -47,8 +47,8 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::E
     Ok(client)
 }
 
-/// What the server said was wrong.
-pub(crate) fn complaint<T>(outcome: Result<T, tokio_postgres::Error>) -> DbError {
+/// The error that the server sent.
+pub(crate) fn server_error<T>(outcome: Result<T, tokio_postgres::Error>) -> DbError {
     match outcome {
         Ok(_) => panic!("no error"),
         Err(error) => error.as_db_error().unwrap_or_else(|| panic!("not from the server: {error:?}")).clone(),

@@ -1,5 +1,5 @@
 //! Tables in memory under the warehouse's names, in place of the lake: what is tested here is the wire, and the
-//! warehouse has tests of its own.
+//! warehouse has its own tests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,7 +22,7 @@ const MEMORY_BYTES: usize = 64 << 20;
 const START_MICROS: i64 = 1_704_517_200_000_000;
 const FIVE_MINUTES_MICROS: i64 = 300_000_000;
 
-/// The tables, counted anew for every session.
+/// The tables, with a count of sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     sessions: AtomicI64,

@@ -5,12 +5,12 @@ use kafka_protocol::protocol::StrBytes;
 
 /// The protocol's code and a sentence for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ApiError {
+pub(crate) struct RequestError {
     pub(crate) code: ResponseError,
     pub(crate) message: String,
 }
 
-impl ApiError {
+impl RequestError {
     pub(crate) fn new(code: ResponseError, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }

