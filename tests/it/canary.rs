@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use turnstile_testkit::servers::Listener;
+use turnstile_testkit::servers::SecuredListener;
 
 use crate::interop::python;
 use crate::scene::{Scene, finish, messages, signal, text, until};
@@ -138,7 +138,7 @@ fn a_password_stays_hidden_by_every_verb() {
     secured.broker.allow("reader", "All", &["--topic", "t", "--topic", "dead", "--group", "g"]).unwrap();
     // librdkafka tells all it knows.
     let lines = format!("{PLAIN}{SECRET}\ngroup.id=g\ndebug=all");
-    let properties = secured.properties(&secured.broker.at(Listener::Sasl), &lines);
+    let properties = secured.properties(&secured.broker.at(SecuredListener::Sasl), &lines);
     let pipeline = secured.pipeline(&properties, "dead_letter_topic = \"dead\"");
     let (config, pipeline) = (properties.to_str().unwrap(), pipeline.to_str().unwrap());
     // Something for the dead letters.
@@ -180,7 +180,7 @@ fn secrets_of_the_environment_and_of_files_stay_hidden() {
     let secured = Secured::start();
     secured.broker.allow("reader", "All", &["--topic", "t", "--group", "*"]).unwrap();
     let lines = PLAIN.replace("sasl.password=", "debug=all");
-    let properties = secured.properties(&secured.broker.at(Listener::Sasl), &lines);
+    let properties = secured.properties(&secured.broker.at(SecuredListener::Sasl), &lines);
     let (config, pipeline) = (properties.to_str().unwrap(), secured.pipeline(&properties, ""));
     let verbs: &[&[&str]] = &[
         &["run", pipeline.to_str().unwrap(), "--until-end"],
@@ -231,7 +231,7 @@ fn passwords_of_keys_and_stores_and_secrets_for_tokens_stay_hidden() {
             secured.broker.token_endpoint()
         )
     };
-    let (mutual, open_id) = (Listener::MutualTls, Listener::OpenId);
+    let (mutual, open_id) = (SecuredListener::MutualTls, SecuredListener::OpenId);
     for (listener, lines, wrong, secrets) in [
         (mutual, by_store("store-pw"), by_store("hush-hush"), ["store-pw", "hush-hush"]),
         (mutual, by_key("key-pw"), by_key("hush-hush"), ["key-pw", "hush-hush"]),

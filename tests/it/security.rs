@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use turnstile_kafka::{ClientSettings, NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};
-use turnstile_testkit::servers::{Listener, SecuredKafka};
+use turnstile_testkit::servers::{SecuredKafka, SecuredListener};
 
 use crate::scene::{PATIENCE, Scene, finish, messages, signal, text};
 
@@ -23,7 +23,7 @@ pub(crate) struct Secured {
 impl Secured {
     pub(crate) fn start() -> Self {
         let broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
-        let scene = Scene::without_topic(broker.at(Listener::Plaintext), "t");
+        let scene = Scene::without_topic(broker.at(SecuredListener::Plaintext), "t");
         let open = ClientSettings::from_servers(&scene.servers).unwrap();
         let topics = TopicAdmin::open(&open).unwrap();
         for topic in ["t", "dead"] {
@@ -114,28 +114,43 @@ fn every_connection_fault_is_reported_in_one_paragraph_within_the_time_given() {
     for (case, servers, lines, expected) in [
         (
             "a wrong PLAIN password",
-            at(Listener::Sasl),
+            at(SecuredListener::Sasl),
             format!("{PLAIN}hush"),
             "correct sasl.username and sasl.password",
         ),
         (
             "a wrong SCRAM password",
-            at(Listener::Sasl),
+            at(SecuredListener::Sasl),
             format!("{scram}hush"),
             "correct sasl.username and sasl.password",
         ),
-        ("a wrong secret for tokens", at(Listener::OpenId), tokens(&secured.broker.token_endpoint()), "client.secret"),
-        ("an issuer that is away", at(Listener::OpenId), tokens("http://127.0.0.1:1/token"), "token.endpoint.url"),
-        ("a mechanism not enabled", at(Listener::ScramOnly), format!("{PLAIN}{SECRET}"), "SCRAM-SHA-512"),
-        ("an untrusted authority", at(Listener::Tls), untrusted, "ssl.ca.location"),
-        ("an expired certificate", at(Listener::Expired), trusted.clone(), "has expired"),
-        ("a name not in the certificate", at(Listener::Elsewhere), trusted.clone(), "another host name"),
-        ("mutual TLS without a certificate", at(Listener::MutualTls), trusted.clone(), "ssl.certificate.location"),
-        ("mutual TLS with a stranger's certificate", at(Listener::MutualTls), stranger, "certificate"),
-        ("TLS to a port without", at(Listener::Plaintext), trusted, "security.protocol"),
-        ("no TLS to a port with", at(Listener::Tls), open(), "security.protocol"),
-        ("a login to a port without", at(Listener::Plaintext), format!("{PLAIN}{SECRET}"), "security.protocol"),
-        ("no login to a port with", at(Listener::Sasl), open(), "security.protocol"),
+        (
+            "a wrong secret for tokens",
+            at(SecuredListener::OpenId),
+            tokens(&secured.broker.token_endpoint()),
+            "client.secret",
+        ),
+        (
+            "an issuer that is away",
+            at(SecuredListener::OpenId),
+            tokens("http://127.0.0.1:1/token"),
+            "token.endpoint.url",
+        ),
+        ("a mechanism not enabled", at(SecuredListener::ScramOnly), format!("{PLAIN}{SECRET}"), "SCRAM-SHA-512"),
+        ("an untrusted authority", at(SecuredListener::Tls), untrusted, "ssl.ca.location"),
+        ("an expired certificate", at(SecuredListener::Expired), trusted.clone(), "has expired"),
+        ("a name not in the certificate", at(SecuredListener::Elsewhere), trusted.clone(), "another host name"),
+        (
+            "mutual TLS without a certificate",
+            at(SecuredListener::MutualTls),
+            trusted.clone(),
+            "ssl.certificate.location",
+        ),
+        ("mutual TLS with a stranger's certificate", at(SecuredListener::MutualTls), stranger, "certificate"),
+        ("TLS to a port without", at(SecuredListener::Plaintext), trusted, "security.protocol"),
+        ("no TLS to a port with", at(SecuredListener::Tls), open(), "security.protocol"),
+        ("a login to a port without", at(SecuredListener::Plaintext), format!("{PLAIN}{SECRET}"), "security.protocol"),
+        ("no login to a port with", at(SecuredListener::Sasl), open(), "security.protocol"),
         ("a host that does not resolve", "nowhere.invalid:9092".to_owned(), open(), "bootstrap.servers"),
     ] {
         let began = Instant::now();
@@ -163,7 +178,8 @@ fn every_connection_fault_is_reported_in_one_paragraph_within_the_time_given() {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_topic_without_permission_is_named_and_check_says_which_step_failed() {
     let secured = Secured::start();
-    let properties = secured.properties(&secured.broker.at(Listener::Sasl), &format!("{PLAIN}{SECRET}\ngroup.id=g"));
+    let properties =
+        secured.properties(&secured.broker.at(SecuredListener::Sasl), &format!("{PLAIN}{SECRET}\ngroup.id=g"));
     for (verb, output) in secured.every_verb(&properties) {
         is_one_paragraph(&verb, &output, 4, &["not permitted on topic \"t\"", "cause: "]);
     }
@@ -211,7 +227,7 @@ fn a_topic_without_permission_is_named_and_check_says_which_step_failed() {
     assert_eq!((code, steps), (Some(0), format!("{begin}, read ok, group ok, dead letters ok")));
 
     // Who names no group needs no permission on one.
-    secured.properties(&secured.broker.at(Listener::Sasl), &format!("{PLAIN}{SECRET}"));
+    secured.properties(&secured.broker.at(SecuredListener::Sasl), &format!("{PLAIN}{SECRET}"));
     let (code, steps, _) = check("");
     assert_eq!((code, steps), (Some(0), format!("{begin}, read ok, group skipped, dead letters skipped")));
 }
@@ -221,7 +237,7 @@ fn a_topic_without_permission_is_named_and_check_says_which_step_failed() {
 fn a_run_whose_permission_is_taken_away_says_so_and_ends() {
     let secured = Secured::start();
     secured.broker.allow("reader", "Read", &["--topic", "t"]).unwrap();
-    let properties = secured.properties(&secured.broker.at(Listener::Sasl), &format!("{PLAIN}{SECRET}"));
+    let properties = secured.properties(&secured.broker.at(SecuredListener::Sasl), &format!("{PLAIN}{SECRET}"));
     let pipeline = secured.pipeline(&properties, "");
     let run = secured.scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
     let log = secured.scene.lake().join("_turnstile/story/log");
@@ -253,7 +269,7 @@ fn settings_of_the_environment_win_over_the_file_s_and_arguments_over_both() {
     let secret = secret.to_str().unwrap();
     let properties = secured.properties("127.0.0.1:1", &format!("{PLAIN}hush"));
     let (config, pipeline) = (properties.to_str().unwrap(), secured.pipeline(&properties, ""));
-    let servers = secured.broker.at(Listener::Sasl);
+    let servers = secured.broker.at(SecuredListener::Sasl);
     let from_file = ("TURNSTILE_KAFKA_SASL_PASSWORD_FILE", secret);
     let named = ("TURNSTILE_KAFKA_BOOTSTRAP_SERVERS", servers.as_str());
 

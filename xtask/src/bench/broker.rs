@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use turnstile_testkit::servers::{Process, free_port};
+use turnstile_testkit::servers::{ServerProcess, free_port};
 
 use super::ground::{Ground, PARTITIONS};
 use super::measure::{Cost, median};
@@ -32,7 +32,7 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
         let mut command = ground.product()?.verb("broker");
         command.args(["--listen", &address, "--dir"]).arg(scratch.join("data"));
         let begin = Instant::now();
-        let mut broker = Process::start("turnstile broker", &mut command, &scratch.join("broker.log"))?;
+        let mut broker = ServerProcess::start("turnstile broker", &mut command, &scratch.join("broker.log"))?;
         broker.wait_ready(READY_LIMIT, || TcpStream::connect(&address).is_ok())?;
         starts.push(begin.elapsed().as_secs_f64() * 1e3);
 

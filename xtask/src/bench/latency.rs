@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use turnstile_testkit::servers::{Process, tail};
+use turnstile_testkit::servers::{ServerProcess, tail};
 
 use super::ground::{Ground, PARTITIONS};
 use super::measure::Cost;
@@ -47,7 +47,7 @@ fn one(ground: &mut Ground, commit: &str) -> Result<String> {
 
     let log = scratch.join("turnstile.log");
     let mut command = ground.product()?.run(&pipeline, &bootstrap, &name, &lake)?;
-    let mut turnstile = Process::start("turnstile run", &mut command, &log)?;
+    let mut turnstile = ServerProcess::start("turnstile run", &mut command, &log)?;
     turnstile.wait_ready(READY_LIMIT, || tail(&log, 20).contains("ready"))?;
 
     let reference = ground.reference()?.context("no reference programs")?;

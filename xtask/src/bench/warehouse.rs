@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use turnstile_testkit::servers::{Process, tail};
+use turnstile_testkit::servers::{ServerProcess, tail};
 
 use super::ground::Ground;
 use super::measure::{Cost, median};
@@ -111,7 +111,7 @@ fn asked(ground: &mut Ground, lake: &Path, days: u32) -> Result<String> {
     let log = scratch.join("serve.log");
     let mut serve = ground.product()?.verb("warehouse");
     serve.arg("serve").arg(&pipeline).args(["--listen", "127.0.0.1:0"]);
-    let mut server = Process::start("turnstile warehouse serve", &mut serve, &log)?;
+    let mut server = ServerProcess::start("turnstile warehouse serve", &mut serve, &log)?;
     server.wait_ready(READY_LIMIT, || port(&log).is_some())?;
     let port = port(&log).context("the server does not say where it listens")?;
 

@@ -9,7 +9,7 @@ use turnstile_kafka::{
     ClientSettings, NewTopicPlan, PartitionReader, Producer, ProducerLimits, ReadLimits, StartAt, TopicAdmin,
 };
 use turnstile_message::TopicPartition;
-use turnstile_testkit::servers::{Listener, SecuredKafka};
+use turnstile_testkit::servers::{SecuredKafka, SecuredListener};
 
 use crate::broker::{record, values};
 
@@ -31,7 +31,7 @@ fn hang_up(address: &str, time: Duration) -> u32 {
 #[ignore = "needs servers: cargo xtask test"]
 fn reading_goes_on_after_a_broker_that_hung_up_in_tls_handshakes() {
     let mut broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
-    let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
+    let open = ClientSettings::from_servers(&broker.at(SecuredListener::Plaintext)).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
     TopicAdmin::open(&open).unwrap().create(&plan).unwrap();
     let write = |value: &str| {
@@ -41,7 +41,7 @@ fn reading_goes_on_after_a_broker_that_hung_up_in_tls_handshakes() {
     };
     write("before");
 
-    let address = broker.at(Listener::Tls);
+    let address = broker.at(SecuredListener::Tls);
     let ca = broker.certificates().authority.display().to_string();
     let keys = [("bootstrap.servers", address.as_str()), ("security.protocol", "SSL"), ("ssl.ca.location", &ca)];
     let settings = ClientSettings::from_map(keys, "test").unwrap();

@@ -8,14 +8,14 @@ use turnstile_kafka::{
     ReadLimits, StartAt, TopicAdmin,
 };
 use turnstile_message::TopicPartition;
-use turnstile_testkit::servers::{Listener, SecuredKafka};
+use turnstile_testkit::servers::{SecuredKafka, SecuredListener};
 
 use crate::broker::{record, values};
 
 fn broker() -> SecuredKafka {
     let broker = SecuredKafka::start(&turnstile_testkit::kafka_home()).unwrap();
     let plan = NewTopicPlan { topic: "t".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
-    let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
+    let open = ClientSettings::from_servers(&broker.at(SecuredListener::Plaintext)).unwrap();
     TopicAdmin::open(&open).unwrap().create(&plan).unwrap();
     broker
 }
@@ -61,46 +61,46 @@ fn every_login_and_every_form_of_certificate_is_let_in() {
     let (plain, scram) = ("plain.PlainLoginModule", "scram.ScramLoginModule");
     let pem = format!("ssl.truststore.type=PEM\nssl.truststore.location={ca}");
     for (listener, lines) in [
-        (Listener::Plaintext, String::new()),
-        (Listener::Sasl, format!("security.protocol=SASL_PLAINTEXT\n{}", login(plain, "PLAIN"))),
-        (Listener::Sasl, format!("security.protocol=SASL_PLAINTEXT\n{}", login(scram, "SCRAM-SHA-256"))),
+        (SecuredListener::Plaintext, String::new()),
+        (SecuredListener::Sasl, format!("security.protocol=SASL_PLAINTEXT\n{}", login(plain, "PLAIN"))),
+        (SecuredListener::Sasl, format!("security.protocol=SASL_PLAINTEXT\n{}", login(scram, "SCRAM-SHA-256"))),
         (
-            Listener::Sasl,
+            SecuredListener::Sasl,
             "security.protocol=SASL_PLAINTEXT\nsasl.mechanisms=SCRAM-SHA-512\nsasl.username=reader\n\
              sasl.password=reader-pw"
                 .to_owned(),
         ),
-        (Listener::SaslTls, format!("security.protocol=SASL_SSL\n{pem}\n{}", login(scram, "SCRAM-SHA-512"))),
-        (Listener::SaslTls, format!("security.protocol=SASL_SSL\n{pem}\n{}", login(plain, "PLAIN"))),
-        (Listener::Tls, format!("security.protocol=SSL\nssl.ca.location={ca}")),
+        (SecuredListener::SaslTls, format!("security.protocol=SASL_SSL\n{pem}\n{}", login(scram, "SCRAM-SHA-512"))),
+        (SecuredListener::SaslTls, format!("security.protocol=SASL_SSL\n{pem}\n{}", login(plain, "PLAIN"))),
+        (SecuredListener::Tls, format!("security.protocol=SSL\nssl.ca.location={ca}")),
         (
-            Listener::MutualTls,
+            SecuredListener::MutualTls,
             format!(
                 "security.protocol=SSL\nssl.ca.location={ca}\nssl.certificate.location={certificate}\n\
                  ssl.key.location={key}"
             ),
         ),
         (
-            Listener::MutualTls,
+            SecuredListener::MutualTls,
             format!("security.protocol=SSL\n{pem}\nssl.keystore.type=PEM\nssl.keystore.location={keystore}"),
         ),
         (
-            Listener::MutualTls,
+            SecuredListener::MutualTls,
             format!(
                 "security.protocol=SSL\n{pem}\nssl.keystore.type=PKCS12\nssl.keystore.location={pkcs12}\n\
                  ssl.keystore.password=store-pw"
             ),
         ),
         (
-            Listener::OAuth,
+            SecuredListener::OAuth,
             "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.jaas.config=\
              org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
              unsecuredLoginStringClaim_sub=\"reader\";"
                 .to_owned(),
         ),
-        (Listener::OpenId, open_id(&broker, "reader-pw")),
+        (SecuredListener::OpenId, open_id(&broker, "reader-pw")),
         (
-            Listener::OpenId,
+            SecuredListener::OpenId,
             format!(
                 "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.method=oidc\n\
                  sasl.oauthbearer.client.id=reader\nsasl.oauthbearer.client.secret=reader-pw\n\
@@ -110,7 +110,7 @@ fn every_login_and_every_form_of_certificate_is_let_in() {
         ),
         // Without the check of the name a certificate for another host will do.
         (
-            Listener::Elsewhere,
+            SecuredListener::Elsewhere,
             format!("security.protocol=SSL\nssl.ca.location={ca}\nssl.endpoint.identification.algorithm="),
         ),
     ] {
@@ -124,9 +124,9 @@ fn every_login_and_every_form_of_certificate_is_let_in() {
 fn reading_goes_on_after_its_token_has_expired() {
     let broker = broker();
     broker.allow("reader", "Read", &["--topic", "t"]).unwrap();
-    let open = ClientSettings::from_servers(&broker.at(Listener::Plaintext)).unwrap();
+    let open = ClientSettings::from_servers(&broker.at(SecuredListener::Plaintext)).unwrap();
     let producer = Producer::open(&open, ProducerLimits::default()).unwrap();
-    let reading = settings(&broker.at(Listener::OpenId), &open_id(&broker, "reader-pw"));
+    let reading = settings(&broker.at(SecuredListener::OpenId), &open_id(&broker, "reader-pw"));
     let positions = vec![(TopicPartition::new("t", 0), StartAt::Earliest)];
     let mut reader = PartitionReader::open(&reading, positions, ReadLimits::default()).unwrap();
     let mut queue = reader.split().remove(0);
@@ -152,7 +152,7 @@ fn permissions_are_known_without_using_them() {
     let broker = broker();
     let lines = "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=reader\n\
                  sasl.password=reader-pw\ngroup.id=g";
-    let connection = KafkaConnection::open(&settings(&broker.at(Listener::Sasl), lines)).unwrap();
+    let connection = KafkaConnection::open(&settings(&broker.at(SecuredListener::Sasl), lines)).unwrap();
     assert!(matches!(connection.may_write("t"), Err(ClientError::TopicForbidden { .. })));
     assert!(matches!(connection.may_use_group("g"), Err(ClientError::GroupForbidden { .. })));
 

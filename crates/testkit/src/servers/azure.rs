@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::http::answers;
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 use crate::address::{AZURE_ACCOUNT, AZURE_KEY, BUCKET};
 
 /// Seconds on a quiet machine: Node loads some thousand files.
@@ -26,7 +26,7 @@ pub struct Azurite {
 /// A running azurite with one container. Dropping it kills it.
 #[derive(Debug)]
 pub struct AzuriteServer {
-    process: Process,
+    process: ServerProcess,
     port: u16,
 }
 
@@ -42,7 +42,7 @@ impl AzuriteServer {
         command.arg(&azurite.script);
         command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location"]);
         command.arg(dir.join("data")).args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
-        let mut process = Process::start("azurite", &mut command, &dir.join("azurite.log"))?;
+        let mut process = ServerProcess::start("azurite", &mut command, &dir.join("azurite.log"))?;
         // A GET that names no account is a bad request: the answer of a server that is there.
         process.wait_ready(READY_LIMIT, || answers(port, "/", &[400]))?;
         make_container(&azurite.node, port)?;
@@ -55,12 +55,12 @@ impl AzuriteServer {
     }
 
     /// The process: its id, its log.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ServerProcess {
         &self.process
     }
 
     /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut Process {
+    pub fn process_mut(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 }

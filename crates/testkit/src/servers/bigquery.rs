@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use super::http::answers;
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 use crate::address::BIGQUERY_PROJECT;
 
 /// Seconds on a quiet machine: Python imports a few hundred modules.
@@ -29,7 +29,7 @@ pub struct BigQueryHome {
 /// A running bqemulator. Dropping it kills it.
 #[derive(Debug)]
 pub struct BigQueryEmulator {
-    process: Process,
+    process: ServerProcess,
     port: u16,
     storage: PathBuf,
 }
@@ -48,7 +48,7 @@ impl BigQueryEmulator {
         command.args(["start", "--rest-port", &port.to_string(), "--grpc-port", &grpc.to_string()]);
         command.args(["--project", BIGQUERY_PROJECT]);
         command.env("HOME", &home.home).env("BQEMU_GCS_LOCAL_ROOT", &storage).current_dir(dir);
-        let mut process = Process::start("bqemulator", &mut command, &dir.join("bqemulator.log"))?;
+        let mut process = ServerProcess::start("bqemulator", &mut command, &dir.join("bqemulator.log"))?;
         process.wait_ready(READY_LIMIT, || answers(port, "/", &[404]))?;
         Ok(Self { process, port, storage })
     }
@@ -64,12 +64,12 @@ impl BigQueryEmulator {
     }
 
     /// The process: its id, its log.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ServerProcess {
         &self.process
     }
 
     /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut Process {
+    pub fn process_mut(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 }

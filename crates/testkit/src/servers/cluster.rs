@@ -4,7 +4,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, Place, with_free_ports};
+use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, NodePlace, with_free_ports};
 use super::port::free_port;
 
 /// Three running brokers, numbered 1 to 3. Dropping it kills them.
@@ -26,10 +26,10 @@ impl KafkaCluster {
         let config = config.property("broker.session.timeout.ms", 1500).property("broker.heartbeat.interval.ms", 300);
         let nodes = with_free_ports(|| {
             let controllers = [free_port()?, free_port()?, free_port()?];
-            let places = [1, 2, 3].map(|node| Ok(Place { node, port: free_port()?, controllers }));
+            let places = [1, 2, 3].map(|node| Ok(NodePlace { node, port: free_port()?, controllers }));
             thread::scope(|scope| {
                 // None serves before two of them have met.
-                let starts = places.map(|place: Result<Place>| {
+                let starts = places.map(|place: Result<NodePlace>| {
                     let config = config.clone();
                     scope.spawn(move || KafkaServer::start_at(home, config, place?))
                 });

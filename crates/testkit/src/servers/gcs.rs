@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::http::{answers, status};
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 use crate::address::BUCKET;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -17,7 +17,7 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 /// A running fake-gcs-server with one bucket. Dropping it kills it.
 #[derive(Debug)]
 pub struct FakeGcsServer {
-    process: Process,
+    process: ServerProcess,
     port: u16,
 }
 
@@ -32,7 +32,7 @@ impl FakeGcsServer {
         let mut command = Command::new(program);
         command.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port.to_string(), "-backend", "memory"]);
         command.args(["-public-host", &address, "-external-url", &format!("http://{address}"), "-log-level", "warn"]);
-        let mut process = Process::start("fake-gcs-server", &mut command, &dir.join("fake-gcs-server.log"))?;
+        let mut process = ServerProcess::start("fake-gcs-server", &mut command, &dir.join("fake-gcs-server.log"))?;
         process.wait_ready(READY_LIMIT, || answers(port, "/_internal/healthcheck", &[200]))?;
         let made = status(port, "POST", "/storage/v1/b?project=test", &format!(r#"{{"name":"{BUCKET}"}}"#))?;
         ensure!(made == 200, "fake-gcs-server answered {made} when asked to make the bucket {BUCKET}");
@@ -45,12 +45,12 @@ impl FakeGcsServer {
     }
 
     /// The process: its id, its log.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ServerProcess {
         &self.process
     }
 
     /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut Process {
+    pub fn process_mut(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 
 /// How long a broker may take to open its port. Seconds when the machine is quiet; builds that run
 /// beside it make it many.
@@ -45,7 +45,7 @@ impl KafkaHome {
     pub fn prepare(&self, scratch: &Path) -> Result<()> {
         let template = self.dir.join("template");
         let properties = scratch.join("format.properties");
-        fs::write(&properties, text_of(&settings(&Place::alone(1, 2), &template)))?;
+        fs::write(&properties, text_of(&settings(&NodePlace::alone(1, 2), &template)))?;
         self.format(&properties, &[])?;
 
         // Exits by SIGTERM, and writes the archive on its way out.
@@ -197,7 +197,7 @@ impl KafkaConfig {
 
 /// Which node of which cluster a broker is, and its ports.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct NodePlace {
     /// From 1.
     pub(super) node: u32,
     pub(super) port: u16,
@@ -205,7 +205,7 @@ pub(super) struct Place {
     pub(super) controllers: [u16; 3],
 }
 
-impl Place {
+impl NodePlace {
     fn alone(port: u16, controller: u16) -> Self {
         Self { node: 1, port, controllers: [controller, 0, 0] }
     }
@@ -218,7 +218,7 @@ impl Place {
 /// A running broker. Dropping it kills it; while a test panics its files are kept, and their place is printed.
 #[derive(Debug)]
 pub struct KafkaServer {
-    process: Process,
+    process: ServerProcess,
     home: KafkaHome,
     config: KafkaConfig,
     dir: PathBuf,
@@ -233,11 +233,11 @@ impl KafkaServer {
     /// # Errors
     /// When it does not come up; the message holds the end of its log.
     pub fn start(home: &KafkaHome, config: KafkaConfig) -> Result<Self> {
-        with_free_ports(|| Self::start_at(home, config.clone(), Place::alone(free_port()?, free_port()?)))
+        with_free_ports(|| Self::start_at(home, config.clone(), NodePlace::alone(free_port()?, free_port()?)))
     }
 
     /// Starts one node at its place, with an empty data folder.
-    pub(super) fn start_at(home: &KafkaHome, config: KafkaConfig, place: Place) -> Result<Self> {
+    pub(super) fn start_at(home: &KafkaHome, config: KafkaConfig, place: NodePlace) -> Result<Self> {
         let temporary = if config.data.is_none() { Some(tempfile::tempdir()?) } else { None };
         let dir = match (&config.data, &temporary) {
             (Some(dir), _) => dir.clone(),
@@ -268,12 +268,12 @@ impl KafkaServer {
     }
 
     /// The process: its id, its log.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ServerProcess {
         &self.process
     }
 
     /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut Process {
+    pub fn process_mut(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 
@@ -348,7 +348,7 @@ fn nth_id(id: &str, node: u32) -> String {
     format!("{}{}", letter as char, id.get(1..).unwrap_or_default())
 }
 
-fn launch(home: &KafkaHome, config: &KafkaConfig, dir: &Path, port: u16) -> Result<Process> {
+fn launch(home: &KafkaHome, config: &KafkaConfig, dir: &Path, port: u16) -> Result<ServerProcess> {
     let mut command = home.java(config.heap_mb)?;
     if config.making_archive {
         command.arg(format!("-XX:ArchiveClassesAtExit={}", home.archive().display()));
@@ -361,7 +361,7 @@ fn launch(home: &KafkaHome, config: &KafkaConfig, dir: &Path, port: u16) -> Resu
     command.args(config.java.iter().map(|property| format!("-D{property}")));
     command.arg("kafka.Kafka");
     command.arg(dir.join("server.properties")).current_dir(dir);
-    let mut process = Process::start("Apache Kafka", &mut command, &dir.join("kafka.log"))?;
+    let mut process = ServerProcess::start("Apache Kafka", &mut command, &dir.join("kafka.log"))?;
     // The broker opens its port only once it serves.
     process.wait_ready(READY_LIMIT, || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
     Ok(process)
@@ -372,7 +372,7 @@ const C1_ONLY: &str = "-XX:TieredStopAtLevel=1";
 /// Any id does; the same one in every template.
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 
-fn settings(place: &Place, data: &Path) -> Vec<(String, String)> {
+fn settings(place: &NodePlace, data: &Path) -> Vec<(String, String)> {
     let plain = format!("PLAINTEXT://127.0.0.1:{}", place.port);
     let controller = place.controllers[place.node as usize - 1];
     let voters: Vec<String> =
@@ -504,7 +504,7 @@ mod tests {
 
     #[test]
     fn a_later_property_counts() {
-        let mut all = settings(&Place::alone(1000, 1001), Path::new("/data"));
+        let mut all = settings(&NodePlace::alone(1000, 1001), Path::new("/data"));
         all.push(("num.io.threads".into(), "9".into()));
         let text = text_of(&all);
         assert!(text.find("num.io.threads=2").unwrap() < text.find("num.io.threads=9").unwrap(), "{text}");

@@ -27,10 +27,10 @@ pub use gcs::FakeGcsServer;
 pub use kafka::{KafkaConfig, KafkaHome, KafkaServer};
 pub use port::free_port;
 pub use postgres::PostgresServer;
-pub use process::{Process, tail};
+pub use process::{ServerProcess, tail};
 pub use registry::RegistryServer;
 pub use s3::VersityServer;
-pub use secured::{Listener, SecuredKafka};
+pub use secured::{SecuredKafka, SecuredListener};
 
 #[cfg(test)]
 mod tests {

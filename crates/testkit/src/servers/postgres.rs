@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::certificates::Certificates;
 use super::kafka::with_free_ports;
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 use crate::address::{POSTGRES_PASSWORD, POSTGRES_USER, Postgres};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct PostgresServer {
     // Before the folder, so that the process has ended when that is deleted.
-    process: Process,
+    process: ServerProcess,
     programs: Programs,
     data: PathBuf,
     host: &'static str,
@@ -145,12 +145,12 @@ impl PostgresServer {
     }
 
     /// The process: its id, its log.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ServerProcess {
         &self.process
     }
 
     /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut Process {
+    pub fn process_mut(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 }
@@ -203,10 +203,10 @@ impl Programs {
         done(init.arg("--pwfile").arg(&password).arg("-D").arg(data))
     }
 
-    fn launch(&self, data: &Path, folder: &Path, (host, port): (&str, u16)) -> Result<Process> {
+    fn launch(&self, data: &Path, folder: &Path, (host, port): (&str, u16)) -> Result<ServerProcess> {
         let mut command = self.command("postgres", folder);
         command.arg("-D").arg(data);
-        let mut process = Process::start("PostgreSQL", &mut command, &folder.join("postgres.log"))?;
+        let mut process = ServerProcess::start("PostgreSQL", &mut command, &folder.join("postgres.log"))?;
         process.wait_ready(READY_LIMIT, || {
             let mut ask = self.command("pg_isready", folder);
             ask.args(["-q", "-h", host, "-p", &port.to_string()]).status().is_ok_and(|status| status.success())

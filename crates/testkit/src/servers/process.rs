@@ -21,7 +21,7 @@ const TAIL_LINES: usize = 40;
 
 /// A server process in its own process group. Dropping it kills the group and waits.
 #[derive(Debug)]
-pub struct Process {
+pub struct ServerProcess {
     name: String,
     log: PathBuf,
     child: Child,
@@ -29,7 +29,7 @@ pub struct Process {
     guard: Option<Guard>,
 }
 
-impl Process {
+impl ServerProcess {
     /// Starts `command` in a new process group; its output goes to `log` (appended).
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Process {
     /// The same, for a process that may take longer.
     ///
     /// # Errors
-    /// As [`Process::stop`].
+    /// As [`ServerProcess::stop`].
     pub fn stop_within(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.end(Signal::TERM)?;
         let begin = Instant::now();
@@ -162,7 +162,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         // Nothing can be reported from here; the guard does it again when this fails.
         let _ = self.kill9();
@@ -185,9 +185,9 @@ pub fn tail(file: &Path, lines: usize) -> String {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> (Process, tempfile::TempDir) {
+    fn shell(script: &str) -> (ServerProcess, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        let process = Process::start("a shell", Command::new("sh").args(["-c", script]), &dir.path().join("log"));
+        let process = ServerProcess::start("a shell", Command::new("sh").args(["-c", script]), &dir.path().join("log"));
         (process.unwrap(), dir)
     }
 

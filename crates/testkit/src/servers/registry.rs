@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::http::answers;
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// Where its Confluent-compatible interface begins.
@@ -18,7 +18,7 @@ const INTERFACE: &str = "/apis/ccompat/v7";
 /// A running Apicurio Registry. Dropping it kills it.
 #[derive(Debug)]
 pub struct RegistryServer {
-    process: Process,
+    process: ServerProcess,
     port: u16,
 }
 
@@ -33,7 +33,7 @@ impl RegistryServer {
         command.args(["-Xmx192m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
         command.args(["-Dquarkus.http.host=127.0.0.1", &format!("-Dquarkus.http.port={port}")]);
         command.arg("-jar").arg(runner).current_dir(dir);
-        let mut process = Process::start("Apicurio Registry", &mut command, &dir.join("apicurio.log"))?;
+        let mut process = ServerProcess::start("Apicurio Registry", &mut command, &dir.join("apicurio.log"))?;
         process.wait_ready(READY_LIMIT, || answers(port, &format!("{INTERFACE}/subjects"), &[200]))?;
         Ok(Self { process, port })
     }
@@ -44,12 +44,12 @@ impl RegistryServer {
     }
 
     /// The process: its id, its log.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ServerProcess {
         &self.process
     }
 
     /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut Process {
+    pub fn process_mut(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::http::answers;
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 use crate::address::{BUCKET, S3_ACCESS_KEY, S3_SECRET_KEY};
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -17,7 +17,7 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 /// A running versitygw with one bucket. Dropping it kills it.
 #[derive(Debug)]
 pub struct VersityServer {
-    process: Process,
+    process: ServerProcess,
     port: u16,
 }
 
@@ -35,7 +35,7 @@ impl VersityServer {
         command.args(["posix".as_ref(), dir.join("data").as_os_str()]);
         // In the environment, not in the arguments: a secret is a secret in a test, too.
         command.env("ROOT_ACCESS_KEY", S3_ACCESS_KEY).env("ROOT_SECRET_KEY", S3_SECRET_KEY);
-        let mut process = Process::start("versitygw", &mut command, &dir.join("versitygw.log"))?;
+        let mut process = ServerProcess::start("versitygw", &mut command, &dir.join("versitygw.log"))?;
         process.wait_ready(READY_LIMIT, || answers(port, "/health", &[200]))?;
         Ok(Self { process, port })
     }
@@ -46,12 +46,12 @@ impl VersityServer {
     }
 
     /// The process: its id, its log.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ServerProcess {
         &self.process
     }
 
     /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut Process {
+    pub fn process_mut(&mut self) -> &mut ServerProcess {
         &mut self.process
     }
 }

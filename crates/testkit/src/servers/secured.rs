@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::certificates::Certificates;
-use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, Place, with_free_ports};
+use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, NodePlace, with_free_ports};
 use super::port::free_port;
 use super::token_issuer::TokenIssuer;
 
@@ -22,7 +22,7 @@ const LISTENING_WITHIN: Duration = Duration::from_secs(30);
 
 /// A door of the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listener {
+pub enum SecuredListener {
     /// No encryption, no login.
     Plaintext,
     /// PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 without encryption.
@@ -46,17 +46,17 @@ pub enum Listener {
 }
 
 /// All of them with their name, security protocol and SASL mechanisms.
-const LISTENERS: [(Listener, &str, &str, &str); 10] = [
-    (Listener::Plaintext, "PLAINTEXT", "PLAINTEXT", ""),
-    (Listener::Sasl, "SASL", "SASL_PLAINTEXT", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
-    (Listener::Tls, "TLS", "SSL", ""),
-    (Listener::MutualTls, "MTLS", "SSL", ""),
-    (Listener::SaslTls, "SASLTLS", "SASL_SSL", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
-    (Listener::OAuth, "OAUTH", "SASL_PLAINTEXT", "OAUTHBEARER"),
-    (Listener::OpenId, "OPENID", "SASL_PLAINTEXT", "OAUTHBEARER"),
-    (Listener::ScramOnly, "SCRAM", "SASL_PLAINTEXT", "SCRAM-SHA-512"),
-    (Listener::Expired, "EXPIRED", "SSL", ""),
-    (Listener::Elsewhere, "ELSEWHERE", "SSL", ""),
+const LISTENERS: [(SecuredListener, &str, &str, &str); 10] = [
+    (SecuredListener::Plaintext, "PLAINTEXT", "PLAINTEXT", ""),
+    (SecuredListener::Sasl, "SASL", "SASL_PLAINTEXT", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
+    (SecuredListener::Tls, "TLS", "SSL", ""),
+    (SecuredListener::MutualTls, "MTLS", "SSL", ""),
+    (SecuredListener::SaslTls, "SASLTLS", "SASL_SSL", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
+    (SecuredListener::OAuth, "OAUTH", "SASL_PLAINTEXT", "OAUTHBEARER"),
+    (SecuredListener::OpenId, "OPENID", "SASL_PLAINTEXT", "OAUTHBEARER"),
+    (SecuredListener::ScramOnly, "SCRAM", "SASL_PLAINTEXT", "SCRAM-SHA-512"),
+    (SecuredListener::Expired, "EXPIRED", "SSL", ""),
+    (SecuredListener::Elsewhere, "ELSEWHERE", "SSL", ""),
 ];
 
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required \
@@ -70,7 +70,7 @@ const TOKEN_CHECK: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBea
 /// Which issuers a broker may ask; none by default.
 const ALLOWED_ISSUERS: &str = "org.apache.kafka.sasl.oauthbearer.allowed.urls";
 
-/// A running broker with every [`Listener`]. Dropping it kills it.
+/// A running broker with every [`SecuredListener`]. Dropping it kills it.
 #[derive(Debug)]
 pub struct SecuredKafka {
     server: KafkaServer,
@@ -95,7 +95,7 @@ impl SecuredKafka {
             for port in &mut ports {
                 *port = free_port()?;
             }
-            let place = Place { node: 1, port: ports[0], controllers: [free_port()?, 0, 0] };
+            let place = NodePlace { node: 1, port: ports[0], controllers: [free_port()?, 0, 0] };
             let config = config(&ports, place.controllers[0], &certificates, &issuer);
             Ok((KafkaServer::start_at(home, config, place)?, ports))
         })?;
@@ -111,7 +111,7 @@ impl SecuredKafka {
     }
 
     /// `127.0.0.1:port` of a listener.
-    pub fn at(&self, listener: Listener) -> String {
+    pub fn at(&self, listener: SecuredListener) -> String {
         let nth = LISTENERS.iter().position(|(known, ..)| *known == listener).unwrap_or_default();
         format!("127.0.0.1:{}", self.ports[nth])
     }
@@ -155,7 +155,7 @@ impl SecuredKafka {
 
     fn acl(&self, verb: &str, user: &str, operation: &str, resource: &[&str]) -> Result<()> {
         let mut tool = self.home.tool("AclCommand")?;
-        tool.args(["--bootstrap-server", &self.at(Listener::Plaintext), verb, "--force"]);
+        tool.args(["--bootstrap-server", &self.at(SecuredListener::Plaintext), verb, "--force"]);
         tool.args(["--allow-principal", &format!("User:{user}"), "--operation", operation]).args(resource);
         let out = tool.output().context("cannot start `java`")?;
         let said = [&out.stdout[..], &out.stderr].map(String::from_utf8_lossy).concat();
@@ -197,7 +197,7 @@ fn config(
         for mechanism in mechanisms.split(',').filter(|mechanism| !mechanism.is_empty()) {
             let login = match mechanism {
                 "PLAIN" => PLAIN,
-                "OAUTHBEARER" if listener == Listener::OpenId => OPEN_ID,
+                "OAUTHBEARER" if listener == SecuredListener::OpenId => OPEN_ID,
                 "OAUTHBEARER" => OAUTH,
                 _ => SCRAM,
             };
@@ -205,8 +205,8 @@ fn config(
         }
         if protocol.ends_with("SSL") {
             let pair = match listener {
-                Listener::Expired => &certificates.expired,
-                Listener::Elsewhere => &certificates.elsewhere,
+                SecuredListener::Expired => &certificates.expired,
+                SecuredListener::Elsewhere => &certificates.elsewhere,
                 _ => &certificates.server,
             };
             config = store(config, &format!("{prefix}.ssl.keystore"), &pair.keystore);
@@ -240,7 +240,8 @@ mod tests {
         broker.allow("reader", "Read", &["--topic", "t", "--group", "g"]).unwrap();
         let list = || {
             let mut tool = crate::kafka_home().tool("AclCommand").unwrap();
-            let out = tool.args(["--bootstrap-server", &broker.at(Listener::Plaintext), "--list"]).output().unwrap();
+            let out =
+                tool.args(["--bootstrap-server", &broker.at(SecuredListener::Plaintext), "--list"]).output().unwrap();
             String::from_utf8_lossy(&out.stdout).into_owned()
         };
         assert_eq!(list().matches("principal=User:reader").count(), 2);

@@ -1,5 +1,4 @@
-//! A double of an issuer of tokens, as OpenID Connect has it: `token_issuer.py`. It knows one client, and signs with a key
-//! of its own.
+//! A double of an OpenID Connect token issuer: `token_issuer.py`. It knows one client, and signs with a key that it makes.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +8,7 @@ use anyhow::Result;
 
 use super::http::answers;
 use super::port::free_port;
-use super::process::Process;
+use super::process::ServerProcess;
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -17,7 +16,7 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct TokenIssuer {
     port: u16,
-    _process: Process,
+    _process: ServerProcess,
 }
 
 impl TokenIssuer {
@@ -26,7 +25,7 @@ impl TokenIssuer {
         let port = free_port()?;
         let mut command = Command::new(crate::python());
         command.args(["-c", include_str!("token_issuer.py"), &port.to_string()]).arg(dir).args([client, secret]);
-        let mut process = Process::start("token issuer", &mut command, &dir.join("issuer.log"))?;
+        let mut process = ServerProcess::start("token issuer", &mut command, &dir.join("issuer.log"))?;
         process.wait_ready(READY_LIMIT, || answers(port, "/keys", &[200]))?;
         Ok(Self { port, _process: process })
     }
