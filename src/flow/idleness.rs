@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use turnstile_message::TopicPartition;
 
-use super::worker::Progress;
+use super::worker::WorkerProgress;
 
 /// What is known of the partitions' activity.
 #[derive(Debug)]
 pub(crate) struct Idleness {
     idle_after: Option<Duration>,
     quiet_after: Option<Duration>,
-    partitions: HashMap<TopicPartition, Activity>,
+    partitions: HashMap<TopicPartition, PartitionActivity>,
     /// Partitions that have fallen idle since the last cut, with the offset up to which they were read.
     fell_idle: Vec<(TopicPartition, i64)>,
     /// Since when no partition has moved.
@@ -25,7 +25,7 @@ pub(crate) struct Idleness {
 
 /// When a partition last moved.
 #[derive(Debug)]
-struct Activity {
+struct PartitionActivity {
     position: i64,
     moved_at: Instant,
     idle: bool,
@@ -66,7 +66,7 @@ impl Idleness {
     /// Takes in how far everything was read and how far the partitions reach; `None`: no broker answered.
     ///
     /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.
-    pub(crate) fn observe(&mut self, now: Instant, progress: &[Progress], ranges: Option<&OffsetRanges>) {
+    pub(crate) fn observe(&mut self, now: Instant, progress: &[WorkerProgress], ranges: Option<&OffsetRanges>) {
         self.note_moves(now, progress);
         // A broker that does not answer now says nothing about idleness; reading reports its own troubles.
         let Some(ranges) = ranges else {
@@ -98,8 +98,8 @@ impl Idleness {
         Some(self.still_since + after)
     }
 
-    fn note_moves(&mut self, now: Instant, progress: &[Progress]) {
-        for Progress { partition, next_offset: position, .. } in progress {
+    fn note_moves(&mut self, now: Instant, progress: &[WorkerProgress]) {
+        for WorkerProgress { partition, next_offset: position, .. } in progress {
             match self.partitions.get_mut(partition) {
                 Some(activity) if activity.position == *position => {}
                 Some(activity) => {
@@ -107,7 +107,7 @@ impl Idleness {
                     self.still_since = now;
                 }
                 None => {
-                    let new = Activity { position: *position, moved_at: now, idle: false };
+                    let new = PartitionActivity { position: *position, moved_at: now, idle: false };
                     self.partitions.insert(partition.clone(), new);
                 }
             }
@@ -125,8 +125,8 @@ mod tests {
         TopicPartition::new("t", 0)
     }
 
-    fn at(next_offset: i64) -> Vec<Progress> {
-        vec![Progress { partition: partition(), next_offset, event_us: None, timestamp_ms: None }]
+    fn at(next_offset: i64) -> Vec<WorkerProgress> {
+        vec![WorkerProgress { partition: partition(), next_offset, event_us: None, timestamp_ms: None }]
     }
 
     fn until(end: i64) -> Vec<(TopicPartition, (i64, i64))> {

@@ -3,10 +3,10 @@
 //! In: what the observer saw of the topics, and how far they were read. Out: whether what was read may still be committed,
 //! and the failure that names the lost range.
 
+use turnstile_kafka::LostTopic;
 use turnstile_message::TopicPartition;
 
-use super::observer::Lost;
-use super::worker::Progress;
+use super::worker::WorkerProgress;
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -14,25 +14,25 @@ use crate::report::Failure;
 /// round holds was surely read of these topics, and not of others under their names.
 #[derive(Debug, Default)]
 pub(crate) struct SoundPositions {
-    older: Vec<Progress>,
-    newer: Vec<Progress>,
+    older: Vec<WorkerProgress>,
+    newer: Vec<WorkerProgress>,
 }
 
 impl SoundPositions {
     /// The topics were seen unharmed after `progress` was made.
-    pub(crate) fn record(&mut self, progress: Vec<Progress>) {
+    pub(crate) fn record(&mut self, progress: Vec<WorkerProgress>) {
         self.older = std::mem::replace(&mut self.newer, progress);
     }
 
     /// Whether all of `progress` was read of the topic that is lost now, and may be committed: nothing of a topic that was
     /// recreated under the same name is among it.
-    pub(crate) fn cover(&self, lost: Option<&Lost>, progress: &[Progress]) -> bool {
-        let Some(Lost::Recreated { topic, .. }) = lost else { return true };
+    pub(crate) fn cover(&self, lost: Option<&LostTopic>, progress: &[WorkerProgress]) -> bool {
+        let Some(LostTopic::Recreated { topic, .. }) = lost else { return true };
         positions_of(topic, progress) == positions_of(topic, &self.older)
     }
 }
 
-fn positions_of(topic: &str, all: &[Progress]) -> Vec<(i32, i64)> {
+fn positions_of(topic: &str, all: &[WorkerProgress]) -> Vec<(i32, i64)> {
     let of_topic = all.iter().filter(|p| *p.partition.topic == *topic);
     let mut positions: Vec<_> = of_topic.map(|p| (p.partition.partition, p.next_offset)).collect();
     positions.sort_unstable();
@@ -40,11 +40,11 @@ fn positions_of(topic: &str, all: &[Progress]) -> Vec<(i32, i64)> {
 }
 
 /// The failure of a topic that cannot be read on, of which `progress` was read.
-pub(crate) fn topic_lost(lost: &Lost, progress: &[Progress]) -> Failure {
+pub(crate) fn topic_lost(lost: &LostTopic, progress: &[WorkerProgress]) -> Failure {
     let next = progress.iter().map(|p| (&p.partition, p.next_offset));
     match lost {
-        Lost::Recreated { topic, was, is } => topic_recreated(topic, was, is, next),
-        Lost::Deleted { topic } => {
+        LostTopic::Recreated { topic, was, is } => topic_recreated(topic, was, is, next),
+        LostTopic::Deleted { topic } => {
             let unread = unread(topic, next);
             Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted while it was read"))
                 .cause(anyhow::anyhow!("what was not read of it is gone: {unread}"))
@@ -88,13 +88,13 @@ fn unread<'a>(topic: &str, next: impl IntoIterator<Item = (&'a TopicPartition, i
 mod tests {
     use super::*;
 
-    fn at(topic: &str, next_offset: i64) -> Vec<Progress> {
+    fn at(topic: &str, next_offset: i64) -> Vec<WorkerProgress> {
         let partition = TopicPartition::new(topic, 0);
-        vec![Progress { partition, next_offset, event_us: None, timestamp_ms: None }]
+        vec![WorkerProgress { partition, next_offset, event_us: None, timestamp_ms: None }]
     }
 
-    fn recreated(topic: &str) -> Lost {
-        Lost::Recreated { topic: topic.to_owned(), was: "A".to_owned(), is: "B".to_owned() }
+    fn recreated(topic: &str) -> LostTopic {
+        LostTopic::Recreated { topic: topic.to_owned(), was: "A".to_owned(), is: "B".to_owned() }
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
         assert!(sound.cover(Some(&lost), &at("t", 7)));
         assert!(!sound.cover(Some(&lost), &at("t", 8)));
         assert!(sound.cover(Some(&recreated("other")), &at("t", 8)), "this topic is another's loss");
-        assert!(sound.cover(Some(&Lost::Deleted { topic: "t".to_owned() }), &at("t", 8)));
+        assert!(sound.cover(Some(&LostTopic::Deleted { topic: "t".to_owned() }), &at("t", 8)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Watches the topics from beside a running flow: how far they reach, partitions and topics that come or vanish,
 //! what retention deletes. It also commits the consumer group's offsets, for those who watch lag.
 //!
-//! In: which partitions are read, how far. Out: [`Seen`], at most a second old. It owns a client of its own, so a
+//! In: which partitions are read, how far. Out: [`TopicSnapshot`], at most a second old. It owns a client of its own, so a
 //! broker that answers slowly never holds up reading or commits.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use turnstile_kafka::{ClientError, KafkaConnection, TopicAdmin};
+use turnstile_kafka::{ClientError, KafkaConnection, LostTopic, TopicAdmin, TopicIdentityWatch};
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Source;
 
@@ -30,14 +30,14 @@ const GROUP_AGAIN: Duration = Duration::from_secs(180);
 /// When topics are asked how long they keep messages: a run of a moment need not know.
 const RETENTION_AFTER: Duration = Duration::from_secs(20);
 const RETENTION_EVERY: Duration = Duration::from_secs(300);
-/// How often a topic must be missing in a row before it counts as deleted: a broker that just started knows few topics.
+/// How often in a row a topic must be missing before it counts as deleted: a broker that has just started knows few topics.
 const MISSING: u32 = 3;
 /// How long the end of a flow waits for the last group offsets to be committed.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What was seen last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct TopicSnapshot {
     /// Counts the rounds; 0 is before the first.
     pub(crate) round: u64,
     /// Partitions with the first offset that they hold and the one after the last. `None`: no broker answered.
@@ -45,50 +45,31 @@ pub(crate) struct Seen {
     /// Partitions that exist and are not read, with the first offset that they hold.
     pub(crate) new: Vec<(TopicPartition, i64)>,
     /// A topic that cannot be read on.
-    pub(crate) lost: Option<Lost>,
+    pub(crate) lost: Option<LostTopic>,
     /// Ids of the topics, where the cluster gives them.
     pub(crate) topic_ids: BTreeMap<String, String>,
     /// How long each topic keeps its messages, milliseconds.
     pub(crate) retention_ms: BTreeMap<String, i64>,
 }
 
-/// What became of a topic that was being read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// It does not exist any more.
-    Deleted {
-        /// Its name.
-        topic: String,
-    },
-    /// It is another one under the same name.
-    Recreated {
-        /// Its name.
-        topic: String,
-        /// The id that was being read.
-        was: String,
-        /// The id that it has now.
-        is: String,
-    },
-}
-
 /// The watching thread.
 pub(crate) struct Observer {
-    shared: Arc<Shared>,
-    seen: watch::Receiver<Seen>,
+    shared: Arc<ObserverShared>,
+    seen: watch::Receiver<TopicSnapshot>,
     thread: JoinHandle<()>,
     /// Disconnects when the thread ends.
     ended: Receiver<()>,
 }
 
 #[derive(Default)]
-struct Shared {
-    orders: Mutex<Orders>,
+struct ObserverShared {
+    orders: Mutex<ObserverOrders>,
     woken: Condvar,
 }
 
 /// What the flow wants of the observer.
 #[derive(Default)]
-struct Orders {
+struct ObserverOrders {
     read: Vec<TopicPartition>,
     /// The group's offsets, until they are committed.
     offsets: Option<Vec<(TopicPartition, i64)>>,
@@ -107,16 +88,17 @@ impl Observer {
         read: Vec<TopicPartition>,
         topic_ids: BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
-        let orders = Mutex::new(Orders { read, ..Orders::default() });
-        let shared = Arc::new(Shared { orders, ..Shared::default() });
-        let (publish, seen) = watch::channel(Seen { topic_ids: topic_ids.clone(), ..Seen::default() });
+        let orders = Mutex::new(ObserverOrders { read, ..ObserverOrders::default() });
+        let shared = Arc::new(ObserverShared { orders, ..ObserverShared::default() });
+        let (publish, seen) =
+            watch::channel(TopicSnapshot { topic_ids: topic_ids.clone(), ..TopicSnapshot::default() });
         let now = Instant::now();
-        let watch = Watch {
+        let watch = TopicObserver {
             connection: connection.with_connect_timeout(ANSWER),
             source: source.clone(),
             shared: Arc::clone(&shared),
             publish,
-            missing: BTreeMap::new(),
+            identity: TopicIdentityWatch::new(topic_ids, MISSING),
             offsets: Vec::new(),
             committed_at: now,
             // Whoever began to read knows all that there was then.
@@ -132,12 +114,12 @@ impl Observer {
     }
 
     /// What was seen last.
-    pub(crate) fn seen(&self) -> Seen {
+    pub(crate) fn snapshot(&self) -> TopicSnapshot {
         self.seen.borrow().clone()
     }
 
     /// A receiver that is told of each round.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Seen> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<TopicSnapshot> {
         let mut seen = self.seen.clone();
         seen.mark_unchanged();
         seen
@@ -164,13 +146,12 @@ impl Observer {
     }
 }
 
-struct Watch {
+struct TopicObserver {
     connection: KafkaConnection,
     source: Source,
-    shared: Arc<Shared>,
-    publish: watch::Sender<Seen>,
-    /// How often in a row a topic was missing.
-    missing: BTreeMap<String, u32>,
+    shared: Arc<ObserverShared>,
+    publish: watch::Sender<TopicSnapshot>,
+    identity: TopicIdentityWatch,
     /// The group's offsets as they were committed last.
     offsets: Vec<(TopicPartition, i64)>,
     committed_at: Instant,
@@ -178,7 +159,7 @@ struct Watch {
     retention_due: Instant,
 }
 
-impl Watch {
+impl TopicObserver {
     fn run(mut self) {
         let mut group_at = Instant::now();
         loop {
@@ -233,7 +214,8 @@ impl Watch {
             seen.lost = lost;
             if let Some(found) = found {
                 seen.new = found.new;
-                seen.topic_ids.extend(found.topic_ids);
+                self.identity.extend(found.topic_ids);
+                seen.topic_ids.clone_from(self.identity.ids());
             }
             if let Some(retention_ms) = retention {
                 seen.retention_ms = retention_ms;
@@ -242,34 +224,18 @@ impl Watch {
         });
     }
 
-    /// A topic that was deleted, or is another one now.
-    fn find_loss(&mut self, read: &[TopicPartition]) -> Option<Lost> {
+    fn find_loss(&mut self, read: &[TopicPartition]) -> Option<LostTopic> {
         let mut names: Vec<&str> = read.iter().map(|p| &*p.topic).collect();
         names.sort_unstable();
         names.dedup();
-        match self.connection.topic_ids(&names) {
-            Ok(ids) => {
-                self.missing.clear();
-                let known = &self.publish.borrow().topic_ids;
-                ids.into_iter().find_map(|(topic, is)| {
-                    let was = known.get(&topic).filter(|was| **was != is)?.clone();
-                    Some(Lost::Recreated { topic, was, is })
-                })
-            }
-            Err(ClientError::TopicMissing { topic }) => {
-                let times = self.missing.entry(topic.clone()).or_default();
-                *times += 1;
-                (*times >= MISSING).then_some(Lost::Deleted { topic })
-            }
-            Err(_) => None,
-        }
+        self.identity.observe(&self.connection.topic_ids(&names))
     }
 
     /// What came since: partitions that are not read, and what else is to be known of their topics.
-    fn discover(&mut self, read: &[TopicPartition]) -> Result<Found, ClientError> {
+    fn discover(&mut self, read: &[TopicPartition]) -> Result<DiscoveredPartitions, ClientError> {
         let names = topic_names(&self.connection, &self.source.topics)?;
-        let known = self.publish.borrow().topic_ids.clone();
-        let mut found = Found::default();
+        let known = self.identity.ids();
+        let mut found = DiscoveredPartitions::default();
         for name in &names {
             let partitions = self.connection.topic_partitions(name)?.into_iter();
             let mut new: Vec<_> = partitions.map(|id| TopicPartition::new(name.as_str(), id)).collect();
@@ -295,7 +261,7 @@ impl Watch {
 }
 
 #[derive(Default)]
-struct Found {
+struct DiscoveredPartitions {
     new: Vec<(TopicPartition, i64)>,
     topic_ids: BTreeMap<String, String>,
 }

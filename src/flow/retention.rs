@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use turnstile_message::TopicPartition;
 
-use super::worker::Progress;
+use super::worker::WorkerProgress;
 
 /// The oldest unread message has come so far on its way to deletion, in percent of the topic's retention, before a
 /// warning is due.
@@ -34,7 +34,7 @@ impl RetentionWatch {
         &mut self,
         now: Instant,
         now_ms: i64,
-        progress: &[Progress],
+        progress: &[WorkerProgress],
         ranges: &[(TopicPartition, (i64, i64))],
         retention_ms: &BTreeMap<String, i64>,
     ) -> Option<String> {
@@ -103,9 +103,9 @@ mod tests {
 
     const HOUR_MS: i64 = 3_600_000;
 
-    fn at(next_offset: i64, timestamp_ms: i64) -> Progress {
+    fn at(next_offset: i64, timestamp_ms: i64) -> WorkerProgress {
         let partition = TopicPartition::new("t", 0);
-        Progress { partition, next_offset, event_us: None, timestamp_ms: Some(timestamp_ms) }
+        WorkerProgress { partition, next_offset, event_us: None, timestamp_ms: Some(timestamp_ms) }
     }
 
     fn ranges(low: i64, high: i64) -> Vec<(TopicPartition, (i64, i64))> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::sync::watch;
 use turnstile_engine::{ClosePolicy, Engine, StateChange};
-use turnstile_kafka::{KafkaConnection, LeaderWatch};
+use turnstile_kafka::{KafkaConnection, LeaderWatch, LostTopic};
 use turnstile_lake::{FileKind, NewFile};
 use turnstile_message::TopicPartition;
 
@@ -26,7 +26,7 @@ use super::fault::{client, engine_failed};
 use super::idleness::Idleness;
 use super::losses::{SoundPositions, topic_lost};
 use super::maintenance::Maintenance;
-use super::observer::{Lost, Observer, Seen};
+use super::observer::{Observer, TopicSnapshot};
 use super::owner::now_us;
 use super::retention::RetentionWatch;
 use super::run_status::RunStatus;
@@ -93,8 +93,8 @@ struct Flow {
     leaders: LeaderWatch,
     observer: Observer,
     /// What the observer saw last.
-    seen: Seen,
-    seen_changed: watch::Receiver<Seen>,
+    topics: TopicSnapshot,
+    topics_changed: watch::Receiver<TopicSnapshot>,
     sound: SoundPositions,
     idleness: Idleness,
     retention: RetentionWatch,
@@ -144,8 +144,8 @@ impl Flow {
             workers,
             worker_errors,
             leaders: reader.leader_watch(),
-            seen: observer.seen(),
-            seen_changed: observer.subscribe(),
+            topics: observer.snapshot(),
+            topics_changed: observer.subscribe(),
             observer,
             sound: SoundPositions::default(),
             idleness: Idleness::new(pipeline.stream.idle_us, pipeline.stream.quiet_us, now),
@@ -188,8 +188,8 @@ impl Flow {
             if at_end || shutdown.is_cancelled() {
                 return self.cut(CutKind::Last { drain: at_end && ends.drain }).await;
             }
-            if self.seen_changed.has_changed().context(OBSERVER_ENDED)? {
-                self.seen = self.seen_changed.borrow_and_update().clone();
+            if self.topics_changed.has_changed().context(OBSERVER_ENDED)? {
+                self.topics = self.topics_changed.borrow_and_update().clone();
                 self.handle_observation().await?;
             }
             let now = Instant::now();
@@ -226,7 +226,7 @@ impl Flow {
                 return Err(self.end_with(error).await);
             }
             () = shutdown.cancelled() => {}
-            seen = self.seen_changed.changed() => seen.context(OBSERVER_ENDED)?,
+            changed = self.topics_changed.changed() => changed.context(OBSERVER_ENDED)?,
             () = progress => {}
             () = tokio::time::sleep_until(wake_at.into()) => {}
         }
@@ -291,14 +291,14 @@ impl Flow {
     /// Offsets that are out of range can be those of another topic under the same name, which the observer can tell.
     async fn explain_loss(&mut self, error: anyhow::Error) -> anyhow::Error {
         // The round that is under way may have begun before the fault.
-        let enough = self.seen.round + 2;
+        let enough = self.topics.round + 2;
         let recreated = async {
             loop {
-                self.seen = self.seen_changed.borrow_and_update().clone();
-                if matches!(self.seen.lost, Some(Lost::Recreated { .. })) {
+                self.topics = self.topics_changed.borrow_and_update().clone();
+                if matches!(self.topics.lost, Some(LostTopic::Recreated { .. })) {
                     return true;
                 }
-                if self.seen.round >= enough || self.seen_changed.changed().await.is_err() {
+                if self.topics.round >= enough || self.topics_changed.changed().await.is_err() {
                     return false;
                 }
             }
@@ -311,12 +311,12 @@ impl Flow {
 
     /// The failure of the topic that is lost, when one is.
     fn topic_lost(&self) -> Option<anyhow::Error> {
-        Some(topic_lost(self.seen.lost.as_ref()?, &self.workers.shared.progress()).into())
+        Some(topic_lost(self.topics.lost.as_ref()?, &self.workers.shared.progress()).into())
     }
 
     /// Commits what was read of topics that are lost now, unless some of it may be of another topic under the same name.
     async fn cut_before_loss(&mut self) {
-        if !self.sound.cover(self.seen.lost.as_ref(), &self.workers.shared.progress()) {
+        if !self.sound.cover(self.topics.lost.as_ref(), &self.workers.shared.progress()) {
             return;
         }
         if let Err(error) = self.cut(CutKind::Last { drain: false }).await {
@@ -327,26 +327,26 @@ impl Flow {
     /// Acts on what the observer saw: lag, idle and new partitions, topics that vanished.
     async fn handle_observation(&mut self) -> anyhow::Result<()> {
         let progress = self.workers.shared.progress();
-        if let Some(lost) = &self.seen.lost {
+        if let Some(lost) = &self.topics.lost {
             let failure = topic_lost(lost, &progress);
             match lost {
                 // All that was read is of the topic that was deleted, and counts.
-                Lost::Deleted { .. } => self.cut(CutKind::Last { drain: false }).await?,
-                Lost::Recreated { .. } => self.cut_before_loss().await,
+                LostTopic::Deleted { .. } => self.cut(CutKind::Last { drain: false }).await?,
+                LostTopic::Recreated { .. } => self.cut_before_loss().await,
             }
             return Err(failure.into());
         }
         self.sound.record(progress);
-        for (partition, first) in std::mem::take(&mut self.seen.new) {
+        for (partition, first) in std::mem::take(&mut self.topics.new) {
             // The observer may have looked before it was told of the last ones.
             if !self.partitions.contains(&partition) {
                 self.add_partition(partition, first);
             }
         }
         let progress = self.workers.shared.progress();
-        let (now, ranges) = (Instant::now(), self.seen.ranges.as_deref());
+        let (now, ranges) = (Instant::now(), self.topics.ranges.as_deref());
         self.idleness.observe(now, &progress, ranges);
-        let (ranges, retention_ms) = (ranges.unwrap_or_default(), &self.seen.retention_ms);
+        let (ranges, retention_ms) = (ranges.unwrap_or_default(), &self.topics.retention_ms);
         if let Some(risk) = self.retention.observe(now, now_us() / 1000, &progress, ranges, retention_ms) {
             self.context.events().note(risk);
         }
@@ -398,7 +398,7 @@ impl Flow {
         let commit_context = CommitContext {
             pipeline: self.context.pipeline(),
             live: self.committer.live(),
-            topic_ids: &self.seen.topic_ids,
+            topic_ids: &self.topics.topic_ids,
             seq: self.committer.next_seq(),
             quiet_closed_at_us,
             released,

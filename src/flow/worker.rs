@@ -46,11 +46,11 @@ const COMMANDS: usize = 3;
 /// How long the flow waits for the reason of a worker that has ended.
 const REASON: Duration = Duration::from_secs(1);
 
-/// Notes that may wait for the flow; more than that say nothing new.
+/// PendingNotes that may wait for the flow; more than that say nothing new.
 const NOTES: usize = 16;
 
 /// What a worker is to do.
-enum Command {
+enum WorkerCommand {
     /// Hand over; then wait for `Advance`.
     Take(oneshot::Sender<WorkerPart>),
     /// Go on.
@@ -61,26 +61,26 @@ enum Command {
 
 /// What the flow sees of its workers all the time.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub(crate) struct WorkerShared {
     /// Messages read since the start.
     pub(crate) read: AtomicU64,
     /// A worker's part has grown so large that a cut cannot wait.
     pub(crate) urgent: AtomicBool,
     /// Notified when a partition was read further, a cut has become urgent, or there is a note.
     pub(crate) changed: Notify,
-    progress: Mutex<BTreeMap<TopicPartition, Progress>>,
-    notes: Mutex<Notes>,
+    progress: Mutex<BTreeMap<TopicPartition, WorkerProgress>>,
+    notes: Mutex<PendingNotes>,
 }
 
 #[derive(Debug, Default)]
-struct Notes {
+struct PendingNotes {
     waiting: Vec<String>,
     last: String,
 }
 
 /// How far one partition was taken in.
 #[derive(Debug, Clone)]
-pub(crate) struct Progress {
+pub(crate) struct WorkerProgress {
     pub(crate) partition: TopicPartition,
     /// Everything before this offset has been taken in.
     pub(crate) next_offset: i64,
@@ -90,9 +90,9 @@ pub(crate) struct Progress {
     pub(crate) timestamp_ms: Option<i64>,
 }
 
-impl Shared {
+impl WorkerShared {
     /// How far every partition was taken in.
-    pub(crate) fn progress(&self) -> Vec<Progress> {
+    pub(crate) fn progress(&self) -> Vec<WorkerProgress> {
         self.progress.lock().values().cloned().collect()
     }
 
@@ -123,7 +123,7 @@ impl Shared {
                 }
                 None => {
                     let partition = partition.clone();
-                    let new = Progress {
+                    let new = WorkerProgress {
                         partition: partition.clone(),
                         next_offset: *next_offset,
                         event_us: None,
@@ -154,11 +154,11 @@ impl Shared {
 /// All workers of a flow.
 pub(crate) struct Workers {
     handles: Vec<WorkerHandle>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<WorkerShared>,
 }
 
 struct WorkerHandle {
-    commands: SyncSender<Command>,
+    commands: SyncSender<WorkerCommand>,
     waker: QueueWaker,
     thread: JoinHandle<()>,
     /// How many partitions it reads.
@@ -167,7 +167,7 @@ struct WorkerHandle {
 
 impl WorkerHandle {
     /// Gives a command. A worker that has ended is noticed at the next take.
-    fn give(&self, command: Command) {
+    fn give(&self, command: WorkerCommand) {
         let _ = self.commands.send(command);
         self.waker.wake();
     }
@@ -184,7 +184,7 @@ impl Workers {
         part_bytes: usize,
         registry: Option<&Arc<SchemaRegistry>>,
     ) -> std::io::Result<(Self, WorkerErrors)> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(WorkerShared::default());
         // One error ends a worker, so there is room for all of them.
         let (failed, errors) = mpsc::channel(queues.len().max(1));
         let mut handles = Vec::with_capacity(queues.len());
@@ -193,7 +193,7 @@ impl Workers {
             let (worker, waker, partitions) = (worker(), queue.waker(), queue.positions().len());
             shared.record(queue.positions(), &worker, &MessageBatch::default());
             let schemas = registry.map(|registry| SchemaFetcher::new(Arc::clone(registry)));
-            let task = Task {
+            let task = WorkerTask {
                 queue,
                 worker,
                 schemas,
@@ -223,7 +223,7 @@ impl Workers {
         for handle in &self.handles {
             let (reply, taken) = oneshot::channel();
             // A worker that has ended drops the reply, which shows below.
-            handle.give(Command::Take(reply));
+            handle.give(WorkerCommand::Take(reply));
             replies.push(taken);
         }
         let mut all = Vec::with_capacity(replies.len());
@@ -244,14 +244,14 @@ impl Workers {
 
     /// Tells the workers which windows are closed; they go on.
     pub(crate) fn advance(&self, frontier: Frontier) {
-        self.handles.iter().for_each(|handle| handle.give(Command::Advance(frontier)));
+        self.handles.iter().for_each(|handle| handle.give(WorkerCommand::Advance(frontier)));
     }
 
     /// Has the worker with the fewest partitions read one more.
     pub(crate) fn add(&mut self, partition: TopicPartition, offset: i64) {
         let Some(handle) = self.handles.iter_mut().min_by_key(|handle| handle.partitions) else { return };
         handle.partitions += 1;
-        handle.give(Command::Add(partition, offset));
+        handle.give(WorkerCommand::Add(partition, offset));
     }
 
     /// Ends the threads and waits for them.
@@ -281,18 +281,18 @@ fn catch_panic(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> 
     }
 }
 
-struct Task {
+struct WorkerTask {
     queue: ReadQueue,
     worker: Worker,
     /// What waits for the schema registry, in pipelines that have one.
     schemas: Option<SchemaFetcher>,
-    commands: Receiver<Command>,
-    shared: Arc<Shared>,
+    commands: Receiver<WorkerCommand>,
+    shared: Arc<WorkerShared>,
     part_bytes: usize,
     batches: u32,
 }
 
-impl Task {
+impl WorkerTask {
     /// Ends with the flow. An error of reading is sent to `failed` and ends reading alone: what was read before can still
     /// be taken.
     fn run(mut self, failed: &mpsc::Sender<anyhow::Error>) -> anyhow::Result<()> {
@@ -361,11 +361,11 @@ impl Task {
     }
 
     /// False when the flow has ended.
-    fn handle(&mut self, command: Command) -> anyhow::Result<bool> {
+    fn handle(&mut self, command: WorkerCommand) -> anyhow::Result<bool> {
         match command {
-            Command::Advance(frontier) => self.worker.advance(frontier),
-            Command::Add(partition, offset) => self.queue.add(&partition, offset).map_err(read_failed)?,
-            Command::Take(reply) => {
+            WorkerCommand::Advance(frontier) => self.worker.advance(frontier),
+            WorkerCommand::Add(partition, offset) => self.queue.add(&partition, offset).map_err(read_failed)?,
+            WorkerCommand::Take(reply) => {
                 // Messages that wait for the schema registry lie before the queue's positions, unread.
                 if self.schemas.as_ref().is_none_or(|schemas| !schemas.is_holding()) {
                     for (partition, next_offset) in self.queue.positions() {
@@ -378,7 +378,7 @@ impl Task {
                 }
                 // The frontier decides what is late from here on, so nothing is read before it is known.
                 match self.commands.recv() {
-                    Ok(Command::Advance(frontier)) => self.worker.advance(frontier),
+                    Ok(WorkerCommand::Advance(frontier)) => self.worker.advance(frontier),
                     _ => return Ok(false),
                 }
             }
