@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use turnstile_engine::{ClosePolicy, Engine, RestoredState, StreamPlan};
-use turnstile_lake::{Hash, Lake, Slot, StateRef};
+use turnstile_lake::{Lake, Slot, read_state};
 use turnstile_warehouse::{Live, LiveRows};
 
 use super::start::restore_from;
@@ -22,7 +22,10 @@ pub(crate) fn live_rows(lake: &Lake, plan: Arc<StreamPlan>) -> LiveRows {
 async fn compute(lake: &Lake, plan: Arc<StreamPlan>, slot: &Slot) -> anyhow::Result<Vec<Live>> {
     let mut state = Vec::with_capacity(slot.state.len());
     for reference in &slot.state {
-        state.push((read(lake, &slot.pipeline, reference).await?, reference.live_until_us.unwrap_or(i64::MAX)));
+        let bytes = read_state(lake, &slot.pipeline, reference).await?.ok_or_else(|| {
+            anyhow::anyhow!("{} was deleted while it was read: a newer commit replaced it; ask again", reference.object)
+        })?;
+        state.push((bytes.to_vec(), reference.live_until_us.unwrap_or(i64::MAX)));
     }
     let restore = restore_from(slot, state);
     let open = tokio::task::spawn_blocking(move || close_all(plan, restore));
@@ -45,13 +48,4 @@ fn close_all(plan: Arc<StreamPlan>, restore: RestoredState) -> anyhow::Result<Ve
             return Ok(open);
         }
     }
-}
-
-async fn read(lake: &Lake, pipeline: &str, state: &StateRef) -> anyhow::Result<Vec<u8>> {
-    let name = format!("_turnstile/{pipeline}/{}", state.object);
-    let gone = || anyhow::anyhow!("{name} went while it was read: a newer commit replaced it; ask again");
-    let object = lake.read(&name).await?.ok_or_else(gone)?;
-    let (start, end) = (state.start as usize, (state.start + state.bytes) as usize);
-    let bytes = object.get(start..end).filter(|bytes| Hash::of(bytes) == state.sha256);
-    Ok(bytes.ok_or_else(|| anyhow::anyhow!("{name} is damaged"))?.to_vec())
 }

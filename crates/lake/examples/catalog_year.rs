@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p turnstile-lake --example catalog_year`
 
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+
 use std::time::Instant;
 
 use turnstile_lake::{

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::chain::ChainError;
 use crate::format::names;
 use crate::{Hash, StoreError};
 
@@ -126,6 +127,17 @@ impl LedgerError {
             }
             Self::Corrupt { .. } => Some("docs/ledger.md, \"Repair\", says what can be done"),
             Self::Unbalanced { .. } | Self::Unfinished { .. } | Self::Name { .. } => None,
+        }
+    }
+}
+
+impl From<ChainError> for LedgerError {
+    fn from(error: ChainError) -> Self {
+        match error {
+            ChainError::Store(error) => Self::Store(error),
+            ChainError::Corrupt { object, reason } => Self::Corrupt { object, reason },
+            ChainError::Newer { object, found, known } => Self::NewerVersion { object, found, known },
+            ChainError::OtherChain { object, expected, found } => Self::OtherPipeline { object, expected, found },
         }
     }
 }

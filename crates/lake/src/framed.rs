@@ -1,4 +1,4 @@
-//! The text form of a record of the ledger: a header line, then one line of JSON.
+//! The text form of a chain's record: a header line, then one line of JSON.
 //!
 //! In: plain data. Out: bytes that tell whether they arrived whole, and the data again.
 //! Refuses to know what the data means. Source: docs/ledger.md, "A slot".
@@ -14,13 +14,15 @@ const HEADER: usize = 200;
 
 /// Why bytes are not a record that this program can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
+    /// They are not what was written: the reason.
     Damaged(String),
+    /// A newer program wrote them: their format version.
     Newer(u32),
 }
 
-/// The record's bytes.
-pub(crate) fn encode(magic: &str, record: &impl Serialize) -> Vec<u8> {
+/// The record's bytes, under its magic word.
+pub fn encode<T: Serialize + ?Sized>(magic: &str, record: &T) -> Vec<u8> {
     // Text, numbers, lists and maps with text keys: nothing that JSON cannot hold.
     let mut body = serde_json::to_vec(record).expect("a record is plain data");
     body.push(b'\n');
@@ -29,14 +31,17 @@ pub(crate) fn encode(magic: &str, record: &impl Serialize) -> Vec<u8> {
 }
 
 /// Reads what [`encode`] wrote, and checks that it arrived whole.
-pub(crate) fn decode<T: DeserializeOwned>(magic: &str, bytes: &[u8]) -> Result<T, Unreadable> {
+///
+/// # Errors
+/// The bytes are damaged, or of a newer format.
+pub fn decode<T: DeserializeOwned>(magic: &str, bytes: &[u8]) -> Result<T, Unreadable> {
     let damaged = |reason: &str| Unreadable::Damaged(reason.to_owned());
     let end = bytes.iter().take(HEADER).position(|b| *b == b'\n').ok_or_else(|| damaged("it has no header line"))?;
     let header = std::str::from_utf8(&bytes[..end]).map_err(|_| damaged("its header line is not text"))?;
     let body = &bytes[end + 1..];
     let mut words = header.split(' ');
     if words.next() != Some(magic) {
-        return Err(damaged("it does not begin with the ledger's magic word"));
+        return Err(damaged("it does not begin with the chain's magic word"));
     }
     let version = words.next().and_then(|word| word.parse::<u32>().ok());
     match version.ok_or_else(|| damaged("its header line has no format version"))? {

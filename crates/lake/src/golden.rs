@@ -10,6 +10,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use turnstile_message::{OffsetRange, TopicPartition};
 
+use crate::chain::ChainRecord;
 use crate::maintenance::{Compacted, CompactedWindow, MaintenancePolicy, MaintenanceSlot, Retired, maintain};
 use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline};
 use crate::{Commit, Counters, FileEncoding, FileKind, Hash, Ledger, NewFile, NewState, Position, WriterId};

@@ -33,6 +33,8 @@ struct LakeInner {
     objects: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
     segment: u64,
+    #[cfg(feature = "simulation")]
+    mutant: Option<crate::simulation::Mutant>,
 }
 
 /// Why a lake cannot be used.
@@ -142,7 +144,41 @@ impl Lake {
         clock: Arc<dyn Clock>,
         segment: u64,
     ) -> Self {
-        Self { inner: Arc::new(LakeInner { url: url.to_owned(), store, objects, clock, segment }) }
+        let inner = LakeInner {
+            url: url.to_owned(),
+            store,
+            objects,
+            clock,
+            segment,
+            #[cfg(feature = "simulation")]
+            mutant: None,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The same lake, in which a part of the protocol is left out.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn with_mutant(mut self, mutant: Option<crate::simulation::Mutant>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.mutant = mutant;
+        }
+        self
+    }
+
+    /// Whether the simulation has left out this part of the protocol.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn is_mutated(&self, mutant: crate::simulation::Mutant) -> bool {
+        self.inner.mutant == Some(mutant)
+    }
+
+    /// The wall clock, microseconds since the epoch, UTC. For records that people read; no decision depends on it.
+    pub fn now_us(&self) -> i64 {
+        self.clock().now_us()
+    }
+
+    /// A text of `[0-9a-f]` that no other attempt has.
+    pub fn nonce(&self) -> String {
+        self.clock().nonce()
     }
 
     /// The lake's URL as it was given.

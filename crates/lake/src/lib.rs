@@ -7,8 +7,10 @@
 //! what is in the state, and how windows are made.
 //! Start at [`Ledger::commit`]; docs/ledger.md has the protocol and the format.
 
+pub mod chain;
 mod clock;
 mod counters;
+mod day;
 mod error;
 mod failpoint;
 mod format;
@@ -20,10 +22,13 @@ mod lake;
 mod ledger;
 mod location;
 pub mod maintenance;
+mod maintenance_slot;
 mod position;
 mod read;
 #[cfg(test)]
 mod scene;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod slot;
 mod store;
 
@@ -36,7 +41,7 @@ pub use format::{
 };
 pub use hash::{Hash, NotAHash};
 pub use lake::{Lake, LakeError};
-pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered};
+pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered, read_state};
 pub use location::StoreOptions;
 pub use position::Position;
 pub use read::{

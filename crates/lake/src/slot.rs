@@ -8,11 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use turnstile_message::OffsetRange;
 
-use crate::framed::{self, Unreadable};
+use crate::chain::{ChainRecord, Ownership};
 use crate::position::Position;
 use crate::{Counters, Hash};
-
-const MAGIC: &str = "turnstile-ledger";
 
 /// The record of one commit, or of a writer's claim to the pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,15 +156,20 @@ pub struct HistoryRef {
     pub sha256: Hash,
 }
 
-impl Slot {
-    /// The slot's bytes: a header line, then one line of JSON.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        framed::encode(MAGIC, self)
+impl ChainRecord for Slot {
+    const MAGIC: &'static str = "turnstile-ledger";
+    const OWNERSHIP: Ownership = Ownership::Exclusive;
+
+    fn seq(&self) -> u64 {
+        self.seq
     }
 
-    /// Reads what [`Slot::encode`] wrote, and checks that it arrived whole.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        framed::decode(MAGIC, bytes)
+    fn previous(&self) -> Option<Hash> {
+        self.previous
+    }
+
+    fn chain_name(&self) -> Option<&str> {
+        Some(&self.pipeline)
     }
 }
 
@@ -175,6 +178,7 @@ pub(crate) mod tests {
     use turnstile_message::TopicPartition;
 
     use super::*;
+    use crate::chain::Unreadable;
 
     pub(crate) fn slot() -> Slot {
         Slot {

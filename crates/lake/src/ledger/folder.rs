@@ -2,7 +2,9 @@
 
 use object_store::path::Path;
 
-use crate::{Hash, LedgerError};
+use crate::chain::Chain;
+use crate::maintenance_slot::MaintenanceSlot;
+use crate::{Hash, Lake, LedgerError, Slot};
 
 /// The ledger folder of one pipeline.
 #[derive(Debug, Clone)]
@@ -36,6 +38,16 @@ impl LedgerFolder {
         Path::from(format!("_turnstile/{}/{}", self.pipeline, name.as_ref()))
     }
 
+    /// The log: the chain of commits.
+    pub(crate) fn log_chain(&self, lake: &Lake) -> Chain<Slot> {
+        Chain::new(lake, &self.pipeline, self.log().as_ref())
+    }
+
+    /// The chain of maintenance.
+    pub(crate) fn maintenance_chain(&self, lake: &Lake) -> Chain<MaintenanceSlot> {
+        Chain::new(lake, &self.pipeline, self.below("maintenance").as_ref())
+    }
+
     pub(crate) fn log(&self) -> Path {
         self.below("log")
     }
@@ -52,22 +64,14 @@ impl LedgerFolder {
         self.below("stage")
     }
 
-    pub(crate) fn maintenance(&self) -> Path {
-        self.below("maintenance")
-    }
-
     /// A slot of the maintenance chain.
     pub(crate) fn maintenance_slot(&self, seq: u64) -> Path {
         self.below(format!("maintenance/{seq:020}"))
     }
 
+    /// Where checkpoints of the catalog lie, each named by its place in both chains.
     pub(crate) fn checkpoints(&self) -> Path {
         self.below("catalog")
-    }
-
-    /// A checkpoint of the catalog after slot `seq` and slot `maintenance` of the other chain.
-    pub(crate) fn checkpoint(&self, seq: u64, maintenance: u64) -> Path {
-        self.below(format!("catalog/{seq:020}-{maintenance:020}.jsonl.gz"))
     }
 
     /// An object that a slot names relative to this folder.

@@ -13,7 +13,6 @@ use flate2::{Compression, GzBuilder};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::append::read_slot;
 use super::{Ledger, corrupt};
 use crate::failpoint::reach;
 use crate::slot::{FileEntry, HistoryRef, Slot};
@@ -206,11 +205,14 @@ impl Ledger {
         let Some(have) = self.roll.recent.front().map(|recent| recent.line.seq) else { return Ok(false) };
         let from = first.max(have.saturating_sub(READS_PER_COMMIT as u64));
         let (lake, folder) = (&self.lake, &self.folder);
+        let log = &folder.log_chain(lake);
         let read: Vec<Option<RecentSlot>> = futures::stream::iter(from..have)
             .map(|seq| async move {
-                let path = folder.slot(seq);
-                let Some(bytes) = lake.persist(|| lake.store().get(&path)).await? else { return Ok(None) };
-                read_slot(&path, &bytes).map(|slot| Some(RecentSlot::of(&slot, Hash::of(&bytes))))
+                let found = log.get(seq).await?;
+                Ok::<_, LedgerError>(found.map(|entry| {
+                    let hash = entry.position.sha256.unwrap_or(Hash::of(b""));
+                    RecentSlot::of(&entry.record, hash)
+                }))
             })
             .buffered(READS_AT_ONCE)
             .try_collect()

@@ -14,7 +14,8 @@ pub(crate) mod history;
 pub(crate) mod open;
 mod publish;
 #[cfg(test)]
-pub(crate) mod simulation;
+mod simulation;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,9 @@ use object_store::path::Path;
 pub use commit::{Commit, Committed, NewFile, NewState, Recovered};
 pub(crate) use folder::LedgerFolder;
 pub use open::Opened;
+pub use state::read_state;
 
+use crate::chain::ChainRecord;
 use crate::failpoint::reach;
 use crate::{FileEntry, Hash, Lake, LedgerError, Owner, Slot, StateRef, WriterId};
 use garbage::Garbage;
@@ -57,8 +60,6 @@ pub struct Ledger {
     fenced: Option<Owner>,
     garbage: Garbage,
     roll: Rollup,
-    #[cfg(test)]
-    mutant: Option<simulation::Mutant>,
 }
 
 /// A slot on its way to the log, with the objects that it refers to.
@@ -113,8 +114,8 @@ impl Ledger {
         reach("commit-before-stage");
         self.write_objects(&attempt).await?;
         reach("commit-after-stage");
-        #[cfg(test)]
-        if self.mutated(simulation::Mutant::PublishFirst) {
+        #[cfg(feature = "simulation")]
+        if self.lake.is_mutated(crate::simulation::Mutant::ActFirst) {
             self.publish_unchecked(&attempt).await?;
         }
         self.append(&attempt).await?;
@@ -143,15 +144,12 @@ impl Ledger {
     /// `Corrupt`: it is missing or not what was written. `Fenced`: another writer has taken over and
     /// no longer needs it. `Store`.
     pub async fn read_state(&self, state: &StateRef) -> Result<Bytes, LedgerError> {
-        let path = self.folder.object(&state.object);
-        let range = state.start..state.start + state.bytes;
-        let read = self.lake.persist(|| self.lake.store().get_range(&path, range.clone())).await?;
-        match read {
-            Some(bytes) if Hash::of(&bytes) == state.sha256 => Ok(bytes),
-            Some(_) => Err(corrupt(&path, "its bytes are not those that were committed")),
+        match read_state(&self.lake, self.pipeline(), state).await? {
+            Some(bytes) => Ok(bytes),
             None => {
                 // Another writer that has taken over in the meantime has also collected the garbage.
-                self.ensure_newest(self.newest.seq, None).await?;
+                self.ensure_newest(self.newest.seq, self.newest_hash, None).await?;
+                let path = self.folder.object(&state.object);
                 Err(corrupt(&path, "it is missing, and the newest slot refers to it"))
             }
         }

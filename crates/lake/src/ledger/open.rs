@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::append::read_slot;
 use super::garbage::Garbage;
 use super::history::Rollup;
 use super::publish::PendingFile;
-use super::{Attempt, Ledger, LedgerFolder, Recovered, corrupt};
+use super::{Attempt, Ledger, LedgerFolder, Recovered};
+use crate::chain::{ChainEntry, ChainRecord};
 use crate::failpoint::reach;
 use crate::{Counters, Hash, Lake, LedgerError, Slot, WriterId};
-
-/// How often the newest slot is looked for while another writer goes on collecting old ones.
-const ATTEMPTS: u32 = 8;
 
 /// A ledger, open for writing.
 #[derive(Debug)]
@@ -37,7 +32,7 @@ impl Ledger {
     pub async fn open(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId) -> Result<Opened, LedgerError> {
         let folder = LedgerFolder::of(pipeline, lake.segment())?;
         let newest = find_newest(lake, &folder).await?;
-        if let Some((slot, _)) = &newest
+        if let Some(ChainEntry { record: slot, .. }) = &newest
             && slot.plan_hash != plan_hash
             && !slot.state.is_empty()
         {
@@ -49,8 +44,7 @@ impl Ledger {
             });
         }
         reach("open-before-claim");
-        let before = newest.as_ref().map(|(slot, bytes)| (slot, Hash::of(bytes)));
-        let claim = claim(lake, pipeline, plan_hash, writer.clone(), before);
+        let claim = claim(lake, pipeline, plan_hash, writer.clone(), newest.as_ref());
         let mut ledger = Ledger::claimed(lake, folder, writer, claim.clone());
         let bytes = claim.encode().into();
         let attempt = Attempt { slot: claim, bytes, objects: vec![], files: vec![], new_state: vec![] };
@@ -60,7 +54,7 @@ impl Ledger {
         reach("open-after-claim");
         let published = ledger.publish_pending(None).await?;
         reach("open-after-publish");
-        Ok(Opened { ledger, recovered: newest.map(|(slot, _)| Recovered { slot, published }) })
+        Ok(Opened { ledger, recovered: newest.map(|newest| Recovered { slot: newest.record, published }) })
     }
 
     /// The newest slot of a pipeline, or `None` when it has none. Changes nothing.
@@ -69,7 +63,7 @@ impl Ledger {
     /// `NewerVersion`, `OtherPipeline`, `Corrupt`, `Name`, `Store`.
     pub async fn peek(lake: &Lake, pipeline: &str) -> Result<Option<Slot>, LedgerError> {
         let folder = LedgerFolder::of(pipeline, lake.segment())?;
-        Ok(find_newest(lake, &folder).await?.map(|(slot, _)| slot))
+        Ok(find_newest(lake, &folder).await?.map(|newest| newest.record))
     }
 
     fn claimed(lake: &Lake, folder: LedgerFolder, writer: WriterId, claim: Slot) -> Self {
@@ -84,20 +78,18 @@ impl Ledger {
             fenced: None,
             garbage: Garbage::default(),
             roll: Rollup::default(),
-            #[cfg(test)]
-            mutant: None,
         }
     }
 }
 
 /// The claim: all that the newest slot says, under a new epoch.
-fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before: Option<(&Slot, Hash)>) -> Slot {
+fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before: Option<&ChainEntry<Slot>>) -> Slot {
     let now = lake.clock().now_us();
     let mut claim = match before {
-        Some((slot, hash)) => {
-            let mut claim = slot.clone();
+        Some(before) => {
+            let mut claim = before.record.clone();
             claim.carried.append(&mut claim.publish);
-            claim.previous = Some(hash);
+            claim.previous = before.position.sha256;
             claim
         }
         None => Slot {
@@ -134,31 +126,8 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before:
     claim
 }
 
-/// The newest slot and its bytes.
-pub(crate) async fn find_newest(lake: &Lake, folder: &LedgerFolder) -> Result<Option<(Slot, Bytes)>, LedgerError> {
-    let (store, log) = (lake.store(), folder.log());
-    for _ in 0..ATTEMPTS {
-        let listed = lake.persist(|| store.list(&log, None)).await?;
-        let Some((seq, path)) = listed.iter().rev().find_map(|path| Some((folder.seq_of(path)?, path))) else {
-            let first = folder.history(1);
-            if !lake.persist(|| store.exists(&first)).await? {
-                return Ok(None);
-            }
-            // A log that was begun is never empty: other writers began it after it was listed, or it
-            // was deleted by hand.
-            continue;
-        };
-        // Gone already: a living writer has moved on, and rolled it up.
-        let Some(bytes) = lake.persist(|| store.get(path)).await? else { continue };
-        let slot = read_slot(path, &bytes)?;
-        if slot.pipeline != folder.pipeline() {
-            let (expected, found) = (folder.pipeline().to_owned(), slot.pipeline);
-            return Err(LedgerError::OtherPipeline { object: path.to_string(), expected, found });
-        }
-        if slot.seq != seq {
-            return Err(corrupt(path, format!("it says that it is slot {}", slot.seq)));
-        }
-        return Ok(Some((slot, bytes)));
-    }
-    Err(corrupt(&log, "there is history, and no newest slot to be read"))
+/// The newest slot.
+pub(crate) async fn find_newest(lake: &Lake, folder: &LedgerFolder) -> Result<Option<ChainEntry<Slot>>, LedgerError> {
+    let first = folder.history(1);
+    Ok(folder.log_chain(lake).newest_unless(Some(&first)).await?)
 }

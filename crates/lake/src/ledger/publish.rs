@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::StreamExt;
-#[cfg(test)]
+#[cfg(feature = "simulation")]
 use futures::TryStreamExt;
 use object_store::path::Path;
 
@@ -98,7 +98,7 @@ impl Ledger {
             None => {
                 // A writer that has taken over has published the file and deleted the staged bytes, and maintenance may
                 // have moved its rows on since.
-                self.ensure_newest(self.newest.seq, None).await?;
+                self.ensure_newest(self.newest.seq, self.newest_hash, None).await?;
                 let state = if missing { "missing" } else { "not what was committed" };
                 Err(corrupt(stage, format!("it is {state}, and {name} is not published yet")))
             }
@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// What the mutant of the simulation does: files first, slot later.
-    #[cfg(test)]
+    #[cfg(feature = "simulation")]
     pub(super) async fn publish_unchecked(&self, attempt: &Attempt) -> Result<(), LedgerError> {
         futures::stream::iter(attempt.slot.publish.iter().zip(&attempt.files))
             .map(|(entry, bytes)| self.publish(entry, Some(bytes.clone())))

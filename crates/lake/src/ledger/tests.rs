@@ -12,6 +12,7 @@ use object_store::path::Path;
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use super::*;
+use crate::chain::ChainRecord;
 use crate::clock::SystemClock;
 use crate::store::{Creation, LakeStore, Remote};
 use crate::{Counters, FileKind, Position, StoreError, audit, entries, explain, window_name};

@@ -9,17 +9,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use object_store::path::Path;
 
-use super::chain::{ChainPosition, read_slot};
 use super::plan::{CompactionBatch, MaintenancePlan};
 use super::{Compacted, MaintenanceError, MaintenanceSlot, Retired, compaction, sweep};
+use crate::chain::{Appended, ChainPosition};
 use crate::failpoint::reach;
 use crate::format::names::compacted_name;
 use crate::ledger::LedgerFolder;
 use crate::store::Creation;
-use crate::{Catalog, Hash, Lake, LedgerError, StoreError, WriterId};
-
-/// How often a race for a slot is looked at again before it counts as the store's failure.
-const RACES: u32 = 8;
+use crate::{Catalog, Hash, Lake, LedgerError, WriterId};
 
 /// Objects deleted by one call.
 const DELETES_AT_ONCE: usize = 256;
@@ -194,38 +191,12 @@ impl MaintenanceRun<'_> {
         }
     }
 
-    /// Commits a slot; `false` when another process has taken its number. Slots of maintenance are never deleted, so a
-    /// slot that was created is the next one for ever: no check for higher ones is needed.
+    /// Commits a slot; `false` when another process was first.
     async fn append(&mut self, slot: MaintenanceSlot) -> Result<bool, MaintenanceError> {
-        let (store, path) = (self.lake.store(), self.folder.maintenance_slot(slot.seq));
-        let bytes = Bytes::from(slot.encode());
-        for _ in 0..RACES {
-            let made = self.lake.persist(|| store.create(&path, bytes.clone())).await?;
-            let own = match (made, self.found(made, &path).await?) {
-                (Creation::Made, _) => true,
-                // Nothing there although the name is taken: two creates race and neither is decided yet.
-                (Creation::Exists, None) => continue,
-                (Creation::Exists, Some(found)) => {
-                    read_slot(&path, &found)?;
-                    found == bytes
-                }
-            };
-            if own {
-                self.place = ChainPosition { seq: slot.seq, sha256: Some(Hash::of(&bytes)) };
-            } else {
-                self.applied.raced = true;
-            }
-            return Ok(own);
+        match self.folder.maintenance_chain(self.lake).append(&slot).await.map_err(LedgerError::from)? {
+            Appended::Committed(place) => self.place = place,
+            Appended::Raced(_) => self.applied.raced = true,
         }
-        let source = "the name is taken, and nothing can be read there".into();
-        let error = StoreError { operation: "create", path: path.to_string(), retriable: true, source };
-        Err(LedgerError::from(error).into())
-    }
-
-    async fn found(&self, made: Creation, path: &Path) -> Result<Option<Bytes>, StoreError> {
-        match made {
-            Creation::Made => Ok(None),
-            Creation::Exists => self.lake.persist(|| self.lake.store().get(path)).await,
-        }
+        Ok(!self.applied.raced)
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::plan::{Compact, CompactionBatch, CompactionInput, MaintenancePolicy};
 use super::retention::reached_us;
 use super::{CompactedWindow, Retired};
+use crate::day::DAY_US;
 use crate::format::names::date;
-use crate::read::catalog::day::DAY_US;
 use crate::{Catalog, Extent, FileEncoding};
 
 /// Packed bytes of the rows in one compacted object, at most: it is made in memory. A day with more gets several.

@@ -7,22 +7,20 @@
 
 mod apply;
 mod batches;
-pub(crate) mod chain;
 mod compaction;
 mod error;
 mod plan;
 mod retention;
 #[cfg(test)]
 mod simulation;
-mod slot;
-pub(crate) mod sweep;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
+pub use crate::maintenance_slot::{Compacted, CompactedWindow, MaintenanceSlot, Retired};
 pub use apply::{Applied, MaintenanceStep, apply};
 pub use error::MaintenanceError;
 pub use plan::{Compact, CompactionBatch, CompactionInput, LoadedBound, MaintenancePlan, MaintenancePolicy, plan};
-pub use slot::{Compacted, CompactedWindow, MaintenanceSlot, Retired};
 
 use crate::{Catalog, Lake, WriterId};
 

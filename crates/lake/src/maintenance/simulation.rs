@@ -2,17 +2,11 @@
 //! late effects, on the store of the ledger's own simulation. Start at [`run`].
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use object_store::memory::InMemory;
 use turnstile_message::TopicPartition;
 
 use super::{Compact, MaintenanceError, MaintenancePolicy, maintain};
-use crate::ledger::simulation::world::{SharedWorld, SimClock, SimStore};
 use crate::scene::{DAY, MINUTE, PIPELINE, read_current, rows, window_file};
+use crate::simulation::{self, Chaos, SharedWorld, SimTask, finish};
 use crate::{
     Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, LedgerError, Position, WriterId, audit, entries,
 };
@@ -20,11 +14,7 @@ use crate::{
 /// Slots in a file of history: few, so that slots are collected all the time.
 const SEGMENT: u64 = 4;
 
-/// Turns of the chaos, before the work is finished in peace.
-const TURNS: u32 = 1_500;
-
-/// Tasks at the same time.
-const TASKS: usize = 5;
+const CHAOS: Chaos = Chaos { turns: 1_500, at_once: 5, in_all: usize::MAX, start_one_in: 20, crashes: 3, faults: 8 };
 
 /// Commits that a writer makes before it ends.
 const COMMITS: u64 = 6;
@@ -34,8 +24,6 @@ const RETAIN: i64 = 2 * DAY;
 
 /// Requests that take effect while retired objects stay.
 const GRACE: i64 = 40;
-
-type Task = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 
 /// What a run went through.
 #[derive(Debug, Default, Clone, Copy)]
@@ -52,42 +40,13 @@ type Counts = std::rc::Rc<std::cell::Cell<Outcome>>;
 fn run(seed: u64) -> Result<Outcome, String> {
     let world = SharedWorld::new(seed);
     let counts = Counts::default();
-    let mut tasks: Vec<(Task, u32)> = vec![(start(&world, &counts, 0), 0)];
-    let faults = world.roll(3) as u32 * 4;
-    for turn in 0..TURNS {
-        world.set_fault_percent(faults);
-        if tasks.len() < TASKS && world.roll(20) == 0 {
-            tasks.push((start(&world, &counts, world.roll(5)), 0));
-        }
-        let awake: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].1 <= turn).collect();
-        if !awake.is_empty() {
-            let at = awake[world.roll(awake.len() as u64) as usize];
-            match world.roll(400) {
-                0..=2 => {
-                    drop(tasks.swap_remove(at));
-                    count(&counts, |counts| counts.crashes += 1);
-                }
-                3..=7 => tasks[at].1 = turn + 30 + world.roll(350) as u32,
-                _ => {
-                    if let Some(done) = poll(&mut tasks[at].0) {
-                        done?;
-                        drop(tasks.swap_remove(at));
-                    }
-                }
-            }
-        }
-        world.some_request_takes_effect();
-    }
-    world.set_fault_percent(0);
-    for (task, _) in tasks {
-        finish(&world, task)?;
-    }
-    world.all_requests_take_effect();
+    simulation::run(&world, CHAOS, |number| start(&world, &counts, if number == 1 { 0 } else { world.roll(5) }))?;
     finish(&world, Box::pin(last(lake(&world), world.clone(), counts.clone())))?;
+    count(&counts, |counts| counts.crashes += world.get().crashes);
     Ok(counts.get())
 }
 
-fn start(world: &SharedWorld, counts: &Counts, kind: u64) -> Task {
+fn start(world: &SharedWorld, counts: &Counts, kind: u64) -> SimTask {
     let (lake, world, counts) = (lake(world), world.clone(), counts.clone());
     match kind {
         0 | 1 => Box::pin(write(lake, world)),
@@ -97,8 +56,7 @@ fn start(world: &SharedWorld, counts: &Counts, kind: u64) -> Task {
 }
 
 fn lake(world: &SharedWorld) -> Lake {
-    let (store, clock) = (Arc::new(SimStore(world.clone())), Arc::new(SimClock(world.clone())));
-    Lake::assemble("sim:", store, Arc::new(InMemory::new()), clock, SEGMENT)
+    simulation::lake(world, SEGMENT, None)
 }
 
 /// Publishes windows of days that go by, and corrections of earlier ones.
@@ -266,23 +224,6 @@ fn count(counts: &Counts, change: impl FnOnce(&mut Outcome)) {
     let mut changed = counts.get();
     change(&mut changed);
     counts.set(changed);
-}
-
-fn poll(task: &mut Task) -> Option<Result<(), String>> {
-    match task.as_mut().poll(&mut Context::from_waker(futures::task::noop_waker_ref())) {
-        Poll::Ready(done) => Some(done),
-        Poll::Pending => None,
-    }
-}
-
-fn finish(world: &SharedWorld, mut task: Task) -> Result<(), String> {
-    for _ in 0..100_000 {
-        if let Some(done) = poll(&mut task) {
-            return done;
-        }
-        world.all_requests_take_effect();
-    }
-    Err("a task does not come to an end".to_owned())
 }
 
 /// Seeds that maintenance must survive.

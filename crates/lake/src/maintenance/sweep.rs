@@ -9,13 +9,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use object_store::path::Path;
-
 use super::MaintenanceError;
-use super::chain::read_slot;
+use crate::day::DAY_US;
 use crate::format::names::{compacted_for, date};
 use crate::ledger::{LedgerFolder, corrupt};
-use crate::read::catalog::day::DAY_US;
 use crate::{Catalog, FileEncoding, Lake, LedgerError, window_name};
 
 /// Deletes leftovers on the given days (since the epoch, UTC), of slots up to `newest`; returns how many.
@@ -69,9 +66,8 @@ pub(crate) async fn leftovers(
     let mut committed: HashMap<u64, Vec<String>> = HashMap::new();
     for (seq, names) in found {
         if !committed.contains_key(seq) {
-            let path: Path = folder.maintenance_slot(*seq);
-            let bytes = lake.persist(|| lake.store().get(&path)).await?;
-            let slot = read_slot(&path, &bytes.ok_or_else(|| corrupt(&path, "it is missing"))?)?;
+            let slot = folder.maintenance_chain(lake).get(*seq).await?;
+            let slot = slot.ok_or_else(|| corrupt(&folder.maintenance_slot(*seq), "it is missing"))?.record;
             committed.insert(*seq, slot.compacted.into_iter().map(|object| object.name).collect());
         }
         let known = &committed[seq];

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::{ChainEntry, ChainError, ChainRecord};
 use crate::ledger::LedgerFolder;
 use crate::ledger::history::{CommitRecord, HistorySegment};
 use crate::ledger::open::find_newest;
@@ -77,9 +78,9 @@ pub(super) async fn walk(
     on_step: impl FnMut(WalkStep),
 ) -> Result<Option<Slot>, LedgerError> {
     let folder = LedgerFolder::of(pipeline, lake.segment())?;
-    let Some((newest, newest_bytes)) = find_newest(lake, &folder).await? else { return Ok(None) };
-    walk_from(lake, &folder, Anchor::after(0), (&newest, &newest_bytes), on_step).await?;
-    Ok(Some(newest))
+    let Some(newest) = find_newest(lake, &folder).await? else { return Ok(None) };
+    walk_from(lake, &folder, Anchor::after(0), &newest, on_step).await?;
+    Ok(Some(newest.record))
 }
 
 /// Walks the chain from an anchor to the newest slot. Files of history and slots that lie wholly before the anchor are
@@ -88,7 +89,7 @@ pub(super) async fn walk_from(
     lake: &Lake,
     folder: &LedgerFolder,
     anchor: Anchor,
-    (newest, newest_bytes): (&Slot, &Bytes),
+    ChainEntry { record: newest, position }: &ChainEntry<Slot>,
     on_step: impl FnMut(WalkStep),
 ) -> Result<(), LedgerError> {
     let rolled_up = newest.history.map_or(0, |history| history.last);
@@ -97,7 +98,7 @@ pub(super) async fn walk_from(
         on_step(WalkStep::Break(object, format!("it is the newest slot, and commit {} was read before", anchor.seq)));
         return Ok(());
     }
-    let mut chain = Chain::beginning(folder, anchor, newest, on_step);
+    let mut chain = LinkCheck::beginning(folder, anchor, newest, on_step);
     let first_segment = anchor.first_history(rolled_up) / lake.segment();
     let segments = (first_segment..rolled_up / lake.segment()).map(|number| Unit::Segment(number * lake.segment() + 1));
     // The newest slot is here already: reading it again could find what a writer that was fenced put in its place.
@@ -110,7 +111,10 @@ pub(super) async fn walk_from(
             (Unit::Segment(first), Some(bytes)) => chain.segment(first, &bytes),
             (Unit::Segment(first), None) => chain.missing(Unit::Segment(first)),
             (Unit::Slot(seq), _) if seq < chain.next => {}
-            (Unit::Slot(seq), Some(bytes)) => chain.slot(seq, &bytes),
+            (Unit::Slot(seq), Some(bytes)) => {
+                let slot = Slot::decode(&bytes).map_err(|why| ChainError::unreadable(folder.slot(seq), why));
+                chain.slot(seq, slot.as_ref(), Some(Hash::of(&bytes)));
+            }
             // Rolled up while we read.
             (Unit::Slot(seq), None) => match Unit::Segment(seq).read(lake, folder).await? {
                 Some(bytes) => chain.segment(seq, &bytes),
@@ -124,8 +128,8 @@ pub(super) async fn walk_from(
         }
     }
     if chain.next == newest.seq {
-        chain.slot(newest.seq, newest_bytes);
-    } else if chain.next == newest.seq + 1 && !chain.previous_slot.holds(Some(Hash::of(newest_bytes))) {
+        chain.slot(newest.seq, Ok(newest), position.sha256);
+    } else if chain.next == newest.seq + 1 && !chain.previous_slot.holds(position.sha256) {
         let object = folder.slot(newest.seq).to_string();
         (chain.on_step)(WalkStep::Break(object, "it is not the slot that was read before".to_owned()));
     }
@@ -163,7 +167,7 @@ impl ExpectedLink {
 }
 
 /// The links so far.
-struct Chain<'a, F> {
+struct LinkCheck<'a, F> {
     folder: &'a LedgerFolder,
     next: u64,
     previous_slot: ExpectedLink,
@@ -171,7 +175,7 @@ struct Chain<'a, F> {
     on_step: F,
 }
 
-impl<'a, F: FnMut(WalkStep)> Chain<'a, F> {
+impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
     fn beginning(folder: &'a LedgerFolder, anchor: Anchor, newest: &Slot, on_step: F) -> Self {
         let known = |hash: Option<Hash>| hash.map_or(ExpectedLink::Unknown, |hash| ExpectedLink::Is(Some(hash)));
         let rolled_up = newest.history.map_or(0, |history| history.last);
@@ -222,20 +226,20 @@ impl<'a, F: FnMut(WalkStep)> Chain<'a, F> {
         slot && self.previous_history.holds(segment.header.previous_history)
     }
 
-    fn slot(&mut self, seq: u64, bytes: &[u8]) {
+    fn slot(&mut self, seq: u64, slot: Result<&Slot, &ChainError>, hash: Option<Hash>) {
         let path = self.folder.slot(seq);
-        match crate::ledger::append::read_slot(&path, bytes) {
+        match slot {
             Ok(slot) => {
                 if slot.seq != seq || slot.pipeline != self.folder.pipeline() {
                     self.break_at(path.to_string(), "it is the slot of another place");
                 } else if !self.previous_slot.holds(slot.previous) {
                     self.break_at(path.to_string(), "it does not follow from the slot before it");
                 }
-                (self.on_step)(WalkStep::Commit(CommitRecord::of(&slot), Some(Hash::of(bytes))));
+                (self.on_step)(WalkStep::Commit(CommitRecord::of(slot), hash));
             }
             Err(error) => self.break_at(path.to_string(), &error.to_string()),
         }
-        self.previous_slot = ExpectedLink::Is(Some(Hash::of(bytes)));
+        self.previous_slot = ExpectedLink::Is(hash);
         if self.folder.segment_of(seq).1 == seq {
             // The file of history that this slot is going to be in was not read.
             self.previous_history = ExpectedLink::Unknown;

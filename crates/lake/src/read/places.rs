@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use crate::chain::ChainPosition;
 use crate::ledger::LedgerFolder;
-use crate::maintenance::chain::{self, newer_than};
-use crate::maintenance::{Compacted, MaintenanceSlot};
+use crate::maintenance_slot::{Compacted, MaintenanceSlot};
 use crate::{FileEntry, FileKind, Lake, LedgerError};
 
 /// Where the rows of a published file lie now.
@@ -48,13 +48,15 @@ impl Places {
     /// Reads the chain of maintenance.
     pub(super) async fn read(lake: &Lake, pipeline: &str) -> Result<Self, LedgerError> {
         let folder = LedgerFolder::of(pipeline, lake.segment())?;
-        let slots = newer_than(lake, &folder, 0).await?;
+        let chain = folder.maintenance_chain(lake);
+        let newest = chain.newest_after(0).await?.unwrap_or(0);
         let mut places = Self::default();
-        chain::walk(lake, &folder, chain::ChainPosition::default(), slots, |slot| {
-            places.take(slot);
-            Ok(true)
-        })
-        .await?;
+        chain
+            .walk(ChainPosition::default(), newest, |slot| {
+                places.take(slot);
+                Ok::<_, LedgerError>(true)
+            })
+            .await?;
         Ok(places)
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::chain::for_each_commit;
 use super::places::{Places, RowLocation};
-use crate::maintenance::{Compacted, CompactedWindow};
+use crate::maintenance_slot::{Compacted, CompactedWindow};
 use crate::{FileEntry, FileKind, Lake, LedgerError};
 
 /// A file of the lake with the commit that made it part of the lake.

@@ -3,7 +3,6 @@
 use futures::StreamExt;
 
 use crate::ledger::LedgerFolder;
-use crate::ledger::append::read_slot;
 use crate::ledger::history::CommitRecord;
 use crate::ledger::open::find_newest;
 use crate::{Lake, LedgerError, Slot};
@@ -24,22 +23,17 @@ pub async fn recent_commits(
     most: u64,
 ) -> Result<Option<(Slot, Vec<CommitRecord>)>, LedgerError> {
     let folder = LedgerFolder::of(pipeline, lake.segment())?;
-    let Some((newest, _)) = find_newest(lake, &folder).await? else { return Ok(None) };
+    let Some(newest) = find_newest(lake, &folder).await? else { return Ok(None) };
+    let newest = newest.record;
     let rolled_up = newest.history.map_or(0, |history| history.last);
     let first = newest.seq.saturating_sub(most.saturating_sub(1)).max(rolled_up + 1).min(newest.seq);
-    let mut read = futures::stream::iter(first..newest.seq)
-        .map(|seq| {
-            let path = folder.slot(seq);
-            async move {
-                let bytes = lake.persist(|| lake.store().get(&path)).await?;
-                bytes.map(|bytes| read_slot(&path, &bytes)).transpose()
-            }
-        })
-        .buffered(READS_AHEAD);
+    let log = &folder.log_chain(lake);
+    let mut read =
+        futures::stream::iter(first..newest.seq).map(|seq| async move { log.get(seq).await }).buffered(READS_AHEAD);
     let mut lines = Vec::new();
     while let Some(slot) = read.next().await {
         match slot? {
-            Some(slot) => lines.push(CommitRecord::of(&slot)),
+            Some(slot) => lines.push(CommitRecord::of(&slot.record)),
             // Rolled up while we read: what is before it is gone from the log too.
             None => lines.clear(),
         }

@@ -28,10 +28,10 @@ pub struct PublishedSince {
 /// past the newest slot, as when the ledger is another one. `Store`, `NewerVersion`, `OtherPipeline`, `Name`.
 pub async fn published_since(lake: &Lake, pipeline: &str, after: u64) -> Result<Option<PublishedSince>, LedgerError> {
     let folder = LedgerFolder::of(pipeline, lake.segment())?;
-    let Some((newest, newest_bytes)) = find_newest(lake, &folder).await? else { return Ok(None) };
-    let (until, _) = published_until(lake, &folder, &newest, after).await?;
+    let Some(newest) = find_newest(lake, &folder).await? else { return Ok(None) };
+    let (until, _) = published_until(lake, &folder, &newest.record, after).await?;
     let (mut commits, mut broken) = (Vec::new(), None);
-    walk_from(lake, &folder, Anchor::after(after), (&newest, &newest_bytes), |step| match step {
+    walk_from(lake, &folder, Anchor::after(after), &newest, |step| match step {
         WalkStep::Commit(line, _) if line.seq <= until => commits.push(line),
         WalkStep::Commit(..) => {}
         WalkStep::Break(object, reason) => {
@@ -39,5 +39,5 @@ pub async fn published_since(lake: &Lake, pipeline: &str, after: u64) -> Result<
         }
     })
     .await?;
-    broken.map_or(Ok(Some(PublishedSince { newest, until, commits })), Err)
+    broken.map_or(Ok(Some(PublishedSince { newest: newest.record, until, commits })), Err)
 }

@@ -186,6 +186,7 @@ fn absent_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "only the age of a file that no living write owns depends on it")]
 fn sweep_abandoned(temporary: &FsPath) {
     let Ok(entries) = fs::read_dir(temporary) else { return };
     for entry in entries.flatten() {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Outcome;
-use super::world::SharedWorld;
 use super::writer::{MESSAGES, PARTITIONS, PIPELINE};
+use crate::chain::ChainRecord;
 use crate::read::entries;
+use crate::simulation::SharedWorld;
 use crate::{Hash, Lake, Ledger, Slot};
 
 /// A slot that was ever created, with the time at which it could first be seen.

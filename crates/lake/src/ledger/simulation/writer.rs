@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use turnstile_message::{OffsetRange, TopicPartition};
 
-use super::Mutant;
-use super::world::SharedWorld;
+use crate::simulation::SharedWorld;
 use crate::{Commit, Counters, FileKind, Lake, Ledger, LedgerError, NewFile, NewState, Position, Recovered, WriterId};
 
 pub(super) const PARTITIONS: usize = 2;
@@ -25,14 +24,13 @@ struct Engine {
 
 /// Opens the ledger, works until all is published, and returns. An error is a broken promise; to be
 /// fenced or to give up on the store is none.
-pub(super) async fn run(lake: Lake, world: SharedWorld, number: usize, mutant: Option<Mutant>) -> Result<(), String> {
+pub(super) async fn run(lake: Lake, world: SharedWorld, number: usize) -> Result<(), String> {
     let writer = WriterId { host: format!("writer-{number}"), ..WriterId::default() };
     let opened = match Ledger::open(&lake, PIPELINE, "plan", writer).await {
         Ok(opened) => opened,
         Err(error) => return stopped(&world, error),
     };
     let mut ledger = opened.ledger;
-    ledger.mutant = mutant;
     let mut engine = Engine::default();
     if let Some(recovered) = opened.recovered
         && let Err(error) = engine.restore(&ledger, &recovered).await

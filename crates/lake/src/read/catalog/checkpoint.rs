@@ -13,12 +13,13 @@ use flate2::{Compression, GzBuilder};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::day::{Day, day_of};
+use super::day::Day;
 use super::fold::ExtentTable;
-use super::{Catalog, CatalogStart, DeadLettersFile, Extent, LakeObject, Leaving};
+use super::{Catalog, CatalogPosition, CatalogStart, DeadLettersFile, Extent, LakeObject, Leaving};
+use crate::chain::{ChainPosition, Checkpoints};
+use crate::day::day_of;
 use crate::framed::FORMAT;
 use crate::ledger::LedgerFolder;
-use crate::maintenance::chain::ChainPosition;
 use crate::read::chain::Anchor;
 use crate::{FileEncoding, Hash, Lake, LedgerError, StoreError};
 
@@ -30,9 +31,6 @@ const EXTENTS_A_COMMIT: u64 = 16;
 
 /// A slot of maintenance may hold a day's windows: it counts for so many commits.
 const MAINTENANCE_COMMITS: u64 = 64;
-
-/// Checkpoints that stay: the newest, and one for those who are reading the one before.
-const KEPT: usize = 2;
 
 #[derive(Serialize, Deserialize)]
 struct CheckpointHeader {
@@ -96,8 +94,8 @@ impl Catalog {
     /// The store does not answer or refuses. Nothing depends on it.
     pub async fn checkpoint(&self, lake: &Lake) -> Result<bool, StoreError> {
         let (folder, position) = (&self.inner.folder, self.position());
-        let listed = lake.persist(|| lake.store().list(&folder.checkpoints(), None)).await?;
-        let there: Vec<(u64, u64)> = listed.iter().filter_map(numbers).collect();
+        let names = Checkpoints::new(lake, folder.checkpoints().as_ref()).names().await?;
+        let there: Vec<(u64, u64)> = names.iter().filter_map(|name| numbers(name)).collect();
         let known = |(seq, maintenance): (u64, u64)| seq + maintenance * MAINTENANCE_COMMITS;
         let newest = there.iter().copied().map(known).max().unwrap_or(0);
         let extents: usize = self.days().map(|(_, extents)| extents.len()).sum();
@@ -105,16 +103,15 @@ impl Catalog {
             return Ok(false);
         }
         self.write_checkpoint(lake).await?;
-        let old: Vec<Path> = listed.iter().rev().skip(KEPT - 1).cloned().collect();
-        lake.persist(|| lake.store().delete(old.clone())).await?;
         Ok(true)
     }
 
     /// Writes a checkpoint whether or not one is due.
     pub(super) async fn write_checkpoint(&self, lake: &Lake) -> Result<(), StoreError> {
-        let path = self.inner.folder.checkpoint(self.position().seq, self.position().maintenance);
-        let bytes = Bytes::from(self.encode());
-        lake.persist(|| lake.store().create(&path, bytes.clone())).await.map(drop)
+        let CatalogPosition { seq, maintenance } = self.position();
+        let name = format!("{seq:020}-{maintenance:020}.jsonl.gz");
+        let folder = self.inner.folder.checkpoints();
+        Checkpoints::new(lake, folder.as_ref()).write(&name, Bytes::from(self.encode())).await
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -143,14 +140,15 @@ impl Catalog {
 /// # Errors
 /// The store does not answer. A checkpoint that cannot be read is left out.
 pub(super) async fn newest(lake: &Lake, folder: &LedgerFolder) -> Result<Vec<CatalogStart>, LedgerError> {
-    let listed = lake.persist(|| lake.store().list(&folder.checkpoints(), None)).await?;
-    for path in listed.iter().rev().filter(|path| numbers(path).is_some()).take(KEPT) {
-        let Some(bytes) = lake.persist(|| lake.store().get(path)).await? else { continue };
+    let checkpoints = Checkpoints::new(lake, folder.checkpoints().as_ref());
+    let mut skipped = 0;
+    while let Some((object, bytes)) = checkpoints.newest(skipped).await? {
         match decode(&bytes, folder) {
-            Ok(beginning) if is_of(lake, folder, &beginning).await? => return Ok(vec![beginning]),
-            Ok(_) => tracing::warn!(object = %path, "a checkpoint of another ledger is not used"),
-            Err(reason) => tracing::warn!(object = %path, reason, "a checkpoint cannot be read and is not used"),
+            Ok(start) if is_of(lake, folder, &start).await? => return Ok(vec![start]),
+            Ok(_) => tracing::warn!(object, "a checkpoint of another ledger is not used"),
+            Err(reason) => tracing::warn!(object, reason, "a checkpoint cannot be read and is not used"),
         }
+        skipped += 1;
     }
     Ok(Vec::new())
 }
@@ -295,7 +293,7 @@ fn order(day: &mut Day) {
 }
 
 /// The position in a checkpoint's name.
-fn numbers(path: &Path) -> Option<(u64, u64)> {
-    let (seq, maintenance) = path.filename()?.strip_suffix(".jsonl.gz")?.split_once('-')?;
+fn numbers(name: &str) -> Option<(u64, u64)> {
+    let (seq, maintenance) = name.rsplit('/').next()?.strip_suffix(".jsonl.gz")?.split_once('-')?;
     Some((seq.parse().ok()?, maintenance.parse().ok()?))
 }

@@ -4,16 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Extent, LakeObject};
-use crate::maintenance::{Compacted, CompactedWindow};
+use crate::maintenance_slot::{Compacted, CompactedWindow};
 use crate::{FileEncoding, FileEntry};
-
-/// The day on which a window starts, in days since the epoch, UTC.
-pub(crate) fn day_of(us: i64) -> i64 {
-    us.div_euclid(DAY_US)
-}
-
-/// Microseconds of a UTC day.
-pub(crate) const DAY_US: i64 = 86_400_000_000;
 
 /// Extents of one day, by window and version. Compacted objects never reach over a day's end, so an object's extents
 /// are all here.

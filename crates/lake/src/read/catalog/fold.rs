@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::day::{Day, day_of};
+use super::day::Day;
 use super::{DeadLettersFile, Leaving};
-use crate::maintenance::MaintenanceSlot;
+use crate::day::day_of;
+use crate::maintenance_slot::MaintenanceSlot;
 use crate::read::CommitRecord;
 use crate::{FileKind, dead_letters_name};
 

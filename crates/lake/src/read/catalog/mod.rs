@@ -6,7 +6,7 @@
 //! yet that they are there. Start at [`Catalog::read`].
 
 mod checkpoint;
-pub(crate) mod day;
+mod day;
 mod extent;
 mod fold;
 #[cfg(test)]
@@ -15,19 +15,18 @@ mod tests;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 pub use extent::{DeadLettersFile, Extent, LakeObject, Leaving};
 
 use super::chain::{Anchor, WalkStep, walk_from};
-use crate::ledger::append::read_slot;
+use crate::chain::{ChainEntry, ChainPosition};
+use crate::day::day_of;
 use crate::ledger::open::find_newest;
 use crate::ledger::{LedgerFolder, corrupt};
-use crate::maintenance::chain::{ChainPosition, newer_than, walk as walk_maintenance};
+use crate::maintenance_slot::MaintenanceSlot;
 use crate::{FileEntry, Hash, Lake, LedgerError, Slot};
-use day::day_of;
 use fold::{CatalogFold, ExtentTable};
 
 /// Files of the newest commits that are looked up at the same time.
@@ -56,7 +55,7 @@ pub struct Catalog {
 struct CatalogInner {
     folder: LedgerFolder,
     newest: Slot,
-    newest_hash: Hash,
+    newest_hash: Option<Hash>,
     anchor: Anchor,
     maintained: ChainPosition,
     waiting: Vec<String>,
@@ -94,10 +93,10 @@ impl Catalog {
     /// As [`Catalog::read`]; `Corrupt` too when the ledger is no longer the one that this catalog was read from.
     pub async fn advance(&self, lake: &Lake) -> Result<Self, LedgerError> {
         let folder = &self.inner.folder;
-        let maintenance = newer_than(lake, folder, self.inner.maintained.seq).await?;
-        if maintenance.is_empty()
+        let maintenance = folder.maintenance_chain(lake).newest_after(self.inner.maintained.seq).await?;
+        if maintenance.is_none()
             && self.inner.waiting.is_empty()
-            && find_newest(lake, folder).await?.is_some_and(|(_, bytes)| Hash::of(&bytes) == self.inner.newest_hash)
+            && find_newest(lake, folder).await?.is_some_and(|newest| newest.position.sha256 == self.inner.newest_hash)
         {
             return Ok(self.clone());
         }
@@ -135,9 +134,7 @@ impl Catalog {
         if self.inner.newest.seq == seq {
             return Ok(Some(self.inner.newest.clone()));
         }
-        let path = self.inner.folder.slot(seq);
-        let bytes = lake.persist(|| lake.store().get(&path)).await?;
-        bytes.map(|bytes| read_slot(&path, &bytes)).transpose()
+        Ok(self.inner.folder.log_chain(lake).get(seq).await?.map(|entry| entry.record))
     }
 
     /// Files that are committed and not at their final names yet. They and what was committed after them are left out.
@@ -237,7 +234,7 @@ async fn advance(
     for _ in 1..ATTEMPTS {
         match try_advance(lake, folder, from.clone()).await {
             Err(LedgerError::Corrupt { object, reason }) => {
-                let now = find_newest(lake, folder).await?.map(|(slot, _)| slot.seq);
+                let now = find_newest(lake, folder).await?.map(|newest| newest.position.seq);
                 if before == Some(now) {
                     return Err(LedgerError::Corrupt { object, reason });
                 }
@@ -253,23 +250,25 @@ async fn advance(
 /// ledger, read later, knows it.
 async fn try_advance(lake: &Lake, folder: &LedgerFolder, from: CatalogStart) -> Result<Option<Catalog>, LedgerError> {
     let CatalogStart { anchor, maintained, table } = from;
-    let maintenance = newer_than(lake, folder, maintained.seq).await?;
-    let Some((newest, newest_bytes)) = find_newest(lake, folder).await? else { return Ok(None) };
-    let newest_hash = Hash::of(&newest_bytes);
-    let (until, waiting) = published_until(lake, folder, &newest, anchor.seq).await?;
+    let chain = folder.maintenance_chain(lake);
+    let newest_maintenance = chain.newest_after(maintained.seq).await?.unwrap_or(maintained.seq);
+    let Some(newest) = find_newest(lake, folder).await? else { return Ok(None) };
+    let (until, waiting) = published_until(lake, folder, &newest.record, anchor.seq).await?;
 
     let mut folding = CatalogFold::of(folder.pipeline(), table);
-    let anchor = fold_commits(lake, folder, anchor, (&newest, &newest_bytes), until, &mut folding).await?;
-    let maintained = walk_maintenance(lake, folder, maintained, maintenance, |slot| {
+    let anchor = fold_commits(lake, folder, anchor, &newest, until, &mut folding).await?;
+    let apply = |slot: MaintenanceSlot| {
         if slot.ledger_seq > until {
             return Ok(false);
         }
         let path = folder.maintenance_slot(slot.seq);
         folding.maintain(&slot).map(|()| true).map_err(|reason| corrupt(&path, reason))
-    })
-    .await?;
+    };
+    let maintained = chain.walk(maintained, newest_maintenance, apply).await?;
     let table = folding.finish();
     let folder = folder.clone();
+    let newest_hash = newest.position.sha256;
+    let newest = newest.record;
     let inner = CatalogInner { folder, newest, newest_hash, anchor, maintained, waiting, table };
     Ok(Some(Catalog { inner: Arc::new(inner) }))
 }
@@ -279,7 +278,7 @@ async fn fold_commits(
     lake: &Lake,
     folder: &LedgerFolder,
     anchor: Anchor,
-    newest: (&Slot, &Bytes),
+    newest: &ChainEntry<Slot>,
     until: u64,
     folding: &mut CatalogFold<'_>,
 ) -> Result<Anchor, LedgerError> {
@@ -296,7 +295,7 @@ async fn fold_commits(
     })
     .await?;
     // An anchor names the newest file of history only where it lies behind it.
-    let history = newest.0.history.filter(|history| history.last <= reached.seq);
+    let history = newest.record.history.filter(|history| history.last <= reached.seq);
     reached.history = history.or(anchor.history);
     broken.map_or(Ok(reached), Err)
 }

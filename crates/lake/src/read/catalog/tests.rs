@@ -210,7 +210,7 @@ async fn a_checkpoint_that_is_damaged_or_of_another_ledger_is_passed_over() {
         }
         let foreign = other.catalog().await.encode();
         let bytes = if of_another { foreign } else { foreign[..foreign.len() - 9].to_vec() };
-        let name = stream.ledger_folder().checkpoint(10, 0).to_string();
+        let name = format!("_turnstile/{PIPELINE}/catalog/{:020}-{:020}.jsonl.gz", 10, 0);
         assert!(stream.lake.create(&name, bytes.into()).await.unwrap());
         agrees_with_the_ledger(&stream, &stream.catalog().await).await;
         // Also when the slot that it stands on is rolled up by now.

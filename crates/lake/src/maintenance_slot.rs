@@ -4,11 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::framed::{self, Unreadable};
-use crate::read::catalog::day::day_of;
+use crate::chain::{ChainRecord, Ownership};
+use crate::day::day_of;
 use crate::{Hash, WriterId};
-
-const MAGIC: &str = "turnstile-maintenance";
 
 /// The record of one act of maintenance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,15 +88,20 @@ impl CompactedWindow {
     }
 }
 
-impl MaintenanceSlot {
-    /// The slot's bytes: a header line, then one line of JSON.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        framed::encode(MAGIC, self)
+impl ChainRecord for MaintenanceSlot {
+    const MAGIC: &'static str = "turnstile-maintenance";
+    const OWNERSHIP: Ownership = Ownership::Shared;
+
+    fn seq(&self) -> u64 {
+        self.seq
     }
 
-    /// Reads what [`MaintenanceSlot::encode`] wrote, and checks that it arrived whole.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        framed::decode(MAGIC, bytes)
+    fn previous(&self) -> Option<Hash> {
+        self.previous
+    }
+
+    fn chain_name(&self) -> Option<&str> {
+        Some(&self.pipeline)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::ops::{Bound, Range};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,8 +25,10 @@ pub(crate) struct World {
     answers: HashMap<u64, Result<Answer, &'static str>>,
     /// Every object that was ever created, with the time at which it could first be seen.
     pub(crate) created: Vec<(i64, Path, Bytes)>,
+    #[cfg(test)]
     pub(crate) fenced: u64,
     pub(crate) faults: u64,
+    pub(crate) crashes: u64,
 }
 
 #[derive(Debug)]
@@ -53,8 +55,9 @@ enum Answer {
     Deleted,
 }
 
+/// The world of one run. Cloning shares it.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedWorld(Arc<Mutex<World>>);
+pub struct SharedWorld(Arc<Mutex<World>>);
 
 impl World {
     /// splitmix64.
@@ -115,24 +118,30 @@ impl World {
 }
 
 impl SharedWorld {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A world without objects.
+    pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(World { random: seed, ..World::default() })))
     }
 
     pub(crate) fn get(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn roll(&self, below: u64) -> u64 {
+    /// The seed's next number, below `below`.
+    pub fn roll(&self, below: u64) -> u64 {
         self.get().roll(below)
     }
 
-    pub(crate) fn set_fault_percent(&self, percent: u32) {
+    pub(super) fn count_crash(&self) {
+        self.get().crashes += 1;
+    }
+
+    pub(super) fn set_fault_percent(&self, percent: u32) {
         self.get().fault_percent = percent;
     }
 
     /// Lets one request take effect: mostly one that is waited for, now and then a late one.
-    pub(crate) fn some_request_takes_effect(&self) {
+    pub(super) fn some_request_takes_effect(&self) {
         let mut world = self.get();
         let wants_late = world.roll(25) == 0;
         let ready: Vec<usize> =
@@ -143,6 +152,7 @@ impl SharedWorld {
         }
     }
 
+    /// Lets all requests that are under way take effect.
     pub(crate) fn all_requests_take_effect(&self) {
         let mut world = self.get();
         while !world.under_way.is_empty() {
