@@ -83,6 +83,7 @@ impl BenchOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchName {
     Engine,
+    #[value(name = "e2e")]
     E2e,
     Latency,
     Broker,

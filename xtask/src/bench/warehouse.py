@@ -40,7 +40,7 @@ BOTH = {"turnstile": turnstile, "DuckDB": beside}
 QUESTIONS = [
     ("`Test%` of one day, ext_turnstile", ONE_DAY, BOTH),
     ("top ten stations, ext_turnstile", TOP_TEN.format(table="ext_turnstile"), BOTH),
-    # Which of its files count is told by the warehouse's record alone.
+    # Only the warehouse's record says which of its files count.
     ("top ten stations, fact_turnstile", TOP_TEN.format(table="fact_turnstile"), {"turnstile": turnstile}),
 ]
 

@@ -1,7 +1,7 @@
-//! What Kafka clients may rely on, asked through librdkafka.
+//! What Kafka clients may rely on, tested through librdkafka.
 //!
-//! Each test starts an embedded broker of its own, on disk; `apache` then asks Apache Kafka the same
-//! questions, all but those of `embedded`, by running this binary again.
+//! Each test starts its own embedded broker, on disk; `apache` then runs the same tests, all but those of
+//! `embedded`, against Apache Kafka by running this binary again.
 
 mod apache;
 mod embedded;
