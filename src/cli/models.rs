@@ -120,7 +120,7 @@ fn load(args: &ModelsRunArgs, process: &Process) -> anyhow::Result<Exit> {
     if let Some(unknown) = args.full_refresh.iter().find(|name| models.get(name).is_none()) {
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
         return Err(Failure::new(Exit::Usage, format!("there is no model {unknown:?}"))
-            .hint(turnstile_nearest::suggest(unknown, names))
+            .hint(turnstile_values::suggest(unknown, names))
             .into());
     }
     load_once(&context, &LoadOptions { full_refresh: args.full_refresh.clone() }, args.json)

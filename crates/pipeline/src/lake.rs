@@ -3,7 +3,7 @@
 use crate::file::read::{Faults, Reader};
 use crate::file::{Fault, Node};
 use crate::properties::Properties;
-use turnstile_nearest::suggest;
+use turnstile_values::suggest;
 
 /// `[lake]`: the store, the form of its files, how long they stay.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::file::{Fault, Node, Table, Value};
 use crate::pattern::TimestampPattern;
 use crate::properties::Properties;
 use crate::topics::{self, Topics};
-use turnstile_nearest::{nearest, suggest};
+use turnstile_values::{nearest, suggest};
 
 /// How often new partitions are looked for by default: every ten seconds.
 const DISCOVER_US: i64 = 10_000_000;

@@ -2,7 +2,7 @@
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use turnstile_nearest::nearest;
+use turnstile_values::nearest;
 
 use crate::WarehouseError;
 

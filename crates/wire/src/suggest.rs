@@ -11,7 +11,7 @@ pub(crate) fn suggestions<'a>(wanted: &str, known: impl IntoIterator<Item = &'a 
         .into_iter()
         .map(|name| {
             let lower = name.to_lowercase();
-            let distance = turnstile_nearest::distance(&wanted, &lower);
+            let distance = turnstile_values::edit_distance(&wanted, &lower);
             let contained = wanted.len() > 2 && (lower.contains(&wanted) || wanted.contains(&lower));
             (if contained { distance.min(1) } else { distance }, name)
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::password::{PostgresPassword, Secret};
 use super::url::{self, Url};
-use turnstile_nearest::nearest;
+use turnstile_values::nearest;
 
 /// Every key of [`PostgresSettings::from_pairs`].
 pub const KEYS: [&str; 14] = [

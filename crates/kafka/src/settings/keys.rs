@@ -91,7 +91,7 @@ fn may_hold_a_secret(key: &str) -> bool {
 fn nearest(key: &str) -> Option<&'static str> {
     let known = KNOWN.into_iter().chain(java::known_keys()).chain(SECRETS);
     known
-        .map(|known| (turnstile_nearest::distance(key, known), known))
+        .map(|known| (turnstile_values::edit_distance(key, known), known))
         .min()
         .filter(|(far, _)| *far <= 3)
         .map(|(_, known)| known)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{At, Fault, Node, Table, Value};
 use crate::properties::is_secret;
 use crate::units;
-use turnstile_nearest::{nearest, suggest};
+use turnstile_values::{nearest, suggest};
 
 /// Collects faults, so that a person sees all of them at once.
 pub(crate) type Faults = RefCell<Vec<Fault>>;

@@ -11,7 +11,7 @@ use super::scalar::SCALARS;
 use super::translate::{Clause, Operand, Translator};
 use super::window;
 use crate::file::Fault;
-use turnstile_nearest::suggest;
+use turnstile_values::suggest;
 
 /// A call of a scalar function with its translated arguments.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ pub(crate) fn check_arity(
 }
 
 fn unknown(translator: &Translator<'_>, name: &str, span: Span) -> Fault {
-    let hint = match turnstile_nearest::nearest(name, names()) {
+    let hint = match turnstile_values::nearest(name, names()) {
         Some(_) => suggest(name, names().collect::<Vec<_>>()),
         None => "docs/sql.md lists the functions".to_owned(),
     };

@@ -12,7 +12,7 @@ use super::translate::{Operand, Translator};
 use crate::file::Fault;
 use crate::functions::{date_format, substring};
 use crate::pattern::TimestampPattern;
-use turnstile_nearest::suggest;
+use turnstile_values::suggest;
 
 /// A function under all its names.
 pub(crate) struct Scalar {

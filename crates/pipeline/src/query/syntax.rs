@@ -10,7 +10,7 @@ use sqlparser::tokenizer::{Location, Span, Tokenizer};
 
 use super::text::SqlText;
 use crate::file::Fault;
-use turnstile_nearest::nearest;
+use turnstile_values::nearest;
 
 /// The query in its parts: one SELECT over one table.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use sqlparser::tokenizer::Span;
 use super::text::SqlText;
 use super::{WINDOW_END, WINDOW_START, call, cast, literal, operator};
 use crate::file::Fault;
-use turnstile_nearest::suggest;
+use turnstile_values::suggest;
 
 /// A translated expression and where it stands.
 #[derive(Debug, Clone)]

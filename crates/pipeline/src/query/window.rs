@@ -5,7 +5,7 @@ use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgum
 use super::text::SqlText;
 use crate::file::Fault;
 use crate::units;
-use turnstile_nearest::suggest;
+use turnstile_values::suggest;
 
 /// Windows that one row may be in: a day by minutes.
 const MAX_WINDOWS: i64 = 1_440;

@@ -1,6 +1,6 @@
 //! Which model comes after which.
 
-use turnstile_nearest::suggest;
+use turnstile_values::suggest;
 
 use super::{Check, Model, ModelError, ModelKind};
 

@@ -17,7 +17,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use turnstile_nearest::{nearest, suggest};
+use turnstile_values::{nearest, suggest};
 
 use super::test::{Check, parse_checks};
 use super::{Model, ModelError};

@@ -1,0 +1,111 @@
+//! Values as text for people: durations, counts, sizes, instants.
+
+use chrono::{DateTime, SecondsFormat, Timelike};
+
+use crate::duration::{DAY_US, HOUR_US, MILLISECOND_US, MINUTE_US, SECOND_US};
+
+/// A duration in whole units, the largest first, nothing lost: `1 hour 30 minutes`.
+pub fn duration(us: i64) -> String {
+    let mut rest = us.unsigned_abs();
+    let mut parts = Vec::new();
+    for (word, unit_us) in [
+        ("day", DAY_US),
+        ("hour", HOUR_US),
+        ("minute", MINUTE_US),
+        ("second", SECOND_US),
+        ("millisecond", MILLISECOND_US),
+        ("microsecond", 1),
+    ] {
+        let count = rest / unit_us.unsigned_abs();
+        rest %= unit_us.unsigned_abs();
+        if count > 0 {
+            parts.push(format!("{count} {word}{}", if count == 1 { "" } else { "s" }));
+        }
+    }
+    match parts.is_empty() {
+        true => "0 seconds".to_owned(),
+        false => format!("{}{}", if us < 0 { "-" } else { "" }, parts.join(" ")),
+    }
+}
+
+/// A count with its thousands apart: `1,234,567`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// How many there are of something: `1 message`, `1,234 messages`. `noun` is one whose plural takes an `s`.
+pub fn plural(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// How many a second: `1,234/s`.
+pub fn rate(per_second: f64) -> String {
+    // `as` goes to the nearest that fits: no rate is negative or beyond 64 bits.
+    format!("{}/s", count(per_second as u64))
+}
+
+/// A size in the largest binary unit that divides it: `256 MiB`, `1500 bytes`.
+pub fn size(bytes: u64) -> String {
+    for (word, unit) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= unit && bytes.is_multiple_of(unit) {
+            return format!("{} {word}", bytes / unit);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+/// An instant (microseconds since the epoch) as RFC 3339 in UTC: `2026-08-01T08:00:00Z`, with as many digits of the
+/// second as it needs.
+pub fn instant(us: i64) -> String {
+    DateTime::from_timestamp_micros(us)
+        .map_or_else(|| format!("{us} µs"), |at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+/// The same without seconds where they are zero: `2026-08-01T08:00Z`, as windows begin and end.
+pub fn short_instant(us: i64) -> String {
+    let at = DateTime::from_timestamp_micros(us).unwrap_or_default();
+    let text = if at.second() == 0 && at.nanosecond() == 0 { "%Y-%m-%dT%H:%MZ" } else { "%Y-%m-%dT%H:%M:%S%.fZ" };
+    at.format(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EIGHT: i64 = 1_785_571_200_000_000;
+
+    #[test]
+    fn durations_are_shown_in_whole_units() {
+        assert_eq!(duration(5_400_100_000), "1 hour 30 minutes 100 milliseconds");
+        assert_eq!(duration(14 * DAY_US), "14 days");
+        assert_eq!((duration(0), duration(-SECOND_US)), ("0 seconds".to_owned(), "-1 second".to_owned()));
+    }
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!((plural(1, "file"), plural(1_000, "file")), ("1 file".to_owned(), "1,000 files".to_owned()));
+        assert_eq!(rate(1_234.9), "1,234/s");
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_unit_that_divides_them() {
+        assert_eq!([256 << 20, 1 << 30, 1500].map(size), ["256 MiB", "1 GiB", "1500 bytes"]);
+    }
+
+    #[test]
+    fn instants_are_utc_without_needless_digits() {
+        assert_eq!(instant(EIGHT), "2026-08-01T08:00:00Z");
+        assert_eq!(instant(EIGHT + 1_500_000), "2026-08-01T08:00:01.500Z");
+        assert_eq!(short_instant(EIGHT), "2026-08-01T08:00Z");
+        assert_eq!(short_instant(EIGHT + 1_500_000), "2026-08-01T08:00:01.500Z");
+    }
+}
