@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use turnstile_values::human;
+
 use crate::flow::{Event, EventSink, Loaded, Status};
 
 /// Events that may wait to be printed; more than that are left out, and their number is printed.
@@ -91,9 +93,9 @@ impl Progress {
                 if self.dead_at.is_none_or(|at| at.elapsed() >= DEAD_EVERY) {
                     let count = std::mem::take(&mut self.dead);
                     self.dead_at = Some(Instant::now());
-                    let messages = if count == 1 { "message" } else { "messages" };
                     self.note(&format!(
-                        "dead letters: {count} {messages}; latest file {name}, its first message {first}"
+                        "dead letters: {}; latest file {name}, its first message {first}",
+                        human::plural(count, "message")
                     ));
                 }
             }
@@ -112,7 +114,7 @@ impl Progress {
         self.note(&format!(
             "{pipeline} stopped at commit {}: {} messages read so far, {} files published to {lake}, {} windows open",
             status.seq,
-            grouped(status.read),
+            human::count(status.read),
             status.files,
             status.open_windows
         ));
@@ -128,16 +130,16 @@ impl Progress {
         if !self.live && !self.quiet_statuses.is_multiple_of(PLAIN_EVERY) {
             return;
         }
-        let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), instant);
-        let lag = status.lag.map_or_else(String::new, |lag| format!("  lag {}", grouped(lag)));
+        let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), human::instant);
+        let lag = status.lag.map_or_else(String::new, |lag| format!("  lag {}", human::count(lag)));
         let trouble = match (status.late, status.dead_lettered) {
             (0, 0) => String::new(),
-            (late, dead) => format!("  late {}  dead letters {}", grouped(late), grouped(dead)),
+            (late, dead) => format!("  late {}  dead letters {}", human::count(late), human::count(dead)),
         };
         let text = format!(
-            "in {} ({}/s){lag}  watermark {watermark}  open windows {}  files {}{trouble}",
-            grouped(status.read),
-            grouped(status.rate as u64),
+            "in {} ({}){lag}  watermark {watermark}  open windows {}  files {}{trouble}",
+            human::count(status.read),
+            human::rate(status.rate),
             status.open_windows,
             status.files
         );
@@ -173,7 +175,7 @@ fn as_json(event: &Event) -> serde_json::Value {
         }),
         Event::Status(s) => json!({
             "event": "status", "read": s.read, "rate": s.rate as u64, "lag": s.lag,
-            "watermark": s.watermark_us.map(instant), "open_windows": s.open_windows, "files": s.files,
+            "watermark": s.watermark_us.map(human::instant), "open_windows": s.open_windows, "files": s.files,
             "late": s.late, "dead_lettered": s.dead_lettered, "seq": s.seq,
         }),
         Event::Loaded(_) | Event::NotLoaded(_) | Event::Note(_) => json!({ "event": "note", "text": text_of(event) }),
@@ -192,34 +194,5 @@ fn text_of(event: &Event) -> String {
         }
         Event::NotLoaded(text) | Event::Note(text) => text.clone(),
         _ => String::new(),
-    }
-}
-
-/// An instant as RFC 3339, UTC.
-pub(crate) fn instant(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us)
-        .map_or_else(|| us.to_string(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
-}
-
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

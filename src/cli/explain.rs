@@ -1,7 +1,8 @@
 //! `turnstile explain`: from a file of the lake back to its messages.
 
-use turnstile_lake::{FileKind, Published, RowLocation, explain, readable_instant};
+use turnstile_lake::{FileKind, Published, RowLocation, explain};
 use turnstile_message::OffsetRange;
+use turnstile_values::human;
 
 use super::status::LedgerArgs;
 use crate::exit::Exit;
@@ -105,7 +106,11 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
             let newer = superseded_by.map_or(String::new(), |newer| format!(", superseded by version {newer}"));
             line(
                 "window",
-                format!("{} .. {}, version {version}{newer}", readable_instant(start_us), readable_instant(end_us)),
+                format!(
+                    "{} .. {}, version {version}{newer}",
+                    human::short_instant(start_us),
+                    human::short_instant(end_us)
+                ),
             );
         }
         FileKind::DeadLetters => line("holds", "messages that could not be processed".to_owned()),
@@ -120,7 +125,7 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
         format!(
             "{} at {}, epoch {}, host {}; {state}",
             published.seq,
-            readable_instant(published.committed_at_us),
+            human::short_instant(published.committed_at_us),
             published.epoch,
             published.host
         ),
@@ -131,7 +136,7 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
             line("now in", format!("{object}, rows {first_row} to {}", first_row + file.rows.saturating_sub(1)));
         }
         RowLocation::Retired { since_us, reason } => {
-            line("retired", format!("at {}: {reason}", readable_instant(*since_us)));
+            line("retired", format!("at {}: {reason}", human::short_instant(*since_us)));
         }
     }
     for range in &file.sources {

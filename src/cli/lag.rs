@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use serde_json::json;
 use turnstile_kafka::ClientSettings;
+use turnstile_values::human;
 
 use super::cluster::{ClusterArgs, client_failure};
 use super::last_run::pipeline_or_last;
@@ -15,7 +16,6 @@ use super::text_table::TextTable;
 use crate::exit::Exit;
 use crate::flow::{self, CatchUp, LagMonitor, LagReader, LagReport, PartitionLag};
 use crate::process::Process;
-use crate::progress::{grouped, instant};
 use crate::report::Failure;
 
 /// Time between two reports of `--watch`.
@@ -126,7 +126,11 @@ impl LagArgs {
 fn catch_up_text(report: &LagReport) -> String {
     let rates = || {
         let rate = report.rate.unwrap_or_default();
-        format!("it reads {} a second, the topic grows by {}", grouped(rate as u64), grouped(report.growth as u64))
+        format!(
+            "it reads {} a second, the topic grows by {}",
+            human::count(rate as u64),
+            human::count(report.growth as u64)
+        )
     };
     match report.catch_up {
         CatchUp::Done => "nothing is left to read".to_owned(),
@@ -142,7 +146,7 @@ fn as_json(report: &LagReport, reader: &LagReader) -> serde_json::Value {
         json!({
             "topic": &*p.partition.topic, "partition": p.partition.partition, "next": p.next, "end": p.end,
             "records": p.records(), "lost": p.lost(), "seconds": report.seconds(p),
-            "next_at": p.next_at_ms.map(|ms| instant(ms * 1000)),
+            "next_at": p.next_at_ms.map(|ms| human::instant(ms * 1000)),
         })
     };
     let (kind, name) = match reader {
@@ -167,7 +171,7 @@ fn render(report: &LagReport, reader: &LagReader) -> String {
         LagReader::Group { group, topic } => format!("group {group} on {topic}, by its committed offsets"),
     };
     let unknown = || "-".to_owned();
-    let number = |n: i64| grouped(n.unsigned_abs());
+    let number = |n: i64| human::count(n.unsigned_abs());
     let seconds = |seconds: Option<f64>| seconds.map_or_else(unknown, |seconds| format!("{seconds:.1}"));
     let mut table = TextTable::new(["partition", "next", "end", "records", "seconds", "next message of"], 1..5);
     for p in &report.partitions {
@@ -177,7 +181,7 @@ fn render(report: &LagReport, reader: &LagReader) -> String {
             p.end.to_string(),
             p.records().map_or_else(unknown, number),
             seconds(report.seconds(p)),
-            p.next_at_ms.map_or_else(unknown, |ms| instant(ms * 1000)),
+            p.next_at_ms.map_or_else(unknown, |ms| human::instant(ms * 1000)),
         ]);
     }
     let records = report.records().map_or_else(unknown, number);

@@ -8,15 +8,15 @@ use serde_json::json;
 use turnstile_lake::maintenance::{
     Applied, Compact, MaintenancePlan, MaintenancePolicy, MaintenanceStep, maintain, plan,
 };
-use turnstile_lake::{Catalog, Extent, readable_instant};
+use turnstile_lake::{Catalog, Extent};
 use turnstile_pipeline::Pipeline;
+use turnstile_values::human;
 
 use super::last_run::context_or_last;
 use super::status::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
-use crate::progress::grouped;
 use crate::report::Failure;
 
 /// List the lake's files, compact those of past days, delete those no longer needed
@@ -110,7 +110,7 @@ fn files(args: LakeFilesArgs, process: &Process) -> anyhow::Result<Exit> {
     let position = catalog.position();
     eprintln!(
         "{} windows of {:?} at commit {}, maintenance {}",
-        grouped(extents.len() as u64),
+        human::count(extents.len() as u64),
         at.pipeline,
         position.seq,
         position.maintenance
@@ -137,7 +137,7 @@ fn list(extents: &[Extent]) -> String {
             _ => "",
         };
         let several = if *windows == 1 { "window" } else { "windows" };
-        let (rows, bytes) = (grouped(*rows), grouped(extent.object.bytes));
+        let (rows, bytes) = (human::count(*rows), human::count(extent.object.bytes));
         format!("{}  {windows} {several}, {rows} rows, {bytes} bytes{state}\n", extent.object.name)
     };
     objects.iter().map(line).collect()
@@ -145,7 +145,7 @@ fn list(extents: &[Extent]) -> String {
 
 fn as_json(extent: &Extent) -> serde_json::Value {
     json!({
-        "start": readable_instant(extent.start_us), "end": readable_instant(extent.end_us),
+        "start": human::short_instant(extent.start_us), "end": human::short_instant(extent.end_us),
         "version": extent.version, "seq": extent.seq, "rows": extent.rows, "sha256": extent.sha256,
         "object": &*extent.object.name, "object_sha256": extent.object.sha256, "object_bytes": extent.object.bytes,
         "first_row": extent.first_row, "compacted": extent.object.compacted, "current": extent.current,
@@ -196,7 +196,7 @@ fn describe(plan: &MaintenancePlan) -> String {
     let mut out = String::new();
     let mut line = |what: &str, name: &str, why: &str| out.push_str(&format!("{what:<8} {name}  {why}\n"));
     for batch in &plan.compact {
-        let why = format!("{} windows, {} rows", batch.parts.len(), grouped(batch.rows()));
+        let why = format!("{} windows, {} rows", batch.parts.len(), human::count(batch.rows()));
         line("compact", &format!("date={}", batch.date), &why);
         batch.replaces.iter().for_each(|object| line("retire", &object.name, &object.reason));
     }
@@ -213,7 +213,7 @@ fn closing(plan: &MaintenancePlan) -> String {
         plan.compact.len(),
         plan.retire.len() + replaced,
         plan.delete.len(),
-        grouped(plan.delete.iter().map(|object| object.bytes).sum()),
+        human::count(plan.delete.iter().map(|object| object.bytes).sum()),
         plan.keep.len()
     )
 }
@@ -229,7 +229,7 @@ fn show_step(step: MaintenanceStep<'_>, json: bool) {
             outln!("{}", &json!({ "compacted": object.name, "rows": object.rows }).to_string())
         }
         MaintenanceStep::Compacted(object) => {
-            outln!("compacted {}  {} windows, {} rows", &object.name, object.parts.len(), grouped(object.rows));
+            outln!("compacted {}  {} windows, {} rows", &object.name, object.parts.len(), human::count(object.rows));
         }
         MaintenanceStep::Retired(object) if json => {
             outln!("{}", &json!({ "retired": object.name, "reason": object.reason }).to_string())

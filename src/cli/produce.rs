@@ -13,6 +13,7 @@ use turnstile_kafka::{
     LineSettings, MtaReplayProvider, Pace, ProducerStats, Provider, ProviderError, RegisterMode, SyntheticClock,
     TestStationProvider,
 };
+use turnstile_values::duration;
 
 use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
@@ -397,22 +398,8 @@ fn per_second(messages: u64, took: Duration) -> f64 {
     messages as f64 / took.as_secs_f64().max(0.001)
 }
 
-/// A time such as `10s`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let wrong = || format!("\"{text}\" is no time; write a number with ms, s, m or h, such as 10s");
-    let number: f64 = digits.trim().parse().map_err(|_| wrong())?;
-    let seconds = match &text[digits.len()..] {
-        "ms" => number / 1000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(wrong()),
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(wrong()),
-    }
+fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| format!("{error}; {}", duration::HINT))
 }
 
 fn rate(text: &str) -> Result<ProduceRate, String> {
@@ -444,9 +431,10 @@ mod tests {
     #[test]
     fn times_and_rates_are_read_with_their_units() {
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2 min"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["10", "s", "-1s", "0s", "1d", "1e30h"] {
+        for wrong in ["10", "s", "-1s", "0s", "1e30h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert_eq!((rate("max"), rate("0.5")), (Ok(ProduceRate::Max), Ok(ProduceRate::PerSecond(0.5))));

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use turnstile_lake::{Lake, Ledger, Slot, StoreOptions, readable_instant};
+use turnstile_lake::{Lake, Ledger, Slot, StoreOptions};
+use turnstile_values::{duration, human};
 
 use super::{load_pipeline, store_set};
 use crate::exit::Exit;
@@ -31,8 +32,7 @@ pub(crate) struct StatusArgs {
 }
 
 fn max_age(text: &str) -> Result<i64, String> {
-    let duration = super::produce::duration(text)?;
-    i64::try_from(duration.as_micros()).map_err(|_| format!("\"{text}\" is too long"))
+    duration::parse_positive_us(text).map_err(|error| format!("{error}; {}", duration::HINT))
 }
 
 /// Why the pipeline seems to be unhealthy. One whose partitions were all idle at its last commit has nothing to commit.
@@ -137,7 +137,7 @@ fn render(slot: &Slot, url: &str) -> String {
     let mut lines = vec![("pipeline", format!("{} in {url}", slot.pipeline))];
     let writer = &slot.writer;
     let owner = if slot.released { "released by" } else { "owned by" };
-    let commit = format!("{} at {}, plan {}", slot.seq, readable_instant(slot.committed_at_us), slot.plan_hash);
+    let commit = format!("{} at {}, plan {}", slot.seq, human::short_instant(slot.committed_at_us), slot.plan_hash);
     lines.push(("commit", commit));
     lines.push((
         "owner",
@@ -146,10 +146,10 @@ fn render(slot: &Slot, url: &str) -> String {
             writer.host,
             writer.pid,
             slot.epoch,
-            readable_instant(slot.claimed_at_us)
+            human::short_instant(slot.claimed_at_us)
         ),
     ));
-    let instant = |us: Option<i64>| us.map_or("none yet".to_owned(), readable_instant);
+    let instant = |us: Option<i64>| us.map_or("none yet".to_owned(), human::short_instant);
     lines.push(("watermark", instant(slot.watermark_us)));
     lines.push(("published", format!("until {}", instant(slot.published_until_us))));
     lines.push(("rows", rows(slot)));

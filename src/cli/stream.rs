@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 use turnstile_pipeline::Pipeline;
+use turnstile_values::duration;
 
 use super::add_environment;
 use super::cluster::ClusterArgs;
@@ -83,7 +84,7 @@ struct Interval {
 
 fn interval(text: &str) -> Result<Interval, String> {
     let hint = "write a Spark interval: \"5 minutes\", \"1 hour\", \"1 hour 30 minutes\"";
-    match turnstile_pipeline::spark_interval_us(text) {
+    match duration::parse_spark_us(text) {
         Ok(us) if us > 0 => Ok(Interval { text: text.trim().to_owned(), us }),
         Ok(_) => Err(format!("a window must be longer than zero; {hint}")),
         Err(reason) => Err(format!("{reason}; {hint}")),

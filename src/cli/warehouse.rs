@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use turnstile_lake::{Ledger, readable_instant};
+use turnstile_lake::Ledger;
+use turnstile_values::human;
 use turnstile_warehouse::LoadOptions;
 
 use super::last_run::context_or_last;
@@ -226,7 +227,7 @@ fn status(args: &WarehouseStatusArgs, process: &Process) -> anyhow::Result<Exit>
             Some(error) => format!("failed: {error}"),
             None => format!("commits {}..{}, {} rows", run.from_seq, run.to_seq, run.rows_out),
         };
-        outln!("{} {:>6} {:<9} {state}", readable_instant(run.started_at_us), run.load, run.target);
+        outln!("{} {:>6} {:<9} {state}", human::short_instant(run.started_at_us), run.load, run.target);
     }
     Ok(Exit::Done)
 }

@@ -10,6 +10,7 @@ use turnstile_kafka::{ClientSettings, KafkaConnection};
 use turnstile_lake::{CommitRecord, Lake, Slot, StoreOptions};
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Topics;
+use turnstile_values::MINUTE_US;
 
 use super::{client, lake_failed, ledger_failed, now_us, topic_names};
 use crate::exit::Exit;
@@ -18,7 +19,7 @@ use crate::report::Failure;
 
 /// Number of commits that a pipeline's reading rate is computed from, and how far back they may be.
 const COMMITS: u64 = 64;
-const RECENT_US: i64 = 60_000_000;
+const RECENT_US: i64 = MINUTE_US;
 
 /// A pipeline that has messages to read but no newer commit is not considered running.
 const ALIVE_US: i64 = 30_000_000;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use turnstile_delivery::{Target, TargetError};
 use turnstile_pipeline::Schedule;
+use turnstile_values::HOUR_US;
 use turnstile_warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
 
 use super::context::Context;
@@ -29,7 +30,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// How often a target that goes on failing in the same way is a row of `load_runs` again, so that an outage of a day does
 /// not push out what is worth remembering.
-const REPEAT_US: i64 = 3_600_000_000;
+const REPEAT_US: i64 = HOUR_US;
 
 /// What happened in one round.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use turnstile_engine::Worker;
 use turnstile_message::{MessageBatch, WriterSchema};
 use turnstile_pipeline::{PasswordSource, Pipeline, RegistrySettings};
-use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings, Secret};
+use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings};
+use turnstile_values::Secret;
 
 use super::committer::{RETRY_FIRST, RETRY_MOST};
 use super::fault::registry_failed;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use turnstile_message::{OffsetRange, TopicPartition};
+use turnstile_values::human;
 
 use crate::EngineError;
 use crate::counters::Counters;
@@ -16,7 +17,7 @@ use crate::plan::StreamPlan;
 use crate::registers::Carry;
 use crate::state::{self, StateSnapshot, WindowMeta};
 use crate::watermark::{PartitionState, Watermark};
-use crate::worker::{DeadLetter, Frontier, Worker, WorkerPart, add_range, instant};
+use crate::worker::{DeadLetter, Frontier, Worker, WorkerPart, add_range};
 
 /// Layers that a window keeps before it merges them: bounds the work that closing leaves to do.
 const MAX_LAYERS: usize = 8;
@@ -384,7 +385,7 @@ impl Engine {
             version: window.version,
             rows: groups
                 .finish(start_us, carry, start_us + plan.window.slide_us)
-                .map_err(|e| EngineError::Window { start: instant(start_us), source: Box::new(e) })?,
+                .map_err(|e| EngineError::Window { start: human::instant(start_us), source: Box::new(e) })?,
             messages: window.messages,
             sources: window.sources.clone(),
         })

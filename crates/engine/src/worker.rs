@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Recor
 use arrow::compute::filter_record_batch;
 use turnstile_message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition, WriterSchema};
 use turnstile_pipeline::Late;
+use turnstile_values::human;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::EngineError;
@@ -284,7 +285,7 @@ impl Worker {
                 keep.drop(at);
                 self.counters.late += 1;
                 if matches!(self.plan.late, Late::DeadLetter | Late::Correct) {
-                    let detail = format!("the window that ends at {} had closed", instant(end));
+                    let detail = format!("the window that ends at {} had closed", human::instant(end));
                     self.reject(batch, rows[at] as usize, Rejection::new(Reason::Late, None, detail));
                 }
             }
@@ -524,12 +525,6 @@ pub fn fingerprint(offset: i64, timestamp_ms: i64, key: Option<&[u8]>, value: Op
         hash.update(bytes.unwrap_or_default());
     }
     hash.digest()
-}
-
-/// An instant as RFC 3339, UTC.
-pub(crate) fn instant(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us)
-        .map_or_else(|| format!("{us} µs"), |at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
 }
 
 /// Which rows of a batch are kept; allocates nothing as long as all are.

@@ -1,7 +1,6 @@
 //! UTC days.
 
-/// Microseconds of a UTC day.
-pub(crate) const DAY_US: i64 = 86_400_000_000;
+use turnstile_values::DAY_US;
 
 /// The day on which an instant lies, in days since the epoch, UTC.
 pub(crate) fn day_of(us: i64) -> i64 {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use turnstile_values::human;
+
 use crate::chain::ChainError;
-use crate::format::names;
 use crate::{Hash, StoreError};
 
 /// A commit, or the start of a ledger, that did not succeed.
@@ -172,7 +173,7 @@ impl fmt::Display for Owner {
 fn fenced(pipeline: &str, lake: &str, window_start_us: Option<i64>) -> String {
     match window_start_us {
         Some(start) => {
-            format!("window {} of {pipeline:?} was not published to {lake}", names::readable_instant(start))
+            format!("window {} of {pipeline:?} was not published to {lake}", human::short_instant(start))
         }
         None => format!("this process no longer owns {pipeline:?} in {lake}"),
     }

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use turnstile_values::human;
+
 use crate::pipeline::Pipeline;
 use crate::query::spark_type;
 use crate::source::PasswordSource;
 use crate::stream::{Dedup, Late};
-use crate::units::{show_bytes, show_us};
 use crate::warehouse::Schedule;
 
 impl Pipeline {
@@ -20,7 +21,7 @@ impl Pipeline {
         out.line("decodes", &self.explain_columns());
         let stream = &self.stream;
         let off = || "off".to_owned();
-        out.line("event time", &format!("{}, watermark {}", stream.event_time, show_us(stream.watermark_us)));
+        out.line("event time", &format!("{}, watermark {}", stream.event_time, human::duration(stream.watermark_us)));
         out.line(
             "dedup",
             &match &stream.dedup {
@@ -34,22 +35,24 @@ impl Pipeline {
             &match stream.late {
                 Late::Drop => "counted and dropped".to_owned(),
                 Late::DeadLetter => "dead letters".to_owned(),
-                Late::Correct => format!("correct the window for {} after its close", show_us(stream.correct_for_us)),
+                Late::Correct => {
+                    format!("correct the window for {} after its close", human::duration(stream.correct_for_us))
+                }
             },
         );
         for (key, value) in [("idle", stream.idle_us), ("quiet", stream.quiet_us), ("future", stream.future_us)] {
-            out.line(key, &value.map_or_else(off, show_us));
+            out.line(key, &value.map_or_else(off, human::duration));
         }
         self.explain_query(&mut out);
         out.line("lake", &self.explain_lake());
-        let every = stream.commit.every_us.map(show_us);
+        let every = stream.commit.every_us.map(human::duration);
         let rows = stream.commit.rows.map(|rows| format!("{rows} rows"));
         let cadence: Vec<String> = every.into_iter().chain(rows).collect();
         out.line("commit", &format!("every {}", cadence.join(" or ")));
-        out.line("memory", &format!("at most {} for windows and dedup", show_bytes(stream.memory_bytes)));
+        out.line("memory", &format!("at most {} for windows and dedup", human::size(stream.memory_bytes)));
         if let Some(warehouse) = &self.warehouse {
             let schedule = match &warehouse.schedule {
-                Schedule::Every(us) => format!("every {}", show_us(*us)),
+                Schedule::Every(us) => format!("every {}", human::duration(*us)),
                 Schedule::Cron { text, zone } => format!("cron {text} ({zone})"),
             };
             out.line("warehouse", &format!("{}, {schedule}", warehouse.table));
@@ -118,11 +121,11 @@ impl Pipeline {
         let query = &self.query;
         let window = &query.window;
         let mut shape = match window.slide_us == window.size_us {
-            true => format!("tumbling, {}", show_us(window.size_us)),
-            false => format!("hopping, {} every {}", show_us(window.size_us), show_us(window.slide_us)),
+            true => format!("tumbling, {}", human::duration(window.size_us)),
+            false => format!("hopping, {} every {}", human::duration(window.size_us), human::duration(window.slide_us)),
         };
         if window.offset_us != 0 {
-            let _ = write!(shape, ", starting {} after midnight UTC of the epoch", show_us(window.offset_us));
+            let _ = write!(shape, ", starting {} after midnight UTC of the epoch", human::duration(window.offset_us));
         }
         out.line("window", &shape);
         if let Some(filter) = &query.filter {
@@ -146,7 +149,7 @@ impl Pipeline {
         }
         match lake.retain_us {
             Some(us) => {
-                let _ = write!(out, ", kept {} and until every warehouse has loaded", show_us(us));
+                let _ = write!(out, ", kept {} and until every warehouse has loaded", human::duration(us));
             }
             None => out.push_str(", kept for ever"),
         }

@@ -18,7 +18,6 @@ mod query;
 mod source;
 mod stream;
 mod topics;
-mod units;
 mod warehouse;
 
 pub use error::{Error, Problem};
@@ -35,12 +34,4 @@ pub use warehouse::{BUILT_IN_MODELS, Schedule, Warehouse};
 /// The names of all functions that a query can call, in lower case.
 pub fn function_names() -> Vec<&'static str> {
     query::call::names().collect()
-}
-
-/// Microseconds of an interval as Spark writes it, such as `5 minutes` or `1 hour 30 minutes`: what `window` takes.
-///
-/// # Errors
-/// Says what is no such interval, and what has no fixed length.
-pub fn spark_interval_us(text: &str) -> Result<i64, String> {
-    units::spark_interval_us(text)
 }

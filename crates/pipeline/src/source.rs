@@ -359,8 +359,7 @@ fn read_kind_table(name: &str, node: &Node, table: &Table, faults: &Faults) -> O
             let format = if table.get("format").is_some() {
                 reader.parsed("format", PATTERN_HINT, |text| {
                     let pattern = TimestampPattern::parse(text)?;
-                    pattern.check_readable()?;
-                    Ok(pattern)
+                    pattern.check_readable().map(|()| pattern)
                 })
             } else {
                 reader.node("format");

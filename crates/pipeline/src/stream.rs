@@ -1,5 +1,7 @@
 //! Time, duplicates, lateness and commits: `[stream]`.
 
+use turnstile_values::{HOUR_US, MINUTE_US, SECOND_US};
+
 use crate::file::read::{Faults, Reader};
 use crate::file::{Fault, Node, Value};
 use crate::source::{FieldKind, Fields};
@@ -64,8 +66,6 @@ pub struct CommitCadence {
     pub rows: Option<u64>,
 }
 
-const SECOND_US: i64 = 1_000_000;
-
 pub(crate) fn read(node: &Node, fields: &Fields, faults: &Faults) -> Option<Stream> {
     let mut reader = Reader::new(node, "stream", faults)?;
     let event_time = read_event_time(&mut reader, fields);
@@ -81,7 +81,7 @@ pub(crate) fn read(node: &Node, fields: &Fields, faults: &Faults) -> Option<Stre
     }
     let idle_us = reader.duration_or_off("idle").unwrap_or(Some(30 * SECOND_US));
     let quiet_us = reader.duration_or_off("quiet").unwrap_or(None);
-    let future_us = reader.duration_or_off("future").unwrap_or(Some(300 * SECOND_US));
+    let future_us = reader.duration_or_off("future").unwrap_or(Some(5 * MINUTE_US));
     let commit = read_commit(&mut reader, faults);
     let memory_bytes = reader.bytes("memory").unwrap_or(1 << 30);
     if memory_bytes < 1 << 20 {
@@ -96,7 +96,7 @@ pub(crate) fn read(node: &Node, fields: &Fields, faults: &Faults) -> Option<Stre
         watermark_us: watermark_us?,
         dedup: dedup?,
         late,
-        correct_for_us: if late == Late::Correct { correct_for.unwrap_or(3_600 * SECOND_US) } else { 0 },
+        correct_for_us: if late == Late::Correct { correct_for.unwrap_or(HOUR_US) } else { 0 },
         idle_us,
         quiet_us,
         future_us,

@@ -6,11 +6,11 @@ use chrono::{DateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::errors::CronError;
+use turnstile_values::{DAY_US, HOUR_US, duration};
 
 use crate::file::read::{Faults, Reader};
 use crate::file::{At, Fault, Node};
 use crate::properties::Properties;
-use crate::units;
 
 /// `[warehouse]`: the tables over the lake's files and when they are loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,10 +147,9 @@ fn table_name(text: &str) -> Result<String, String> {
 }
 
 fn parse_schedule(text: &str) -> Result<Schedule, String> {
-    const HOUR_US: i64 = 3_600_000_000;
     match text {
         "hourly" => return Ok(Schedule::Every(HOUR_US)),
-        "daily" => return Ok(Schedule::Every(24 * HOUR_US)),
+        "daily" => return Ok(Schedule::Every(DAY_US)),
         _ => {}
     }
     if text.split_whitespace().count() == 5 {
@@ -159,10 +158,7 @@ fn parse_schedule(text: &str) -> Result<Schedule, String> {
         let never = cron.find_next_occurrence(&Utc.timestamp_nanos(0), false).is_err();
         return if never { Err(format!("\"{text}\" never comes")) } else { Ok(Schedule::Cron { text, zone: Tz::UTC }) };
     }
-    match units::duration_us(text)? {
-        0 => Err("it must be longer than nothing".to_owned()),
-        us => Ok(Schedule::Every(us)),
-    }
+    duration::parse_positive_us(text).map(Schedule::Every).map_err(|error| error.to_string())
 }
 
 /// Which field of a five-field cron expression is wrong.

@@ -235,7 +235,7 @@ impl SchemaRegistry {
         let mut request =
             self.client.get(url).header(ACCEPT, "application/vnd.schemaregistry.v1+json, application/json");
         if let Some((user, password)) = &self.settings.user {
-            request = request.basic_auth(user, Some(password.reveal()));
+            request = request.basic_auth(user, Some(password.expose()));
         }
         let mut response = request.send().await?;
         let status = response.status().as_u16();

@@ -10,7 +10,7 @@ mod client;
 mod settings;
 
 pub use client::{RegistryError, SchemaRegistry, UnreachableReason};
-pub use settings::{SchemaRegistrySettings, Secret};
+pub use settings::SchemaRegistrySettings;
 
 #[cfg(test)]
 mod tests;

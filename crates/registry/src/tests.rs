@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Runtime;
 use turnstile_message::SchemaKind;
+use turnstile_values::Secret;
 
-use crate::{RegistryError, SchemaRegistry, SchemaRegistrySettings, Secret};
+use crate::{RegistryError, SchemaRegistry, SchemaRegistrySettings};
 
 /// Answers as many requests as there are `answers`, then gives back what was asked, headers included.
 fn double(answers: Vec<(u16, String)>) -> (String, JoinHandle<Vec<String>>) {

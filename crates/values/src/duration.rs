@@ -195,9 +195,19 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in
-            ["", "5", "minutes", "-5 minutes", "5 minutes ago", "1.2.3 s", "1. s", "0.0000001 s", "1e3s", "5 m 3", "inf s"]
-        {
+        for text in [
+            "",
+            "5",
+            "minutes",
+            "-5 minutes",
+            "5 minutes ago",
+            "1.2.3 s",
+            "1. s",
+            "0.0000001 s",
+            "1e3s",
+            "5 m 3",
+            "inf s",
+        ] {
             assert_eq!(parse_us(text), Err(DurationError::Malformed(text.to_owned())), "{text}");
         }
         assert_eq!(parse_us("1 month"), Err(DurationError::NoFixedLength("1 month".to_owned())));

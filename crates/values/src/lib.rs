@@ -17,7 +17,7 @@ pub use secret::Secret;
 pub use size::SizeError;
 
 /// `number` (digits, perhaps with a fraction) times `scale`, exact; `None` when the result is not a whole number.
-fn scaled(number: &str, scale: u64) -> Option<u64> {
+fn scaled(number: &str, scale: u64) -> Option<u128> {
     let (whole, fraction) = match number.split_once('.') {
         None => (number, ""),
         Some((_, "")) => return None,
@@ -34,5 +34,5 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
     if product % denominator != 0 {
         return None;
     }
-    u64::try_from(product / denominator).ok()
+    Some(product / denominator)
 }

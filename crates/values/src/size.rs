@@ -21,7 +21,8 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
     let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(digits);
     let scale = unit_bytes(&unit.trim().to_ascii_lowercase());
-    scale.and_then(|scale| scaled(number, scale)).ok_or_else(|| SizeError(text.to_owned()))
+    let bytes = scale.and_then(|scale| scaled(number, scale)).and_then(|bytes| u64::try_from(bytes).ok());
+    bytes.ok_or_else(|| SizeError(text.to_owned()))
 }
 
 fn unit_bytes(unit: &str) -> Option<u64> {

@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// What only a parser of durations or sizes, a second secret, or a second length of a day would hold.
 const SIGNS: [&str; 8] = [
-    "\"ms\" =>", "\"ms\" |", "\"min\" =>", "\"min\" |", "\"minutes\" =>", "\"mib\" =>", "struct Secret", "const DAY_US",
+    "\"ms\" =>",
+    "\"ms\" |",
+    "\"min\" =>",
+    "\"min\" |",
+    "\"minutes\" =>",
+    "\"mib\" =>",
+    "struct Secret",
+    "const DAY_US",
 ];
 
 #[test]

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use datafusion::arrow::array::timezone::Tz;
+use turnstile_values::{MILLISECOND_US, duration};
 
 use crate::pg_catalog::SERVER_VERSION;
 use crate::read_only;
@@ -144,24 +145,16 @@ impl Variables {
 
     /// A statement timeout within the server's limit; 0 asks for the limit itself.
     fn timeout(&self, value: &str) -> Result<Duration, SqlError> {
-        let digits = value.trim().find(|c: char| !c.is_ascii_digit()).unwrap_or(value.trim().len());
-        let (number, unit) = value.trim().split_at(digits);
-        let unit_ms = match unit.trim() {
-            "" | "ms" => Some(1),
-            "s" => Some(1_000),
-            "min" => Some(60_000),
-            "h" => Some(3_600_000),
-            _ => None,
-        };
-        let asked = number.parse::<u64>().ok().zip(unit_ms).map(|(number, unit)| number.saturating_mul(unit));
-        match asked
-            .ok_or_else(|| invalid("statement_timeout", value, "give milliseconds, or a number with ms, s, min"))?
-        {
+        let asked = duration::parse_us_or_number(value, MILLISECOND_US);
+        match asked.map_err(|_| invalid("statement_timeout", value, TIMEOUT_HINT))? {
             0 => Ok(self.longest_timeout),
-            ms => Ok(Duration::from_millis(ms).min(self.longest_timeout)),
+            // A fraction of a millisecond is not rounded to 0, which would mean no limit.
+            us => Ok(duration::from_us(us.max(MILLISECOND_US)).min(self.longest_timeout)),
         }
     }
 }
+
+const TIMEOUT_HINT: &str = "give milliseconds, or a number with a unit: 500ms, 30s, 5min";
 
 pub(crate) const ZONE_HINT: &str = "give a name as in the tz database (America/New_York) or an offset (+02:00)";
 
@@ -246,6 +239,8 @@ mod tests {
             ("SET statement_timeout = 500", 500),
             ("SET statement_timeout TO '2s'", 2_000),
             ("SET SESSION statement_timeout = '1h'", 60_000),
+            ("SET statement_timeout = '0.5 min'", 30_000),
+            ("SET statement_timeout = '1m'", 60_000),
             ("SET statement_timeout = 0", 60_000),
         ] {
             set(&mut variables, sql).unwrap();

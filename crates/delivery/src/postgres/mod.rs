@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-pub use password::{PostgresPassword, Secret};
+pub use password::PostgresPassword;
 pub use settings::{KEYS, PostgresSettings, PostgresSettingsError, SslMode, URL_VARIABLE};
 
 use self::error::refused;

@@ -1,32 +1,12 @@
 //! Where the password comes from.
 
-use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use turnstile_values::Secret;
+
 use super::settings::PostgresSettings;
-
-/// A text that no log, error or debug output shows.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `text` to itself.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
 
 /// Where the password comes from.
 #[derive(Debug, Clone)]
@@ -133,7 +113,7 @@ mod tests {
         let text = "# comment\nelsewhere:*:*:*:no\n*:6000:*:loader:a\\:b\\\\c\n*:*:*:*:later\n";
         let (_dir, file) = written(text, 0o600);
         let settings = settings(PostgresPassword::PassFile(file));
-        assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "a:b\\c");
+        assert_eq!(settings.password.read(&settings).unwrap().unwrap().expose(), "a:b\\c");
     }
 
     #[test]
@@ -148,9 +128,9 @@ mod tests {
     fn a_password_file_is_read_when_it_is_needed() {
         let (_dir, file) = written("first\n", 0o600);
         let settings = settings(PostgresPassword::File(file.clone()));
-        assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "first");
+        assert_eq!(settings.password.read(&settings).unwrap().unwrap().expose(), "first");
         fs::write(&file, "second\n").unwrap();
-        assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "second");
+        assert_eq!(settings.password.read(&settings).unwrap().unwrap().expose(), "second");
         fs::write(&file, "").unwrap();
         assert!(settings.password.read(&settings).unwrap_err().0.contains("empty first line"));
     }

@@ -13,6 +13,7 @@ use arrow::datatypes::{
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use bytes::{BufMut, BytesMut};
+use turnstile_values::DAY_US;
 
 use super::numeric;
 use super::types::PgType;
@@ -24,7 +25,7 @@ pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// 2000-01-01, PostgreSQL's epoch, in days and microseconds since 1970-01-01.
 const EPOCH_DAYS: i32 = 10_957;
-pub(super) const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+pub(super) const EPOCH_US: i64 = EPOCH_DAYS as i64 * DAY_US;
 
 /// A value that PostgreSQL cannot store.
 #[derive(Debug, PartialEq, Eq)]

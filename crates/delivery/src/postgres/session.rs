@@ -167,7 +167,7 @@ fn config(settings: &PostgresSettings) -> Result<Config, (String, String)> {
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => tokio_postgres::config::SslMode::Require,
     });
     if let Some(secret) = settings.password.read(settings)? {
-        config.password(secret.reveal());
+        config.password(secret.expose());
     }
     Ok(config)
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::password::{PostgresPassword, Secret};
+use turnstile_values::{SECOND_US, Secret, duration, nearest};
+
+use super::password::PostgresPassword;
 use super::url::{self, Url};
-use turnstile_values::nearest;
 
 /// Every key of [`PostgresSettings::from_pairs`].
 pub const KEYS: [&str; 14] = [
@@ -36,7 +37,8 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A first delivery is one COPY, and some million rows take minutes.
 const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
-/// PostgreSQL's limit: milliseconds in 31 bits.
+/// PostgreSQL's limits: milliseconds in 31 bits, and 0 would mean none.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 /// PostgreSQL truncates longer names without an error.
 pub(super) const NAME_BYTES: usize = 63;
@@ -263,7 +265,9 @@ impl Given {
 
     fn duration(&mut self, key: &str, default: Duration) -> Result<Duration, PostgresSettingsError> {
         let Some(text) = self.take(key) else { return Ok(default) };
-        let taken = duration(&text).filter(|time| !time.is_zero() && *time <= LONGEST_TIMEOUT);
+        // A number alone is seconds, as libpq has it.
+        let taken = duration::parse_us_or_number(&text, SECOND_US).ok().map(duration::from_us);
+        let taken = taken.filter(|time| (SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(time));
         taken.ok_or_else(|| {
             let hint = "a number and a unit: \"500 ms\", \"30 seconds\", \"5 minutes\", \"1 hour\"";
             wrong(key, format!("\"{text}\" is not a duration from 1 ms to 24 days"), hint)
@@ -305,21 +309,6 @@ fn is_loopback(host: &str) -> bool {
     host.starts_with('/')
         || host == "localhost"
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// `30 seconds`; a number alone is seconds, as libpq has it.
-fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let ms: u64 = match unit.trim() {
-        "ms" | "millisecond" | "milliseconds" => 1,
-        "" | "s" | "second" | "seconds" => 1_000,
-        "min" | "minute" | "minutes" => 60_000,
-        "h" | "hour" | "hours" => 3_600_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(ms).map(Duration::from_millis)
 }
 
 #[cfg(test)]
@@ -370,7 +359,7 @@ mod tests {
         for environment in [(URL_VARIABLE, url), ("PGPASSWORD", "hush")] {
             let place: &[_] = if environment.0 == URL_VARIABLE { &[] } else { &PLACE };
             let settings = read(place, &[environment]).unwrap();
-            assert_eq!(settings.password.read(&settings).unwrap().unwrap().reveal(), "hush");
+            assert_eq!(settings.password.read(&settings).unwrap().unwrap().expose(), "hush");
             assert!(!format!("{settings:?} {settings}").contains("hush"), "{settings:?}");
         }
     }

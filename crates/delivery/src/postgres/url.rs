@@ -2,7 +2,7 @@
 //!
 //! Source: "Connection URIs" in PostgreSQL's documentation of libpq.
 
-use super::password::Secret;
+use turnstile_values::Secret;
 
 /// A URL's parts under the settings' own keys, and its password.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(part(&url, "port"), Some("6432"));
         assert_eq!(part(&url, "database"), Some("m ta"));
         assert_eq!(part(&url, "root_certificate"), Some("/ca.pem"));
-        assert_eq!(url.password.unwrap().reveal(), "p:w%");
+        assert_eq!(url.password.unwrap().expose(), "p:w%");
     }
 
     #[test]

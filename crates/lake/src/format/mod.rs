@@ -15,7 +15,7 @@ use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 pub use dead_letters::{DeadLetterRecord, OwnedDeadLetter, decode_dead_letters, encode_dead_letters};
-pub use names::{dead_letters_name, readable_instant, window_name};
+pub use names::{dead_letters_name, window_name};
 
 /// The format of a window's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Names of the lake's files: a function of what is in them, never of when they were written.
 
-use chrono::{DateTime, Timelike, Utc};
+use chrono::{DateTime, Utc};
 
 use super::FileEncoding;
 
@@ -54,28 +54,9 @@ pub(crate) fn date(us: i64) -> String {
     utc(us).format("%Y-%m-%d").to_string()
 }
 
-/// A duration as a person writes it: `14 days`, `90 minutes`.
-pub(crate) fn readable_duration(us: i64) -> String {
-    let units = [(86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second")];
-    let fits = |(length, _): &&(i64, &str)| us >= *length && us % length == 0;
-    match units.iter().find(fits) {
-        Some((length, unit)) if us == *length => format!("1 {unit}"),
-        Some((length, unit)) => format!("{} {unit}s", us / length),
-        None => format!("{} ms", us / 1_000),
-    }
-}
-
 /// `20260801T080000Z`; with a fraction only where it is not zero.
 pub(crate) fn compact_instant(us: i64) -> String {
     utc(us).format("%Y%m%dT%H%M%S%.fZ").to_string()
-}
-
-/// An instant (microseconds since the epoch) as a person reads it, in UTC: `2026-08-01T08:00Z`, with
-/// seconds and fraction only where they are not zero.
-pub fn readable_instant(us: i64) -> String {
-    let at = utc(us);
-    let text = if at.second() == 0 && at.nanosecond() == 0 { "%Y-%m-%dT%H:%MZ" } else { "%Y-%m-%dT%H:%M:%S%.fZ" };
-    at.format(text).to_string()
 }
 
 /// The first instant that chrono cannot hold is 262,000 years away; windows never reach it.
@@ -121,17 +102,5 @@ mod tests {
             window_name("mta_20260801_m00000000000000000007", EIGHT, EIGHT + FIVE_MINUTES, 1, FileEncoding::Parquet);
         assert_eq!(compacted_for("mta", &window), None);
         assert_eq!(compacted_for("mta", "_dead_letters/mta_00000000000000000007.jsonl.gz"), None);
-    }
-
-    #[test]
-    fn a_person_reads_durations_in_the_largest_unit_that_fits() {
-        let texts = [86_400_000_000 * 14, 3_600_000_000, 5_400_000_000, 1_500_000].map(readable_duration);
-        assert_eq!(texts, ["14 days", "1 hour", "90 minutes", "1500 ms"]);
-    }
-
-    #[test]
-    fn a_person_reads_instants_without_needless_digits() {
-        assert_eq!(readable_instant(EIGHT), "2026-08-01T08:00Z");
-        assert_eq!(readable_instant(EIGHT + 1_500_000), "2026-08-01T08:00:01.500Z");
     }
 }

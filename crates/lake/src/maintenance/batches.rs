@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use turnstile_values::DAY_US;
+
 use super::plan::{Compact, CompactionBatch, CompactionInput, MaintenancePolicy};
 use super::retention::reached_us;
 use super::{CompactedWindow, Retired};
-use crate::day::DAY_US;
 use crate::format::names::date;
 use crate::{Catalog, Extent, FileEncoding};
 

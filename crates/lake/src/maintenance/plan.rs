@@ -7,11 +7,11 @@
 use std::collections::HashSet;
 
 use serde::Serialize;
+use turnstile_values::human;
 
 use super::CompactedWindow;
 use super::{Retired, batches, retention};
-use crate::format::names::readable_duration;
-use crate::{Catalog, CatalogPosition, FileEncoding, Hash, readable_instant};
+use crate::{Catalog, CatalogPosition, FileEncoding, Hash};
 
 /// What maintenance is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -149,7 +149,7 @@ fn unconfirmed(catalog: &Catalog) -> HashSet<&str> {
 fn deletions(catalog: &Catalog, grace_us: Option<i64>, now_us: i64) -> (Vec<Retired>, Vec<Retired>) {
     let Some(grace_us) = grace_us else { return Default::default() };
     let describe = |leaving: crate::Leaving| {
-        let (since, grace) = (readable_instant(leaving.since_us), readable_duration(grace_us));
+        let (since, grace) = (human::short_instant(leaving.since_us), human::duration(grace_us));
         let over = now_us.saturating_sub(leaving.since_us) >= grace_us;
         let reason = if over {
             format!("retired at {since}, kept for {grace} for readers")

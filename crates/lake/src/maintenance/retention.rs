@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use turnstile_values::human;
+
 use super::{LoadedBound, Retired};
-use crate::format::names::readable_duration;
-use crate::{Catalog, Extent, readable_instant};
+use crate::{Catalog, Extent};
 
 /// Objects whose time has come.
 #[derive(Default)]
@@ -42,7 +43,7 @@ pub(super) fn due(
     for letters in catalog.dead_letters() {
         let nameable = crate::dead_letters_name(catalog.pipeline(), letters.seq) == *letters.name;
         if letters.committed_at_us <= horizon && !letters.gone && nameable && !unconfirmed.contains(&*letters.name) {
-            let (written, retain) = (readable_instant(letters.committed_at_us), readable_duration(retain_us));
+            let (written, retain) = (human::short_instant(letters.committed_at_us), human::duration(retain_us));
             let reason = format!("written {written}, retained for {retain}");
             due.retire.push(Retired { name: letters.name.to_string(), bytes: letters.bytes, reason });
         }
@@ -73,7 +74,7 @@ fn objects(extents: &[Extent]) -> BTreeMap<&str, Old> {
 
 impl Due {
     fn window(&mut self, name: &str, object: &Old, retain_us: i64, loaded: &[LoadedBound]) {
-        let (ended, retain) = (readable_instant(object.until_us), readable_duration(retain_us));
+        let (ended, retain) = (human::short_instant(object.until_us), human::duration(retain_us));
         let ended = match object.windows {
             1 => format!("window ended {ended}, retained for {retain}"),
             several => format!("the last of {several} windows ended {ended}, retained for {retain}"),

@@ -9,8 +9,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use turnstile_values::DAY_US;
+
 use super::MaintenanceError;
-use crate::day::DAY_US;
 use crate::format::names::{compacted_for, date};
 use crate::ledger::{LedgerFolder, corrupt};
 use crate::{Catalog, FileEncoding, Lake, LedgerError, window_name};

@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use turnstile_values::{duration, nearest, size, suggest};
 
 use super::{At, Fault, Node, Table, Value};
 use crate::properties::is_secret;
-use crate::units;
-use turnstile_values::{nearest, suggest};
 
 /// Collects faults, so that a person sees all of them at once.
 pub(crate) type Faults = RefCell<Vec<Fault>>;
@@ -84,11 +85,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A string that `parse` understands.
-    pub(crate) fn parsed<T>(
+    pub(crate) fn parsed<T, E: Display>(
         &mut self,
         key: &'static str,
         hint: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Placed<T>> {
         let text = self.text(key)?;
         match parse(&text.value) {
@@ -102,17 +103,17 @@ impl<'a> Reader<'a> {
 
     /// A duration in microseconds.
     pub(crate) fn duration(&mut self, key: &'static str) -> Option<i64> {
-        self.parsed(key, DURATION_HINT, units::duration_us).map(|placed| placed.value)
+        self.parsed(key, duration::HINT, duration::parse_us).map(|placed| placed.value)
     }
 
     /// A duration longer than nothing.
     pub(crate) fn positive_duration(&mut self, key: &'static str) -> Option<i64> {
-        self.parsed(key, DURATION_HINT, positive_us).map(|placed| placed.value)
+        self.parsed(key, duration::HINT, duration::parse_positive_us).map(|placed| placed.value)
     }
 
     /// A duration, or `off`, which is `Some(None)`. Nothing written is `None`.
     pub(crate) fn duration_or_off(&mut self, key: &'static str) -> Option<Option<i64>> {
-        let parse = |text: &str| if text == "off" { Ok(None) } else { positive_us(text).map(Some) };
+        let parse = |text: &str| if text == "off" { Ok(None) } else { duration::parse_positive_us(text).map(Some) };
         self.parsed(key, "write \"off\", or a duration such as \"5 minutes\"", parse).map(|placed| placed.value)
     }
 
@@ -124,7 +125,7 @@ impl<'a> Reader<'a> {
         {
             return Some(count);
         }
-        self.parsed(key, "write a size such as \"256 MiB\"", units::bytes).map(|placed| placed.value)
+        self.parsed(key, size::HINT, size::parse).map(|placed| placed.value)
     }
 
     /// An integer from 1.
@@ -216,15 +217,6 @@ impl<'a> Reader<'a> {
     fn wrong<T>(&self, key: &str, node: &Node, expected: &str) -> Option<T> {
         self.fault(Fault::new(&node.at, format!("{key} must be {expected}, not {}", node.value.kind())));
         None
-    }
-}
-
-const DURATION_HINT: &str = "write a number and a unit, such as \"5 minutes\", \"1 hour\" or \"100 ms\"";
-
-fn positive_us(text: &str) -> Result<i64, String> {
-    match units::duration_us(text) {
-        Ok(0) => Err("it must be longer than nothing".to_owned()),
-        other => other,
     }
 }
 

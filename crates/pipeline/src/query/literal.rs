@@ -5,10 +5,10 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::{Expr, lit};
 use sqlparser::ast::{self, DateTimeField, Value};
 use sqlparser::tokenizer::Span;
+use turnstile_values::duration;
 
 use super::translate::Translator;
 use crate::file::Fault;
-use crate::units;
 
 /// A constant: integers are int or bigint, numbers with a point are double, text is string.
 pub(crate) fn value(value: &Value) -> Result<ScalarValue, String> {
@@ -106,8 +106,8 @@ pub(crate) fn interval(translator: &Translator<'_>, interval: &ast::Interval, sp
         Some(_) => return refused("an interval of months or years has no fixed length and is not offered"),
         None => return refused("an interval needs its unit"),
     };
-    let us = units::duration_us(&format!("{count} {unit}"))
-        .map_err(|message| translator.fault(span, message))?
+    let us = duration::parse_us(&format!("{count} {unit}"))
+        .map_err(|error| translator.fault(span, error.to_string()))?
         .checked_mul(sign * 1_000);
     match us {
         Some(nanos) => Ok(lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, nanos))))),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
+use turnstile_values::human;
 
 use super::{AggregateKind, Query, WINDOW_END, WINDOW_START, spark_type};
 
@@ -68,12 +69,9 @@ fn constant(value: &ScalarValue) -> String {
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
             format!("'{}'", text.replace('\'', "''"))
         }
-        ScalarValue::TimestampMicrosecond(Some(us), _) => match chrono::DateTime::from_timestamp_micros(*us) {
-            Some(instant) => {
-                format!("TIMESTAMP '{}'", instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
-            }
-            None => value.to_string(),
-        },
+        ScalarValue::TimestampMicrosecond(Some(us), _) => {
+            format!("TIMESTAMP '{}'", human::instant(*us))
+        }
         _ => value.to_string(),
     }
 }

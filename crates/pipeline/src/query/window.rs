@@ -1,11 +1,10 @@
 //! `window(ts, size[, slide[, start]])`: the one thing that every query groups by.
 
 use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, Value};
+use turnstile_values::{duration, human, suggest};
 
 use super::text::SqlText;
 use crate::file::Fault;
-use crate::units;
-use turnstile_values::suggest;
 
 /// Windows that one row may be in: a day by minutes.
 const MAX_WINDOWS: i64 = 1_440;
@@ -77,8 +76,8 @@ pub(crate) fn read(
     if slide_us > size_us {
         let message = format!(
             "the window's slide ({}) is longer than its size ({}): rows between windows would be lost",
-            units::show_us(slide_us),
-            units::show_us(size_us)
+            human::duration(slide_us),
+            human::duration(size_us)
         );
         return Err(text.fault(slide.map_or(place, |slide| slide.span()), message));
     }
@@ -114,9 +113,9 @@ fn interval(text: &SqlText, expr: &Expr) -> Result<i64, Fault> {
         let message = format!("a window's interval must be a string, not \"{expr}\"");
         return Err(text.fault(expr.span(), message).hint("write '5 minutes'"));
     };
-    units::spark_interval_us(literal).map_err(|message| {
+    duration::parse_spark_us(literal).map_err(|error| {
         let words = ["microseconds", "milliseconds", "seconds", "minutes", "hours", "days", "weeks"];
         let word = literal.split_whitespace().last().unwrap_or_default();
-        text.fault(expr.span(), message).hint(suggest(word, words))
+        text.fault(expr.span(), error.to_string()).hint(suggest(word, words))
     })
 }

@@ -8,6 +8,7 @@ use datafusion::catalog::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext, ident};
 use turnstile_delivery::TableKind;
+use turnstile_values::human;
 
 use super::tables::{Lake, Step, as_it_is, of_windows, whole};
 use super::work::Work;
@@ -143,7 +144,7 @@ fn belongs(model: &Model, batches: &[RecordBatch], windows: &WindowSet) -> Resul
     for batch in batches {
         let starts = super::work::starts(batch, window);
         if let Some(stray) = starts.iter().find(|start| start.is_none_or(|start| !windows.contains(start))) {
-            let stray = stray.map_or("null".to_owned(), turnstile_lake::readable_instant);
+            let stray = stray.map_or("null".to_owned(), human::short_instant);
             let reason = format!("a row's {window} is {stray}, which is not the start of a window that is loaded");
             let hint = "an incremental model keeps window.start of the rows that it reads";
             return Err(model.fault(model.sql_line, reason, hint).into());

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use chrono::Utc;
 use turnstile_delivery::TableKind;
+use turnstile_values::{DAY_US, HOUR_US};
 
 use super::next;
-use super::work::{DAY_US, Work};
+use super::work::Work;
 use crate::store::{DataFile, Entry, State, TableState};
 use crate::{Warehouse, WarehouseError};
 
@@ -18,7 +19,7 @@ const FAN_IN: usize = 16;
 const LARGEST: u64 = 32 << 20;
 
 /// How long after a day's end its files are merged even if they are few: most late windows have come by then.
-const CLOSED_AFTER_US: i64 = 2 * 3_600_000_000;
+const CLOSED_AFTER_US: i64 = 2 * HOUR_US;
 
 /// Merges the files of one day of each table, where there are many. Rows stay what they are.
 pub(super) async fn merge(warehouse: &Warehouse, state: &mut State) -> Result<(), WarehouseError> {

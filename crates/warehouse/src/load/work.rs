@@ -12,15 +12,13 @@ use bytes::Bytes;
 use datafusion::catalog::MemTable;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use turnstile_lake::Hash;
+use turnstile_values::DAY_US;
 
 use super::compute::failed;
 use crate::model::Model;
 use crate::session::{Builder, PUBLIC};
 use crate::store::{DataFile, State, TableDelta, TableHead, TableState, WindowSet, encode, new_name};
 use crate::{Warehouse, WarehouseError};
-
-/// The length of a day, microseconds: a file's rows are of one UTC day, so that a day is merged and replaced alone.
-pub(super) const DAY_US: i64 = 86_400_000_000;
 
 /// Tables as a load will leave them.
 pub(super) struct Work<'a> {
