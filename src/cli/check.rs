@@ -81,7 +81,7 @@ fn describe(pipeline: &Pipeline) -> Value {
 }
 
 /// The problems of a file that was read and is wrong.
-fn problems(error: &turnstile_pipeline::Error) -> Vec<Value> {
+fn problems(error: &turnstile_pipeline::PipelineError) -> Vec<Value> {
     let problem = |problem: &turnstile_pipeline::Problem| {
         json!({
             "source": problem.source,

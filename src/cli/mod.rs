@@ -136,7 +136,7 @@ fn parse_pipeline(text: &str, name: &str, set: &[(String, String)]) -> anyhow::R
     Pipeline::from_str_with(text, name, set).map_err(pipeline_failure)
 }
 
-fn pipeline_failure(error: turnstile_pipeline::Error) -> anyhow::Error {
+fn pipeline_failure(error: turnstile_pipeline::PipelineError) -> anyhow::Error {
     Failure::new(Exit::Config, error.to_string()).into()
 }
 

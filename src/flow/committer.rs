@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use turnstile_lake::{Commit, Committed, Ledger, LedgerError, StateRef};
 use turnstile_message::TopicPartition;
+use turnstile_values::RetryPolicy;
 
 use super::event_sink::EventSink;
 use super::fault::ledger_failed;
 
-/// The first wait before a commit is tried again, or the schema registry asked, and the longest.
-pub(super) const RETRY_FIRST: Duration = Duration::from_millis(200);
-pub(super) const RETRY_MOST: Duration = Duration::from_secs(10);
+/// When a commit is tried again, or a request to the schema registry; each says for how long.
+pub(super) const RETRIES: RetryPolicy = RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// The ledger of a running flow.
 pub(crate) struct Committer {
@@ -60,20 +60,20 @@ impl Committer {
     pub(crate) async fn commit(&mut self, cut: Commit) -> anyhow::Result<Committed> {
         let began = Instant::now();
         let mut live = cut.kept.clone();
-        let mut wait = RETRY_FIRST;
+        let mut waits = RETRIES.give_up_after(self.retry_for).waits();
         let mut result = self.ledger.commit(cut).await;
         let committed = loop {
             match result {
-                Err(LedgerError::Store(error))
-                    if error.retriable && self.ledger.is_unfinished() && began.elapsed() < self.retry_for =>
-                {
+                Err(LedgerError::Store(error)) if error.retriable && self.ledger.is_unfinished() => {
+                    let Some(wait) = waits.next_after(began.elapsed()) else {
+                        return Err(ledger_failed(LedgerError::Store(error)));
+                    };
                     let seconds = wait.as_secs_f32();
                     self.events.note(format!("{error}: {}; trying again in {seconds} s", error.source));
                     tokio::select! {
                         () = self.shutdown.cancelled() => return Err(ledger_failed(LedgerError::Store(error))),
                         () = tokio::time::sleep(wait) => {}
                     }
-                    wait = (wait * 2).min(RETRY_MOST);
                     result = self.ledger.retry().await;
                 }
                 other => break other.map_err(ledger_failed)?,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use turnstile_kafka::{ClientSettings, KafkaConnection};
 use turnstile_lake::{CommitRecord, Lake, Slot, StoreOptions};
 use turnstile_message::TopicPartition;
-use turnstile_pipeline::Topics;
+use turnstile_pipeline::TopicSelection;
 use turnstile_values::MINUTE_US;
 
 use super::{client, lake_failed, ledger_failed, now_us, topic_names};
@@ -37,7 +37,7 @@ const KEEPS_UP_SECONDS: f64 = 2.0;
 /// Whose lag.
 pub(crate) enum LagReader {
     /// A pipeline, by its ledger.
-    Pipeline { name: String, url: String, options: StoreOptions, topics: Option<Topics> },
+    Pipeline { name: String, url: String, options: StoreOptions, topics: Option<TopicSelection> },
     /// A consumer group, by its committed offsets.
     Group { group: String, topic: String },
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use turnstile_delivery::{Target, TargetError};
-use turnstile_pipeline::Schedule;
-use turnstile_values::HOUR_US;
+use turnstile_pipeline::LoadSchedule;
+use turnstile_values::{HOUR_US, RetryPolicy};
 use turnstile_warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
 
 use super::context::Context;
@@ -20,9 +20,8 @@ use super::targets::{list_for_bigquery, target_failed};
 use super::warehouse::models;
 use crate::report::one_line;
 
-/// The first wait before a load that failed for now is tried again, and the longest.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_MOST: Duration = Duration::from_secs(60);
+/// When a load that failed is tried again.
+const RETRIES: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// How long a load or delivery that is under way may go on once the run is to end. Dropped in the midst, it is done again
 /// by the next one.
@@ -209,9 +208,9 @@ impl BackgroundLoads {
 
 /// Loads whenever `schedule` says, until shutdown. A time that passed while nothing was loading is caught up once, at the
 /// start. Failures that may pass are tried again, others wait for the next time; each is an event.
-pub(crate) async fn load_on_schedule(context: &Context, schedule: &Schedule) {
+pub(crate) async fn load_on_schedule(context: &Context, schedule: &LoadSchedule) {
     let mut loader = Loader::new(context);
-    let (mut due_us, mut wait, mut first) = (0, RETRY_FIRST, true);
+    let (mut due_us, mut waits, mut first) = (0, RETRIES.waits(), true);
     loop {
         let left = Duration::from_micros((due_us - now_us()).max(0) as u64);
         tokio::select! {
@@ -231,20 +230,19 @@ pub(crate) async fn load_on_schedule(context: &Context, schedule: &Schedule) {
         };
         due_us = schedule.next_after(now);
         match loaded {
-            Ok(()) => wait = RETRY_FIRST,
-            Err(failed) if failed.empty => due_us = due_us.min(now + RETRY_FIRST.as_micros() as i64),
+            Ok(()) => waits.reset(),
+            Err(failed) if failed.empty => due_us = due_us.min(now + RETRIES.first_wait.as_micros() as i64),
             Err(failed) => {
                 let error = format!("the warehouse was not loaded, and is tried again: {:#}", failed.error);
                 context.events().emit(Event::NotLoaded(error));
-                due_us = due_us.min(now_us() + wait.as_micros() as i64);
-                wait = (wait * 2).min(RETRY_MOST);
+                due_us = waits.next().map_or(due_us, |wait| due_us.min(now_us() + wait.as_micros() as i64));
             }
         }
     }
 }
 
 /// Whether a time of `schedule` has passed since the last load.
-async fn is_missed(context: &Context, schedule: &Schedule, now_us: i64) -> Result<bool, NotLoaded> {
+async fn is_missed(context: &Context, schedule: &LoadSchedule, now_us: i64) -> Result<bool, NotLoaded> {
     let runs = context.warehouse().await?.runs().await?;
     Ok(runs.last().is_none_or(|run| now_us >= schedule.next_after(run.started_at_us)))
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use turnstile_kafka::{ClientError, KafkaConnection, LostTopic, TopicAdmin, TopicIdentityWatch};
 use turnstile_message::TopicPartition;
-use turnstile_pipeline::Source;
+use turnstile_pipeline::SourceSettings;
 
 use super::start::topic_names;
 
@@ -83,7 +83,7 @@ impl Observer {
     /// # Errors
     /// When the thread cannot be started.
     pub(crate) fn start(
-        source: &Source,
+        source: &SourceSettings,
         connection: KafkaConnection,
         read: Vec<TopicPartition>,
         topic_ids: BTreeMap<String, String>,
@@ -148,7 +148,7 @@ impl Observer {
 
 struct TopicObserver {
     connection: KafkaConnection,
-    source: Source,
+    source: SourceSettings,
     shared: Arc<ObserverShared>,
     publish: watch::Sender<TopicSnapshot>,
     identity: TopicIdentityWatch,

@@ -12,7 +12,7 @@ use turnstile_engine::{ClosePolicy, ClosedWindow, Engine, Reason, RestoredState}
 use turnstile_kafka::{PartitionReader, ReadLimits, StartAt};
 use turnstile_lake::{FileKind, Published, RowLocation};
 use turnstile_message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
-use turnstile_pipeline::{AggregateKind, Dedup, Pipeline};
+use turnstile_pipeline::{AggregateKind, DedupSettings, Pipeline};
 
 use super::context::Context;
 use super::fault::{client, engine_failed, ledger_failed, read_failed};
@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 fn needs_history(pipeline: &Pipeline) -> bool {
     let grows = pipeline.query.aggregates.iter().any(|a| !matches!(a.kind, AggregateKind::Function { .. }));
     let stream = &pipeline.stream;
-    grows || matches!(&stream.dedup, Dedup::Fields(names) if !names.contains(&stream.event_time))
+    grows || matches!(&stream.dedup, DedupSettings::Fields(names) if !names.contains(&stream.event_time))
 }
 
 /// Messages that a replay leaves out.

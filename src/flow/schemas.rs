@@ -13,15 +13,15 @@ use turnstile_engine::Worker;
 use turnstile_message::{MessageBatch, WriterSchema};
 use turnstile_pipeline::{PasswordSource, Pipeline, RegistrySettings};
 use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings};
-use turnstile_values::Secret;
+use turnstile_values::{RetryPolicy, RetryWaits, Secret};
 
-use super::committer::{RETRY_FIRST, RETRY_MOST};
+use super::committer;
 use super::fault::registry_failed;
 use crate::exit::Exit;
 use crate::report::Failure;
 
 /// How long a schema registry may be silent before the run gives up.
-const RETRY_FOR: Duration = Duration::from_secs(600);
+const RETRIES: RetryPolicy = committer::RETRIES.give_up_after(Duration::from_secs(600));
 /// Most bytes of a file that is said to hold a password.
 const PASSWORD_BYTES: usize = 4096;
 
@@ -79,7 +79,7 @@ struct HeldBatch {
     ids: Vec<u32>,
     /// Since when the registry does not answer.
     silent_since: Option<Instant>,
-    wait: Duration,
+    waits: RetryWaits,
     again_at: Instant,
 }
 
@@ -96,7 +96,8 @@ impl SchemaFetcher {
     /// Takes a batch in. Not while another one waits.
     pub(super) fn hold(&mut self, batch: MessageBatch, worker: &mut Worker) {
         let ids = worker.missing_schemas(&batch);
-        self.held = Some(HeldBatch { batch, ids, silent_since: None, wait: RETRY_FIRST, again_at: Instant::now() });
+        self.held =
+            Some(HeldBatch { batch, ids, silent_since: None, waits: RETRIES.waits(), again_at: Instant::now() });
     }
 
     /// The batch that was held, once `worker` knows its schemas. `None`: it goes on waiting; `note` gets the reason.
@@ -134,7 +135,7 @@ impl SchemaFetcher {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Err(super::client(turnstile_kafka::ClientError::Stopped)),
-                () = tokio::time::sleep(RETRY_FIRST) => {}
+                () = tokio::time::sleep(RETRIES.first_wait) => {}
             }
         }
     }
@@ -158,17 +159,16 @@ impl HeldBatch {
                 Ok(schema) => {
                     learn(id, schema);
                     self.ids.pop();
-                    self.wait = RETRY_FIRST;
+                    self.waits.reset();
                     if self.silent_since.take().is_some() {
                         note("the schema registry answers again".to_owned());
                     }
                 }
-                Err(error @ RegistryError::Unreachable { .. })
-                    if now.duration_since(*self.silent_since.get_or_insert(now)) < RETRY_FOR =>
-                {
-                    note(format!("{error}; trying again in {} s", self.wait.as_secs_f32()));
-                    self.again_at = now + self.wait;
-                    self.wait = (self.wait * 2).min(RETRY_MOST);
+                Err(error @ RegistryError::Unreachable { .. }) => {
+                    let silent = now.duration_since(*self.silent_since.get_or_insert(now));
+                    let Some(wait) = self.waits.next_after(silent) else { return Err(error) };
+                    note(format!("{error}; trying again in {} s", wait.as_secs_f32()));
+                    self.again_at = now + wait;
                     return Ok(false);
                 }
                 Err(error) => return Err(error),
@@ -185,7 +185,7 @@ mod tests {
 
     fn held(ids: &[u32], now: Instant) -> HeldBatch {
         let batch = BatchBuilder::default().finish();
-        HeldBatch { batch, ids: ids.to_vec(), silent_since: None, wait: RETRY_FIRST, again_at: now }
+        HeldBatch { batch, ids: ids.to_vec(), silent_since: None, waits: RETRIES.waits(), again_at: now }
     }
 
     fn unreachable() -> RegistryError {
@@ -208,8 +208,8 @@ mod tests {
             held.fetch(now, ask, |id, _| learned.push(id), |note| notes.push(note)).unwrap()
         };
         assert!(!look(&mut held, now, &[1]));
-        assert!(!look(&mut held, now + RETRY_FIRST / 2, &[1, 2, 3]), "it is not asked before its time");
-        assert!(look(&mut held, now + RETRY_FIRST, &[2, 3]));
+        assert!(!look(&mut held, now + RETRIES.first_wait / 2, &[1, 2, 3]), "it is not asked before its time");
+        assert!(look(&mut held, now + RETRIES.first_wait, &[2, 3]));
         assert_eq!((asked, learned), (vec![1, 2, 2, 3], vec![1, 2, 3]));
         assert_eq!(
             notes,
@@ -241,8 +241,8 @@ mod tests {
             now = held.again_at;
         };
         assert!(matches!(error, RegistryError::Unreachable { .. }));
-        let waited = now - began;
-        assert!(waited >= RETRY_FOR && waited <= RETRY_FOR + RETRY_MOST, "{waited:?}");
+        let (waited, limit) = (now - began, RETRIES.give_up_after.unwrap_or_default());
+        assert!(waited >= limit && waited <= limit + RETRIES.longest_wait, "{waited:?}");
         assert!((60..80).contains(&notes), "{notes} notes in ten minutes");
     }
 

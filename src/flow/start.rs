@@ -6,7 +6,7 @@ use turnstile_engine::{Engine, PartitionState, RestoredState, fingerprint};
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
 use turnstile_lake::{FileEncoding, Ledger, Position, Slot, StateRef, StoreOptions};
 use turnstile_message::{SourcePosition, TopicPartition};
-use turnstile_pipeline::{FileFormat, Pipeline, Topics};
+use turnstile_pipeline::{FileFormat, Pipeline, TopicSelection};
 
 use super::context::Context;
 use super::fault::{client, engine_failed, ledger_failed, open_failed, read_failed};
@@ -118,22 +118,22 @@ pub(crate) async fn start(
 }
 
 /// The names of a pipeline's topics: those that it names, or those that match now.
-pub(crate) fn topic_names(connection: &KafkaConnection, topics: &Topics) -> Result<Vec<String>, ClientError> {
+pub(crate) fn topic_names(connection: &KafkaConnection, topics: &TopicSelection) -> Result<Vec<String>, ClientError> {
     Ok(match topics {
-        Topics::Named(names) => names.clone(),
+        TopicSelection::Named(names) => names.clone(),
         matching => connection.topics()?.into_iter().filter(|name| matching.contains(name)).collect(),
     })
 }
 
 /// All partitions of a pipeline's topics, topic by topic.
-pub(crate) fn partitions(connection: &KafkaConnection, topics: &Topics) -> anyhow::Result<Vec<TopicPartition>> {
+pub(crate) fn partitions(connection: &KafkaConnection, topics: &TopicSelection) -> anyhow::Result<Vec<TopicPartition>> {
     partitions_of(connection, topics, false)
 }
 
 /// The same; of a list, `without_missing` leaves topics out that do not exist, as a pattern does.
 fn partitions_of(
     connection: &KafkaConnection,
-    topics: &Topics,
+    topics: &TopicSelection,
     without_missing: bool,
 ) -> anyhow::Result<Vec<TopicPartition>> {
     let names = topic_names(connection, topics).map_err(client)?;

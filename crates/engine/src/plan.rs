@@ -14,7 +14,7 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
-use turnstile_pipeline::{AggregateKind, Dedup, Late, Pipeline, WindowSpec};
+use turnstile_pipeline::{AggregateKind, DedupSettings, LatePolicy, Pipeline, WindowSpec};
 
 use crate::EngineError;
 use crate::decode::DecodePlan;
@@ -25,7 +25,7 @@ pub struct StreamPlan {
     pub(crate) decode: Arc<DecodePlan>,
     pub(crate) window: WindowSpec,
     pub(crate) watermark_us: i64,
-    pub(crate) late: Late,
+    pub(crate) late: LatePolicy,
     pub(crate) correct_for_us: i64,
     pub(crate) future_us: Option<i64>,
     pub(crate) memory_bytes: usize,
@@ -195,9 +195,9 @@ impl StreamPlan {
         let aggregated = query.aggregated.as_arrow().clone();
         let output = query.output.iter().map(|(_, e)| physical(e, &query.aggregated)).collect::<Result<Vec<_>, _>>()?;
         let dedup = match &pipeline.stream.dedup {
-            Dedup::Off => None,
-            Dedup::Value => Some(DedupPlan::Value),
-            Dedup::Fields(names) => {
+            DedupSettings::Off => None,
+            DedupSettings::Value => Some(DedupPlan::Value),
+            DedupSettings::Fields(names) => {
                 let columns = names
                     .iter()
                     .map(|name| input.index_of(name).map_err(|e| EngineError::Plan(e.to_string())))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, UInt32Array};
 use arrow::compute::filter_record_batch;
 use turnstile_message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition, WriterSchema};
-use turnstile_pipeline::Late;
+use turnstile_pipeline::LatePolicy;
 use turnstile_values::human;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -284,7 +284,7 @@ impl Worker {
             if end <= closed && keep.keeps(at) {
                 keep.drop(at);
                 self.counters.late += 1;
-                if matches!(self.plan.late, Late::DeadLetter | Late::Correct) {
+                if matches!(self.plan.late, LatePolicy::DeadLetter | LatePolicy::Correct) {
                     let detail = format!("the window that ends at {} had closed", human::instant(end));
                     self.reject(batch, rows[at] as usize, Rejection::new(Reason::Late, None, detail));
                 }

@@ -6,9 +6,9 @@ use turnstile_values::human;
 
 use crate::pipeline::Pipeline;
 use crate::query::spark_type;
-use crate::source::PasswordSource;
-use crate::stream::{Dedup, Late};
-use crate::warehouse::Schedule;
+use crate::registry::PasswordSource;
+use crate::stream::{DedupSettings, LatePolicy};
+use crate::warehouse::LoadSchedule;
 
 impl Pipeline {
     /// The plan in words, one fact a line. Holds no settings of the Kafka client or the store but
@@ -25,17 +25,17 @@ impl Pipeline {
         out.line(
             "dedup",
             &match &stream.dedup {
-                Dedup::Off => off(),
-                Dedup::Value => "whole value".to_owned(),
-                Dedup::Fields(names) => names.join(", "),
+                DedupSettings::Off => off(),
+                DedupSettings::Value => "whole value".to_owned(),
+                DedupSettings::Fields(names) => names.join(", "),
             },
         );
         out.line(
             "late rows",
             &match stream.late {
-                Late::Drop => "counted and dropped".to_owned(),
-                Late::DeadLetter => "dead letters".to_owned(),
-                Late::Correct => {
+                LatePolicy::Drop => "counted and dropped".to_owned(),
+                LatePolicy::DeadLetter => "dead letters".to_owned(),
+                LatePolicy::Correct => {
                     format!("correct the window for {} after its close", human::duration(stream.correct_for_us))
                 }
             },
@@ -52,8 +52,8 @@ impl Pipeline {
         out.line("memory", &format!("at most {} for windows and dedup", human::size(stream.memory_bytes)));
         if let Some(warehouse) = &self.warehouse {
             let schedule = match &warehouse.schedule {
-                Schedule::Every(us) => format!("every {}", human::duration(*us)),
-                Schedule::Cron { text, zone } => format!("cron {text} ({zone})"),
+                LoadSchedule::Every(us) => format!("every {}", human::duration(*us)),
+                LoadSchedule::Cron { text, zone } => format!("cron {text} ({zone})"),
             };
             out.line("warehouse", &format!("{}, {schedule}", warehouse.table));
         }

@@ -1,17 +1,17 @@
-//! What is wrong with a pipeline file, and where.
+//! Errors in a pipeline file, with their locations.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a pipeline could not be had.
+/// Why a pipeline could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum PipelineError {
     /// The file could not be read.
     #[error("cannot read the pipeline file {}: {source}", path.display())]
     Read {
         /// The file asked for.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the file system.
         #[source]
         source: std::io::Error,
     },
@@ -20,17 +20,17 @@ pub enum Error {
     Invalid(Vec<Problem>),
 }
 
-impl Error {
+impl PipelineError {
     /// The problems found in the file; none when it could not be read.
     pub fn problems(&self) -> &[Problem] {
         match self {
-            Error::Read { .. } => &[],
-            Error::Invalid(problems) => problems,
+            PipelineError::Read { .. } => &[],
+            PipelineError::Invalid(problems) => problems,
         }
     }
 }
 
-/// One thing that is wrong, where it stands, and what a person can do about it.
+/// One error, its location and what a person can do about it.
 ///
 /// Reads `file:line:column: message; hint`.
 #[derive(Debug, Clone, PartialEq, Eq)]

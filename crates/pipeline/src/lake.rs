@@ -1,7 +1,7 @@
 //! Where closed windows go: `[lake]`.
 
-use crate::file::read::{Faults, Reader};
-use crate::file::{Fault, Node};
+use crate::file::read::{Faults, TableReader};
+use crate::file::{Fault, TomlNode};
 use crate::properties::Properties;
 use turnstile_values::suggest;
 
@@ -15,7 +15,7 @@ pub struct LakeSettings {
     pub format: FileFormat,
     /// How long files stay, in microseconds of event time. `None`: for ever.
     pub retain_us: Option<i64>,
-    /// How long a file that nobody needs any more stays for readers that have begun, in microseconds.
+    /// How long a file that is no longer needed stays for readers that have already begun, in microseconds.
     pub grace_us: i64,
     /// Whether a run makes one file of a day's small ones once the day is over.
     pub compact: bool,
@@ -32,7 +32,7 @@ pub struct LakeSettings {
 /// How long a run waits for its store by default: ten minutes.
 const RETRY_FOR_US: i64 = 600_000_000;
 
-/// How long a file that nobody needs any more stays by default: ten minutes.
+/// How long a file that is no longer needed stays by default: ten minutes.
 const GRACE_US: i64 = 600_000_000;
 
 /// How often a run maintains the lake by default: every ten minutes.
@@ -57,8 +57,8 @@ impl FileFormat {
     }
 }
 
-pub(crate) fn read_lake(node: &Node, faults: &Faults) -> Option<LakeSettings> {
-    let mut reader = Reader::new(node, "lake", faults)?;
+pub(crate) fn read_lake(node: &TomlNode, faults: &Faults) -> Option<LakeSettings> {
+    let mut reader = TableReader::new(node, "lake", faults)?;
     let url = reader.parsed("url", "write file:./lake/turnstile, s3://bucket/path, gs://… or az://…", url);
     let url = reader.required("url", url);
     let format = read_format(&mut reader);
@@ -85,11 +85,11 @@ fn compact(text: &str) -> Result<bool, String> {
     match text {
         "daily" => Ok(true),
         "off" => Ok(false),
-        other => Err(format!("\"{other}\" is not how files are compacted")),
+        other => Err(format!("\"{other}\" is not a way to compact files")),
     }
 }
 
-fn read_format(reader: &mut Reader<'_>) -> Option<FileFormat> {
+fn read_format(reader: &mut TableReader<'_>) -> Option<FileFormat> {
     if reader.node("format").is_none() {
         return Some(FileFormat::CsvGz);
     }
@@ -97,7 +97,7 @@ fn read_format(reader: &mut Reader<'_>) -> Option<FileFormat> {
     let fault = match text.value.as_str() {
         "csv.gz" => return Some(FileFormat::CsvGz),
         "parquet" => return Some(FileFormat::Parquet),
-        "delta" => Fault::new(&text.at, "format \"delta\" is not offered yet")
+        "delta" => Fault::new(&text.at, "format \"delta\" is not supported yet")
             .hint("use \"parquet\" or \"csv.gz\"; the ledger already makes each file appear exactly once"),
         other => {
             Fault::new(&text.at, format!("format cannot be \"{other}\"")).hint(suggest(other, ["csv.gz", "parquet"]))
@@ -111,6 +111,6 @@ fn url(text: &str) -> Result<String, String> {
     let known = ["file:", "s3://", "gs://", "az://"];
     match known.iter().find(|scheme| text.starts_with(**scheme)) {
         Some(scheme) if text.len() > scheme.len() => Ok(text.to_owned()),
-        _ => Err(format!("\"{text}\" is not the url of a lake")),
+        _ => Err(format!("\"{text}\" is not the URL of a lake")),
     }
 }

@@ -11,25 +11,31 @@ mod error;
 mod file;
 mod functions;
 mod lake;
+mod message_format;
 mod pattern;
 mod pipeline;
 mod properties;
 mod query;
+mod registry;
+mod schema;
 mod source;
 mod stream;
 mod topics;
 mod warehouse;
 
-pub use error::{Error, Problem};
+pub use error::{PipelineError, Problem};
 pub use lake::{FileFormat, LakeSettings};
+pub use message_format::MessageFormat;
 pub use pattern::{MONTHS, PatternItem, TimestampPattern};
 pub use pipeline::Pipeline;
 pub use properties::{Properties, is_secret};
 pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec};
-pub use source::{Field, FieldKind, Format, PasswordSource, Policy, RegistrySettings, Source};
-pub use stream::{CommitCadence, Dedup, Late, Stream};
-pub use topics::{TopicPattern, Topics};
-pub use warehouse::{BUILT_IN_MODELS, Schedule, Warehouse};
+pub use registry::{PasswordSource, RegistrySettings};
+pub use schema::{Field, FieldKind};
+pub use source::{FieldPolicy, SourceSettings};
+pub use stream::{CommitCadence, DedupSettings, LatePolicy, StreamSettings};
+pub use topics::{TopicPattern, TopicSelection};
+pub use warehouse::{BUILT_IN_MODELS, LoadSchedule, WarehouseSettings};
 
 /// The names of all functions that a query can call, in lower case.
 pub fn function_names() -> Vec<&'static str> {

@@ -76,7 +76,7 @@ impl TimestampPattern {
     /// Checks a pattern.
     ///
     /// # Errors
-    /// A sentence that names the letter that is not offered, or the quote that does not end.
+    /// A sentence that names the letter that is not supported, or the quote that does not end.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut items = Vec::new();
         let mut literal = String::new();
@@ -92,7 +92,7 @@ impl TimestampPattern {
                 }
                 items.push(item(c, count).ok_or_else(|| refusal(c, count))?);
             } else if matches!(c, '[' | ']' | '{' | '}' | '#') {
-                return Err(format!("the pattern \"{text}\" holds {c}, which is not offered"));
+                return Err(format!("the pattern \"{text}\" contains {c}, which is not supported"));
             } else {
                 literal.push_str(&rest[..taken]);
             }
@@ -128,7 +128,7 @@ impl TimestampPattern {
             && has(|i| matches!(i, PatternItem::Month(_) | PatternItem::MonthName { .. }))
             && has(|i| matches!(i, PatternItem::Day(_)));
         if !whole_date {
-            return Err(format!("the pattern \"{}\" must hold year, month and day once each", self.text));
+            return Err(format!("the pattern \"{}\" must contain year, month and day once each", self.text));
         }
         let half_day = has(|i| matches!(i, PatternItem::HalfDay));
         for item in &self.items {
@@ -138,10 +138,10 @@ impl TimestampPattern {
                 | PatternItem::Quarter(_)
                 | PatternItem::ZoneName
                 | PatternItem::ZoneId => {
-                    return Err(format!("the pattern \"{}\" holds a letter that can only be written", self.text));
+                    return Err(format!("the pattern \"{}\" contains a letter that is for output only", self.text));
                 }
                 PatternItem::HalfDayHour(_) | PatternItem::HalfDayHourFrom0(_) if !half_day => {
-                    return Err(format!("the pattern \"{}\" has an hour of the half day without a", self.text));
+                    return Err(format!("the pattern \"{}\" has a 12-hour clock without the letter a", self.text));
                 }
                 _ => {}
             }
@@ -222,7 +222,7 @@ fn refusal(letter: char, count: usize) -> String {
     let run: String = std::iter::repeat_n(letter, count).collect();
     match letter {
         'Y' => format!("the pattern letters {run} mean the year of the week, which Spark refuses too; write yyyy"),
-        _ => format!("the pattern letters {run} are not offered; quote text with '…'"),
+        _ => format!("the pattern letters {run} are not supported; quote text with '…'"),
     }
 }
 

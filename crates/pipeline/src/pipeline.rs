@@ -4,14 +4,15 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::error::{Error, Problem};
-use crate::file::read::{Faults, Placed, Reader};
-use crate::file::{Fault, File};
+use crate::error::{PipelineError, Problem};
+use crate::file::read::{Faults, Placed, TableReader};
+use crate::file::{Fault, PipelineText};
 use crate::lake::{self, LakeSettings};
 use crate::query::{self, Query};
-use crate::source::{self, FieldKind, Fields, Source};
-use crate::stream::{self, Dedup, Stream};
-use crate::warehouse::{self, Warehouse};
+use crate::schema::{FieldKind, Fields};
+use crate::source::{self, SourceSettings};
+use crate::stream::{self, DedupSettings, StreamSettings};
+use crate::warehouse::{self, WarehouseSettings};
 
 /// A checked pipeline file with its planned query.
 #[derive(Debug, Clone)]
@@ -19,15 +20,15 @@ pub struct Pipeline {
     /// The pipeline's name: part of the names of its files and of its ledger.
     pub name: String,
     /// `[source]`.
-    pub source: Source,
+    pub source: SourceSettings,
     /// `[stream]`.
-    pub stream: Stream,
+    pub stream: StreamSettings,
     /// `[query]`, planned.
     pub query: Query,
     /// `[lake]`.
     pub lake: LakeSettings,
     /// `[warehouse]`.
-    pub warehouse: Option<Warehouse>,
+    pub warehouse: Option<WarehouseSettings>,
     /// 32 hexadecimal digits that change when results could: with the format, the schema, the time and
     /// dedup rules and the query, but not with urls, cadence, limits or the way the file is written.
     pub plan_hash: String,
@@ -37,46 +38,47 @@ impl Pipeline {
     /// Reads and checks the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Read`] when it cannot be read; [`Error::Invalid`] with every problem found in it.
-    pub fn from_path(path: impl AsRef<Path>) -> Result<Self, Error> {
+    /// [`PipelineError::Read`] when it cannot be read; [`PipelineError::Invalid`] with every problem found in it.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
         Self::from_path_with(path, &[])
     }
 
     /// Reads and checks the file at `path`, with some values replaced: pairs of a dotted key, such as
-    /// `stream.commit`, and a TOML value; a value that is no TOML is taken as a string.
+    /// `stream.commit`, and a TOML value; a value that is not TOML is taken as a string.
     ///
     /// # Errors
     /// As [`Pipeline::from_path`]; a problem of a replaced value names its key instead of the file.
-    pub fn from_path_with(path: impl AsRef<Path>, set: &[(String, String)]) -> Result<Self, Error> {
+    pub fn from_path_with(path: impl AsRef<Path>, set: &[(String, String)]) -> Result<Self, PipelineError> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
         Self::from_str_with(&text, &path.display().to_string(), set)
     }
 
     /// Checks the text of a pipeline file; `name` stands for the file in problems.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every problem found.
-    pub fn from_str(text: &str, name: &str) -> Result<Self, Error> {
+    /// [`PipelineError::Invalid`] with every problem found.
+    pub fn from_str(text: &str, name: &str) -> Result<Self, PipelineError> {
         Self::from_str_with(text, name, &[])
     }
 
     /// [`Pipeline::from_str`] with some values replaced.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every problem found.
-    pub fn from_str_with(text: &str, name: &str, set: &[(String, String)]) -> Result<Self, Error> {
-        let file = File::parse(name, text, set).map_err(Error::Invalid)?;
+    /// [`PipelineError::Invalid`] with every problem found.
+    pub fn from_str_with(text: &str, name: &str, set: &[(String, String)]) -> Result<Self, PipelineError> {
+        let file = PipelineText::parse(name, text, set).map_err(PipelineError::Invalid)?;
         read(&file).map_err(|mut faults| {
             faults.sort_by_key(|fault| (fault.at.text, fault.at.bytes.start));
             let mut problems: Vec<Problem> = faults.iter().map(|fault| file.locate(fault)).collect();
             problems.dedup();
-            Error::Invalid(problems)
+            PipelineError::Invalid(problems)
         })
     }
 }
 
-fn read(file: &File) -> Result<Pipeline, Vec<Fault>> {
+fn read(file: &PipelineText) -> Result<Pipeline, Vec<Fault>> {
     let faults = Faults::default();
     let pipeline = read_sections(file, &faults);
     match (pipeline, faults.into_inner()) {
@@ -85,8 +87,8 @@ fn read(file: &File) -> Result<Pipeline, Vec<Fault>> {
     }
 }
 
-fn read_sections(file: &File, faults: &Faults) -> Option<Pipeline> {
-    let mut reader = Reader::new(&file.root, "", faults)?;
+fn read_sections(file: &PipelineText, faults: &Faults) -> Option<Pipeline> {
+    let mut reader = TableReader::new(&file.root, "", faults)?;
     let hint = "use letters, digits, '.', '_' and '-', at most 64";
     let name = reader.parsed("name", hint, pipeline_name);
     let name = reader.required("name", name);
@@ -99,7 +101,7 @@ fn read_sections(file: &File, faults: &Faults) -> Option<Pipeline> {
     let stream = reader.required("stream", stream).and_then(|node| stream::read(node, &fields, faults));
     let query = reader.node("query");
     let sql = reader.required("query", query).and_then(|node| {
-        let mut inner = Reader::new(node, "query", faults)?;
+        let mut inner = TableReader::new(node, "query", faults)?;
         let sql = inner.text("sql");
         let sql = inner.required("sql", sql);
         inner.finish();
@@ -127,7 +129,13 @@ fn read_sections(file: &File, faults: &Faults) -> Option<Pipeline> {
     })
 }
 
-fn plan(file: &File, sql: &Placed<String>, source: &Source, stream: &Stream, faults: &Faults) -> Option<Query> {
+fn plan(
+    file: &PipelineText,
+    sql: &Placed<String>,
+    source: &SourceSettings,
+    stream: &StreamSettings,
+    faults: &Faults,
+) -> Option<Query> {
     query::plan(file, sql, source, stream).map_err(|found| faults.borrow_mut().extend(found)).ok()
 }
 
@@ -141,7 +149,7 @@ fn pipeline_name(name: &str) -> Result<String, String> {
 }
 
 /// Written out by hand: a derived text would change the hash whenever a type is renamed.
-fn plan_hash(source: &Source, stream: &Stream, query: &Query) -> String {
+fn plan_hash(source: &SourceSettings, stream: &StreamSettings, query: &Query) -> String {
     let mut text = String::from("turnstile plan 1\n");
     let mut line = |key: &str, value: String| {
         // Lengths keep one value from running into the next.
@@ -160,9 +168,9 @@ fn plan_hash(source: &Source, stream: &Stream, query: &Query) -> String {
     line("event_time", stream.event_time.clone());
     line("watermark", stream.watermark_us.to_string());
     match &stream.dedup {
-        Dedup::Off => line("dedup", "off".to_owned()),
-        Dedup::Value => line("dedup", "value".to_owned()),
-        Dedup::Fields(names) => names.iter().for_each(|name| line("dedup field", name.clone())),
+        DedupSettings::Off => line("dedup", "off".to_owned()),
+        DedupSettings::Value => line("dedup", "value".to_owned()),
+        DedupSettings::Fields(names) => names.iter().for_each(|name| line("dedup field", name.clone())),
     }
     line("late", format!("{:?}", stream.late).to_lowercase());
     line("correct_for", stream.correct_for_us.to_string());

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, String>);
 
-/// Parts of the names of keys whose values are shown to nobody.
+/// Parts of key names whose values are never shown.
 const SECRET: [&str; 11] = [
     "password",
     "passphrase",
@@ -68,7 +68,7 @@ impl<'a> IntoIterator for &'a Properties {
     }
 }
 
-/// Whether the key's value is a secret. Narrower than what `Debug` hides: a name or the path of a file is none.
+/// Whether the key's value is a secret. Narrower than what `Debug` hides: a name or the path of a file is not a secret.
 pub fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace('_', ".");
     let is_place = [".file", ".location", ".url", ".id"].iter().any(|end| key.ends_with(end));

@@ -2,28 +2,28 @@
 
 use turnstile_values::{HOUR_US, MINUTE_US, SECOND_US};
 
-use crate::file::read::{Faults, Reader};
-use crate::file::{Fault, Node, Value};
-use crate::source::{FieldKind, Fields};
+use crate::file::read::{Faults, TableReader};
+use crate::file::{Fault, TomlNode, TomlValue};
+use crate::schema::{FieldKind, Fields};
 
 /// `[stream]`: how rows become windows. Durations are in microseconds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stream {
+pub struct StreamSettings {
     /// The timestamp field that says when a row happened.
     pub event_time: String,
     /// How far the watermark stays behind the newest event of a partition.
     pub watermark_us: i64,
     /// What makes two messages the same.
-    pub dedup: Dedup,
+    pub dedup: DedupSettings,
     /// What becomes of a row whose window is closed.
-    pub late: Late,
-    /// For [`Late::Correct`]: how long after its close a window can be corrected; otherwise 0.
+    pub late: LatePolicy,
+    /// For [`LatePolicy::Correct`]: how long after its close a window can be corrected; otherwise 0.
     pub correct_for_us: i64,
     /// How long a partition is quiet before it stops holding the watermark back. `None`: it never does.
     pub idle_us: Option<i64>,
     /// How long the whole stream is quiet before the wall clock closes its windows. `None`: it never does.
     pub quiet_us: Option<i64>,
-    /// How far ahead of the wall clock an event may be before it goes to the dead letters. `None`: as far as it likes.
+    /// How far ahead of the wall clock an event may be before it goes to the dead letters. `None`: there is no limit.
     pub future_us: Option<i64>,
     /// How often the ledger commits.
     pub commit: CommitCadence,
@@ -37,7 +37,7 @@ pub struct Stream {
 
 /// What makes two messages the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Dedup {
+pub enum DedupSettings {
     /// Nothing: every message counts.
     Off,
     /// The whole value, byte for byte.
@@ -48,7 +48,7 @@ pub enum Dedup {
 
 /// What becomes of a row whose window is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
+pub enum LatePolicy {
     /// It is counted and left out.
     Drop,
     /// It goes to the dead letters.
@@ -66,18 +66,21 @@ pub struct CommitCadence {
     pub rows: Option<u64>,
 }
 
-pub(crate) fn read(node: &Node, fields: &Fields, faults: &Faults) -> Option<Stream> {
-    let mut reader = Reader::new(node, "stream", faults)?;
+pub(crate) fn read(node: &TomlNode, fields: &Fields, faults: &Faults) -> Option<StreamSettings> {
+    let mut reader = TableReader::new(node, "stream", faults)?;
     let event_time = read_event_time(&mut reader, fields);
     let watermark_us = reader.duration("watermark");
     let watermark_us = reader.required("watermark", watermark_us);
     let dedup = read_dedup(&mut reader, fields);
     let late = reader
-        .choice("late", &[("drop", Late::Drop), ("dead-letter", Late::DeadLetter), ("correct", Late::Correct)])
-        .unwrap_or(Late::DeadLetter);
+        .choice(
+            "late",
+            &[("drop", LatePolicy::Drop), ("dead-letter", LatePolicy::DeadLetter), ("correct", LatePolicy::Correct)],
+        )
+        .unwrap_or(LatePolicy::DeadLetter);
     let correct_for = reader.positive_duration("correct_for");
-    if let (Some(node), false) = (reader.node("correct_for"), late == Late::Correct) {
-        reader.fault(Fault::new(&node.at, "correct_for means something only with late = \"correct\""));
+    if let (Some(node), false) = (reader.node("correct_for"), late == LatePolicy::Correct) {
+        reader.fault(Fault::new(&node.at, "correct_for has an effect only with late = \"correct\""));
     }
     let idle_us = reader.duration_or_off("idle").unwrap_or(Some(30 * SECOND_US));
     let quiet_us = reader.duration_or_off("quiet").unwrap_or(None);
@@ -91,12 +94,12 @@ pub(crate) fn read(node: &Node, fields: &Fields, faults: &Faults) -> Option<Stre
     let dead_letter_topic = reader.text("dead_letter_topic").map(|topic| topic.value);
     let workers = reader.count("workers").and_then(|count| usize::try_from(count).ok());
     reader.finish();
-    Some(Stream {
+    Some(StreamSettings {
         event_time: event_time?,
         watermark_us: watermark_us?,
         dedup: dedup?,
         late,
-        correct_for_us: if late == Late::Correct { correct_for.unwrap_or(HOUR_US) } else { 0 },
+        correct_for_us: if late == LatePolicy::Correct { correct_for.unwrap_or(HOUR_US) } else { 0 },
         idle_us,
         quiet_us,
         future_us,
@@ -107,7 +110,7 @@ pub(crate) fn read(node: &Node, fields: &Fields, faults: &Faults) -> Option<Stre
     })
 }
 
-fn read_event_time(reader: &mut Reader<'_>, fields: &Fields) -> Option<String> {
+fn read_event_time(reader: &mut TableReader<'_>, fields: &Fields) -> Option<String> {
     let name = reader.text("event_time");
     let name = reader.required("event_time", name)?;
     let fault = match fields.index(&name.value).map(|index| &fields.fields[index].kind) {
@@ -125,47 +128,49 @@ fn read_event_time(reader: &mut Reader<'_>, fields: &Fields) -> Option<String> {
     None
 }
 
-fn read_dedup(reader: &mut Reader<'_>, fields: &Fields) -> Option<Dedup> {
-    let Some(node) = reader.node("dedup") else { return Some(Dedup::Off) };
+fn read_dedup(reader: &mut TableReader<'_>, fields: &Fields) -> Option<DedupSettings> {
+    let Some(node) = reader.node("dedup") else { return Some(DedupSettings::Off) };
     let wrong = || Fault::new(&node.at, "dedup must be a list of fields, \"value\" or \"off\"");
     let names = match &node.value {
-        Value::Text(word) if word == "value" => return Some(Dedup::Value),
-        Value::Text(word) if word == "off" => return Some(Dedup::Off),
-        Value::List(names) => names,
+        TomlValue::Text(word) if word == "value" => return Some(DedupSettings::Value),
+        TomlValue::Text(word) if word == "off" => return Some(DedupSettings::Off),
+        TomlValue::List(names) => names,
         _ => {
             reader.fault(wrong());
             return None;
         }
     };
     if names.is_empty() {
-        return Some(Dedup::Off);
+        return Some(DedupSettings::Off);
     }
     let mut out: Vec<String> = Vec::new();
     for item in names {
         match &item.value {
-            Value::Text(name) if out.contains(name) => {
-                reader.fault(Fault::new(&item.at, format!("dedup: \"{name}\" is there twice")));
+            TomlValue::Text(name) if out.contains(name) => {
+                reader.fault(Fault::new(&item.at, format!("dedup: \"{name}\" is listed twice")));
             }
-            Value::Text(name) if fields.index(name).is_some() => out.push(name.clone()),
-            Value::Text(_) if fields.broken => {}
-            Value::Text(name) => {
+            TomlValue::Text(name) if fields.index(name).is_some() => out.push(name.clone()),
+            TomlValue::Text(_) if fields.broken => {}
+            TomlValue::Text(name) => {
                 let fault = Fault::new(&item.at, format!("dedup: the schema has no field \"{name}\""));
                 reader.fault(fault.hint(fields.suggest(name)));
             }
             _ => reader.fault(wrong()),
         }
     }
-    Some(Dedup::Fields(out))
+    Some(DedupSettings::Fields(out))
 }
 
-fn read_commit(reader: &mut Reader<'_>, faults: &Faults) -> Option<CommitCadence> {
+fn read_commit(reader: &mut TableReader<'_>, faults: &Faults) -> Option<CommitCadence> {
     let Some(node) = reader.node("commit") else {
         return Some(CommitCadence { every_us: Some(SECOND_US), rows: None });
     };
     match &node.value {
-        Value::Text(_) => reader.positive_duration("commit").map(|us| CommitCadence { every_us: Some(us), rows: None }),
-        Value::Table(_) => {
-            let mut inner = Reader::new(node, "stream.commit", faults)?;
+        TomlValue::Text(_) => {
+            reader.positive_duration("commit").map(|us| CommitCadence { every_us: Some(us), rows: None })
+        }
+        TomlValue::Table(_) => {
+            let mut inner = TableReader::new(node, "stream.commit", faults)?;
             let cadence = CommitCadence { every_us: inner.positive_duration("every"), rows: inner.count("rows") };
             inner.finish();
             if cadence.every_us.is_none() && cadence.rows.is_none() {

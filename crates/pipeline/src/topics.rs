@@ -4,13 +4,13 @@ use std::fmt;
 
 use regex::Regex;
 
-use crate::file::read::Reader;
-use crate::file::{Fault, Node, Value};
+use crate::file::read::TableReader;
+use crate::file::{Fault, TomlNode, TomlValue};
 
 /// The topics of a source.
 #[derive(Debug, Clone)]
-pub enum Topics {
-    /// These; at least one, none twice.
+pub enum TopicSelection {
+    /// These topics; at least one, without duplicates.
     Named(Vec<String>),
     /// All whose whole names match, also those that are created later. The cluster's own (`__…`) never do.
     Matching(TopicPattern),
@@ -23,69 +23,69 @@ pub struct TopicPattern {
     regex: Regex,
 }
 
-impl Topics {
+impl TopicSelection {
     /// Whether the topic `name` is one of them.
     pub fn contains(&self, name: &str) -> bool {
         match self {
-            Topics::Named(names) => names.iter().any(|known| known == name),
-            Topics::Matching(pattern) => !name.starts_with("__") && pattern.regex.is_match(name),
+            TopicSelection::Named(names) => names.iter().any(|known| known == name),
+            TopicSelection::Matching(pattern) => !name.starts_with("__") && pattern.regex.is_match(name),
         }
     }
 
     /// The topic, when it is a single one that is named.
     pub fn single(&self) -> Option<&str> {
         match self {
-            Topics::Named(names) if names.len() == 1 => names.first().map(String::as_str),
+            TopicSelection::Named(names) if names.len() == 1 => names.first().map(String::as_str),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for Topics {
+impl fmt::Display for TopicSelection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Topics::Named(names) => f.write_str(&names.join(", ")),
-            Topics::Matching(pattern) => f.write_str(&pattern.text),
+            TopicSelection::Named(names) => f.write_str(&names.join(", ")),
+            TopicSelection::Matching(pattern) => f.write_str(&pattern.text),
         }
     }
 }
 
 const HINT: &str = "write a name, a list of names, or a pattern such as \"^mta-.*\"; see Kafka's rules for topic names";
 
-/// Reads `topic`. The outer `None`: it is not there or wrong, and the fault was told.
-pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Topics> {
+/// Reads `topic`. The outer `None`: it is missing or invalid, and a fault was reported.
+pub(crate) fn read(reader: &mut TableReader<'_>) -> Option<TopicSelection> {
     let node = reader.node("topic");
     let node = reader.required("topic", node)?;
     let topics = match &node.value {
-        Value::Text(text) if text.starts_with('^') => pattern(text).map(Topics::Matching),
-        Value::Text(name) => name_of(name).map(|name| Topics::Named(vec![name])),
-        Value::List(items) => return list(reader, node, items),
+        TomlValue::Text(text) if text.starts_with('^') => pattern(text).map(TopicSelection::Matching),
+        TomlValue::Text(name) => name_of(name).map(|name| TopicSelection::Named(vec![name])),
+        TomlValue::List(items) => return list(reader, node, items),
         other => Err(format!("must be a name or a list of names, not {}", other.kind())),
     };
     topics.map_err(|message| reader.fault(Fault::new(&node.at, format!("topic: {message}")).hint(HINT))).ok()
 }
 
-fn list(reader: &mut Reader<'_>, node: &Node, items: &[Node]) -> Option<Topics> {
+fn list(reader: &mut TableReader<'_>, node: &TomlNode, items: &[TomlNode]) -> Option<TopicSelection> {
     let mut names: Vec<String> = Vec::new();
     let mut whole = true;
-    let mut fault = |at: &Node, message: String| {
+    let mut fault = |at: &TomlNode, message: String| {
         reader.fault(Fault::new(&at.at, format!("topic: {message}")).hint(HINT));
         whole = false;
     };
     if items.is_empty() {
-        fault(node, "the list names no topic".to_owned());
+        fault(node, "the list of topics is empty".to_owned());
     }
     for item in items {
         match &item.value {
-            Value::Text(name) if names.contains(name) => fault(item, format!("\"{name}\" is there twice")),
-            Value::Text(name) => match name_of(name) {
+            TomlValue::Text(name) if names.contains(name) => fault(item, format!("\"{name}\" is listed twice")),
+            TomlValue::Text(name) => match name_of(name) {
                 Ok(name) => names.push(name),
                 Err(message) => fault(item, message),
             },
             other => fault(item, format!("a name must be a string, not {}", other.kind())),
         }
     }
-    whole.then_some(Topics::Named(names))
+    whole.then_some(TopicSelection::Named(names))
 }
 
 fn name_of(name: &str) -> Result<String, String> {
@@ -101,7 +101,7 @@ fn pattern(text: &str) -> Result<TopicPattern, String> {
     let regex = Regex::new(&format!("^(?:{})$", text.trim_start_matches('^').trim_end_matches('$')));
     let regex = regex.map_err(|e| {
         let reason = e.to_string();
-        format!("\"{text}\" is no pattern: {}", reason.lines().last().unwrap_or_default())
+        format!("\"{text}\" is not a pattern: {}", reason.lines().last().unwrap_or_default())
     })?;
     Ok(TopicPattern { text: text.to_owned(), regex })
 }
@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn a_pattern_takes_whole_names_and_never_the_clusters_own() {
-        let topics = Topics::Matching(pattern("^mta-(east|west)").unwrap());
+        let topics = TopicSelection::Matching(pattern("^mta-(east|west)").unwrap());
         assert!(topics.contains("mta-east") && topics.contains("mta-west"));
         assert!(!topics.contains("mta-east-old") && !topics.contains("old-mta-east"));
-        assert!(!Topics::Matching(pattern("^.*").unwrap()).contains("__consumer_offsets"));
+        assert!(!TopicSelection::Matching(pattern("^.*").unwrap()).contains("__consumer_offsets"));
         assert!(pattern("^mta-(").unwrap_err().contains("unclosed group"));
     }
 }

@@ -8,17 +8,17 @@ use croner::Cron;
 use croner::errors::CronError;
 use turnstile_values::{DAY_US, HOUR_US, duration};
 
-use crate::file::read::{Faults, Reader};
-use crate::file::{At, Fault, Node};
+use crate::file::read::{Faults, TableReader};
+use crate::file::{Fault, TextSpan, TomlNode};
 use crate::properties::Properties;
 
 /// `[warehouse]`: the tables over the lake's files and when they are loaded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Warehouse {
+pub struct WarehouseSettings {
     /// Name of the external table.
     pub table: String,
     /// When models are loaded.
-    pub schedule: Schedule,
+    pub schedule: LoadSchedule,
     /// The folder of the models, relative to the pipeline file; `built-in` for those that come with turnstile. `None`:
     /// there are no models.
     pub models: Option<String>,
@@ -47,7 +47,7 @@ pub const BUILT_IN_MODELS: &str = "built-in";
 
 /// When something repeats.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Schedule {
+pub enum LoadSchedule {
     /// Every so many microseconds.
     Every(i64),
     /// At the times of a five-field cron expression in a time zone.
@@ -59,7 +59,7 @@ pub enum Schedule {
     },
 }
 
-impl Schedule {
+impl LoadSchedule {
     /// The first time after `us` that something is due, both microseconds since the epoch, UTC. An interval's times
     /// are whole multiples of it, so that a restart does not move them.
     ///
@@ -76,22 +76,22 @@ impl Schedule {
     }
 }
 
-pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
-    let mut reader = Reader::new(node, "warehouse", faults)?;
-    let table = reader.parsed("table", "letters, digits and underscores, the first no digit", table_name);
+pub(crate) fn read(node: &TomlNode, faults: &Faults) -> Option<WarehouseSettings> {
+    let mut reader = TableReader::new(node, "warehouse", faults)?;
+    let table = reader.parsed("table", "letters, digits and underscores, the first not a digit", table_name);
     let table = reader.required("table", table);
     let hint =
         "write a duration such as \"1 minute\", \"hourly\", \"daily\", or a cron expression such as \"0 * * * *\"";
     let schedule = reader.parsed("schedule", hint, parse_schedule);
     let schedule = reader.required("schedule", schedule);
     let zone = reader.parsed("zone", "write a name such as \"America/New_York\"", |text| {
-        Tz::from_str(text).map_err(|_| format!("\"{text}\" is no time zone"))
+        Tz::from_str(text).map_err(|_| format!("\"{text}\" is not a time zone"))
     });
     let schedule = match (schedule.map(|placed| placed.value), zone) {
-        (Some(Schedule::Cron { text, .. }), Some(zone)) => Some(Schedule::Cron { text, zone: zone.value }),
-        (Some(Schedule::Every(_)), Some(zone)) => {
-            let fault =
-                Fault::new(&zone.at, "zone belongs to a cron expression").hint("intervals are the same everywhere");
+        (Some(LoadSchedule::Cron { text, .. }), Some(zone)) => Some(LoadSchedule::Cron { text, zone: zone.value }),
+        (Some(LoadSchedule::Every(_)), Some(zone)) => {
+            let fault = Fault::new(&zone.at, "zone applies to a cron expression only")
+                .hint("intervals do not depend on a zone");
             reader.fault(fault);
             None
         }
@@ -113,7 +113,7 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
     let mut target = |key| reader.node(key).is_some().then(|| Properties::from(reader.properties(key)));
     let (postgres, bigquery) = (target("postgres"), target("bigquery"));
     reader.finish();
-    Some(Warehouse {
+    Some(WarehouseSettings {
         table: table?.value,
         schedule: schedule?,
         models,
@@ -129,9 +129,9 @@ pub(crate) fn read(node: &Node, faults: &Faults) -> Option<Warehouse> {
     })
 }
 
-/// Reports a key that means nothing without the other.
-fn lonely<T>(reader: &Reader<'_>, at: &At, key: &str, other: &str) -> Option<T> {
-    let fault = Fault::new(at, format!("{key} means nothing without {other}"));
+/// Reports a key that has no effect without the other.
+fn lonely<T>(reader: &TableReader<'_>, at: &TextSpan, key: &str, other: &str) -> Option<T> {
+    let fault = Fault::new(at, format!("{key} has no effect without {other}"));
     reader.fault(fault.hint("name the files of a certificate and of its private key, both PEM"));
     None
 }
@@ -139,26 +139,26 @@ fn lonely<T>(reader: &Reader<'_>, at: &At, key: &str, other: &str) -> Option<T> 
 fn table_name(text: &str) -> Result<String, String> {
     let first = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if first && rest && text.len() <= 63 {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("\"{text}\" is no name of a table"))
-    }
+    if first && rest && text.len() <= 63 { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is not a table name")) }
 }
 
-fn parse_schedule(text: &str) -> Result<Schedule, String> {
+fn parse_schedule(text: &str) -> Result<LoadSchedule, String> {
     match text {
-        "hourly" => return Ok(Schedule::Every(HOUR_US)),
-        "daily" => return Ok(Schedule::Every(DAY_US)),
+        "hourly" => return Ok(LoadSchedule::Every(HOUR_US)),
+        "daily" => return Ok(LoadSchedule::Every(DAY_US)),
         _ => {}
     }
     if text.split_whitespace().count() == 5 {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let cron = Cron::from_str(&text).map_err(|error| cron_fault(&text, &error))?;
         let never = cron.find_next_occurrence(&Utc.timestamp_nanos(0), false).is_err();
-        return if never { Err(format!("\"{text}\" never comes")) } else { Ok(Schedule::Cron { text, zone: Tz::UTC }) };
+        return if never {
+            Err(format!("\"{text}\" never matches a time"))
+        } else {
+            Ok(LoadSchedule::Cron { text, zone: Tz::UTC })
+        };
     }
-    duration::parse_positive_us(text).map(Schedule::Every).map_err(|error| error.to_string())
+    duration::parse_positive_us(text).map(LoadSchedule::Every).map_err(|error| error.to_string())
 }
 
 /// Which field of a five-field cron expression is wrong.
@@ -170,8 +170,8 @@ fn cron_fault(text: &str, error: &CronError) -> String {
         Cron::from_str(&alone.join(" ")).is_err()
     });
     match wrong {
-        Some((_, (field, name))) => format!("\"{field}\" is no {name} of a cron expression"),
-        None => format!("\"{text}\" is no cron expression: {error}"),
+        Some((_, (field, name))) => format!("\"{field}\" is not a valid {name} in a cron expression"),
+        None => format!("\"{text}\" is not a cron expression: {error}"),
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
 
     fn next(schedule: &str, zone: Tz, from: &str) -> i64 {
         let schedule = match parse_schedule(schedule).unwrap() {
-            Schedule::Cron { text, .. } => Schedule::Cron { text, zone },
+            LoadSchedule::Cron { text, .. } => LoadSchedule::Cron { text, zone },
             every => every,
         };
         schedule.next_after(at(from))

@@ -1,6 +1,6 @@
 //! The pipelines that come with the project: each reads, plans and means what it says.
 
-use turnstile_pipeline::{AggregateKind, Dedup, Format, Late, Pipeline, Policy, WindowSpec};
+use turnstile_pipeline::{AggregateKind, DedupSettings, FieldPolicy, LatePolicy, MessageFormat, Pipeline, WindowSpec};
 
 fn shipped(name: &str) -> Pipeline {
     let path = format!("{}/../../pipelines/{name}.toml", env!("CARGO_MANIFEST_DIR"));
@@ -27,7 +27,7 @@ fn the_turnstile_job_dates_its_rows_by_the_window_and_decodes_only_what_it_needs
 #[test]
 fn the_avro_job_computes_what_the_turnstile_job_does_from_other_messages() {
     let (csv, avro) = (shipped("mta-turnstile"), shipped("mta-avro"));
-    assert_eq!((avro.source.format, avro.source.extra_fields), (Format::Avro, Policy::Ignore));
+    assert_eq!((avro.source.format, avro.source.extra_fields), (MessageFormat::Avro, FieldPolicy::Ignore));
     let registry = avro.source.registry.as_ref().unwrap();
     assert_eq!((registry.url.as_str(), &registry.user, &registry.password), ("http://localhost:8081", &None, &None));
     assert!(avro.explain().contains("avro, localhost:9092, schemas of http://localhost:8081"), "{}", avro.explain());
@@ -79,7 +79,10 @@ fn the_register_jobs_count_steps_backwards_and_steps_too_large() {
     {
         let job = shipped(name);
         assert_eq!(job.query.window, WindowSpec { size_us, slide_us: size_us, offset_us }, "{name}");
-        assert_eq!((job.stream.late, matches!(job.stream.dedup, Dedup::Fields(_))), (Late::DeadLetter, true));
+        assert_eq!(
+            (job.stream.late, matches!(job.stream.dedup, DedupSettings::Fields(_))),
+            (LatePolicy::DeadLetter, true)
+        );
         let kinds: Vec<&str> = job
             .query
             .aggregates

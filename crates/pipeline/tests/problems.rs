@@ -1,6 +1,6 @@
 //! What is refused, and how it is said. The snapshots are the catalogue; read them as a user would.
 
-use turnstile_pipeline::{Error, Pipeline};
+use turnstile_pipeline::{Pipeline, PipelineError};
 
 const GOOD: &str = r#"name = "trips"
 
@@ -231,7 +231,7 @@ fn the_place_of_an_sql_error_is_where_an_editor_finds_it() {
         let sql = "SELECT STATON FROM turnstile GROUP BY window(AT, '5 minutes'), STATION";
         let text = GOOD.replace("\"\"\"\nSQL\n\"\"\"", &format!("{}{sql}{}", quotes.0, quotes.1));
         let error = Pipeline::from_str(&text, "x.toml").unwrap_err();
-        let Error::Invalid(problems) = &error else { panic!("{error}") };
+        let PipelineError::Invalid(problems) = &error else { panic!("{error}") };
         let line = text.lines().nth(problems[0].line - 1).unwrap();
         assert!(line[problems[0].column - 1..].starts_with("STATON"), "{error}");
     }

@@ -32,8 +32,8 @@ pub enum DurationError {
     /// More microseconds than 64 bits hold, some 292,000 years.
     #[error("\"{0}\" is too long")]
     TooLong(String),
-    /// Where nothing is not enough.
-    #[error("it must be longer than nothing")]
+    /// Zero, where a longer one is needed.
+    #[error("it must be greater than zero")]
     Zero,
 }
 
@@ -72,7 +72,7 @@ pub fn parse_us_or_number(text: &str, unit_us: i64) -> Result<i64, DurationError
     us.ok_or_else(|| DurationError::TooLong(text.to_owned()))
 }
 
-/// A duration longer than nothing, as flags take it.
+/// A duration greater than zero.
 ///
 /// # Errors
 /// As [`parse_positive_us`].

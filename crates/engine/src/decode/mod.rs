@@ -20,7 +20,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use turnstile_message::{MessageBatch, SchemaKind, WriterSchema};
-use turnstile_pipeline::{FieldKind, Format, Pipeline, Policy};
+use turnstile_pipeline::{FieldKind, FieldPolicy, MessageFormat, Pipeline};
 
 use columns::{ColumnBuilder, ColumnType, TextBuffer};
 use json::FieldTarget;
@@ -119,7 +119,7 @@ fn shorten(text: &str) -> String {
 /// What decoding needs to know of a pipeline.
 #[derive(Debug)]
 pub(crate) struct DecodePlan {
-    format: Format,
+    format: MessageFormat,
     names: Vec<String>,
     types: Vec<ColumnType>,
     /// Per column, its field.
@@ -164,7 +164,7 @@ impl DecodePlan {
             field_of.iter().map(|f| Field::new(&names[*f], columns::data_type(&types[*f]), true)).collect();
         Ok(Self {
             format: source.format,
-            extra_is_error: matches!(source.extra_fields, Policy::Error),
+            extra_is_error: matches!(source.extra_fields, FieldPolicy::Error),
             names,
             types,
             field_of,
@@ -238,8 +238,8 @@ impl Decoder {
     /// The ids of the schemas that `batch` needs and that are not registered yet.
     pub(crate) fn missing_schemas(&mut self, batch: &MessageBatch) -> Vec<u32> {
         match self.plan.format {
-            Format::Csv | Format::Json => Vec::new(),
-            Format::Avro | Format::JsonSchema => self.schemas.missing(batch),
+            MessageFormat::Csv | MessageFormat::Json => Vec::new(),
+            MessageFormat::Avro | MessageFormat::JsonSchema => self.schemas.missing(batch),
         }
     }
 
@@ -247,11 +247,13 @@ impl Decoder {
     pub(crate) fn register_schema(&mut self, id: u32, schema: Option<&WriterSchema>) {
         let known = match (schema, self.plan.format) {
             (None, _) => KnownSchema::Unknown,
-            (Some(schema), Format::Avro) if schema.kind == SchemaKind::Avro => match self.plan.record_reader(schema) {
-                Ok(reader) => KnownSchema::Avro(Box::new(reader)),
-                Err(rejection) => KnownSchema::Unusable(rejection),
-            },
-            (Some(schema), Format::JsonSchema) if schema.kind == SchemaKind::Json => KnownSchema::Json,
+            (Some(schema), MessageFormat::Avro) if schema.kind == SchemaKind::Avro => {
+                match self.plan.record_reader(schema) {
+                    Ok(reader) => KnownSchema::Avro(Box::new(reader)),
+                    Err(rejection) => KnownSchema::Unusable(rejection),
+                }
+            }
+            (Some(schema), MessageFormat::JsonSchema) if schema.kind == SchemaKind::Json => KnownSchema::Json,
             (Some(schema), format) => {
                 let detail = format!(
                     "its language is {}, and the pipeline's format is {}",
@@ -267,8 +269,8 @@ impl Decoder {
     /// The first schema that `batch` needs and that is not registered.
     pub(crate) fn first_unregistered(&self, batch: &MessageBatch) -> Option<u32> {
         match self.plan.format {
-            Format::Csv | Format::Json => None,
-            Format::Avro | Format::JsonSchema => self.schemas.first_unregistered(batch),
+            MessageFormat::Csv | MessageFormat::Json => None,
+            MessageFormat::Avro | MessageFormat::JsonSchema => self.schemas.first_unregistered(batch),
         }
     }
 
@@ -291,9 +293,9 @@ impl Decoder {
             let good = out.rows.len();
             let unescaped = self.unescaped.len();
             let result = match self.plan.format {
-                Format::Csv => self.csv(values, start as usize, len as usize),
-                Format::Json => self.json(values, start as usize, len as usize),
-                Format::Avro | Format::JsonSchema => self.by_schema(values, start as usize, len as usize),
+                MessageFormat::Csv => self.csv(values, start as usize, len as usize),
+                MessageFormat::Json => self.json(values, start as usize, len as usize),
+                MessageFormat::Avro | MessageFormat::JsonSchema => self.by_schema(values, start as usize, len as usize),
             };
             let event = result.and_then(|()| {
                 self.columns[self.plan.event_column].last_micros().ok_or_else(|| {

@@ -6,24 +6,24 @@ use toml_edit::{Document, Item};
 
 use crate::error::Problem;
 
-/// A place: which text, and which bytes of it.
+/// A position: which text, and which bytes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct At {
+pub(crate) struct TextSpan {
     /// 0 is the file; the others are the values set from outside, in order.
     pub(crate) text: usize,
     pub(crate) bytes: Range<usize>,
 }
 
-/// A problem that still knows its place in bytes.
+/// A problem with its position in bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
-    pub(crate) at: At,
+    pub(crate) at: TextSpan,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
 }
 
 impl Fault {
-    pub(crate) fn new(at: &At, message: impl Into<String>) -> Self {
+    pub(crate) fn new(at: &TextSpan, message: impl Into<String>) -> Self {
         Self { at: at.clone(), message: message.into(), hint: None }
     }
 
@@ -33,65 +33,65 @@ impl Fault {
     }
 }
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
-    pub(crate) at: At,
+pub(crate) struct TomlNode {
+    pub(crate) value: TomlValue,
+    pub(crate) at: TextSpan,
 }
 
-/// What a TOML value is.
+/// A TOML value.
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
+pub(crate) enum TomlValue {
     Text(String),
     Integer(i64),
     Float(f64),
     Boolean(bool),
     Datetime,
-    List(Vec<Node>),
-    Table(Table),
+    List(Vec<TomlNode>),
+    Table(TomlTable),
 }
 
-impl Value {
-    /// The type in a person's words.
+impl TomlValue {
+    /// The type as it is named in messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Value::Text(_) => "a string",
-            Value::Integer(_) => "an integer",
-            Value::Float(_) => "a number",
-            Value::Boolean(_) => "a boolean",
-            Value::Datetime => "a date",
-            Value::List(_) => "a list",
-            Value::Table(_) => "a table",
+            TomlValue::Text(_) => "a string",
+            TomlValue::Integer(_) => "an integer",
+            TomlValue::Float(_) => "a number",
+            TomlValue::Boolean(_) => "a boolean",
+            TomlValue::Datetime => "a date",
+            TomlValue::List(_) => "a list",
+            TomlValue::Table(_) => "a table",
         }
     }
 }
 
 /// The entries of a table in the order of the text.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Table {
-    pub(crate) entries: Vec<Entry>,
+pub(crate) struct TomlTable {
+    pub(crate) entries: Vec<TomlEntry>,
 }
 
 /// One `key = value`.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct TomlEntry {
     pub(crate) key: String,
-    pub(crate) key_at: At,
-    pub(crate) node: Node,
+    pub(crate) key_at: TextSpan,
+    pub(crate) node: TomlNode,
 }
 
-impl Table {
-    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+impl TomlTable {
+    pub(crate) fn get(&self, key: &str) -> Option<&TomlEntry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 }
 
 /// The texts that a pipeline is read from, and the tree they make together.
 #[derive(Debug)]
-pub(crate) struct File {
+pub(crate) struct PipelineText {
     texts: Vec<Text>,
-    pub(crate) root: Node,
+    pub(crate) root: TomlNode,
 }
 
 #[derive(Debug)]
@@ -100,7 +100,7 @@ struct Text {
     text: String,
 }
 
-impl File {
+impl PipelineText {
     /// Reads `text`, then puts each of `overrides` (dotted key, value) in its place.
     ///
     /// The value of an override is TOML; one that is not is taken as a string, because a shell eats quotes.
@@ -128,7 +128,7 @@ impl File {
                 Ok(path) => {
                     let path: Vec<String> = path.iter().map(|part| part.get().to_owned()).collect();
                     if !place(&mut root, &path, override_node(value, index)) {
-                        problems.push(problem("the key leads through a value that is not a table"));
+                        problems.push(problem("a part of the key is not a table"));
                     }
                 }
                 Err(_) => problems.push(problem("this is not a key")),
@@ -137,7 +137,7 @@ impl File {
         if problems.is_empty() { Ok(Self { texts, root }) } else { Err(problems) }
     }
 
-    /// A fault with its place as a person finds it: file, line, column.
+    /// A fault with its place as file, line and column.
     pub(crate) fn locate(&self, fault: &Fault) -> Problem {
         let text = &self.texts[fault.at.text];
         let (line, column) = line_column(&text.text, fault.at.bytes.start);
@@ -145,7 +145,7 @@ impl File {
     }
 
     /// The text at a place as it was written.
-    pub(crate) fn written(&self, at: &At) -> &str {
+    pub(crate) fn written(&self, at: &TextSpan) -> &str {
         self.texts[at.text].text.get(at.bytes.clone()).unwrap_or_default()
     }
 }
@@ -156,11 +156,11 @@ fn line_column(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-fn empty_table(text: usize) -> Node {
-    Node { value: Value::Table(Table::default()), at: At { text, bytes: 0..0 } }
+fn empty_table(text: usize) -> TomlNode {
+    TomlNode { value: TomlValue::Table(TomlTable::default()), at: TextSpan { text, bytes: 0..0 } }
 }
 
-fn override_node(value: &str, index: usize) -> Node {
+fn override_node(value: &str, index: usize) -> TomlNode {
     // The prefix must not move the spans, so the value is parsed behind a key and its span moved back.
     const PREFIX: &str = "v = ";
     let parsed = Document::parse(format!("{PREFIX}{value}")).ok();
@@ -171,15 +171,18 @@ fn override_node(value: &str, index: usize) -> Node {
         shift(&mut node, PREFIX.len());
         Some(node)
     });
-    node.unwrap_or_else(|| Node { value: Value::Text(value.to_owned()), at: At { text: index, bytes: 0..value.len() } })
+    node.unwrap_or_else(|| TomlNode {
+        value: TomlValue::Text(value.to_owned()),
+        at: TextSpan { text: index, bytes: 0..value.len() },
+    })
 }
 
-fn shift(node: &mut Node, by: usize) {
-    let back = |at: &mut At| at.bytes = at.bytes.start.saturating_sub(by)..at.bytes.end.saturating_sub(by);
+fn shift(node: &mut TomlNode, by: usize) {
+    let back = |at: &mut TextSpan| at.bytes = at.bytes.start.saturating_sub(by)..at.bytes.end.saturating_sub(by);
     back(&mut node.at);
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| shift(item, by)),
-        Value::Table(table) => table.entries.iter_mut().for_each(|entry| {
+        TomlValue::List(items) => items.iter_mut().for_each(|item| shift(item, by)),
+        TomlValue::Table(table) => table.entries.iter_mut().for_each(|entry| {
             back(&mut entry.key_at);
             shift(&mut entry.node, by);
         }),
@@ -187,16 +190,16 @@ fn shift(node: &mut Node, by: usize) {
     }
 }
 
-/// Puts `node` under `path`, making tables on the way. False when the way is blocked by a plain value.
-fn place(root: &mut Node, path: &[String], node: Node) -> bool {
-    let Value::Table(table) = &mut root.value else { return false };
+/// Puts `node` under `path`, creating tables as needed. False when a part of the path is a plain value.
+fn place(root: &mut TomlNode, path: &[String], node: TomlNode) -> bool {
+    let TomlValue::Table(table) = &mut root.value else { return false };
     let [key, rest @ ..] = path else { return false };
-    let at = At { text: node.at.text, bytes: 0..0 };
+    let at = TextSpan { text: node.at.text, bytes: 0..0 };
     let index = match table.entries.iter().position(|entry| entry.key == *key) {
         Some(index) => index,
         None => {
-            let node = Node { value: Value::Table(Table::default()), at: at.clone() };
-            table.entries.push(Entry { key: key.clone(), key_at: at.clone(), node });
+            let node = TomlNode { value: TomlValue::Table(TomlTable::default()), at: at.clone() };
+            table.entries.push(TomlEntry { key: key.clone(), key_at: at.clone(), node });
             table.entries.len() - 1
         }
     };
@@ -209,12 +212,12 @@ fn place(root: &mut Node, path: &[String], node: Node) -> bool {
     place(&mut entry.node, rest, node)
 }
 
-fn from_item(item: &Item, text: usize, fallback: Range<usize>) -> Option<Node> {
+fn from_item(item: &Item, text: usize, fallback: Range<usize>) -> Option<TomlNode> {
     let bytes = item.span().unwrap_or(fallback);
     let value = match item {
         Item::None => return None,
         Item::Value(value) => return Some(from_value(value, text, bytes)),
-        Item::Table(table) => Value::Table(Table {
+        Item::Table(table) => TomlValue::Table(TomlTable {
             entries: table
                 .iter()
                 .filter_map(|(key, item)| {
@@ -223,29 +226,29 @@ fn from_item(item: &Item, text: usize, fallback: Range<usize>) -> Option<Node> {
                 })
                 .collect(),
         }),
-        Item::ArrayOfTables(tables) => Value::List(
+        Item::ArrayOfTables(tables) => TomlValue::List(
             tables.iter().filter_map(|table| from_item(&Item::Table(table.clone()), text, bytes.clone())).collect(),
         ),
     };
-    Some(Node { value, at: At { text, bytes } })
+    Some(TomlNode { value, at: TextSpan { text, bytes } })
 }
 
-fn entry(key: &str, key_bytes: Range<usize>, node: Node, text: usize) -> Option<Entry> {
-    Some(Entry { key: key.to_owned(), key_at: At { text, bytes: key_bytes }, node })
+fn entry(key: &str, key_bytes: Range<usize>, node: TomlNode, text: usize) -> Option<TomlEntry> {
+    Some(TomlEntry { key: key.to_owned(), key_at: TextSpan { text, bytes: key_bytes }, node })
 }
 
-fn from_value(value: &toml_edit::Value, text: usize, fallback: Range<usize>) -> Node {
+fn from_value(value: &toml_edit::Value, text: usize, fallback: Range<usize>) -> TomlNode {
     let bytes = value.span().unwrap_or(fallback);
     let inner = match value {
-        toml_edit::Value::String(v) => Value::Text(v.value().clone()),
-        toml_edit::Value::Integer(v) => Value::Integer(*v.value()),
-        toml_edit::Value::Float(v) => Value::Float(*v.value()),
-        toml_edit::Value::Boolean(v) => Value::Boolean(*v.value()),
-        toml_edit::Value::Datetime(_) => Value::Datetime,
+        toml_edit::Value::String(v) => TomlValue::Text(v.value().clone()),
+        toml_edit::Value::Integer(v) => TomlValue::Integer(*v.value()),
+        toml_edit::Value::Float(v) => TomlValue::Float(*v.value()),
+        toml_edit::Value::Boolean(v) => TomlValue::Boolean(*v.value()),
+        toml_edit::Value::Datetime(_) => TomlValue::Datetime,
         toml_edit::Value::Array(items) => {
-            Value::List(items.iter().map(|item| from_value(item, text, bytes.clone())).collect())
+            TomlValue::List(items.iter().map(|item| from_value(item, text, bytes.clone())).collect())
         }
-        toml_edit::Value::InlineTable(table) => Value::Table(Table {
+        toml_edit::Value::InlineTable(table) => TomlValue::Table(TomlTable {
             entries: table
                 .iter()
                 .filter_map(|(key, value)| {
@@ -255,5 +258,5 @@ fn from_value(value: &toml_edit::Value, text: usize, fallback: Range<usize>) -> 
                 .collect(),
         }),
     };
-    Node { value: inner, at: At { text, bytes } }
+    TomlNode { value: inner, at: TextSpan { text, bytes } }
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use turnstile_values::{duration, nearest, size, suggest};
 
-use super::{At, Fault, Node, Table, Value};
+use super::{Fault, TextSpan, TomlNode, TomlTable, TomlValue};
 use crate::properties::is_secret;
 
 /// Collects faults, so that a person sees all of them at once.
@@ -16,14 +16,14 @@ pub(crate) type Faults = RefCell<Vec<Fault>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Placed<T> {
     pub(crate) value: T,
-    pub(crate) at: At,
+    pub(crate) at: TextSpan,
 }
 
-/// Reads the keys of one table. Call [`Reader::finish`] when all known keys were asked for.
+/// Reads the keys of one table. Call [`TableReader::finish`] when all known keys were asked for.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
-    table: &'a Table,
-    at: At,
+pub(crate) struct TableReader<'a> {
+    table: &'a TomlTable,
+    at: TextSpan,
     path: String,
     known: Vec<&'static str>,
     /// Needed keys that are not there; a misspelt one is reported once, as the unknown key it is.
@@ -31,11 +31,11 @@ pub(crate) struct Reader<'a> {
     faults: &'a Faults,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TableReader<'a> {
     /// A reader of the table at `node`; `path` is its dotted name, empty for the file itself.
-    pub(crate) fn new(node: &'a Node, path: &str, faults: &'a Faults) -> Option<Self> {
+    pub(crate) fn new(node: &'a TomlNode, path: &str, faults: &'a Faults) -> Option<Self> {
         match &node.value {
-            Value::Table(table) => Some(Self {
+            TomlValue::Table(table) => Some(Self {
                 table,
                 at: node.at.clone(),
                 path: path.to_owned(),
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The table's place, where a missing key is reported.
-    pub(crate) fn at(&self) -> &At {
+    pub(crate) fn at(&self) -> &TextSpan {
         &self.at
     }
 
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of `key` as it is; from now on the key is known.
-    pub(crate) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
+    pub(crate) fn node(&mut self, key: &'static str) -> Option<&'a TomlNode> {
         self.known.push(key);
         self.table.get(key).map(|entry| &entry.node)
     }
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn text(&mut self, key: &'static str) -> Option<Placed<String>> {
         let node = self.node(key)?;
         match &node.value {
-            Value::Text(text) => Some(Placed { value: text.clone(), at: node.at.clone() }),
+            TomlValue::Text(text) => Some(Placed { value: text.clone(), at: node.at.clone() }),
             _ => self.wrong(key, node, "a string"),
         }
     }
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
     /// A number of bytes.
     pub(crate) fn bytes(&mut self, key: &'static str) -> Option<u64> {
         let node = self.node(key)?;
-        if let Value::Integer(count) = node.value
+        if let TomlValue::Integer(count) = node.value
             && let Ok(count) = u64::try_from(count)
         {
             return Some(count);
@@ -132,8 +132,8 @@ impl<'a> Reader<'a> {
     pub(crate) fn count(&mut self, key: &'static str) -> Option<u64> {
         let node = self.node(key)?;
         match node.value {
-            Value::Integer(count) if count >= 1 => Some(count as u64),
-            Value::Integer(count) => {
+            TomlValue::Integer(count) if count >= 1 => Some(count as u64),
+            TomlValue::Integer(count) => {
                 self.fault(Fault::new(&node.at, format!("{key} must be at least 1, not {count}")));
                 None
             }
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let node = self.node(key)?;
         match node.value {
-            Value::Boolean(value) => Some(value),
+            TomlValue::Boolean(value) => Some(value),
             _ => self.wrong(key, node, "true or false"),
         }
     }
@@ -168,17 +168,17 @@ impl<'a> Reader<'a> {
     pub(crate) fn properties(&mut self, key: &'static str) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();
         let Some(node) = self.node(key) else { return out };
-        let Value::Table(table) = &node.value else {
+        let TomlValue::Table(table) = &node.value else {
             self.wrong::<()>(key, node, "a table");
             return out;
         };
         let faults = self.faults;
         flatten(table, "", &mut |name, node| {
             let text = match &node.value {
-                Value::Text(text) => text.clone(),
-                Value::Integer(value) => value.to_string(),
-                Value::Float(value) => value.to_string(),
-                Value::Boolean(value) => value.to_string(),
+                TomlValue::Text(text) => text.clone(),
+                TomlValue::Integer(value) => value.to_string(),
+                TomlValue::Float(value) => value.to_string(),
+                TomlValue::Boolean(value) => value.to_string(),
                 other => {
                     let message = format!("{key}: \"{name}\" must be a string, not {}", other.kind());
                     self.fault(Fault::new(&node.at, message));
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
         out
     }
 
-    /// Reports every key that nobody asked for, and every needed one that is not there.
+    /// Reports every unknown key, and every required key that is missing.
     pub(crate) fn finish(self) {
         let place = if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path) };
         let mut missing = self.missing.take();
@@ -214,14 +214,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong<T>(&self, key: &str, node: &Node, expected: &str) -> Option<T> {
+    fn wrong<T>(&self, key: &str, node: &TomlNode, expected: &str) -> Option<T> {
         self.fault(Fault::new(&node.at, format!("{key} must be {expected}, not {}", node.value.kind())));
         None
     }
 }
 
 /// Kafka's names hold dots, which TOML reads as nested tables unless they are quoted; both are meant.
-fn secret_argument(table: &str, name: &str, at: &At) -> Fault {
+fn secret_argument(table: &str, name: &str, at: &TextSpan) -> Fault {
     let hint = if table == "kafka" {
         let variable = name.to_uppercase().replace('.', "_");
         format!("set TURNSTILE_KAFKA_{variable}, or \"{name}.file\" to the path of a file that holds it")
@@ -234,11 +234,11 @@ fn secret_argument(table: &str, name: &str, at: &At) -> Fault {
     Fault::new(at, message).hint(hint)
 }
 
-fn flatten<'a>(table: &'a Table, prefix: &str, visit: &mut impl FnMut(String, &'a Node)) {
+fn flatten<'a>(table: &'a TomlTable, prefix: &str, visit: &mut impl FnMut(String, &'a TomlNode)) {
     for entry in &table.entries {
         let name = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
         match &entry.node.value {
-            Value::Table(inner) => flatten(inner, &name, visit),
+            TomlValue::Table(inner) => flatten(inner, &name, visit),
             _ => visit(name, &entry.node),
         }
     }

@@ -125,12 +125,14 @@ fn inside(
         operands.push(match arg {
             Argument::Expr(expr) => translator.translate(expr)?,
             Argument::Star if name == "count" && !distinct => Operand { expr: lit(1_i64), span },
-            Argument::Star => return Err(translator.fault(span, format!("{name}(*) is not offered"))),
+            Argument::Star => return Err(translator.fault(span, format!("{name}(*) is not supported"))),
         });
     }
     if distinct && name != "count" {
-        let fault = translator.fault(span, format!("{name}(DISTINCT …) is not offered"));
-        return Err(fault.hint("count(DISTINCT x) is; duplicates of messages are dropped by [stream] dedup"));
+        let fault = translator.fault(span, format!("{name}(DISTINCT …) is not supported"));
+        return Err(
+            fault.hint("only count(DISTINCT x) is supported; duplicates of messages are dropped by [stream] dedup")
+        );
     }
     check_arity(translator, name, span, operands.len(), found.arity)?;
     let Built { function, args, output } = (found.build)(translator, name, operands, span)?;

@@ -17,13 +17,19 @@ use super::text::SqlText;
 use super::translate::{Clause, Operand, Translator, column};
 use super::window;
 use super::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec, spark_type};
-use crate::file::{Fault, File, read::Placed};
+use crate::file::{Fault, PipelineText, read::Placed};
 use crate::functions::RegisterFunction;
-use crate::source::{Field, FieldKind, Source};
-use crate::stream::{Dedup, Late, Stream};
+use crate::schema::{Field, FieldKind};
+use crate::source::SourceSettings;
+use crate::stream::{DedupSettings, LatePolicy, StreamSettings};
 
 /// Plans the query of a pipeline.
-pub(crate) fn plan(file: &File, sql: &Placed<String>, source: &Source, stream: &Stream) -> Result<Query, Vec<Fault>> {
+pub(crate) fn plan(
+    file: &PipelineText,
+    sql: &Placed<String>,
+    source: &SourceSettings,
+    stream: &StreamSettings,
+) -> Result<Query, Vec<Fault>> {
     let mut text = SqlText::new(file, &sql.value, &sql.at);
     let mut shape = syntax::parse(&mut text, &source.table)?;
     let internal = |error: DataFusionError| vec![text.fault(Span::empty(), error.strip_backtrace())];
@@ -55,13 +61,13 @@ pub(crate) fn plan(file: &File, sql: &Placed<String>, source: &Source, stream: &
     translator.clause = Clause::Having;
     let having = shape.having.take().map(|having| condition(&mut translator, &having));
     let having = keep(having.transpose(), &mut faults).flatten();
-    if stream.late == Late::Correct {
+    if stream.late == LatePolicy::Correct {
         refuse_correction(&text, &mut faults);
     }
     let (Some(window), true) = (window, faults.is_empty()) else { return Err(faults) };
 
     let uses = std::mem::take(&mut translator.uses);
-    let mut groups = Groups::new(&everything, &keys).map_err(internal)?;
+    let mut groups = GroupedExprs::new(&everything, &keys).map_err(internal)?;
     let mut output = Vec::with_capacity(items.len());
     for item in items {
         let expr = groups.over(item.expr).map_err(internal)?;
@@ -87,7 +93,7 @@ pub(crate) fn plan(file: &File, sql: &Placed<String>, source: &Source, stream: &
 struct Assembled {
     filter: Option<Expr>,
     keys: Vec<Expr>,
-    groups: Groups,
+    groups: GroupedExprs,
     having: Option<Expr>,
     output: Vec<(String, Expr, Span)>,
 }
@@ -98,8 +104,8 @@ impl Assembled {
         text: &SqlText,
         shape: Shape,
         window: WindowSpec,
-        source: &Source,
-        stream: &Stream,
+        source: &SourceSettings,
+        stream: &StreamSettings,
         simplify_input: &ExprSimplifier,
     ) -> Result<Query, Vec<Fault>> {
         let internal = |error: DataFusionError| vec![text.fault(Span::empty(), error.strip_backtrace())];
@@ -123,8 +129,8 @@ impl Assembled {
             let expr = simple(&simplify_output, expr)?;
             let data_type = expr.get_type(aggregated.as_ref()).map_err(internal)?;
             if spark_type(&data_type).is_none() {
-                let fault =
-                    text.fault(span, format!("the column \"{name}\" would be {data_type}, which no file holds"));
+                let fault = text
+                    .fault(span, format!("the column \"{name}\" would be {data_type}, which no file format supports"));
                 faults.push(fault.hint("cast it, as in CAST(… AS string)"));
             }
             let nullable = expr.nullable(aggregated.as_ref()).map_err(internal)?;
@@ -163,7 +169,7 @@ fn simplifier(schema: &DFSchemaRef) -> ExprSimplifier {
     ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(schema)).build())
 }
 
-fn zone_of<'a>(source: &'a Source, stream: &Stream) -> &'a str {
+fn zone_of<'a>(source: &'a SourceSettings, stream: &StreamSettings) -> &'a str {
     let event_time = source.schema.iter().find(|field| field.name == stream.event_time);
     match event_time.map(|field| &field.kind) {
         Some(FieldKind::Timestamp { zone, .. }) => zone.name(),
@@ -245,25 +251,25 @@ fn named_item<'a>(translator: &Translator<'_>, shape: &'a Shape, group: &'a ast:
 }
 
 /// An item of the SELECT list over rows and aggregates.
-struct Translated {
+struct OutputColumn {
     name: String,
     aliased: bool,
     expr: Expr,
     span: Span,
 }
 
-fn read_items(translator: &mut Translator<'_>, items: &[Item], faults: &mut Vec<Fault>) -> Vec<Translated> {
+fn read_items(translator: &mut Translator<'_>, items: &[Item], faults: &mut Vec<Fault>) -> Vec<OutputColumn> {
     translator.clause = Clause::Select;
     let mut seen = BTreeSet::new();
     let mut out = Vec::with_capacity(items.len());
     for item in items {
         if !seen.insert(item.name.to_lowercase()) {
             let fault = translator.fault(item.span, format!("the result has two columns called \"{}\"", item.name));
-            faults.push(fault.hint("name one of them with AS; letter case does not tell columns apart"));
+            faults.push(fault.hint("name one of them with AS; SQL ignores the letter case of names"));
         }
         if let Some(operand) = keep(translator.translate(&item.expr), faults) {
             let Operand { expr, span } = operand;
-            out.push(Translated { name: item.name.clone(), aliased: item.aliased, expr, span });
+            out.push(OutputColumn { name: item.name.clone(), aliased: item.aliased, expr, span });
         }
     }
     out
@@ -304,14 +310,14 @@ fn refuse_correction(text: &SqlText, faults: &mut Vec<Fault>) {
 }
 
 /// Collects the aggregates of the query and rewrites expressions over rows to expressions over groups.
-struct Groups {
+struct GroupedExprs {
     over_rows: DFSchemaRef,
     /// Each key and the name of its column.
     keys: Vec<(Expr, String, DataType)>,
     aggregates: Vec<Expr>,
 }
 
-impl Groups {
+impl GroupedExprs {
     fn new(over_rows: &DFSchemaRef, keys: &[Expr]) -> Result<Self, DataFusionError> {
         let named = keys.iter().enumerate().map(|(i, key)| {
             let name = column_name(key).map_or_else(|| format!("__key{i}"), str::to_owned);
@@ -367,7 +373,7 @@ fn aggregate(
     simplify: impl Fn(Expr) -> Result<Expr, DataFusionError>,
 ) -> Result<AggregateKind, DataFusionError> {
     let Expr::AggregateFunction(call) = expr else {
-        return Err(DataFusionError::Internal("an aggregate that is none".to_owned()));
+        return Err(DataFusionError::Internal("an expression that is not an aggregate".to_owned()));
     };
     let args = call.params.args.into_iter().map(&simplify).collect::<Result<Vec<_>, _>>()?;
     let cap = match args.get(1) {
@@ -406,10 +412,10 @@ struct Needed {
 }
 
 impl Needed {
-    fn of<'a>(source: &Source, stream: &Stream, exprs: impl Iterator<Item = &'a Expr>) -> Self {
+    fn of<'a>(source: &SourceSettings, stream: &StreamSettings, exprs: impl Iterator<Item = &'a Expr>) -> Self {
         let dedup_names: &[String] = match &stream.dedup {
-            Dedup::Fields(names) => names,
-            Dedup::Off | Dedup::Value => &[],
+            DedupSettings::Fields(names) => names,
+            DedupSettings::Off | DedupSettings::Value => &[],
         };
         let mut names: BTreeSet<&str> = dedup_names.iter().map(String::as_str).collect();
         names.insert(&stream.event_time);

@@ -29,7 +29,8 @@ pub(crate) fn function(translator: &mut Translator<'_>, function: &Function) -> 
         _ => return Err(unknown(translator, &function.name.to_string(), place)),
     };
     if function.over.is_some() {
-        let fault = translator.fault(place, format!("{name}(…) OVER is not offered: a window function needs all rows"));
+        let fault =
+            translator.fault(place, format!("{name}(…) OVER is not supported: a window function needs all rows"));
         return Err(fault.hint("group by window(…) and aggregate"));
     }
     if window::call(&sqlparser::ast::Expr::Function(function.clone())).is_some() {
@@ -37,10 +38,10 @@ pub(crate) fn function(translator: &mut Translator<'_>, function: &Function) -> 
         return Err(fault.hint("group by it; elsewhere write window.start and window.end"));
     }
     if let Some(reason) = refused(&name) {
-        return Err(translator.fault(place, format!("{name} is not offered: {reason}")));
+        return Err(translator.fault(place, format!("{name} is not supported: {reason}")));
     }
     if !function.within_group.is_empty() || function.null_treatment.is_some() {
-        return Err(translator.fault(place, format!("{name}: WITHIN GROUP and IGNORE NULLS are not offered")));
+        return Err(translator.fault(place, format!("{name}: WITHIN GROUP and IGNORE NULLS are not supported")));
     }
     let (args, distinct) = arguments(translator, function, &name, place)?;
     if let Some(found) = aggregate::find(&name) {
@@ -48,13 +49,15 @@ pub(crate) fn function(translator: &mut Translator<'_>, function: &Function) -> 
         return aggregate::translate(translator, found, call, &args);
     }
     if distinct || function.filter.is_some() {
-        return Err(translator.fault(place, format!("{name} is no aggregate: it takes neither DISTINCT nor FILTER")));
+        return Err(
+            translator.fault(place, format!("{name} is not an aggregate: it takes neither DISTINCT nor FILTER"))
+        );
     }
     let mut operands = Vec::with_capacity(args.len());
     for arg in args {
         match arg {
             Argument::Expr(expr) => operands.push(translator.translate(expr)?),
-            Argument::Star => return Err(translator.fault(place, format!("{name}(*) is not offered"))),
+            Argument::Star => return Err(translator.fault(place, format!("{name}(*) is not supported"))),
         }
     }
     scalar(translator, &name, place, operands)
@@ -76,12 +79,12 @@ fn arguments<'a>(
     let list = match &function.args {
         FunctionArguments::None => return Ok((Vec::new(), false)),
         FunctionArguments::List(list) if list.clauses.is_empty() => list,
-        _ => return Err(translator.fault(place, format!("{name}: this form of arguments is not offered"))),
+        _ => return Err(translator.fault(place, format!("{name}: this form of arguments is not supported"))),
     };
     let args = list.args.iter().map(|arg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(Argument::Expr(expr)),
         FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => Ok(Argument::Star),
-        other => Err(translator.fault(place, format!("{name}: the argument \"{other}\" is not offered"))),
+        other => Err(translator.fault(place, format!("{name}: the argument \"{other}\" is not supported"))),
     });
     let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
     Ok((args.collect::<Result<_, _>>()?, distinct))
@@ -157,8 +160,8 @@ fn refused(name: &str) -> Option<&'static str> {
         "rand" | "random" | "randn" | "uuid" | "monotonically_increasing_id" | "shuffle" => {
             "it is random, so a replay would give another result"
         }
-        "session_window" => "windows of a fixed size are; write window(…)",
-        "input_file_name" | "spark_partition_id" => "it tells of the machine, not of the data",
+        "session_window" => "only windows of a fixed size are supported; write window(…)",
+        "input_file_name" | "spark_partition_id" => "it describes the machine, not the data",
         _ => return None,
     })
 }

@@ -30,7 +30,7 @@ pub(crate) fn target(translator: &Translator<'_>, written: &ast::DataType, span:
         },
         other => {
             let hint = "offered: int, bigint, double, decimal(p, s), string, boolean, date, timestamp";
-            return Err(translator.fault(span, format!("the type {other} is not offered")).hint(hint));
+            return Err(translator.fault(span, format!("the type {other} is not supported")).hint(hint));
         }
     })
 }
@@ -43,7 +43,7 @@ pub(crate) fn typed_string(translator: &Translator<'_>, typed: &ast::TypedString
             let operand = Operand { expr: lit(ScalarValue::Utf8View(Some(text.clone()))), span };
             cast(translator, operand, &data_type, false)
         }
-        _ => Err(translator.fault(span, format!("\"{typed}\" is not offered"))),
+        _ => Err(translator.fault(span, format!("\"{typed}\" is not supported"))),
     }
 }
 

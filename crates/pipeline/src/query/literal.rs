@@ -22,7 +22,7 @@ pub(crate) fn value(value: &Value) -> Result<ScalarValue, String> {
         }
         Value::Boolean(value) => Ok(ScalarValue::Boolean(Some(*value))),
         Value::Null => Ok(ScalarValue::Null),
-        other => Err(format!("the constant {other} is not offered")),
+        other => Err(format!("the constant {other} is not supported")),
     }
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn number(digits: &str) -> Result<ScalarValue, String> {
     }
     match digits.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(ScalarValue::Float64(Some(value))),
-        _ => Err(format!("{digits} is no number")),
+        _ => Err(format!("{digits} is not a number")),
     }
 }
 
@@ -73,12 +73,12 @@ pub(crate) fn interval(translator: &Translator<'_>, interval: &ast::Interval, sp
         Err(translator.fault(span, message).hint("write INTERVAL 5 MINUTES, with days, hours, minutes or seconds"))
     };
     if interval.last_field.is_some() {
-        return refused("an interval of two fields is not offered");
+        return refused("an interval of two fields is not supported");
     }
     let count = match interval.value.as_ref() {
         ast::Expr::Value(value) => match &value.value {
             Value::Number(text, _) | Value::SingleQuotedString(text) => text.trim().to_owned(),
-            _ => return refused("this interval is not offered"),
+            _ => return refused("this interval is not supported"),
         },
         _ => return refused("an interval must be constant"),
     };
@@ -103,7 +103,7 @@ pub(crate) fn interval(translator: &Translator<'_>, interval: &ast::Interval, sp
             | DateTimeField::Microsecond
             | DateTimeField::Microseconds),
         ) => field.to_string(),
-        Some(_) => return refused("an interval of months or years has no fixed length and is not offered"),
+        Some(_) => return refused("an interval of months or years has no fixed length and is not supported"),
         None => return refused("an interval needs its unit"),
     };
     let us = duration::parse_us(&format!("{count} {unit}"))

@@ -48,7 +48,7 @@ pub struct Query {
     pub table: String,
     /// The window that rows are grouped by.
     pub window: WindowSpec,
-    /// Indices into [`crate::Source::schema`] of the fields that have to be decoded, ascending.
+    /// Indices into [`crate::SourceSettings::schema`] of the fields that have to be decoded, ascending.
     pub columns: Vec<usize>,
     /// Where in `columns` the event time stands.
     pub event_time: usize,
@@ -110,7 +110,7 @@ pub enum AggregateKind {
     /// previous one of the same keys in event time, which may lie before the window. A key's first reading
     /// adds 0; so does a step below 0 or above the cap. A 64-bit integer, never null.
     Increase {
-        /// The reading, a 64-bit integer. A null one is no reading.
+        /// The reading, a 64-bit integer. A null is not a reading.
         register: Expr,
         /// The largest step that is believed.
         cap: Option<i64>,

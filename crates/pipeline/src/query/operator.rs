@@ -37,7 +37,7 @@ pub(crate) fn binary(
         BinaryOperator::Modulo => remainder(translator, left, right),
         BinaryOperator::StringConcat => concat(translator, vec![left, right]),
         other => {
-            let fault = translator.fault(span, format!("the operator {other} is not offered"));
+            let fault = translator.fault(span, format!("the operator {other} is not supported"));
             Err(match other {
                 // The parser takes everything after DIV as its right side, which is not what Spark does.
                 BinaryOperator::MyIntegerDivide => fault.hint("write floor(a / b)"),

@@ -133,7 +133,7 @@ pub(crate) const SCALARS: &[Scalar] = &[
 ];
 
 fn wrong_count(t: &Translator<'_>, name: &str, span: sqlparser::tokenizer::Span) -> Fault {
-    t.fault(span, format!("{name} was given a wrong number of arguments"))
+    t.fault(span, format!("{name} was called with the wrong number of arguments"))
 }
 
 fn one(t: &Translator<'_>, call: Call) -> Result<Operand, Fault> {

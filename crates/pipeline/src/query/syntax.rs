@@ -1,4 +1,4 @@
-//! Parses the query and refuses what a stream cannot do, or what is not offered.
+//! Parses the query and refuses what a stream cannot do, or what is not supported.
 
 use sqlparser::ast::{
     Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned, Statement, TableFactor, Visit, Visitor,
@@ -53,7 +53,7 @@ pub(crate) fn parse(text: &mut SqlText, table: &str) -> Result<Shape, Vec<Fault>
         SetExpr::Select(select) => *select,
         SetExpr::SetOperation { op, .. } => {
             let place = refusals.any_keyword(&[Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT, Keyword::MINUS]);
-            let message = format!("{op} is not offered: a pipeline has one SELECT");
+            let message = format!("{op} is not supported: a pipeline has one SELECT");
             refusals.push(place, message, "write a second pipeline for the second SELECT");
             return Err(refusals.faults);
         }
@@ -108,7 +108,7 @@ impl Visitor for Refusals<'_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> std::ops::ControlFlow<()> {
         let subquery = matches!(expr, Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. });
         if subquery {
-            self.push(expr.span(), "a subquery is not offered: the stream has one table, read once", "");
+            self.push(expr.span(), "a subquery is not supported: the stream has one table, read once", "");
             return std::ops::ControlFlow::Break(());
         }
         std::ops::ControlFlow::Continue(())
@@ -132,25 +132,25 @@ impl Refusals<'_> {
     fn query(&mut self, query: &Query) {
         if query.with.is_some() {
             let hint = "write the expression where it is used";
-            self.push(self.keyword(Keyword::WITH), "WITH is not offered: a pipeline has one SELECT", hint);
+            self.push(self.keyword(Keyword::WITH), "WITH is not supported: a pipeline has one SELECT", hint);
         }
         if query.order_by.is_some() {
             let hint = "the warehouse can sort what it reads";
-            self.push(self.keyword(Keyword::ORDER), "ORDER BY is not offered: a stream has no end to sort at", hint);
+            self.push(self.keyword(Keyword::ORDER), "ORDER BY is not supported: a stream has no end to sort at", hint);
         }
         if query.limit_clause.is_some() || query.fetch.is_some() {
             let place = self.any_keyword(&[Keyword::LIMIT, Keyword::OFFSET, Keyword::FETCH]);
-            self.push(place, "LIMIT is not offered: every row of a stream counts", "filter with WHERE or HAVING");
+            self.push(place, "LIMIT is not supported: every row of a stream counts", "filter with WHERE or HAVING");
         }
         if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
-            self.push(Span::empty(), "the query has a clause that is not offered", "see docs/sql.md");
+            self.push(Span::empty(), "the query has a clause that is not supported", "see docs/sql.md");
         }
     }
 
     fn select(&mut self, select: &Select) {
         if select.distinct.is_some() {
             let hint = "list the columns in GROUP BY; duplicates of messages are dropped by [stream] dedup";
-            self.push(self.keyword(Keyword::DISTINCT), "SELECT DISTINCT is not offered", hint);
+            self.push(self.keyword(Keyword::DISTINCT), "SELECT DISTINCT is not supported", hint);
         }
         for (there, keyword, name) in [
             (!select.lateral_views.is_empty(), Keyword::LATERAL, "LATERAL VIEW"),
@@ -167,7 +167,7 @@ impl Refusals<'_> {
             (select.value_table_mode.is_some(), Keyword::VALUE, "SELECT AS"),
         ] {
             if there {
-                self.push(self.keyword(keyword), format!("{name} is not offered"), "see docs/sql.md");
+                self.push(self.keyword(keyword), format!("{name} is not supported"), "see docs/sql.md");
             }
         }
     }
@@ -180,12 +180,12 @@ impl Refusals<'_> {
                 return None;
             }
             [_, second, ..] => {
-                self.push(second.span(), "a join is not offered: the stream has one table", JOIN_HINT);
+                self.push(second.span(), "a join is not supported: the stream has one table", JOIN_HINT);
                 return None;
             }
         };
         if let Some(join) = from.joins.first() {
-            self.push(join.span(), "a join is not offered: the stream has one table", JOIN_HINT);
+            self.push(join.span(), "a join is not supported: the stream has one table", JOIN_HINT);
             return None;
         }
         let (name, alias) = match &from.relation {
@@ -212,7 +212,7 @@ impl Refusals<'_> {
         }
         match alias {
             Some(alias) if !alias.columns.is_empty() => {
-                self.push(alias.name.span, "a list of column names after the table is not offered", "");
+                self.push(alias.name.span, "a list of column names after the table is not supported", "");
                 None
             }
             Some(alias) => Some(alias.name.value.clone()),
@@ -226,18 +226,22 @@ impl Refusals<'_> {
                 for group in groups {
                     if matches!(group, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)) {
                         let place = self.any_keyword(&[Keyword::GROUPING, Keyword::CUBE, Keyword::ROLLUP]);
-                        self.push(place, "GROUPING SETS, CUBE and ROLLUP are not offered", "write a pipeline for each");
+                        self.push(
+                            place,
+                            "GROUPING SETS, CUBE and ROLLUP are not supported",
+                            "write a pipeline for each",
+                        );
                     }
                 }
                 groups.clone()
             }
             GroupByExpr::Expressions(..) => {
                 let place = self.any_keyword(&[Keyword::ROLLUP, Keyword::CUBE, Keyword::GROUPING, Keyword::WITH]);
-                self.push(place, "GROUPING SETS, CUBE and ROLLUP are not offered", "write a pipeline for each");
+                self.push(place, "GROUPING SETS, CUBE and ROLLUP are not supported", "write a pipeline for each");
                 Vec::new()
             }
             GroupByExpr::All(_) => {
-                self.push(self.keyword(Keyword::GROUP), "GROUP BY ALL is not offered", "list the columns");
+                self.push(self.keyword(Keyword::GROUP), "GROUP BY ALL is not supported", "list the columns");
                 Vec::new()
             }
         }
@@ -257,7 +261,7 @@ impl Refusals<'_> {
                 }
                 other => {
                     let hint = "list the columns: what a group has are its keys and its aggregates";
-                    self.push(other.span(), format!("\"{other}\" is not offered"), hint);
+                    self.push(other.span(), format!("\"{other}\" is not supported"), hint);
                 }
             }
         }

@@ -3,19 +3,19 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
-use crate::file::{At, Fault, File, StringMap};
+use crate::file::{Fault, PipelineText, StringMap, TextSpan};
 
 /// The text of the query and where it stands in the file.
 #[derive(Debug)]
 pub(crate) struct SqlText {
     pub(crate) sql: String,
     pub(crate) tokens: Vec<TokenWithSpan>,
-    at: At,
+    at: TextSpan,
     map: StringMap,
 }
 
 impl SqlText {
-    pub(crate) fn new(file: &File, sql: &str, at: &At) -> Self {
+    pub(crate) fn new(file: &PipelineText, sql: &str, at: &TextSpan) -> Self {
         let map = StringMap::new(file.written(at), sql);
         Self { sql: sql.to_owned(), tokens: Vec::new(), at: at.clone(), map }
     }
@@ -24,7 +24,7 @@ impl SqlText {
     pub(crate) fn fault(&self, span: Span, message: impl Into<String>) -> Fault {
         let location = if span.start.line == 0 { Location::new(1, 1) } else { span.start };
         let start = self.at.bytes.start + self.map.offset(self.offset(location));
-        Fault::new(&At { text: self.at.text, bytes: start..self.at.bytes.end.max(start) }, message)
+        Fault::new(&TextSpan { text: self.at.text, bytes: start..self.at.bytes.end.max(start) }, message)
     }
 
     /// The query's text between two places, both inclusive as sqlparser counts them.

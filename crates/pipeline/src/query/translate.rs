@@ -74,11 +74,9 @@ pub(crate) struct Translator<'a> {
     pub(crate) uses: Vec<(String, Span)>,
 }
 
-type Translated = Result<Operand, Fault>;
-
 impl Translator<'_> {
     /// Translates, checks and coerces one expression.
-    pub(crate) fn translate(&mut self, expr: &ast::Expr) -> Translated {
+    pub(crate) fn translate(&mut self, expr: &ast::Expr) -> Result<Operand, Fault> {
         let span = self.span_of(expr);
         let around = std::mem::replace(&mut self.place, span);
         let built = self.build(expr, span);
@@ -97,7 +95,7 @@ impl Translator<'_> {
     }
 
     /// The expression with DataFusion's implicit casts, or what DataFusion has against it.
-    pub(crate) fn coerced(&self, expr: Expr, span: Span) -> Translated {
+    pub(crate) fn coerced(&self, expr: Expr, span: Span) -> Result<Operand, Fault> {
         let coerced = self.simplifier.coerce(expr, self.schema).map_err(|error| self.rejected(span, &error))?;
         coerced.get_type(self.schema.as_ref()).map_err(|error| self.rejected(span, &error))?;
         Ok(Operand { expr: coerced, span })
@@ -215,11 +213,11 @@ impl Translator<'_> {
             }
             ast::Expr::Function(function) => call::function(self, function)?,
             ast::Expr::Wildcard(_) | ast::Expr::QualifiedWildcard(..) => {
-                return Err(self.fault(span, "* is not offered here").hint("list the columns"));
+                return Err(self.fault(span, "* is not supported here").hint("list the columns"));
             }
             other => {
                 let written = other.to_string();
-                return Err(self.fault(span, format!("\"{written}\" is not offered")).hint("see docs/sql.md"));
+                return Err(self.fault(span, format!("\"{written}\" is not supported")).hint("see docs/sql.md"));
             }
         })
     }
@@ -309,7 +307,7 @@ impl Translator<'_> {
             UnaryOperator::Minus => operator::negate(self, operand),
             UnaryOperator::Plus => Ok(operand.expr),
             UnaryOperator::Not | UnaryOperator::BangNot => Ok(Expr::Not(Box::new(self.condition(operand)?))),
-            other => Err(self.fault(span, format!("the operator {other} is not offered"))),
+            other => Err(self.fault(span, format!("the operator {other} is not supported"))),
         }
     }
 
@@ -350,7 +348,7 @@ impl Translator<'_> {
         escape: Option<&ValueWithSpan>,
     ) -> Result<Expr, Fault> {
         if let Some(escape) = escape {
-            return Err(self.fault(escape.span, "ESCAPE is not offered").hint("the escape is the backslash"));
+            return Err(self.fault(escape.span, "ESCAPE is not supported").hint("the escape is the backslash"));
         }
         let (expr, pattern) = (self.translate(expr)?, self.translate(pattern)?);
         let (expr, pattern) = (cast::to_text(self, expr)?, cast::to_text(self, pattern)?);

@@ -83,12 +83,12 @@ pub(crate) fn read(
     }
     if size_us / slide_us > MAX_WINDOWS {
         let message =
-            format!("every row would be in {} windows; more than {MAX_WINDOWS} are not offered", size_us / slide_us);
+            format!("every row would be in {} windows; more than {MAX_WINDOWS} are not supported", size_us / slide_us);
         return Err(text.fault(slide.map_or(place, |slide| slide.span()), message));
     }
     let start_us = start.map_or(Ok(0), |start| interval(text, start))?;
     if start_us.unsigned_abs() >= slide_us.unsigned_abs() {
-        let message = "the window's start must be shorter than its slide, as Spark demands";
+        let message = "the window's start must be shorter than its slide, as Spark requires";
         return Err(text.fault(start.map_or(place, |start| start.span()), message));
     }
     Ok(WindowSpec { size_us, slide_us, offset_us: start_us.rem_euclid(slide_us) })
@@ -97,7 +97,7 @@ pub(crate) fn read(
 fn positive(text: &SqlText, expr: &Expr, what: &str) -> Result<i64, Fault> {
     match interval(text, expr)? {
         us if us > 0 => Ok(us),
-        _ => Err(text.fault(expr.span(), format!("the window's {what} must be longer than nothing"))),
+        _ => Err(text.fault(expr.span(), format!("the window's {what} must be greater than zero"))),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Value, json};
+use turnstile_values::RetryPolicy;
 
 use super::{Api, CallError};
 use crate::bigquery::error::{ApiError, ErrorClass};
@@ -102,7 +103,7 @@ impl Api {
     /// Polls a job until it is done, for at most `job_secs`.
     async fn wait(&self, mut job: Value) -> Result<Value, CallError> {
         let until = Instant::now() + Duration::from_secs(self.settings.job_secs);
-        let mut poll = FIRST_POLL;
+        let mut polls = RetryPolicy::new(FIRST_POLL, LAST_POLL).waits();
         while job["status"]["state"] != "DONE" {
             let id = id(&job).to_owned();
             if Instant::now() > until {
@@ -111,8 +112,7 @@ impl Api {
                     ApiError { class: ErrorClass::Transient, reason: "timeout".into(), message, what: id }.into()
                 );
             }
-            tokio::time::sleep(poll).await;
-            poll = (poll * 2).min(LAST_POLL);
+            tokio::time::sleep(polls.next().unwrap_or(LAST_POLL)).await;
             job = self.job(&id).await?;
         }
         Ok(job)

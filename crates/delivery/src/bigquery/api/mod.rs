@@ -14,6 +14,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
 use serde_json::Value;
+use turnstile_values::{RetryPolicy, RetryWaits};
 
 pub(super) use self::jobs::{Job, JobMedia, query};
 use super::BigQuerySettings;
@@ -167,25 +168,23 @@ fn json(what: &str, body: &[u8]) -> Result<Value, ApiError> {
 
 /// Retries a request with exponential backoff, up to a deadline.
 pub(super) struct Backoff {
-    until: Instant,
-    wait: Duration,
+    began: Instant,
+    waits: RetryWaits,
 }
 
 impl Backoff {
     pub(super) fn new(settings: &BigQuerySettings) -> Self {
-        let until = Instant::now() + Duration::from_secs(settings.retry_secs);
-        Self { until, wait: Duration::from_millis(settings.retry_wait_ms) }
+        let policy = RetryPolicy::new(Duration::from_millis(settings.retry_wait_ms), MAX_WAIT);
+        let policy = policy.give_up_after(Duration::from_secs(settings.retry_secs));
+        Self { began: Instant::now(), waits: policy.waits() }
     }
 
-    /// Waits for the next attempt; returns `error` if the deadline would pass.
+    /// Waits for the next attempt; returns `error` if the deadline has passed.
     pub(super) async fn wait(&mut self, error: ApiError) -> Result<(), ApiError> {
-        if Instant::now() + self.wait > self.until {
-            return Err(error);
-        }
-        tracing::warn!(what = %error.what, reason = %error.reason, wait_ms = self.wait.as_millis() as u64,
+        let Some(wait) = self.waits.next_after(self.began.elapsed()) else { return Err(error) };
+        tracing::warn!(what = %error.what, reason = %error.reason, wait_ms = wait.as_millis() as u64,
             "transient BigQuery error; the request is sent again");
-        tokio::time::sleep(self.wait).await;
-        self.wait = (self.wait * 2).min(MAX_WAIT);
+        tokio::time::sleep(wait).await;
         Ok(())
     }
 }
