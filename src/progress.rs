@@ -13,7 +13,7 @@ const EVENTS: usize = 8192;
 
 /// A thread that prints events as they come.
 pub(crate) struct Printing {
-    thread: JoinHandle<Progress>,
+    thread: JoinHandle<ProgressPrinter>,
 }
 
 impl Printing {
@@ -21,7 +21,7 @@ impl Printing {
     pub(crate) fn start(events: &EventSink, json: bool) -> std::io::Result<Self> {
         let mut stream = events.subscribe(EVENTS);
         let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
-            let mut progress = Progress::new(json);
+            let mut progress = ProgressPrinter::new(json);
             while let Some(event) = stream.blocking_next() {
                 progress.show(&event);
                 let left_out = stream.take_left_out();
@@ -37,7 +37,7 @@ impl Printing {
     }
 
     /// Ends once everything is printed, and leaves the live line behind.
-    pub(crate) fn end(self, events: &EventSink) -> Progress {
+    pub(crate) fn end(self, events: &EventSink) -> ProgressPrinter {
         events.close();
         let mut progress = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         progress.clear();
@@ -46,7 +46,7 @@ impl Printing {
 }
 
 /// Prints events for a person, or as JSON lines.
-pub(crate) struct Progress {
+pub(crate) struct ProgressPrinter {
     json: bool,
     live: bool,
     shown: bool,
@@ -63,7 +63,7 @@ const DEAD_EVERY: Duration = Duration::from_secs(30);
 /// Seconds between two status lines without a terminal.
 const PLAIN_EVERY: u32 = 10;
 
-impl Progress {
+impl ProgressPrinter {
     fn new(json: bool) -> Self {
         let live = !json && std::io::stderr().is_terminal();
         Self { json, live, shown: false, quiet_statuses: 0, dead: 0, dead_at: None }

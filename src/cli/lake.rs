@@ -17,7 +17,6 @@ use super::status::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
-use crate::report::Failure;
 
 /// List the lake's files, compact those of past days, delete those no longer needed
 #[derive(Debug, clap::Args)]
@@ -158,7 +157,7 @@ fn act(
     process: &Process,
     policy: impl Fn(&Pipeline) -> MaintenancePolicy,
 ) -> anyhow::Result<Exit> {
-    // A lake that does not exist is not created by looking after it.
+    // Maintenance does not create a lake that does not exist.
     let access = if args.dry_run { LakeAccess::Read } else { LakeAccess::WriteExisting };
     let context = context_or_last(process, args.file.as_ref(), &args.set, access)?;
     let pipeline = context.pipeline();
@@ -169,17 +168,19 @@ fn act(
             return show_plan(&context, &policy, args.json).await;
         }
         let loaded = flow::loaded_bounds(&context).await?;
-        let say = |step: MaintenanceStep<'_>| show_step(step, args.json);
-        let applied = maintain(lake, &pipeline.name, &policy, &loaded, &flow::this_process(), say).await;
-        let applied = applied.map_err(flow::maintenance_failed)?.ok_or_else(|| nothing(pipeline))?;
-        ended(applied, args.json)
+        let show = |step: MaintenanceStep<'_>| show_step(step, args.json);
+        let applied = maintain(lake, &pipeline.name, &policy, &loaded, &flow::this_process(), show).await;
+        let applied = applied
+            .map_err(flow::maintenance_failed)?
+            .ok_or_else(|| flow::no_ledger(&pipeline.lake.url, &pipeline.name))?;
+        finish(applied, args.json)
     })
 }
 
 async fn show_plan(context: &Context, policy: &MaintenancePolicy, json: bool) -> anyhow::Result<Exit> {
     let pipeline = context.pipeline();
     let catalog = Catalog::read(context.lake().await?, &pipeline.name).await.map_err(flow::ledger_failed)?;
-    let catalog = catalog.ok_or_else(|| nothing(pipeline))?;
+    let catalog = catalog.ok_or_else(|| flow::no_ledger(&pipeline.lake.url, &pipeline.name))?;
     let loaded = flow::loaded_bounds(context).await?;
     let plan = plan(&catalog, policy, &loaded, flow::now_us());
     if json {
@@ -242,7 +243,7 @@ fn show_step(step: MaintenanceStep<'_>, json: bool) {
     }
 }
 
-fn ended(applied: Applied, json: bool) -> anyhow::Result<Exit> {
+fn finish(applied: Applied, json: bool) -> anyhow::Result<Exit> {
     if !json {
         eprintln!("{}", flow::summary(&applied).unwrap_or_else(|| "lake: there was nothing to do".to_owned()));
     }
@@ -253,10 +254,4 @@ fn ended(applied: Applied, json: bool) -> anyhow::Result<Exit> {
     let Some(first) = failed.next() else { return Ok(Exit::Done) };
     failed.for_each(|error| eprintln!("error: {error:#}"));
     Err(first)
-}
-
-fn nothing(pipeline: &Pipeline) -> anyhow::Error {
-    Failure::new(Exit::Failed, format!("the lake {} has no ledger of {:?}", pipeline.lake.url, pipeline.name))
-        .hint("check that it has run, and that this is the URL of its lake")
-        .into()
 }

@@ -43,11 +43,11 @@ use crate::report::Failure;
 #[command(after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug prints debug logs.")]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     Up(up::UpArgs),
     Run(run::RunArgs),
     Stream(Box<stream::StreamArgs>),
@@ -74,25 +74,25 @@ pub(crate) fn run(process: &Process) -> anyhow::Result<Exit> {
     let cli = Cli::parse();
     start_logging();
     match cli.command {
-        Command::Up(args) => up::run(args, process),
-        Command::Run(args) => run::run(args, process),
-        Command::Stream(args) => stream::run(*args, process),
-        Command::Check(args) => check::run(args, process),
-        Command::Produce(args) => produce::run(*args, process),
-        Command::Consume(args) => consume::run(*args, process),
-        Command::Sql(args) => sql::run(args, process),
-        Command::Warehouse(args) => warehouse::run(args, process),
-        Command::Models(args) => models::run(args, process),
-        Command::Status(args) => status::run(args, process),
-        Command::Lag(args) => lag::run(*args, process),
-        Command::Lake(args) => lake::run(args, process),
-        Command::Explain(args) => explain::run(args, process),
-        Command::Audit(args) => audit::run(args, process),
-        Command::Replay(args) => replay::run(args, process),
-        Command::Deadletter(args) => deadletter::run(args, process),
-        Command::Topic(args) => topic::run(args, process),
-        Command::Broker(args) => broker::run(args, process),
-        Command::Completions(args) => completions::run(args, Cli::command()),
+        CliCommand::Up(args) => up::run(args, process),
+        CliCommand::Run(args) => run::run(args, process),
+        CliCommand::Stream(args) => stream::run(*args, process),
+        CliCommand::Check(args) => check::run(args, process),
+        CliCommand::Produce(args) => produce::run(*args, process),
+        CliCommand::Consume(args) => consume::run(*args, process),
+        CliCommand::Sql(args) => sql::run(args, process),
+        CliCommand::Warehouse(args) => warehouse::run(args, process),
+        CliCommand::Models(args) => models::run(args, process),
+        CliCommand::Status(args) => status::run(args, process),
+        CliCommand::Lag(args) => lag::run(*args, process),
+        CliCommand::Lake(args) => lake::run(args, process),
+        CliCommand::Explain(args) => explain::run(args, process),
+        CliCommand::Audit(args) => audit::run(args, process),
+        CliCommand::Replay(args) => replay::run(args, process),
+        CliCommand::Deadletter(args) => deadletter::run(args, process),
+        CliCommand::Topic(args) => topic::run(args, process),
+        CliCommand::Broker(args) => broker::run(args, process),
+        CliCommand::Completions(args) => completions::run(args, Cli::command()),
     }
 }
 

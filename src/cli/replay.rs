@@ -45,7 +45,7 @@ pub(crate) struct ReplayArgs {
 
 /// One rebuilt file.
 #[derive(Debug, Serialize)]
-struct Made {
+struct ReplayedFile {
     /// Its name, below the lake's root and below the folder.
     name: String,
     rows: usize,
@@ -54,7 +54,7 @@ struct Made {
     same: Option<bool>,
 }
 
-impl Made {
+impl ReplayedFile {
     fn print(&self, json: bool) -> anyhow::Result<()> {
         let Self { name, rows, messages, same } = self;
         match same {
@@ -80,16 +80,16 @@ pub(crate) fn run(args: ReplayArgs, process: &Process) -> anyhow::Result<Exit> {
             let name = turnstile_lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
             write(&args.to, &name, &bytes)?;
             let (rows, messages) = (window.rows.num_rows(), window.messages);
-            Made { name, rows, messages, same: None }.print(args.json)?;
+            ReplayedFile { name, rows, messages, same: None }.print(args.json)?;
         }
         return Ok(Exit::Done);
     }
     let files = published(&context, &args.what)?;
     let mut exit = Exit::Done;
     for published in &files {
-        let made = again(&context, published, &args.to)?;
-        made.print(args.json)?;
-        if made.same != Some(true) {
+        let file = rebuild(&context, published, &args.to)?;
+        file.print(args.json)?;
+        if file.same != Some(true) {
             exit = Exit::Difference;
         }
     }
@@ -124,17 +124,17 @@ fn published(context: &Context, what: &str) -> anyhow::Result<Vec<Published>> {
 }
 
 /// Rebuilds a published window's file.
-fn again(context: &Context, published: &Published, to: &Path) -> anyhow::Result<Made> {
+fn rebuild(context: &Context, published: &Published, to: &Path) -> anyhow::Result<ReplayedFile> {
     let entry = &published.file;
     let windows = replay(context, &entry.sources)?;
     let window =
         windows.iter().find(|w| matches!(entry.kind, FileKind::Window { start_us, .. } if start_us == w.start_us));
     let Some(window) = window else {
-        return Ok(Made { name: entry.name.clone(), rows: 0, messages: 0, same: Some(false) });
+        return Ok(ReplayedFile { name: entry.name.clone(), rows: 0, messages: 0, same: Some(false) });
     };
     let bytes = flow::encode(context.pipeline(), window)?;
     write(to, &entry.name, &bytes)?;
-    Ok(Made {
+    Ok(ReplayedFile {
         name: entry.name.clone(),
         rows: window.rows.num_rows(),
         messages: window.messages,

@@ -107,9 +107,7 @@ impl LedgerAt {
 
     /// The error of a pipeline without a ledger there.
     pub(crate) fn no_ledger(&self) -> anyhow::Error {
-        Failure::new(Exit::Failed, format!("the lake {} has no ledger of {:?}", self.url, self.pipeline))
-            .hint("check that it has run, and that this is the URL of its lake")
-            .into()
+        flow::no_ledger(&self.url, &self.pipeline)
     }
 }
 

@@ -232,20 +232,20 @@ mod tests {
 
     #[test]
     fn the_printed_file_keeps_the_comments_of_the_built_in_pipeline() {
-        let args = args(&["--topic", "t \"1\"\u{7f}", "--name", "t", "--config", "k.properties", "--lake", "s3://b/t"]);
+        let args =
+            args(&["--topic", "t", "--config", "k.properties", "--client", "c \"1\"\u{7f}", "--lake", "s3://b/t"]);
         let text = args.pipeline_text().unwrap();
         let expected = [
             "# Turnstile readings in windows: entries and exits of every turnstile. Printed by `turnstile stream`.\n",
             "name = \"t\"\n",
-            "kafka  = {}\n",
             "properties = \"k.properties\"\n",
             "# The order is the order of the CSV fields.\n[source.schema]\n",
             "url    = \"s3://b/t\"             # or gs://, s3://, az://\n",
         ];
         expected.iter().for_each(|part| assert!(text.contains(part), "{part} is not in {text}"));
         assert!(!text.contains("For a broker with credentials"), "{text}");
-        let topics = Pipeline::from_str(&text, "test").map_err(|e| e.to_string()).unwrap().source.topics;
-        assert_eq!(topics.single(), Some("t \"1\"\u{7f}"));
+        let kafka = Pipeline::from_str(&text, "test").map_err(|e| e.to_string()).unwrap().source.kafka;
+        assert_eq!(kafka.get("client.id").map(String::as_str), Some("c \"1\"\u{7f}"));
     }
 
     #[test]

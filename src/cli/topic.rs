@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use turnstile_kafka::{ClientError, NewTopicPlan, TopicAdmin, TopicDescription};
 
 use crate::cli::cluster::{ClusterArgs, client_failure};
+use crate::cli::text_table::TextTable;
 use crate::exit::Exit;
 use crate::process::Process;
 
@@ -137,19 +138,18 @@ fn describe(found: &TopicDescription, json: bool) -> String {
     for (key, value) in &found.config {
         text.push_str(&format!("\n  {key}={value}"));
     }
-    text.push_str("\npartition\tlow\thigh\tleader\treplicas\tin sync");
+    let mut table = TextTable::new(["partition", "low", "high", "leader", "replicas", "in sync"], 0..4);
     for p in &found.partitions {
-        text.push_str(&format!(
-            "\n{}\t{}\t{}\t{}\t{}\t{}",
-            p.partition,
-            p.low,
-            p.high,
-            p.leader,
+        table.row([
+            p.partition.to_string(),
+            p.low.to_string(),
+            p.high.to_string(),
+            p.leader.to_string(),
             ids(&p.replicas),
-            ids(&p.in_sync)
-        ));
+            ids(&p.in_sync),
+        ]);
     }
-    text
+    format!("{text}\n{}", table.to_string().trim_end())
 }
 
 fn ids(brokers: &[i32]) -> String {
@@ -176,7 +176,10 @@ mod tests {
         let config = vec![("retention.ms".to_owned(), "1000".to_owned())];
         let found = TopicDescription { topic: "t".to_owned(), partitions: vec![partition], config };
         let text = describe(&found, false);
-        assert!(text.contains("  retention.ms=1000") && text.ends_with("0\t3\t9\t1\t1,2\t1"), "{text}");
+        assert!(
+            text.contains("  retention.ms=1000") && text.ends_with("\n        0    3     9       1  1,2       1"),
+            "{text}"
+        );
         let json: serde_json::Value = serde_json::from_str(&describe(&found, true)).unwrap();
         assert_eq!((&json["partitions"][0]["high"], &json["config"]["retention.ms"]), (&9.into(), &"1000".into()));
     }

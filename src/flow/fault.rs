@@ -151,6 +151,13 @@ pub(crate) fn open_failed(error: LedgerError, plan: &StreamPlan) -> anyhow::Erro
     }
 }
 
+/// A lake without a ledger of the pipeline.
+pub(crate) fn no_ledger(lake: &str, pipeline: &str) -> anyhow::Error {
+    Failure::new(Exit::Failed, format!("the lake {lake} has no ledger of {pipeline:?}"))
+        .hint("check that it has run, and that this is the URL of its lake")
+        .into()
+}
+
 /// The ledger refused.
 pub(crate) fn ledger_failed(error: LedgerError) -> anyhow::Error {
     let exit = match &error {

@@ -12,10 +12,8 @@ use turnstile_message::TopicPartition;
 use turnstile_pipeline::TopicSelection;
 use turnstile_values::MINUTE_US;
 
-use super::{client, lake_failed, ledger_failed, now_us, topic_names};
-use crate::exit::Exit;
+use super::{client, lake_failed, ledger_failed, no_ledger, now_us, topic_names};
 use crate::process::Process;
-use crate::report::Failure;
 
 /// Number of commits that a pipeline's reading rate is computed from, and how far back they may be.
 const COMMITS: u64 = 64;
@@ -121,9 +119,7 @@ impl LagMonitor {
             turnstile_lake::recent_commits(&lake, name, COMMITS).await.map_err(ledger_failed)
         })?;
         let Some((slot, records)) = recent else {
-            let fact = format!("the lake {url} has no ledger of {name:?}");
-            let hint = "check that it has run, and that this is the URL of its lake";
-            return Err(Failure::new(Exit::Failed, fact).hint(hint).into());
+            return Err(no_ledger(url, name));
         };
         let mut topics: Vec<String> = slot.positions.iter().map(|p| p.partition.topic.to_string()).collect();
         if let Some(named) = named {

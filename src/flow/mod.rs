@@ -40,7 +40,7 @@ pub(crate) use context::{Context, LakeAccess};
 pub(crate) use event::{Event, Status};
 pub(crate) use event_sink::EventSink;
 pub(crate) use fault::{
-    client, diagnosis_failed, lake_failed, ledger_failed, read_failed, registry_failed, warehouse_failed,
+    client, diagnosis_failed, lake_failed, ledger_failed, no_ledger, read_failed, registry_failed, warehouse_failed,
 };
 #[cfg(test)]
 pub(crate) use lag::tests::report as lag_example;

@@ -1,4 +1,4 @@
-//! Messages that no window took: where they go, what is said of them, and the way back.
+//! Messages that could not be processed: where they go, what is reported of them, and how they are resent.
 
 use serde_json::Value;
 use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};

@@ -1,4 +1,4 @@
-//! A disk of the test's own: full, read-only, or with room again, whenever a story says so.
+//! The test's own disk: full, read-only, or with free space again, as a story needs it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -94,7 +94,7 @@ fn a_group_that_has_committed_nothing_and_a_pipeline_that_was_never_run_are_dist
         (&unread["records"], &unread["catch_up"]),
         (&Value::Null, &"unknown: the group has committed no offset".into())
     );
-    // Nothing says whose lag, or two places say which broker.
+    // No reader is named, or the brokers are named twice.
     for line in [&["lag"][..], &["lag", "story.toml", "--bootstrap", &scene.servers]] {
         let output = scene.turnstile(line);
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
@@ -105,28 +105,28 @@ fn a_group_that_has_committed_nothing_and_a_pipeline_that_was_never_run_are_dist
 }
 
 #[test]
-fn a_pipeline_is_unwell_when_it_was_ended_or_has_not_committed_for_so_long_and_was_not_idle() {
-    for (idle, well_after_a_second) in [("300 ms", true), ("1 hour", false)] {
+fn a_pipeline_is_unhealthy_when_it_has_ended_or_has_not_committed_for_too_long_and_was_not_idle() {
+    for (idle, healthy_after_a_second) in [("300 ms", true), ("1 hour", false)] {
         let scene = Scene::embedded(1);
         scene.send(messages(200).iter().map(String::as_bytes));
         let pipeline = scene.pipeline(&format!("idle = \"{idle}\""));
         let pipeline = pipeline.to_str().unwrap();
-        let is_well = |age: &str| {
+        let is_healthy = |age: &str| {
             let output = scene.turnstile(&["status", pipeline, "--max-age", age]);
             let code = output.status.code().unwrap();
             assert_ne!(code, 2, "{}", text(&output));
             code == 0
         };
         let run = scene.spawn(&["run", pipeline], &[]);
-        // Before it begins there is no ledger, and that is no good answer either.
-        until("it runs", || is_well("1h"));
+        // Before it starts there is no ledger, and it is not healthy either.
+        until("it runs", || is_healthy("1h"));
         let all_read = || lag(&scene, &[pipeline])["records"] == 0;
         until("everything is read", all_read);
         std::thread::sleep(Duration::from_secs(3));
-        assert_eq!((is_well("1s"), is_well("1h")), (well_after_a_second, true), "idle after {idle}");
+        assert_eq!((is_healthy("1s"), is_healthy("1h")), (healthy_after_a_second, true), "idle after {idle}");
         signal(&run, "TERM");
         assert!(finish(run).status.success());
-        assert!(!is_well("1h"), "it was ended");
+        assert!(!is_healthy("1h"), "it was ended");
     }
 }
 

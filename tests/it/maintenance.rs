@@ -32,7 +32,7 @@ fn both(output: &Output) -> String {
 }
 
 #[test]
-fn a_day_becomes_one_file_old_windows_go_and_every_window_is_still_explained() {
+fn a_day_becomes_one_file_old_windows_are_deleted_and_every_window_is_still_explained() {
     let scene = Scene::embedded(1);
     let messages = messages(READINGS);
     scene.send(messages.iter().map(String::as_bytes));
@@ -83,7 +83,7 @@ fn nothing_is_retired_that_a_warehouse_may_not_have_loaded() {
 }
 
 #[test]
-fn a_running_pipeline_compacts_days_that_are_over_beside_the_stream() {
+fn a_running_pipeline_compacts_past_days_while_it_reads() {
     let scene = Scene::embedded(1);
     let messages = messages(READINGS);
     scene.send(messages.iter().map(String::as_bytes));
@@ -121,7 +121,7 @@ fn what_every_warehouse_has_loaded_is_retired_and_its_facts_stay() {
     let loaded = scene.turnstile(&["warehouse", "run", "--once", file]);
     assert!(loaded.status.success(), "{}", text(&loaded));
 
-    // A database that cannot be asked may lack anything.
+    // A database that cannot be reached may lack anything.
     let away = "warehouse.postgres={ url = \"postgres://nobody@127.0.0.1:1/none\", connect_timeout = \"1 second\" }";
     let why = lake(&scene, "gc", &pipeline, &["--dry-run", "--set", away]);
     assert!(why.contains("postgres"), "{why}");

@@ -98,7 +98,7 @@ fn a_user_s_models_are_checked_loaded_tested_described_and_rebuilt() {
 }
 
 #[test]
-fn a_test_that_fails_keeps_the_load_out_and_ends_with_its_exit_code() {
+fn a_failed_test_discards_the_load_and_exits_with_its_code() {
     let wrong = BY_STATION.replace("sum(entries)", "sum(entries) + 1");
     let (scene, pipeline) = scene(&[("by_station", &wrong), ("stations", STATIONS)]);
     let loaded = scene.turnstile(&["warehouse", "run", "--once", pipeline.to_str().unwrap()]);

@@ -92,13 +92,13 @@ fn without_config_the_original_s_file_is_read_or_the_broker_of_this_machine_is_a
     let elsewhere = scene.dir.path().join("elsewhere");
     let line = ["consume", "--topic", "no-such-topic", "--until-end", "--connect-timeout", "1"];
     let output = finish(scene.spawn(&line, &[("HOME", elsewhere.to_str().unwrap())]));
-    let said = "no ~/.kafka/docker-kafka.properties here: using the broker at localhost:9092";
+    let said = "~/.kafka/docker-kafka.properties does not exist: using the broker at localhost:9092";
     // Whether a broker answers there is this machine's affair; which one was asked is not.
     assert!(text(&output).contains(said) && !output.status.success(), "{}", text(&output));
 }
 
 #[test]
-fn a_duration_that_spark_does_not_take_is_a_usage_error_and_so_is_a_window_that_cannot_be() {
+fn a_duration_that_is_no_spark_interval_and_an_impossible_window_are_usage_errors() {
     let scene = Scene::embedded(1);
     for wrong in [
         ["--duration", "5", "--slide", "5 minutes"],
@@ -113,7 +113,7 @@ fn a_duration_that_spark_does_not_take_is_a_usage_error_and_so_is_a_window_that_
 }
 
 #[test]
-fn the_printed_pipeline_is_a_file_that_run_goes_on_with() {
+fn the_printed_pipeline_is_a_file_that_run_continues_with() {
     let scene = Scene::embedded(1);
     let messages = messages(400);
     scene.send(messages[..250].iter().map(String::as_bytes));

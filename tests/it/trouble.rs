@@ -1,4 +1,4 @@
-//! Servers and disks that fail under a running pipeline: it says so, waits or ends, and loses nothing.
+//! Servers and disks that fail while a pipeline runs: it reports that, waits or ends, and loses nothing.
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
