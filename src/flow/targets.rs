@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
 use tokio::sync::Mutex;
-use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable};
-use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
-use turnstile_delivery::{Target, TargetError};
-use turnstile_pipeline::{FileFormat, Pipeline, Properties};
+use turnstile_delivery::bigquery::{
+    BigQueryCredentials, BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable,
+};
+use turnstile_delivery::postgres::{PostgresOptions, PostgresSettings, PostgresTarget, URL_VARIABLE};
+use turnstile_delivery::{Target, TargetError, TargetSettingsError};
+use turnstile_pipeline::{
+    BigQueryTargetSettings, CredentialsSource, FileFormat, Pipeline, PostgresTargetSettings, SettingPlaces,
+};
+use turnstile_values::duration;
 use turnstile_warehouse::Warehouse;
 
 use super::context::Context;
@@ -37,49 +41,75 @@ impl Targets {
     }
 }
 
-fn open_postgres(settings: &Properties) -> anyhow::Result<PostgresTarget> {
-    let settings = PostgresSettings::from_pairs(settings.iter(), |name| std::env::var(name).ok());
-    let settings = settings.map_err(|error| {
-        Failure::new(Exit::Config, format!("[warehouse.postgres] {}: {}", error.key, error.reason)).hint(error.hint)
-    })?;
-    Ok(PostgresTarget::new(settings))
+fn open_postgres(given: &PostgresTargetSettings) -> anyhow::Result<PostgresTarget> {
+    let misplaced = |error| setting_failed(error, &given.places);
+    let us = |us: Option<i64>| us.map(duration::from_us);
+    let options = PostgresOptions {
+        url: given.url.clone(),
+        host: given.host.clone(),
+        port: given.port,
+        database: given.database.clone(),
+        user: given.user.clone(),
+        password_file: given.password_file.as_ref().map(Into::into),
+        schema: given.schema.clone(),
+        sslmode: given.sslmode.map(str::parse).transpose().map_err(misplaced)?,
+        root_certificate: given.root_certificate.as_ref().map(Into::into),
+        connect_timeout: us(given.connect_timeout_us),
+        statement_timeout: us(given.statement_timeout_us),
+        lock_timeout: us(given.lock_timeout_us),
+        application_name: given.application_name.clone(),
+        adopt: given.adopt.clone(),
+    };
+    let settings = PostgresSettings::new(options, |name| std::env::var(name).ok());
+    Ok(PostgresTarget::new(settings.map_err(misplaced)?))
 }
 
-fn open_bigquery(settings: &Properties) -> anyhow::Result<BigQueryTarget> {
-    BigQueryTarget::new(bigquery_settings(settings)?).map_err(target_failed)
+fn open_bigquery(given: &BigQueryTargetSettings) -> anyhow::Result<BigQueryTarget> {
+    BigQueryTarget::new(bigquery_settings(given)).map_err(|error| setting_failed(error, &given.places))
 }
 
-/// Who asks, in the forms that the key `credentials` takes.
-const CREDENTIALS: &str = "\"default\", \"none\", { file = \"key.json\" }, { json = \"…\" } or \
-                           { prefect_block = \"gcp-credentials/NAME\" }";
-
-fn bigquery_settings(settings: &Properties) -> anyhow::Result<BigQuerySettings> {
-    let mut keys = Map::new();
-    for (key, value) in settings.iter() {
-        if key == "credentials" && !["default", "none"].contains(&value.as_str()) {
-            // What stands there may well be a key: it is not repeated.
-            let fact = "[warehouse.bigquery] credentials is a text, and none of the two that it can be";
-            return Err(Failure::new(Exit::Config, fact).hint(format!("write {CREDENTIALS}")).into());
-        }
-        let value = match value.parse::<u64>() {
-            Ok(number) if BigQuerySettings::NUMBERS.contains(&key.as_str()) => Value::from(number),
-            _ => Value::from(value.as_str()),
-        };
-        match key.split_once('.') {
-            Some((outer, inner)) => {
-                let table = keys.entry(outer).or_insert_with(|| Value::Object(Map::new()));
-                if let Value::Object(table) = table {
-                    table.insert(inner.to_owned(), value);
-                }
-            }
-            None => drop(keys.insert(key.clone(), value)),
-        }
+fn bigquery_settings(given: &BigQueryTargetSettings) -> BigQuerySettings {
+    let defaults = BigQuerySettings::new(&given.project, &given.dataset);
+    let bytes = |given: Option<u64>, default| given.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    BigQuerySettings {
+        location: given.location.clone().unwrap_or(defaults.location),
+        endpoint: given.endpoint.clone().unwrap_or(defaults.endpoint),
+        credentials: match &given.credentials {
+            CredentialsSource::Default => BigQueryCredentials::Default,
+            CredentialsSource::None => BigQueryCredentials::None,
+            CredentialsSource::File(path) => BigQueryCredentials::File(path.into()),
+            CredentialsSource::Json(text) => BigQueryCredentials::Json(text.clone()),
+            CredentialsSource::PrefectBlock(block) => BigQueryCredentials::PrefectBlock(block.clone()),
+        },
+        stage: given.stage.clone(),
+        storage_root: given.storage_root.as_ref().map(Into::into),
+        adopt: given.adopt.clone(),
+        part_bytes: bytes(given.part_bytes, defaults.part_bytes),
+        multipart_bytes: bytes(given.multipart_bytes, defaults.multipart_bytes),
+        upload_bytes: bytes(given.upload_bytes, defaults.upload_bytes),
+        stage_hours: given.stage_hours.map_or(defaults.stage_hours, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        request_secs: given.request_secs.unwrap_or(defaults.request_secs),
+        retry_secs: given.retry_secs.unwrap_or(defaults.retry_secs),
+        retry_wait_ms: given.retry_wait_ms.unwrap_or(defaults.retry_wait_ms),
+        job_secs: given.job_secs.unwrap_or(defaults.job_secs),
+        ..defaults
     }
-    serde_json::from_value(Value::Object(keys)).map_err(|error| {
-        Failure::new(Exit::Config, format!("[warehouse.bigquery] {error}"))
-            .hint("its keys are in docs/warehouse-bigquery.md")
-            .into()
-    })
+}
+
+/// A setting that only the target could judge, with the place of its key; one from the environment has none.
+fn setting_failed(error: TargetSettingsError, places: &SettingPlaces) -> anyhow::Error {
+    let (fact, hint) = match error.key {
+        URL_VARIABLE => (error.to_string(), error.hint),
+        key => {
+            let problem = places.problem(key, &error.reason);
+            (problem.to_string(), error.hint)
+        }
+    };
+    let failure = Failure::new(Exit::Config, fact).hint(hint);
+    match error.source {
+        Some(source) => failure.cause(anyhow::Error::from_boxed(source)).into(),
+        None => failure.into(),
+    }
 }
 
 /// Creates dataset, external table and tables in BigQuery, or says how with `dry_run`. One line for each that was created.
@@ -147,24 +177,38 @@ pub(crate) fn target_failed(error: TargetError) -> anyhow::Error {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> anyhow::Result<BigQuerySettings> {
-        let all = [("project", "p"), ("dataset", "d")].iter().chain(pairs);
-        let all = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        bigquery_settings(&Properties::from(all.collect::<std::collections::BTreeMap<_, _>>()))
+    fn pipeline(sections: &str) -> Pipeline {
+        let text = include_str!("../../pipelines/mta-turnstile.toml");
+        let (before, _) = text.split_once("[warehouse]").unwrap_or((text, ""));
+        let warehouse = "[warehouse]\ntable = \"t\"\nschedule = \"hourly\"\n";
+        Pipeline::from_str(&format!("{before}{warehouse}{sections}"), "p.toml").unwrap()
+    }
+
+    fn refusal(sections: &str) -> String {
+        match Targets::open(&pipeline(sections)) {
+            Ok(_) => panic!("{sections} was accepted"),
+            Err(error) => format!("{error:?}"),
+        }
     }
 
     #[test]
-    fn a_key_where_a_word_belongs_is_not_repeated() {
-        let error = format!("{:?}", read(&[("credentials", "{\"private_key\": \"hunter2\"}")]).unwrap_err());
-        assert!(error.contains("credentials") && !error.contains("hunter2"), "{error}");
-        assert!(read(&[("credentials", "none")]).is_ok());
-        let json = read(&[("credentials.json", "{}")]).unwrap();
-        assert!(format!("{json:?}").contains("Json(secret)"));
+    fn a_setting_that_only_the_target_can_judge_has_its_place() {
+        let url = refusal("[warehouse.postgres]\nurl = \"postgres://loader:hush@127.0.0.1/mta\"\n");
+        assert!(url.contains(":7: [warehouse.postgres] url: it holds a password") && !url.contains("hush"), "{url}");
+        let missing = refusal("[warehouse.postgres]\nurl = \"postgres://127.0.0.1/mta\"\n");
+        assert!(missing.contains(":1: [warehouse.postgres] user: missing"), "{missing}");
+        let file =
+            "[warehouse.bigquery]\nproject = \"p\"\ndataset = \"d\"\ncredentials = { file = \"no/such.json\" }\n";
+        let file = refusal(file);
+        assert!(file.contains(":15: [warehouse.bigquery] credentials: the credentials in no/such.json"), "{file}");
     }
 
     #[test]
-    fn digits_are_a_number_where_one_belongs_and_else_a_name() {
-        let settings = read(&[("project", "123456"), ("dataset", "2026"), ("job_secs", "5")]).unwrap();
+    fn digits_may_be_a_name_and_what_is_not_given_has_a_default() {
+        let section = "[warehouse.bigquery]\nproject = 123456\ndataset = \"2026\"\njob_secs = 5\n";
+        let warehouse = pipeline(section).warehouse.unwrap();
+        let settings = bigquery_settings(&warehouse.bigquery.unwrap());
         assert_eq!((&*settings.project, &*settings.dataset, settings.job_secs), ("123456", "2026", 5));
+        assert_eq!((&*settings.location, settings.retry_secs), ("US", 30));
     }
 }

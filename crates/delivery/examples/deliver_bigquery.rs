@@ -29,13 +29,13 @@ async fn main() -> ExitCode {
     match deliver(settings, loads.parse().unwrap_or(0)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}: {error:?}");
+            eprintln!("error: {error:?}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn deliver(settings: BigQuerySettings, loads: u64) -> Result<(), TargetError> {
+async fn deliver(settings: BigQuerySettings, loads: u64) -> anyhow::Result<()> {
     let mut target = BigQueryTarget::new(settings)?;
     loop {
         let at = target.position().await?.map_or(0, |position| position.load);
@@ -45,7 +45,7 @@ async fn deliver(settings: BigQuerySettings, loads: u64) -> Result<(), TargetErr
         match target.apply(&load(at + 1)).await {
             // What a killed predecessor had asked for came through after all.
             Ok(_) | Err(TargetError::Moved { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }

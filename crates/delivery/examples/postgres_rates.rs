@@ -1,7 +1,7 @@
 //! How fast rows go into PostgreSQL, by what kind of delivery. Prints; asserts nothing.
 //!
 //! ```text
-//! PGPASSWORD=… cargo run --release --example postgres_rates -- host=localhost user=loader database=mta schema=rates
+//! PGPASSWORD=… cargo run --release --example postgres_rates -- postgres://loader@localhost/mta
 //! ```
 
 use std::io::Write;
@@ -12,10 +12,11 @@ use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
+use turnstile_delivery::postgres::{PostgresOptions, PostgresSettings, PostgresTarget};
 use turnstile_delivery::{
     Delivery, LoadPosition, RowSource, RowStream, Scope, TableChange, TableKind, Target, TargetTable,
 };
+use turnstile_values::Secret;
 
 const WINDOW_US: i64 = 300_000_000;
 /// 400 stations of 13 turnstiles.
@@ -26,9 +27,10 @@ const MANY: i64 = 100;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let pairs = arguments.iter().map(|pair| pair.split_once('=').context("arguments are key=value"));
-    let settings = PostgresSettings::from_pairs(pairs.collect::<Result<Vec<_>>>()?, |name| std::env::var(name).ok())?;
+    let url = std::env::args().nth(1).context("the argument is the URL of a database")?;
+    let options =
+        PostgresOptions { url: Some(Secret::new(url)), schema: Some("rates".into()), ..PostgresOptions::default() };
+    let settings = PostgresSettings::new(options, |name| std::env::var(name).ok())?;
     let mut rates = Rates { target: PostgresTarget::new(settings), from: None, table: Arc::new(table()) };
     rates.from = rates.target.position().await?;
     rates.measure("into a new table", 0..FIRST, 0).await?;

@@ -1,10 +1,10 @@
 //! Delivers made-up windows to PostgreSQL, load after load, until it is ended: what the flow does, alone.
 //!
-//! In: settings as `key=value` arguments; the password from the environment, as everywhere.
+//! In: the URL of a database; the password from the environment.
 //! Out: one line a load, after it is committed. Load `n` brings window `n` and corrects window `n - 1`.
 //!
 //! ```text
-//! PGPASSWORD=… cargo run --example postgres_windows -- host=localhost user=loader database=mta
+//! PGPASSWORD=… cargo run --example postgres_windows -- postgres://loader@localhost/mta
 //! ```
 
 use std::io::Write;
@@ -14,8 +14,9 @@ use anyhow::{Context, Result};
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
+use turnstile_delivery::postgres::{PostgresOptions, PostgresSettings, PostgresTarget};
 use turnstile_delivery::{Delivery, LoadPosition, Scope, TableChange, TableKind, Target, TargetTable};
+use turnstile_values::Secret;
 
 const WINDOW_US: i64 = 300_000_000;
 /// Rows of a window when it is first delivered.
@@ -25,10 +26,9 @@ const FEWER: i64 = 7;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let pairs = arguments.iter().map(|pair| pair.split_once('=').context("arguments are key=value"));
-    let pairs = pairs.collect::<Result<Vec<_>>>()?;
-    let settings = PostgresSettings::from_pairs(pairs, |name| std::env::var(name).ok())?;
+    let url = std::env::args().nth(1).context("the argument is the URL of a database")?;
+    let options = PostgresOptions { url: Some(Secret::new(url)), ..PostgresOptions::default() };
+    let settings = PostgresSettings::new(options, |name| std::env::var(name).ok())?;
     let mut target = PostgresTarget::new(settings);
     let table = Arc::new(table());
     loop {

@@ -1,8 +1,11 @@
-//! Why a target did not take a delivery; the variants differ in what the caller does.
+//! Why a target did not take a delivery, or cannot be opened; the variants differ in what the caller does.
 
 use std::error::Error;
 
 use crate::LoadPosition;
+
+/// Any error, to be the source of one that names the target.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a target did not take a delivery.
 #[derive(Debug, thiserror::Error)]
@@ -46,4 +49,35 @@ pub enum TargetError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// A setting that cannot be used. Contains no secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct TargetSettingsError {
+    /// The setting's key, or the environment variable that takes its place.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What to write instead.
+    pub hint: String,
+    /// The error that shows it.
+    #[source]
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl TargetSettingsError {
+    pub(crate) fn new(key: &'static str, reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { key, reason: reason.into(), hint: hint.into(), source: None }
+    }
+
+    pub(crate) fn caused_by(self, source: impl Into<BoxError>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// The same, when it shows only while the target is used.
+    pub(crate) fn into_refusal(self, target: &str) -> TargetError {
+        let Self { reason, hint, source, .. } = self;
+        TargetError::Refused { target: target.into(), reason, hint, source }
+    }
 }

@@ -13,5 +13,5 @@ pub mod postgres;
 mod target;
 
 pub use change::{Delivery, LoadPosition, RowSource, RowStream, Scope, TableChange, TableKind, TargetTable};
-pub use error::TargetError;
+pub use error::{TargetError, TargetSettingsError};
 pub use target::{Delivered, Target};

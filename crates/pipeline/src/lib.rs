@@ -20,6 +20,7 @@ mod registry;
 mod schema;
 mod source;
 mod stream;
+mod targets;
 mod topics;
 mod warehouse;
 
@@ -34,6 +35,7 @@ pub use registry::{PasswordSource, RegistrySettings};
 pub use schema::{Field, FieldKind};
 pub use source::{FieldPolicy, SourceSettings};
 pub use stream::{CommitCadence, DedupSettings, LatePolicy, StreamSettings};
+pub use targets::{BigQueryTargetSettings, CredentialsSource, PostgresTargetSettings, SettingPlaces};
 pub use topics::{TopicPattern, TopicSelection};
 pub use warehouse::{BUILT_IN_MODELS, LoadSchedule, WarehouseSettings};
 

@@ -109,7 +109,7 @@ fn read_sections(file: &PipelineText, faults: &Faults) -> Option<Pipeline> {
     });
     let lake = reader.node("lake");
     let lake = reader.required("lake", lake).and_then(|node| lake::read_lake(node, faults));
-    let warehouse = reader.node("warehouse").map(|node| warehouse::read(node, faults));
+    let warehouse = reader.node("warehouse").map(|node| warehouse::read(node, file, faults));
     reader.finish();
     let (source, stream, sql) = (source?, stream?, sql?);
     if fields.broken {

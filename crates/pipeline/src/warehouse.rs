@@ -9,8 +9,8 @@ use croner::errors::CronError;
 use turnstile_values::{DAY_US, HOUR_US, duration};
 
 use crate::file::read::{Faults, TableReader};
-use crate::file::{Fault, TextSpan, TomlNode};
-use crate::properties::Properties;
+use crate::file::{Fault, PipelineText, TextSpan, TomlNode};
+use crate::targets::{self, BigQueryTargetSettings, PostgresTargetSettings};
 
 /// `[warehouse]`: the tables over the lake's files and when they are loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,10 +36,10 @@ pub struct WarehouseSettings {
     pub listen: Option<String>,
     /// Files (PEM) of that port's certificate and of its private key. `None`: it speaks no TLS.
     pub tls: Option<(String, String)>,
-    /// Settings of a PostgreSQL that receives the models' tables.
-    pub postgres: Option<Properties>,
-    /// Settings of a BigQuery that receives them.
-    pub bigquery: Option<Properties>,
+    /// A PostgreSQL that receives the models' tables.
+    pub postgres: Option<PostgresTargetSettings>,
+    /// A BigQuery that receives them.
+    pub bigquery: Option<BigQueryTargetSettings>,
 }
 
 /// The value of `models` for those that come with turnstile.
@@ -76,7 +76,7 @@ impl LoadSchedule {
     }
 }
 
-pub(crate) fn read(node: &TomlNode, faults: &Faults) -> Option<WarehouseSettings> {
+pub(crate) fn read(node: &TomlNode, file: &PipelineText, faults: &Faults) -> Option<WarehouseSettings> {
     let mut reader = TableReader::new(node, "warehouse", faults)?;
     let table = reader.parsed("table", "letters, digits and underscores, the first not a digit", table_name);
     let table = reader.required("table", table);
@@ -110,8 +110,9 @@ pub(crate) fn read(node: &TomlNode, faults: &Faults) -> Option<WarehouseSettings
         (Some(alone), None) => lonely(&reader, &alone.at, "tls_cert", "tls_key"),
         (None, Some(alone)) => lonely(&reader, &alone.at, "tls_key", "tls_cert"),
     };
-    let mut target = |key| reader.node(key).is_some().then(|| Properties::from(reader.properties(key)));
-    let (postgres, bigquery) = (target("postgres"), target("bigquery"));
+    // A section that is there and wrong has been reported.
+    let postgres = reader.node("postgres").and_then(|node| targets::read_postgres(node, file, faults));
+    let bigquery = reader.node("bigquery").and_then(|node| targets::read_bigquery(node, file, faults));
     reader.finish();
     Some(WarehouseSettings {
         table: table?.value,

@@ -246,7 +246,7 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn a_service_accounts_key_in_an_argument_is_refused_and_not_repeated() {
-    let bigquery = "[warehouse]\ntable = \"t\"\nschedule = \"hourly\"\n[warehouse.bigquery]\nproject = \"1234\"\n";
+    let bigquery = "[warehouse]\ntable = \"t\"\nschedule = \"hourly\"\n[warehouse.bigquery]\nproject = \"1234\"\ndataset = \"d\"\n";
     let text = format!("{}\n{bigquery}", good());
     let key = r#"{"private_key": "hush"}"#;
     let quoted = format!("'{key}'");
@@ -263,4 +263,59 @@ fn a_service_accounts_key_in_an_argument_is_refused_and_not_repeated() {
     }
     assert_eq!(problems(&text, &[("warehouse.bigquery.credentials.file", "key.json")]), "accepted");
     assert_eq!(problems(&text, &[("warehouse.bigquery.credentials", "none")]), "accepted");
+}
+
+#[test]
+fn a_targets_keys_are_checked_like_all_others() {
+    let warehouse = "[warehouse]\ntable = \"t\"\nschedule = \"hourly\"\n";
+    for (section, expected) in [
+        (
+            "postgres",
+            "sslmod = \"require\"",
+            "unknown key \"sslmod\" in [warehouse.postgres]; did you mean \"sslmode\"?",
+        ),
+        ("postgres", "sslmode = \"verify_full\"", "sslmode cannot be \"verify_full\"; did you mean \"verify-full\"?"),
+        ("postgres", "port = \"5432\"", "port must be an integer from 1, not a string"),
+        ("postgres", "port = 70000", "port cannot be 70000; write a number from 1 to 65535"),
+        ("postgres", "statement_timeout = \"soon\"", "statement_timeout: \"soon\" is not a duration"),
+        ("postgres", "statement_timeout = \"0 ms\"", "statement_timeout: \"0 ms\" is not between 1 ms and 24 days"),
+        ("postgres", "lock_timeout = \"30 days\"", "lock_timeout: \"30 days\" is not between 1 ms and 24 days"),
+        ("postgres", "password = \"hush\"", "a password is not written here, where others can read it; set PGPASSWORD"),
+        (
+            "bigquery",
+            "project = \"p\"\ndatset = \"d\"",
+            "unknown key \"datset\" in [warehouse.bigquery]; did you mean \"dataset\"?",
+        ),
+        ("bigquery", "project = \"p\"", "[warehouse.bigquery] needs the key \"dataset\""),
+        (
+            "bigquery",
+            "project = \"p\"\ndataset = \"d\"\njob_secs = \"5\"",
+            "job_secs must be an integer from 1, not a string",
+        ),
+        (
+            "bigquery",
+            "project = \"p\"\ndataset = \"d\"\ncredentials = \"{hush}\"",
+            "credentials is neither \"default\" nor \"none\"",
+        ),
+        ("bigquery", "project = \"p\"\ndataset = \"d\"\ncredentials = {}", "credentials takes exactly one key"),
+    ]
+    .map(|(section, keys, expected)| (format!("[warehouse.{section}]\n{keys}\n"), expected))
+    {
+        let found = problems(&format!("{}\n{warehouse}{section}", good()), &[]);
+        assert!(found.contains(expected) && !found.contains("hush"), "{section}: {found}");
+    }
+}
+
+#[test]
+fn a_target_takes_digits_as_a_name_and_hides_its_secrets() {
+    let sections = "[warehouse]\ntable = \"t\"\nschedule = \"hourly\"\n\
+                    [warehouse.postgres]\nurl = \"postgres://u:hush@h/d\"\ndatabase = 2026\nport = 1\nconnect_timeout = 5\n\
+                    [warehouse.bigquery]\nproject = 1234\ndataset = \"d\"\nretry_secs = 0\ncredentials = { json = \"hush\" }\n";
+    let pipeline = Pipeline::from_str(&format!("{}\n{sections}", good()), "p.toml").unwrap();
+    let warehouse = pipeline.warehouse.unwrap();
+    assert!(!format!("{warehouse:?}").contains("hush"), "{warehouse:?}");
+    let (postgres, bigquery) = (warehouse.postgres.unwrap(), warehouse.bigquery.unwrap());
+    assert_eq!((postgres.database.as_deref(), postgres.port), (Some("2026"), Some(1)));
+    assert_eq!(postgres.connect_timeout_us, Some(5_000_000));
+    assert_eq!((bigquery.project.as_str(), bigquery.retry_secs), ("1234", Some(0)));
 }

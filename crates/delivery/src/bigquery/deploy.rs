@@ -66,7 +66,8 @@ impl BigQueryTarget {
     /// `Unreachable`, `Refused`: from the bucket.
     pub async fn list_files(&self, external: &ExternalTable) -> Result<(), TargetError> {
         let ExternalFiles::Listed(files) = &external.files else { return Ok(()) };
-        let store = BucketStore::open(&self.api.settings, &external.url, &self.tokens)?;
+        let store = BucketStore::open(&self.api.settings, &external.url, &self.tokens)
+            .map_err(|error| error.into_refusal(&self.display_name()))?;
         store.put(&external.list_name(), Bytes::from(external.list_text(files))).await
     }
 

@@ -14,9 +14,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 
+use crate::error::BoxError;
 use crate::{RowStream, Scope, TableChange, TableKind, TargetTable};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A Parquet file.
 #[derive(Debug, Clone)]

@@ -11,8 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::BigQuerySettings;
 use super::credentials::Tokens;
-use super::error::refused;
-use crate::TargetError;
+use crate::{TargetError, TargetSettingsError};
 
 /// Objects below one `gs://` URL.
 #[derive(Debug, Clone)]
@@ -25,24 +24,30 @@ pub(super) struct BucketStore {
 
 impl BucketStore {
     /// Parses `gs://BUCKET[/PREFIX]` and creates a client for the bucket.
-    pub(super) fn open(settings: &BigQuerySettings, url: &str, tokens: &Arc<Tokens>) -> Result<Self, TargetError> {
-        let target = settings.name();
+    pub(super) fn open(
+        settings: &BigQuerySettings,
+        url: &str,
+        tokens: &Arc<Tokens>,
+    ) -> Result<Self, TargetSettingsError> {
         let Some((bucket, prefix)) = split(url) else {
-            return Err(refused(
-                &target,
-                format!("{url} does not have the form gs://BUCKET/PREFIX"),
-                "BigQuery loads from Cloud Storage",
-            ));
+            let reason = format!("{url} does not have the form gs://BUCKET/PREFIX");
+            return Err(TargetSettingsError::new("stage", reason, "BigQuery loads from Cloud Storage"));
         };
         let unusable = |source: object_store::Error| {
-            refused(&target, format!("{url} cannot be used: {source}"), "check the URL and the credentials")
+            let error =
+                TargetSettingsError::new("stage", format!("{url} cannot be used"), "check the URL and the credentials");
+            error.caused_by(source)
         };
         let objects: Arc<dyn ObjectStore> = match &settings.storage_root {
             Some(root) => {
                 let folder = root.join(bucket);
                 std::fs::create_dir_all(&folder)
                     .and_then(|()| folder.canonicalize())
-                    .map_err(|e| refused(&target, format!("{}: {e}", folder.display()), "check storage_root"))
+                    .map_err(|error| {
+                        let reason = format!("the folder {} cannot be used", folder.display());
+                        TargetSettingsError::new("storage_root", reason, "name a folder that can be written")
+                            .caused_by(error)
+                    })
                     .and_then(|folder| LocalFileSystem::new_with_prefix(folder).map_err(unusable))
                     .map(Arc::new)?
             }
@@ -54,7 +59,7 @@ impl BucketStore {
                 Arc::new(builder.with_credentials(tokens).build().map_err(unusable)?)
             }
         };
-        Ok(Self { objects, bucket: bucket.to_owned(), prefix: prefix.to_owned(), target })
+        Ok(Self { objects, bucket: bucket.to_owned(), prefix: prefix.to_owned(), target: settings.name() })
     }
 
     /// The address of an object.

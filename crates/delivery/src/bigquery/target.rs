@@ -17,7 +17,7 @@ use super::script::{INCOMPLETE, Staged, compose};
 use super::store::BucketStore;
 use super::{BigQuerySettings, Names, POSITION, parts};
 use crate::change::foreign_warehouse;
-use crate::{Delivered, Delivery, LoadPosition, Target, TargetError};
+use crate::{Delivered, Delivery, LoadPosition, Target, TargetError, TargetSettingsError};
 
 /// A BigQuery dataset that receives deliveries.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl BigQueryTarget {
     /// Reads settings and credentials; sends no request yet.
     ///
     /// # Errors
-    /// `Refused`: a setting or the credentials cannot be used.
-    pub fn new(settings: BigQuerySettings) -> Result<Self, TargetError> {
+    /// Names the setting that cannot be used: also the credentials, or the bucket of `stage`.
+    pub fn new(settings: BigQuerySettings) -> Result<Self, TargetSettingsError> {
         settings.check()?;
         let tokens = Arc::new(Tokens::new(settings.credentials.clone(), &settings.name())?);
         let store = match &settings.stage {

@@ -31,7 +31,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 pub use password::PostgresPassword;
-pub use settings::{KEYS, PostgresSettings, PostgresSettingsError, SslMode, URL_VARIABLE};
+pub use settings::{PostgresOptions, PostgresSettings, SslMode, URL_VARIABLE};
 
 use self::error::refused;
 use self::session::PgSession;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use turnstile_values::Secret;
 
 use super::settings::PostgresSettings;
+use crate::TargetSettingsError;
 
 /// Where the password comes from.
 #[derive(Debug, Clone)]
@@ -22,8 +23,8 @@ pub enum PostgresPassword {
 }
 
 impl PostgresPassword {
-    /// Reads it now. An error is a reason and a hint.
-    pub(super) fn read(&self, settings: &PostgresSettings) -> Result<Option<Secret>, (String, String)> {
+    /// Reads it now. An error names the file.
+    pub(super) fn read(&self, settings: &PostgresSettings) -> Result<Option<Secret>, TargetSettingsError> {
         match self {
             PostgresPassword::None => Ok(None),
             PostgresPassword::Given(secret) => Ok(Some(secret.clone())),
@@ -31,37 +32,41 @@ impl PostgresPassword {
                 let text = text_of(file)?;
                 let password = text.lines().next().unwrap_or_default();
                 if password.is_empty() {
-                    let fact = format!("the password file {} has an empty first line", file.display());
-                    return Err((fact, "write the password there".into()));
+                    let reason = format!("the password file {} has an empty first line", file.display());
+                    return Err(wrong(reason, "write the password there"));
                 }
                 Ok(Some(Secret::new(password)))
             }
             PostgresPassword::PassFile(file) => {
                 check_mode(file)?;
                 let found = text_of(file)?.lines().find_map(|line| matching(line, settings));
-                let fact = || format!("{} has no line for {} as {}", file.display(), settings, settings.user);
-                let hint = || "a line is host:port:database:user:password, and * matches anything".to_owned();
-                found.map(Some).ok_or_else(|| (fact(), hint()))
+                let reason = || format!("{} has no line for {} as {}", file.display(), settings, settings.user);
+                let hint = "a line is host:port:database:user:password, and * matches anything";
+                found.map(Some).ok_or_else(|| wrong(reason(), hint))
             }
         }
     }
 }
 
-fn text_of(file: &Path) -> Result<String, (String, String)> {
+fn wrong(reason: String, hint: impl Into<String>) -> TargetSettingsError {
+    TargetSettingsError::new("password_file", reason, hint)
+}
+
+fn text_of(file: &Path) -> Result<String, TargetSettingsError> {
     fs::read_to_string(file).map_err(|error| {
-        let fact = format!("the password file {} cannot be read: {error}", file.display());
-        (fact, "name a file that this user may read".into())
+        let reason = format!("the password file {} cannot be read", file.display());
+        wrong(reason, "name a file that this user may read").caused_by(error)
     })
 }
 
 /// libpq ignores a file that others can read; here it is an error.
-fn check_mode(file: &Path) -> Result<(), (String, String)> {
+fn check_mode(file: &Path) -> Result<(), TargetSettingsError> {
     let mode = fs::metadata(file).map_or(0, |data| data.permissions().mode());
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    let fact = format!("the password file {} can be read by others (mode {:o})", file.display(), mode & 0o777);
-    Err((fact, format!("chmod 600 {}", file.display())))
+    let reason = format!("the password file {} can be read by others (mode {:o})", file.display(), mode & 0o777);
+    Err(wrong(reason, format!("chmod 600 {}", file.display())))
 }
 
 fn matching(line: &str, settings: &PostgresSettings) -> Option<Secret> {
@@ -93,11 +98,13 @@ fn fields(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::PostgresOptions;
     use super::*;
 
     fn settings(password: PostgresPassword) -> PostgresSettings {
-        let pairs = [("host", "db.example"), ("port", "6000"), ("database", "mta"), ("user", "loader")];
-        PostgresSettings { password, ..PostgresSettings::from_pairs(pairs, |_| None).unwrap() }
+        let url = Some(Secret::new("postgres://loader@db.example:6000/mta"));
+        let options = PostgresOptions { url, ..PostgresOptions::default() };
+        PostgresSettings { password, ..PostgresSettings::new(options, |_| None).unwrap() }
     }
 
     fn written(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
@@ -120,8 +127,8 @@ mod tests {
     fn a_pass_file_that_others_can_read_is_refused() {
         let (_dir, file) = written("*:*:*:*:hush\n", 0o644);
         let settings = settings(PostgresPassword::PassFile(file));
-        let (fact, hint) = settings.password.read(&settings).unwrap_err();
-        assert!(fact.contains("mode 644") && hint.starts_with("chmod 600"), "{fact} {hint}");
+        let error = settings.password.read(&settings).unwrap_err();
+        assert!(error.reason.contains("mode 644") && error.hint.starts_with("chmod 600"), "{error}");
     }
 
     #[test]
@@ -132,6 +139,6 @@ mod tests {
         fs::write(&file, "second\n").unwrap();
         assert_eq!(settings.password.read(&settings).unwrap().unwrap().expose(), "second");
         fs::write(&file, "").unwrap();
-        assert!(settings.password.read(&settings).unwrap_err().0.contains("empty first line"));
+        assert!(settings.password.read(&settings).unwrap_err().reason.contains("empty first line"));
     }
 }

@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, CopyInSink, Row};
 
-use super::error::{classify, refused, unreachable};
+use super::error::{classify, unreachable};
 use super::settings::{PostgresSettings, SslMode};
-use super::tls::Tls;
-use crate::TargetError;
+use super::tls;
+use crate::{TargetError, TargetSettingsError};
 
 /// How much longer than the server's own timeout we wait for a silent server.
 const RESPONSE_MARGIN: Duration = Duration::from_secs(10);
@@ -50,8 +50,8 @@ impl PgSession {
     /// Connects and logs in.
     pub(super) async fn open(settings: &PostgresSettings) -> Result<Self, TargetError> {
         let target = settings.to_string();
-        let refuse = |(reason, hint): (String, String)| refused(&target, reason, hint);
-        let tls = Tls::of(settings).map_err(refuse)?;
+        let refuse = |error: TargetSettingsError| error.into_refusal(&target);
+        let tls = tls::connector(settings).map_err(refuse)?;
         let config = config(settings).map_err(refuse)?;
         let connecting = timeout(settings.connect_timeout, config.connect(tls)).await;
         let timed_out =
@@ -153,7 +153,7 @@ impl PgSession {
     }
 }
 
-fn config(settings: &PostgresSettings) -> Result<Config, (String, String)> {
+fn config(settings: &PostgresSettings) -> Result<Config, TargetSettingsError> {
     let mut config = Config::new();
     config.host(&settings.host).port(settings.port).dbname(&settings.database).user(&settings.user);
     config.application_name(&settings.application_name).connect_timeout(settings.connect_timeout);
@@ -170,4 +170,30 @@ fn config(settings: &PostgresSettings) -> Result<Config, (String, String)> {
         config.password(secret.expose());
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::ChannelBinding;
+    use turnstile_values::Secret;
+
+    use super::super::settings::PostgresOptions;
+    use super::*;
+
+    #[tokio::test]
+    #[ignore = "needs servers: cargo xtask test"]
+    async fn a_login_over_tls_can_be_bound_to_the_channel() {
+        let server = turnstile_testkit::postgres();
+        let url = format!("postgres://{}@{}:{}/postgres", server.user, server.host, server.port);
+        let options = PostgresOptions { url: Some(Secret::new(url)), ..PostgresOptions::default() };
+        let environment = |name: &str| (name == "PGPASSWORD").then(|| server.password.to_owned());
+        for (sslmode, is_bound) in [(SslMode::Require, true), (SslMode::Disable, false)] {
+            let options = PostgresOptions { sslmode: Some(sslmode), ..options.clone() };
+            let settings = PostgresSettings::new(options, environment).unwrap();
+            let mut config = config(&settings).unwrap();
+            config.channel_binding(ChannelBinding::Require);
+            let connected = config.connect(tls::connector(&settings).unwrap()).await;
+            assert_eq!(connected.is_ok(), is_bound, "{sslmode:?}: {:?}", connected.err());
+        }
+    }
 }

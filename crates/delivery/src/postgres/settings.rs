@@ -2,30 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use turnstile_values::{SECOND_US, Secret, duration, nearest};
+use turnstile_values::{Secret, suggest};
 
 use super::password::PostgresPassword;
-use super::url::{self, Url};
-
-/// Every key of [`PostgresSettings::from_pairs`].
-pub const KEYS: [&str; 14] = [
-    "url",
-    "host",
-    "port",
-    "database",
-    "user",
-    "password_file",
-    "schema",
-    "sslmode",
-    "root_certificate",
-    "connect_timeout",
-    "statement_timeout",
-    "lock_timeout",
-    "application_name",
-    "adopt",
-];
+use super::url;
+use crate::TargetSettingsError;
 
 /// The environment variable that may hold a URL with a password in it.
 pub const URL_VARIABLE: &str = "TURNSTILE_POSTGRES_URL";
@@ -37,11 +21,41 @@ const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A first delivery is one COPY, and some million rows take minutes.
 const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
-/// PostgreSQL's limits: milliseconds in 31 bits, and 0 would mean none.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
-const LONGEST_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 /// PostgreSQL truncates longer names without an error.
 pub(super) const NAME_BYTES: usize = 63;
+
+/// Settings as they are given. What is `None` comes from the URL, or has a default.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresOptions {
+    /// `postgres://USER@HOST:PORT/DATABASE`; a separate setting overrides the same part of it.
+    pub url: Option<Secret>,
+    /// See [`PostgresSettings::host`]; needed.
+    pub host: Option<String>,
+    /// Default 5432.
+    pub port: Option<u16>,
+    /// Needed.
+    pub database: Option<String>,
+    /// Needed.
+    pub user: Option<String>,
+    /// A file whose first line is the password.
+    pub password_file: Option<PathBuf>,
+    /// Default `turnstile`.
+    pub schema: Option<String>,
+    /// Default `prefer` on loopback, `verify-full` elsewhere.
+    pub sslmode: Option<SslMode>,
+    /// See [`PostgresSettings::root_certificate`].
+    pub root_certificate: Option<PathBuf>,
+    /// Default 10 seconds.
+    pub connect_timeout: Option<Duration>,
+    /// Default 30 minutes.
+    pub statement_timeout: Option<Duration>,
+    /// Default 1 minute.
+    pub lock_timeout: Option<Duration>,
+    /// Default `turnstile`.
+    pub application_name: Option<String>,
+    /// See [`PostgresSettings::adopt`].
+    pub adopt: Option<String>,
+}
 
 /// How TLS is used. The names are libpq's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +73,7 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    const WORDS: [(&str, SslMode); 5] = [
+    const NAMES: [(&str, SslMode); 5] = [
         ("disable", SslMode::Disable),
         ("prefer", SslMode::Prefer),
         ("require", SslMode::Require),
@@ -69,6 +83,18 @@ impl SslMode {
 
     pub(super) fn verifies(self) -> bool {
         matches!(self, SslMode::VerifyCa | SslMode::VerifyFull)
+    }
+}
+
+impl FromStr for SslMode {
+    type Err = TargetSettingsError;
+
+    fn from_str(text: &str) -> Result<Self, TargetSettingsError> {
+        let known = Self::NAMES.iter().find(|(name, _)| *name == text);
+        known.map(|(_, mode)| *mode).ok_or_else(|| {
+            let hint = suggest(text, Self::NAMES.map(|(name, _)| name));
+            TargetSettingsError::new("sslmode", format!("sslmode cannot be \"{text}\""), hint)
+        })
     }
 }
 
@@ -103,61 +129,43 @@ pub struct PostgresSettings {
     pub adopt: Option<String>,
 }
 
-/// An invalid setting. Never contains a secret.
-#[derive(Debug, thiserror::Error)]
-#[error("postgres setting `{key}`: {reason}\nhint:  {hint}")]
-pub struct PostgresSettingsError {
-    /// The key, or the environment variable.
-    pub key: String,
-    /// What is wrong with it.
-    pub reason: String,
-    /// What to write instead.
-    pub hint: String,
-}
-
-fn wrong(key: &str, reason: impl Into<String>, hint: impl Into<String>) -> PostgresSettingsError {
-    PostgresSettingsError { key: key.into(), reason: reason.into(), hint: hint.into() }
-}
-
 impl PostgresSettings {
-    /// Reads keys and values as a settings file has them, and what `environment` adds: `TURNSTILE_POSTGRES_URL` (may
-    /// hold a password), `PGPASSWORD`, `PGPASSFILE`. A key given by itself prevails over the same part of the URL.
+    /// Completes what was given by the URL, by `environment` (`TURNSTILE_POSTGRES_URL`, which may hold a password,
+    /// `PGPASSWORD`, `PGPASSFILE`) and by defaults. A given setting overrides the same part of the URL.
     ///
     /// # Errors
-    /// Names the key: unknown (with the nearest known one), given twice, missing, a value that is not taken, or a
-    /// password where others could read it.
-    pub fn from_pairs<K: AsRef<str>, V: AsRef<str>>(
-        pairs: impl IntoIterator<Item = (K, V)>,
+    /// Names the setting: missing, not usable, or a password where others could read it.
+    pub fn new(
+        mut given: PostgresOptions,
         environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, PostgresSettingsError> {
-        let mut given = Given::default();
-        for (key, value) in pairs {
-            given.add(key.as_ref(), value.as_ref())?;
-        }
-        let secret_in_url = given.add_urls(&environment)?;
-        let host = given.required("host")?;
-        let sslmode = given.sslmode(&host)?;
-        let root_certificate = given.root_certificate(sslmode)?;
-        let schema = given.take("schema").unwrap_or(DEFAULT_SCHEMA.into());
+    ) -> Result<Self, TargetSettingsError> {
+        let (url, password_in_url) = read_url(given.url.take(), &environment)?;
+        let host = required("host", given.host.or(url.host))?;
+        // On this machine nobody listens on the line, and certificates are rare.
+        let default_mode = if is_loopback(&host) { SslMode::Prefer } else { SslMode::VerifyFull };
+        let sslmode = given.sslmode.or(url.sslmode).unwrap_or(default_mode);
+        let root_certificate = given.root_certificate.or(url.root_certificate);
+        check_root_certificate(root_certificate.is_some(), sslmode)?;
+        let schema = given.schema.unwrap_or(DEFAULT_SCHEMA.into());
         check_schema(&schema)?;
         Ok(Self {
-            port: given.port()?,
-            database: given.required("database")?,
-            user: given.required("user")?,
-            password: password(given.take("password_file"), secret_in_url, &environment),
+            port: given.port.or(url.port).unwrap_or(DEFAULT_PORT),
+            database: required("database", given.database.or(url.database))?,
+            user: required("user", given.user.or(url.user))?,
+            password: find_password(given.password_file, password_in_url, &environment),
             schema,
             sslmode,
             root_certificate,
-            connect_timeout: given.duration("connect_timeout", DEFAULT_CONNECT_TIMEOUT)?,
-            statement_timeout: given.duration("statement_timeout", DEFAULT_STATEMENT_TIMEOUT)?,
-            lock_timeout: given.duration("lock_timeout", DEFAULT_LOCK_TIMEOUT)?,
-            application_name: given.take("application_name").unwrap_or(DEFAULT_APPLICATION.into()),
-            adopt: given.take("adopt"),
+            connect_timeout: given.connect_timeout.or(url.connect_timeout).unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            statement_timeout: given.statement_timeout.unwrap_or(DEFAULT_STATEMENT_TIMEOUT),
+            lock_timeout: given.lock_timeout.unwrap_or(DEFAULT_LOCK_TIMEOUT),
+            application_name: given.application_name.or(url.application_name).unwrap_or(DEFAULT_APPLICATION.into()),
+            adopt: given.adopt,
             host,
         })
     }
 
-    /// Whether the server is reached through a file rather than a network.
+    /// Whether the server is reached through a socket's file instead of a network.
     pub(super) fn is_local_socket(&self) -> bool {
         self.host.starts_with('/')
     }
@@ -170,119 +178,55 @@ impl fmt::Display for PostgresSettings {
     }
 }
 
-/// What was given, by key.
-#[derive(Default)]
-struct Given(Vec<(String, String)>);
-
-impl Given {
-    fn add(&mut self, key: &str, value: &str) -> Result<(), PostgresSettingsError> {
-        if key == "password" {
-            let hint = "set PGPASSWORD, or name a file: password_file = \"/run/secrets/postgres\"";
-            return Err(wrong(key, "a password is not written here, where others can read it", hint));
-        }
-        if !KEYS.contains(&key) {
-            let hint = match nearest(key, KEYS) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known: {}", KEYS.join(", ")),
-            };
-            return Err(wrong(key, "unknown key", hint));
-        }
-        if self.0.iter().any(|(known, _)| known == key) {
-            return Err(wrong(key, "given twice", "keep one of them"));
-        }
-        self.0.push((key.into(), value.into()));
-        Ok(())
+/// The parts of the given URL, or of the environment's, which alone may hold a password.
+fn read_url(
+    given: Option<Secret>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<(PostgresOptions, Option<Secret>), TargetSettingsError> {
+    let (key, text) = match (given, environment(URL_VARIABLE)) {
+        (Some(text), _) => ("url", text),
+        (None, Some(text)) => (URL_VARIABLE, Secret::new(text)),
+        (None, None) => return Ok(Default::default()),
+    };
+    let (options, password) = url::parse(key, text.expose())?;
+    if password.is_some() && key == "url" {
+        let hint = format!("leave the password out and set PGPASSWORD, or set {URL_VARIABLE} in the environment");
+        return Err(TargetSettingsError::new(key, "it holds a password, where others can read it", hint));
     }
+    Ok((options, password))
+}
 
-    /// Spreads the given URL, or the environment's, over the keys that were not given; its password.
-    fn add_urls(
-        &mut self,
-        environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Secret>, PostgresSettingsError> {
-        let (origin, text) = match (self.take("url"), environment(URL_VARIABLE)) {
-            (Some(text), _) => ("url", text),
-            (None, Some(text)) => (URL_VARIABLE, text),
-            (None, None) => return Ok(None),
-        };
-        let Url { parts, password } = url::parse(&text).map_err(|(reason, hint)| wrong(origin, reason, hint))?;
-        if password.is_some() && origin == "url" {
-            let hint = format!("leave the password out and set PGPASSWORD, or set {URL_VARIABLE} in the environment");
-            return Err(wrong(origin, "it holds a password, where others can read it", hint));
-        }
-        for (key, value) in parts {
-            if !self.0.iter().any(|(known, _)| known == key) {
-                self.0.push((key.into(), value));
-            }
-        }
-        Ok(password)
-    }
+fn required(key: &'static str, value: Option<String>) -> Result<String, TargetSettingsError> {
+    let missing = || {
+        TargetSettingsError::new(key, "missing", format!("{key} = \"…\", or url = \"postgres://USER@HOST/DATABASE\""))
+    };
+    value.filter(|value| !value.is_empty()).ok_or_else(missing)
+}
 
-    fn take(&mut self, key: &str) -> Option<String> {
-        let found = self.0.iter().position(|(known, _)| known == key)?;
-        Some(self.0.swap_remove(found).1)
-    }
-
-    fn required(&mut self, key: &str) -> Result<String, PostgresSettingsError> {
-        let hint = || format!("{key} = \"…\", or url = \"postgres://USER@HOST/DATABASE\"");
-        self.take(key).filter(|value| !value.is_empty()).ok_or_else(|| wrong(key, "missing", hint()))
-    }
-
-    fn port(&mut self) -> Result<u16, PostgresSettingsError> {
-        let Some(text) = self.take("port") else { return Ok(DEFAULT_PORT) };
-        let port = text.parse().ok().filter(|port| *port > 0);
-        port.ok_or_else(|| wrong("port", format!("\"{text}\" is not a port"), "a number from 1 to 65535"))
-    }
-
-    fn sslmode(&mut self, host: &str) -> Result<SslMode, PostgresSettingsError> {
-        let Some(text) = self.take("sslmode") else {
-            // On one's own machine there is nobody on the line, and certificates are rare.
-            return Ok(if is_loopback(host) { SslMode::Prefer } else { SslMode::VerifyFull });
-        };
-        let known = SslMode::WORDS.iter().find(|(word, _)| *word == text);
-        let words = SslMode::WORDS.map(|(word, _)| word);
-        known.map(|(_, mode)| *mode).ok_or_else(|| {
-            let hint = match nearest(&text, words.iter().copied()) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("one of {}", words.join(", ")),
-            };
-            wrong("sslmode", format!("\"{text}\" is not a mode"), hint)
-        })
-    }
-
-    fn root_certificate(&mut self, sslmode: SslMode) -> Result<Option<PathBuf>, PostgresSettingsError> {
-        let file = self.take("root_certificate").map(PathBuf::from);
-        if file.is_some() && !sslmode.verifies() {
-            let hint = "sslmode = \"verify-full\", or \"verify-ca\" where the certificate is for another name";
-            return Err(wrong("root_certificate", "this sslmode verifies nothing, so it would not be used", hint));
-        }
-        if file.is_none() && sslmode == SslMode::VerifyCa {
-            let hint = "name the authority's certificate, or take sslmode = \"verify-full\"";
-            // Any of the system's authorities would do for any host: that proves nothing.
-            return Err(wrong("root_certificate", "verify-ca needs the authority that signed", hint));
-        }
-        Ok(file)
-    }
-
-    fn duration(&mut self, key: &str, default: Duration) -> Result<Duration, PostgresSettingsError> {
-        let Some(text) = self.take(key) else { return Ok(default) };
-        // A number alone is seconds, as libpq has it.
-        let taken = duration::parse_us_or_number(&text, SECOND_US).ok().map(duration::from_us);
-        let taken = taken.filter(|time| (SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(time));
-        taken.ok_or_else(|| {
-            let hint = "a number and a unit: \"500 ms\", \"30 seconds\", \"5 minutes\", \"1 hour\"";
-            wrong(key, format!("\"{text}\" is not a duration from 1 ms to 24 days"), hint)
-        })
+fn check_root_certificate(is_given: bool, sslmode: SslMode) -> Result<(), TargetSettingsError> {
+    let wrong = |reason: &str, hint: &str| Err(TargetSettingsError::new("root_certificate", reason, hint));
+    match is_given {
+        true if !sslmode.verifies() => wrong(
+            "this sslmode verifies nothing, so it would not be used",
+            "sslmode = \"verify-full\", or \"verify-ca\" if the certificate is for another name",
+        ),
+        // Any of the system's authorities would do for any host: that proves nothing.
+        false if sslmode == SslMode::VerifyCa => wrong(
+            "verify-ca needs the authority that signed the server's certificate",
+            "name the authority's certificate, or use sslmode = \"verify-full\"",
+        ),
+        _ => Ok(()),
     }
 }
 
-fn password(
-    file: Option<String>,
+fn find_password(
+    file: Option<PathBuf>,
     in_url: Option<Secret>,
     environment: impl Fn(&str) -> Option<String>,
 ) -> PostgresPassword {
     let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
     if let Some(file) = file {
-        PostgresPassword::File(file.into())
+        PostgresPassword::File(file)
     } else if let Some(secret) = in_url.or_else(|| variable("PGPASSWORD").map(Secret::new)) {
         PostgresPassword::Given(secret)
     } else if let Some(file) = variable("PGPASSFILE") {
@@ -292,8 +236,8 @@ fn password(
     }
 }
 
-fn check_schema(schema: &str) -> Result<(), PostgresSettingsError> {
-    let error = if schema.is_empty() || schema.contains('\0') {
+fn check_schema(schema: &str) -> Result<(), TargetSettingsError> {
+    let reason = if schema.is_empty() || schema.contains('\0') {
         "it is not a name"
     } else if schema.len() > NAME_BYTES {
         "it is longer than PostgreSQL's 63 bytes"
@@ -302,7 +246,8 @@ fn check_schema(schema: &str) -> Result<(), PostgresSettingsError> {
     } else {
         return Ok(());
     };
-    Err(wrong("schema", format!("\"{schema}\": {error}"), format!("for example \"{DEFAULT_SCHEMA}\"")))
+    let hint = format!("for example \"{DEFAULT_SCHEMA}\"");
+    Err(TargetSettingsError::new("schema", format!("\"{schema}\": {reason}"), hint))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -315,79 +260,74 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    const PLACE: [(&str, &str); 3] = [("host", "127.0.0.1"), ("database", "mta"), ("user", "loader")];
-
-    fn read(more: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<PostgresSettings, String> {
-        let find = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
-        PostgresSettings::from_pairs(more.iter().copied(), find).map_err(|error| error.to_string())
+    fn local() -> PostgresOptions {
+        PostgresOptions {
+            host: Some("127.0.0.1".into()),
+            database: Some("mta".into()),
+            user: Some("loader".into()),
+            ..PostgresOptions::default()
+        }
     }
 
-    fn with_place(more: &[(&str, &str)]) -> Result<PostgresSettings, String> {
-        read(&[&PLACE[..], more].concat(), &[])
+    fn by_url(url: &str) -> PostgresOptions {
+        PostgresOptions { url: Some(Secret::new(url)), ..PostgresOptions::default() }
+    }
+
+    fn complete(given: PostgresOptions) -> Result<PostgresSettings, TargetSettingsError> {
+        PostgresSettings::new(given, |_| None)
     }
 
     #[test]
-    fn a_place_and_a_user_are_enough() {
-        let settings = with_place(&[]).unwrap();
+    fn host_database_and_user_are_enough() {
+        let settings = complete(local()).unwrap();
         assert_eq!((settings.port, settings.schema.as_str(), settings.sslmode), (5432, "turnstile", SslMode::Prefer));
         assert_eq!(settings.to_string(), "PostgreSQL 127.0.0.1:5432/mta (schema turnstile)");
     }
 
     #[test]
-    fn beyond_loopback_the_certificate_is_verified_unless_told_otherwise() {
-        let far = [("url", "postgres://loader@db.example.com/mta")];
-        assert_eq!(read(&far, &[]).unwrap().sslmode, SslMode::VerifyFull);
-        let told = [("url", "postgres://loader@db.example.com/mta?sslmode=require")];
-        assert_eq!(read(&told, &[]).unwrap().sslmode, SslMode::Require);
+    fn beyond_loopback_the_certificate_is_verified_by_default() {
+        let far = by_url("postgres://loader@db.example.com/mta");
+        assert_eq!(complete(far).unwrap().sslmode, SslMode::VerifyFull);
+        let explicit = by_url("postgres://loader@db.example.com/mta?sslmode=require");
+        assert_eq!(complete(explicit).unwrap().sslmode, SslMode::Require);
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_the_nearest_known_one() {
-        let error = with_place(&[("sslmod", "require")]).unwrap_err();
-        assert_eq!(error, "postgres setting `sslmod`: unknown key\nhint:  did you mean `sslmode`?");
-        assert!(with_place(&[("colour", "red")]).unwrap_err().contains("known: url, host, port"));
-    }
-
-    #[test]
-    fn a_password_is_taken_from_the_environment_and_refused_elsewhere() {
-        let error = with_place(&[("password", "hush")]).unwrap_err();
-        assert!(error.contains("PGPASSWORD") && !error.contains("hush"), "{error}");
+    fn a_password_is_taken_from_the_environment_and_refused_in_the_url() {
         let url = "postgres://loader:hush@127.0.0.1/mta";
-        let error = read(&[("url", url)], &[]).unwrap_err();
-        assert!(error.contains("holds a password") && !error.contains("hush"), "{error}");
+        let error = complete(by_url(url)).unwrap_err();
+        assert!(error.reason.contains("holds a password"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
 
-        for environment in [(URL_VARIABLE, url), ("PGPASSWORD", "hush")] {
-            let place: &[_] = if environment.0 == URL_VARIABLE { &[] } else { &PLACE };
-            let settings = read(place, &[environment]).unwrap();
+        for (variable, value) in [(URL_VARIABLE, url), ("PGPASSWORD", "hush")] {
+            let given = if variable == URL_VARIABLE { PostgresOptions::default() } else { local() };
+            let settings = PostgresSettings::new(given, |name| (name == variable).then(|| value.into())).unwrap();
             assert_eq!(settings.password.read(&settings).unwrap().unwrap().expose(), "hush");
             assert!(!format!("{settings:?} {settings}").contains("hush"), "{settings:?}");
         }
     }
 
     #[test]
-    fn a_key_prevails_over_the_url() {
-        let url = ("url", "postgres://loader@127.0.0.1:6000/mta?connect_timeout=3&application_name=x");
-        let settings = read(&[url, ("database", "other")], &[]).unwrap();
+    fn a_setting_overrides_the_url() {
+        let url = by_url("postgres://loader@127.0.0.1:6000/mta?connect_timeout=3&application_name=x");
+        let settings = complete(PostgresOptions { database: Some("other".into()), ..url }).unwrap();
         assert_eq!((settings.database.as_str(), settings.port), ("other", 6000));
         assert_eq!(settings.connect_timeout, Duration::from_secs(3));
         assert_eq!(settings.application_name, "x");
     }
 
     #[test]
-    fn values_that_are_not_taken_say_what_is() {
-        for (key, value, said) in [
-            ("port", "70000", "a number from 1 to 65535"),
-            ("sslmode", "verify_full", "did you mean \"verify-full\"?"),
-            ("statement_timeout", "soon", "\"5 minutes\""),
-            ("statement_timeout", "0 ms", "\"5 minutes\""),
-            ("schema", "pg_catalog", "belongs to PostgreSQL"),
-            ("root_certificate", "ca.pem", "verifies nothing"),
-        ] {
-            let error = with_place(&[(key, value)]).unwrap_err();
-            assert!(error.contains(said) && error.contains(key), "{error}");
-        }
-        assert!(with_place(&[("sslmode", "verify-ca")]).unwrap_err().contains("root_certificate"));
-        assert!(with_place(&[("host", "x")]).unwrap_err().contains("given twice"));
-        assert!(read(&PLACE[..2], &[]).unwrap_err().contains("`user`: missing"));
+    fn unusable_values_are_named_with_what_would_do() {
+        let refused = |given| complete(given).unwrap_err();
+        let error = refused(PostgresOptions { schema: Some("pg_catalog".into()), ..local() });
+        assert!(error.key == "schema" && error.reason.contains("belongs to PostgreSQL"), "{error}");
+        let error = refused(PostgresOptions { root_certificate: Some("ca.pem".into()), ..local() });
+        assert!(error.key == "root_certificate" && error.reason.contains("verifies nothing"), "{error}");
+        let error = refused(PostgresOptions { sslmode: Some(SslMode::VerifyCa), ..local() });
+        assert_eq!(error.key, "root_certificate");
+        let error = refused(PostgresOptions { user: None, ..local() });
+        assert_eq!((error.key, error.reason.as_str()), ("user", "missing"));
+        let error = refused(by_url("postgres://u@h/d?sslmode=verify_full"));
+        assert!(error.key == "url" && error.hint.contains("verify-full"), "{error} {}", error.hint);
     }
 }

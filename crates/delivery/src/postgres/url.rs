@@ -1,134 +1,111 @@
 //! A server's URL as libpq writes it: `postgres://user@host:port/database?sslmode=require`.
 //!
+//! `tokio_postgres` parses it; `sslmode` and `sslrootcert`, of which it knows less than libpq, are read here.
 //! Source: "Connection URIs" in PostgreSQL's documentation of libpq.
 
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 use turnstile_values::Secret;
 
-/// A URL's parts under the settings' own keys, and its password.
-#[derive(Debug)]
-pub(super) struct Url {
-    pub(super) parts: Vec<(&'static str, String)>,
-    pub(super) password: Option<Secret>,
-}
+use super::settings::PostgresOptions;
+use crate::TargetSettingsError;
 
-/// libpq's parameters that are taken, and what they are called here.
-const PARAMETERS: [(&str, &str); 6] = [
-    ("sslmode", "sslmode"),
-    ("sslrootcert", "root_certificate"),
-    ("connect_timeout", "connect_timeout"),
-    ("application_name", "application_name"),
-    ("host", "host"),
-    ("port", "port"),
-];
+const FORM: &str = "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full";
+/// The parameters that are read.
+const PARAMETERS: [&str; 7] =
+    ["sslmode", "sslrootcert", "connect_timeout", "application_name", "host", "port", "password"];
 
-/// Reads a URL. An error is a fact and a hint, and repeats nothing of the text but parameters' names.
-pub(super) fn parse(text: &str) -> Result<Url, (String, String)> {
-    let form = || "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full".to_owned();
-    let error = |fact: &str| (fact.to_owned(), form());
-    let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    let rest = rest.ok_or_else(|| error("it does not begin with postgres://"))?;
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, database) = place.split_once('/').unwrap_or((place, ""));
-    let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let (user, password) = match user.split_once(':') {
-        Some((user, password)) => (user, Some(password)),
-        None => (user, None),
+/// Reads a URL, given as `key`: its parts as settings, and its password. An error repeats nothing of the text but the
+/// names of parameters.
+pub(super) fn parse(key: &'static str, text: &str) -> Result<(PostgresOptions, Option<Secret>), TargetSettingsError> {
+    let wrong = |reason: &str| TargetSettingsError::new(key, reason, FORM);
+    if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+        return Err(wrong("it does not begin with postgres://"));
+    }
+    let is_encoded = |rest: &str| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
+    if !text.split('%').skip(1).all(is_encoded) {
+        return Err(wrong("its %-signs cannot be read"));
+    }
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    let mut options = PostgresOptions::default();
+    let mut others = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode = || percent_decode_str(value).decode_utf8_lossy().into_owned();
+        match name {
+            "sslmode" => {
+                options.sslmode = Some(decode().parse().map_err(|error| TargetSettingsError { key, ..error })?)
+            }
+            "sslrootcert" => options.root_certificate = Some(PathBuf::from(decode())),
+            name if PARAMETERS.contains(&name) => others.push(pair),
+            name => {
+                let known = PARAMETERS.join(", ");
+                let reason = format!("its parameter `{name}` is not known");
+                return Err(TargetSettingsError::new(key, reason, format!("known: {known}")));
+            }
+        }
+    }
+    let config: Config = format!("{base}?{}", others.join("&"))
+        .parse()
+        .map_err(|error: tokio_postgres::Error| wrong("it cannot be read").caused_by(error))?;
+    options.host = match config.get_hosts() {
+        [] => None,
+        [Host::Tcp(host)] => Some(host.clone()),
+        [Host::Unix(folder)] => Some(folder.display().to_string()),
+        _ => {
+            return Err(TargetSettingsError::new(
+                key,
+                "it names several hosts",
+                "name one of them: the one that takes writes",
+            ));
+        }
     };
-    if place.contains(',') {
-        return Err(("it names several hosts".into(), "name one of them: the one that takes writes".into()));
-    }
-    let (host, port) = host_and_port(place).ok_or_else(|| error("its host or port cannot be read"))?;
-
-    let mut parts = Vec::new();
-    let mut password = password.map(decoded).transpose().map_err(|()| error("its %-signs cannot be read"))?;
-    for (key, value) in [("host", host), ("port", port), ("user", user), ("database", database)] {
-        if !value.is_empty() {
-            parts.push((key, decoded(value).map_err(|()| error("its %-signs cannot be read"))?));
-        }
-    }
-    for (name, value) in query.split('&').filter(|pair| !pair.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")))
-    {
-        let value = decoded(value).map_err(|()| error("its %-signs cannot be read"))?;
-        if name == "password" {
-            password = Some(value);
-        } else if let Some((_, key)) = PARAMETERS.iter().find(|(known, _)| *known == name) {
-            parts.push((*key, value));
-        } else {
-            let known = PARAMETERS.map(|(known, _)| known).join(", ");
-            return Err((format!("its parameter `{name}` is not known"), format!("known: {known}")));
-        }
-    }
-    Ok(Url { parts, password: password.filter(|text| !text.is_empty()).map(Secret::new) })
-}
-
-/// `host`, `host:port`, `[::1]:port`.
-fn host_and_port(place: &str) -> Option<(&str, &str)> {
-    if let Some(rest) = place.strip_prefix('[') {
-        let (host, after) = rest.split_once(']')?;
-        return match after {
-            "" => Some((host, "")),
-            after => Some((host, after.strip_prefix(':')?)),
-        };
-    }
-    match place.split_once(':') {
-        Some((_, port)) if port.contains(':') => None,
-        Some(split) => Some(split),
-        None => Some((place, "")),
-    }
-}
-
-/// Percent signs undone.
-fn decoded(text: &str) -> Result<String, ()> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (hex, after) = rest.split_at_checked(2).ok_or(())?;
-        let hex = std::str::from_utf8(hex).map_err(drop)?;
-        bytes.push(u8::from_str_radix(hex, 16).map_err(drop)?);
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(drop)
+    options.port = config.get_ports().last().copied();
+    options.database = config.get_dbname().map(str::to_owned);
+    options.user = config.get_user().filter(|user| !user.is_empty()).map(str::to_owned);
+    options.connect_timeout = config.get_connect_timeout().copied();
+    options.application_name = config.get_application_name().map(str::to_owned);
+    let password = config.get_password().filter(|password| !password.is_empty());
+    Ok((options, password.map(|password| Secret::new(String::from_utf8_lossy(password)))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn part<'a>(url: &'a Url, key: &str) -> Option<&'a str> {
-        url.parts.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
+    fn read(text: &str) -> PostgresOptions {
+        parse("url", text).unwrap().0
     }
 
     #[test]
     fn every_part_is_found_and_decoded() {
-        let url =
-            parse("postgresql://lo%40der:p%3Aw%25@[::1]:6432/m%20ta?sslrootcert=/ca.pem&connect_timeout=5").unwrap();
-        assert_eq!(part(&url, "user"), Some("lo@der"));
-        assert_eq!(part(&url, "host"), Some("::1"));
-        assert_eq!(part(&url, "port"), Some("6432"));
-        assert_eq!(part(&url, "database"), Some("m ta"));
-        assert_eq!(part(&url, "root_certificate"), Some("/ca.pem"));
-        assert_eq!(url.password.unwrap().expose(), "p:w%");
+        let text = "postgresql://lo%40der:p%3Aw%25@[::1]:6432/m%20ta?sslrootcert=/c%20a.pem&connect_timeout=5";
+        let (options, password) = parse("url", text).unwrap();
+        assert_eq!(options.user.as_deref(), Some("lo@der"));
+        assert_eq!(options.host.as_deref(), Some("::1"));
+        assert_eq!(options.port, Some(6432));
+        assert_eq!(options.database.as_deref(), Some("m ta"));
+        assert_eq!(options.root_certificate, Some("/c a.pem".into()));
+        assert_eq!(password.unwrap().expose(), "p:w%");
     }
 
     #[test]
     fn a_socket_is_named_in_the_host_with_percent_signs_or_as_a_parameter() {
-        assert_eq!(part(&parse("postgres://u@%2Frun%2Fpg/db").unwrap(), "host"), Some("/run/pg"));
-        assert_eq!(part(&parse("postgres:///db?host=/run/pg").unwrap(), "host"), Some("/run/pg"));
+        assert_eq!(read("postgres://u@%2Frun%2Fpg/db").host.as_deref(), Some("/run/pg"));
+        assert_eq!(read("postgres:///db?host=/run/pg").host.as_deref(), Some("/run/pg"));
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_without_the_text() {
+    fn an_error_does_not_repeat_the_text() {
         for text in
             ["mysql://hush@h/d", "postgres://u:hush@h:1:2/d", "postgres://u:hu%sh@h/d", "postgres://u:hush@a,b/d"]
         {
-            let (fact, hint) = parse(text).unwrap_err();
-            assert!(!format!("{fact}{hint}").contains("hu"), "{fact} {hint}");
+            let error = parse("url", text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hu"), "{error:?}");
         }
-        assert!(parse("postgres://h/d?sslcert=x").unwrap_err().0.contains("`sslcert`"));
+        assert!(parse("url", "postgres://h/d?sslcert=x").unwrap_err().reason.contains("`sslcert`"));
     }
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use turnstile_delivery::bigquery::{BigQueryCredentials, BigQuerySettings, BigQueryTarget};
 use turnstile_delivery::{Target, TargetError};
+use turnstile_values::Secret;
 
 use crate::recording::{RecordedRequest, RecordingApi, Reply};
 
@@ -131,7 +132,7 @@ async fn a_service_account_signs_its_own_token_for_google_cloud() {
         "type": "service_account", "private_key_id": "k1", "client_email": "loader@p.iam.gserviceaccount.com",
         "private_key": String::from_utf8(key.stdout).unwrap(),
     });
-    let credentials = BigQueryCredentials::Json(account.to_string());
+    let credentials = BigQueryCredentials::Json(Secret::new(account.to_string()));
     let mut target = BigQueryTarget::new(BigQuerySettings { credentials, ..api.settings() }).unwrap();
     target.position().await.unwrap();
     let claims = claims(bearer(&api.asked()[0]));

@@ -67,6 +67,13 @@ impl<'a> TableReader<'a> {
         self.table.get(key).map(|entry| &entry.node)
     }
 
+    /// The place of a key that must not be given, if it is; it is suggested for no other key.
+    pub(crate) fn forbidden(&mut self, key: &'static str) -> Option<&'a TextSpan> {
+        let entry = self.table.get(key)?;
+        self.known.push(key);
+        Some(&entry.key_at)
+    }
+
     /// Reports `key` as missing unless it is there; passes `value` through.
     pub(crate) fn required<T>(&self, key: &'static str, value: Option<T>) -> Option<T> {
         if value.is_none() && self.table.get(key).is_none() {
@@ -186,9 +193,7 @@ impl<'a> TableReader<'a> {
                 }
             };
             // The file itself is the text 0; all others stood in an argument.
-            // A key file's text may stand where only a word belongs, too.
-            let is_key = name == "credentials" && text.trim_start().starts_with('{');
-            if node.at.text > 0 && (is_secret(&name) || is_key) {
+            if node.at.text > 0 && is_secret(&name) {
                 faults.borrow_mut().push(secret_argument(key, &name, &node.at));
             }
             out.insert(name, text);
@@ -225,8 +230,6 @@ fn secret_argument(table: &str, name: &str, at: &TextSpan) -> Fault {
     let hint = if table == "kafka" {
         let variable = name.to_uppercase().replace('.', "_");
         format!("set TURNSTILE_KAFKA_{variable}, or \"{name}.file\" to the path of a file that holds it")
-    } else if table == "bigquery" {
-        "name the path of the key's file: credentials = { file = \"…\" }".to_owned()
     } else {
         "set the environment variable that the store's own tools use".to_owned()
     };

@@ -20,7 +20,7 @@ pub(super) use self::jobs::{Job, JobMedia, query};
 use super::BigQuerySettings;
 use super::credentials::Tokens;
 use super::error::{ApiError, ErrorClass, refused};
-use crate::TargetError;
+use crate::{TargetError, TargetSettingsError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest response that is read: a job's resource repeats its query, which may have a million bytes.
@@ -54,18 +54,15 @@ struct ApiResponse {
 }
 
 impl Api {
-    pub(super) fn new(settings: BigQuerySettings, tokens: Arc<Tokens>) -> Result<Self, TargetError> {
+    pub(super) fn new(settings: BigQuerySettings, tokens: Arc<Tokens>) -> Result<Self, TargetSettingsError> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(settings.request_time())
             .redirect(Policy::none())
             .build();
-        let client = client.map_err(|e| {
-            refused(
-                &settings.name(),
-                format!("cannot create an HTTP client: {e}"),
-                "check the TLS settings of this machine",
-            )
+        let client = client.map_err(|error| {
+            let hint = "check the certificates of this machine";
+            TargetSettingsError::new("endpoint", "cannot create an HTTPS client", hint).caused_by(error)
         })?;
         Ok(Self { settings, tokens, client })
     }

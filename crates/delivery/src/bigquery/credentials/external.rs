@@ -4,12 +4,11 @@
 //! executable sources are refused by name.
 
 use std::fmt;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::gcp::GcpCredential;
 use reqwest::Client;
@@ -18,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-use super::{BoxError, read_body};
+use super::read_body;
+use crate::error::BoxError;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -157,30 +157,23 @@ impl ExternalAccount {
     }
 }
 
+#[async_trait]
 impl CredentialProvider for ExternalAccount {
     type Credential = GcpCredential;
 
-    fn get_credential<'a, 'b>(
-        &'a self,
-    ) -> Pin<Box<dyn Future<Output = object_store::Result<Arc<GcpCredential>>> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        Box::pin(async move {
-            let mut cached = self.cached.lock().await;
-            if let Some((credential, until)) = &*cached
-                && *until > Instant::now()
-            {
-                return Ok(Arc::clone(credential));
-            }
-            let fetched = self.fetch().await;
-            let (bearer, left) =
-                fetched.map_err(|source| object_store::Error::Generic { store: "external account", source })?;
-            let credential = Arc::new(GcpCredential { bearer });
-            *cached = Some((Arc::clone(&credential), Instant::now() + left.saturating_sub(MARGIN)));
-            Ok(credential)
-        })
+    async fn get_credential(&self) -> object_store::Result<Arc<GcpCredential>> {
+        let mut cached = self.cached.lock().await;
+        if let Some((credential, until)) = &*cached
+            && *until > Instant::now()
+        {
+            return Ok(Arc::clone(credential));
+        }
+        let fetched = self.fetch().await;
+        let (bearer, left) =
+            fetched.map_err(|source| object_store::Error::Generic { store: "external account", source })?;
+        let credential = Arc::new(GcpCredential { bearer });
+        *cached = Some((Arc::clone(&credential), Instant::now() + left.saturating_sub(MARGIN)));
+        Ok(credential)
     }
 }
 

@@ -8,20 +8,19 @@ mod external;
 mod prefect;
 
 use std::fmt;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
-use serde::Deserialize;
 use serde_json::Value;
+use turnstile_values::Secret;
 
 use self::external::ExternalAccount;
 use self::prefect::PrefectCredentials;
-use super::error::refused;
-use crate::TargetError;
+use crate::error::BoxError;
+use crate::{TargetError, TargetSettingsError};
 
 /// The builder requires a bucket's name; no bucket is accessed to get a token.
 const NO_BUCKET: &str = "none";
@@ -31,8 +30,7 @@ const GCLOUD_FILE: &str = ".config/gcloud/application_default_credentials.json";
 const FILE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
 /// Which credentials are used.
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Default)]
 pub enum BigQueryCredentials {
     /// Google's application default credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, the one that
     /// `gcloud` stored, the metadata server of the machine (which also serves workload identity on GKE).
@@ -43,22 +41,10 @@ pub enum BigQueryCredentials {
     /// A file: a service account's key, a user's own credentials, an external account (workload identity).
     File(PathBuf),
     /// The text of such a file, of a service account or an external account.
-    Json(String),
+    Json(Secret),
     /// `gcp-credentials/NAME` or `gcs-bucket/NAME`: a block of the Prefect server that `PREFECT_API_URL` and
     /// `PREFECT_API_KEY` in the environment name.
     PrefectBlock(String),
-}
-
-impl fmt::Debug for BigQueryCredentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("Default"),
-            Self::None => f.write_str("None"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Json(_) => f.write_str("Json(secret)"),
-            Self::PrefectBlock(block) => f.debug_tuple("PrefectBlock").field(block).finish(),
-        }
-    }
 }
 
 type TokenProvider = Arc<dyn CredentialProvider<Credential = GcpCredential>>;
@@ -79,8 +65,8 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     /// Reads the credentials; requests no token yet.
-    pub(super) fn new(credentials: BigQueryCredentials, target: &str) -> Result<Self, TargetError> {
-        let provider = provider(&credentials).map_err(|source| unusable(target, &credentials, source))?;
+    pub(super) fn new(credentials: BigQueryCredentials, target: &str) -> Result<Self, TargetSettingsError> {
+        let provider = provider(&credentials).map_err(|source| unusable(&credentials, source))?;
         Ok(Self { credentials, target: target.into(), provider: RwLock::new(provider) })
     }
 
@@ -98,7 +84,8 @@ impl Tokens {
 
     /// The last token was rejected: the next call fetches a new one.
     pub(super) fn refresh(&self) -> Result<(), TargetError> {
-        let fresh = provider(&self.credentials).map_err(|e| unusable(&self.target, &self.credentials, e))?;
+        let fresh = provider(&self.credentials)
+            .map_err(|source| unusable(&self.credentials, source).into_refusal(&self.target))?;
         *self.provider.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -109,31 +96,22 @@ impl Tokens {
 }
 
 /// The object store uses the same tokens, so that one refresh serves both.
+#[async_trait]
 impl CredentialProvider for Tokens {
     type Credential = GcpCredential;
 
-    fn get_credential<'a, 'b>(
-        &'a self,
-    ) -> Pin<Box<dyn Future<Output = object_store::Result<Arc<GcpCredential>>> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        Box::pin(async move {
-            match self.current() {
-                Some(provider) => provider.get_credential().await,
-                None => Ok(Arc::new(GcpCredential { bearer: String::new() })),
-            }
-        })
+    async fn get_credential(&self) -> object_store::Result<Arc<GcpCredential>> {
+        match self.current() {
+            Some(provider) => provider.get_credential().await,
+            None => Ok(Arc::new(GcpCredential { bearer: String::new() })),
+        }
     }
 }
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 fn provider(credentials: &BigQueryCredentials) -> Result<Option<TokenProvider>, BoxError> {
     match credentials {
         BigQueryCredentials::None => Ok(None),
-        BigQueryCredentials::Json(text) => from_text(text, None).map(Some),
+        BigQueryCredentials::Json(text) => from_text(text.expose(), None).map(Some),
         BigQueryCredentials::File(path) => from_file(path).map(Some),
         BigQueryCredentials::PrefectBlock(block) => Ok(Some(Arc::new(PrefectCredentials::from_environment(block)?))),
         BigQueryCredentials::Default => {
@@ -186,20 +164,15 @@ fn google_provider(builder: GoogleCloudStorageBuilder) -> Result<TokenProvider, 
     Ok(Arc::clone(store.credentials()))
 }
 
-fn unusable(target: &str, credentials: &BigQueryCredentials, source: BoxError) -> TargetError {
+fn unusable(credentials: &BigQueryCredentials, source: BoxError) -> TargetSettingsError {
     let which = match credentials {
         BigQueryCredentials::File(path) => format!("the credentials in {}", path.display()),
         BigQueryCredentials::Json(_) => "the credentials in the settings".to_owned(),
         BigQueryCredentials::PrefectBlock(block) => format!("the credentials in the Prefect block {block}"),
         _ => "the default credentials".to_owned(),
     };
-    let error = refused(target, format!("{which} cannot be used"), "see docs/warehouse-bigquery.md, Credentials");
-    match error {
-        TargetError::Refused { target, reason, hint, .. } => {
-            TargetError::Refused { target, reason, hint, source: Some(source) }
-        }
-        other => other,
-    }
+    let reason = format!("{which} cannot be used");
+    TargetSettingsError::new("credentials", reason, "see docs/warehouse-bigquery.md, Credentials").caused_by(source)
 }
 
 #[cfg(test)]
@@ -219,7 +192,7 @@ mod tests {
     #[test]
     fn an_unsupported_type_of_credentials_is_named() {
         let json = r#"{"type":"impersonated_service_account"}"#;
-        let error = Tokens::new(BigQueryCredentials::Json(json.into()), "BigQuery p.d").unwrap_err();
+        let error = Tokens::new(BigQueryCredentials::Json(Secret::new(json)), "BigQuery p.d").unwrap_err();
         assert!(format!("{error:?}").contains("impersonated_service_account"));
     }
 

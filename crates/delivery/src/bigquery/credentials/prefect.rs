@@ -6,12 +6,11 @@
 //! a recorded response is in `recorded/`.
 
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::gcp::GcpCredential;
 use reqwest::redirect::Policy;
@@ -20,7 +19,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-use super::{BoxError, TokenProvider, from_file, from_text, read_body};
+use super::{TokenProvider, from_file, from_text, read_body};
+use crate::error::BoxError;
 
 /// Where the server is, with `/api`. Prefect's own name.
 const URL_VARIABLE: &str = "PREFECT_API_URL";
@@ -137,30 +137,23 @@ impl PrefectCredentials {
     }
 }
 
+#[async_trait]
 impl CredentialProvider for PrefectCredentials {
     type Credential = GcpCredential;
 
-    fn get_credential<'a, 'b>(
-        &'a self,
-    ) -> Pin<Box<dyn Future<Output = object_store::Result<Arc<GcpCredential>>> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        Box::pin(async move {
-            let mut cached = self.cached.lock().await;
-            let provider = match &*cached {
-                Some(provider) => Arc::clone(provider),
-                None => {
-                    let fetched = self.fetch().await;
-                    let fetched =
-                        fetched.map_err(|source| object_store::Error::Generic { store: "Prefect block", source })?;
-                    Arc::clone(cached.insert(fetched))
-                }
-            };
-            drop(cached);
-            provider.get_credential().await
-        })
+    async fn get_credential(&self) -> object_store::Result<Arc<GcpCredential>> {
+        let mut cached = self.cached.lock().await;
+        let provider = match &*cached {
+            Some(provider) => Arc::clone(provider),
+            None => {
+                let fetched = self.fetch().await;
+                let fetched =
+                    fetched.map_err(|source| object_store::Error::Generic { store: "Prefect block", source })?;
+                Arc::clone(cached.insert(fetched))
+            }
+        };
+        drop(cached);
+        provider.get_credential().await
     }
 }
 

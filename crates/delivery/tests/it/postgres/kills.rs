@@ -25,8 +25,8 @@ fn program() -> PathBuf {
 
 fn start(database: &TestDatabase) -> (Child, BufReader<ChildStdout>) {
     let mut command = Command::new(program());
-    command.args([format!("host={}", database.server.host), format!("port={}", database.server.port)]);
-    command.args([format!("user={}", database.server.user), format!("database={}", database.name)]);
+    let (server, name) = (&database.server, &database.name);
+    command.arg(format!("postgres://{}@{}:{}/{name}", server.user, server.host, server.port));
     command.env("PGPASSWORD", database.server.password).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());

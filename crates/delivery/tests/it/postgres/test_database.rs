@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
-use turnstile_delivery::postgres::{PostgresSettings, PostgresTarget};
+use turnstile_delivery::postgres::{PostgresOptions, PostgresSettings, PostgresTarget};
 use turnstile_testkit::Postgres;
+use turnstile_values::duration;
 
 /// One database. It stays until the server goes.
 #[derive(Debug, Clone)]
@@ -34,19 +35,32 @@ impl TestDatabase {
     }
 
     pub(super) fn settings_with_password(&self, more: &[(&str, &str)], password: &str) -> PostgresSettings {
-        let port = self.server.port.to_string();
-        let mut pairs = vec![
-            ("host", self.server.host.as_str()),
-            ("port", &port),
-            ("database", &self.name),
-            ("user", self.server.user),
-        ];
+        let mut options = PostgresOptions {
+            host: Some(self.server.host.clone()),
+            port: Some(self.server.port),
+            database: Some(self.name.clone()),
+            user: Some(self.server.user.into()),
+            ..PostgresOptions::default()
+        };
         for (key, value) in more {
-            pairs.retain(|(known, _)| known != key);
-            pairs.push((key, value));
+            let text = || Some((*value).to_owned());
+            let time = || Some(duration::parse(value).unwrap());
+            match *key {
+                "host" => options.host = text(),
+                "port" => options.port = Some(value.parse().unwrap()),
+                "database" => options.database = text(),
+                "user" => options.user = text(),
+                "schema" => options.schema = text(),
+                "adopt" => options.adopt = text(),
+                "sslmode" => options.sslmode = Some(value.parse().unwrap()),
+                "root_certificate" => options.root_certificate = Some(value.into()),
+                "connect_timeout" => options.connect_timeout = time(),
+                "statement_timeout" => options.statement_timeout = time(),
+                "lock_timeout" => options.lock_timeout = time(),
+                key => panic!("{key}"),
+            }
         }
-        let environment = |name: &str| (name == "PGPASSWORD").then(|| password.to_owned());
-        PostgresSettings::from_pairs(pairs, environment).unwrap()
+        PostgresSettings::new(options, |name| (name == "PGPASSWORD").then(|| password.to_owned())).unwrap()
     }
 
     pub(super) fn target(&self) -> PostgresTarget {
