@@ -180,8 +180,7 @@ fn rows(slot: &Slot) -> String {
 
 /// Ambiguous and nonexistent local times, if there were any.
 fn irregular_times(slot: &Slot) -> Option<String> {
-    let count = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
-    let (twice, never) = (count("ambiguous_times"), count("nonexistent_times"));
+    let (twice, never) = (slot.counters.ambiguous_times, slot.counters.nonexistent_times);
     (twice + never > 0).then(|| {
         format!("{twice} ambiguous local times (the first was taken), {never} nonexistent (moved later by the gap)")
     })

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use turnstile_engine::{ClosedWindow, Counters, Cut, DeadLetter, StateChange};
-use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, Position, StateRef};
+use turnstile_engine::{ClosedWindow, Cut, DeadLetter, StateChange};
+use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, StateRef};
 use turnstile_message::OffsetRange;
 use turnstile_pipeline::Pipeline;
 
@@ -53,20 +53,8 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         StateChange::Clear => (Vec::new(), Vec::new()),
         StateChange::None => (still_live(context.live, cut.closed_until_us), Vec::new()),
     };
-    let positions = cut
-        .partitions
-        .into_iter()
-        .map(|p| Position {
-            partition: p.partition,
-            next_offset: p.next_offset,
-            leader_epoch: None,
-            max_event_us: p.max_event_us,
-            idle: p.idle,
-            fingerprint: p.fingerprint,
-        })
-        .collect();
     Ok(turnstile_lake::Commit {
-        positions,
+        positions: cut.partitions,
         topic_ids: context.topic_ids.clone(),
         watermark_us: cut.watermark_us,
         published_until_us: (cut.published_until_us != i64::MIN).then_some(cut.published_until_us),
@@ -74,7 +62,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         kept,
         state,
         publish,
-        counters: counters(&cut.counters),
+        counters: cut.counters,
         released: context.released,
     })
 }
@@ -115,16 +103,7 @@ fn dead_letter_file(context: &CommitContext<'_>, letters: &[DeadLetter]) -> NewF
     for letter in letters {
         *counts.entry(letter.rejection.reason.as_str().to_owned()).or_default() += 1;
         let (partition, offset) = (&letter.position.partition, letter.position.offset);
-        match sources.iter_mut().find(|range| range.partition == *partition) {
-            Some(range) => {
-                range.first = range.first.min(offset);
-                range.last = range.last.max(offset);
-                range.messages += 1;
-            }
-            None => {
-                sources.push(OffsetRange { partition: partition.clone(), first: offset, last: offset, messages: 1 });
-            }
-        }
+        OffsetRange { partition: partition.clone(), first: offset, last: offset, messages: 1 }.merge_into(&mut sources);
     }
     NewFile {
         name: turnstile_lake::dead_letters_name(&context.pipeline.name, context.seq),
@@ -138,22 +117,4 @@ fn dead_letter_file(context: &CommitContext<'_>, letters: &[DeadLetter]) -> NewF
 
 fn still_live(live: &[StateRef], closed_until_us: i64) -> Vec<StateRef> {
     live.iter().filter(|state| state.live_until_us.is_none_or(|until| until > closed_until_us)).cloned().collect()
-}
-
-fn counters(counters: &Counters) -> turnstile_lake::Counters {
-    let others = [
-        ("corrections", counters.corrections),
-        ("ambiguous_times", counters.ambiguous_times),
-        ("nonexistent_times", counters.nonexistent_times),
-    ];
-    turnstile_lake::Counters {
-        read: counters.read,
-        aggregated: counters.aggregated,
-        filtered: counters.filtered,
-        duplicate: counters.duplicate,
-        late: counters.late,
-        dead_lettered: counters.dead_lettered,
-        tombstones: counters.tombstones,
-        others: others.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect(),
-    }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
-use turnstile_engine::{Engine, PartitionState, RestoredState, fingerprint};
+use turnstile_engine::{Engine, RestoredState, fingerprint};
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
-use turnstile_lake::{FileEncoding, Ledger, Position, Slot, StateRef, StoreOptions};
+use turnstile_lake::{FileEncoding, Ledger, PartitionPosition, Slot, StateRef, StoreOptions};
 use turnstile_message::{SourcePosition, TopicPartition};
 use turnstile_pipeline::{FileFormat, Pipeline, TopicSelection};
 
@@ -202,7 +202,7 @@ fn forget_lost(slot: &mut Slot, partitions: &[TopicPartition], is: &BTreeMap<Str
 fn starts(
     connection: &mut KafkaConnection,
     partitions: &[TopicPartition],
-    known: &[Position],
+    known: &[PartitionPosition],
     accept_loss: bool,
 ) -> anyhow::Result<Vec<(TopicPartition, StartAt)>> {
     let ranges = connection.watermarks(partitions).map_err(client)?;
@@ -249,7 +249,7 @@ fn starts(
 
 /// Whether the last record read is still the one that the ledger remembers. A record that was deleted
 /// or compacted away since cannot be compared and is taken to be.
-fn same_record(connection: &mut KafkaConnection, position: &Position, earliest: i64) -> anyhow::Result<bool> {
+fn same_record(connection: &mut KafkaConnection, position: &PartitionPosition, earliest: i64) -> anyhow::Result<bool> {
     let Some(expected) = position.fingerprint else { return Ok(true) };
     let last = position.next_offset - 1;
     if last < earliest {
@@ -273,30 +273,8 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<RestoredState> 
 
 /// What an engine goes on from: the slot's positions and counters, and the `state` that it refers to.
 pub(crate) fn restore_from(slot: &Slot, state: Vec<(Vec<u8>, i64)>) -> RestoredState {
-    let other = |name: &str| slot.counters.others.get(name).copied().unwrap_or_default();
-    let counters = turnstile_engine::Counters {
-        read: slot.counters.read,
-        aggregated: slot.counters.aggregated,
-        filtered: slot.counters.filtered,
-        duplicate: slot.counters.duplicate,
-        late: slot.counters.late,
-        dead_lettered: slot.counters.dead_lettered,
-        tombstones: slot.counters.tombstones,
-        corrections: other("corrections"),
-        ambiguous_times: other("ambiguous_times"),
-        nonexistent_times: other("nonexistent_times"),
-    };
-    let partitions = slot
-        .positions
-        .iter()
-        .map(|p| PartitionState {
-            partition: p.partition.clone(),
-            next_offset: p.next_offset,
-            max_event_us: p.max_event_us,
-            // Whether it is still quiet and read to its end nobody has looked yet.
-            idle: false,
-            fingerprint: p.fingerprint,
-        })
-        .collect();
+    // Whether a partition is still idle is not known yet.
+    let partitions = slot.positions.iter().map(|p| PartitionPosition { idle: false, ..p.clone() }).collect();
+    let counters = slot.counters.clone();
     RestoredState { partitions, published_until_us: slot.published_until_us, counters, state }
 }

@@ -56,6 +56,7 @@ fn row(stage: &str, own_ns: f64, total_ns: f64) {
 
 /// Nanoseconds a message, the median of all runs, closing and encoding of windows included; and the bytes of state that
 /// each commit has.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time; the engine itself reads no clock")]
 fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> (f64, Vec<usize>) {
     let mut bytes = Vec::new();
     let mut runs: Vec<f64> = (0..RUNS)

@@ -16,7 +16,7 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::plan::{DedupPlan, StreamPlan};
+use crate::stream_plan::{DedupPlan, StreamPlan};
 
 /// A message seen: its event-time bucket and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

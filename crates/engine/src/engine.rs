@@ -5,132 +5,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use turnstile_message::{OffsetRange, TopicPartition};
+use turnstile_message::{Counters, OffsetRange, TopicPartition};
 use turnstile_values::human;
 
-use crate::EngineError;
-use crate::counters::Counters;
+use crate::cut::{ClosePolicy, ClosedWindow, Cut, RestoredState, StateChange};
+use crate::dead_letter::DeadLetter;
 use crate::dedup::{Dedup, SeenMessage};
-use crate::groups::{Layer, WindowGroups};
-use crate::plan::StreamPlan;
+use crate::error::EngineError;
+use crate::frontier::Frontier;
+use crate::groups::Layer;
+use crate::live_changes::LiveChanges;
+use crate::open_window::OpenWindow;
+use crate::part::WorkerPart;
 use crate::registers::Carry;
 use crate::state::{self, StateSnapshot, WindowMeta};
-use crate::watermark::{PartitionState, Watermark};
-use crate::worker::{DeadLetter, Frontier, Worker, WorkerPart, add_range};
+use crate::stream_plan::StreamPlan;
+use crate::watermark::Watermark;
+use crate::worker::Worker;
 
 /// Layers that a window keeps before it merges them: bounds the work that closing leaves to do.
 const MAX_LAYERS: usize = 8;
 
 /// Most windows that one cut closes: bounds the files of a commit and the time that it takes.
 const MAX_CLOSES: usize = 4096;
-
-/// State changes before a full snapshot may replace them: fewer do not slow a restart.
-const FEW_CHANGES: usize = 32;
-
-/// State changes before a full snapshot replaces them in any case: bounds the objects that a restart reads and that
-/// every slot refers to.
-const MAX_CHANGES: usize = 256;
-
-/// Which windows a cut closes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClosePolicy {
-    /// Those that the watermark has passed.
-    Passed,
-    /// All, unless messages came since the last cut: the stream was quiet for as long as the pipeline waits.
-    Quiet,
-    /// All: the stream is drained.
-    All,
-}
-
-/// One window's result.
-#[derive(Debug, Clone)]
-pub struct ClosedWindow {
-    /// First instant of the window, microseconds since the epoch.
-    pub start_us: i64,
-    /// First instant after it.
-    pub end_us: i64,
-    /// 1, or one more than the version that this one corrects.
-    pub version: u32,
-    /// The rows, of [`StreamPlan::output_schema`], ordered by key.
-    pub rows: RecordBatch,
-    /// Messages that are part of it.
-    pub messages: u64,
-    /// Their offsets, one range per partition.
-    pub sources: Vec<OffsetRange>,
-}
-
-/// How the state changed since the last cut; opaque bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StateChange {
-    /// Nothing changed.
-    None,
-    /// The earlier state is no longer needed.
-    Clear,
-    /// Adds to the earlier state. It is obsolete once every window that ends by `live_until_us` has closed.
-    Add {
-        /// The bytes.
-        bytes: Vec<u8>,
-        /// Compared with [`Cut::closed_until_us`].
-        live_until_us: i64,
-    },
-    /// Replaces everything.
-    Replace {
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-}
-
-/// The result of one cut; to be committed as a whole.
-#[derive(Debug)]
-pub struct Cut {
-    /// The windows that closed, oldest first.
-    pub closed: Vec<ClosedWindow>,
-    /// Messages that are in no window and are to be kept.
-    pub dead_letters: Vec<DeadLetter>,
-    /// Every partition's position.
-    pub partitions: Vec<PartitionState>,
-    /// The common watermark.
-    pub watermark_us: Option<i64>,
-    /// Windows that end by this instant accept no more rows.
-    pub closed_until_us: i64,
-    /// Windows that end by this instant were published.
-    pub published_until_us: i64,
-    /// Counts since the pipeline began.
-    pub counters: Counters,
-    /// The change of the state to resume from.
-    pub state: StateChange,
-    /// Which windows it closed: [`ClosePolicy::Quiet`] becomes [`ClosePolicy::Passed`] when messages arrived meanwhile.
-    pub close: ClosePolicy,
-    /// More windows are due than one cut closes: another cut should follow immediately.
-    pub more: bool,
-    /// Windows still open.
-    pub open_windows: usize,
-    /// Approximate bytes that windows and dedup hold.
-    pub state_bytes: usize,
-}
-
-/// What a commit recorded, to resume from.
-#[derive(Debug, Default)]
-pub struct RestoredState {
-    /// Every partition's position.
-    pub partitions: Vec<PartitionState>,
-    /// As [`Cut::published_until_us`].
-    pub published_until_us: Option<i64>,
-    /// Counts so far.
-    pub counters: Counters,
-    /// The live state changes, oldest first: bytes and `live_until_us`, `i64::MAX` for a replacement.
-    pub state: Vec<(Vec<u8>, i64)>,
-}
-
-#[derive(Default)]
-struct OpenWindow {
-    layers: Vec<Arc<Layer>>,
-    sources: Vec<OffsetRange>,
-    messages: u64,
-    version: u32,
-    dirty: bool,
-}
 
 /// Owns the open windows of a pipeline.
 pub struct Engine {
@@ -143,17 +40,10 @@ pub struct Engine {
     frontier: Frontier,
     counters: Counters,
     carry: Option<Carry>,
-    /// The state changes that a restart would read, oldest first.
-    changes: Vec<LiveChange>,
+    changes: LiveChanges,
     new: PendingCut,
     close: ClosePolicy,
     more: bool,
-}
-
-/// A state change that is live.
-struct LiveChange {
-    live_until_us: i64,
-    bytes: usize,
 }
 
 /// What the last cut brought and [`Engine::finish`] has not processed yet.
@@ -181,7 +71,7 @@ impl Engine {
             frontier: Frontier::OPEN,
             counters: restore.counters,
             carry,
-            changes: Vec::new(),
+            changes: LiveChanges::default(),
             new: PendingCut::default(),
             close: ClosePolicy::Passed,
             more: false,
@@ -193,13 +83,13 @@ impl Engine {
         for (bytes, live_until_us) in restore.state {
             let snapshot = state::decode(&engine.plan, &bytes)?;
             engine.restore(snapshot)?;
-            engine.changes.push(LiveChange { live_until_us, bytes: bytes.len() });
+            engine.changes.push(live_until_us, bytes.len());
         }
         let closed = engine.frontier.closed_until_us;
         engine.windows.retain(|start, _| engine.plan.end(*start) > closed);
         for window in engine.windows.values_mut() {
             // The restored layers are slices of larger buffers; merging copies only what they need.
-            window.layers = vec![Arc::new(merge(&engine.plan, &window.layers)?.into_layer()?)];
+            window.compact(&engine.plan)?;
         }
         Ok(engine)
     }
@@ -215,7 +105,7 @@ impl Engine {
             window.dirty = meta.dirty;
         }
         for (start, range) in snapshot.sources {
-            add_range(&mut self.windows.entry(start).or_default().sources, range);
+            range.merge_into(&mut self.windows.entry(start).or_default().sources);
         }
         for seen in snapshot.seen {
             self.seen.entry(seen.bucket_us).or_default().push(seen.hash);
@@ -274,7 +164,7 @@ impl Engine {
         for (start, layer, sources, messages) in &self.new.layers {
             let window = self.windows.entry(*start).or_default();
             window.layers.push(Arc::clone(layer));
-            sources.iter().for_each(|range| add_range(&mut window.sources, range.clone()));
+            sources.iter().for_each(|range| range.clone().merge_into(&mut window.sources));
             window.messages += messages;
             window.dirty = true;
         }
@@ -325,7 +215,7 @@ impl Engine {
             self.seen.retain(|bucket, _| dedup.bucket_end(*bucket) > forget);
         }
         for window in self.windows.values_mut().filter(|w| w.layers.len() >= MAX_LAYERS) {
-            window.layers = vec![Arc::new(merge(&plan, &window.layers)?.into_layer()?)];
+            window.compact(&plan)?;
         }
         let state = self.state_change(&closed)?;
         let state_bytes = self.bytes();
@@ -339,7 +229,7 @@ impl Engine {
             watermark_us: self.watermark.now(plan.watermark_us),
             closed_until_us: until,
             published_until_us: self.frontier.published_until_us,
-            counters: self.counters,
+            counters: self.counters.clone(),
             state,
             close: self.close,
             more: self.more,
@@ -363,11 +253,11 @@ impl Engine {
     fn close(&mut self, start_us: i64) -> Result<ClosedWindow, EngineError> {
         let plan = Arc::clone(&self.plan);
         let window = self.windows.get_mut(&start_us).expect("the window is open");
-        let groups = merge(&plan, &window.layers)?;
+        let groups = window.merge(&plan)?;
         let groups = if plan.end(start_us) > self.frontier.closed_until_us {
             // Late rows may still correct it, so its partial states are kept.
             window.layers = vec![Arc::new(groups.into_layer()?)];
-            merge(&plan, &window.layers)?
+            window.merge(&plan)?
         } else {
             groups
         };
@@ -405,14 +295,14 @@ impl Engine {
             self.seen.entry(run[0].bucket_us).or_default().extend(run.iter().map(|seen| seen.hash));
         }
         new.retain(|(start, ..)| self.plan.end(*start) > until);
-        self.changes.retain(|change| change.live_until_us > until);
+        self.changes.expire(until);
         let registers = self.carry.is_some() && closed.iter().any(|w| w.messages > 0);
         if new.is_empty() && seen.is_empty() && closed.is_empty() && !registers {
             return Ok(StateChange::None);
         }
-        if self.needs_snapshot() {
+        if self.changes.need_snapshot() {
             let bytes = self.encode_all()?;
-            self.changes = vec![LiveChange { live_until_us: i64::MAX, bytes: bytes.len() }];
+            self.changes.replace(bytes.len());
             return Ok(StateChange::Replace { bytes });
         }
         let carry = match &mut self.carry {
@@ -455,17 +345,8 @@ impl Engine {
             seen.iter().copied(),
             carry,
         )?;
-        self.changes.push(LiveChange { live_until_us, bytes: bytes.len() });
+        self.changes.push(live_until_us, bytes.len());
         Ok(StateChange::Add { bytes, live_until_us })
-    }
-
-    /// Whether to write a full snapshot. The changes since the last one have to outweigh it, so that all snapshots together
-    /// write at most twice what was added: with millions of messages seen, one snapshot is large.
-    fn needs_snapshot(&self) -> bool {
-        let changes = self.changes.len();
-        let base = self.changes.first().map_or(0, |change| change.bytes);
-        let added: usize = self.changes.iter().skip(1).map(|change| change.bytes).sum();
-        changes >= MAX_CHANGES || (changes >= FEW_CHANGES && added > base)
     }
 
     fn encode_all(&mut self) -> Result<Vec<u8>, EngineError> {
@@ -489,12 +370,4 @@ impl Engine {
             carry,
         )
     }
-}
-
-fn merge(plan: &Arc<StreamPlan>, layers: &[Arc<Layer>]) -> Result<WindowGroups, EngineError> {
-    let mut groups = WindowGroups::new(plan)?;
-    for layer in layers {
-        groups.merge(layer)?;
-    }
-    Ok(groups)
 }

@@ -11,9 +11,10 @@ use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
 
-use crate::EngineError;
-use crate::plan::{AggregateInputs, AggregateSlot, StreamPlan};
+use crate::aggregates::{AggregateInputs, AggregateSlot};
+use crate::error::EngineError;
 use crate::registers::{Carry, RegisterReadings};
+use crate::stream_plan::StreamPlan;
 
 /// Partial aggregates as they are handed over, merged and persisted.
 #[derive(Debug, Clone)]

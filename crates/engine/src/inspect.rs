@@ -10,8 +10,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use turnstile_message::{MessageBatch, WriterSchema};
 use turnstile_pipeline::Pipeline;
 
-use crate::EngineError;
 use crate::decode::{DecodePlan, Decoder, Rejection};
+use crate::error::EngineError;
 
 /// What a message's value holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Inspector {
     pub fn new(pipeline: &Pipeline) -> Result<Self, EngineError> {
         let mut whole = pipeline.clone();
         whole.query.columns = (0..whole.source.schema.len()).collect();
-        let plan = DecodePlan::new(&whole).map_err(EngineError::Plan)?;
+        let plan = DecodePlan::new(&whole)?;
         let names = whole.source.schema.iter().map(|field| field.name.clone()).collect();
         Ok(Self { names, decoder: Decoder::new(Arc::new(plan)) })
     }

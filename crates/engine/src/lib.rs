@@ -8,65 +8,38 @@
 //! Start at [`Engine`]: it hands out [`Worker`]s, which own partitions and keep partial aggregates; a cut
 //! collects what they have ([`Engine::absorb`]) and closes windows ([`Engine::finish`]).
 
-mod counters;
+mod aggregates;
+mod cut;
+mod dead_letter;
 mod decode;
 mod dedup;
 mod engine;
+mod error;
+mod fingerprint;
+mod frontier;
 mod groups;
 mod inspect;
-mod plan;
+mod live_changes;
+mod open_window;
+mod part;
+mod partition_parts;
+mod projection;
 mod registers;
+mod row_mask;
 mod state;
+mod stream_plan;
 mod watermark;
+mod window_deltas;
 mod worker;
 
-pub use counters::Counters;
+pub use cut::{ClosePolicy, ClosedWindow, Cut, RestoredState, StateChange};
+pub use dead_letter::DeadLetter;
 pub use decode::{Reason, Rejection};
-pub use engine::{ClosePolicy, ClosedWindow, Cut, Engine, RestoredState, StateChange};
+pub use engine::Engine;
+pub use error::EngineError;
+pub use fingerprint::fingerprint;
+pub use frontier::Frontier;
 pub use inspect::{Inspected, Inspector};
-pub use plan::StreamPlan;
-pub use watermark::PartitionState;
-pub use worker::{DeadLetter, Frontier, PartitionPart, Worker, WorkerPart, fingerprint};
-
-/// Why the engine stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The pipeline cannot be compiled; fix the pipeline file.
-    #[error("the query cannot be run: {0}")]
-    Plan(String),
-    /// An expression of the query failed on the data.
-    #[error("the query failed: {0}")]
-    Query(#[from] datafusion_common::DataFusionError),
-    /// A column could not be built.
-    #[error("a column could not be built: {0}")]
-    Arrow(#[from] arrow::error::ArrowError),
-    /// A register's growth left the range of a 64-bit integer.
-    #[error("the growth of a register does not fit a 64-bit integer")]
-    Overflow,
-    /// A window cannot be computed: its sums overflow, or an expression of SELECT or HAVING fails on it.
-    /// The same messages give the same error; change the query.
-    #[error("the window that begins at {start} cannot be computed: {source}")]
-    Window {
-        /// Its first instant, RFC 3339, UTC.
-        start: String,
-        /// Why.
-        source: Box<EngineError>,
-    },
-    /// Open windows and dedup state outgrew their limit.
-    #[error("open windows and dedup state hold {held} bytes, more than `[stream] memory` allows ({limit})")]
-    Memory {
-        /// Approximate bytes held.
-        held: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// A batch refers to a schema that was not registered with the worker.
-    #[error("schema {id} was not registered before its messages")]
-    SchemaNotRegistered {
-        /// Its id in the registry.
-        id: u32,
-    },
-    /// Persisted state cannot be read.
-    #[error("the saved state cannot be read: {0}")]
-    State(String),
-}
+pub use part::{PartitionPart, WorkerPart};
+pub use stream_plan::StreamPlan;
+pub use worker::Worker;

@@ -11,8 +11,9 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::row::{RowConverter, SortField};
 use hashbrown::{HashMap, HashSet};
 
-use crate::EngineError;
-use crate::plan::{AggregateSlot, StreamPlan};
+use crate::aggregates::AggregateSlot;
+use crate::error::EngineError;
+use crate::stream_plan::StreamPlan;
 
 /// Register readings of one window, in arrival order. One value per register; `None`: no reading.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -12,11 +12,11 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use turnstile_message::{OffsetRange, TopicPartition};
 
-use crate::EngineError;
 use crate::dedup::SeenMessage;
+use crate::error::EngineError;
 use crate::groups::Layer;
-use crate::plan::StreamPlan;
 use crate::registers::{CarryColumns, LastReadings, RegisterReading, RegisterReadings};
+use crate::stream_plan::StreamPlan;
 
 const MAGIC: &[u8] = b"TSTATE1\n";
 

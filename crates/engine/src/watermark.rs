@@ -2,60 +2,35 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use turnstile_message::TopicPartition;
+use turnstile_message::{PartitionPosition, TopicPartition};
 
-use crate::worker::PartitionPart;
-
-/// What is known of one partition at a cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionState {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// The offset after the last message read.
-    pub next_offset: i64,
-    /// The latest event time seen, microseconds since the epoch.
-    pub max_event_us: Option<i64>,
-    /// It was read to its end and is quiet, so it does not hold the watermark back.
-    pub idle: bool,
-    /// A hash of the last message read, when one was.
-    pub fingerprint: Option<u64>,
-}
+use crate::part::PartitionPart;
 
 /// The partitions and their common watermark.
 #[derive(Debug, Default)]
 pub(crate) struct Watermark {
-    partitions: BTreeMap<TopicPartition, PartitionState>,
+    partitions: BTreeMap<TopicPartition, PartitionPosition>,
 }
 
 impl Watermark {
     /// Adds a partition that will be read from `next_offset`; what is known of its event time stays.
     pub(crate) fn add(&mut self, partition: TopicPartition, next_offset: i64) {
-        let state = self.partitions.entry(partition.clone()).or_insert(PartitionState {
-            partition,
-            next_offset,
-            max_event_us: None,
-            idle: false,
-            fingerprint: None,
-        });
-        state.next_offset = next_offset;
+        let new = || PartitionPosition::new(partition.clone(), next_offset);
+        self.partitions.entry(partition.clone()).or_insert_with(new).next_offset = next_offset;
     }
 
-    pub(crate) fn restore(&mut self, state: PartitionState) {
+    pub(crate) fn restore(&mut self, state: PartitionPosition) {
         self.partitions.insert(state.partition.clone(), state);
     }
 
     /// Applies a worker's part; new messages end idleness.
     pub(crate) fn update(&mut self, part: PartitionPart) {
-        let state = self.partitions.entry(part.partition.clone()).or_insert_with(|| PartitionState {
-            partition: part.partition.clone(),
-            next_offset: 0,
-            max_event_us: None,
-            idle: false,
-            fingerprint: None,
-        });
+        let new = || PartitionPosition::new(part.partition.clone(), 0);
+        let state = self.partitions.entry(part.partition.clone()).or_insert_with(new);
         if part.next_offset != state.next_offset {
             state.idle = false;
             state.fingerprint = Some(part.fingerprint);
+            state.leader_epoch = None;
         }
         state.next_offset = part.next_offset;
         state.max_event_us = state.max_event_us.max(part.max_event_us);
@@ -68,7 +43,7 @@ impl Watermark {
         }
     }
 
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionState> {
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionPosition> {
         self.partitions.values()
     }
 
@@ -83,7 +58,7 @@ impl Watermark {
         // Called every few milliseconds for thousands of partitions: one lookup each.
         let updates: HashMap<&TopicPartition, i64> =
             updates.iter().map(|(partition, event_us)| (partition, *event_us)).collect();
-        let event_us = |p: &PartitionState| p.max_event_us.max(updates.get(&p.partition).copied());
+        let event_us = |p: &PartitionPosition| p.max_event_us.max(updates.get(&p.partition).copied());
         let mut active = self.partitions.values().filter(|p| !p.idle).peekable();
         let event_us = if active.peek().is_none() {
             self.partitions.values().filter_map(event_us).max()?
@@ -99,17 +74,11 @@ impl Watermark {
 mod tests {
     use super::*;
 
-    fn at(partition: i32, max_event_us: Option<i64>, idle: bool) -> PartitionState {
-        PartitionState {
-            partition: TopicPartition::new("t", partition),
-            next_offset: 1,
-            max_event_us,
-            idle,
-            fingerprint: None,
-        }
+    fn at(partition: i32, max_event_us: Option<i64>, idle: bool) -> PartitionPosition {
+        PartitionPosition { max_event_us, idle, ..PartitionPosition::new(TopicPartition::new("t", partition), 1) }
     }
 
-    fn watermark(states: impl IntoIterator<Item = PartitionState>) -> Option<i64> {
+    fn watermark(states: impl IntoIterator<Item = PartitionPosition>) -> Option<i64> {
         let mut watermark = Watermark::default();
         states.into_iter().for_each(|state| watermark.restore(state));
         watermark.now(5)

@@ -4,87 +4,25 @@
 //! Knows neither the other workers nor the watermark's arithmetic: [`Worker::advance`] says which windows have
 //! closed. Start at [`Worker::push`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, UInt32Array};
-use arrow::compute::filter_record_batch;
-use turnstile_message::{MessageBatch, OffsetRange, SourcePosition, TopicPartition, WriterSchema};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch};
+use turnstile_message::{Counters, MessageBatch, TopicPartition, WriterSchema};
 use turnstile_pipeline::LatePolicy;
 use turnstile_values::human;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::EngineError;
-use crate::counters::Counters;
+use crate::aggregates::AggregateInputs;
+use crate::dead_letter::DeadLetters;
 use crate::decode::{Decoder, Reason, Rejection};
 use crate::dedup::{Dedup, DedupBatch, RowHasher, SeenMessage};
-use crate::groups::{Layer, WindowGroups};
-use crate::plan::{AggregateInputs, DedupPlan, StreamPlan};
-
-/// Which windows are closed for good: those that end at or before `closed_until_us`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frontier {
-    /// Windows that end at or before this instant, microseconds, take no more rows.
-    pub closed_until_us: i64,
-    /// Windows that end at or before this one, which lies later, were published: rows correct them.
-    pub published_until_us: i64,
-}
-
-impl Frontier {
-    /// Nothing is closed.
-    pub const OPEN: Self = Self { closed_until_us: i64::MIN, published_until_us: i64::MIN };
-}
-
-/// A message that is in no window, with its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Its position.
-    pub position: SourcePosition,
-    /// Its timestamp, milliseconds since the epoch.
-    pub timestamp_ms: i64,
-    /// Why it was rejected.
-    pub rejection: Rejection,
-    /// Its key.
-    pub key: Option<Vec<u8>>,
-    /// Its value.
-    pub value: Option<Vec<u8>>,
-}
-
-/// What a worker knows of one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionPart {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// The offset after the last message read.
-    pub next_offset: i64,
-    /// The latest event time seen, microseconds since the epoch.
-    pub max_event_us: Option<i64>,
-    /// A hash of the last message read: detects a recreated topic.
-    pub fingerprint: u64,
-}
-
-/// What a worker hands over at a cut: everything since the last one.
-#[derive(Debug, Default)]
-pub struct WorkerPart {
-    pub(crate) windows: Vec<(i64, WindowPart)>,
-    pub(crate) partitions: Vec<PartitionPart>,
-    pub(crate) counters: Counters,
-    pub(crate) dead_letters: Vec<DeadLetter>,
-    pub(crate) seen: Vec<SeenMessage>,
-}
-
-#[derive(Debug)]
-pub(crate) struct WindowPart {
-    pub(crate) layer: Layer,
-    pub(crate) sources: Vec<OffsetRange>,
-    pub(crate) messages: u64,
-}
-
-struct WindowDelta {
-    groups: WindowGroups,
-    sources: Vec<OffsetRange>,
-    messages: u64,
-}
+use crate::error::EngineError;
+use crate::frontier::Frontier;
+use crate::part::WorkerPart;
+use crate::partition_parts::PartitionParts;
+use crate::row_mask::{RowMask, select};
+use crate::stream_plan::{DedupPlan, StreamPlan};
+use crate::window_deltas::WindowDeltas;
 
 /// Owns some partitions: decodes, removes duplicates, assigns windows, aggregates.
 pub struct Worker {
@@ -94,30 +32,25 @@ pub struct Worker {
     /// The current batch's messages on their way into dedup, reused.
     dedup_batch: Option<DedupBatch>,
     frontier: Frontier,
-    windows: BTreeMap<i64, WindowDelta>,
-    partitions: BTreeMap<TopicPartition, PartitionPart>,
+    windows: WindowDeltas,
+    partitions: PartitionParts,
     counters: Counters,
-    dead_letters: Vec<DeadLetter>,
-    dead_letter_bytes: usize,
+    dead_letters: DeadLetters,
     seen: Vec<SeenMessage>,
 }
-
-/// Offsets take 48 bits of a reading's source order, the partition the rest.
-const OFFSET_BITS: u32 = 48;
 
 impl Worker {
     pub(crate) fn new(plan: Arc<StreamPlan>, dedup: Option<Arc<Dedup>>, frontier: Frontier) -> Self {
         Self {
             decoder: Decoder::new(Arc::clone(&plan.decode)),
+            windows: WindowDeltas::new(Arc::clone(&plan)),
             plan,
             dedup_batch: dedup.as_ref().map(|dedup| dedup.batch()),
             dedup,
             frontier,
-            windows: BTreeMap::new(),
-            partitions: BTreeMap::new(),
+            partitions: PartitionParts::default(),
             counters: Counters::default(),
-            dead_letters: Vec::new(),
-            dead_letter_bytes: 0,
+            dead_letters: DeadLetters::default(),
             seen: Vec::new(),
         }
     }
@@ -155,7 +88,7 @@ impl Worker {
         }
         let mut keep = RowMask::new(decoded.rows.len());
         self.reject_future(batch, &decoded.rows, &decoded.event_us, now_us, &mut keep);
-        self.track_partitions(batch, &decoded.rows, &decoded.event_us, &keep);
+        self.partitions.track(batch, &decoded.rows, &decoded.event_us, &keep);
         self.drop_late(batch, &decoded.rows, &decoded.event_us, &mut keep);
         self.drop_duplicates(batch, &decoded.rows, &decoded.columns, &decoded.event_us, &mut keep);
         if decoded.rows.is_empty() {
@@ -170,50 +103,40 @@ impl Worker {
         };
         let (inputs, rows, event_us) = self.evaluate(batch, table, rows, event_us)?;
         self.counters.aggregated += rows.len() as u64;
-        self.assign(batch, &inputs, &rows, &event_us)
+        self.counters.corrections += self.windows.add_rows(batch, &inputs, &rows, &event_us, self.frontier)?;
+        Ok(())
     }
 
     /// The latest event time of each partition that had a message.
     pub fn event_times(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
-        self.partitions.values().filter_map(|p| Some((&p.partition, p.max_event_us?)))
+        self.partitions.event_times()
     }
 
     /// Bytes of dead letters waiting for the next cut: a flood of them calls for an early one.
     pub fn dead_letter_bytes(&self) -> usize {
-        self.dead_letter_bytes
+        self.dead_letters.bytes()
     }
 
     /// Approximate bytes held since the last cut.
     pub fn bytes(&self) -> usize {
         // Messages seen are held here and in the shared set.
         let seen = self.seen.capacity() * (size_of::<SeenMessage>() + 2 * size_of::<u128>());
-        self.windows.values().map(|w| w.groups.bytes()).sum::<usize>() + self.dead_letter_bytes + seen
+        self.windows.bytes() + self.dead_letters.bytes() + seen
     }
 
     /// Records that everything before `next_offset` was read or does not exist, such as a transaction marker after the
     /// last message.
     pub fn skip_to(&mut self, partition: &TopicPartition, next_offset: i64) {
-        if let Some(part) = self.partitions.get_mut(partition) {
-            part.next_offset = part.next_offset.max(next_offset);
-        }
+        self.partitions.skip_to(partition, next_offset);
     }
 
     /// Hands over everything since the last call. The worker continues after [`Worker::advance`].
     pub fn take(&mut self) -> Result<WorkerPart, EngineError> {
-        let windows = std::mem::take(&mut self.windows)
-            .into_iter()
-            .map(|(start, delta)| {
-                let part =
-                    WindowPart { layer: delta.groups.into_layer()?, sources: delta.sources, messages: delta.messages };
-                Ok((start, part))
-            })
-            .collect::<Result<Vec<_>, EngineError>>()?;
-        self.dead_letter_bytes = 0;
         Ok(WorkerPart {
-            windows,
-            partitions: self.partitions.values().cloned().collect(),
+            windows: self.windows.take()?,
+            partitions: self.partitions.to_vec(),
             counters: std::mem::take(&mut self.counters),
-            dead_letters: std::mem::take(&mut self.dead_letters),
+            dead_letters: self.dead_letters.take(),
             seen: std::mem::take(&mut self.seen),
         })
     }
@@ -243,34 +166,6 @@ impl Worker {
                 let detail = format!("the event time lies {} s ahead of the clock", (event - now_us) / 1_000_000);
                 self.reject(batch, rows[at] as usize, Rejection::new(Reason::Future, None, detail));
             }
-        }
-    }
-
-    fn track_partitions(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &RowMask) {
-        let mut at = 0;
-        for run in &batch.runs {
-            let mut max_event_us = None;
-            while at < rows.len() && (rows[at] as usize) < run.rows.end {
-                if keep.keeps(at) {
-                    max_event_us = max_event_us.max(Some(event_us[at]));
-                }
-                at += 1;
-            }
-            let last = run.rows.end - 1;
-            let part = self.partitions.entry(run.partition.clone()).or_insert_with(|| PartitionPart {
-                partition: run.partition.clone(),
-                next_offset: 0,
-                max_event_us: None,
-                fingerprint: 0,
-            });
-            part.next_offset = batch.offsets[last] + 1;
-            part.max_event_us = part.max_event_us.max(max_event_us);
-            part.fingerprint = fingerprint(
-                batch.offsets[last],
-                batch.timestamps_ms[last],
-                batch.keys.get(last),
-                batch.values.get(last),
-            );
         }
     }
 
@@ -393,165 +288,8 @@ impl Worker {
         Ok((self.plan.evaluate(&table)?, rows, event_us))
     }
 
-    /// Adds the rows to their windows.
-    fn assign(
-        &mut self,
-        batch: &MessageBatch,
-        inputs: &AggregateInputs,
-        rows: &[u32],
-        event_us: &[i64],
-    ) -> Result<(), EngineError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let starts: Vec<i64> = event_us.iter().map(|event| self.plan.last_start(*event)).collect();
-        if self.plan.is_tumbling() && starts.iter().all(|s| *s == starts[0]) {
-            self.count_corrections(&starts);
-            return self.add(batch, starts[0], inputs, rows, event_us);
-        }
-        let mut by_window: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-        for (at, last) in starts.iter().enumerate() {
-            let mut start = *last;
-            // A row whose later windows are open may also lie in ones that have closed.
-            while self.plan.end(start) > event_us[at] && self.plan.end(start) > self.frontier.closed_until_us {
-                by_window.entry(start).or_default().push(at as u32);
-                start -= self.plan.window.slide_us;
-            }
-        }
-        self.count_corrections(&starts);
-        for (start, picked) in by_window {
-            if picked.len() == rows.len() {
-                self.add(batch, start, inputs, rows, event_us)?;
-                continue;
-            }
-            let picked_rows: Vec<u32> = picked.iter().map(|at| rows[*at as usize]).collect();
-            let picked_events: Vec<i64> = picked.iter().map(|at| event_us[*at as usize]).collect();
-            let inputs = inputs.take(&UInt32Array::from(picked))?;
-            self.add(batch, start, &inputs, &picked_rows, &picked_events)?;
-        }
-        Ok(())
-    }
-
-    fn count_corrections(&mut self, starts: &[i64]) {
-        let published = self.frontier.published_until_us;
-        self.counters.corrections += starts.iter().filter(|s| self.plan.end(**s) <= published).count() as u64;
-    }
-
-    /// Adds rows to one window.
-    fn add(
-        &mut self,
-        batch: &MessageBatch,
-        start_us: i64,
-        inputs: &AggregateInputs,
-        rows: &[u32],
-        event_us: &[i64],
-    ) -> Result<(), EngineError> {
-        let plan = Arc::clone(&self.plan);
-        let delta = match self.windows.entry(start_us) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(WindowDelta { groups: WindowGroups::new(&plan)?, sources: Vec::new(), messages: 0 })
-            }
-        };
-        delta.messages += rows.len() as u64;
-        let mut at = 0;
-        let mut partition_of = Vec::new();
-        for run in &batch.runs {
-            let until = at + rows[at..].partition_point(|row| (*row as usize) < run.rows.end);
-            if until == at {
-                continue;
-            }
-            let range = OffsetRange {
-                partition: run.partition.clone(),
-                first: batch.offsets[rows[at] as usize],
-                last: batch.offsets[rows[until - 1] as usize],
-                messages: (until - at) as u64,
-            };
-            add_range(&mut delta.sources, range);
-            if !plan.registers.is_empty() {
-                partition_of.resize(until, i64::from(run.partition.partition) << OFFSET_BITS);
-            }
-            at = until;
-        }
-        delta.groups.update(inputs, event_us, |at| partition_of[at] | batch.offsets[rows[at] as usize])
-    }
-
     #[cold]
     fn reject(&mut self, batch: &MessageBatch, row: usize, rejection: Rejection) {
-        let letter = DeadLetter {
-            position: batch.position(row),
-            timestamp_ms: batch.timestamps_ms[row],
-            rejection,
-            key: batch.keys.get(row).map(<[u8]>::to_vec),
-            value: batch.values.get(row).map(<[u8]>::to_vec),
-        };
-        self.dead_letter_bytes +=
-            128 + letter.value.as_ref().map_or(0, Vec::len) + letter.key.as_ref().map_or(0, Vec::len);
-        self.dead_letters.push(letter);
-    }
-}
-
-/// The rows that `mask` keeps.
-fn select(
-    table: &RecordBatch,
-    rows: &[u32],
-    event_us: &[i64],
-    mask: &BooleanArray,
-) -> Result<(RecordBatch, Vec<u32>, Vec<i64>), EngineError> {
-    let kept = || (0..mask.len()).filter(|at| mask.value(*at));
-    let (rows, event_us) = (kept().map(|at| rows[at]).collect(), kept().map(|at| event_us[at]).collect());
-    Ok((filter_record_batch(table, mask)?, rows, event_us))
-}
-
-/// Adds `range` to the ranges of a window, one per partition.
-pub(crate) fn add_range(ranges: &mut Vec<OffsetRange>, range: OffsetRange) {
-    match ranges.iter_mut().find(|known| known.partition == range.partition) {
-        Some(known) => {
-            known.first = known.first.min(range.first);
-            known.last = known.last.max(range.last);
-            known.messages += range.messages;
-        }
-        None => ranges.push(range),
-    }
-}
-
-/// A hash of one message, by which a recreated topic is detected.
-pub fn fingerprint(offset: i64, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&offset.to_le_bytes());
-    hash.update(&timestamp_ms.to_le_bytes());
-    for bytes in [key, value] {
-        hash.update(&bytes.map_or(u64::MAX, |b| b.len() as u64).to_le_bytes());
-        hash.update(bytes.unwrap_or_default());
-    }
-    hash.digest()
-}
-
-/// Which rows of a batch are kept; allocates nothing as long as all are.
-struct RowMask {
-    rows: usize,
-    flags: Vec<bool>,
-}
-
-impl RowMask {
-    fn new(rows: usize) -> Self {
-        Self { rows, flags: Vec::new() }
-    }
-
-    #[inline]
-    fn keeps(&self, at: usize) -> bool {
-        self.flags.is_empty() || self.flags[at]
-    }
-
-    fn drop(&mut self, at: usize) {
-        if self.flags.is_empty() {
-            self.flags.resize(self.rows, true);
-        }
-        self.flags[at] = false;
-    }
-
-    /// The flags, or `None` when every row is kept.
-    fn mask(self) -> Option<BooleanArray> {
-        (!self.flags.is_empty()).then(|| BooleanArray::from(self.flags))
+        self.dead_letters.push(batch, row, rejection);
     }
 }

@@ -8,8 +8,8 @@
 use std::time::Instant;
 
 use turnstile_lake::{
-    Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
-    published_since, window_name,
+    Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, NewFile, PartitionPosition, StoreOptions,
+    WriterId, published_since, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 
@@ -60,7 +60,7 @@ fn cut(first: i64) -> Commit {
     let read = (first + AT_ONCE) as u64;
     let partition = TopicPartition::new("turnstile", 0);
     Commit {
-        positions: vec![Position {
+        positions: vec![PartitionPosition {
             partition: partition.clone(),
             next_offset: first + AT_ONCE,
             leader_epoch: None,

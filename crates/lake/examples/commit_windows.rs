@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use turnstile_lake::{
-    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, NewState, Position, StoreOptions,
-    WriterId, encode_window, window_name,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, NewState, PartitionPosition,
+    StoreOptions, WriterId, encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 
@@ -54,7 +54,7 @@ fn cut(window: i64) -> Result<Commit, Box<dyn std::error::Error>> {
     let (start_us, end_us) = (window * MINUTE_US, (window + 1) * MINUTE_US);
     let read = next as u64;
     Ok(Commit {
-        positions: vec![Position {
+        positions: vec![PartitionPosition {
             partition: partition.clone(),
             next_offset: next,
             leader_epoch: None,

@@ -11,8 +11,8 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
 use turnstile_lake::maintenance::{Compact, MaintenancePolicy, MaintenanceStep, maintain};
 use turnstile_lake::{
-    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
-    encode_window, window_name,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, PartitionPosition, StoreOptions,
+    WriterId, encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 
@@ -53,7 +53,7 @@ fn cut(window: i64) -> Result<Commit, Box<dyn std::error::Error>> {
     let (start_us, end_us) = (window * HOUR_US, (window + 1) * HOUR_US);
     let read = window as u64 + 1;
     Ok(Commit {
-        positions: vec![Position {
+        positions: vec![PartitionPosition {
             partition: partition.clone(),
             next_offset: window + 1,
             leader_epoch: None,

@@ -13,7 +13,7 @@ use turnstile_message::{OffsetRange, TopicPartition};
 use crate::chain::ChainRecord;
 use crate::maintenance::{Compacted, CompactedWindow, MaintenancePolicy, MaintenanceSlot, Retired, maintain};
 use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline};
-use crate::{Commit, Counters, FileEncoding, FileKind, Hash, Ledger, NewFile, NewState, Position, WriterId};
+use crate::{Commit, Counters, FileEncoding, FileKind, Hash, Ledger, NewFile, NewState, PartitionPosition, WriterId};
 
 const GOLDEN: &str = include_str!("../testdata/golden.txt");
 
@@ -94,7 +94,7 @@ fn cut(number: i64, kept: &[crate::StateRef]) -> Commit {
         bytes: Bytes::from(format!("{kind} {number}")),
     };
     Commit {
-        positions: vec![Position {
+        positions: vec![PartitionPosition {
             partition: partition.clone(),
             next_offset: read as i64,
             leader_epoch: Some(4),
@@ -118,6 +118,7 @@ fn cut(number: i64, kept: &[crate::StateRef]) -> Commit {
             dead_lettered: 2,
             tombstones: 1,
             others: BTreeMap::from([("gaps".to_owned(), 3)]),
+            ..Counters::default()
         },
         released: false,
     }

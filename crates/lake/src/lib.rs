@@ -9,7 +9,6 @@
 
 pub mod chain;
 mod clock;
-mod counters;
 mod day;
 mod error;
 mod failpoint;
@@ -23,7 +22,6 @@ mod ledger;
 mod location;
 pub mod maintenance;
 mod maintenance_slot;
-mod position;
 mod read;
 #[cfg(test)]
 mod scene;
@@ -32,7 +30,6 @@ pub mod simulation;
 mod slot;
 mod store;
 
-pub use counters::Counters;
 pub use error::{LedgerError, Owner};
 pub use failpoint::{MAINTENANCE_STEPS as MAINTENANCE_CRASH_STEPS, STEPS as CRASH_STEPS};
 pub use format::{
@@ -43,10 +40,10 @@ pub use hash::{Hash, NotAHash};
 pub use lake::{Lake, LakeError};
 pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered, read_state};
 pub use location::StoreOptions;
-pub use position::Position;
 pub use read::{
     Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, LakeObject, Leaving,
     Published, PublishedSince, RowLocation, audit, entries, explain, for_each_commit, published_since, recent_commits,
 };
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, WriterId};
 pub use store::StoreError;
+pub use turnstile_message::{Counters, PartitionPosition};

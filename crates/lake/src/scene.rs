@@ -18,7 +18,7 @@ use turnstile_message::{OffsetRange, TopicPartition};
 use crate::clock::Clock;
 use crate::store::{Creation, LakeStore, Remote};
 use crate::{
-    Catalog, Commit, Counters, EncodeOptions, FileEncoding, FileKind, Hash, Lake, Ledger, NewFile, Position,
+    Catalog, Commit, Counters, EncodeOptions, FileEncoding, FileKind, Hash, Lake, Ledger, NewFile, PartitionPosition,
     StoreError, WriterId, dead_letters_name, encode_window, window_name,
 };
 
@@ -137,7 +137,7 @@ impl TestPipeline {
         let letters: u64 = publish.iter().filter(|f| f.kind == FileKind::DeadLetters).map(|file| file.rows).sum();
         self.dead_lettered += letters;
         self.read += 1 + letters;
-        let position = Position {
+        let position = PartitionPosition {
             partition: TopicPartition::new("t", 0),
             next_offset: self.read as i64,
             leader_epoch: None,

@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use turnstile_message::OffsetRange;
+use turnstile_message::{Counters, OffsetRange, PartitionPosition};
 
+use crate::Hash;
 use crate::chain::{ChainRecord, Ownership};
-use crate::position::Position;
-use crate::{Counters, Hash};
 
 /// The record of one commit, or of a writer's claim to the pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,7 +40,7 @@ pub struct Slot {
     pub topic_ids: BTreeMap<String, String>,
     /// Where reading goes on.
     #[serde(default)]
-    pub positions: Vec<Position>,
+    pub positions: Vec<PartitionPosition>,
     /// Event time that the pipeline has reached, microseconds since the epoch, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark_us: Option<i64>,
@@ -137,7 +136,6 @@ pub struct FileEntry {
     /// What it holds.
     pub kind: FileKind,
     /// The messages that it was made from.
-    #[serde(with = "crate::position")]
     pub sources: Vec<OffsetRange>,
     /// The rows of this file by what became of them, in the caller's words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -193,7 +191,7 @@ pub(crate) mod tests {
             plan_hash: "p1".into(),
             released: false,
             topic_ids: BTreeMap::from([("t".into(), "id".into())]),
-            positions: vec![Position {
+            positions: vec![PartitionPosition {
                 partition: TopicPartition::new("t", 3),
                 next_offset: 42,
                 leader_epoch: Some(1),

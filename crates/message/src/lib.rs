@@ -4,12 +4,17 @@
 //! shared buffers, with the position of every message.
 //! Refuses to know who reads, who decodes and where results go. It is a separate crate so that reading does not depend
 //! on the engine, nor the lake on either.
+//! Positions and counters are recorded in the ledger: their JSON is part of its format.
 //! Start at [`MessageBatch`]; a reader fills one through [`BatchBuilder`].
 
 mod batch;
+mod counters;
+mod partition_position;
 mod position;
 mod schema;
 
 pub use batch::{BatchBuilder, MessageBatch, PartitionRun, Payloads};
+pub use counters::Counters;
+pub use partition_position::PartitionPosition;
 pub use position::{OffsetRange, SourcePosition, TopicPartition};
 pub use schema::{SchemaKind, WriterSchema};

@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use hashbrown::HashMap;
 use turnstile_message::WriterSchema;
 
 use super::avro_schema::{AvroSchema, AvroShape, AvroTypeId, LogicalType};
-use super::columns::{ColumnBuilder, TextBuffer};
-use super::json::FieldTarget;
-use super::{Reason, Rejection};
+use super::column_builder::ColumnBuilder;
+use super::decode_plan::{DecodePlan, FieldTarget};
+use super::rejection::{Reason, Rejection};
+use super::text_view::TextBuffer;
 
 /// How deeply skipped values may be nested: a recursive schema sets no bound.
 const MAX_DEPTH: usize = 64;
@@ -41,12 +41,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// Why messages of this schema cannot be rows.
-    pub(crate) fn new(
-        schema: &WriterSchema,
-        keys: &HashMap<String, FieldTarget>,
-        columns: usize,
-        extra_is_error: bool,
-    ) -> Result<Self, Rejection> {
+    pub(crate) fn new(schema: &WriterSchema, plan: &DecodePlan) -> Result<Self, Rejection> {
         let schema = AvroSchema::parse(schema)
             .map_err(|e| Rejection::new(Reason::Schema, None, format!("the schema cannot be read: {e}")))?;
         let root = schema.get(schema.root());
@@ -54,13 +49,13 @@ impl RecordReader {
             let detail = format!("expected the schema of a record, found that of {}", root.name());
             return Err(Rejection::new(Reason::Schema, None, detail));
         };
-        let mut absent: Vec<usize> = (0..columns).collect();
+        let mut absent: Vec<usize> = (0..plan.field_of.len()).collect();
         let mut fields = Vec::with_capacity(writer.len());
         for (name, kind) in writer {
-            let column = match keys.get(name) {
+            let column = match plan.keys.get(name) {
                 Some(FieldTarget::Column(at)) => Some(*at),
                 Some(FieldTarget::Unused) => None,
-                None if extra_is_error => {
+                None if plan.extra_is_error => {
                     return Err(Rejection::new(Reason::Fields, Some(name), "the schema does not know this field"));
                 }
                 None => None,

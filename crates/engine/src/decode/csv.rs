@@ -1,6 +1,6 @@
 //! Cuts CSV messages into fields: one row, one line in a JSON string, or a header line and a row.
 
-use super::columns::TextBuffer;
+use super::text_view::TextBuffer;
 
 /// Where each field of a row lies, in one buffer.
 #[derive(Debug, Default)]

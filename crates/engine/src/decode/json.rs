@@ -4,18 +4,11 @@ use std::fmt;
 
 use hashbrown::HashMap;
 
-use super::columns::{ColumnBuilder, TextBuffer};
-use super::{Reason, Rejection};
+use super::column_builder::ColumnBuilder;
+use super::decode_plan::FieldTarget;
+use super::rejection::{Reason, Rejection};
+use super::text_view::TextBuffer;
 use serde_core::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
-
-/// What a JSON key stands for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum FieldTarget {
-    /// A column that is built, by its number.
-    Column(usize),
-    /// A field of the schema that the query does not need.
-    Unused,
-}
 
 /// Decodes the object in `buffer[start..start + len]` into `row`'s columns, one value each; missing ones
 /// become null.

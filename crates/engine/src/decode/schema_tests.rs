@@ -7,6 +7,7 @@ use turnstile_message::SchemaKind;
 use super::tests::{CSV, rows};
 use super::*;
 use turnstile_message::{BatchBuilder, TopicPartition};
+use turnstile_pipeline::Pipeline;
 
 const AT: i64 = 1_695_405_900;
 

@@ -2,6 +2,8 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use turnstile_message::{BatchBuilder, TopicPartition};
 
+use turnstile_pipeline::Pipeline;
+
 use super::*;
 
 pub(super) const CSV: &str = r#"

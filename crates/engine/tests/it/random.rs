@@ -115,7 +115,7 @@ fn run(seed: u64) {
     let mut found: Vec<_> = story.closed.iter().flat_map(result_rows).collect();
     found.sort();
     assert_eq!(found, oracle.rows(), "seed {seed}");
-    let c = story.counters;
+    let c = &story.counters;
     assert_eq!((c.late, c.duplicate, c.aggregated), (oracle.late, oracle.duplicate, oracle.aggregated), "seed {seed}");
     assert_eq!((c.ambiguous_times, c.nonexistent_times), (oracle.ambiguous, oracle.nonexistent), "seed {seed}");
     match clock {

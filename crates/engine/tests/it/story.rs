@@ -5,10 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
-use turnstile_engine::{
-    ClosePolicy, ClosedWindow, Counters, Cut, Engine, RestoredState, StateChange, StreamPlan, Worker,
-};
-use turnstile_message::{BatchBuilder, TopicPartition};
+use turnstile_engine::{ClosePolicy, ClosedWindow, Cut, Engine, RestoredState, StateChange, StreamPlan, Worker};
+use turnstile_message::{BatchBuilder, Counters, TopicPartition};
 use turnstile_pipeline::Pipeline;
 
 /// The pipeline of most stories: rows are `STATION,ENTRIES,ID,TIMESTAMP`, times are UTC.
@@ -56,7 +54,7 @@ pub(crate) struct Story {
     workers: Vec<Worker>,
     offsets: Vec<i64>,
     state: Vec<(Vec<u8>, i64)>,
-    last: Option<(Vec<turnstile_engine::PartitionState>, i64, Counters)>,
+    last: Option<(Vec<turnstile_message::PartitionPosition>, i64, Counters)>,
     pub(crate) closed: Vec<ClosedWindow>,
     pub(crate) dead_letters: Vec<turnstile_engine::DeadLetter>,
     pub(crate) counters: Counters,
@@ -178,7 +176,11 @@ impl Story {
     }
 
     fn commit(&mut self, cut: Cut) {
-        assert!(cut.counters.balanced(), "read is not the sum of its terms: {:?}", cut.counters);
+        assert!(
+            cut.counters.imbalance(&Counters::default()).is_none(),
+            "read is not the sum of its terms: {:?}",
+            cut.counters
+        );
         match &cut.state {
             StateChange::Add { bytes, .. } => self.written.0.push(bytes.len()),
             StateChange::Replace { bytes } => self.written.1.push(bytes.len()),
@@ -191,7 +193,7 @@ impl Story {
             StateChange::Replace { bytes } => self.state = vec![(bytes, i64::MAX)],
         }
         self.state.retain(|(_, live_until)| *live_until > cut.closed_until_us);
-        self.last = Some((cut.partitions, cut.published_until_us, cut.counters));
+        self.last = Some((cut.partitions, cut.published_until_us, cut.counters.clone()));
         self.counters = cut.counters;
         self.closed.extend(cut.closed);
         self.dead_letters.extend(cut.dead_letters);

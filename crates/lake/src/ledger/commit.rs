@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use turnstile_message::OffsetRange;
 
-use crate::{Counters, FileKind, Position, Slot, StateRef};
+use crate::{Counters, FileKind, PartitionPosition, Slot, StateRef};
 
 /// A consistent cut through the pipeline: offsets read, state kept, files to publish, all as of
 /// one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// Where reading goes on, for every partition that was ever read.
-    pub positions: Vec<Position>,
+    pub positions: Vec<PartitionPosition>,
     /// Topic ids by topic name, where the broker gives them.
     pub topic_ids: BTreeMap<String, String>,
     /// Event time that the pipeline has reached, microseconds since the epoch, UTC.

@@ -15,7 +15,7 @@ use super::*;
 use crate::chain::ChainRecord;
 use crate::clock::SystemClock;
 use crate::store::{Creation, LakeStore, Remote};
-use crate::{Counters, FileKind, Position, StoreError, audit, entries, explain, window_name};
+use crate::{Counters, FileKind, PartitionPosition, StoreError, audit, entries, explain, window_name};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -72,7 +72,7 @@ fn file(number: i64) -> NewFile {
 fn cut(number: i64) -> Commit {
     let read = (number as u64 + 1) * 3;
     Commit {
-        positions: vec![Position {
+        positions: vec![PartitionPosition {
             partition: TopicPartition::new("t", 0),
             next_offset: read as i64,
             leader_epoch: None,

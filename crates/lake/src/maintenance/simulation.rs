@@ -8,7 +8,8 @@ use super::{Compact, MaintenanceError, MaintenancePolicy, maintain};
 use crate::scene::{DAY, MINUTE, PIPELINE, read_current, rows, window_file};
 use crate::simulation::{self, Chaos, SharedWorld, SimTask, finish};
 use crate::{
-    Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, LedgerError, Position, WriterId, audit, entries,
+    Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, LedgerError, PartitionPosition, WriterId, audit,
+    entries,
 };
 
 /// Slots in a file of history: few, so that slots are collected all the time.
@@ -94,8 +95,8 @@ async fn write(lake: Lake, world: SharedWorld) -> Result<(), String> {
     Ok(())
 }
 
-fn position(read: u64) -> Position {
-    Position {
+fn position(read: u64) -> PartitionPosition {
+    PartitionPosition {
         partition: TopicPartition::new("t", 0),
         next_offset: read as i64,
         leader_epoch: None,

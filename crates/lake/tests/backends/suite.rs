@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use turnstile_lake::maintenance::{Compact, MaintenancePolicy, maintain};
 use turnstile_lake::{
     Catalog, Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, LedgerError, NewFile, NewState,
-    Position, WriterId, audit, encode_window, explain, window_name,
+    PartitionPosition, WriterId, audit, encode_window, explain, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 
@@ -43,7 +43,7 @@ fn cut(pipeline: &str, number: i64, format: FileEncoding) -> Commit {
     let partition = TopicPartition::new("turnstile", 0);
     let (start_us, end_us) = (number * MINUTE, (number + 1) * MINUTE);
     Commit {
-        positions: vec![Position {
+        positions: vec![PartitionPosition {
             partition: partition.clone(),
             next_offset: read as i64,
             leader_epoch: Some(0),

@@ -17,8 +17,8 @@ use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray}
 use arrow::record_batch::RecordBatch;
 use turnstile_lake::maintenance::{Compact, MaintenancePolicy, maintain};
 use turnstile_lake::{
-    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
-    encode_window, window_name,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, PartitionPosition, StoreOptions,
+    WriterId, encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 use turnstile_warehouse::{BUILT_IN, Limits, LoadOptions, Models, Source, Warehouse};
@@ -147,7 +147,7 @@ impl City {
             publish.push(file.await??);
         }
         let read = self.rows + publish.iter().map(|file| file.rows).sum::<u64>();
-        let position = Position {
+        let position = PartitionPosition {
             partition: TopicPartition::new("turnstile", 0),
             next_offset: until,
             leader_epoch: None,

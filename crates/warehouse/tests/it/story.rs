@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray}
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use turnstile_lake::{
-    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, Position, StoreOptions, WriterId,
-    encode_window, window_name,
+    Commit, Counters, EncodeOptions, FileEncoding, FileKind, Lake, Ledger, NewFile, PartitionPosition, StoreOptions,
+    WriterId, encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 use turnstile_warehouse::{
@@ -51,7 +51,7 @@ impl Story {
         let ends = windows.iter().map(|(number, ..)| DAY + (number + 1) * WINDOW_US);
         self.until_us = ends.fold(self.until_us, i64::max);
         let publish = windows.iter().map(|(number, version, rows)| self.file(*number, *version, rows)).collect();
-        let position = Position {
+        let position = PartitionPosition {
             partition: TopicPartition::new("t", 0),
             next_offset: self.read as i64,
             leader_epoch: None,

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::simulation::SharedWorld;
-use crate::{Commit, Counters, FileKind, Lake, Ledger, LedgerError, NewFile, NewState, Position, Recovered, WriterId};
+use crate::{
+    Commit, Counters, FileKind, Lake, Ledger, LedgerError, NewFile, NewState, PartitionPosition, Recovered, WriterId,
+};
 
 pub(super) const PARTITIONS: usize = 2;
 pub(super) const MESSAGES: i64 = 5;
@@ -120,8 +122,8 @@ impl Engine {
         }
     }
 
-    fn position(&self, number: usize) -> Position {
-        Position {
+    fn position(&self, number: usize) -> PartitionPosition {
+        PartitionPosition {
             partition: partition(number),
             next_offset: self.next[number],
             leader_epoch: None,

@@ -4,20 +4,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::take;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::DFSchema;
+use datafusion_expr::Expr;
 use datafusion_expr::execution_props::ExecutionProps;
-use datafusion_expr::{Expr, GroupsAccumulator};
-use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
-use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion_physical_expr::aggregate::AggregateExprBuilder;
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use turnstile_pipeline::{AggregateKind, DedupSettings, LatePolicy, Pipeline, WindowSpec};
 
-use crate::EngineError;
+use crate::aggregates::{AggregateFunction, AggregateInputs, AggregateSlot};
 use crate::decode::DecodePlan;
+use crate::error::EngineError;
 
 /// Everything the engine needs to know about a pipeline, compiled once and shared.
 #[derive(Debug)]
@@ -41,35 +40,11 @@ pub struct StreamPlan {
     pub(crate) input: SchemaRef,
     /// Keys, then every function's state columns.
     pub(crate) layer: SchemaRef,
-    aggregated: SchemaRef,
-    having: Option<Arc<dyn PhysicalExpr>>,
-    output: Vec<Arc<dyn PhysicalExpr>>,
-    output_schema: SchemaRef,
-}
-
-/// The evaluated expressions of some rows.
-pub(crate) struct AggregateInputs {
-    pub(crate) rows: usize,
-    /// Group keys.
-    pub(crate) keys: Vec<ArrayRef>,
-    /// Arguments and FILTER of every function.
-    pub(crate) functions: Vec<(Vec<ArrayRef>, Option<ArrayRef>)>,
-    /// Registers, as 64-bit integers.
-    pub(crate) registers: Vec<ArrayRef>,
-}
-
-impl AggregateInputs {
-    /// The rows that `picked` names.
-    pub(crate) fn take(&self, picked: &UInt32Array) -> Result<Self, EngineError> {
-        let column = |array: &ArrayRef| -> Result<ArrayRef, EngineError> { Ok(take(array, picked, None)?) };
-        let columns = |arrays: &[ArrayRef]| arrays.iter().map(column).collect::<Result<Vec<_>, _>>();
-        let functions = self
-            .functions
-            .iter()
-            .map(|(args, filter)| Ok((columns(args)?, filter.as_ref().map(column).transpose()?)))
-            .collect::<Result<Vec<_>, EngineError>>()?;
-        Ok(Self { rows: picked.len(), keys: columns(&self.keys)?, functions, registers: columns(&self.registers)? })
-    }
+    /// The window's bounds, keys, aggregates: what HAVING and SELECT read.
+    pub(crate) aggregated: SchemaRef,
+    pub(crate) having: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) output: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) output_schema: SchemaRef,
 }
 
 /// What makes two messages duplicates.
@@ -83,34 +58,6 @@ pub(crate) enum DedupPlan {
     },
     /// Equal message values, byte for byte.
     Value,
-}
-
-/// One ordinary aggregate function.
-#[derive(Debug)]
-pub(crate) struct AggregateFunction {
-    expr: Arc<AggregateFunctionExpr>,
-    args: Vec<Arc<dyn PhysicalExpr>>,
-    filter: Option<Arc<dyn PhysicalExpr>>,
-    pub(crate) states: usize,
-}
-
-impl AggregateFunction {
-    pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>, EngineError> {
-        if self.expr.groups_accumulator_supported() {
-            return Ok(self.expr.create_groups_accumulator()?);
-        }
-        let expr = Arc::clone(&self.expr);
-        Ok(Box::new(GroupsAccumulatorAdapter::new(move || expr.create_accumulator())))
-    }
-}
-
-/// Where an aggregate column of the result comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AggregateSlot {
-    Function(usize),
-    Increase { register: usize, cap: Option<i64> },
-    Resets { register: usize },
-    Jumps { register: usize, cap: i64 },
 }
 
 impl StreamPlan {
@@ -133,7 +80,7 @@ impl StreamPlan {
     /// # Errors
     /// [`EngineError::Plan`] when an expression of the query has no physical form.
     pub fn new(pipeline: &Pipeline) -> Result<Self, EngineError> {
-        let decode = Arc::new(DecodePlan::new(pipeline).map_err(EngineError::Plan)?);
+        let decode = Arc::new(DecodePlan::new(pipeline)?);
         let query = &pipeline.query;
         let props = ExecutionProps::new();
         let physical = |expr: &Expr, schema: &DFSchema| create_physical_expr(expr, schema, &props, &Default::default());
@@ -200,7 +147,11 @@ impl StreamPlan {
             DedupSettings::Fields(names) => {
                 let columns = names
                     .iter()
-                    .map(|name| input.index_of(name).map_err(|e| EngineError::Plan(e.to_string())))
+                    .map(|name| {
+                        input
+                            .index_of(name)
+                            .map_err(|_| EngineError::Plan(format!("the dedup column {name} is not decoded")))
+                    })
                     .collect::<Result<Vec<_>, _>>()?;
                 Some(DedupPlan::Columns { columns, same_time: names.contains(&pipeline.stream.event_time) })
             }
@@ -267,71 +218,5 @@ impl StreamPlan {
 
     pub(crate) fn is_tumbling(&self) -> bool {
         self.window.slide_us == self.window.size_us
-    }
-}
-
-mod project {
-    use super::*;
-    use arrow::array::{AsArray, TimestampMicrosecondArray};
-    use arrow::compute::{cast, filter_record_batch, lexsort_to_indices, take_record_batch};
-
-    impl StreamPlan {
-        /// The result rows of the window that begins at `start_us`: keys and aggregates, having and
-        /// projection applied, ordered by key so that equal contents give equal files.
-        pub(crate) fn project(
-            &self,
-            start_us: i64,
-            keys: Vec<ArrayRef>,
-            aggregates: Vec<ArrayRef>,
-            rows: usize,
-        ) -> Result<RecordBatch, EngineError> {
-            let mut columns = self.bounds(start_us, rows)?;
-            columns.extend(keys);
-            columns.extend(aggregates);
-            let columns = columns
-                .into_iter()
-                .zip(self.aggregated.fields())
-                .map(|(c, f)| if c.data_type() == f.data_type() { Ok(c) } else { cast(&c, f.data_type()) })
-                .collect::<Result<Vec<_>, _>>()?;
-            let nullable = self.aggregated.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
-            let schema = Arc::new(Schema::new(nullable.collect::<Vec<FieldRef>>()));
-            let mut batch = RecordBatch::try_new(schema, columns)?;
-            if !self.keys.is_empty() {
-                let by: Vec<_> = (2..2 + self.keys.len())
-                    .map(|at| arrow::compute::SortColumn { values: Arc::clone(batch.column(at)), options: None })
-                    .collect();
-                batch = take_record_batch(&batch, &lexsort_to_indices(&by, None)?)?;
-            }
-            if let Some(having) = &self.having {
-                let keep = having.evaluate(&batch)?.into_array(batch.num_rows())?;
-                batch = filter_record_batch(&batch, keep.as_boolean())?;
-            }
-            let rows = batch.num_rows();
-            let columns = self
-                .output
-                .iter()
-                .zip(self.output_schema.fields())
-                .map(|(expr, field)| {
-                    let column = expr.evaluate(&batch)?.into_array(rows)?;
-                    Ok(if column.data_type() == field.data_type() { column } else { cast(&column, field.data_type())? })
-                })
-                .collect::<Result<Vec<_>, EngineError>>()?;
-            let fields = self.output_schema.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
-            Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>())), columns)?)
-        }
-
-        /// The window's start and end as columns of `rows` equal values.
-        fn bounds(&self, start_us: i64, rows: usize) -> Result<Vec<ArrayRef>, EngineError> {
-            let first = self.input.fields().len() - 2;
-            [start_us, self.end(start_us)]
-                .into_iter()
-                .enumerate()
-                .map(|(at, instant)| {
-                    // The number is the instant in any zone; a cast would interpret it as local time.
-                    let array = TimestampMicrosecondArray::from_value(instant, rows);
-                    Ok(Arc::new(array.with_data_type(self.input.field(first + at).data_type().clone())) as ArrayRef)
-                })
-                .collect()
-        }
     }
 }

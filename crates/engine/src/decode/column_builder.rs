@@ -1,37 +1,20 @@
 //! Builds the typed columns of one batch, without an allocation per row.
 //!
-//! Text becomes string views: up to 12 bytes lie in the view itself, longer text stays where the reader
-//! put it and the view points there. Text that had to be unescaped goes to a second buffer.
+//! Text becomes string views: up to 12 bytes lie in the view itself, longer text stays where the reader put it and the
+//! view points there. Text that had to be unescaped goes to a second buffer.
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringViewArray, TimestampMicrosecondArray,
-};
-use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, TimestampMicrosecondArray};
+use arrow::buffer::{Buffer, NullBuffer};
 
-use super::timestamp;
-use super::zone::{LocalTimeKind, LocalZone};
-use turnstile_pipeline::TimestampPattern;
-
-/// Which buffer a text lies in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TextBuffer {
-    /// The batch's values.
-    Values = 0,
-    /// Text that was unescaped while decoding.
-    Unescaped = 1,
-}
-
-/// The name of the timestamp type.
-const TIMESTAMP: &str = "timestamp";
+use super::column_type::{ColumnType, TIMESTAMP};
+use super::scalar::{parse_boolean, parse_double, parse_integer};
+use super::text_view::{TextBuffer, text_array, view};
+use super::timestamp_parser::TimestampParser;
 
 /// Seconds of the years 1 to 9999: far from where windows' bounds would overflow.
 const INSTANT_SECS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
-
-/// The longest text that lies in the view itself.
-const INLINE: usize = 12;
 
 /// One column under construction.
 #[derive(Debug)]
@@ -50,82 +33,6 @@ enum ColumnValues {
     Double(Vec<f64>),
     Boolean(Vec<bool>),
     Timestamp { micros: Vec<i64>, clock: Box<TimestampParser> },
-}
-
-/// Parses one timestamp column. Neighbouring rows often carry the same second, which is parsed once.
-#[derive(Debug)]
-pub(crate) struct TimestampParser {
-    pattern: TimestampPattern,
-    zone: LocalZone,
-    name: Arc<str>,
-    last_text: Vec<u8>,
-    last: (i64, LocalTimeKind),
-    pub(crate) ambiguous: u64,
-    pub(crate) nonexistent: u64,
-}
-
-impl TimestampParser {
-    pub(crate) fn new(pattern: TimestampPattern, zone: chrono_tz::Tz) -> Self {
-        Self {
-            pattern,
-            zone: LocalZone::new(zone),
-            name: zone.name().into(),
-            last_text: Vec::new(),
-            last: (0, LocalTimeKind::Unique),
-            ambiguous: 0,
-            nonexistent: 0,
-        }
-    }
-
-    #[inline]
-    fn parse(&mut self, text: &[u8]) -> Option<i64> {
-        if self.last_text.is_empty() || self.last_text != text {
-            let read = timestamp::read(&self.pattern, text)?;
-            let (utc, kind) = match read.offset_secs {
-                Some(offset) => (read.secs - offset, LocalTimeKind::Unique),
-                None => self.zone.instant(read.secs),
-            };
-            self.last = (utc * 1_000_000 + read.micros, kind);
-            self.last_text.clear();
-            self.last_text.extend_from_slice(text);
-        }
-        self.count(self.last.1);
-        Some(self.last.0)
-    }
-
-    #[inline]
-    fn count(&mut self, kind: LocalTimeKind) {
-        match kind {
-            LocalTimeKind::Unique => {}
-            LocalTimeKind::Ambiguous => self.ambiguous += 1,
-            LocalTimeKind::Nonexistent => self.nonexistent += 1,
-        }
-    }
-}
-
-/// The type of a column to build.
-#[derive(Debug, Clone)]
-pub(crate) enum ColumnType {
-    Text,
-    Int,
-    Long,
-    Double,
-    Boolean,
-    Timestamp(TimestampPattern, chrono_tz::Tz),
-}
-
-impl ColumnType {
-    /// The type's name as the pipeline file writes it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Text => "string",
-            Self::Int => "int",
-            Self::Long => "long",
-            Self::Double => "double",
-            Self::Boolean => "boolean",
-            Self::Timestamp(..) => TIMESTAMP,
-        }
-    }
 }
 
 impl ColumnBuilder {
@@ -328,20 +235,6 @@ impl ColumnBuilder {
     }
 }
 
-/// The Arrow type of a column.
-pub(crate) fn data_type(kind: &ColumnType) -> DataType {
-    match kind {
-        ColumnType::Text => DataType::Utf8View,
-        ColumnType::Int => DataType::Int32,
-        ColumnType::Long => DataType::Int64,
-        ColumnType::Double => DataType::Float64,
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Timestamp(_, zone) => {
-            DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some(zone.name().into()))
-        }
-    }
-}
-
 #[inline]
 fn push_some<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
     match value {
@@ -350,89 +243,6 @@ fn push_some<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
             true
         }
         None => false,
-    }
-}
-
-/// Arrow's string view: length, then up to 12 bytes of text, or a 4-byte prefix, buffer number and offset.
-///
-/// Source: <https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-view-layout>
-#[inline]
-fn view(buffer: &[u8], start: usize, len: usize, home: TextBuffer) -> u128 {
-    if len <= INLINE {
-        // One 16-byte load and a mask beat a copy of a length that is not known when compiling.
-        let bits = match buffer.get(start..start + 16) {
-            Some(bytes) => u128::from_le_bytes(bytes.try_into().expect("16 bytes")),
-            None => {
-                let mut bytes = [0; 16];
-                bytes[..len].copy_from_slice(&buffer[start..start + len]);
-                u128::from_le_bytes(bytes)
-            }
-        };
-        let text = bits & ((1u128 << (8 * len)) - 1);
-        return (text << 32) | len as u128;
-    }
-    let prefix = u32::from_le_bytes(buffer[start..start + 4].try_into().expect("4 bytes"));
-    len as u128 | u128::from(prefix) << 32 | (home as u128) << 64 | (start as u128) << 96
-}
-
-#[allow(unsafe_code)]
-fn text_array(views: Vec<u128>, buffers: &[Buffer], nulls: Option<NullBuffer>) -> StringViewArray {
-    let views = ScalarBuffer::from(views);
-    if cfg!(debug_assertions) {
-        return StringViewArray::new(views, buffers.to_vec(), nulls);
-    }
-    // SAFETY: every view was made by `view`, which indexes `start..start + len` of the slice of buffer
-    // `home` (a panic, not an overrun, when it lies outside); `finish` gets the same buffers, which only
-    // grew since. The bytes are UTF-8: the decoder validates each message as a whole before it cuts it at
-    // ASCII separators, or, of an Avro record, each text by itself; unescaped text comes from a `str`. A
-    // null's view is 0, the empty text.
-    // Measured: the checks of `new` cost 9 ns a view, a third of decoding (docs/decisions/0003-decode.md).
-    unsafe { StringViewArray::new_unchecked(views, buffers.to_vec(), nulls) }
-}
-
-/// A whole number in decimal, blanks around it allowed.
-#[inline]
-fn parse_integer(text: &[u8]) -> Option<i64> {
-    let text = trim(text);
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    if digits.is_empty() {
-        return None;
-    }
-    if digits.len() > 18 {
-        return std::str::from_utf8(text).ok()?.parse().ok();
-    }
-    let mut number = 0i64;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + i64::from(digit);
-    }
-    Some(if negative { -number } else { number })
-}
-
-fn parse_double(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(trim(text)).ok()?.parse().ok()
-}
-
-fn parse_boolean(text: &[u8]) -> Option<bool> {
-    match trim(text).to_ascii_lowercase().as_slice() {
-        b"true" => Some(true),
-        b"false" => Some(false),
-        _ => None,
-    }
-}
-
-#[inline]
-fn trim(text: &[u8]) -> &[u8] {
-    match text {
-        [b' ' | b'\t' | b'\r', ..] | [.., b' ' | b'\t' | b'\r'] => text.trim_ascii(),
-        _ => text,
     }
 }
 

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use turnstile_message::MessageBatch;
 
 use super::avro::RecordReader;
-use super::{Reason, Rejection};
+use super::rejection::{Reason, Rejection};
 
 /// Most schemas that are kept from batch to batch, and most bytes of their texts. Beyond either, all are dropped and
 /// those still in use are registered again.
