@@ -1,6 +1,6 @@
 //! `turnstile models`: checks, runs, tests and describes the SQL files that define tables.
 
-use turnstile_warehouse::{LoadOptions, Models, describe_models};
+use turnstile_warehouse::{LoadOptions, Models};
 
 use super::warehouse::{PipelineArgs, load_once};
 use crate::exit::Exit;
@@ -83,28 +83,26 @@ pub(crate) fn run(args: ModelsArgs, process: &Process) -> anyhow::Result<Exit> {
         ModelsCommand::Run(args) => load(&args, process),
         ModelsCommand::Test(args) => test(&args, process),
         ModelsCommand::Docs(args) => {
-            let (models, external) = models(&args.pipeline.open(process, LakeAccess::Read)?)?;
-            out!("{}", describe_models(&models, &external));
+            out!("{}", models(&args.pipeline.open(process, LakeAccess::Read)?)?.describe());
             Ok(Exit::Done)
         }
     }
 }
 
-fn models(context: &Context) -> anyhow::Result<(Models, String)> {
+fn models(context: &Context) -> anyhow::Result<Models> {
     let pipeline = context.pipeline();
-    let external = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table).to_lowercase();
     let models = flow::models(context)?;
     if models.is_empty() {
         return Err(Failure::new(Exit::Config, format!("pipeline {:?} has no models", pipeline.name))
             .hint("name their folder in [warehouse] models: docs/models.md")
             .into());
     }
-    Ok((models, external))
+    Ok(models)
 }
 
 fn check(args: &ModelsCheckArgs, process: &Process) -> anyhow::Result<Exit> {
     let context = args.pipeline.open(process, LakeAccess::Read)?;
-    let (models, _) = models(&context)?;
+    let models = models(&context)?;
     context.block_on(flow::plan_models(&context, &models))?;
     for model in models.iter() {
         let key = if model.key.is_empty() { String::new() } else { format!(", key {}", model.key.join(", ")) };
@@ -116,7 +114,7 @@ fn check(args: &ModelsCheckArgs, process: &Process) -> anyhow::Result<Exit> {
 
 fn load(args: &ModelsRunArgs, process: &Process) -> anyhow::Result<Exit> {
     let context = args.pipeline.open(process, LakeAccess::Write)?;
-    let (models, _) = models(&context)?;
+    let models = models(&context)?;
     if let Some(unknown) = args.full_refresh.iter().find(|name| models.get(name).is_none()) {
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
         return Err(Failure::new(Exit::Usage, format!("there is no model {unknown:?}"))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use turnstile_engine::{ClosePolicy, Engine, RestoredState, StreamPlan};
 use turnstile_lake::{Lake, Slot, read_state};
-use turnstile_warehouse::{Live, LiveRows};
+use turnstile_warehouse::{LiveRows, LiveRowsError, LiveWindow};
 
 use super::start::restore_from;
 
@@ -15,11 +15,11 @@ pub(crate) fn live_rows(lake: &Lake, plan: Arc<StreamPlan>) -> LiveRows {
     let lake = lake.clone();
     Arc::new(move |slot: Slot| {
         let (lake, plan) = (lake.clone(), Arc::clone(&plan));
-        async move { compute(&lake, plan, &slot).await.map_err(|error| format!("{error:#}")) }.boxed()
+        async move { compute(&lake, plan, &slot).await.map_err(LiveRowsError::new) }.boxed()
     })
 }
 
-async fn compute(lake: &Lake, plan: Arc<StreamPlan>, slot: &Slot) -> anyhow::Result<Vec<Live>> {
+async fn compute(lake: &Lake, plan: Arc<StreamPlan>, slot: &Slot) -> anyhow::Result<Vec<LiveWindow>> {
     let mut state = Vec::with_capacity(slot.state.len());
     for reference in &slot.state {
         let bytes = read_state(lake, &slot.pipeline, reference).await?.ok_or_else(|| {
@@ -32,13 +32,13 @@ async fn compute(lake: &Lake, plan: Arc<StreamPlan>, slot: &Slot) -> anyhow::Res
     open.await?
 }
 
-fn close_all(plan: Arc<StreamPlan>, restore: RestoredState) -> anyhow::Result<Vec<Live>> {
+fn close_all(plan: Arc<StreamPlan>, restore: RestoredState) -> anyhow::Result<Vec<LiveWindow>> {
     let mut engine = Engine::new(plan, restore, 1)?;
     let mut open = Vec::new();
     loop {
         engine.absorb(Vec::new(), &[], ClosePolicy::All);
         let cut = engine.finish()?;
-        open.extend(cut.closed.into_iter().map(|window| Live {
+        open.extend(cut.closed.into_iter().map(|window| LiveWindow {
             start_us: window.start_us,
             end_us: window.end_us,
             closes_at_us: window.end_us,

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use turnstile_delivery::{Target, TargetError};
 use turnstile_pipeline::LoadSchedule;
 use turnstile_values::{HOUR_US, RetryPolicy};
-use turnstile_warehouse::{Load, LoadOptions, Run, RunState, Warehouse, WarehouseError};
+use turnstile_warehouse::{Load, LoadOptions, LoadRun, LoadRunState, Warehouse, WarehouseError};
 
 use super::context::Context;
 use super::event::Event;
@@ -37,7 +37,7 @@ pub(crate) enum Loaded {
     /// A load of the embedded warehouse.
     Load(Load),
     /// A delivery to another database.
-    Delivery(Run),
+    Delivery(LoadRun),
 }
 
 /// Loads a context's warehouse and brings its targets up to it.
@@ -115,13 +115,13 @@ async fn deliver(
     warehouse: &Warehouse,
     target: &mut dyn Target,
     failing: &mut HashMap<String, (String, i64)>,
-) -> anyhow::Result<Option<Run>> {
+) -> anyhow::Result<Option<LoadRun>> {
     let started_at_us = now_us();
     let name = target.name().to_owned();
-    let record = |from_seq, to_seq, ended: Result<u64, String>| Run {
+    let record = |from_seq, to_seq, ended: Result<u64, String>| LoadRun {
         load: 0,
         target: name.clone(),
-        state: if ended.is_ok() { RunState::Succeeded } else { RunState::Failed },
+        state: if ended.is_ok() { LoadRunState::Succeeded } else { LoadRunState::Failed },
         started_at_us,
         ended_at_us: now_us(),
         from_seq,

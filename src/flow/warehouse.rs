@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use turnstile_engine::StreamPlan;
 use turnstile_pipeline::{BUILT_IN_MODELS, Pipeline};
-use turnstile_warehouse::{BUILT_IN, Limits, Models, Source, Warehouse};
+use turnstile_warehouse::{BUILT_IN, Models, Warehouse, WarehouseLimits, WarehouseSource};
 
 use super::context::Context;
 use super::fault::warehouse_failed;
@@ -28,10 +28,10 @@ pub(super) async fn open_warehouse(context: &Context) -> anyhow::Result<Warehous
     Warehouse::new(lake, source, models, limits(context.pipeline()), Some(live)).map_err(warehouse_failed)
 }
 
-fn source(pipeline: &Pipeline, plan: &StreamPlan) -> anyhow::Result<Source> {
+fn source(pipeline: &Pipeline, plan: &StreamPlan) -> anyhow::Result<WarehouseSource> {
     let table = pipeline.warehouse.as_ref().map_or(TABLE, |warehouse| &warehouse.table);
     let columns = Arc::clone(plan.output_schema());
-    let source = Source::new(&pipeline.name, table, columns, file_format(pipeline));
+    let source = WarehouseSource::new(&pipeline.name, table, columns, file_format(pipeline));
     let source = source.map_err(|e| Failure::new(Exit::Config, "the query's columns make no table").cause(e))?;
     let (start, end) = pipeline.query.window_columns();
     Ok(source.with_window(start, end))
@@ -63,11 +63,11 @@ pub(crate) fn folder_of(file: &Path) -> PathBuf {
     file.parent().map(Path::to_owned).unwrap_or_default()
 }
 
-fn limits(pipeline: &Pipeline) -> Limits {
-    let usual = Limits::default();
+fn limits(pipeline: &Pipeline) -> WarehouseLimits {
+    let usual = WarehouseLimits::default();
     let Some(warehouse) = &pipeline.warehouse else { return usual };
     let timeout = warehouse.statement_timeout_us.map(|us| Duration::from_micros(us as u64));
-    Limits {
+    WarehouseLimits {
         memory_bytes: warehouse.memory_bytes.map_or(usual.memory_bytes, |bytes| bytes as usize),
         load_rows: warehouse.load_rows.unwrap_or(usual.load_rows),
         statement_timeout: timeout.unwrap_or(usual.statement_timeout),

@@ -1,9 +1,12 @@
 //! Why the warehouse could not answer or load; variants differ in what the caller does.
 
+use std::error::Error;
+
 use datafusion::error::DataFusionError;
 use turnstile_lake::{LedgerError, StoreError};
 
 use crate::model::ModelError;
+use crate::sql_error::on_one_line;
 
 /// Why the warehouse could not answer or load. Whatever it is, the tables are as they were.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,9 @@ pub enum WarehouseError {
         name: String,
         /// What is wrong with it.
         reason: String,
+        /// What its decoder reported.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// A record of the warehouse is damaged.
     #[error("{object} is damaged: {reason}")]
@@ -37,6 +43,9 @@ pub enum WarehouseError {
         object: String,
         /// What is wrong with it.
         reason: String,
+        /// What its decoder reported.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// A model is wrong; fix its file.
     #[error(transparent)]
@@ -46,33 +55,39 @@ pub enum WarehouseError {
     Compute {
         /// The model's name.
         model: String,
-        /// What the query engine said.
+        /// What the query engine reported.
         #[source]
         source: Box<DataFusionError>,
     },
     /// Tests of models failed: nothing was loaded.
-    #[error("{}", tests_failed(.failed))]
+    #[error("{}", describe_failed_tests(.failed))]
     Tests {
-        /// One line a test.
+        /// One line per test.
         failed: Vec<String>,
     },
-    /// Another process loaded at the same time; look again.
+    /// Another process loaded at the same time; read the newest state and try again.
     #[error("another process loaded the warehouse at the same time")]
     Moved,
-    /// The models are not those that made the tables.
-    #[error("{}", changed(.models))]
+    /// The models are not those that built the tables.
+    #[error("{} changed since its table was built", .models.join(", "))]
     Changed {
         /// The names of the models that changed.
         models: Vec<String>,
     },
-    /// A question cannot be answered.
-    #[error("{0}")]
-    Query(#[from] Box<DataFusionError>),
+    /// The query engine failed.
+    #[error(transparent)]
+    Query(Box<DataFusionError>),
 }
 
 impl From<DataFusionError> for WarehouseError {
     fn from(error: DataFusionError) -> Self {
         Self::Query(Box::new(error))
+    }
+}
+
+impl From<WarehouseError> for DataFusionError {
+    fn from(error: WarehouseError) -> Self {
+        Self::External(Box::new(error))
     }
 }
 
@@ -85,15 +100,54 @@ impl WarehouseError {
             _ => false,
         }
     }
+
+    /// A file that cannot be used, without a deeper cause.
+    pub(crate) fn file(name: &str, reason: impl Into<String>) -> Self {
+        Self::File { name: name.to_owned(), reason: reason.into(), source: None }
+    }
+
+    /// A file that the ledger names and the lake does not hold.
+    pub(crate) fn missing_file(name: &str) -> Self {
+        Self::file(name, "is in the ledger but not in the lake")
+    }
+
+    /// A file whose decoding or encoding failed.
+    pub(crate) fn unreadable(
+        name: &str,
+        reason: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::File { name: name.to_owned(), reason: reason.into(), source: Some(source.into()) }
+    }
+
+    /// An object of the record that is not what it should be.
+    pub(crate) fn damaged(object: &str, reason: impl Into<String>) -> Self {
+        Self::Damaged { object: object.to_owned(), reason: reason.into(), source: None }
+    }
+
+    /// The query of `model` failed.
+    pub(crate) fn compute(model: &str, source: impl Into<DataFusionError>) -> Self {
+        Self::Compute { model: model.to_owned(), source: Box::new(source.into()) }
+    }
 }
 
-fn tests_failed(failed: &[String]) -> String {
+/// An error with what caused it, in one line. A cause whose text its parent already shows is left out.
+pub(crate) fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    on_one_line(&text)
+}
+
+fn describe_failed_tests(failed: &[String]) -> String {
     match failed {
         [one] => format!("a test of the models failed: {one}"),
         many => format!("{} tests of the models failed: {}", many.len(), many.join("; ")),
     }
-}
-
-fn changed(models: &[String]) -> String {
-    format!("{} changed since its table was made", models.join(", "))
 }

@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    async fn ask(sql: &str) -> String {
+    async fn query(sql: &str) -> String {
         let session = SessionContext::new();
         session.register_udf(surrogate_key());
         let rows = session.sql(sql).await.unwrap().collect().await.unwrap();
@@ -93,16 +93,16 @@ mod tests {
     #[tokio::test]
     async fn it_is_the_md5_of_the_joined_texts() {
         // printf 'R001-A001-7' | md5sum
-        assert_eq!(ask("SELECT surrogate_key('R001', 'A001', 7)").await, "6ccfe843ce8bd9e80841aeb83db752a5");
+        assert_eq!(query("SELECT surrogate_key('R001', 'A001', 7)").await, "6ccfe843ce8bd9e80841aeb83db752a5");
     }
 
     #[tokio::test]
     async fn an_instant_is_text_in_utc_and_null_is_not_the_empty_text() {
         let instant = "arrow_cast('2026-08-01T08:05:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))')";
         assert_eq!(
-            ask(&format!("SELECT surrogate_key({instant}) = surrogate_key('2026-08-01 08:05:00')")).await,
+            query(&format!("SELECT surrogate_key({instant}) = surrogate_key('2026-08-01 08:05:00')")).await,
             "true"
         );
-        assert_eq!(ask("SELECT surrogate_key(NULL, 'a') = surrogate_key('', 'a')").await, "false");
+        assert_eq!(query("SELECT surrogate_key(NULL, 'a') = surrogate_key('', 'a')").await, "false");
     }
 }

@@ -1,23 +1,23 @@
-//! What a question or a load may use.
+//! What a query or a load may use.
 
 use std::time::Duration;
 
-/// What a question or a load may use. All are settings of `[warehouse]`.
+/// What a query or a load may use. All are settings of `[warehouse]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory of all questions together, bytes. A question that needs more spills to disk where it can, else fails.
+pub struct WarehouseLimits {
+    /// Memory of all queries together, bytes. A query that needs more spills to disk where it can, else fails.
     pub memory_bytes: usize,
-    /// Disk that questions may spill to, bytes.
+    /// Disk that queries may spill to, bytes.
     pub spill_bytes: u64,
     /// Memory for the footers of Parquet files, bytes.
     pub footer_bytes: usize,
     /// Rows of the lake that one load takes at the most, about: a longer way is loaded in steps, each of them whole.
     pub load_rows: u64,
-    /// How long a question may take.
+    /// How long a query may take.
     pub statement_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for WarehouseLimits {
     fn default() -> Self {
         Self {
             memory_bytes: 512 << 20,

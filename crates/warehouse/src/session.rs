@@ -14,14 +14,14 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use turnstile_lake::Lake;
 
-use crate::Limits;
 use crate::functions::surrogate_key;
+use crate::limits::WarehouseLimits;
 use crate::scan::DATA;
 
 /// The database's name, which is the catalog's.
 pub(crate) const CATALOG: &str = "turnstile";
 
-/// The schema of tables that are asked without one.
+/// The schema of tables that are named without one.
 pub(crate) const PUBLIC: &str = "public";
 
 /// The schema of the ledger's own tables.
@@ -31,7 +31,7 @@ pub(crate) const LEDGER: &str = "_turnstile";
 const LARGEST: usize = 3;
 
 /// What all sessions of one warehouse share: memory, disk, the footers of Parquet files, the store.
-pub(crate) fn runtime(lake: &Lake, limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+pub(crate) fn runtime(lake: &Lake, limits: &WarehouseLimits) -> Result<Arc<RuntimeEnv>> {
     let largest = std::num::NonZeroUsize::new(LARGEST).expect("a constant above zero");
     let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), largest);
     let runtime = RuntimeEnvBuilder::new()
@@ -44,22 +44,22 @@ pub(crate) fn runtime(lake: &Lake, limits: &Limits) -> Result<Arc<RuntimeEnv>> {
 }
 
 /// The tables of sessions, by schema. Nothing in them changes once a session is finished: sessions share them.
-pub(crate) type Schemas = Vec<(&'static str, Arc<dyn SchemaProvider>)>;
+pub(crate) type SchemaProviders = Vec<(&'static str, Arc<dyn SchemaProvider>)>;
 
-/// A session with the given tables of the schema `public`.
-pub(crate) struct Builder {
+/// A session whose tables are being registered.
+pub(crate) struct SessionBuilder {
     session: SessionContext,
     catalog: Arc<MemoryCatalogProvider>,
 }
 
-impl Builder {
+impl SessionBuilder {
     pub(crate) fn new(runtime: &Arc<RuntimeEnv>) -> Result<Self> {
         let empty = |schema| (schema, Arc::new(MemorySchemaProvider::new()) as _);
         Self::over(runtime, [PUBLIC, LEDGER].map(empty).to_vec())
     }
 
-    /// One with the tables of another. What else is registered in its catalog is its own.
-    pub(crate) fn over(runtime: &Arc<RuntimeEnv>, schemas: Schemas) -> Result<Self> {
+    /// A session with the tables of another. What is registered later in its catalog is its alone.
+    pub(crate) fn over(runtime: &Arc<RuntimeEnv>, schemas: SchemaProviders) -> Result<Self> {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, PUBLIC)
             .with_create_default_catalog_and_schema(false)
@@ -84,7 +84,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The same for a name that may be taken.
+    /// The same for a name that may exist already.
     pub(crate) fn replace(&self, schema: &str, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
         if let Some(schema) = self.catalog.schema(schema) {
             schema.deregister_table(name)?;
@@ -99,7 +99,7 @@ impl Builder {
         schema.table(name).await?.ok_or_else(missing)
     }
 
-    /// A view over tables that are there already.
+    /// A view over tables that exist already.
     pub(crate) async fn view(&self, schema: &str, name: &str, sql: &str) -> Result<()> {
         let plan = plan(&self.session, sql).await?;
         self.table(schema, name, Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
@@ -110,7 +110,7 @@ impl Builder {
     }
 
     /// The tables so far.
-    pub(crate) fn schemas(&self) -> Schemas {
+    pub(crate) fn schemas(&self) -> SchemaProviders {
         [PUBLIC, LEDGER].into_iter().filter_map(|name| Some((name, self.catalog.schema(name)?))).collect()
     }
 
@@ -119,14 +119,14 @@ impl Builder {
     }
 }
 
-/// The plan of one question: nothing in it changes anything.
+/// The plan of one query, which changes nothing.
 pub(crate) async fn plan(session: &SessionContext, sql: &str) -> Result<datafusion::logical_expr::LogicalPlan> {
     let plan = session.state().create_logical_plan(sql).await?;
-    questions().verify_plan(&plan)?;
+    read_only().verify_plan(&plan)?;
     Ok(plan)
 }
 
-/// What a question may be.
-pub(crate) fn questions() -> SQLOptions {
+/// What a query may be.
+fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use turnstile_warehouse::{AnswerError, AnswerFormat, Warehouse};
+use turnstile_warehouse::{QueryError, QueryResultFormat, Warehouse};
 
 use super::last_run::context_or_last;
 use crate::exit::Exit;
@@ -49,7 +49,7 @@ enum FormatArg {
     Parquet,
 }
 
-impl From<FormatArg> for AnswerFormat {
+impl From<FormatArg> for QueryResultFormat {
     fn from(format: FormatArg) -> Self {
         match format {
             FormatArg::Table => Self::Table,
@@ -75,8 +75,8 @@ pub(crate) fn run(args: SqlArgs, process: &Process) -> anyhow::Result<Exit> {
     };
     // The shell's commands work here too.
     let query = if query.starts_with('\\') { shell::expand_command(&query) } else { query };
-    let format: AnswerFormat = args.format.into();
-    if format == AnswerFormat::Parquet && std::io::stdout().is_terminal() {
+    let format: QueryResultFormat = args.format.into();
+    if format == QueryResultFormat::Parquet && std::io::stdout().is_terminal() {
         return Err(Failure::new(Exit::Usage, "a Parquet file cannot be shown on a terminal")
             .hint("redirect it to a file: … --format parquet \"SELECT …\" > answer.parquet")
             .into());
@@ -90,10 +90,10 @@ pub(crate) fn run(args: SqlArgs, process: &Process) -> anyhow::Result<Exit> {
 }
 
 /// Writes the result to stdout. A closed pipe is no error.
-async fn write_result(warehouse: &Warehouse, query: &str, format: AnswerFormat) -> Result<u64, AnswerError> {
+async fn write_result(warehouse: &Warehouse, query: &str, format: QueryResultFormat) -> Result<u64, QueryError> {
     let mut out = std::io::BufWriter::new(std::io::stdout());
-    let rows = match warehouse.ask(query).await?.write(format, &mut out).await {
-        Err(AnswerError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+    let rows = match warehouse.query(query).await?.write(format, &mut out).await {
+        Err(QueryError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         other => other?,
     };
     match out.flush() {
@@ -108,24 +108,24 @@ fn summary(rows: u64, began: Instant) -> String {
 }
 
 /// A failed query as fact, position and hint.
-fn failure(query: &str, error: AnswerError) -> anyhow::Error {
+fn failure(query: &str, error: QueryError) -> anyhow::Error {
     match error {
-        AnswerError::Question(advice) => {
-            let fact = match advice.place {
-                Some(place) => format!("{}\n{}", advice.fact, caret(query, place)),
-                None => advice.fact,
+        QueryError::Query { hint: explained, .. } => {
+            let fact = match explained.position {
+                Some(position) => format!("{}\n{}", explained.fact, caret(query, position)),
+                None => explained.fact,
             };
             let failure = Failure::new(Exit::Failed, fact);
-            match advice.hint {
+            match explained.hint {
                 Some(hint) => failure.hint(hint).into(),
                 None => failure.into(),
             }
         }
-        AnswerError::Timeout(_) => Failure::new(Exit::Failed, error.to_string())
+        QueryError::Timeout(_) => Failure::new(Exit::Failed, error.to_string())
             .hint("query less data, or raise `[warehouse] statement_timeout`")
             .into(),
-        AnswerError::Warehouse(error) => flow::warehouse_failed(error),
-        AnswerError::Write(error) => Failure::new(Exit::Failed, "the result cannot be written").cause(error).into(),
+        QueryError::Warehouse(error) => flow::warehouse_failed(error),
+        QueryError::Write(error) => Failure::new(Exit::Failed, "the result cannot be written").cause(error).into(),
     }
 }
 

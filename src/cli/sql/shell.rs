@@ -14,7 +14,7 @@ use rustyline::{Context, Editor, Helper};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 use tokio::sync::Notify;
-use turnstile_warehouse::{AnswerFormat, Warehouse};
+use turnstile_warehouse::{QueryResultFormat, Warehouse};
 
 use super::{failure, summary, write_result};
 use crate::exit::Exit;
@@ -35,7 +35,7 @@ const KEYWORDS: [&str; 18] = [
     "BETWEEN", "count(*)", "sum(", "EXPLAIN", "DISTINCT",
 ];
 
-pub(super) fn run(context: &flow::Context, warehouse: &Warehouse, format: AnswerFormat) -> anyhow::Result<Exit> {
+pub(super) fn run(context: &flow::Context, warehouse: &Warehouse, format: QueryResultFormat) -> anyhow::Result<Exit> {
     let names = context.block_on(names(warehouse)).map_err(flow::warehouse_failed)?;
     let mut editor: Editor<ShellHelper, FileHistory> = Editor::new()?;
     editor.set_helper(Some(ShellHelper { names }));
@@ -84,7 +84,7 @@ fn run_query(
     context: &flow::Context,
     warehouse: &Warehouse,
     query: &str,
-    format: AnswerFormat,
+    format: QueryResultFormat,
     timing: bool,
     interrupt: &Notify,
 ) {

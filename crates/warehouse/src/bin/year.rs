@@ -8,7 +8,7 @@
 //! Windows of five minutes are committed twelve at a time through the ledger, loaded a week at a time, and the days
 //! compacted, as a pipeline that has run for so long leaves them. 400 stations have 13 turnstiles each, of which about
 //! one in ten is in a window: 500 rows a window, 52.6 million a year. Memory does not grow with the days.
-//! `cargo xtask bench warehouse` builds it, runs both, and asks what they made.
+//! `cargo xtask bench warehouse` builds it, runs both, and queries the result.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,9 +21,9 @@ use turnstile_lake::{
     WriterId, encode_window, window_name,
 };
 use turnstile_message::{OffsetRange, TopicPartition};
-use turnstile_warehouse::{BUILT_IN, Limits, LoadOptions, Models, Source, Warehouse};
+use turnstile_warehouse::{BUILT_IN, LoadOptions, Models, Warehouse, WarehouseLimits, WarehouseSource};
 
-type Failed = Box<dyn std::error::Error>;
+type YearError = Box<dyn std::error::Error>;
 
 /// The pipeline's name: that of the file in xtask/src/bench/warehouse.rs.
 const PIPELINE: &str = "year";
@@ -46,11 +46,11 @@ const OF: u64 = 104;
 const SEEN: u64 = 10;
 
 #[tokio::main]
-async fn main() -> Result<(), Failed> {
+async fn main() -> Result<(), YearError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [verb, folder, count] = arguments.as_slice() else { return Err("usage: year make|load FOLDER COUNT".into()) };
     let count = count.parse()?;
-    let mut city = City::open(folder).await?;
+    let mut city = YearLake::open(folder).await?;
     match verb.as_str() {
         "make" => city.make(count).await,
         "load" => city.load_windows(count).await,
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Failed> {
 }
 
 /// The lake, its one writer, and the warehouse.
-struct City {
+struct YearLake {
     lake: Lake,
     ledger: Ledger,
     warehouse: Warehouse,
@@ -69,22 +69,22 @@ struct City {
     rows: u64,
 }
 
-impl City {
-    async fn open(folder: &str) -> Result<Self, Failed> {
+impl YearLake {
+    async fn open(folder: &str) -> Result<Self, YearError> {
         let lake = Lake::open(&format!("file:{folder}"), &StoreOptions::default()).await?;
         let opened = Ledger::open(&lake, PIPELINE, "plan", WriterId::default()).await?;
         let before = opened.recovered.map(|found| found.slot);
         let windows = before.as_ref().and_then(|slot| Some(slot.positions.first()?.next_offset)).unwrap_or(0);
         let rows = before.map_or(0, |slot| slot.counters.read);
-        let source = Source::new(PIPELINE, "ext_turnstile", batch(0).schema(), FileEncoding::Parquet)?;
+        let source = WarehouseSource::new(PIPELINE, "ext_turnstile", batch(0).schema(), FileEncoding::Parquet)?;
         let models = Models::parse(BUILT_IN.iter().copied(), "ext_turnstile")?;
         let source = source.with_window(Some(9), Some(10));
-        let warehouse = Warehouse::new(&lake, source, models, Limits::default(), None)?;
+        let warehouse = Warehouse::new(&lake, source, models, WarehouseLimits::default(), None)?;
         Ok(Self { lake, ledger: opened.ledger, warehouse, windows, rows })
     }
 
     /// Commits, loads and compacts until there are `days`.
-    async fn make(&mut self, days: i64) -> Result<(), Failed> {
+    async fn make(&mut self, days: i64) -> Result<(), YearError> {
         let began = Instant::now();
         let (mut loading, mut compacting) = (0.0, 0.0);
         while self.windows < days * DAY {
@@ -113,7 +113,7 @@ impl City {
         self.compact().await
     }
 
-    async fn compact(&self) -> Result<(), Failed> {
+    async fn compact(&self) -> Result<(), YearError> {
         // Nobody reads yet: what a compacted file replaces goes with the next look.
         let policy = MaintenancePolicy { compact: Compact::All, grace_us: Some(0), ..MaintenancePolicy::default() };
         let done = maintain(&self.lake, PIPELINE, &policy, &[], &WriterId::default(), |_| {}).await?;
@@ -124,7 +124,7 @@ impl City {
     }
 
     /// Commits windows one at a time and loads each; prints how long each load took, milliseconds.
-    async fn load_windows(&mut self, windows: i64) -> Result<(), Failed> {
+    async fn load_windows(&mut self, windows: i64) -> Result<(), YearError> {
         // What an earlier run left is no single window.
         while self.warehouse.load(&LoadOptions::default()).await?.is_some() {}
         for _ in 0..windows {
@@ -139,7 +139,7 @@ impl City {
         Ok(())
     }
 
-    async fn commit(&mut self, windows: i64) -> Result<(), Failed> {
+    async fn commit(&mut self, windows: i64) -> Result<(), YearError> {
         let (first, until) = (self.windows, self.windows + windows);
         let files: Vec<_> = (first..until).map(|window| tokio::task::spawn_blocking(move || file(window))).collect();
         let mut publish = Vec::new();
@@ -193,8 +193,8 @@ fn file(window: i64) -> Result<NewFile, turnstile_lake::FormatError> {
 
 /// A window's rows: the same ones for the same number. A station's turnstiles stand in one booth.
 fn batch(window: i64) -> RecordBatch {
-    let seen = |turnstile: &u64| mixed(window as u64 * 5_200 + turnstile) % OF < SEEN;
-    let turnstiles: Vec<u64> = (0..STATIONS * TURNSTILES).filter(seen).collect();
+    let is_seen = |turnstile: &u64| mix(window as u64 * 5_200 + turnstile) % OF < SEEN;
+    let turnstiles: Vec<u64> = (0..STATIONS * TURNSTILES).filter(is_seen).collect();
     let rows = turnstiles.len();
     let text = |of: &dyn Fn(u64) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(turnstiles.iter().map(|turnstile| of(*turnstile))))
@@ -205,7 +205,7 @@ fn batch(window: i64) -> RecordBatch {
     let count = |salt: u64| -> ArrayRef {
         let of = |turnstile: &u64| {
             let most = 164 + station(*turnstile) % 97 - by_day;
-            (mixed(window as u64 * 10_400 + turnstile * 2 + salt) % most) as i64
+            (mix(window as u64 * 10_400 + turnstile * 2 + salt) % most) as i64
         };
         Arc::new(Int64Array::from_iter_values(turnstiles.iter().map(of)))
     };
@@ -232,7 +232,7 @@ fn station_name(station: u64) -> String {
 }
 
 /// A number in which nothing of `number` can be seen. Source: splitmix64 (S. Vigna, public domain).
-fn mixed(number: u64) -> u64 {
+fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

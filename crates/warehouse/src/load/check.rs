@@ -4,19 +4,20 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 
-use super::compute::{ComputedRows, failed};
-use super::tables::{Lake, Step, whole};
-use super::work::Work;
+use super::compute::compute;
+use super::model_tables::{LakeAsOf, LoadStep, whole_session};
+use super::staged_tables::StagedTables;
+use crate::error::WarehouseError;
 use crate::model::{Check, Model, ModelKind, Models, TestResult};
-use crate::session::{Builder, PUBLIC};
-use crate::{Warehouse, WarehouseError};
+use crate::session::{PUBLIC, SessionBuilder};
+use crate::warehouse::Warehouse;
 
 /// The name of a model's rows of the windows, beside its table with all of them. No model can have it.
 const LOADED: &str = "loaded rows";
 
 /// Which tables a check needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum CheckScope {
     /// Rows of the windows, and dimensions.
     Windows,
     /// Rows of the windows against another table that may well have theirs from earlier loads.
@@ -25,91 +26,106 @@ enum Reach {
     Whole,
 }
 
+/// Computes what `step` wants into `staged`, and tests it.
+pub(super) async fn compute_and_check(
+    staged: &mut StagedTables<'_>,
+    step: &LoadStep<'_>,
+    lake: &mut LakeAsOf,
+) -> Result<Vec<TestResult>, WarehouseError> {
+    let computed = compute(staged, step, lake).await?;
+    check(staged, step, &computed, lake).await
+}
+
 /// Runs the tests of the models that `step` computed: of incremental models over its windows' rows, of others over all.
 /// Those that need a table which this step leaves to a later one are left to that, too.
 ///
 /// # Errors
 /// `Tests` with all that failed; `Compute` when a test's query does.
-pub(super) async fn check(
-    work: &Work<'_>,
-    step: &Step<'_>,
-    computed: &ComputedRows,
-    lake: &mut Lake,
+async fn check(
+    staged: &StagedTables<'_>,
+    step: &LoadStep<'_>,
+    computed: &SessionBuilder,
+    lake: &mut LakeAsOf,
 ) -> Result<Vec<TestResult>, WarehouseError> {
-    let models = work.warehouse.models();
-    let external = &work.warehouse.source().table;
-    let mut all: Option<Builder> = None;
+    let models = staged.warehouse.models();
+    let external = &staged.warehouse.source().table;
+    let mut all: Option<SessionBuilder> = None;
     let mut results = Vec::new();
-    for model in models.iter().filter(|model| step.wants(model) && !models.is_asked_only(model)) {
+    for model in models.iter().filter(|model| step.wants(model) && !models.is_query_only(model)) {
         for check in &model.checks {
             let later = |name: &str| models.get(name).is_some_and(|model| models.is_whole(model));
             let waits = later(&model.name) || check.refers_to().is_some_and(|name| later(name));
             if waits && !step.caught_up {
                 continue;
             }
-            let reach = reach(models, model, check);
-            let fail = |e| failed(model, e);
+            let scope = scope(models, model, check);
+            let fail = |e| WarehouseError::compute(&model.name, e);
             let there = check.refers_to().is_none_or(|name| !later(name));
-            if reach != Reach::Whole && there {
-                let near = one(model, check, computed.session.session(), &check.sql(model, external)).await?;
-                if reach == Reach::Windows || near.passed() {
+            if scope != CheckScope::Whole && there {
+                let near = run_check(model, check, computed.session(), &check.sql(model, external)).await?;
+                if scope == CheckScope::Windows || near.passed() {
                     results.push(near);
                     continue;
                 }
             }
             if all.is_none() {
-                all = Some(whole(work, lake).await?);
+                all = Some(whole_session(staged, lake).await?);
             }
             let Some(builder) = &all else { continue };
-            let name = if reach == Reach::Whole {
+            let name = if scope == CheckScope::Whole {
                 model.name.as_str()
             } else {
-                let rows = computed.session.provider(&model.name).await.map_err(fail)?;
+                let rows = computed.provider(&model.name).await.map_err(fail)?;
                 builder.replace(PUBLIC, LOADED, rows).map_err(fail)?;
                 LOADED
             };
-            results.push(one(model, check, builder.session(), &check.sql_over(model, name, external)).await?);
+            results.push(run_check(model, check, builder.session(), &check.sql_over(model, name, external)).await?);
         }
     }
-    let failed: Vec<String> = results.iter().filter(|result| !result.passed()).map(line).collect();
+    let failed: Vec<String> = results.iter().filter(|result| !result.passed()).map(describe_result).collect();
     if failed.is_empty() { Ok(results) } else { Err(WarehouseError::Tests { failed }) }
 }
 
-fn reach(models: &Models, model: &Model, check: &Check) -> Reach {
+fn scope(models: &Models, model: &Model, check: &Check) -> CheckScope {
     if models.is_whole(model) {
-        return Reach::Whole;
+        return CheckScope::Whole;
     }
-    let Some(other) = check.refers_to() else { return Reach::Windows };
+    let Some(other) = check.refers_to() else { return CheckScope::Windows };
     let of_windows = models.is_of_windows(&model.name);
     match models.get(other) {
         // What was read is in the windows' rows, whatever the lake has beside them.
-        None if of_windows => Reach::Windows,
-        Some(table) if table.kind == ModelKind::Dimension => Reach::Windows,
-        _ if of_windows => Reach::Across,
-        _ => Reach::Whole,
+        None if of_windows => CheckScope::Windows,
+        Some(table) if table.kind == ModelKind::Dimension => CheckScope::Windows,
+        _ if of_windows => CheckScope::Across,
+        _ => CheckScope::Whole,
     }
 }
 
 /// Runs the tests of one model over the tables of `session`.
-pub(crate) async fn run(
+async fn run_checks(
     model: &Model,
     session: &SessionContext,
     external: &str,
 ) -> Result<Vec<TestResult>, WarehouseError> {
     let mut results = Vec::new();
     for check in &model.checks {
-        results.push(one(model, check, session, &check.sql(model, external)).await?);
+        results.push(run_check(model, check, session, &check.sql(model, external)).await?);
     }
     Ok(results)
 }
 
-async fn one(model: &Model, check: &Check, session: &SessionContext, sql: &str) -> Result<TestResult, WarehouseError> {
-    let fail = |e| failed(model, e);
+async fn run_check(
+    model: &Model,
+    check: &Check,
+    session: &SessionContext,
+    sql: &str,
+) -> Result<TestResult, WarehouseError> {
+    let fail = |e| WarehouseError::compute(&model.name, e);
     let rows = session.sql(sql).await.map_err(fail)?.collect().await.map_err(fail)?;
-    result(model, check, &rows[0]).map_err(|e| failed(model, e.into()))
+    to_test_result(model, check, &rows[0]).map_err(|e| WarehouseError::compute(&model.name, e))
 }
 
-fn result(
+fn to_test_result(
     model: &Model,
     check: &Check,
     row: &arrow::record_batch::RecordBatch,
@@ -120,7 +136,8 @@ fn result(
     let failures = failures.as_primitive::<Int64Type>().value(0) as u64;
     Ok(TestResult { model: model.name.clone(), check: check.text(), failures, example })
 }
-pub(crate) fn line(result: &TestResult) -> String {
+
+fn describe_result(result: &TestResult) -> String {
     let example = result.example.as_ref().map(|example| format!(", such as {example}")).unwrap_or_default();
     let rows = if result.failures == 1 { "row" } else { "rows" };
     format!("{} {}: {} {rows}{example}", result.model, result.check, result.failures)
@@ -136,7 +153,7 @@ impl Warehouse {
         let known = Self::table_names(&session);
         let mut results = Vec::new();
         for model in self.models().iter().filter(|model| known.contains(&model.name)) {
-            results.extend(run(model, &session, &self.source().table).await?);
+            results.extend(run_checks(model, &session, &self.source().table).await?);
         }
         Ok(results)
     }

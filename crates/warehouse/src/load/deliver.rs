@@ -1,18 +1,18 @@
-//! What another database is to be told.
+//! What brings another database to the newest load.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use turnstile_delivery::{Delivery, LoadPosition, RowSource, RowStream, Scope, TableChange, TableKind, TargetTable};
-use turnstile_lake::Extent;
+use turnstile_lake::{Extent, Lake};
 
-use super::stored;
-use super::work::{read, starts};
+use super::table_files::{filter_windows, read_file};
+use crate::error::WarehouseError;
 use crate::model::Model;
 use crate::store::{DataFile, TableState, WindowSet};
-use crate::{Warehouse, WarehouseError};
+use crate::warehouse::Warehouse;
 
 impl Warehouse {
     /// What takes a database from `at` to the newest load; `None` when it is there, or nothing was loaded yet.
@@ -20,7 +20,7 @@ impl Warehouse {
     /// # Errors
     /// `Store`, `Damaged`.
     pub async fn delivery(&self, at: Option<&LoadPosition>) -> Result<Option<Delivery>, WarehouseError> {
-        let store = &self.inner().store;
+        let store = &self.inner().record;
         let state = store.newest().await?;
         let newest = state.tables.values().map(|table| table.changed_at).max().unwrap_or(0);
         let same_warehouse = at.filter(|at| at.warehouse == state.warehouse);
@@ -36,9 +36,9 @@ impl Warehouse {
         };
         let mut tables = Vec::new();
         let mut changes = Vec::new();
-        for model in self.models().iter().filter(|model| stored(model)) {
+        for model in self.models().iter().filter(|model| model.is_stored()) {
             let Some(kept) = state.tables.get(&model.name) else { continue };
-            let table = table(model, kept)?;
+            let table = target_table(model, kept)?;
             tables.push(table.clone());
             let since = same_warehouse.map_or(0, |at| at.load);
             if kept.changed_at > since {
@@ -50,17 +50,17 @@ impl Warehouse {
         Ok(Some(Delivery { from: at.cloned(), to, tables, changes }))
     }
 
-    /// The models' tables, which another database should have: as the record has them, and those that no load made yet
-    /// as it will make them.
+    /// The models' tables, which another database should have: as the record has them, and those that no load created yet
+    /// as it will create them.
     ///
     /// # Errors
-    /// `Store`, `Damaged`; `Model`: one that is not made yet cannot be.
+    /// `Store`, `Damaged`; `Model`: one that does not exist yet cannot be created.
     pub async fn tables(&self) -> Result<Vec<Arc<TargetTable>>, WarehouseError> {
-        let state = self.inner().store.newest().await?;
+        let state = self.inner().record.newest().await?;
         let mut tables = Vec::new();
         for planned in self.models().plan(self.source()).await? {
             match (self.models().get(&planned.name), state.tables.get(&planned.name)) {
-                (Some(model), Some(kept)) => tables.push(table(model, kept)?),
+                (Some(model), Some(kept)) => tables.push(target_table(model, kept)?),
                 _ => tables.push(planned),
             }
         }
@@ -69,19 +69,19 @@ impl Warehouse {
 
     /// The names of the lake's files that hold current rows, each once, by window; none before the first commit.
     ///
-    /// A file is read whole by whoever is given its name. A compacted one in which a window was corrected since has rows
-    /// of the older version, too: it is warned of, for the rows of its other windows are nowhere else.
+    /// Readers of these names read whole files. A compacted file in which a window was corrected since also has rows of
+    /// the older version; it is listed with a warning, because the rows of its other windows are nowhere else.
     ///
     /// # Errors
     /// As [`Warehouse::session`], but for `Empty`.
     pub async fn current_files(&self) -> Result<Vec<String>, WarehouseError> {
-        let catalog = match self.moment().await {
-            Ok(moment) => moment.catalog,
+        let catalog = match self.snapshot().await {
+            Ok(snapshot) => snapshot.catalog,
             Err(WarehouseError::Empty { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let listed = listed(&catalog.current(..));
-        for (file, rows) in listed.iter().filter(|(_, rows)| *rows > 0) {
+        let files_of = files_of(&catalog.current(..));
+        for (file, rows) in files_of.iter().filter(|(_, rows)| *rows > 0) {
             tracing::warn!(
                 file,
                 rows,
@@ -89,7 +89,7 @@ impl Warehouse {
                  the newer ones, until its day is compacted again"
             );
         }
-        Ok(listed.into_iter().map(|(file, _)| file).collect())
+        Ok(files_of.into_iter().map(|(file, _)| file).collect())
     }
 
     fn change(&self, table: Arc<TargetTable>, kept: &TableState, windows: Option<&WindowSet>) -> TableChange {
@@ -99,8 +99,8 @@ impl Warehouse {
             _ => (Scope::Everything, None),
         };
         let files = kept.files.iter().filter(|file| windows.is_none_or(|windows| file.windows.meets(windows)));
-        let rows = FileRows {
-            warehouse: self.clone(),
+        let rows = TableFileRows {
+            lake: self.inner().lake.clone(),
             files: files.cloned().collect(),
             window: match &table.kind {
                 TableKind::Incremental { window } => Some(window.clone()),
@@ -113,7 +113,7 @@ impl Warehouse {
 }
 
 /// The objects of `extents`, each once, in the order in which they come first, and how many of their rows none of them has.
-fn listed(extents: &[Extent]) -> Vec<(String, u64)> {
+fn files_of(extents: &[Extent]) -> Vec<(String, u64)> {
     let mut at: HashMap<&str, usize> = HashMap::new();
     let mut files: Vec<(String, u64)> = Vec::new();
     for extent in extents {
@@ -127,7 +127,7 @@ fn listed(extents: &[Extent]) -> Vec<(String, u64)> {
     files
 }
 
-fn table(model: &Model, kept: &TableState) -> Result<Arc<TargetTable>, WarehouseError> {
+fn target_table(model: &Model, kept: &TableState) -> Result<Arc<TargetTable>, WarehouseError> {
     Ok(Arc::new(TargetTable {
         name: model.name.clone(),
         description: model.description.clone(),
@@ -138,27 +138,26 @@ fn table(model: &Model, kept: &TableState) -> Result<Arc<TargetTable>, Warehouse
 }
 
 /// Rows of a table's files, of some windows or all, one file after the other.
-struct FileRows {
-    warehouse: Warehouse,
+struct TableFileRows {
+    lake: Lake,
     files: Vec<DataFile>,
     window: Option<String>,
     windows: Option<WindowSet>,
 }
 
-impl RowSource for FileRows {
+impl RowSource for TableFileRows {
     fn read(&self) -> RowStream {
-        let (warehouse, window, windows) = (self.warehouse.clone(), self.window.clone(), self.windows.clone());
+        let (lake, window, windows) = (self.lake.clone(), self.window.clone(), self.windows.clone());
         let files = futures::stream::iter(self.files.clone()).then(move |file| {
-            let (warehouse, window, windows) = (warehouse.clone(), window.clone(), windows.clone());
+            let (lake, window, windows) = (lake.clone(), window.clone(), windows.clone());
             async move {
-                let batches = match read(&warehouse, &file).await {
+                let batches = match read_file(&lake, &file).await {
                     Ok(batches) => batches,
                     Err(error) => return vec![Err(error.into())],
                 };
-                let wanted = |batch: arrow::record_batch::RecordBatch| match (&window, &windows) {
+                let wanted = |batch: RecordBatch| match (&window, &windows) {
                     (Some(window), Some(windows)) => {
-                        let keep = starts(&batch, window).iter().map(|s| Some(s.is_some_and(|s| windows.contains(s))));
-                        filter_record_batch(&batch, &keep.collect()).map_err(Into::into)
+                        filter_windows(&batch, window, |start| windows.contains(start)).map_err(Into::into)
                     }
                     _ => Ok(batch),
                 };
@@ -200,6 +199,6 @@ mod tests {
         };
         // Three windows of three rows, the second of which was corrected.
         let current = [extent(0, &day, 3), extent(1, &newer, 4), extent(2, &day, 3)];
-        assert_eq!(listed(&current), [("day".to_owned(), 3), ("window_v2".to_owned(), 0)]);
+        assert_eq!(files_of(&current), [("day".to_owned(), 3), ("window_v2".to_owned(), 0)]);
     }
 }

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
 use turnstile_delivery::TableKind;
 use turnstile_values::{DAY_US, HOUR_US};
 
-use super::next;
-use super::work::Work;
-use crate::store::{DataFile, Entry, State, TableState};
-use crate::{Warehouse, WarehouseError};
+use super::staged_tables::StagedTables;
+use crate::error::WarehouseError;
+use crate::store::{DataFile, LoadEntry, TableState, WarehouseState};
+use crate::warehouse::Warehouse;
 
 /// Files of a day that is not over: as many of about the same number of windows are merged into one.
 const FAN_IN: usize = 16;
@@ -22,22 +21,22 @@ const LARGEST: u64 = 32 << 20;
 const CLOSED_AFTER_US: i64 = 2 * HOUR_US;
 
 /// Merges the files of one day of each table, where there are many. Rows stay what they are.
-pub(super) async fn merge(warehouse: &Warehouse, state: &mut State) -> Result<(), WarehouseError> {
-    let mut work = Work::of_same_rows(warehouse, state);
+pub(super) async fn merge(warehouse: &Warehouse, state: &mut WarehouseState) -> Result<(), WarehouseError> {
+    let mut staged = StagedTables::of_same_rows(warehouse, state);
     let mut any = false;
     for (name, table) in &state.tables {
         if let Some(files) = due(table) {
-            work.merge(name, &files).await?;
+            staged.merge(name, &files).await?;
             any = true;
         }
     }
     if !any {
         return Ok(());
     }
-    let (tables, written) = work.into_parts();
-    let entry = Entry { tables, ..next(state) };
-    tracing::debug!(at = %Utc::now(), load = entry.load, "merging files of the warehouse");
-    let committed = warehouse.inner().store.commit(state, &entry).await;
+    let (tables, written) = staged.into_parts();
+    let entry = LoadEntry { tables, ..state.next_entry() };
+    tracing::debug!(load = entry.load, "merging files of the warehouse");
+    let committed = warehouse.inner().record.commit(state, &entry).await;
     if matches!(committed, Err(WarehouseError::Moved)) {
         warehouse.inner().lake.delete(&written).await?;
     }

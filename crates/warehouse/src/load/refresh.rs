@@ -1,31 +1,33 @@
-//! Tables made anew: of models that are new, and of those that a person names.
+//! Rebuilding tables: those of new models, and those that a person names.
 
 use std::collections::BTreeSet;
 
-use chrono::Utc;
 use turnstile_lake::Extent;
 
-use super::changed::{WindowRows, missing, read};
-use super::tables::{Lake, Step};
-use super::work::Work;
-use super::{EMBEDDED, Load, LoadOptions, stored, tested};
+use super::changed_windows::{WindowRows, missing, read};
+use super::check::compute_and_check;
+use super::commit::commit_load;
+use super::model_tables::{LakeAsOf, LoadStep};
+use super::outcome::{Load, LoadOptions};
+use super::staged_tables::StagedTables;
+use crate::error::WarehouseError;
 use crate::model::{Model, ModelKind, TestResult};
-use crate::store::{Run, RunState, State, WindowSet};
+use crate::store::{LoadRun, WarehouseState, WindowSet};
 use crate::tables::as_of;
-use crate::{Warehouse, WarehouseError};
+use crate::warehouse::Warehouse;
 
-/// The names of models whose tables are to be made from all that is in the lake. Tables that each load computes anew
-/// are among them only where a person names them.
+/// The names of models whose tables are to be built from all that is in the lake. Tables that each load recomputes are
+/// among them only where a person names them.
 ///
 /// # Errors
-/// `Changed`: models whose table another query made.
-pub(super) fn wanted(
+/// `Changed`: models whose table another query built.
+pub(super) fn tables_to_refresh(
     warehouse: &Warehouse,
-    state: &State,
+    state: &WarehouseState,
     options: &LoadOptions,
 ) -> Result<BTreeSet<String>, WarehouseError> {
     let asked = |model: &Model| options.full_refresh.contains(&model.name);
-    let models = || warehouse.models().iter().filter(|model| stored(model));
+    let models = || warehouse.models().iter().filter(|model| model.is_stored());
     let changed: Vec<String> = models()
         .filter(|model| model.kind != ModelKind::Table && !asked(model))
         .filter(|model| state.tables.get(&model.name).is_some_and(|table| table.head.model != model.fingerprint()))
@@ -35,7 +37,7 @@ pub(super) fn wanted(
         return Err(WarehouseError::Changed { models: changed });
     }
     if state.ledger_seq == 0 {
-        // The first load makes all of them.
+        // The first load builds all of them.
         return Ok(BTreeSet::new());
     }
     let new =
@@ -43,96 +45,90 @@ pub(super) fn wanted(
     Ok(models().filter(new).map(|model| model.name.clone()).collect())
 }
 
-/// The names of tables that the next load which catches up would make, and that wait for it: new ones, and those whose
-/// query is another. When nothing is published they need not wait.
-pub(super) fn waiting(warehouse: &Warehouse, state: &State) -> BTreeSet<String> {
+/// The names of tables that wait for the next load that catches up: new ones, and those whose query changed. When
+/// nothing is published they need not wait.
+pub(super) fn pending_tables(warehouse: &Warehouse, state: &WarehouseState) -> BTreeSet<String> {
     let made =
         |model: &Model| state.tables.get(&model.name).is_some_and(|table| table.head.model == model.fingerprint());
     let tables = warehouse.models().iter().filter(|model| model.kind == ModelKind::Table && !made(model));
     if state.ledger_seq == 0 { BTreeSet::new() } else { tables.map(|model| model.name.clone()).collect() }
 }
 
-/// Makes the tables of `names` of all windows that the other tables hold, and anew those that each load makes of them.
+/// Builds the tables of `names` from all windows that the other tables hold, and rebuilds those that depend on them.
 pub(super) async fn refresh(
     warehouse: &Warehouse,
-    state: &mut State,
+    state: &mut WarehouseState,
     names: BTreeSet<String>,
     started_at_us: i64,
 ) -> Result<Load, WarehouseError> {
     let models = warehouse.models();
-    let mut work = Work::new(warehouse, state);
-    names.iter().for_each(|name| work.forget(name));
-    let wanted = with_made_of(warehouse, names);
+    let mut staged = StagedTables::new(warehouse, state);
+    names.iter().for_each(|name| staged.drop_rows(name));
+    let wanted = with_dependent_tables(warehouse, names);
     let of_windows = |model: &Model| wanted.contains(&model.name) && model.kind != ModelKind::Table;
     let all: Vec<Extent> = if models.iter().any(of_windows) {
-        let extents = as_of(&warehouse.moment().await?.catalog, state.ledger_seq);
+        let extents = as_of(&warehouse.snapshot().await?.catalog, state.ledger_seq);
         extents.into_iter().filter(|extent| extent.current).collect()
     } else {
         Vec::new()
     };
-    let Made { tests, windows, rows_in } = match steps_made(&mut work, &wanted, all, state.ledger_seq).await {
+    let RefreshResult { tests, windows, rows_in } = match run_steps(&mut staged, &wanted, all, state.ledger_seq).await {
         Ok(made) => made,
         Err(error) => {
-            work.discard().await;
+            staged.discard().await;
             return Err(error);
         }
     };
-    let run = Run {
+    let run = LoadRun {
         load: state.load + 1,
-        target: EMBEDDED.to_owned(),
-        state: RunState::Succeeded,
-        started_at_us,
-        ended_at_us: Utc::now().timestamp_micros(),
-        from_seq: 0,
         to_seq: state.ledger_seq,
         windows,
         rows_in,
-        rows_out: work.rows_out,
+        rows_out: staged.rows_out,
         tests_passed: tests.len() as u64,
-        tests_failed: 0,
-        error: None,
+        ..LoadRun::embedded(started_at_us, warehouse.inner().lake.now_us(), 0)
     };
     let seq = state.ledger_seq;
-    warehouse.finish(state, work, &WindowSet::default(), seq, run.clone()).await?;
+    commit_load(warehouse, state, staged, &WindowSet::default(), seq, run.clone()).await?;
     // What came since is loaded by the next step.
     Ok(Load { run, tests, more: true })
 }
 
-/// What a refresh took.
-struct Made {
+/// What a refresh read and tested.
+struct RefreshResult {
     tests: Vec<TestResult>,
     windows: u64,
     rows_in: u64,
 }
 
 /// Computes and tests `wanted` over `all`, step by step.
-async fn steps_made(
-    work: &mut Work<'_>,
+async fn run_steps(
+    staged: &mut StagedTables<'_>,
     wanted: &BTreeSet<String>,
     all: Vec<Extent>,
     seq: u64,
-) -> Result<Made, WarehouseError> {
-    let warehouse = work.warehouse;
-    let mut made = Made { tests: Vec::new(), windows: 0, rows_in: 0 };
+) -> Result<RefreshResult, WarehouseError> {
+    let warehouse = staged.warehouse;
+    let mut made = RefreshResult { tests: Vec::new(), windows: 0, rows_in: 0 };
     let steps = steps(all, warehouse.limits().load_rows);
     let last = steps.len().saturating_sub(1);
-    let mut lake = Lake::as_of(seq);
+    let mut lake = LakeAsOf::as_of(seq);
     for (at, extents) in steps.into_iter().enumerate() {
         let rows = rows_of(warehouse, extents).await?;
-        let step = Step { rows: &rows, wanted: Some(wanted), caught_up: at == last };
-        made.tests = tested(work, &step, &mut lake).await?;
+        let step = LoadStep { rows: &rows, wanted: Some(wanted), caught_up: at == last };
+        made.tests = compute_and_check(staged, &step, &mut lake).await?;
         made.windows += rows.windows.len() as u64;
         made.rows_in += rows.count();
     }
     Ok(made)
 }
 
-/// `names` with the tables that are computed of them.
-fn with_made_of(warehouse: &Warehouse, mut names: BTreeSet<String>) -> BTreeSet<String> {
+/// `names` with the tables that are computed from them.
+fn with_dependent_tables(warehouse: &Warehouse, mut names: BTreeSet<String>) -> BTreeSet<String> {
     let models = warehouse.models();
-    // In their order, so that a table over a table comes along.
+    // In their order, so that a table over a table is included.
     for model in models.iter().filter(|model| model.kind == ModelKind::Table) {
-        if models.is_made_of(model, &names) {
+        if models.depends_on(model, &names) {
             names.insert(model.name.clone());
         }
     }

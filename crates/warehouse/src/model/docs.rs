@@ -2,22 +2,22 @@
 
 use std::fmt::Write as _;
 
-use super::{Model, Models};
+use super::definition::Model;
 
 /// A page that lists every model with its columns, checks and what it reads.
-pub fn describe(models: &Models, external: &str) -> String {
+pub(super) fn describe(models: &[Model], external: &str) -> String {
     let mut page = String::from("# Models\n\n");
-    let _ = writeln!(page, "Tables that are made of `{external}`, each after those that it reads.\n");
+    let _ = writeln!(page, "Tables computed from `{external}`, each after those that it reads.\n");
     page.push_str("| model | kind | key | reads |\n|---|---|---|---|\n");
-    for model in models.iter() {
+    for model in models {
         let (key, reads) = (model.key.join(", "), model.reads.join(", "));
         let _ = writeln!(page, "| [{0}](#{0}) | {1} | {key} | {reads} |", model.name, model.kind.word());
     }
-    models.iter().for_each(|model| one(&mut page, model));
+    models.iter().for_each(|model| describe_model(&mut page, model));
     page
 }
 
-fn one(page: &mut String, model: &Model) {
+fn describe_model(page: &mut String, model: &Model) {
     let _ = writeln!(page, "\n## {}\n\n{}\n\nFile: `{}`.", model.name, model.description, model.path);
     if let Some(window) = &model.window {
         let _ = writeln!(page, "A row belongs to the window that begins at `{window}`.");

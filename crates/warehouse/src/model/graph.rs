@@ -2,14 +2,17 @@
 
 use turnstile_values::suggest;
 
-use super::{Check, Model, ModelError, ModelKind};
+use super::check::Check;
+use super::definition::{Model, ModelKind};
+use super::model_error::ModelError;
+use crate::source::{history_table, live_table};
 
 /// The models, each after those that it reads; among equals by name.
 ///
 /// # Errors
 /// Two models of one name, one that has the name of a table of the lake, a table that is not known, a cycle with its
 /// path, an incremental model that reads a whole table which changes with each load, or a stored one that reads what
-/// only a question can.
+/// only a query can.
 pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Model>, ModelError> {
     models.sort_by(|a, b| a.name.cmp(&b.name));
     let lake = lake_tables(external);
@@ -44,12 +47,12 @@ pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Mod
     Ok(ordered)
 }
 
-/// A table that a load makes cannot be made of what changes while nothing is published: loading again would change it.
+/// A stored table cannot depend on what changes while nothing is published: loading again would change it.
 fn loadable(models: &[Model], model: &Model, external: &str) -> Result<(), ModelError> {
     if model.kind == ModelKind::View {
         return Ok(());
     }
-    match model.reads.iter().find(|name| is_asked_only(models, name, external)) {
+    match model.reads.iter().find(|name| is_query_only(models, name, external)) {
         None => Ok(()),
         Some(table) => {
             let reason = format!("the {} model {} reads {table}, which no load does", model.kind.word(), model.name);
@@ -68,7 +71,7 @@ fn refers(models: &[Model], model: &Model, lake: &[String], external: &str) -> R
             let reason = format!("{} names {table}, which is no model and no table of the lake", check.text());
             return Err(model.fault(1, reason, suggest(table, known().collect::<Vec<_>>())));
         }
-        if is_asked_only(models, table, external) && !is_asked_only(models, &model.name, external) {
+        if is_query_only(models, table, external) && !is_query_only(models, &model.name, external) {
             let reason = format!("{} names {table}, which no load reads", check.text());
             return Err(model.fault(1, reason, "compare with a model's table or the external table"));
         }
@@ -76,13 +79,13 @@ fn refers(models: &[Model], model: &Model, lake: &[String], external: &str) -> R
     Ok(())
 }
 
-/// Whether `name` is, or is a view over, a table that only questions can read: the open windows, the runs, the ledger's
-/// own. `models` have no circle.
-pub(crate) fn is_asked_only(models: &[Model], name: &str, external: &str) -> bool {
-    let own = name == live_name(external) || name == "load_runs" || name.starts_with("_turnstile.");
+/// Whether `name` is, or is a view over, a table that only queries can read: the open windows, the runs, the ledger's
+/// own. `models` have no cycle.
+pub(super) fn is_query_only(models: &[Model], name: &str, external: &str) -> bool {
+    let own = name == live_table(external) || name == "load_runs" || name.starts_with("_turnstile.");
     own || models.iter().any(|model| {
         let view = model.name == name && model.kind == ModelKind::View;
-        view && model.reads.iter().any(|read| is_asked_only(models, read, external))
+        view && model.reads.iter().any(|read| is_query_only(models, read, external))
     })
 }
 
@@ -95,14 +98,18 @@ fn in_scope(models: &[Model], model: &Model) -> Result<(), ModelError> {
         None => Ok(()),
         Some(table) => {
             let (kind, name) = (model.kind.word(), &model.name);
-            let reason = format!("the {kind} model {name} reads {table}, which each load computes anew");
-            Err(model.fault(model.sql_line, reason, "read what that is made of, or make this one a table too"))
+            let reason = format!("the {kind} model {name} reads {table}, which each load recomputes");
+            Err(model.fault(
+                model.sql_line,
+                reason,
+                "read the tables that it is computed from, or make this model a table too",
+            ))
         }
     }
 }
 
-/// Whether `name` is a table that each load computes anew, or a view over one. `models` have no circle.
-pub(crate) fn is_whole(models: &[Model], name: &str) -> bool {
+/// Whether `name` is a table that each load recomputes, or a view over one. `models` have no cycle.
+pub(super) fn is_whole(models: &[Model], name: &str) -> bool {
     models.iter().find(|model| model.name == name).is_some_and(|model| match model.kind {
         ModelKind::Table => true,
         ModelKind::View => model.reads.iter().any(|read| is_whole(models, read)),
@@ -113,13 +120,8 @@ pub(crate) fn is_whole(models: &[Model], name: &str) -> bool {
 /// The tables that are there without any model.
 fn lake_tables(external: &str) -> Vec<String> {
     let in_schema = ["files", "windows", "offsets", "dead_letters", "conservation"].map(|t| format!("_turnstile.{t}"));
-    let public = [external.to_owned(), format!("{external}_history"), live_name(external), "load_runs".to_owned()];
+    let public = [external.to_owned(), history_table(external), live_table(external), "load_runs".to_owned()];
     public.into_iter().chain(in_schema).collect()
-}
-
-/// The name of the table of open windows: `ext_turnstile` has `live_turnstile`.
-pub(crate) fn live_name(external: &str) -> String {
-    format!("live_{}", external.strip_prefix("ext_").unwrap_or(external))
 }
 
 /// Every one of `models` waits for another: following them leads round.
@@ -138,6 +140,6 @@ fn cycle(models: &[Model]) -> ModelError {
         }
     }
     let begins = models.iter().find(|model| model.name == path[0]).unwrap_or(&models[0]);
-    let reason = format!("the models read each other in a circle: {}", path.join(" -> "));
-    begins.fault(begins.sql_line, reason, "one of them must do without the other")
+    let reason = format!("the models depend on each other in a cycle: {}", path.join(" -> "));
+    begins.fault(begins.sql_line, reason, "remove one of these dependencies")
 }

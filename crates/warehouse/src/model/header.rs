@@ -19,57 +19,23 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use turnstile_values::{nearest, suggest};
 
-use super::test::{Check, parse_checks};
-use super::{Model, ModelError};
-
-/// How a model's table changes from load to load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModelKind {
-    /// Each load computes the windows that are new or corrected and replaces their rows.
-    Incremental,
-    /// Each load adds rows with new keys and replaces those whose key occurs again.
-    Dimension,
-    /// Each load computes the whole table.
-    Table,
-    /// Nothing is stored: it is computed when it is asked.
-    View,
-}
-
-/// What a column is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ColumnDoc {
-    /// Its name.
-    pub name: String,
-    /// What it holds.
-    pub text: String,
-}
-
-const KINDS: [(&str, ModelKind); 4] = [
-    ("incremental", ModelKind::Incremental),
-    ("dimension", ModelKind::Dimension),
-    ("table", ModelKind::Table),
-    ("view", ModelKind::View),
-];
-
-impl ModelKind {
-    /// The word in the header.
-    pub fn word(self) -> &'static str {
-        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
-    }
-}
+use super::check::{Check, parse_checks};
+use super::definition::{ColumnDoc, KINDS, Model, ModelKind};
+use super::model_error::ModelError;
+use crate::sql_error::locate;
 
 /// The words that a header line can begin with.
 const WORDS: [&str; 7] = ["name", "kind", "key", "window", "description", "column", "check"];
 
-/// Where a fault lies.
-struct Place<'a> {
+/// The line that an error is about.
+struct HeaderLine<'a> {
     path: &'a str,
     line: usize,
 }
 
-impl Place<'_> {
+impl HeaderLine<'_> {
     fn fault(&self, reason: impl Into<String>, hint: impl Into<String>) -> ModelError {
-        ModelError { path: self.path.to_owned(), line: self.line, reason: reason.into(), hint: hint.into() }
+        ModelError::new(self.path, self.line, reason, hint)
     }
 }
 
@@ -91,7 +57,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Model, ModelError> {
     };
     let mut kind = None;
     for (at, line) in text.lines().enumerate() {
-        let place = Place { path, line: at + 1 };
+        let position = HeaderLine { path, line: at + 1 };
         let Some(comment) = line.trim().strip_prefix("--") else {
             if line.trim().is_empty() {
                 continue;
@@ -105,30 +71,30 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Model, ModelError> {
         let (Some(word), true) = (words.first(), words.len() <= 2) else { continue };
         let value = value.trim();
         match (*word, words.get(1)) {
-            ("name", None) => model.name = name(&place, value)?,
-            ("kind", None) => kind = Some(kind_of(&place, value)?),
-            ("key", None) => model.key = value.split(',').map(|key| name(&place, key)).collect::<Result<_, _>>()?,
-            ("window", None) => model.window = Some(name(&place, value)?),
+            ("name", None) => model.name = name(&position, value)?,
+            ("kind", None) => kind = Some(kind_of(&position, value)?),
+            ("key", None) => model.key = value.split(',').map(|key| name(&position, key)).collect::<Result<_, _>>()?,
+            ("window", None) => model.window = Some(name(&position, value)?),
             ("description", None) => model.description = value.to_owned(),
-            ("check", None) => model.checks.extend(parse_checks(value, None).map_err(|(r, h)| place.fault(r, h))?),
+            ("check", None) => model.checks.extend(parse_checks(value, None).map_err(|(r, h)| position.fault(r, h))?),
             ("column", Some(column)) => {
-                let column = name(&place, column)?;
+                let column = name(&position, column)?;
                 let (text, checks) = split_checks(value);
-                model.checks.extend(parse_checks(checks, Some(&column)).map_err(|(r, h)| place.fault(r, h))?);
+                model.checks.extend(parse_checks(checks, Some(&column)).map_err(|(r, h)| position.fault(r, h))?);
                 model.columns.push(ColumnDoc { name: column, text: text.to_owned() });
             }
-            ("column", None) => return Err(place.fault("column is without a name", "write -- column station: …")),
-            // A slip of the finger must not pass for a comment; any other word with a colon is one.
+            ("column", None) => return Err(position.fault("column is without a name", "write -- column station: …")),
+            // A typing error must not pass for a comment; any other word with a colon is one.
             (other, None) if nearest(other, WORDS).is_some() => {
-                return Err(place.fault(format!("{other:?} is no word of a header"), suggest(other, WORDS)));
+                return Err(position.fault(format!("{other:?} is not a header keyword"), suggest(other, WORDS)));
             }
             _ => {}
         }
     }
-    let place = Place { path, line: 1 };
+    let position = HeaderLine { path, line: 1 };
     let kinds = "write -- kind: incremental, dimension, table or view";
-    model.kind = kind.ok_or_else(|| place.fault("the header has no kind", kinds))?;
-    complete(&model, &place)?;
+    model.kind = kind.ok_or_else(|| position.fault("the header has no kind", kinds))?;
+    complete(&model, &position)?;
     let key = Check::Unique(model.key.clone());
     if keyed(&model) && !model.checks.contains(&key) {
         // Rows are replaced by key there and in other databases: two with one key would be one of them, by chance.
@@ -139,19 +105,19 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Model, ModelError> {
     Ok(model)
 }
 
-fn kind_of(place: &Place<'_>, word: &str) -> Result<ModelKind, ModelError> {
+fn kind_of(position: &HeaderLine<'_>, word: &str) -> Result<ModelKind, ModelError> {
     let known = KINDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind);
     let words = KINDS.iter().map(|(word, _)| *word);
-    known.ok_or_else(|| place.fault(format!("kind cannot be {word:?}"), suggest(word, words)))
+    known.ok_or_else(|| position.fault(format!("kind cannot be {word:?}"), suggest(word, words)))
 }
 
 /// A name as SQL folds it: lower case, letters, digits, underscores.
-fn name(place: &Place<'_>, text: &str) -> Result<String, ModelError> {
+fn name(position: &HeaderLine<'_>, text: &str) -> Result<String, ModelError> {
     let name = text.trim().to_lowercase();
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 63 {
         let hint = "letters, digits and underscores, at most 63, the first no digit";
-        return Err(place.fault(format!("{:?} cannot be a name", text.trim()), hint));
+        return Err(position.fault(format!("{:?} cannot be a name", text.trim()), hint));
     }
     Ok(name)
 }
@@ -170,23 +136,23 @@ fn keyed(model: &Model) -> bool {
 }
 
 /// Whether the header has what its kind needs.
-fn complete(model: &Model, place: &Place<'_>) -> Result<(), ModelError> {
+fn complete(model: &Model, position: &HeaderLine<'_>) -> Result<(), ModelError> {
     if keyed(model) && model.key.is_empty() {
         let reason = format!("the {} model {} has no key", model.kind.word(), model.name);
-        return Err(place.fault(reason, "write -- key: with the columns that tell its rows apart"));
+        return Err(position.fault(reason, "write -- key: with the columns that tell its rows apart"));
     }
     if model.kind == ModelKind::Dimension && model.checks.iter().any(|check| matches!(check, Check::Conservation(_))) {
         let reason = format!("the dimension {} cannot have a conservation check", model.name);
         let hint = "it keeps the rows of all loads, and a load has those of its windows: check the facts' sums";
-        return Err(place.fault(reason, hint));
+        return Err(position.fault(reason, hint));
     }
     match (model.kind, &model.window) {
-        (ModelKind::Incremental, None) => Err(place.fault(
+        (ModelKind::Incremental, None) => Err(position.fault(
             format!("the incremental model {} has no window", model.name),
             "write -- window: with the column that holds window.start, so that a corrected window replaces its rows",
         )),
         (ModelKind::Incremental, _) | (_, None) => Ok(()),
-        (kind, Some(_)) => Err(place.fault(
+        (kind, Some(_)) => Err(position.fault(
             format!("a model of kind {} has no window", kind.word()),
             "leave the line out, or make the model incremental",
         )),
@@ -204,7 +170,7 @@ fn reads(model: &Model) -> Result<Vec<String>, ModelError> {
         .build()
         .and_then(|mut parser| parser.parse_statements());
     let statements = parsed.map_err(|error| {
-        let (line, reason) = crate::question::place_of(&error);
+        let (line, reason) = locate(&error);
         model.fault(at(line.map_or(1, |(line, _)| line)), reason, "the SQL is DataFusion's, near to PostgreSQL's")
     })?;
     let only_one = || model.fault(model.sql_line, "it is not one SELECT", "one file makes one table");

@@ -4,20 +4,19 @@
 //! it reads, or the fault with its file and line.
 //! Refuses to know when they run and where their rows go. Start at [`Models::read`]; docs/models.md is for users.
 
+mod check;
+mod definition;
 mod docs;
-pub(crate) mod graph;
+mod graph;
 mod header;
-mod plan;
-mod test;
+mod model_error;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use turnstile_lake::Hash;
-
-pub use docs::describe;
-pub use header::{ColumnDoc, ModelKind};
-pub use test::{Check, TestResult};
+pub use check::{Check, TestResult};
+pub use definition::{ColumnDoc, Model, ModelKind};
+pub use model_error::ModelError;
 
 /// The models of the pipeline that comes with turnstile: file names and texts.
 pub const BUILT_IN: [(&str, &str); 3] = [
@@ -25,47 +24,6 @@ pub const BUILT_IN: [(&str, &str); 3] = [
     ("models/dim_station.sql", include_str!("../../../../models/dim_station.sql")),
     ("models/fact_turnstile.sql", include_str!("../../../../models/fact_turnstile.sql")),
 ];
-
-/// One model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Model {
-    /// The table's name: that of the file unless the header gives another.
-    pub name: String,
-    /// The file, for messages.
-    pub path: String,
-    /// How the table changes.
-    pub kind: ModelKind,
-    /// The columns that tell its rows apart.
-    pub key: Vec<String>,
-    /// The column that holds the first instant of the window that a row belongs to.
-    pub window: Option<String>,
-    /// What it is for.
-    pub description: String,
-    /// What its columns are.
-    pub columns: Vec<ColumnDoc>,
-    /// What must hold.
-    pub checks: Vec<Check>,
-    /// The SELECT.
-    pub sql: String,
-    /// The line of the file on which the SELECT begins, from 1.
-    pub sql_line: usize,
-    /// Names of the tables that it reads.
-    pub reads: Vec<String>,
-}
-
-/// A model that is wrong.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{path}:{line}: {reason}")]
-pub struct ModelError {
-    /// The file.
-    pub path: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub reason: String,
-    /// What a person can do.
-    pub hint: String,
-}
 
 /// Models in an order in which each comes after those that it reads.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -75,29 +33,15 @@ pub struct Models {
     external: String,
 }
 
-impl Model {
-    /// SHA-256 of all that decides which rows it makes.
-    pub fn fingerprint(&self) -> Hash {
-        let decisive = format!("{:?}|{:?}|{:?}|{}", self.kind, self.key, self.window, self.sql);
-        Hash::of(decisive.as_bytes())
-    }
-
-    pub(crate) fn fault(&self, line: usize, reason: impl Into<String>, hint: impl Into<String>) -> ModelError {
-        ModelError { path: self.path.clone(), line, reason: reason.into(), hint: hint.into() }
-    }
-}
-
 impl Models {
     /// The models in the files `*.sql` of `folder`, over the external table `external`.
     ///
     /// # Errors
     /// The folder cannot be read, or a model is wrong: file, line, what and what to do.
     pub fn read(folder: &Path, external: &str) -> Result<Self, ModelError> {
-        let fault = |path: &Path, error: std::io::Error| ModelError {
-            path: path.display().to_string(),
-            line: 1,
-            reason: format!("cannot be read: {error}"),
-            hint: "[warehouse] models is a folder of .sql files, relative to the pipeline file".to_owned(),
+        let fault = |path: &Path, error: std::io::Error| {
+            let hint = "[warehouse] models is a folder of .sql files, relative to the pipeline file";
+            ModelError::new(&path.display().to_string(), 1, "cannot be read", hint).caused_by(error)
         };
         let entries = std::fs::read_dir(folder).map_err(|e| fault(folder, e))?;
         let mut texts = Vec::new();
@@ -123,6 +67,11 @@ impl Models {
         Ok(Self { ordered, external: external.to_owned() })
     }
 
+    /// A page of Markdown that lists every model with its columns, checks and what it reads.
+    pub fn describe(&self) -> String {
+        docs::describe(&self.ordered, &self.external)
+    }
+
     /// Each after those that it reads.
     pub fn iter(&self) -> impl Iterator<Item = &Model> {
         self.ordered.iter()
@@ -138,9 +87,9 @@ impl Models {
         graph::is_whole(&self.ordered, &model.name)
     }
 
-    /// Whether a model is a view that only questions can read: no load computes or tests it.
-    pub(crate) fn is_asked_only(&self, model: &Model) -> bool {
-        graph::is_asked_only(&self.ordered, &model.name, &self.external)
+    /// Whether a model is a view that only queries can read: no load computes or tests it.
+    pub(crate) fn is_query_only(&self, model: &Model) -> bool {
+        graph::is_query_only(&self.ordered, &model.name, &self.external)
     }
 
     /// Whether the table `name`, where a load computes models over some windows, has the rows of these alone: it is the
@@ -156,12 +105,12 @@ impl Models {
         }
     }
 
-    /// Whether `model` is made of one of `names`, directly or by way of others.
-    pub(crate) fn is_made_of(&self, model: &Model, names: &BTreeSet<String>) -> bool {
+    /// Whether `model` depends on one of `names`, directly or through others.
+    pub(crate) fn depends_on(&self, model: &Model, names: &BTreeSet<String>) -> bool {
         model
             .reads
             .iter()
-            .any(|read| names.contains(read) || self.get(read).is_some_and(|read| self.is_made_of(read, names)))
+            .any(|read| names.contains(read) || self.get(read).is_some_and(|read| self.depends_on(read, names)))
     }
 
     /// The names of the tables that computing and testing `wanted` takes, but for the lake's: views with what they

@@ -70,11 +70,11 @@ fn a_fault_is_named_with_file_line_and_what_to_do() {
 }
 
 #[test]
-fn a_circle_is_named_with_its_path() {
+fn a_cycle_is_named_with_its_path() {
     let view = |of: &str| format!("-- kind: view\nSELECT * FROM {of}");
     let (a, b, c, d) = (view("b"), view("c"), view("a"), view("a"));
     let error = parse(&[("a.sql", &a), ("b.sql", &b), ("c.sql", &c), ("d.sql", &d)]).unwrap_err();
-    assert!(error.reason.ends_with("in a circle: a -> b -> c -> a"), "{error}");
+    assert!(error.reason.ends_with("in a cycle: a -> b -> c -> a"), "{error}");
 }
 
 #[test]

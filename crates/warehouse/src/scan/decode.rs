@@ -12,44 +12,50 @@ use flate2::read::MultiGzDecoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use turnstile_lake::{FileEncoding, Hash};
 
-use crate::source::exactly;
-use crate::{Source, WarehouseError};
+use crate::error::WarehouseError;
+use crate::source::{WarehouseSource, cast_exactly};
 
-/// Rows a batch.
+/// A column of a file holds a value that its type cannot.
+#[derive(Debug, thiserror::Error)]
+#[error("column {name}")]
+struct UnreadableColumn {
+    name: String,
+    source: ArrowError,
+}
+
+/// Rows per batch.
 const BATCH_ROWS: usize = 8192;
 
-/// The rows of the file `name`, under the names and types of [`Source::columns`], in batches.
+/// The rows of the file `name`, under the names and types of [`WarehouseSource::columns`], in batches.
 ///
 /// Columns are found by name, so that a file of an earlier query that lacks one has nulls there, and the unnamed index
-/// column is passed over.
+/// column is skipped.
 ///
 /// # Errors
 /// `File`: the bytes do not have the hash that the ledger recorded, or are not rows of these columns.
 pub(crate) fn decode(
-    source: &Source,
+    source: &WarehouseSource,
     name: &str,
     bytes: &Bytes,
     expected: &Hash,
 ) -> Result<Vec<RecordBatch>, WarehouseError> {
-    let fault = |reason: String| WarehouseError::File { name: name.to_owned(), reason };
     let found = Hash::of(bytes);
     if found != *expected {
-        return Err(fault(format!(
-            "changed since it was published: its SHA-256 is {found}, the ledger recorded {expected}"
-        )));
+        let reason = format!("changed since it was published: its SHA-256 is {found}, the ledger recorded {expected}");
+        return Err(WarehouseError::file(name, reason));
     }
     let rows = match FileEncoding::of(name) {
         Some(FileEncoding::CsvGz) => csv_gz(source, bytes),
         Some(FileEncoding::Parquet) => from_parquet(source, bytes),
-        None => return Err(fault("has an ending that is none of .csv.gz and .parquet".to_owned())),
+        None => return Err(WarehouseError::file(name, "has an extension other than .csv.gz and .parquet")),
     };
-    rows.map_err(|e| fault(format!("cannot be read as rows of {}: {e}", source.table)))
+    rows.map_err(|e| WarehouseError::unreadable(name, format!("cannot be read as rows of {}", source.table), e))
 }
 
-fn csv_gz(source: &Source, bytes: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
+fn csv_gz(source: &WarehouseSource, bytes: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
     let format = arrow::csv::reader::Format::default().with_header(true);
     let (found, _) = format.infer_schema(MultiGzDecoder::new(bytes), Some(0))?;
-    // The file's own columns, in its own order, in the types that they are asked in.
+    // The file's own columns, in its own order, in the types that queries see.
     let fields = found.fields().iter().map(|field| {
         let asked = source.files.index_of(field.name()).ok().map(|at| source.columns.field(at).data_type());
         Field::new(field.name(), asked.map_or(DataType::Utf8, as_read), true)
@@ -68,21 +74,22 @@ fn as_read(asked: &DataType) -> DataType {
     }
 }
 
-fn from_parquet(source: &Source, bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
+fn from_parquet(source: &WarehouseSource, bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(ArrowError::from)?;
     let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(ArrowError::from)?;
     reader.map(|batch| by_name(source, &batch?)).collect()
 }
 
-fn by_name(source: &Source, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+fn by_name(source: &WarehouseSource, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns: Result<Vec<ArrayRef>, ArrowError> = source
         .files
         .fields()
         .iter()
         .zip(source.columns.fields())
         .map(|(file, asked)| match batch.column_by_name(file.name()) {
-            Some(column) => exactly(column, asked.data_type())
-                .map_err(|e| ArrowError::CastError(format!("column {}: {e}", file.name()))),
+            Some(column) => cast_exactly(column, asked.data_type()).map_err(|e| {
+                ArrowError::ExternalError(Box::new(UnreadableColumn { name: file.name().clone(), source: e }))
+            }),
             None => Ok(arrow::array::new_null_array(asked.data_type(), batch.num_rows())),
         })
         .collect();
@@ -97,6 +104,7 @@ mod tests {
     use turnstile_lake::{EncodeOptions, encode_window};
 
     use super::*;
+    use crate::error::error_chain;
 
     fn rows() -> RecordBatch {
         let start = TimestampMicrosecondArray::from(vec![1_785_571_200_000_000, 1_785_571_200_500_000]);
@@ -108,8 +116,8 @@ mod tests {
         .unwrap()
     }
 
-    fn source(schema: SchemaRef) -> Source {
-        Source::new("p", "ext", schema, FileEncoding::CsvGz).unwrap()
+    fn source(schema: SchemaRef) -> WarehouseSource {
+        WarehouseSource::new("p", "ext", schema, FileEncoding::CsvGz).unwrap()
     }
 
     #[test]
@@ -154,10 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn text_where_a_number_belongs_is_named_with_its_line() {
+    fn text_in_a_number_column_is_reported_with_its_line() {
         let text = RecordBatch::try_from_iter([("ENTRIES", Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef)]);
         let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &text.unwrap(), &EncodeOptions::default()).unwrap());
-        let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap_err().to_string();
+        let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap_err();
+        let error = error_chain(&error);
         assert!(error.contains("f.csv.gz") && error.contains("line"), "{error}");
     }
 }

@@ -9,4 +9,4 @@ mod stream;
 
 pub(crate) use decode::decode;
 pub(crate) use parquet::{DATA, ScanFile, parquet};
-pub(crate) use stream::{Piece, Pieces, cut, external};
+pub(crate) use stream::{FileSlice, FileSliceStream, slice_rows};

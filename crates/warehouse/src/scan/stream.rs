@@ -1,5 +1,5 @@
-//! A plan's leaf that reads pieces of lake files one after the other, each checked, unpacked once, and counted as memory
-//! of the question while it is handed on.
+//! A plan's leaf that reads slices of lake files one after the other, each checked, unpacked once, and counted as memory
+//! of the query while it is emitted.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,74 +15,74 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{StreamExt, TryStreamExt};
 use turnstile_lake::{Hash, Lake};
 
-use super::decode;
-use crate::{Source, WarehouseError};
+use super::decode::decode;
+use crate::error::WarehouseError;
+use crate::source::WarehouseSource;
 
-/// Files read ahead of the one that is being handed on.
+/// Files read ahead of the one that is being emitted.
 const READS_AHEAD: usize = 2;
 
 /// Runs of rows in one file.
 #[derive(Debug, Clone)]
-pub(crate) struct Piece {
+pub(crate) struct FileSlice {
     /// Below the lake's root.
     pub(crate) name: String,
     pub(crate) sha256: Hash,
-    /// Rows by their numbers, in the order in which they are handed on.
+    /// Rows by their numbers, in the order in which they are emitted.
     pub(crate) runs: Vec<Range<u64>>,
 }
 
-/// What is made of the rows of a piece's run, both by number, before they are handed on: such as columns that say where
-/// they come from.
-type Dress = dyn Fn(usize, usize, RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> + Send + Sync;
+/// Maps rows of a slice's run, both by number, before they are emitted: adds columns that say where they come from.
+type Projection = dyn Fn(usize, usize, RecordBatch) -> Result<RecordBatch, arrow::error::ArrowError> + Send + Sync;
 
-/// Pieces that are read one after the other.
-pub(crate) struct Pieces {
+/// Slices that are read one after the other.
+pub(crate) struct FileSliceStream {
     lake: Lake,
-    source: Arc<Source>,
-    pieces: Vec<Piece>,
+    source: Arc<WarehouseSource>,
+    slices: Vec<FileSlice>,
     schema: SchemaRef,
-    dress: Arc<Dress>,
+    project: Arc<Projection>,
 }
 
-impl Pieces {
-    /// The pieces' rows as [`Source::columns`].
-    pub(crate) fn new(lake: &Lake, source: &Arc<Source>, pieces: Vec<Piece>) -> Self {
+impl FileSliceStream {
+    /// The slices' rows as [`WarehouseSource::columns`].
+    pub(crate) fn new(lake: &Lake, source: &Arc<WarehouseSource>, slices: Vec<FileSlice>) -> Self {
         let (lake, source, schema) = (lake.clone(), source.clone(), source.columns.clone());
-        Self { lake, source, pieces, schema, dress: Arc::new(|_, _, batch| Ok(batch)) }
+        Self { lake, source, slices, schema, project: Arc::new(|_, _, batch| Ok(batch)) }
     }
 
-    /// Hands on what `dress` makes of the rows.
-    pub(crate) fn dressed(mut self, schema: SchemaRef, dress: Arc<Dress>) -> Self {
-        (self.schema, self.dress) = (schema, dress);
+    /// Emits what `project` makes of the rows.
+    pub(crate) fn projected(mut self, schema: SchemaRef, project: Arc<Projection>) -> Self {
+        (self.schema, self.project) = (schema, project);
         self
     }
 }
 
-impl fmt::Debug for Pieces {
+impl fmt::Debug for FileSliceStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} pieces of lake files", self.pieces.len())
+        write!(f, "{} slices of lake files", self.slices.len())
     }
 }
 
-impl PartitionStream for Pieces {
+impl PartitionStream for FileSliceStream {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (lake, source, dress) = (self.lake.clone(), self.source.clone(), self.dress.clone());
+        let (lake, source, project) = (self.lake.clone(), self.source.clone(), self.project.clone());
         let pool = context.memory_pool().clone();
-        let read = futures::stream::iter(self.pieces.clone().into_iter().enumerate())
-            .map(move |(at, piece)| {
-                let (lake, source, dress, pool) = (lake.clone(), source.clone(), dress.clone(), pool.clone());
+        let read = futures::stream::iter(self.slices.clone().into_iter().enumerate())
+            .map(move |(at, slice)| {
+                let (lake, source, project, pool) = (lake.clone(), source.clone(), project.clone(), pool.clone());
                 async move {
-                    let (rows, held) = read(&lake, &source, piece, &pool).await?;
-                    let dressed = rows.into_iter().map(move |(run, batch)| {
-                        // The memory is given back with the last of the rows.
+                    let (rows, held) = read(&lake, &source, slice, &pool).await?;
+                    let projected = rows.into_iter().map(move |(run, batch)| {
+                        // The memory is released with the last of the rows.
                         let _until_then = &held;
-                        dress(at, run, batch).map_err(DataFusionError::from)
+                        project(at, run, batch).map_err(DataFusionError::from)
                     });
-                    Ok::<_, DataFusionError>(futures::stream::iter(dressed))
+                    Ok::<_, DataFusionError>(futures::stream::iter(projected))
                 }
             })
             .buffered(READS_AHEAD)
@@ -91,34 +91,29 @@ impl PartitionStream for Pieces {
     }
 }
 
-pub(crate) fn external(error: WarehouseError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
-}
-
 /// Rows with the numbers of their runs, and the memory that they hold.
-type Held = (Vec<(usize, RecordBatch)>, MemoryReservation);
+type DecodedRows = (Vec<(usize, RecordBatch)>, MemoryReservation);
 
 async fn read(
     lake: &Lake,
-    source: &Arc<Source>,
-    piece: Piece,
+    source: &Arc<WarehouseSource>,
+    slice: FileSlice,
     pool: &Arc<dyn MemoryPool>,
-) -> Result<Held, DataFusionError> {
-    let Some(bytes) = lake.read(&piece.name).await.map_err(|e| external(e.into()))? else {
-        let reason = "is in the ledger and not in the lake; `turnstile audit` says more".to_owned();
-        return Err(external(WarehouseError::File { name: piece.name, reason }));
+) -> Result<DecodedRows, DataFusionError> {
+    let Some(bytes) = lake.read(&slice.name).await.map_err(WarehouseError::from)? else {
+        return Err(WarehouseError::missing_file(&slice.name).into());
     };
     let held = MemoryConsumer::new("files of the lake").register(pool);
     held.try_grow(bytes.len())?;
     let source = source.clone();
-    // Unpacking is work for a processor, not for the threads that carry the store's answers.
+    // Unpacking is CPU work: it stays off the threads that carry the store's responses.
     let decoded = tokio::task::spawn_blocking(move || {
-        let batches = decode(&source, &piece.name, &bytes, &piece.sha256).map_err(external)?;
+        let batches = decode(&source, &slice.name, &bytes, &slice.sha256)?;
         held.try_resize(batches.iter().map(RecordBatch::get_array_memory_size).sum())?;
-        let runs = piece.runs.iter().enumerate();
+        let runs = slice.runs.iter().enumerate();
         let rows = runs.flat_map(|(run, rows)| {
-            let cut = cut(&batches, rows.start as usize, (rows.end - rows.start) as usize);
-            cut.into_iter().map(move |batch| (run, batch))
+            let rows = slice_rows(&batches, rows.start as usize, (rows.end - rows.start) as usize);
+            rows.into_iter().map(move |batch| (run, batch))
         });
         Ok((rows.collect(), held))
     });
@@ -126,7 +121,7 @@ async fn read(
 }
 
 /// `rows` rows from `first` on. Nothing is copied.
-pub(crate) fn cut(batches: &[RecordBatch], first: usize, rows: usize) -> Vec<RecordBatch> {
+pub(crate) fn slice_rows(batches: &[RecordBatch], first: usize, rows: usize) -> Vec<RecordBatch> {
     let (mut skip, mut left) = (first, rows);
     let mut kept = Vec::new();
     for batch in batches {
@@ -152,15 +147,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_of_rows_is_cut_across_batches() {
+    fn a_run_of_rows_is_sliced_across_batches() {
         let batch = |from: i64| {
             let column: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + 4));
             RecordBatch::try_from_iter([("n", column)]).unwrap()
         };
         for (first, rows) in [(0, 12), (0, 3), (3, 1), (3, 6), (4, 4), (11, 1), (12, 0)] {
-            let cut = cut(&[batch(0), batch(4), batch(8)], first, rows);
+            let rows_of_run = slice_rows(&[batch(0), batch(4), batch(8)], first, rows);
             let found: Vec<i64> =
-                cut.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+                rows_of_run.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
             assert_eq!(found, (first as i64..(first + rows) as i64).collect::<Vec<_>>());
         }
     }

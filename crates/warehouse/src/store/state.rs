@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use turnstile_lake::Hash;
 
-use super::record::{DataFile, Entry, Run, TableHead};
+use super::load_run::LoadRun;
+use super::record::{DataFile, LoadEntry, RECORD_FORMAT, TableHead};
+use super::window_set::WindowSet;
 
 /// Runs that are remembered, the newest. `load_runs` shows no older ones.
 pub(crate) const RUNS: usize = 2000;
 
 /// The warehouse as of one entry.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct State {
-    /// Made up when the warehouse was; empty before.
+pub(crate) struct WarehouseState {
+    /// The warehouse's UUID; empty before the first entry.
     pub(crate) warehouse: String,
     /// The newest entry.
     pub(crate) load: u64,
@@ -24,7 +26,7 @@ pub(crate) struct State {
     #[serde(default)]
     pub(crate) checkpoint: u64,
     pub(crate) tables: BTreeMap<String, TableState>,
-    pub(crate) runs: VecDeque<Run>,
+    pub(crate) runs: VecDeque<LoadRun>,
     /// Files that tables no longer have, and when they were let go, microseconds since the epoch, UTC.
     pub(crate) removed: Vec<(String, i64)>,
 }
@@ -33,16 +35,34 @@ pub(crate) struct State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TableState {
     pub(crate) head: TableHead,
-    /// The entry that made it: rows of earlier ones are not in it.
+    /// The entry that built it: rows of earlier ones are not in it.
     pub(crate) made_at: u64,
     /// The entry that changed its rows last.
     pub(crate) changed_at: u64,
     pub(crate) files: Vec<DataFile>,
 }
 
-impl State {
+impl WarehouseState {
+    /// The entry after this state, which changes nothing yet. The first one names the warehouse.
+    pub(crate) fn next_entry(&self) -> LoadEntry {
+        let warehouse = match self.warehouse.as_str() {
+            "" => uuid::Uuid::new_v4().to_string(),
+            known => known.to_owned(),
+        };
+        LoadEntry {
+            format: RECORD_FORMAT,
+            warehouse,
+            load: self.load + 1,
+            previous: self.hash,
+            ledger_seq: self.ledger_seq,
+            windows: WindowSet::default(),
+            tables: BTreeMap::new(),
+            run: None,
+        }
+    }
+
     /// The state after `entry`, whose bytes have `hash`. `now_us` dates what it lets go.
-    pub(crate) fn apply(&mut self, entry: &Entry, hash: Hash, now_us: i64) {
+    pub(crate) fn apply(&mut self, entry: &LoadEntry, hash: Hash, now_us: i64) {
         self.warehouse.clone_from(&entry.warehouse);
         (self.load, self.hash, self.ledger_seq) = (entry.load, Some(hash), entry.ledger_seq);
         for (name, delta) in &entry.tables {

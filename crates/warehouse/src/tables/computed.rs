@@ -1,4 +1,4 @@
-//! A small table that is computed when it is asked.
+//! A small table that is computed when it is read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
-type Compute = dyn Fn() -> BoxFuture<'static, Result<Vec<RecordBatch>>> + Send + Sync;
+type ComputeRows = dyn Fn() -> BoxFuture<'static, Result<Vec<RecordBatch>>> + Send + Sync;
 
 /// A table whose rows are computed each time that it is read: for few rows only.
-pub(crate) struct Computed {
+pub(crate) struct ComputedTable {
     schema: SchemaRef,
-    compute: Arc<Compute>,
+    compute: Arc<ComputeRows>,
 }
 
-impl Computed {
-    pub(crate) fn new(schema: SchemaRef, compute: Arc<Compute>) -> Self {
+impl ComputedTable {
+    pub(crate) fn new(schema: SchemaRef, compute: Arc<ComputeRows>) -> Self {
         Self { schema, compute }
     }
 }
 
-impl fmt::Debug for Computed {
+impl fmt::Debug for ComputedTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a computed table")
     }
 }
 
 #[async_trait]
-impl TableProvider for Computed {
+impl TableProvider for ComputedTable {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }

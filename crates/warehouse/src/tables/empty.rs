@@ -1,4 +1,4 @@
-//! The lake's tables without rows, to see whether a query fits them.
+//! The lake's tables without rows, to check whether a query fits them.
 
 use std::sync::Arc;
 
@@ -6,19 +6,17 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemTable;
 use datafusion::common::Result;
 
-use super::{LedgerTable, WINDOWS_VIEW, history, live, runs};
-use crate::Source;
-use crate::model::graph::live_name;
-use crate::session::{Builder, LEDGER, PUBLIC};
+use super::ledger::{LedgerTable, WINDOWS_VIEW};
+use super::{history, live, runs};
+use crate::session::{LEDGER, PUBLIC, SessionBuilder};
+use crate::source::WarehouseSource;
 
-/// Puts every table that is there without a model into `builder`, with its columns and no rows.
-pub(crate) async fn empty_tables(builder: &Builder, source: &Source) -> Result<()> {
-    let empty = |schema: SchemaRef| {
-        Ok::<_, datafusion::error::DataFusionError>(Arc::new(MemTable::try_new(schema, vec![vec![]])?))
-    };
+/// Registers every table that exists without a model, with its columns and no rows.
+pub(crate) async fn register_empty_tables(builder: &SessionBuilder, source: &WarehouseSource) -> Result<()> {
+    let empty = |schema: SchemaRef| MemTable::try_new(schema, vec![vec![]]).map(Arc::new);
     builder.table(PUBLIC, &source.table, empty(source.columns.clone())?)?;
-    builder.table(PUBLIC, &format!("{}_history", source.table), empty(history::schema(source))?)?;
-    builder.table(PUBLIC, &live_name(&source.table), empty(live::schema(source))?)?;
+    builder.table(PUBLIC, &source.history_table(), empty(history::schema(source))?)?;
+    builder.table(PUBLIC, &source.live_table(), empty(live::schema(source))?)?;
     builder.table(PUBLIC, "load_runs", empty(runs::schema())?)?;
     for (name, schema) in LedgerTable::schemas() {
         builder.table(LEDGER, name, empty(schema)?)?;

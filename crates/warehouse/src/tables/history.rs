@@ -1,11 +1,11 @@
 //! All versions of all windows, with where their rows lie.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, BooleanArray, Int32Array, StringViewArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -16,24 +16,34 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use turnstile_lake::{Catalog, Extent, Lake};
 
-use crate::Source;
-use crate::scan::{Piece, Pieces};
-use crate::source::instant;
+use super::record_column::ColumnValue::{Flag, Instant, Text, Version};
+use super::record_column::{RecordColumn, extend_batch, extended_schema};
+use crate::scan::{FileSlice, FileSliceStream};
+use crate::source::WarehouseSource;
+
+/// What the table adds to the columns of the external table.
+const ADDED: [RecordColumn<Extent>; 5] = [
+    RecordColumn::new("_window_start", Instant(|extent| Some(extent.start_us))),
+    RecordColumn::new("_window_end", Instant(|extent| Some(extent.end_us))),
+    RecordColumn::new("_version", Version(|extent| Some(extent.version as i32))),
+    RecordColumn::new("_current", Flag(|extent| extent.current)),
+    RecordColumn::new("_file", Text(|extent| Some(Cow::from(&*extent.object.name)))),
+];
 
 /// All versions of all windows that are still in the lake: the columns of the external table, and `_window_start`,
 /// `_window_end`, `_version`, `_current`, `_file`.
-pub(crate) struct History {
+pub(crate) struct HistoryTable {
     lake: Lake,
-    source: Arc<Source>,
-    extents: Extents,
+    source: Arc<WarehouseSource>,
+    extents: LazyExtents,
     schema: SchemaRef,
 }
 
-/// Found when the table is asked: there are many, and most sessions never ask.
-type Extents = LazyLock<Vec<Extent>, Box<dyn FnOnce() -> Vec<Extent> + Send>>;
+/// Found when the table is read: there are many, and most sessions never read them.
+type LazyExtents = LazyLock<Vec<Extent>, Box<dyn FnOnce() -> Vec<Extent> + Send>>;
 
-impl History {
-    pub(crate) fn new(lake: &Lake, source: &Arc<Source>, catalog: &Catalog) -> Self {
+impl HistoryTable {
+    pub(crate) fn new(lake: &Lake, source: &Arc<WarehouseSource>, catalog: &Catalog) -> Self {
         let catalog = catalog.clone();
         Self::of(lake, source, move || catalog.history().into_iter().filter(|extent| !extent.gone).collect())
     }
@@ -41,40 +51,32 @@ impl History {
     /// All that `extents` finds.
     pub(crate) fn of(
         lake: &Lake,
-        source: &Arc<Source>,
+        source: &Arc<WarehouseSource>,
         extents: impl FnOnce() -> Vec<Extent> + Send + 'static,
     ) -> Self {
-        let extents: Extents = LazyLock::new(Box::new(extents));
+        let extents: LazyExtents = LazyLock::new(Box::new(extents));
         Self { lake: lake.clone(), source: source.clone(), extents, schema: schema(source) }
     }
 }
 
 /// The same rows from memory: columns and batches.
 pub(crate) fn history_of(
-    source: &Source,
+    source: &WarehouseSource,
     windows: &[(Extent, Vec<RecordBatch>)],
 ) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let schema = schema(source);
-    let dressed =
-        windows.iter().flat_map(|(extent, batches)| batches.iter().map(|batch| dress(extent, batch, &schema)));
-    let dressed = dressed.collect::<Result<Vec<_>, _>>()?;
-    Ok((schema, dressed))
+    let projected =
+        windows.iter().flat_map(|(extent, batches)| batches.iter().map(|batch| project(extent, batch, &schema)));
+    let projected = projected.collect::<Result<Vec<_>, _>>()?;
+    Ok((schema, projected))
 }
 
-pub(super) fn schema(source: &Source) -> SchemaRef {
-    let own = [
-        Field::new("_window_start", instant(), false),
-        Field::new("_window_end", instant(), false),
-        Field::new("_version", DataType::Int32, false),
-        Field::new("_current", DataType::Boolean, false),
-        Field::new("_file", DataType::Utf8View, false),
-    ];
-    let columns = source.columns.fields().iter().map(|field| field.as_ref().clone());
-    Arc::new(Schema::new(columns.chain(own).collect::<Vec<_>>()))
+pub(super) fn schema(source: &WarehouseSource) -> SchemaRef {
+    extended_schema(&source.columns, &ADDED)
 }
 
 #[async_trait]
-impl TableProvider for History {
+impl TableProvider for HistoryTable {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
@@ -98,17 +100,17 @@ impl TableProvider for History {
     }
 }
 
-impl History {
-    fn partition(&self, objects: &[Vec<Extent>]) -> Pieces {
-        let pieces = objects.iter().map(|extents| Piece {
+impl HistoryTable {
+    fn partition(&self, objects: &[Vec<Extent>]) -> FileSliceStream {
+        let slices = objects.iter().map(|extents| FileSlice {
             name: extents[0].object.name.to_string(),
             sha256: extents[0].object.sha256,
             runs: extents.iter().map(|extent| extent.first_row..extent.first_row + extent.rows).collect(),
         });
         let (schema, objects) = (self.schema.clone(), objects.to_vec());
-        let dressed = schema.clone();
-        let dress = move |at: usize, run: usize, batch: RecordBatch| dress(&objects[at][run], &batch, &schema);
-        Pieces::new(&self.lake, &self.source, pieces.collect()).dressed(dressed, Arc::new(dress))
+        let projected = schema.clone();
+        let project = move |at: usize, run: usize, batch: RecordBatch| project(&objects[at][run], &batch, &schema);
+        FileSliceStream::new(&self.lake, &self.source, slices.collect()).projected(projected, Arc::new(project))
     }
 }
 
@@ -126,20 +128,11 @@ fn by_object(extents: &[Extent]) -> Vec<Vec<Extent>> {
     objects
 }
 
-fn dress(extent: &Extent, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let rows = batch.num_rows();
-    let at = |us: i64| Arc::new(TimestampMicrosecondArray::from_value(us, rows).with_timezone("UTC")) as ArrayRef;
-    let own: [ArrayRef; 5] = [
-        at(extent.start_us),
-        at(extent.end_us),
-        Arc::new(Int32Array::from_value(extent.version as i32, rows)),
-        Arc::new(BooleanArray::from(vec![extent.current; rows])),
-        Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(&extent.object.name, rows))),
-    ];
-    RecordBatch::try_new(schema.clone(), batch.columns().iter().cloned().chain(own).collect())
+fn project(extent: &Extent, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    extend_batch(batch, &ADDED, extent, schema)
 }
 
-impl fmt::Debug for History {
+impl fmt::Debug for HistoryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "all versions of {}", self.source)
     }

@@ -4,31 +4,31 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use turnstile_lake::{CommitRecord, FileEntry, FileKind, Lake, OwnedDeadLetter, for_each_commit};
-
 use tokio::sync::Notify;
+use turnstile_lake::{CommitRecord, FileKind, Lake, decode_dead_letters, for_each_commit};
 
-use crate::WarehouseError;
-use crate::scan::external;
+use super::ledger_columns::{CONSERVATION, DEAD_LETTERS, DeadLetterRow, FILES, OFFSETS, files_of, offsets_of};
+use super::record_column::{RecordColumn, batch_of, schema_of};
+use crate::error::WarehouseError;
 
-/// Rows a batch.
+/// Rows per batch.
 const BATCH_ROWS: usize = 4096;
 
 /// Batches that wait for the query.
 const BATCHES_AHEAD: usize = 2;
 
-/// `_turnstile.windows`: what became of each window, over `_turnstile.files`.
+/// `_turnstile.windows`: the state of each window, over `_turnstile.files`.
 pub(crate) const WINDOWS_VIEW: &str = "\
 SELECT window_start, window_end, max(version) AS versions, last_value(rows ORDER BY version) AS rows, \
 last_value(messages ORDER BY version) AS messages, last_value(name ORDER BY version) AS file, \
@@ -41,44 +41,55 @@ pub(crate) struct LedgerTable {
     lake: Lake,
     pipeline: String,
     until: u64,
-    what: What,
+    kind: LedgerTableKind,
     schema: SchemaRef,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum LedgerTableKind {
     Files,
     Offsets,
     Conservation,
     DeadLetters,
 }
 
-const TABLES: [(&str, What); 4] = [
-    ("files", What::Files),
-    ("offsets", What::Offsets),
-    ("conservation", What::Conservation),
-    ("dead_letters", What::DeadLetters),
+const TABLES: [(&str, LedgerTableKind); 4] = [
+    ("files", LedgerTableKind::Files),
+    ("offsets", LedgerTableKind::Offsets),
+    ("conservation", LedgerTableKind::Conservation),
+    ("dead_letters", LedgerTableKind::DeadLetters),
 ];
 
 impl LedgerTable {
     /// The tables with their names, as of commit `until`.
     pub(crate) fn all(lake: &Lake, pipeline: &str, until: u64) -> Vec<(&'static str, Self)> {
-        let table = |what| {
-            let schema = Rows::new(what).batch().schema();
-            Self { lake: lake.clone(), pipeline: pipeline.to_owned(), until, what, schema }
+        let table = |kind: LedgerTableKind| {
+            let (lake, pipeline, schema) = (lake.clone(), pipeline.to_owned(), kind.schema());
+            Self { lake, pipeline, until, kind, schema }
         };
-        TABLES.into_iter().map(|(name, what)| (name, table(what))).collect()
+        TABLES.into_iter().map(|(name, kind)| (name, table(kind))).collect()
     }
 
     /// The tables' names and columns.
     pub(super) fn schemas() -> impl Iterator<Item = (&'static str, SchemaRef)> {
-        TABLES.into_iter().map(|(name, what)| (name, Rows::new(what).batch().schema()))
+        TABLES.into_iter().map(|(name, kind)| (name, kind.schema()))
+    }
+}
+
+impl LedgerTableKind {
+    fn schema(self) -> SchemaRef {
+        match self {
+            Self::Files => schema_of(&FILES),
+            Self::Offsets => schema_of(&OFFSETS),
+            Self::Conservation => schema_of(&CONSERVATION),
+            Self::DeadLetters => schema_of(&DEAD_LETTERS),
+        }
     }
 }
 
 impl fmt::Debug for LedgerTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} of the ledger up to {}", self.what, self.until)
+        write!(f, "{:?} of the ledger up to {}", self.kind, self.until)
     }
 }
 
@@ -114,10 +125,10 @@ impl PartitionStream for LedgerTable {
         let mut stream = RecordBatchReceiverStream::builder(self.schema.clone(), BATCHES_AHEAD);
         let (send, table) = (stream.tx(), self.clone());
         let runtime = tokio::runtime::Handle::current();
-        // The walk hands over commit by commit and cannot wait itself: it has a thread of its own. Within it nothing of
+        // The walk emits commit by commit and cannot wait: it runs on a blocking thread. Within it nothing of
         // tokio's may block, so that batches take a plain channel to where one may.
         let (walked, batches) = sync_channel::<RecordBatch>(BATCHES_AHEAD);
-        stream.spawn_blocking(move || runtime.block_on(table.walk(walked)).map_err(external));
+        stream.spawn_blocking(move || runtime.block_on(table.send_rows(walked)).map_err(DataFusionError::from));
         stream.spawn_blocking(move || {
             // A query that has enough lets go; the walk notices at its next batch, and ends.
             for batch in batches {
@@ -132,22 +143,27 @@ impl PartitionStream for LedgerTable {
 }
 
 impl LedgerTable {
-    /// Hands over all rows, or as many as somebody takes.
-    async fn walk(&self, batches: SyncSender<RecordBatch>) -> std::result::Result<(), WarehouseError> {
-        let mut rows = Rows::new(self.what);
-        let mut letters: Vec<String> = Vec::new();
+    /// Sends all rows, or as many as the query takes.
+    async fn send_rows(&self, batches: SyncSender<RecordBatch>) -> std::result::Result<(), WarehouseError> {
+        match self.kind {
+            LedgerTableKind::Files => self.send_commits(RowBatches::new(&FILES, batches), files_of).await,
+            LedgerTableKind::Offsets => self.send_commits(RowBatches::new(&OFFSETS, batches), offsets_of).await,
+            LedgerTableKind::Conservation => {
+                self.send_commits(RowBatches::new(&CONSERVATION, batches), |commit| vec![commit]).await
+            }
+            LedgerTableKind::DeadLetters => self.send_dead_letters(RowBatches::new(&DEAD_LETTERS, batches)).await,
+        }
+    }
+
+    /// Sends the rows that `rows_of` makes of each commit.
+    async fn send_commits<R: 'static>(
+        &self,
+        mut rows: RowBatches<R>,
+        rows_of: fn(Arc<CommitRecord>) -> Vec<R>,
+    ) -> std::result::Result<(), WarehouseError> {
         let enough = Notify::new();
         let walk = for_each_commit(&self.lake, &self.pipeline, |commit| {
-            if commit.seq > self.until {
-                return;
-            }
-            if self.what == What::DeadLetters {
-                let files = commit.files.into_iter().filter(|file| file.kind == FileKind::DeadLetters);
-                letters.extend(files.map(|file| file.name));
-                return;
-            }
-            rows.take(&commit);
-            if rows.len() >= BATCH_ROWS && batches.send(rows.batch()).is_err() {
+            if commit.seq <= self.until && !rows.extend(rows_of(Arc::new(commit))) {
                 enough.notify_one();
             }
         });
@@ -156,183 +172,59 @@ impl LedgerTable {
             () = enough.notified() => return Ok(()),
             walked = walk => walked.map(drop)?,
         }
-        for name in letters {
-            // Retention may have taken it.
-            let Some(bytes) = self.lake.read(&name).await? else { continue };
-            let read = turnstile_lake::decode_dead_letters(&bytes)
-                .map_err(|e| WarehouseError::File { name: name.clone(), reason: format!("cannot be read: {e}") })?;
-            for letter in read {
-                rows.letter(&letter, &name);
-                if rows.len() >= BATCH_ROWS && batches.send(rows.batch()).is_err() {
-                    return Ok(());
-                }
+        rows.finish();
+        Ok(())
+    }
+
+    async fn send_dead_letters(&self, mut rows: RowBatches<DeadLetterRow>) -> std::result::Result<(), WarehouseError> {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for_each_commit(&self.lake, &self.pipeline, |commit| {
+            if commit.seq <= self.until {
+                let dead_letters = commit.files.into_iter().filter(|file| file.kind == FileKind::DeadLetters);
+                files.extend(dead_letters.map(|file| Arc::from(file.name)));
+            }
+        })
+        .await?;
+        for file in files {
+            // Retention may have deleted it.
+            let Some(bytes) = self.lake.read(&file).await? else { continue };
+            let letters =
+                decode_dead_letters(&bytes).map_err(|e| WarehouseError::unreadable(&file, "cannot be read", e))?;
+            if !rows.extend(letters.into_iter().map(|letter| DeadLetterRow { letter, file: file.clone() })) {
+                return Ok(());
             }
         }
-        // Who has enough needs no more.
-        let _ = batches.send(rows.batch());
+        rows.finish();
         Ok(())
     }
 }
 
-/// A value of a ledger's table.
-enum Value {
-    Text(Option<String>),
-    Number(Option<i64>),
-    Instant(Option<i64>),
+/// Rows on their way to the query, in batches.
+struct RowBatches<R: 'static> {
+    columns: &'static [RecordColumn<R>],
+    rows: Vec<R>,
+    batches: SyncSender<RecordBatch>,
 }
 
-fn text(value: impl Into<String>) -> Value {
-    Value::Text(Some(value.into()))
-}
-
-fn number(value: u64) -> Value {
-    Value::Number(Some(value as i64))
-}
-
-/// Rows of one of the tables, being collected.
-struct Rows {
-    what: What,
-    rows: Vec<Vec<Value>>,
-}
-
-impl Rows {
-    fn new(what: What) -> Self {
-        Self { what, rows: Vec::new() }
+impl<R: 'static> RowBatches<R> {
+    fn new(columns: &'static [RecordColumn<R>], batches: SyncSender<RecordBatch>) -> Self {
+        Self { columns, rows: Vec::new(), batches }
     }
 
-    fn len(&self) -> usize {
-        self.rows.len()
+    /// Adds rows and sends each full batch. Whether the query wants more.
+    fn extend(&mut self, rows: impl IntoIterator<Item = R>) -> bool {
+        self.rows.extend(rows);
+        self.rows.len() < BATCH_ROWS || self.send()
     }
 
-    fn names(&self) -> &'static [&'static str] {
-        match self.what {
-            What::Files => &[
-                "name",
-                "kind",
-                "window_start",
-                "window_end",
-                "version",
-                "rows",
-                "bytes",
-                "messages",
-                "sha256",
-                "seq",
-                "epoch",
-                "host",
-                "committed_at",
-            ],
-            What::Offsets => &["file", "topic", "partition", "first_offset", "last_offset", "messages"],
-            What::Conservation => &[
-                "seq",
-                "committed_at",
-                "read",
-                "aggregated",
-                "filtered",
-                "duplicate",
-                "late",
-                "dead_lettered",
-                "tombstones",
-                "difference",
-            ],
-            What::DeadLetters => {
-                &["topic", "partition", "offset", "timestamp", "reason", "field", "key", "value", "file"]
-            }
-        }
+    /// Sends what is left.
+    fn finish(mut self) {
+        // A query that has enough needs no more.
+        let _ = self.send();
     }
 
-    fn take(&mut self, commit: &CommitRecord) {
-        match self.what {
-            What::Files => commit.files.iter().for_each(|entry| self.rows.push(file(commit, entry))),
-            What::Offsets => commit.files.iter().for_each(|file| self.rows.extend(offsets(file))),
-            What::Conservation => self.rows.push(conservation(commit)),
-            What::DeadLetters => {}
-        }
-    }
-
-    fn letter(&mut self, letter: &OwnedDeadLetter, file: &str) {
-        let bytes = |bytes: &Option<Vec<u8>>| {
-            Value::Text(bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
-        };
-        self.rows.push(vec![
-            text(&*letter.position.partition.topic),
-            Value::Number(Some(letter.position.partition.partition.into())),
-            Value::Number(Some(letter.position.offset)),
-            Value::Instant(Some(letter.timestamp_ms * 1000)),
-            text(letter.reason.clone()),
-            Value::Text(letter.field.clone()),
-            bytes(&letter.key),
-            bytes(&letter.value),
-            text(file),
-        ]);
-    }
-
-    /// What is collected, which is none any more.
-    fn batch(&mut self) -> RecordBatch {
+    fn send(&mut self) -> bool {
         let rows = std::mem::take(&mut self.rows);
-        let columns = self.names().iter().enumerate().map(|(at, name)| (*name, column(&rows, at, name), true));
-        RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
+        self.batches.send(batch_of(self.columns, &rows)).is_ok()
     }
-}
-
-/// The column's type follows from its name, so that a table without rows has the same one.
-fn column(rows: &[Vec<Value>], at: usize, name: &str) -> ArrayRef {
-    const INSTANTS: [&str; 4] = ["window_start", "window_end", "committed_at", "timestamp"];
-    const TEXTS: [&str; 10] = ["name", "kind", "sha256", "host", "file", "topic", "reason", "field", "key", "value"];
-    if INSTANTS.contains(&name) {
-        let values = rows.iter().map(|row| if let Value::Instant(us) = row[at] { us } else { None });
-        Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
-    } else if TEXTS.contains(&name) {
-        let values = rows.iter().map(|row| if let Value::Text(text) = &row[at] { text.as_deref() } else { None });
-        Arc::new(values.collect::<StringViewArray>())
-    } else {
-        let values = rows.iter().map(|row| if let Value::Number(n) = row[at] { n } else { None });
-        Arc::new(values.collect::<Int64Array>())
-    }
-}
-
-fn file(commit: &CommitRecord, file: &FileEntry) -> Vec<Value> {
-    let (kind, start, end, version) = match file.kind {
-        FileKind::Window { start_us, end_us, version } => {
-            ("window", Some(start_us), Some(end_us), Some(version.into()))
-        }
-        FileKind::DeadLetters => ("dead_letters", None, None, None),
-    };
-    vec![
-        text(file.name.clone()),
-        text(kind),
-        Value::Instant(start),
-        Value::Instant(end),
-        Value::Number(version),
-        number(file.rows),
-        number(file.bytes),
-        number(file.sources.iter().map(|range| range.messages).sum()),
-        text(file.sha256.to_string()),
-        number(commit.seq),
-        number(commit.epoch),
-        text(commit.host.clone()),
-        Value::Instant(Some(commit.committed_at_us)),
-    ]
-}
-
-fn offsets(file: &FileEntry) -> impl Iterator<Item = Vec<Value>> {
-    file.sources.iter().map(|range| {
-        vec![
-            text(file.name.clone()),
-            text(&*range.partition.topic),
-            Value::Number(Some(range.partition.partition.into())),
-            Value::Number(Some(range.first)),
-            Value::Number(Some(range.last)),
-            number(range.messages),
-        ]
-    })
-}
-
-fn conservation(commit: &CommitRecord) -> Vec<Value> {
-    let c = &commit.counters;
-    let terms = [c.aggregated, c.filtered, c.duplicate, c.late, c.dead_lettered, c.tombstones];
-    let difference = c.read as i64 - terms.iter().sum::<u64>() as i64;
-    let mut row = vec![number(commit.seq), Value::Instant(Some(commit.committed_at_us)), number(c.read)];
-    row.extend(terms.map(number));
-    row.push(Value::Number(Some(difference)));
-    row
 }

@@ -1,23 +1,24 @@
-//! The tables that are asked: over the lake's files, over the models' files, over the ledger.
+//! The tables that queries read: over the lake's files, over the models' files, over the ledger.
 //!
-//! In: a catalog and a state of one moment. Out: table providers that read what these name and nothing else.
-//! Refuses to know how the moment was found. Start at [`External`].
+//! In: a catalog and a state of one snapshot. Out: table providers that read what these name and nothing else.
+//! Refuses to know how the snapshot was found. Start at [`LakeTable`].
 
 mod as_of;
 mod computed;
 mod empty;
-mod external;
 mod history;
+mod lake_table;
 mod ledger;
+mod ledger_columns;
 mod live;
 mod model;
+mod record_column;
 mod runs;
 
 pub(crate) use as_of::as_of;
-pub(crate) use computed::Computed;
-pub(crate) use empty::empty_tables;
-pub(crate) use external::External;
-pub(crate) use history::{History, history_of};
+pub(crate) use empty::register_empty_tables;
+pub(crate) use history::{HistoryTable, history_of};
+pub(crate) use lake_table::LakeTable;
 pub(crate) use ledger::{LedgerTable, WINDOWS_VIEW};
 pub(crate) use live::live;
 pub(crate) use model::ModelTable;

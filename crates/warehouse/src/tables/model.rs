@@ -15,7 +15,7 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use turnstile_delivery::TableKind;
 
-use crate::WarehouseError;
+use crate::error::WarehouseError;
 use crate::scan::{ScanFile, parquet};
 use crate::store::{DataFile, TableState};
 
@@ -65,7 +65,7 @@ impl TableProvider for ModelTable {
             Some(predicate) => {
                 let builder = PruningPredicateBuilder::new().with_file_schema(self.schema.clone());
                 match builder.build(predicate.clone()) {
-                    Some(pruning) => pruning.prune(&Bounds(self))?,
+                    Some(pruning) => pruning.prune(&FileStatistics(self))?,
                     None => vec![true; self.files.len()],
                 }
             }
@@ -89,10 +89,10 @@ impl fmt::Debug for ModelTable {
     }
 }
 
-/// What the record knows of the files: their windows and rows.
-struct Bounds<'a>(&'a ModelTable);
+/// What the record holds about the files: their windows and rows.
+struct FileStatistics<'a>(&'a ModelTable);
 
-impl Bounds<'_> {
+impl FileStatistics<'_> {
     fn instants(&self, column: &Column, of: fn((i64, i64)) -> i64) -> Option<ArrayRef> {
         if self.0.window.as_deref() != Some(column.name.as_str()) {
             return None;
@@ -102,7 +102,7 @@ impl Bounds<'_> {
     }
 }
 
-impl PruningStatistics for Bounds<'_> {
+impl PruningStatistics for FileStatistics<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
         self.instants(column, |(first, _)| first)
     }

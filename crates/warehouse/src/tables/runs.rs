@@ -1,56 +1,53 @@
 //! `load_runs`: what was loaded when, and how it ended.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use futures::FutureExt;
 
-use super::Computed;
-use crate::store::{Run, RunState, Snapshot};
+use super::computed::ComputedTable;
+use super::record_column::ColumnValue::{Instant, Number, Text};
+use super::record_column::{RecordColumn, batch_of, schema_of};
+use crate::store::{LoadRun, LoadRunState, WarehouseState};
+
+const COLUMNS: [RecordColumn<LoadRun>; 13] = [
+    RecordColumn::new("load", Number(|run| count(run.load))),
+    RecordColumn::new("target", Text(|run| Some(Cow::from(&run.target)))),
+    RecordColumn::new("state", Text(|run| Some(Cow::from(state_word(run.state))))),
+    RecordColumn::new("started_at", Instant(|run| Some(run.started_at_us))),
+    RecordColumn::new("ended_at", Instant(|run| Some(run.ended_at_us))),
+    RecordColumn::new("from_seq", Number(|run| count(run.from_seq))),
+    RecordColumn::new("to_seq", Number(|run| count(run.to_seq))),
+    RecordColumn::new("windows", Number(|run| count(run.windows))),
+    RecordColumn::new("rows_in", Number(|run| count(run.rows_in))),
+    RecordColumn::new("rows_out", Number(|run| count(run.rows_out))),
+    RecordColumn::new("tests_passed", Number(|run| count(run.tests_passed))),
+    RecordColumn::new("tests_failed", Number(|run| count(run.tests_failed))),
+    RecordColumn::nullable("error", Text(|run| run.error.as_deref().map(Cow::from))),
+];
 
 /// The newest loads and deliveries, oldest first.
-pub(crate) fn runs(state: &Snapshot) -> Computed {
-    let schema = schema();
+pub(crate) fn runs(state: &Arc<WarehouseState>) -> ComputedTable {
     let state = state.clone();
     let compute = move || {
-        let rows = batch(&state.runs.iter().cloned().collect::<Vec<_>>());
-        async move { Ok(vec![rows]) }.boxed()
+        let runs: Vec<LoadRun> = state.runs.iter().cloned().collect();
+        async move { Ok(vec![batch_of(&COLUMNS, &runs)]) }.boxed()
     };
-    Computed::new(schema, Arc::new(compute))
+    ComputedTable::new(schema(), Arc::new(compute))
 }
 
 pub(super) fn schema() -> SchemaRef {
-    batch(&[]).schema()
+    schema_of(&COLUMNS)
 }
 
-fn batch(runs: &[Run]) -> RecordBatch {
-    let text = |of: fn(&Run) -> &str| Arc::new(StringViewArray::from_iter_values(runs.iter().map(of))) as ArrayRef;
-    let number =
-        |of: fn(&Run) -> u64| Arc::new(Int64Array::from_iter_values(runs.iter().map(|r| of(r) as i64))) as ArrayRef;
-    let instant = |of: fn(&Run) -> i64| {
-        Arc::new(TimestampMicrosecondArray::from_iter_values(runs.iter().map(of)).with_timezone("UTC")) as ArrayRef
-    };
-    let state = |run: &Run| match run.state {
-        RunState::Succeeded => "succeeded",
-        RunState::Failed => "failed",
-    };
-    let errors: StringViewArray = runs.iter().map(|run| run.error.as_deref()).collect();
-    let columns: [(&str, ArrayRef, bool); 13] = [
-        ("load", number(|run| run.load), false),
-        ("target", text(|run| &run.target), false),
-        ("state", text(state), false),
-        ("started_at", instant(|run| run.started_at_us), false),
-        ("ended_at", instant(|run| run.ended_at_us), false),
-        ("from_seq", number(|run| run.from_seq), false),
-        ("to_seq", number(|run| run.to_seq), false),
-        ("windows", number(|run| run.windows), false),
-        ("rows_in", number(|run| run.rows_in), false),
-        ("rows_out", number(|run| run.rows_out), false),
-        ("tests_passed", number(|run| run.tests_passed), false),
-        ("tests_failed", number(|run| run.tests_failed), false),
-        ("error", Arc::new(errors), true),
-    ];
-    RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length")
+fn count(number: u64) -> Option<i64> {
+    Some(number as i64)
+}
+
+fn state_word(state: LoadRunState) -> &'static str {
+    match state {
+        LoadRunState::Succeeded => "succeeded",
+        LoadRunState::Failed => "failed",
+    }
 }

@@ -2,9 +2,9 @@
 
 use turnstile_lake::maintenance::{Compact, MaintenancePolicy, maintain};
 use turnstile_lake::{FileEncoding, WriterId};
-use turnstile_warehouse::{AnswerFormat, Limits};
+use turnstile_warehouse::{QueryResultFormat, WarehouseLimits};
 
-use crate::story::{Story, ask, facts, load_all};
+use crate::story::{Story, facts, load_all, query};
 
 /// A day with a window each hour and one of the next day, compacted; a correction came before.
 async fn compacted(format: FileEncoding) -> Story {
@@ -44,18 +44,18 @@ async fn each_row_of_a_compacted_file_bears_its_own_window() {
         let sql = "SELECT count(*), count(DISTINCT _window_start), count(DISTINCT _file), \
                    sum(CASE WHEN _window_start = start AND _window_end = \"end\" THEN 0 ELSE 1 END) \
                    FROM ext_turnstile_history WHERE _current AND _window_start < '2026-08-02T00:00:00Z'";
-        assert_eq!(ask(&warehouse, sql).await, ["48,24,1,0"], "{format:?}");
+        assert_eq!(query(&warehouse, sql).await, ["48,24,1,0"], "{format:?}");
     }
 }
 
 #[tokio::test]
-async fn files_that_are_unpacked_whole_count_as_memory_of_the_question() {
+async fn files_that_are_unpacked_whole_count_as_memory_of_the_query() {
     let story = compacted(FileEncoding::CsvGz).await;
-    let limits = Limits { memory_bytes: 1000, ..Limits::default() };
+    let limits = WarehouseLimits { memory_bytes: 1000, ..WarehouseLimits::default() };
     let warehouse = story.warehouse_of(&[], limits);
-    let answer = warehouse.ask("SELECT entries FROM ext_turnstile_history").await;
+    let answer = warehouse.query("SELECT entries FROM ext_turnstile_history").await;
     let error = match answer {
-        Ok(answer) => answer.write(AnswerFormat::Csv, &mut Vec::new()).await.unwrap_err().to_string(),
+        Ok(answer) => answer.write(QueryResultFormat::Csv, &mut Vec::new()).await.unwrap_err().to_string(),
         Err(error) => error.to_string(),
     };
     assert!(error.contains("files of the lake"), "{error}");

@@ -1,4 +1,4 @@
-//! What other databases are told.
+//! What is delivered to other databases.
 
 use futures::TryStreamExt;
 use turnstile_delivery::{Delivery, Scope};
@@ -17,7 +17,7 @@ fn scope<'a>(delivery: &'a Delivery, table: &str) -> &'a Scope {
 }
 
 #[tokio::test]
-async fn a_new_database_is_told_everything_and_a_known_one_what_changed() {
+async fn a_new_database_receives_everything_and_a_known_one_what_changed() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     let warehouse = story.warehouse();
     assert!(warehouse.delivery(None).await.unwrap().is_none());
@@ -49,7 +49,7 @@ async fn a_new_database_is_told_everything_and_a_known_one_what_changed() {
 }
 
 #[tokio::test]
-async fn a_database_that_missed_loads_is_told_all_of_them_at_once() {
+async fn a_database_that_missed_loads_receives_all_of_them_at_once() {
     let mut story = Story::begin(FileEncoding::Parquet).await;
     let warehouse = story.warehouse();
     story.publish(&[(0, 1, &[("a", 1)])]).await;
@@ -76,7 +76,7 @@ async fn tables_are_known_before_the_first_load_and_a_lake_without_commits_has_n
     );
     assert!(warehouse.current_files().await.unwrap().is_empty());
 
-    // What a load makes is what was planned.
+    // A load creates what was planned.
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();

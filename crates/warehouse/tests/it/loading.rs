@@ -1,9 +1,9 @@
 //! Loads: exactly once, corrections, steps, failures.
 
 use turnstile_lake::FileEncoding;
-use turnstile_warehouse::{Limits, LoadOptions, RunState, WarehouseError};
+use turnstile_warehouse::{LoadOptions, LoadRunState, WarehouseError, WarehouseLimits};
 
-use crate::story::{Story, ask, facts, load, load_all};
+use crate::story::{Story, facts, load, load_all, query};
 
 #[tokio::test]
 async fn a_load_takes_what_is_new_and_a_second_one_changes_nothing() {
@@ -15,10 +15,10 @@ async fn a_load_takes_what_is_new_and_a_second_one_changes_nothing() {
     assert!(first.tests.iter().all(|test| test.passed()) && first.tests.len() > 10);
     assert_eq!(load(&warehouse).await.unwrap(), None);
     assert_eq!(facts(&warehouse).await, ["a,0,1", "b,0,2", "a,1,3"]);
-    assert_eq!(ask(&warehouse, "SELECT station_name FROM dim_station ORDER BY 1").await, ["a", "b"]);
+    assert_eq!(query(&warehouse, "SELECT station_name FROM dim_station ORDER BY 1").await, ["a", "b"]);
     let joined = "SELECT b.booth_name, s.station_name, f.entries FROM fact_turnstile f \
                   JOIN dim_booth b USING (booth_id) JOIN dim_station s ON s.station_id = f.station_id ORDER BY 2, 3";
-    assert_eq!(ask(&warehouse, joined).await, ["A001,a,1", "A001,a,3", "A001,b,2"]);
+    assert_eq!(query(&warehouse, joined).await, ["A001,a,1", "A001,a,3", "A001,b,2"]);
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_corrected_window_replaces_its_rows_and_no_others() {
         assert_eq!((run.windows, run.rows_out), (1, 4), "two facts, a station and a booth");
         assert_eq!(facts(&warehouse).await, ["a,0,10", "c,0,4", "a,1,3"]);
         // A station stays in its dimension.
-        assert_eq!(ask(&warehouse, "SELECT count(*) FROM dim_station").await, ["3"]);
+        assert_eq!(query(&warehouse, "SELECT count(*) FROM dim_station").await, ["3"]);
     }
 }
 
@@ -44,7 +44,7 @@ async fn a_log_id_is_that_of_the_turnstile_and_its_window() {
     let warehouse = story.warehouse();
     load_all(&warehouse).await;
     let sql = "SELECT log_id = md5('R001-A001-02-00-00-a-2026-08-01 00:05:00') FROM fact_turnstile";
-    assert_eq!(ask(&warehouse, sql).await, ["true"]);
+    assert_eq!(query(&warehouse, sql).await, ["true"]);
 }
 
 #[tokio::test]
@@ -53,11 +53,12 @@ async fn a_long_way_is_loaded_in_steps_that_are_each_whole() {
     for number in 0..30 {
         story.publish(&[(number, 1, &[("a", number), ("b", 1)])]).await;
     }
-    let warehouse = story.warehouse_of(&turnstile_warehouse::BUILT_IN, Limits { load_rows: 10, ..Limits::default() });
+    let warehouse = story
+        .warehouse_of(&turnstile_warehouse::BUILT_IN, WarehouseLimits { load_rows: 10, ..WarehouseLimits::default() });
     assert_eq!(load_all(&warehouse).await, 6);
     assert_eq!(facts(&warehouse).await.len(), 60);
     let runs = "SELECT count(*), sum(rows_in), min(from_seq), count(DISTINCT to_seq) FROM load_runs";
-    assert_eq!(ask(&warehouse, runs).await, ["6,60,0,6"]);
+    assert_eq!(query(&warehouse, runs).await, ["6,60,0,6"]);
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn a_lake_file_that_changed_is_named_and_nothing_is_loaded() {
     assert!(error.to_string().starts_with(&format!("{name} changed since it was published")), "{error}");
     assert_eq!(facts(&warehouse).await, ["a,0,1"]);
     let failed = warehouse.runs().await.unwrap().pop().unwrap();
-    assert_eq!(failed.state, RunState::Failed);
+    assert_eq!(failed.state, LoadRunState::Failed);
     assert!(failed.error.unwrap().contains(name));
 }
 
@@ -107,6 +108,6 @@ async fn many_small_files_become_one_and_the_rows_stay() {
     assert_eq!(facts(&warehouse).await.len(), 60);
     // Files that were merged stay for a while, for readers of an older state.
     assert!(files.len() > 60, "{}", files.len());
-    let plan = ask(&warehouse, "EXPLAIN SELECT entries FROM fact_turnstile").await.join("\n");
+    let plan = query(&warehouse, "EXPLAIN SELECT entries FROM fact_turnstile").await.join("\n");
     assert!(plan.matches(".parquet").count() < 20, "{plan}");
 }

@@ -1,10 +1,10 @@
 //! Claims about the warehouse, over a lake that a real ledger writes.
 
-mod asking;
 mod compacted;
 mod deliveries;
 mod loading;
 mod models;
+mod queries;
 mod random;
 mod refreshing;
 mod story;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use turnstile_lake::FileEncoding;
-use turnstile_warehouse::{BUILT_IN, Limits};
+use turnstile_warehouse::{BUILT_IN, WarehouseLimits};
 
 use crate::story::{Story, facts, load, load_all};
 
@@ -27,7 +27,7 @@ async fn facts_are_those_of_the_newest_versions_whenever_loads_happen() {
         let mut dice = Dice(seed);
         let format = if dice.roll(2) == 0 { FileEncoding::CsvGz } else { FileEncoding::Parquet };
         let mut story = Story::begin(format).await;
-        let limits = Limits { load_rows: 1 + dice.roll(20), ..Limits::default() };
+        let limits = WarehouseLimits { load_rows: 1 + dice.roll(20), ..WarehouseLimits::default() };
         let mut warehouse = story.warehouse_of(&BUILT_IN, limits);
         let mut oracle = Oracle::new();
         for _ in 0..8 + dice.roll(8) {

@@ -12,7 +12,7 @@ use turnstile_lake::{
 };
 use turnstile_message::{OffsetRange, TopicPartition};
 use turnstile_warehouse::{
-    AnswerFormat, BUILT_IN, Limits, Load, LoadOptions, Models, Source, Warehouse, WarehouseError,
+    BUILT_IN, Load, LoadOptions, Models, QueryResultFormat, Warehouse, WarehouseError, WarehouseLimits, WarehouseSource,
 };
 
 /// The length of every window.
@@ -92,11 +92,11 @@ impl Story {
 
     /// The warehouse with the models that come with turnstile.
     pub(crate) fn warehouse(&self) -> Warehouse {
-        self.warehouse_of(&BUILT_IN, Limits::default())
+        self.warehouse_of(&BUILT_IN, WarehouseLimits::default())
     }
 
-    pub(crate) fn warehouse_of(&self, models: &[(&str, &str)], limits: Limits) -> Warehouse {
-        let source = Source::new("p", "ext_turnstile", batch(0, 0, &[]).schema(), self.format).unwrap();
+    pub(crate) fn warehouse_of(&self, models: &[(&str, &str)], limits: WarehouseLimits) -> Warehouse {
+        let source = WarehouseSource::new("p", "ext_turnstile", batch(0, 0, &[]).schema(), self.format).unwrap();
         let source = source.with_window(Some(9), Some(10));
         let models = Models::parse(models.iter().copied(), "ext_turnstile").unwrap();
         Warehouse::new(&self.lake, source, models, limits, None).unwrap()
@@ -130,10 +130,10 @@ fn batch(start_us: i64, end_us: i64, rows: Rows<'_>) -> RecordBatch {
 }
 
 /// The answer as CSV without its header line.
-pub(crate) async fn ask(warehouse: &Warehouse, sql: &str) -> Vec<String> {
+pub(crate) async fn query(warehouse: &Warehouse, sql: &str) -> Vec<String> {
     let mut out = Vec::new();
-    let answer = warehouse.ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    answer.write(AnswerFormat::Csv, &mut out).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let answer = warehouse.query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    answer.write(QueryResultFormat::Csv, &mut out).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     String::from_utf8(out).unwrap().lines().skip(1).map(str::to_owned).collect()
 }
 
@@ -155,5 +155,5 @@ pub(crate) async fn load_all(warehouse: &Warehouse) -> usize {
 pub(crate) async fn facts(warehouse: &Warehouse) -> Vec<String> {
     let number = "CAST(date_part('hour', window_start) * 12 + date_part('minute', window_start) / 5 AS bigint)";
     let sql = format!("SELECT station, {number}, entries FROM fact_turnstile ORDER BY window_start, station");
-    ask(warehouse, &sql).await
+    query(warehouse, &sql).await
 }

@@ -21,35 +21,35 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use turnstile_lake::{Catalog, Extent, FileEncoding, Lake};
 
-use crate::Source;
-use crate::scan::{Piece, Pieces, ScanFile, parquet};
+use crate::scan::{FileSlice, FileSliceStream, ScanFile, parquet};
+use crate::source::{WarehouseSource, timestamp_type};
 
 /// The rows of every window's highest published version, as of one position of the ledger.
-pub(crate) struct External {
+pub(crate) struct LakeTable {
     lake: Lake,
-    source: Arc<Source>,
-    windows: Current,
+    source: Arc<WarehouseSource>,
+    windows: CurrentExtents,
 }
 
 /// Where the windows' extents are found.
-enum Current {
+enum CurrentExtents {
     Catalog(Catalog),
     Listed(Vec<Extent>),
 }
 
-impl External {
-    pub(crate) fn new(lake: &Lake, source: &Arc<Source>, catalog: &Catalog) -> Self {
-        Self { lake: lake.clone(), source: source.clone(), windows: Current::Catalog(catalog.clone()) }
+impl LakeTable {
+    pub(crate) fn new(lake: &Lake, source: &Arc<WarehouseSource>, catalog: &Catalog) -> Self {
+        Self { lake: lake.clone(), source: source.clone(), windows: CurrentExtents::Catalog(catalog.clone()) }
     }
 
     /// Over the current ones of `extents`, which are in the order of their windows.
-    pub(crate) fn of(lake: &Lake, source: &Arc<Source>, extents: &[Extent]) -> Self {
+    pub(crate) fn of(lake: &Lake, source: &Arc<WarehouseSource>, extents: &[Extent]) -> Self {
         let current = extents.iter().filter(|extent| extent.current).cloned().collect();
-        Self { lake: lake.clone(), source: source.clone(), windows: Current::Listed(current) }
+        Self { lake: lake.clone(), source: source.clone(), windows: CurrentExtents::Listed(current) }
     }
 
-    /// The files' columns under their own names, in the types that they are asked in.
-    fn in_files(&self) -> SchemaRef {
+    /// The files' columns under their own names, in the types that queries see.
+    fn file_schema(&self) -> SchemaRef {
         let pairs = self.source.files.fields().iter().zip(self.source.columns.fields());
         let fields = pairs.map(|(file, asked)| Field::new(file.name(), asked.data_type().clone(), true));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -58,8 +58,8 @@ impl External {
     /// The windows that `filters` leave, by the instants that the ledger records of them.
     fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Extent>> {
         let extents = match &self.windows {
-            Current::Catalog(catalog) => catalog.current(..),
-            Current::Listed(extents) => extents.clone(),
+            CurrentExtents::Catalog(catalog) => catalog.current(..),
+            CurrentExtents::Listed(extents) => extents.clone(),
         };
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(extents) };
         let named = DFSchema::try_from(self.source.columns.clone())?;
@@ -69,7 +69,7 @@ impl External {
         else {
             return Ok(extents);
         };
-        let windows = Windows { source: &self.source, extents: &extents };
+        let windows = WindowStatistics { source: &self.source, extents: &extents };
         let kept = predicate.prune(&windows)?;
         Ok(extents.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(extent, _)| extent).collect())
     }
@@ -79,10 +79,10 @@ impl External {
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(None) };
         let named = DFSchema::try_from(self.source.columns.clone())?;
         let predicate = state.create_physical_expr(filter, &named)?;
-        Ok(Some(renamed(predicate, &self.in_files())?))
+        Ok(Some(rename_columns(predicate, &self.file_schema())?))
     }
 
-    fn in_parquet(
+    fn scan_parquet(
         &self,
         state: &dyn Session,
         files: &[ScanFile],
@@ -91,7 +91,7 @@ impl External {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let predicate = self.predicate(state, filters)?;
-        let read = parquet(state, files, &self.in_files(), projection, predicate, limit)?;
+        let read = parquet(state, files, &self.file_schema(), projection, predicate, limit)?;
         let (asked, files) = (projected(&self.source.columns, projection), read.schema());
         let names = asked.fields().iter().zip(files.fields()).enumerate();
         let renamed: Vec<ProjectionExpr> = names
@@ -105,7 +105,7 @@ impl External {
 }
 
 #[async_trait]
-impl TableProvider for External {
+impl TableProvider for LakeTable {
     fn schema(&self) -> SchemaRef {
         self.source.columns.clone()
     }
@@ -128,13 +128,13 @@ impl TableProvider for External {
         let extents = self.pruned(state, filters)?;
         let (in_parquet, in_csv): (Vec<_>, Vec<_>) =
             extents.into_iter().partition(|extent| extent.object.format == Some(FileEncoding::Parquet));
-        let csv = || from_csv(&self.lake, &self.source, state, &in_csv, projection, limit);
+        let csv = || scan_csv(&self.lake, &self.source, state, &in_csv, projection, limit);
         if in_parquet.is_empty() {
             return csv();
         }
         // A limit below a filter would cut off rows that it lets through.
         let limit = if filters.is_empty() { limit } else { None };
-        let parquet = self.in_parquet(state, &whole_files(&in_parquet), projection, filters, limit)?;
+        let parquet = self.scan_parquet(state, &whole_files(&in_parquet), projection, filters, limit)?;
         if in_csv.is_empty() {
             return Ok(parquet);
         }
@@ -143,7 +143,7 @@ impl TableProvider for External {
     }
 }
 
-impl fmt::Debug for External {
+impl fmt::Debug for LakeTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.source)
     }
@@ -154,25 +154,25 @@ fn projected(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> SchemaRef {
         .map_or_else(|| schema.clone(), |at| Arc::new(schema.project(at).unwrap_or_else(|_| schema.as_ref().clone())))
 }
 
-fn from_csv(
+fn scan_csv(
     lake: &Lake,
-    source: &Arc<Source>,
+    source: &Arc<WarehouseSource>,
     state: &dyn Session,
     extents: &[Extent],
     projection: Option<&Vec<usize>>,
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let partitions = pieces(extents, state.config().target_partitions())
+    let partitions = file_slices(extents, state.config().target_partitions())
         .into_iter()
-        .map(|pieces| Arc::new(Pieces::new(lake, source, pieces)) as _)
+        .map(|slices| Arc::new(FileSliceStream::new(lake, source, slices)) as _)
         .collect();
     let columns = source.columns.clone();
     Ok(Arc::new(StreamingTableExec::try_new(columns, partitions, projection, None, false, limit)?))
 }
 
 /// The runs of rows that `extents` are, in up to `parts` parts of about the same size.
-pub(super) fn pieces(extents: &[Extent], parts: usize) -> Vec<Vec<Piece>> {
-    let mut joined: Vec<Piece> = Vec::new();
+pub(super) fn file_slices(extents: &[Extent], parts: usize) -> Vec<Vec<FileSlice>> {
+    let mut joined: Vec<FileSlice> = Vec::new();
     for extent in extents {
         let (object, run) = (&extent.object, extent.first_row..extent.first_row + extent.rows);
         match joined.last_mut() {
@@ -181,11 +181,11 @@ pub(super) fn pieces(extents: &[Extent], parts: usize) -> Vec<Vec<Piece>> {
                 Some(before) if before.end == run.start => before.end = run.end,
                 _ => last.runs.push(run),
             },
-            _ => joined.push(Piece { name: object.name.to_string(), sha256: object.sha256, runs: vec![run] }),
+            _ => joined.push(FileSlice { name: object.name.to_string(), sha256: object.sha256, runs: vec![run] }),
         }
     }
     let each = joined.len().div_ceil(parts.max(1)).max(1);
-    joined.chunks(each).map(<[Piece]>::to_vec).collect()
+    joined.chunks(each).map(<[FileSlice]>::to_vec).collect()
 }
 
 /// The files that hold `extents`, each once, with the rows that are not theirs passed over.
@@ -222,7 +222,7 @@ fn gaps(mut read: Vec<Range<u64>>, rows: u64) -> Vec<Range<u64>> {
 }
 
 /// `predicate` with its columns under the names that `schema` has at the same places.
-fn renamed(predicate: Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+fn rename_columns(predicate: Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
     use datafusion::common::tree_node::{Transformed, TreeNode};
     let renamed = predicate.transform(|expr| {
         let Some(column) = expr.downcast_ref::<PhysicalColumn>() else { return Ok(Transformed::no(expr)) };
@@ -233,15 +233,15 @@ fn renamed(predicate: Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<Arc<d
 }
 
 /// What the ledger knows of the windows' own columns: every row of a window has the same ones.
-struct Windows<'a> {
-    source: &'a Source,
+struct WindowStatistics<'a> {
+    source: &'a WarehouseSource,
     extents: &'a [Extent],
 }
 
-impl Windows<'_> {
+impl WindowStatistics<'_> {
     fn instants(&self, column: &Column) -> Option<ArrayRef> {
         let at = self.source.columns.index_of(&column.name).ok()?;
-        if *self.source.columns.field(at).data_type() != crate::source::instant() {
+        if *self.source.columns.field(at).data_type() != timestamp_type() {
             return None;
         }
         let instants = |of: fn(&Extent) -> i64| {
@@ -258,7 +258,7 @@ impl Windows<'_> {
     }
 }
 
-impl PruningStatistics for Windows<'_> {
+impl PruningStatistics for WindowStatistics<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
         self.instants(column)
     }

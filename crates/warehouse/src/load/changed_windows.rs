@@ -7,21 +7,22 @@ use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use turnstile_lake::{CommitRecord, Extent, FileEncoding, FileEntry, FileKind, LakeObject};
 
-use crate::scan::{cut, decode};
+use crate::error::WarehouseError;
+use crate::scan::{decode, slice_rows};
 use crate::store::WindowSet;
-use crate::{Warehouse, WarehouseError};
+use crate::warehouse::Warehouse;
 
 /// Files read at the same time.
 const READS_AT_ONCE: usize = 8;
 
 /// A window's bounds.
-type Bounds = (i64, i64);
+type WindowBounds = (i64, i64);
 
 /// Windows that commits published or corrected: of each its newest version.
-pub(super) struct Changed(BTreeMap<Bounds, (u64, FileEntry)>);
+pub(super) struct ChangedWindows(BTreeMap<WindowBounds, (u64, FileEntry)>);
 
-/// An extent and its rows; none when its object is not there.
-type Found = (Extent, Option<Vec<RecordBatch>>);
+/// An extent and its rows; none if its object does not exist.
+type ExtentRows = (Extent, Option<Vec<RecordBatch>>);
 
 /// The rows of windows, as they are now.
 pub(super) struct WindowRows {
@@ -37,13 +38,13 @@ impl WindowRows {
     }
 }
 
-impl Changed {
+impl ChangedWindows {
     /// Of the first `commits` that together publish about `most` rows, and the last of those. When all fit it is
     /// `until`.
     pub(super) fn of(commits: &[CommitRecord], most: u64, until: u64) -> (Self, u64) {
         let (mut windows, mut rows) = (BTreeMap::new(), 0);
         for commit in commits {
-            // Dead letters are no rows of a window: they alone make no further step.
+            // Dead letters are not rows of a window: alone they do not make another step.
             let in_window = |file: &&FileEntry| matches!(file.kind, FileKind::Window { .. });
             let published: u64 = commit.files.iter().filter(in_window).map(|file| file.rows).sum();
             // A commit is taken whole: its files became part of the lake together.
@@ -77,7 +78,7 @@ impl Changed {
             }
         }
         if !elsewhere.is_empty() {
-            rows.extend(moved(warehouse, elsewhere).await?);
+            rows.extend(find_moved(warehouse, elsewhere).await?);
             rows.sort_by_key(|(extent, _)| (extent.start_us, extent.end_us));
         }
         Ok(WindowRows { windows, rows })
@@ -109,25 +110,25 @@ fn extent_of(seq: u64, file: &FileEntry) -> Option<Extent> {
     })
 }
 
-/// The rows of each of `extents`, by window; `None` for those whose object is not there. An object that holds several is
+/// The rows of each of `extents`, by window; `None` for those whose object does not exist. An object that holds several is
 /// read and unpacked once.
-pub(super) async fn read(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<Found>, WarehouseError> {
+pub(super) async fn read(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<ExtentRows>, WarehouseError> {
     let mut objects: BTreeMap<Arc<str>, Vec<Extent>> = BTreeMap::new();
     for extent in extents {
         objects.entry(extent.object.name.clone()).or_default().push(extent);
     }
-    let found: Vec<Vec<Found>> = futures::stream::iter(objects.into_values())
+    let found: Vec<Vec<ExtentRows>> = futures::stream::iter(objects.into_values())
         .map(|extents| of_one_object(warehouse, extents))
         .buffered(READS_AT_ONCE)
         .try_collect()
         .await?;
-    let mut found: Vec<Found> = found.into_iter().flatten().collect();
+    let mut found: Vec<ExtentRows> = found.into_iter().flatten().collect();
     found.sort_by_key(|(extent, _)| (extent.start_us, extent.end_us));
     Ok(found)
 }
 
 /// `extents` all lie in one object.
-async fn of_one_object(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<Found>, WarehouseError> {
+async fn of_one_object(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<ExtentRows>, WarehouseError> {
     let Some(object) = extents.first().map(|extent| extent.object.clone()) else { return Ok(Vec::new()) };
     let inner = warehouse.inner();
     let Some(bytes) = inner.lake.read(&object.name).await? else {
@@ -136,7 +137,7 @@ async fn of_one_object(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Ve
     let source = inner.source.clone();
     let decoded = tokio::task::spawn_blocking(move || {
         let batches = decode(&source, &object.name, &bytes, &object.sha256)?;
-        let rows = |extent: &Extent| cut(&batches, extent.first_row as usize, extent.rows as usize);
+        let rows = |extent: &Extent| slice_rows(&batches, extent.first_row as usize, extent.rows as usize);
         Ok(extents
             .into_iter()
             .map(|extent| (rows(&extent), extent))
@@ -146,9 +147,12 @@ async fn of_one_object(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Ve
     decoded.await.expect("decoding does not panic")
 }
 
-/// Looks versions up whose own files are not there any more: compacted, superseded or retired.
-async fn moved(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<(Extent, Vec<RecordBatch>)>, WarehouseError> {
-    let catalog = warehouse.moment().await?.catalog;
+/// Finds versions whose own files no longer exist: compacted, superseded or retired.
+async fn find_moved(
+    warehouse: &Warehouse,
+    extents: Vec<Extent>,
+) -> Result<Vec<(Extent, Vec<RecordBatch>)>, WarehouseError> {
+    let catalog = warehouse.snapshot().await?.catalog;
     let mut there = Vec::new();
     for extent in extents {
         match catalog.extent(extent.start_us, extent.end_us, extent.version) {
@@ -161,10 +165,7 @@ async fn moved(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Vec<(Exten
     found.map(|(extent, rows)| rows.ok_or_else(|| missing(&extent)).map(|rows| (extent, rows))).collect()
 }
 
-/// The error for an extent whose object should be there.
+/// The error for an extent whose object should exist.
 pub(super) fn missing(extent: &Extent) -> WarehouseError {
-    WarehouseError::File {
-        name: extent.object.name.to_string(),
-        reason: "is in the ledger and not in the lake; `turnstile audit` says more".to_owned(),
-    }
+    WarehouseError::missing_file(&extent.object.name)
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Model;
+use super::definition::Model;
 
 /// What must hold of a model's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ fn parse(text: &str, column: Option<&str>) -> Result<Check, (String, String)> {
         ("conservation", None) if !arguments.is_empty() => Ok(Check::Conservation(lower())),
         ("unique" | "conservation" | "accepted", _) => refuse("lacks or has too many arguments here"),
         ("not_null" | "relationship", _) => refuse("belongs to a column's line"),
-        _ => refuse("is no check"),
+        _ => refuse("is not a check"),
     }
 }
 

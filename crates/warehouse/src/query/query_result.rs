@@ -1,9 +1,4 @@
-//! Answers: a question's rows, written out in the form that is asked for.
-//!
-//! In: one SELECT (or EXPLAIN). Out: rows on a writer, batch by batch: an answer is never held whole.
-//! Start at [`Warehouse::ask`].
-
-mod table;
+//! A query's rows, written out in the requested form.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -16,13 +11,15 @@ use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
 use tokio::time::Instant;
 
-use crate::question::{Advice, advise};
-use crate::{Warehouse, WarehouseError};
+use super::query_hint::{QueryHint, explain_error};
+use super::result_table::ResultTable;
+use crate::error::WarehouseError;
+use crate::warehouse::Warehouse;
 
-/// The form of an answer.
+/// The form of a query result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AnswerFormat {
-    /// Columns under one another, for people.
+pub enum QueryResultFormat {
+    /// Aligned columns, for people.
     #[default]
     Table,
     /// Comma-separated with a header line.
@@ -33,51 +30,62 @@ pub enum AnswerFormat {
     Parquet,
 }
 
-/// Why there is no answer.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
-    /// The question is wrong, or needs more than it may use.
-    #[error("{}", .0.fact)]
-    Question(Advice),
+pub enum QueryError {
+    /// The query is wrong, or needs more than it may use.
+    #[error("{}", .hint.fact)]
+    Query {
+        /// What is wrong, for a person.
+        hint: QueryHint,
+        /// What the query engine reported.
+        source: Box<DataFusionError>,
+    },
     /// It took longer than it may.
-    #[error("the question took longer than {} s", .0.as_secs())]
+    #[error("the query took longer than {} s", .0.as_secs())]
     Timeout(Duration),
     /// The tables cannot be read.
     #[error(transparent)]
     Warehouse(#[from] WarehouseError),
-    /// The answer cannot be written.
-    #[error("the answer cannot be written")]
+    /// The result cannot be written.
+    #[error("the result cannot be written")]
     Write(#[from] io::Error),
 }
 
-/// A question's rows, not read yet.
-pub struct Answer {
+/// A query's rows, not read yet.
+pub struct QueryResult {
     rows: SendableRecordBatchStream,
     tables: Vec<String>,
     limit: Duration,
-    /// When it has taken that long, from the moment it was asked.
+    /// The deadline: `limit` after the query was sent.
     until: Instant,
 }
 
+impl QueryError {
+    fn explained(error: DataFusionError, tables: &[String]) -> Self {
+        Self::Query { hint: explain_error(&error, tables), source: Box::new(error) }
+    }
+}
+
 impl Warehouse {
-    /// Asks one question of the tables as they are now.
+    /// Runs one query over the tables as they are now.
     ///
     /// # Errors
-    /// `Question`: with its place and a hint. `Warehouse`: the tables cannot be read.
-    /// `Timeout`: planning alone took longer than a question may.
-    pub async fn ask(&self, sql: &str) -> Result<Answer, AnswerError> {
+    /// `Query`: with its position and a hint. `Warehouse`: the tables cannot be read.
+    /// `Timeout`: planning alone took longer than a query may.
+    pub async fn query(&self, sql: &str) -> Result<QueryResult, QueryError> {
         let limit = self.limits().statement_timeout;
         let until = Instant::now() + limit;
-        match tokio::time::timeout_at(until, self.planned(sql)).await {
-            Ok(planned) => planned.map(|(rows, tables)| Answer { rows, tables, limit, until }),
-            Err(_) => Err(AnswerError::Timeout(limit)),
+        match tokio::time::timeout_at(until, self.start_query(sql)).await {
+            Ok(planned) => planned.map(|(rows, tables)| QueryResult { rows, tables, limit, until }),
+            Err(_) => Err(QueryError::Timeout(limit)),
         }
     }
 
-    async fn planned(&self, sql: &str) -> Result<(SendableRecordBatchStream, Vec<String>), AnswerError> {
+    async fn start_query(&self, sql: &str) -> Result<(SendableRecordBatchStream, Vec<String>), QueryError> {
         let session = self.session().await?;
         let tables = Self::table_names(&session);
-        let wrong = |error: DataFusionError| AnswerError::Question(advise(&error, &tables));
+        let wrong = |error| QueryError::explained(error, &tables);
         let plan = crate::session::plan(&session, sql).await.map_err(wrong)?;
         let frame = session.execute_logical_plan(plan).await.map_err(wrong)?;
         let rows = frame.execute_stream().await.map_err(wrong)?;
@@ -85,29 +93,29 @@ impl Warehouse {
     }
 }
 
-impl Answer {
+impl QueryResult {
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
         self.rows.schema()
     }
 
-    /// Writes all rows to `out`. How many there were.
+    /// Writes all rows to `out` and returns their number.
     ///
     /// # Errors
-    /// `Question`, `Timeout`: part of the rows may have been written. `Write`.
-    pub async fn write(self, format: AnswerFormat, out: &mut (dyn Write + Send)) -> Result<u64, AnswerError> {
+    /// `Query`, `Timeout`: part of the rows may have been written. `Write`.
+    pub async fn write(self, format: QueryResultFormat, out: &mut (dyn Write + Send)) -> Result<u64, QueryError> {
         let (limit, until) = (self.limit, self.until);
         match tokio::time::timeout_at(until, self.write_all(format, out)).await {
             Ok(result) => result,
-            Err(_) => Err(AnswerError::Timeout(limit)),
+            Err(_) => Err(QueryError::Timeout(limit)),
         }
     }
 
-    async fn write_all(mut self, format: AnswerFormat, out: &mut (dyn Write + Send)) -> Result<u64, AnswerError> {
-        let mut sink = Sink::new(format, self.schema(), out)?;
+    async fn write_all(mut self, format: QueryResultFormat, out: &mut (dyn Write + Send)) -> Result<u64, QueryError> {
+        let mut sink = RowWriter::new(format, self.schema(), out)?;
         let mut rows = 0;
         while let Some(batch) = self.rows.next().await {
-            let batch = batch.map_err(|error| AnswerError::Question(advise(&error, &self.tables)))?;
+            let batch = batch.map_err(|error| QueryError::explained(error, &self.tables))?;
             rows += batch.num_rows() as u64;
             sink.write(&batch)?;
         }
@@ -116,32 +124,34 @@ impl Answer {
     }
 }
 
-enum Sink<'a> {
-    Table(table::Table<'a>),
+enum RowWriter<'a> {
+    Table(ResultTable<'a>),
     Csv(Box<arrow::csv::Writer<&'a mut (dyn Write + Send)>>),
     Json(arrow::json::ArrayWriter<&'a mut (dyn Write + Send)>),
     Parquet(Box<ArrowWriter<&'a mut (dyn Write + Send)>>),
 }
 
-impl<'a> Sink<'a> {
-    fn new(format: AnswerFormat, schema: SchemaRef, out: &'a mut (dyn Write + Send)) -> Result<Self, AnswerError> {
+impl<'a> RowWriter<'a> {
+    fn new(format: QueryResultFormat, schema: SchemaRef, out: &'a mut (dyn Write + Send)) -> Result<Self, QueryError> {
         Ok(match format {
-            AnswerFormat::Table => Self::Table(table::Table::new(schema, out)),
-            AnswerFormat::Csv => {
+            QueryResultFormat::Table => Self::Table(ResultTable::new(schema, out)),
+            QueryResultFormat::Csv => {
                 let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
                 // The header is there even if no row is.
                 writer.write(&arrow::record_batch::RecordBatch::new_empty(schema)).map_err(unwritable)?;
                 Self::Csv(Box::new(writer))
             }
-            AnswerFormat::Json => Self::Json(arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(out)),
-            AnswerFormat::Parquet => {
+            QueryResultFormat::Json => {
+                Self::Json(arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(out))
+            }
+            QueryResultFormat::Parquet => {
                 let writer = ArrowWriter::try_new(out, schema, None).map_err(|e| unwritable(e.into()))?;
                 Self::Parquet(Box::new(writer))
             }
         })
     }
 
-    fn write(&mut self, batch: &arrow::record_batch::RecordBatch) -> Result<(), AnswerError> {
+    fn write(&mut self, batch: &arrow::record_batch::RecordBatch) -> Result<(), QueryError> {
         match self {
             Self::Table(table) => table.write(batch).map_err(unwritable),
             Self::Csv(writer) => writer.write(batch).map_err(unwritable),
@@ -150,7 +160,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn finish(self) -> Result<(), AnswerError> {
+    fn finish(self) -> Result<(), QueryError> {
         match self {
             Self::Table(table) => table.finish().map_err(unwritable),
             Self::Csv(_) => Ok(()),
@@ -164,9 +174,9 @@ impl<'a> Sink<'a> {
     }
 }
 
-fn unwritable(error: ArrowError) -> AnswerError {
+fn unwritable(error: ArrowError) -> QueryError {
     match error {
-        ArrowError::IoError(_, error) => AnswerError::Write(error),
-        other => AnswerError::Write(io::Error::other(other)),
+        ArrowError::IoError(_, error) => QueryError::Write(error),
+        other => QueryError::Write(io::Error::other(other)),
     }
 }

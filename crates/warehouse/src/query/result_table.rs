@@ -19,14 +19,14 @@ const FORMAT: FormatOptions<'static> = FormatOptions::new()
     .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:::z"));
 
 /// A table on a writer.
-pub(super) struct Table<'a> {
+pub(super) struct ResultTable<'a> {
     schema: SchemaRef,
     out: &'a mut (dyn Write + Send),
     held: Vec<Vec<String>>,
     widths: Option<Vec<usize>>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> ResultTable<'a> {
     pub(super) fn new(schema: SchemaRef, out: &'a mut (dyn Write + Send)) -> Self {
         Self { schema, out, held: Vec::new(), widths: None }
     }
@@ -102,7 +102,7 @@ mod tests {
         ])
         .unwrap();
         let mut out = Vec::new();
-        let mut table = Table::new(batch.schema(), &mut out);
+        let mut table = ResultTable::new(batch.schema(), &mut out);
         table.write(&batch).unwrap();
         table.finish().unwrap();
         let expected = " station       | entries | start\n\

@@ -1,50 +1,36 @@
-use std::collections::BTreeMap;
-
 use turnstile_lake::StoreOptions;
 
+use super::super::data::new_name;
+use super::super::load_run::LoadRun;
+use super::super::record::{DataFile, TableDelta, TableHead};
+use super::super::window_set::WindowSet;
 use super::*;
 
-async fn store() -> Store {
-    Store::new(&Lake::open("memory:", &StoreOptions::default()).await.unwrap(), "p")
+async fn store() -> LoadRecord {
+    LoadRecord::new(&Lake::open("memory:", &StoreOptions::default()).await.unwrap(), "p")
 }
 
-fn entry(state: &State, note: &str) -> Entry {
-    Entry {
-        format: FORMAT,
-        warehouse: "w".to_owned(),
+fn entry(state: &WarehouseState, note: &str) -> LoadEntry {
+    let run = LoadRun {
         load: state.load + 1,
-        previous: state.hash,
-        ledger_seq: state.ledger_seq + 1,
-        windows: WindowSet::default(),
-        tables: BTreeMap::new(),
-        run: Some(Run {
-            load: state.load + 1,
-            target: "embedded".to_owned(),
-            state: RunState::Succeeded,
-            started_at_us: 0,
-            ended_at_us: 0,
-            from_seq: state.ledger_seq,
-            to_seq: state.ledger_seq + 1,
-            windows: 0,
-            rows_in: 0,
-            rows_out: 0,
-            tests_passed: 0,
-            tests_failed: 0,
-            error: Some(note.to_owned()),
-        }),
-    }
+        to_seq: state.ledger_seq + 1,
+        error: Some(note.to_owned()),
+        ..LoadRun::embedded(0, 0, state.ledger_seq)
+    };
+    let next = LoadEntry { ledger_seq: state.ledger_seq + 1, run: Some(run), ..state.next_entry() };
+    LoadEntry { warehouse: "w".to_owned(), ..next }
 }
 
 #[tokio::test]
-async fn of_two_loads_at_once_one_is_told_that_the_other_was_first() {
+async fn of_two_concurrent_loads_the_second_is_refused() {
     let store = store().await;
     let (mut one, mut other) = (store.newest().await.unwrap(), store.newest().await.unwrap());
     let (first, second) = (entry(&one, "one"), entry(&other, "other"));
     store.commit(&mut one, &first).await.unwrap();
     assert!(matches!(store.commit(&mut other, &second).await, Err(WarehouseError::Moved)));
-    assert_eq!(other, State::default());
+    assert_eq!(other, WarehouseState::default());
     // A commit whose answer was lost is sent again and is the same commit.
-    let mut again = State::default();
+    let mut again = WarehouseState::default();
     store.commit(&mut again, &first).await.unwrap();
     assert_eq!(again.hash, one.hash);
 }
@@ -56,7 +42,7 @@ async fn a_start_reads_a_checkpoint_and_the_few_entries_after_it() {
     for n in 0..200 {
         let next = entry(&state, &n.to_string());
         store.commit(&mut state, &next).await.unwrap();
-        store.tidy(&mut state).await.unwrap();
+        store.clean_up(&mut state).await.unwrap();
     }
     let mut read = store.newest().await.unwrap();
     assert_eq!((read.load, read.hash, read.runs.len()), (200, state.hash, 200));
@@ -103,7 +89,7 @@ async fn files_of_a_load_that_was_killed_are_deleted_and_those_of_one_under_way_
             next.tables.insert("t".to_owned(), delta);
         }
         store.commit(&mut state, &next).await.unwrap();
-        store.tidy(&mut state).await.unwrap();
+        store.clean_up(&mut state).await.unwrap();
     }
     assert_eq!(store.lake.list("_warehouse/p/tables/t", None).await.unwrap(), [file(1), file(65)]);
     assert_eq!(store.lake.list("_warehouse/p/tables/never", None).await.unwrap().len(), 0);
@@ -124,7 +110,7 @@ async fn a_load_that_writes_two_entries_steps_over_no_checkpoint() {
             let next = entry(&state, "");
             store.commit(&mut state, &next).await.unwrap();
         }
-        store.tidy(&mut state).await.unwrap();
+        store.clean_up(&mut state).await.unwrap();
     }
     let checkpoints = store.lake.list("_warehouse/p/checkpoint", None).await.unwrap();
     assert_eq!(checkpoints, [65, 129].map(|load| format!("_warehouse/p/checkpoint/{load:020}")));

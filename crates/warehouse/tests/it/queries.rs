@@ -1,15 +1,15 @@
-//! What can be asked, and what is answered when it cannot.
+//! Queries: their results, and the errors of those that fail.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use turnstile_lake::FileEncoding;
-use turnstile_warehouse::{AnswerError, Limits, LiveRows, Models, Warehouse, WarehouseError};
+use turnstile_warehouse::{LiveRows, Models, QueryError, Warehouse, WarehouseError, WarehouseLimits};
 
-use crate::story::{Story, ask, load_all};
+use crate::story::{Story, load_all, query};
 
 #[tokio::test]
-async fn the_original_question_is_answered_from_the_files_that_count() {
+async fn the_original_query_reads_the_current_files_only() {
     for format in [FileEncoding::CsvGz, FileEncoding::Parquet] {
         let mut story = Story::begin(format).await;
         story.publish(&[(0, 1, &[("Test-Station1", 7), ("59 ST", 3)])]).await;
@@ -17,25 +17,25 @@ async fn the_original_question_is_answered_from_the_files_that_count() {
         story.publish(&[(0, 2, &[("Test-Station1", 8), ("59 ST", 3)])]).await;
         let warehouse = story.warehouse();
         let question = "SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%' ORDER BY 1";
-        assert_eq!(ask(&warehouse, question).await, ["Test-Station1,8,7", "Test-Station2,5,4"], "{format:?}");
-        assert_eq!(ask(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["3"], "{format:?}");
+        assert_eq!(query(&warehouse, question).await, ["Test-Station1,8,7", "Test-Station2,5,4"], "{format:?}");
+        assert_eq!(query(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["3"], "{format:?}");
         let window = "SELECT station FROM ext_turnstile WHERE start >= '2026-08-01T00:05:00Z'";
-        assert_eq!(ask(&warehouse, window).await, ["Test-Station2"], "{format:?}");
+        assert_eq!(query(&warehouse, window).await, ["Test-Station2"], "{format:?}");
         let history = "SELECT _version, _current, entries FROM ext_turnstile_history \
                        WHERE station LIKE 'Test%' ORDER BY _window_start, _version";
-        assert_eq!(ask(&warehouse, history).await, ["1,false,7", "2,true,8", "1,true,5"], "{format:?}");
+        assert_eq!(query(&warehouse, history).await, ["1,false,7", "2,true,8", "1,true,5"], "{format:?}");
     }
 }
 
 #[tokio::test]
-async fn the_ledger_can_be_asked_for_where_numbers_come_from() {
+async fn the_ledger_tables_show_where_numbers_come_from() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)]), (1, 1, &[("a", 2)])]).await;
     story.publish(&[(0, 2, &[("a", 3)])]).await;
     let warehouse = story.warehouse();
     let windows = "SELECT versions, rows, file FROM _turnstile.windows ORDER BY window_start";
     assert_eq!(
-        ask(&warehouse, windows).await,
+        query(&warehouse, windows).await,
         [
             "2,1,date=2026-08-01/p_20260801T000000Z_20260801T000500Z_v2.csv.gz",
             "1,1,date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz"
@@ -43,13 +43,13 @@ async fn the_ledger_can_be_asked_for_where_numbers_come_from() {
     );
     let offsets = "SELECT o.topic, o.partition, o.first_offset, o.last_offset FROM _turnstile.offsets o \
                    JOIN _turnstile.windows w ON w.file = o.file ORDER BY o.first_offset";
-    assert_eq!(ask(&warehouse, offsets).await, ["t,0,0,0", "t,0,1,1"]);
-    assert_eq!(ask(&warehouse, "SELECT sum(difference) FROM _turnstile.conservation").await, ["0"]);
-    assert_eq!(ask(&warehouse, "SELECT count(*) FROM _turnstile.dead_letters").await, ["0"]);
+    assert_eq!(query(&warehouse, offsets).await, ["t,0,0,0", "t,0,1,1"]);
+    assert_eq!(query(&warehouse, "SELECT sum(difference) FROM _turnstile.conservation").await, ["0"]);
+    assert_eq!(query(&warehouse, "SELECT count(*) FROM _turnstile.dead_letters").await, ["0"]);
 }
 
 #[tokio::test]
-async fn a_question_sees_one_position_whatever_is_published_meanwhile() {
+async fn a_query_sees_one_position_whatever_is_published_meanwhile() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
@@ -58,50 +58,54 @@ async fn a_question_sees_one_position_whatever_is_published_meanwhile() {
     let count = async |sql: &str| session.sql(sql).await.unwrap().count().await.unwrap();
     assert_eq!(count("SELECT * FROM ext_turnstile").await, 1);
     assert_eq!(count("SELECT * FROM _turnstile.files").await, 1);
-    assert_eq!(ask(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["2"]);
+    assert_eq!(query(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["2"]);
 }
 
 #[tokio::test]
-async fn a_question_that_would_change_something_is_refused() {
+async fn a_query_that_would_change_something_is_refused() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
     let warehouse = story.warehouse();
     for sql in ["DROP TABLE ext_turnstile", "DELETE FROM ext_turnstile", "CREATE TABLE t AS SELECT 1", "SET a = 1"] {
-        let error = warehouse.ask(sql).await.err().unwrap_or_else(|| panic!("{sql} was taken"));
-        assert!(matches!(error, AnswerError::Question(_)), "{sql}: {error}");
+        let error = warehouse.query(sql).await.err().unwrap_or_else(|| panic!("{sql} was taken"));
+        assert!(matches!(error, QueryError::Query { .. }), "{sql}: {error}");
     }
 }
 
 #[tokio::test]
-async fn a_question_over_the_memory_limit_ends_and_the_next_one_is_answered() {
+async fn a_query_over_the_memory_limit_fails_and_the_next_one_succeeds() {
     let mut story = Story::begin(FileEncoding::Parquet).await;
     let stations: Vec<String> = (0..5000).map(|n| format!("station with a long name, number {n}")).collect();
     let rows: Vec<(&str, i64)> = stations.iter().map(|station| (station.as_str(), 1)).collect();
     story.publish(&[(0, 1, &rows)]).await;
-    let limits = Limits { memory_bytes: 1 << 20, spill_bytes: 1, ..Limits::default() };
+    let limits = WarehouseLimits { memory_bytes: 1 << 20, spill_bytes: 1, ..WarehouseLimits::default() };
     let warehouse = story.warehouse_of(&[], limits);
     let large = "SELECT count(*) FROM ext_turnstile a JOIN ext_turnstile b ON a.ca = b.ca JOIN ext_turnstile c ON a.ca = c.ca \
                  WHERE a.station || b.station || c.station LIKE '%x%' GROUP BY a.station, b.station, c.station";
     let mut out = Vec::new();
-    let error = match warehouse.ask(large).await {
-        Ok(answer) => answer.write(turnstile_warehouse::AnswerFormat::Csv, &mut out).await.unwrap_err(),
+    let error = match warehouse.query(large).await {
+        Ok(answer) => answer.write(turnstile_warehouse::QueryResultFormat::Csv, &mut out).await.unwrap_err(),
         Err(error) => error,
     };
     assert!(error.to_string().contains("more memory than it may use"), "{error}");
-    assert_eq!(ask(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["5000"]);
+    assert_eq!(query(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["5000"]);
 }
 
 #[tokio::test]
 async fn a_lake_without_a_ledger_is_empty_and_says_so() {
     let story = Story::begin(FileEncoding::CsvGz).await;
-    let other =
-        turnstile_warehouse::Source::new("other", "ext", story.warehouse().source().files.clone(), FileEncoding::CsvGz)
-            .unwrap();
+    let other = turnstile_warehouse::WarehouseSource::new(
+        "other",
+        "ext",
+        story.warehouse().source().files.clone(),
+        FileEncoding::CsvGz,
+    )
+    .unwrap();
     let warehouse = turnstile_warehouse::Warehouse::new(
         &story.lake,
         other,
         turnstile_warehouse::Models::default(),
-        Limits::default(),
+        WarehouseLimits::default(),
         None,
     )
     .unwrap();
@@ -136,25 +140,25 @@ async fn every_table_can_be_listed() {
 }
 
 #[tokio::test]
-async fn the_ledger_is_asked_for_more_than_a_batch_and_for_less() {
+async fn the_ledger_tables_return_more_than_a_batch_and_less() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     let windows: Vec<_> = (0..4_500).map(|number| (number, 1, &[("a", 1i64)][..])).collect();
     story.publish(&windows).await;
     let warehouse = story.warehouse();
-    assert_eq!(ask(&warehouse, "SELECT count(*), count(DISTINCT name) FROM _turnstile.files").await, ["4500,4500"]);
-    assert_eq!(ask(&warehouse, "SELECT kind FROM _turnstile.files LIMIT 1").await, ["window"]);
+    assert_eq!(query(&warehouse, "SELECT count(*), count(DISTINCT name) FROM _turnstile.files").await, ["4500,4500"]);
+    assert_eq!(query(&warehouse, "SELECT kind FROM _turnstile.files LIMIT 1").await, ["window"]);
 }
 
 #[tokio::test]
-async fn planning_counts_towards_the_time_that_a_question_may_take() {
+async fn planning_counts_towards_the_statement_timeout() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)])]).await;
-    let limits = Limits { statement_timeout: Duration::from_millis(20), ..Limits::default() };
+    let limits = WarehouseLimits { statement_timeout: Duration::from_millis(20), ..WarehouseLimits::default() };
     let never: LiveRows = Arc::new(|_| Box::pin(std::future::pending()));
     let of = story.warehouse();
     let warehouse = Warehouse::new(&story.lake, of.source().clone(), Models::default(), limits, Some(never)).unwrap();
-    let late = warehouse.ask("SELECT count(*) FROM live_turnstile").await;
-    assert!(matches!(late.err(), Some(AnswerError::Timeout(_))));
+    let late = warehouse.query("SELECT count(*) FROM live_turnstile").await;
+    assert!(matches!(late.err(), Some(QueryError::Timeout(_))));
 }
 
 #[tokio::test]
@@ -170,12 +174,12 @@ async fn open_windows_are_those_of_the_position_whose_files_are_read() {
     });
     let open = || {
         let source = story.warehouse().source().clone();
-        Warehouse::new(&story.lake, source, Models::default(), Limits::default(), Some(live.clone())).unwrap()
+        Warehouse::new(&story.lake, source, Models::default(), WarehouseLimits::default(), Some(live.clone())).unwrap()
     };
     let rows = "SELECT (SELECT count(*) FROM ext_turnstile) AS kept, (SELECT count(*) FROM live_turnstile) AS open";
-    assert_eq!(ask(&open(), rows).await, ["2,0"]);
+    assert_eq!(query(&open(), rows).await, ["2,0"]);
     // The newest commit's file is not at its name yet.
     story.lake.delete(&["date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz".to_owned()]).await.unwrap();
-    assert_eq!(ask(&open(), rows).await, ["1,0"]);
+    assert_eq!(query(&open(), rows).await, ["1,0"]);
     assert_eq!(*seen.lock().unwrap(), [newest, before]);
 }
