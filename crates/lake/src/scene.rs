@@ -172,10 +172,6 @@ impl TestPipeline {
         }
     }
 
-    pub(crate) fn ledger_folder(&self) -> crate::ledger::LedgerFolder {
-        crate::ledger::LedgerFolder::of(PIPELINE, self.lake.segment()).unwrap()
-    }
-
     pub(crate) async fn catalog(&self) -> Catalog {
         Catalog::read(&self.lake, PIPELINE).await.unwrap().unwrap()
     }

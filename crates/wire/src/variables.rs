@@ -213,6 +213,7 @@ fn unknown(name: &str) -> SqlError {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::ast::Statement;
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
 

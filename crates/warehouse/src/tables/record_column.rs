@@ -54,7 +54,10 @@ impl<R> RecordColumn<R> {
         Field::new(self.name, data_type, self.nullable)
     }
 
-    fn array<'a>(&self, records: impl Iterator<Item = &'a R>) -> ArrayRef {
+    fn array<'a>(&self, records: impl Iterator<Item = &'a R>) -> ArrayRef
+    where
+        R: 'a,
+    {
         match self.value {
             ColumnValue::Text(value) => Arc::new(records.map(value).collect::<StringViewArray>()),
             ColumnValue::Number(value) => Arc::new(records.map(value).collect::<Int64Array>()),
