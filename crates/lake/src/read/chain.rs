@@ -26,7 +26,7 @@ pub async fn for_each_commit(
 ) -> Result<Option<Slot>, LedgerError> {
     let mut broken = None;
     let newest = walk(lake, pipeline, |step| match step {
-        WalkStep::Commit(line, _) => visit(line),
+        WalkStep::Commit(line, _) => visit(*line),
         WalkStep::Break(object, reason) => {
             broken.get_or_insert(LedgerError::Corrupt { object, reason });
         }
@@ -38,7 +38,7 @@ pub async fn for_each_commit(
 /// What a walk along the chain meets.
 pub(super) enum WalkStep {
     /// A commit, in order, and the hash of its slot where the walk comes past it.
-    Commit(CommitRecord, Option<Hash>),
+    Commit(Box<CommitRecord>, Option<Hash>),
     /// A link that does not hold: object and reason.
     Break(String, String),
 }
@@ -203,7 +203,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
                 }
                 for line in segment.lines.into_iter().filter(|line| line.seq >= self.next) {
                     let hash = (line.seq == last).then_some(segment.header.last_slot);
-                    (self.on_step)(WalkStep::Commit(line, hash));
+                    (self.on_step)(WalkStep::Commit(Box::new(line), hash));
                 }
                 if last + 1 >= self.next {
                     self.previous_slot = ExpectedLink::Is(Some(segment.header.last_slot));
@@ -235,7 +235,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
                 } else if !self.previous_slot.holds(slot.previous) {
                     self.break_at(path.to_string(), "it does not follow from the slot before it");
                 }
-                (self.on_step)(WalkStep::Commit(CommitRecord::of(slot), hash));
+                (self.on_step)(WalkStep::Commit(Box::new(CommitRecord::of(slot)), hash));
             }
             Err(error) => self.break_at(path.to_string(), &error.to_string()),
         }

@@ -32,7 +32,7 @@ pub async fn published_since(lake: &Lake, pipeline: &str, after: u64) -> Result<
     let (until, _) = published_until(lake, &folder, &newest.record, after).await?;
     let (mut commits, mut broken) = (Vec::new(), None);
     walk_from(lake, &folder, Anchor::after(after), &newest, |step| match step {
-        WalkStep::Commit(line, _) if line.seq <= until => commits.push(line),
+        WalkStep::Commit(line, _) if line.seq <= until => commits.push(*line),
         WalkStep::Commit(..) => {}
         WalkStep::Break(object, reason) => {
             broken.get_or_insert(LedgerError::Corrupt { object, reason });
