@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn what_a_warehouse_has_not_loaded_stays() {
         let text = std::fs::read_to_string("pipelines/mta-turnstile.toml").unwrap();
-        let set = [("lake.url".to_owned(), "memory:".to_owned())];
+        let dir = tempfile::tempdir().unwrap();
+        let set = [("lake.url".to_owned(), format!("file:{}", dir.path().display()))];
         let pipeline = Pipeline::from_str_with(&text, "mta-turnstile.toml", &set).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let process = Process::new(runtime.handle().clone());

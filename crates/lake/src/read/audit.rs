@@ -216,6 +216,11 @@ async fn maintenance(lake: &Lake, pipeline: &str, seen: &mut Audit) -> Result<Pl
             seen.find(Finding::Ledger { object, reason });
             Ok(Places::default())
         }
+        Err(error @ LedgerError::OtherPipeline { .. }) => {
+            let object = format!("the maintenance chain of {pipeline:?}");
+            seen.find(Finding::Ledger { object, reason: error.to_string() });
+            Ok(Places::default())
+        }
         done => done,
     }
 }
