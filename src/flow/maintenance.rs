@@ -147,7 +147,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let process = Process::new(runtime.handle().clone());
         let context = Context::new(&process, pipeline, Path::new(""), LakeAccess::Write);
-        let bounds = context.block_on(loaded_bounds(&context)).unwrap();
+        let bounds = runtime.block_on(loaded_bounds(&context)).unwrap();
         assert_eq!(bounds, [LoadedBound { target: "the embedded warehouse".into(), seq: Some(0) }]);
         let policy = maintenance_policy(context.pipeline());
         assert_eq!(
