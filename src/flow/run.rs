@@ -226,7 +226,11 @@ impl Flow {
                 return Err(self.end_with(error).await);
             }
             () = shutdown.cancelled() => {}
-            changed = self.topics_changed.changed() => changed.context(OBSERVER_ENDED)?,
+            changed = self.topics_changed.changed() => {
+                changed.context(OBSERVER_ENDED)?;
+                // The loop handles it; waiting for it marked it as seen.
+                self.topics_changed.mark_changed();
+            }
             () = progress => {}
             () = tokio::time::sleep_until(wake_at.into()) => {}
         }
