@@ -53,7 +53,7 @@ fn a_fault_is_named_with_file_line_and_what_to_do() {
         ("-- kind: incremental\n-- key: a\nSELECT 1 FROM ext_turnstile", "m.sql:1", "has no window", "window.start"),
         ("SELECT 1 FROM ext_turnstile", "m.sql:1", "no kind", "-- kind:"),
         ("-- kind: incremantal\nSELECT 1", "m.sql:1", "cannot be \"incremantal\"", "did you mean \"incremental\"?"),
-        ("-- kind: view\n-- kye: a\nSELECT 1", "m.sql:2", "\"kye\" is no word", "did you mean \"key\"?"),
+        ("-- kind: view\n-- kye: a\nSELECT 1", "m.sql:2", "\"kye\" is not a header keyword", "did you mean \"key\"?"),
         ("-- kind: view\n\nSELECT a FRM b", "m.sql:3", "", ""),
         ("-- kind: view\nSELECT 1; SELECT 2", "m.sql:2", "not one SELECT", "one table"),
         ("-- kind: view\nDROP TABLE x", "m.sql:2", "not one SELECT", "one table"),
