@@ -19,7 +19,7 @@ const SAME_SIGNAL: Duration = Duration::from_secs(1);
 pub(crate) struct Process {
     /// The one runtime.
     pub(crate) runtime: Handle,
-    /// Cancelled when the process is to end: whoever works waits for it too.
+    /// Cancelled when the process is to end: every task waits for it too.
     pub(crate) shutdown: CancellationToken,
 }
 

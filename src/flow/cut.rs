@@ -7,12 +7,12 @@ use turnstile_engine::ClosePolicy;
 pub(crate) enum CutKind {
     /// The commit interval is over, or a window can close, or memory is short: windows behind the watermark close.
     Interval,
-    /// The whole stream is quiet: every window that the wall clock has passed closes too.
+    /// The whole stream is quiet: all open windows close, unless messages came since the clock was read.
     Quiet {
         /// When the clock was read, microseconds since the epoch.
         at_us: i64,
     },
-    /// The run ends: workers are not told to go on.
+    /// The run ends: workers get no command to continue.
     Last {
         /// All windows close, whether their time has come or not.
         drain: bool,

@@ -1,4 +1,4 @@
-//! What happens in a flow, as whoever listens gets it.
+//! What happens in a flow, as each listener gets it.
 
 use std::time::Duration;
 

@@ -147,7 +147,7 @@ mod tests {
         idleness.observe(begin + 3 * SECOND, &at(5), Some(&until(5)));
         assert_eq!(idleness.take_fell_idle(), [(partition(), 5)]);
         idleness.observe(begin + 9 * SECOND, &at(5), Some(&until(5)));
-        assert!(!idleness.has_news(), "it was told before");
+        assert!(!idleness.has_news(), "it was reported before");
         idleness.observe(begin + 10 * SECOND, &at(6), Some(&until(6)));
         idleness.observe(begin + 13 * SECOND, &at(6), Some(&until(6)));
         assert_eq!(idleness.take_fell_idle(), [(partition(), 6)], "it moved and fell idle again");

@@ -118,7 +118,7 @@ impl Observer {
         self.seen.borrow().clone()
     }
 
-    /// A receiver that is told of each round.
+    /// A receiver that is notified of each round.
     pub(crate) fn subscribe(&self) -> watch::Receiver<TopicSnapshot> {
         let mut seen = self.seen.clone();
         seen.mark_unchanged();

@@ -19,7 +19,7 @@ use super::fault::warehouse_failed;
 use crate::exit::Exit;
 use crate::report::Failure;
 
-/// The targets that a pipeline names, open. Whoever speaks with one has it for that time.
+/// The targets that a pipeline names, open. A target serves one caller at a time.
 pub(crate) struct Targets {
     postgres: Option<Mutex<PostgresTarget>>,
     bigquery: Option<Mutex<BigQueryTarget>>,

@@ -98,7 +98,50 @@ impl CityFeed {
         topic: String,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        start_city(options, dir, settings, topic, shutdown)
+        let begun = load_or_begin(options, dir)?;
+        let connection = KafkaConnection::open(settings).map_err(client)?;
+        let ids = connection.topic_partitions(&topic).map_err(client)?;
+        let partitions: Vec<_> = ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)).collect();
+        let ends = connection.watermarks(&partitions).map_err(client)?;
+        let turnstiles = begun.stations * 13;
+        let city = CitySettings {
+            stations: begun.stations,
+            station_prefix: STATION_PREFIX,
+            turnstiles,
+            // All messages so far are the city's: their count is the number of the next one.
+            first: ends.iter().map(|(_, high)| *high as u64).sum(),
+            duplicates_permille: 2,
+            malformed_permille: 1,
+            ..CitySettings::default()
+        };
+        let start = chrono::DateTime::from_timestamp_millis(begun.start_ms).unwrap_or_default().naive_utc();
+        let zone: ClockZone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
+        let local = start.and_utc().with_timezone(&chrono_tz::America::New_York).naive_local();
+        let clock = SyntheticClock::starting(local, CityProvider::default_step(turnstiles), zone);
+        let mut provider = PacedCity { city: CityProvider::new(city, clock)?, shutdown: shutdown.clone() };
+        let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
+        let producer = Producer::open(settings, limits).map_err(client)?;
+        let plan = FeedPlan {
+            topic,
+            pace: Pace::EventTime { speed: options.speed },
+            count: None,
+            report_every: Duration::from_secs(3600),
+        };
+        let shutdown = shutdown.clone();
+        let thread = std::thread::Builder::new().name("producer".to_owned()).spawn(move || {
+            let fed = feed(&mut provider, &producer, &plan, &shutdown, |_| {});
+            let (stats, failures) = producer.close(CLOSE_TIMEOUT);
+            // Without its producer the stream would only become idle; ending reports the error.
+            shutdown.cancel();
+            fed.context("the producer stopped")?;
+            match failures.first() {
+                Some(failure) => {
+                    Err(anyhow::anyhow!("{} messages were not delivered, the first: {}", stats.failed, failure.reason))
+                }
+                None => Ok(()),
+            }
+        })?;
+        Ok(Self { thread })
     }
 
     /// Waits for its end.
@@ -108,59 +151,6 @@ impl CityFeed {
     pub(crate) fn join(self) -> anyhow::Result<()> {
         self.thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the producer panicked")))
     }
-}
-
-fn start_city(
-    options: &CityOptions,
-    dir: &Path,
-    settings: &ClientSettings,
-    topic: String,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<CityFeed> {
-    let begun = load_or_begin(options, dir)?;
-    let connection = KafkaConnection::open(settings).map_err(client)?;
-    let ids = connection.topic_partitions(&topic).map_err(client)?;
-    let partitions: Vec<_> = ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)).collect();
-    let ends = connection.watermarks(&partitions).map_err(client)?;
-    let turnstiles = begun.stations * 13;
-    let city = CitySettings {
-        stations: begun.stations,
-        station_prefix: STATION_PREFIX,
-        turnstiles,
-        // All messages so far are the city's: their count is the number of the next one.
-        first: ends.iter().map(|(_, high)| *high as u64).sum(),
-        duplicates_permille: 2,
-        malformed_permille: 1,
-        ..CitySettings::default()
-    };
-    let start = chrono::DateTime::from_timestamp_millis(begun.start_ms).unwrap_or_default().naive_utc();
-    let zone: ClockZone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
-    let local = start.and_utc().with_timezone(&chrono_tz::America::New_York).naive_local();
-    let clock = SyntheticClock::starting(local, CityProvider::default_step(turnstiles), zone);
-    let mut provider = PacedCity { city: CityProvider::new(city, clock)?, shutdown: shutdown.clone() };
-    let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
-    let producer = Producer::open(settings, limits).map_err(client)?;
-    let plan = FeedPlan {
-        topic,
-        pace: Pace::EventTime { speed: options.speed },
-        count: None,
-        report_every: Duration::from_secs(3600),
-    };
-    let shutdown = shutdown.clone();
-    let thread = std::thread::Builder::new().name("producer".to_owned()).spawn(move || {
-        let fed = feed(&mut provider, &producer, &plan, &shutdown, |_| {});
-        let (stats, failures) = producer.close(CLOSE_TIMEOUT);
-        // Without its producer the stream would only become idle; ending reports the error.
-        shutdown.cancel();
-        fed.context("the producer stopped")?;
-        match failures.first() {
-            Some(failure) => {
-                Err(anyhow::anyhow!("{} messages were not delivered, the first: {}", stats.failed, failure.reason))
-            }
-            None => Ok(()),
-        }
-    })?;
-    Ok(CityFeed { thread })
 }
 
 /// What the next start needs to continue the same city.

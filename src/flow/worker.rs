@@ -261,7 +261,7 @@ impl Workers {
             waker.wake();
             thread
         });
-        // All are told before the first is waited for.
+        // All get the signal before the first is waited for.
         let threads: Vec<JoinHandle<()>> = ended.collect();
         threads.into_iter().for_each(|thread| drop(thread.join()));
     }

@@ -215,7 +215,7 @@ impl Members {
         Ok((member_id, predecessor))
     }
 
-    /// Whether whoever joins has a protocol in common with all other members of a group of `protocol_type`.
+    /// Whether a joining member has a protocol in common with all other members of a group of `protocol_type`.
     pub(super) fn supports_protocols(&self, join: &JoinRequest, protocol_type: &str) -> bool {
         let is_same = |member_id: &String, member: &GroupMember| {
             *member_id == join.member_id || (join.instance_id.is_some() && member.instance_id == join.instance_id)
