@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Success.
     Done = 0,
-    /// Any failure without a code of its own.
+    /// Any failure without its own code.
     Failed = 1,
     /// The command line is wrong (clap's own code).
     Usage = 2,

@@ -158,7 +158,7 @@ impl ConnectSteps {
                 for range in &self.ranges {
                     let PartitionRange { partition, earliest, latest } = range;
                     let held = range.len();
-                    let line = format!("{:23}{partition}: earliest {earliest}, latest {latest}, {held} apart\n", "");
+                    let line = format!("{:23}{partition}: earliest {earliest}, latest {latest}, {held} offsets\n", "");
                     text.push_str(&line);
                 }
             }
@@ -168,14 +168,14 @@ impl ConnectSteps {
 
     fn as_json(&self) -> Value {
         let step = |(step, outcome): &(&str, StepOutcome)| match outcome {
-            StepOutcome::Done(text) => json!({ "step": step, "state": "ok", "told": text }),
-            StepOutcome::Skipped(why) => json!({ "step": step, "state": "skipped", "told": why }),
+            StepOutcome::Done(text) => json!({ "step": step, "state": "ok", "message": text }),
+            StepOutcome::Skipped(why) => json!({ "step": step, "state": "skipped", "message": why }),
             StepOutcome::Failed(error) => {
                 let failure = error.downcast_ref::<Failure>();
                 json!({
                     "step": step,
                     "state": "failed",
-                    "told": error.to_string(),
+                    "message": error.to_string(),
                     "cause": error.chain().nth(1).map(ToString::to_string),
                     "hint": failure.and_then(|failure| failure.next_step().map(str::to_owned)),
                     "exit_code": failure.map_or(Exit::Failed, |failure| failure.exit) as u8,

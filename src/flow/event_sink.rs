@@ -1,7 +1,7 @@
 //! Hands a flow's events to everyone who listens: the printed progress, tracking, a console.
 //!
 //! In: events, from the flow and from what runs beside it. Out: the same ones, in order, to each listener.
-//! A listener has a queue of its own and can neither slow the flow down nor another listener: what does not fit into its
+//! A listener has its own queue and can neither slow the flow down nor another listener: what does not fit into its
 //! queue is left out and counted. Start at [`EventSink::emit`].
 
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl EventSink {
 }
 
 impl EventStream {
-    /// The next event, for a listener with a thread of its own; `None` once the sink is closed.
+    /// The next event, for a listener with its own thread; `None` once the sink is closed.
     pub(crate) fn blocking_next(&mut self) -> Option<Event> {
         self.queue.blocking_recv()
     }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_does_not_take_its_events_holds_nobody_up_and_learns_how_many_it_missed() {
+    fn a_listener_that_does_not_take_its_events_does_not_block_the_flow_and_learns_how_many_it_missed() {
         let sink = EventSink::default();
         let (mut slow, mut fast) = (sink.subscribe(2), sink.subscribe(100));
         (0..10).for_each(|n| sink.note(n.to_string()));

@@ -38,7 +38,7 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
         ClientError::PartitionMissing { .. } => {
             (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it recreated?"))
         }
-        // Whoever waited was told to end, and nothing else was asked of it then.
+        // The caller was waiting and was asked to stop: that is no failure.
         ClientError::Stopped => (Exit::Done, None),
         ClientError::Failed { .. } => {
             (Exit::Source, Some("`turnstile check PIPELINE.toml --connect` tries each step by itself"))

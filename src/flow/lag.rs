@@ -29,7 +29,7 @@ const SHORTEST: Duration = Duration::from_secs(2);
 const GROWTH: Duration = Duration::from_secs(1);
 const SAMPLES: Duration = Duration::from_secs(60);
 
-/// A reader that is less than this many seconds of its own reading behind keeps up.
+/// A reader that is less than this many seconds behind, at its own speed, keeps up.
 const KEEPS_UP_SECONDS: f64 = 2.0;
 
 /// Whose lag.

@@ -9,7 +9,7 @@ use turnstile_warehouse::{LiveRows, LiveRowsError, LiveWindow};
 
 use super::start::restore_from;
 
-/// Computes the open windows' rows for the warehouse. The commit's state is read into an engine of its own, whose
+/// Computes the open windows' rows for the warehouse. The commit's state is read into a separate engine, whose
 /// windows are closed and thrown away: the running pipeline is not asked.
 pub(crate) fn live_rows(lake: &Lake, plan: Arc<StreamPlan>) -> LiveRows {
     let lake = lake.clone();

@@ -1,7 +1,7 @@
 //! Watches the topics from beside a running flow: how far they reach, partitions and topics that come or vanish,
 //! what retention deletes. It also commits the consumer group's offsets, for those who watch lag.
 //!
-//! In: which partitions are read, how far. Out: [`TopicSnapshot`], at most a second old. It owns a client of its own, so a
+//! In: which partitions are read, how far. Out: [`TopicSnapshot`], at most a second old. It has its own client, so a
 //! broker that answers slowly never holds up reading or commits.
 
 use std::collections::BTreeMap;

@@ -342,7 +342,7 @@ impl Flow {
         }
         self.sound.record(progress);
         for (partition, first) in std::mem::take(&mut self.topics.new) {
-            // The observer may have looked before it was told of the last ones.
+            // The observer may have looked before it heard of the last ones.
             if !self.partitions.contains(&partition) {
                 self.add_partition(partition, first);
             }

@@ -15,7 +15,7 @@ use super::owner;
 use crate::exit::Exit;
 use crate::report::Failure;
 
-/// Where the group's name comes from when nobody gave one.
+/// Where the group's name comes from when none was given.
 pub(crate) const GROUP_BY_NAME: &str = "the pipeline's name";
 
 /// Everything a running flow holds.
@@ -178,24 +178,24 @@ fn topic_ids(
 /// Takes positions out of `slot` that lead nowhere: of partitions that are gone, and of topics that are others now, which
 /// are then read from their beginning. Says what becomes of each.
 fn forget_lost(slot: &mut Slot, partitions: &[TopicPartition], is: &BTreeMap<String, String>) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut notes = Vec::new();
     let was = &slot.topic_ids;
     slot.positions.retain(|position| {
         let (partition, next) = (&position.partition, position.next_offset);
         let ids = (was.get(&*partition.topic), is.get(&*partition.topic));
         if !partitions.contains(partition) {
-            told.push(format!("{partition} from {next} is lost and accepted: it does not exist any more"));
+            notes.push(format!("{partition} from {next} is lost and accepted: it does not exist any more"));
             return false;
         }
         if matches!(ids, (Some(was), Some(is)) if was != is) {
-            told.push(format!(
+            notes.push(format!(
                 "{partition} from {next} is lost and accepted: the topic was recreated and is read from its beginning"
             ));
             return false;
         }
         true
     });
-    told
+    notes
 }
 
 /// Where to begin in each partition: where the ledger says, and at the beginning of those it does not know.

@@ -89,7 +89,7 @@ fn a_running_pipeline_s_rate_is_computed_from_its_commits_and_watching_ends_with
 fn a_group_that_has_committed_nothing_and_a_pipeline_that_was_never_run_are_distinguished_from_no_lag() {
     let scene = Scene::embedded(1);
     scene.send([&b"x"[..]]);
-    let unread = lag(&scene, &["--group", "nobody", "--topic", "city", "--bootstrap", &scene.servers]);
+    let unread = lag(&scene, &["--group", "unread", "--topic", "city", "--bootstrap", &scene.servers]);
     assert_eq!(
         (&unread["records"], &unread["catch_up"]),
         (&Value::Null, &"unknown: the group has committed no offset".into())

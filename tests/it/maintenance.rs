@@ -122,7 +122,7 @@ fn what_every_warehouse_has_loaded_is_retired_and_its_facts_stay() {
     assert!(loaded.status.success(), "{}", text(&loaded));
 
     // A database that cannot be reached may lack anything.
-    let away = "warehouse.postgres={ url = \"postgres://nobody@127.0.0.1:1/none\", connect_timeout = \"1 second\" }";
+    let away = "warehouse.postgres={ url = \"postgres://loader@127.0.0.1:1/none\", connect_timeout = \"1 second\" }";
     let why = lake(&scene, "gc", &pipeline, &["--dry-run", "--set", away]);
     assert!(why.contains("postgres"), "{why}");
     let before = data_files(&scene.lake()).len();

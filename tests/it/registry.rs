@@ -147,8 +147,8 @@ fn a_registry_that_is_away_is_waited_for_and_nothing_is_lost() {
     assert!(drained.status.success(), "{}", text(&drained));
     assert!(what_became_of_messages(&scene, &file).starts_with("400 read = 400 aggregated"));
 
-    // The first of these messages have a schema that this run has learned; the others wait, and when it is told
-    // to stop then, it commits nothing of what it holds back.
+    // The first of these messages have a schema that this run has learned; the others wait, and when it is stopped
+    // then, it commits nothing of what it holds back.
     let child = run();
     send(&unknown[..100], "100");
     eventually("the messages of the first writer are read", || {

@@ -27,9 +27,9 @@ fn a_load_that_was_missed_is_caught_up_once() {
     let all = messages(600);
     scene.send(all[..300].iter().map(String::as_bytes));
     assert!(scene.drain(&pipeline).status.success());
-    // Nobody has ever loaded: that is made up for at the start, though the next time is years away.
+    // No load has ever run: the missed one runs at the start, though the next time is years away.
     let watching = scene.spawn(&["warehouse", "run", "--watch", file], &[]);
-    until("the missed load is made up for", || loads(&scene, file).len() == 1);
+    until("the missed load has run", || loads(&scene, file).len() == 1);
     scene.send(all[300..].iter().map(String::as_bytes));
     assert!(scene.drain(&pipeline).status.success());
     std::thread::sleep(Duration::from_secs(2));

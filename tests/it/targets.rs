@@ -66,7 +66,7 @@ impl Targets {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The facts in PostgreSQL. Every row is one of its own: a doubled one would break the primary key, a second copy of
+    /// The facts in PostgreSQL. Every row is distinct: a doubled one would break the primary key, a second copy of
     /// a window under another key would double its sums.
     pub(crate) fn postgres_sums(&self) -> Sums {
         sums(&self.psql(

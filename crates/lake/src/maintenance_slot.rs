@@ -15,7 +15,7 @@ pub struct MaintenanceSlot {
     pub pipeline: String,
     /// The slot's number, from 1, without holes.
     pub seq: u64,
-    /// Told apart from any other attempt at this slot.
+    /// Tells it apart from any other attempt at this slot.
     pub nonce: String,
     /// SHA-256 of the bytes of the slot before; none for the first.
     pub previous: Option<Hash>,

@@ -20,7 +20,7 @@ pub struct Slot {
     pub seq: u64,
     /// Counts the writers of this pipeline: each start takes the next one.
     pub epoch: u64,
-    /// Told apart from any other attempt at this slot.
+    /// Tells it apart from any other attempt at this slot.
     pub nonce: String,
     /// SHA-256 of the bytes of the slot before; none for the first.
     pub previous: Option<Hash>,
@@ -254,7 +254,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_told_from_damage() {
+    fn a_newer_format_is_not_damage() {
         let newer = String::from_utf8(slot().encode()).unwrap().replacen("ledger 1 ", "ledger 2 ", 1);
         assert_eq!(Slot::decode(newer.as_bytes()), Err(Unreadable::Newer(2)));
         assert!(matches!(Slot::decode(b""), Err(Unreadable::Damaged(_))));

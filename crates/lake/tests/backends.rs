@@ -8,7 +8,7 @@ mod suite;
 
 use turnstile_lake::{Lake, StoreOptions};
 
-/// Where one test's lake lies: a place of its own on a shared server.
+/// Where one test's lake lies: its own place on a shared server.
 struct Place {
     url: String,
     options: StoreOptions,

@@ -40,7 +40,7 @@ fn runs_to_its_end(mut command: Command, crash_at: Option<&str>) -> bool {
         command.env("TURNSTILE_CRASH_AT", step);
     }
     let output = command.output().unwrap();
-    // An abort has no exit code; any other failure would be a fault of its own.
+    // An abort has no exit code; any other failure would be another fault.
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() || output.status.code().is_none(), "{:?}: {stderr}", output.status);
     output.status.success()

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hour_that_a_clock_change_repeats_is_told_apart_by_its_offset() {
+    fn the_hour_that_a_clock_change_repeats_is_decided_by_its_offset() {
         // 2023-11-05 01:30 EDT and, an hour later, 01:30 EST.
         let first = 1_699_162_200_000_000;
         assert_eq!(written("HH:mm XXX", first, "America/New_York"), "01:30 -04:00");

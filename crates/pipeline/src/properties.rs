@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_told_from_a_name_and_a_path() {
+    fn a_secret_differs_from_a_name_and_a_path() {
         for secret in [
             "sasl.password",
             "sasl.jaas.config",

@@ -17,7 +17,7 @@ pub mod var {
     pub const GCS: &str = "TURNSTILE_TEST_GCS";
     /// URL of the Azure Blob server.
     pub const AZURE: &str = "TURNSTILE_TEST_AZURE";
-    /// The same URL under the name that `object_store` reads when told to use the emulator.
+    /// The same URL under the name that `object_store` reads when it uses the emulator.
     pub const AZURITE_BLOB_STORAGE_URL: &str = "AZURITE_BLOB_STORAGE_URL";
     /// URL of the schema registry, as Confluent's clients take it.
     pub const REGISTRY: &str = "TURNSTILE_TEST_REGISTRY";

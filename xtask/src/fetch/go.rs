@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_go_that_is_too_old_is_told_from_a_new_one() {
+    fn a_go_that_is_too_old_is_refused_for_its_age() {
         assert_eq!(version("go version go1.26.8 linux/amd64\n"), Some((1, 26)));
         assert!(version("go version go1.19.8 linux/amd64").unwrap() < OLDEST_GO);
         assert_eq!(version("go version devel linux/amd64"), None);

@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::command::{cargo, shown};
 use crate::place;
 
-/// Runs formatting and clippy over `packages` (all when empty), the second even if the first fails.
+/// Runs formatting, names and clippy over `packages` (all when empty), each even if one before fails.
 pub(crate) fn run(packages: &[String]) -> Result<bool> {
     let mut format = cargo();
     format.arg("fmt");
@@ -30,8 +30,9 @@ pub(crate) fn run(packages: &[String]) -> Result<bool> {
     format.arg("--check");
     clippy.args(["--all-targets", "--", "-D", "warnings"]);
     let formatted = shown(&mut format)?;
+    let named = names()?;
     let linted = shown(&mut clippy)?;
-    Ok(formatted && linted)
+    Ok(formatted && named && linted)
 }
 
 /// Checks the names of types and the vocabulary of the whole project; prints each finding with its place and remedy.

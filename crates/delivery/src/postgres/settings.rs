@@ -141,7 +141,7 @@ impl PostgresSettings {
     ) -> Result<Self, TargetSettingsError> {
         let (url, password_in_url) = read_url(given.url.take(), &environment)?;
         let host = required("host", given.host.or(url.host))?;
-        // On this machine nobody listens on the line, and certificates are rare.
+        // Nothing can listen on the line within this machine, and certificates are rare.
         let default_mode = if is_loopback(&host) { SslMode::Prefer } else { SslMode::VerifyFull };
         let sslmode = given.sslmode.or(url.sslmode).unwrap_or(default_mode);
         let root_certificate = given.root_certificate.or(url.root_certificate);

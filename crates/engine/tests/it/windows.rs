@@ -265,7 +265,7 @@ fn remembering(stream: &str) -> Story {
 }
 
 #[test]
-fn state_is_written_anew_only_when_more_came_on_top_of_it() {
+fn state_is_rewritten_only_when_more_came_on_top_of_it() {
     let mut story = remembering("");
     for cut in 0..200 {
         story.values(0, (0..100).map(|id| format!("A,1,id-{cut}-{id},2023-12-09 08:01:00"))).cut();

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compacted_object_is_told_from_any_other_name() {
+    fn a_compacted_object_differs_from_any_other_name() {
         let name = compacted_name("mta", EIGHT, 7, "0123456789abcdef", FileEncoding::Parquet);
         assert_eq!(name, "date=2026-08-01/mta_20260801_m00000000000000000007_0123456789ab.parquet");
         assert_eq!(compacted_for("mta", &name), Some(7));

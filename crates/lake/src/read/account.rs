@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_that_a_topic_made_anew_gives_again_count_again() {
+    fn offsets_that_a_recreated_topic_gives_again_count_again() {
         let mut account = Account::default();
         let mut first = line(Counters { read: 5, aggregated: 5, ..Counters::default() }, vec![]);
         first.topic_ids = BTreeMap::from([("t".to_owned(), "one".to_owned())]);

@@ -35,7 +35,7 @@ pub(crate) struct World {
 struct Request {
     id: u64,
     call: Call,
-    /// Its caller was told that it failed; it may land at any time.
+    /// Its caller saw it fail; it may still land at any time.
     late: bool,
 }
 

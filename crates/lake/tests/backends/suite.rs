@@ -117,12 +117,12 @@ async fn racing_starts_get_one_epoch_each(lake: &Lake) {
                     assert!(won.insert(epoch), "two writers believe that they own epoch {epoch}");
                 }
                 // Also a racer whose claim stood for a moment: another one claimed the next epoch before this
-                // one had looked, so that epoch is nobody's.
+                // one had looked, so no writer has that epoch.
                 Err(LedgerError::Fenced { .. }) => {}
                 Err(other) => panic!("{other}: {:?}", std::error::Error::source(&other)),
             }
         }
-        assert!(won.len() > before, "nobody won round {round}");
+        assert!(won.len() > before, "no writer won round {round}");
         let newest = Ledger::peek(lake, "race").await.unwrap().unwrap();
         assert_eq!(won.last(), Some(&newest.epoch), "the newest epoch is a winner's");
     }

@@ -114,7 +114,7 @@ impl YearLake {
     }
 
     async fn compact(&self) -> Result<(), YearError> {
-        // Nobody reads yet: what a compacted file replaces goes with the next look.
+        // No reader yet: what a compacted file replaces goes with the next look.
         let policy = MaintenancePolicy { compact: Compact::All, grace_us: Some(0), ..MaintenancePolicy::default() };
         let done = maintain(&self.lake, PIPELINE, &policy, &[], &WriterId::default(), |_| {}).await?;
         match done.and_then(|applied| applied.failed.into_iter().next()) {

@@ -130,7 +130,7 @@ fn split_checks(value: &str) -> (&str, &str) {
     }
 }
 
-/// Whether its rows are told apart by a key.
+/// Whether a key identifies its rows.
 fn keyed(model: &Model) -> bool {
     matches!(model.kind, ModelKind::Incremental | ModelKind::Dimension)
 }

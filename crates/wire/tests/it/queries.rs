@@ -30,7 +30,7 @@ async fn a_prepared_statement_sees_new_data_each_time() {
 }
 
 #[tokio::test]
-async fn each_statement_of_a_message_has_a_session_of_its_own() {
+async fn each_statement_of_a_message_has_its_own_session() {
     let scene = Scene::start().await;
     let client = scene.client().await;
     let before = scene.tables.sessions();

@@ -1,4 +1,4 @@
-//! A pipeline in small: reads messages in an order of its own, and closes windows of what it read.
+//! A pipeline in small: reads messages in its own order, and closes windows of what it read.
 //!
 //! What a window holds depends on how the partitions interleave, so two writers make different files
 //! of one name: as in the real engine, and as the protocol must survive.

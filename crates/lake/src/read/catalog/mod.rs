@@ -1,7 +1,7 @@
 //! The catalog: which rows of which objects a reader reads, at one position of the ledger.
 //!
-//! In: the chain of commits and the chain of maintenance. Out: extents, runs of rows in objects, with what is current
-//! told from what was superseded or retired.
+//! In: the chain of commits and the chain of maintenance. Out: extents, runs of rows in objects, which of
+//! them are current, superseded or retired.
 //! Lists no data folder and opens no data file, but for files of the newest commits of which the ledger does not say
 //! yet that they are there. Start at [`Catalog::read`].
 
@@ -124,8 +124,8 @@ impl Catalog {
         &self.inner.newest
     }
 
-    /// The slot of its own position: what was open when the files that it shows were all that there were. It is the
-    /// newest one, but for the moments in which a commit's files are not all published; `None`: it is gone meanwhile.
+    /// The slot of this catalog's position: what was open when its files were all the files there were. It is the newest
+    /// slot, except while a commit's files are being published; `None`: it was deleted meanwhile.
     ///
     /// # Errors
     /// `Store`, `Corrupt`.
@@ -219,7 +219,7 @@ struct CatalogStart {
 const ATTEMPTS: u32 = 4;
 
 /// Reads what is new. Beside a living writer a slot can be collected, and put back by one that was fenced, while it is
-/// read: damage is what is still there when nobody writes in between.
+/// read: damage is what is still there when no write came in between.
 async fn advance(
     lake: &Lake,
     folder: &LedgerFolder,
