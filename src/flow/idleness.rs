@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use turnstile_message::TopicPartition;
 
-use super::worker::WorkerProgress;
+use super::worker_shared::WorkerProgress;
 
 /// What is known of the partitions' activity.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use turnstile_kafka::LostTopic;
 use turnstile_message::TopicPartition;
 
-use super::worker::WorkerProgress;
+use super::worker_shared::WorkerProgress;
 use crate::exit::Exit;
 use crate::report::Failure;
 

@@ -34,6 +34,8 @@ mod targets;
 mod up;
 mod warehouse;
 mod worker;
+mod worker_shared;
+mod worker_task;
 
 pub(crate) use commit::encode;
 pub(crate) use context::{Context, LakeAccess};

@@ -17,7 +17,7 @@ use turnstile_pipeline::{AggregateKind, DedupSettings, Pipeline};
 use super::context::Context;
 use super::fault::{client, engine_failed, ledger_failed, read_failed};
 use super::schemas::{SchemaFetcher, open_registry};
-use super::worker::{BATCH_BYTES, BATCH_ROWS};
+use super::worker_task::{BATCH_BYTES, BATCH_ROWS};
 use crate::exit::Exit;
 use crate::report::Failure;
 

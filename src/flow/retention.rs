@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use turnstile_message::TopicPartition;
 
-use super::worker::WorkerProgress;
+use super::worker_shared::WorkerProgress;
 
 /// The oldest unread message has come so far on its way to deletion, in percent of the topic's retention, before a
 /// warning is due.

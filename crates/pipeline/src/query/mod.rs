@@ -2,12 +2,16 @@
 //!
 //! In: the SQL, the fields of the source. Out: a [`Query`]. Refuses, with the place and the reason, what
 //! a stream cannot do. Knows nothing of time passing, state or storage. Start at [`plan`]: `syntax` takes the
-//! text apart, `translate` makes expressions of it, `assemble` separates keys, aggregates and outputs.
+//! text apart, `translate` makes expressions of it, `clauses` reads each clause with it, `grouped_exprs` separates keys and
+//! aggregates, `assemble` puts the plan together.
 
 mod aggregate;
 mod assemble;
 pub(crate) mod call;
 mod cast;
+mod clauses;
+mod grouped_exprs;
+mod input;
 mod literal;
 mod operator;
 mod readable;

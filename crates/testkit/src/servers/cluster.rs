@@ -4,8 +4,10 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, NodePlace, with_free_ports};
-use super::port::free_port;
+use super::kafka::KafkaServer;
+use super::kafka_config::{KafkaConfig, NodePlace};
+use super::kafka_home::KafkaHome;
+use super::port::{free_port, with_free_ports};
 
 /// Three running brokers, numbered 1 to 3. Dropping it kills them.
 ///

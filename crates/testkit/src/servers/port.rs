@@ -14,6 +14,9 @@ const PORTS: Range<u16> = 20_000..32_000;
 /// How far apart two processes begin to look.
 const STRIDE: u32 = 127;
 
+/// How often a start is tried again when another process took the port in between.
+const PORT_TRIES: usize = 3;
+
 /// A port that is free now and that this process gives out once. Another process may take it before the server binds
 /// it, so whoever starts a server on it must be ready for "address in use".
 ///
@@ -31,6 +34,18 @@ pub fn free_port() -> Result<u16> {
         }
     }
     bail!("no port from {} to {} is free on 127.0.0.1", PORTS.start, PORTS.end - 1)
+}
+
+/// Tries again when another process took a port between its choice and its use.
+pub(super) fn with_free_ports<T>(start: impl Fn() -> Result<T>) -> Result<T> {
+    let mut tries = PORT_TRIES;
+    loop {
+        tries -= 1;
+        match start() {
+            Err(fault) if tries > 0 && fault.to_string().contains("Address already in use") => {}
+            other => return other,
+        }
+    }
 }
 
 #[cfg(test)]

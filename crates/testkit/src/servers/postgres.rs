@@ -16,8 +16,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::certificates::Certificates;
-use super::kafka::with_free_ports;
-use super::port::free_port;
+use super::port::{free_port, with_free_ports};
 use super::process::ServerProcess;
 use crate::address::{POSTGRES_PASSWORD, POSTGRES_USER, Postgres};
 

@@ -13,8 +13,10 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::certificates::Certificates;
-use super::kafka::{KafkaConfig, KafkaHome, KafkaServer, NodePlace, with_free_ports};
-use super::port::free_port;
+use super::kafka::KafkaServer;
+use super::kafka_config::{KafkaConfig, NodePlace};
+use super::kafka_home::KafkaHome;
+use super::port::{free_port, with_free_ports};
 use super::token_issuer::TokenIssuer;
 
 /// How long after its first listener the last one may open.

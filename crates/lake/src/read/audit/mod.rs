@@ -1,5 +1,8 @@
 //! Audit: the ledger against itself, and the lake against the ledger.
 
+mod finding;
+mod foreign;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
@@ -7,10 +10,12 @@ use futures::StreamExt;
 use object_store::path::Path;
 use serde::Serialize;
 
-use super::account::Account;
-use super::chain::{WalkStep, walk};
-use super::places::Places;
-use crate::format::names::compacted_for;
+pub use finding::Finding;
+use foreign::find_foreign;
+
+use crate::read::account::Account;
+use crate::read::chain::{WalkStep, walk};
+use crate::read::places::Places;
 use crate::{Counters, FileEntry, FileKind, Hash, Lake, LedgerError, StoreError, count_rows};
 
 /// Files read at the same time; each is held in memory whole.
@@ -47,86 +52,6 @@ pub struct Audit {
     pub findings: Vec<Finding>,
     /// Differences beyond those listed.
     pub more_findings: u64,
-}
-
-/// A difference between what was committed and what is there.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "finding")]
-pub enum Finding {
-    /// A link of the ledger does not hold.
-    Ledger {
-        /// The slot or file of history.
-        object: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Rows are in no term, a counter went down, or a file's counts are not those of the commit.
-    Unbalanced {
-        /// The commit.
-        seq: u64,
-        /// What does not hold.
-        reason: String,
-    },
-    /// A published file is not there.
-    Missing {
-        /// The file.
-        name: String,
-        /// The commit that published it.
-        seq: u64,
-    },
-    /// A published file has other bytes.
-    Changed {
-        /// The file.
-        name: String,
-        /// The commit that published it.
-        seq: u64,
-        /// Size and hash that were committed.
-        expected: (u64, Hash),
-        /// Size and hash of what is there.
-        found: (u64, Hash),
-    },
-    /// A published file has another number of rows than the ledger says.
-    Rows {
-        /// The file.
-        name: String,
-        /// Rows in the ledger.
-        expected: u64,
-        /// Rows in the file, or why they cannot be counted.
-        found: Result<u64, String>,
-    },
-    /// A name was published by two commits.
-    Twice {
-        /// The file.
-        name: String,
-        /// Both commits.
-        seqs: (u64, u64),
-    },
-    /// A file in a data folder that no ledger of the lake knows. Readers of the folder count it.
-    Foreign {
-        /// The file.
-        name: String,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ledger { object, reason } => write!(f, "ledger: {object}: {reason}"),
-            Self::Unbalanced { seq, reason } => write!(f, "unbalanced: commit {seq}: {reason}"),
-            Self::Missing { name, seq } => write!(f, "missing: {name}, published by commit {seq}"),
-            Self::Changed { name, seq, expected, found } => write!(
-                f,
-                "changed: {name}, published by commit {seq} with {} bytes and SHA-256 {}, has {} bytes and SHA-256 {}",
-                expected.0, expected.1, found.0, found.1
-            ),
-            Self::Rows { name, expected, found: Ok(found) } => {
-                write!(f, "rows: {name} has {found} rows, the ledger says {expected}")
-            }
-            Self::Rows { name, found: Err(reason), .. } => write!(f, "rows: {name} cannot be counted: {reason}"),
-            Self::Twice { name, seqs } => write!(f, "twice: {name} was published by commits {} and {}", seqs.0, seqs.1),
-            Self::Foreign { name } => write!(f, "foreign: {name} is in no ledger of this lake"),
-        }
-    }
 }
 
 impl Audit {
@@ -356,74 +281,4 @@ async fn check_files(
         }
     }
     Ok(())
-}
-
-/// Names files in the data folders that neither this pipeline nor another one of the lake published.
-async fn find_foreign(
-    lake: &Lake,
-    pipeline: &str,
-    listed: &[Path],
-    own: &HashMap<String, (u64, FileEntry)>,
-    places: &Places,
-    seen: &mut Audit,
-) -> Result<(), LedgerError> {
-    let data = |path: &&Path| {
-        path.parts().next().is_some_and(|part| part.as_ref().starts_with("date=") || part.as_ref() == "_dead_letters")
-    };
-    let mut unknown: BTreeSet<&str> =
-        listed.iter().filter(data).map(|path| path.as_ref()).filter(|name| !own.contains_key(*name)).collect();
-    unknown.retain(|name| !is_compacted(pipeline, name, places, Some(&mut seen.leftovers)));
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    for other in pipelines(listed).into_iter().filter(|other| other != pipeline) {
-        let mut breaks = Vec::new();
-        let walked = walk(lake, &other, |step| match step {
-            WalkStep::Commit(line, _) => {
-                for file in &line.files {
-                    unknown.remove(file.name.as_str());
-                }
-            }
-            WalkStep::Break(object, reason) => breaks.push(Finding::Ledger { object, reason }),
-        })
-        .await;
-        let places = maintenance(lake, &other, seen).await?;
-        unknown.retain(|name| !is_compacted(&other, name, &places, None));
-        match walked {
-            Err(LedgerError::Store(e)) => return Err(e.into()),
-            Err(e) => seen.find(Finding::Ledger { object: format!("_turnstile/{other}"), reason: e.to_string() }),
-            Ok(_) => breaks.into_iter().for_each(|finding| seen.find(finding)),
-        }
-    }
-    for name in unknown {
-        seen.find(Finding::Foreign { name: name.to_owned() });
-    }
-    Ok(())
-}
-
-/// The pipelines that have a ledger in the lake, by a listing of it.
-fn pipelines(listed: &[Path]) -> BTreeSet<String> {
-    listed
-        .iter()
-        .filter_map(|path| {
-            let parts: Vec<_> = path.parts().take(3).collect();
-            let [root, pipeline, log] = parts.as_slice() else { return None };
-            (root.as_ref() == "_turnstile" && log.as_ref() == "log").then(|| pipeline.as_ref().to_owned())
-        })
-        .collect()
-}
-
-/// Whether maintenance of the pipeline made the object: committed, about to be, or left over by a crash.
-fn is_compacted(pipeline: &str, name: &str, places: &Places, leftovers: Option<&mut Vec<String>>) -> bool {
-    if places.compacted.contains_key(name) {
-        return true;
-    }
-    let Some(seq) = compacted_for(pipeline, name) else { return false };
-    // A slot that is not there yet may be about to name it.
-    if seq <= places.newest
-        && let Some(leftovers) = leftovers
-    {
-        leftovers.push(name.to_owned());
-    }
-    true
 }
