@@ -1,6 +1,6 @@
 //! `turnstile audit`: verifies the ledger, and the lake's files against it.
 
-use super::status::LedgerArgs;
+use super::ledger_args::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;

@@ -7,7 +7,8 @@ use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 use turnstile_pipeline::Pipeline;
 
-use super::{connect, pipeline_failure, split_set};
+use super::connect;
+use super::pipeline_file::{pipeline_failure, split_set};
 use crate::exit::Exit;
 use crate::process::Process;
 

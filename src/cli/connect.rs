@@ -11,7 +11,7 @@ use turnstile_kafka::diagnosis::{
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Pipeline;
 
-use super::add_environment;
+use super::pipeline_file::add_environment;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;

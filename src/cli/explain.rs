@@ -4,7 +4,7 @@ use turnstile_lake::{FileKind, Published, RowLocation, explain};
 use turnstile_message::OffsetRange;
 use turnstile_values::human;
 
-use super::status::LedgerArgs;
+use super::ledger_args::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;

@@ -11,7 +11,7 @@ use turnstile_values::human;
 
 use super::cluster::{ClusterArgs, client_failure};
 use super::last_run::pipeline_or_last;
-use super::store_set;
+use super::pipeline_file::store_set;
 use super::text_table::TextTable;
 use crate::exit::Exit;
 use crate::flow::{self, CatchUp, LagMonitor, LagReader, LagReport, PartitionLag};

@@ -13,7 +13,7 @@ use turnstile_pipeline::Pipeline;
 use turnstile_values::human;
 
 use super::last_run::context_or_last;
-use super::status::LedgerArgs;
+use super::ledger_args::LedgerArgs;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;

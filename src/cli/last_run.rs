@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use turnstile_pipeline::Pipeline;
 
-use super::{add_environment, load_pipeline_for_cluster, parse_pipeline, split_set};
+use super::pipeline_file::{add_environment, load_pipeline_for_cluster, parse_pipeline, split_set};
 use crate::exit::Exit;
 use crate::flow::{Context, LakeAccess};
 use crate::process::Process;

@@ -2,7 +2,8 @@
 
 use turnstile_warehouse::{LoadOptions, Models};
 
-use super::warehouse::{PipelineArgs, load_once};
+use super::pipeline_args::PipelineArgs;
+use super::warehouse::load_once;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;

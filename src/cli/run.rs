@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use turnstile_pipeline::Pipeline;
 
-use super::load_pipeline_for_cluster;
+use super::pipeline_file::load_pipeline_for_cluster;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess, PortChoice, RunOptions, Services, StopCondition};
 use crate::process::Process;

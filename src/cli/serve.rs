@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::warehouse::PipelineArgs;
+use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow::{self, LakeAccess};
 use crate::process::Process;

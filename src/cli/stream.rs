@@ -9,8 +9,8 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 use turnstile_pipeline::Pipeline;
 use turnstile_values::duration;
 
-use super::add_environment;
 use super::cluster::ClusterArgs;
+use super::pipeline_file::add_environment;
 use super::run::RunOptionArgs;
 use crate::exit::Exit;
 use crate::process::Process;

@@ -11,8 +11,8 @@ use turnstile_pipeline::Pipeline;
 
 use super::cluster::client_failure;
 use super::last_run::{self, DATA};
+use super::pipeline_file::{parse_pipeline, split_set};
 use super::run::run_pipeline;
-use super::{parse_pipeline, split_set};
 use crate::exit::Exit;
 use crate::flow::{self, CityFeed, CityOptions, Context, LakeAccess, PortChoice, RunOptions, Services, StopCondition};
 use crate::process::Process;

@@ -1,12 +1,10 @@
 //! `turnstile warehouse`: loads the tables, once or on a schedule; shows the loads; serves PostgreSQL clients.
 
-use std::path::PathBuf;
-
 use turnstile_lake::Ledger;
 use turnstile_values::human;
 use turnstile_warehouse::LoadOptions;
 
-use super::last_run::context_or_last;
+use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow::{self, Context, Event, LakeAccess, Loaded};
 use crate::process::Process;
@@ -91,24 +89,6 @@ struct WarehouseDeployArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum DeployTarget {
     Bigquery,
-}
-
-/// The pipeline of the warehouse.
-#[derive(Debug, clap::Args)]
-pub(super) struct PipelineArgs {
-    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
-    #[arg(value_name = "PIPELINE.toml")]
-    pub(super) file: Option<PathBuf>,
-    /// Set a key of the pipeline file; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
-}
-
-impl PipelineArgs {
-    /// The pipeline's context, which opens the lake by `access`.
-    pub(super) fn open(&self, process: &Process, access: LakeAccess) -> anyhow::Result<Context> {
-        context_or_last(process, self.file.as_ref(), &self.set, access)
-    }
 }
 
 /// Loads that may wait to be printed.

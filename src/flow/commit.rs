@@ -7,7 +7,7 @@ use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, StateRef};
 use turnstile_message::OffsetRange;
 use turnstile_pipeline::Pipeline;
 
-use super::start::file_format;
+use super::settings::file_format;
 
 /// State that comes on top of what was there.
 const ADD: &str = "add";

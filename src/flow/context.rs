@@ -19,7 +19,7 @@ use turnstile_warehouse::Warehouse;
 
 use super::event_sink::EventSink;
 use super::fault::{engine_failed, lake_failed};
-use super::start::{client_settings, store_options};
+use super::settings::{client_settings, store_options};
 use super::targets::Targets;
 use super::warehouse::open_warehouse;
 use crate::process::Process;
@@ -141,7 +141,8 @@ impl Context {
     /// # Errors
     /// The lake cannot be opened; models or limits are wrong.
     pub(crate) async fn warehouse(&self) -> anyhow::Result<&Warehouse> {
-        self.inner.warehouse.get_or_try_init(|| open_warehouse(self)).await
+        let open = async || open_warehouse(self.lake().await?, self.pipeline(), self.folder(), self.plan()?);
+        self.inner.warehouse.get_or_try_init(open).await
     }
 
     /// The databases that the pipeline's tables go to. Nothing is asked of them here.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::loader::Loaded;
+use super::loaded::Loaded;
 
 /// Something that happened in a flow.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use turnstile_engine::{ClosePolicy, Engine, RestoredState, StreamPlan};
 use turnstile_lake::{Lake, Slot, read_state};
 use turnstile_warehouse::{LiveRows, LiveRowsError, LiveWindow};
 
-use super::start::restore_from;
+use super::restore::restore_from;
 
 /// Computes the open windows' rows for the warehouse. The commit's state is read into a separate engine, whose
 /// windows are closed and thrown away: the running pipeline is not asked.

@@ -10,14 +10,16 @@ use tokio::task::JoinHandle;
 use turnstile_delivery::{Target, TargetError};
 use turnstile_pipeline::LoadSchedule;
 use turnstile_values::{HOUR_US, RetryPolicy};
-use turnstile_warehouse::{Load, LoadOptions, LoadRun, LoadRunState, Warehouse, WarehouseError};
+use turnstile_warehouse::{LoadOptions, LoadRun, LoadRunState, Warehouse, WarehouseError};
 
+use super::bigquery_tables::list_for_bigquery;
 use super::context::Context;
 use super::event::Event;
 use super::fault::warehouse_failed;
+use super::loaded::Loaded;
+use super::models::models;
 use super::now_us;
-use super::targets::{list_for_bigquery, target_failed};
-use super::warehouse::models;
+use super::targets::target_failed;
 use crate::report::one_line;
 
 /// When a load that failed is tried again.
@@ -30,15 +32,6 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How often a target that goes on failing in the same way is a row of `load_runs` again, so that an outage of a day does
 /// not push out what is worth remembering.
 const REPEAT_US: i64 = HOUR_US;
-
-/// What happened in one round.
-#[derive(Debug, Clone)]
-pub(crate) enum Loaded {
-    /// A load of the embedded warehouse.
-    Load(Load),
-    /// A delivery to another database.
-    Delivery(LoadRun),
-}
 
 /// Loads a context's warehouse and brings its targets up to it.
 struct Loader {

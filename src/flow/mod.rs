@@ -4,6 +4,7 @@
 //! Holds no arithmetic: the engine aggregates, the ledger commits; here threads, clocks and retries live.
 //! Start at [`run`].
 
+mod bigquery_tables;
 mod cadence;
 mod commit;
 mod committer;
@@ -16,19 +17,23 @@ mod fault;
 mod idleness;
 mod lag;
 mod live;
+mod loaded;
 mod loader;
 mod losses;
 mod maintenance;
+mod models;
 mod observer;
 mod owner;
 mod produce;
 mod replay;
+mod restore;
 mod retention;
 mod run;
 mod run_status;
 mod schemas;
 mod serve;
 mod services;
+mod settings;
 mod start;
 mod targets;
 mod up;
@@ -37,6 +42,7 @@ mod worker;
 mod worker_shared;
 mod worker_task;
 
+pub(crate) use bigquery_tables::deploy_bigquery;
 pub(crate) use commit::encode;
 pub(crate) use context::{Context, LakeAccess};
 pub(crate) use event::{Event, Status};
@@ -47,8 +53,10 @@ pub(crate) use fault::{
 #[cfg(test)]
 pub(crate) use lag::tests::report as lag_example;
 pub(crate) use lag::{CatchUp, LagMonitor, LagReader, LagReport, PartitionLag};
-pub(crate) use loader::{Loaded, load_on_schedule, load_once};
+pub(crate) use loaded::Loaded;
+pub(crate) use loader::{load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_failed, maintenance_policy, summary};
+pub(crate) use models::{models, plan_models};
 pub(crate) use owner::{now_us, this_process};
 pub(crate) use produce::{ProduceEvent, ProduceJob, Produced, ReplayState, produce, provider_failed};
 pub(crate) use replay::replay;
@@ -56,7 +64,7 @@ pub(crate) use run::{RunOptions, StopCondition, run};
 pub(crate) use schemas::open_registry;
 pub(crate) use serve::{LISTEN, USER, address, serve};
 pub(crate) use services::{PortChoice, Services};
-pub(crate) use start::{GROUP_BY_NAME, client_settings, file_format, partitions, store_options, topic_names};
-pub(crate) use targets::deploy_bigquery;
+pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format, store_options};
+pub(crate) use start::{partitions, topic_names};
 pub(crate) use up::{CityFeed, CityOptions, create_topic, start_broker};
-pub(crate) use warehouse::{folder_of, models, plan_models};
+pub(crate) use warehouse::folder_of;

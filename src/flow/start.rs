@@ -1,22 +1,19 @@
 //! Opens what a flow needs: lake, ledger, engine, reader; and finds where to go on.
 
 use std::collections::BTreeMap;
-use tokio_util::sync::CancellationToken;
 use turnstile_engine::{Engine, RestoredState, fingerprint};
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
-use turnstile_lake::{FileEncoding, Ledger, PartitionPosition, Slot, StateRef, StoreOptions};
+use turnstile_lake::{Ledger, PartitionPosition, Slot, StateRef};
 use turnstile_message::{SourcePosition, TopicPartition};
-use turnstile_pipeline::{FileFormat, Pipeline, TopicSelection};
+use turnstile_pipeline::TopicSelection;
 
 use super::context::Context;
 use super::fault::{client, engine_failed, ledger_failed, open_failed, read_failed};
 use super::losses::{range_lost, topic_recreated};
 use super::owner;
+use super::restore::restore_from;
 use crate::exit::Exit;
 use crate::report::Failure;
-
-/// Where the group's name comes from when none was given.
-pub(crate) const GROUP_BY_NAME: &str = "the pipeline's name";
 
 /// Everything a running flow holds.
 pub(crate) struct Started {
@@ -30,42 +27,6 @@ pub(crate) struct Started {
     pub(crate) resumed_at: Option<u64>,
     /// What was accepted as lost.
     pub(crate) accepted: Vec<String>,
-}
-
-/// The Kafka client settings of a pipeline; `[source] kafka` wins over `[source] properties`.
-pub(crate) fn client_settings(pipeline: &Pipeline, shutdown: &CancellationToken) -> anyhow::Result<ClientSettings> {
-    let source = &pipeline.source;
-    let origin = "[source] kafka";
-    let wrong = |e: turnstile_kafka::SettingsError| client(e.into());
-    let settings = match &source.properties {
-        None => ClientSettings::from_map(source.kafka.clone(), origin).map_err(wrong)?,
-        Some(file) => {
-            let mut settings = ClientSettings::from_properties(file).map_err(wrong)?;
-            for (key, value) in &source.kafka {
-                settings = settings.with(key, value, origin).map_err(wrong)?;
-            }
-            settings
-        }
-    };
-    // Lag tools know a consumer by its group; one that no file names is named as the pipeline.
-    let settings = match settings.group() {
-        Some(_) => settings,
-        None => settings.with("group.id", &pipeline.name, GROUP_BY_NAME).map_err(wrong)?,
-    };
-    Ok(settings.with_shutdown(shutdown.clone()))
-}
-
-/// The store options of a pipeline's lake.
-pub(crate) fn store_options(pipeline: &Pipeline) -> StoreOptions {
-    pipeline.lake.options.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-/// The lake's word for a pipeline's file format.
-pub(crate) fn file_format(pipeline: &Pipeline) -> FileEncoding {
-    match pipeline.lake.format {
-        FileFormat::CsvGz => FileEncoding::CsvGz,
-        FileFormat::Parquet => FileEncoding::Parquet,
-    }
 }
 
 /// How to start.
@@ -269,12 +230,4 @@ async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<RestoredState> 
         state.push((bytes.to_vec(), reference.live_until_us.unwrap_or(i64::MAX)));
     }
     Ok(restore_from(slot, state))
-}
-
-/// What an engine goes on from: the slot's positions and counters, and the `state` that it refers to.
-pub(crate) fn restore_from(slot: &Slot, state: Vec<(Vec<u8>, i64)>) -> RestoredState {
-    // Whether a partition is still idle is not known yet.
-    let partitions = slot.positions.iter().map(|p| PartitionPosition { idle: false, ..p.clone() }).collect();
-    let counters = slot.counters.clone();
-    RestoredState { partitions, published_until_us: slot.published_until_us, counters, state }
 }

@@ -1,28 +1,19 @@
 //! The databases beside the embedded warehouse that a pipeline's tables go to.
 
-use std::sync::Arc;
-
 use tokio::sync::Mutex;
-use turnstile_delivery::bigquery::{
-    BigQueryCredentials, BigQuerySettings, BigQueryTarget, ExternalFiles, ExternalFormat, ExternalTable,
-};
+use turnstile_delivery::bigquery::{BigQueryCredentials, BigQuerySettings, BigQueryTarget};
 use turnstile_delivery::postgres::{PostgresOptions, PostgresSettings, PostgresTarget, URL_VARIABLE};
 use turnstile_delivery::{Target, TargetError, TargetSettingsError};
-use turnstile_pipeline::{
-    BigQueryTargetSettings, CredentialsSource, FileFormat, Pipeline, PostgresTargetSettings, SettingPlaces,
-};
+use turnstile_pipeline::{BigQueryTargetSettings, CredentialsSource, Pipeline, PostgresTargetSettings, SettingPlaces};
 use turnstile_values::duration;
-use turnstile_warehouse::Warehouse;
 
-use super::context::Context;
-use super::fault::warehouse_failed;
 use crate::exit::Exit;
 use crate::report::Failure;
 
 /// The targets that a pipeline names, open. A target serves one caller at a time.
 pub(crate) struct Targets {
     postgres: Option<Mutex<PostgresTarget>>,
-    bigquery: Option<Mutex<BigQueryTarget>>,
+    pub(super) bigquery: Option<Mutex<BigQueryTarget>>,
 }
 
 impl Targets {
@@ -110,54 +101,6 @@ fn setting_failed(error: TargetSettingsError, places: &SettingPlaces) -> anyhow:
         Some(source) => failure.cause(anyhow::Error::from_boxed(source)).into(),
         None => failure.into(),
     }
-}
-
-/// Creates dataset, external table and tables in BigQuery, or says how with `dry_run`. One line for each that was created.
-pub(crate) async fn deploy_bigquery(context: &Context, dry_run: bool) -> anyhow::Result<Vec<String>> {
-    let pipeline = context.pipeline();
-    let missing = || {
-        Failure::new(Exit::Config, format!("pipeline {:?} has no [warehouse.bigquery]", pipeline.name))
-            .hint("add it with project and dataset: docs/warehouse-bigquery.md")
-    };
-    let settings = pipeline.warehouse.as_ref().ok_or_else(missing)?;
-    let target = context.targets()?.bigquery.as_ref().ok_or_else(missing)?;
-    let warehouse = context.warehouse().await?;
-    let tables = warehouse.tables().await.map_err(warehouse_failed)?;
-    let external = external(pipeline, &settings.table, warehouse).await?;
-    let mut target = target.lock().await;
-    if dry_run {
-        return Ok(vec![target.plan(&tables, external.as_ref()).map_err(target_failed)?]);
-    }
-    target.deploy(&tables, external.as_ref()).await.map_err(target_failed)
-}
-
-/// Tells BigQuery's external table which of the lake's files are current, where the pipeline has one.
-pub(crate) async fn list_for_bigquery(context: &Context) -> anyhow::Result<()> {
-    let Some(settings) = &context.pipeline().warehouse else { return Ok(()) };
-    let Some(target) = &context.targets()?.bigquery else { return Ok(()) };
-    let external = external(context.pipeline(), &settings.table, context.warehouse().await?).await?;
-    let Some(external) = external else { return Ok(()) };
-    target.lock().await.list_files(&external).await.map_err(target_failed)
-}
-
-/// A table over the files as they are. A lake elsewhere cannot be read from there: only the models' tables are created.
-async fn external(pipeline: &Pipeline, name: &str, warehouse: &Warehouse) -> anyhow::Result<Option<ExternalTable>> {
-    if !pipeline.lake.url.starts_with("gs://") {
-        return Ok(None);
-    }
-    let files = warehouse.current_files().await.map_err(warehouse_failed)?;
-    Ok(Some(ExternalTable {
-        name: name.to_lowercase(),
-        description: format!("The current files of pipeline {}", pipeline.name),
-        url: pipeline.lake.url.clone(),
-        format: match pipeline.lake.format {
-            FileFormat::CsvGz => ExternalFormat::CsvGz,
-            FileFormat::Parquet => ExternalFormat::Parquet,
-        },
-        schema: Arc::clone(&warehouse.source().files),
-        index_column: pipeline.lake.index_column,
-        files: ExternalFiles::Listed(files),
-    }))
 }
 
 /// A target did not take a delivery.

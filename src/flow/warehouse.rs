@@ -5,30 +5,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turnstile_engine::StreamPlan;
+use turnstile_lake::Lake;
 use turnstile_pipeline::{BUILT_IN_MODELS, Pipeline};
 use turnstile_warehouse::{BUILT_IN, Models, Warehouse, WarehouseLimits, WarehouseSource};
 
-use super::context::Context;
 use super::fault::warehouse_failed;
 use super::live::live_rows;
-use super::start::file_format;
+use super::settings::file_format;
 use crate::exit::Exit;
 use crate::report::Failure;
 
 /// The external table of a pipeline that names none.
 const TABLE: &str = "ext_turnstile";
 
-/// Opens the warehouse of a context's pipeline.
-pub(super) async fn open_warehouse(context: &Context) -> anyhow::Result<Warehouse> {
-    let lake = context.lake().await?;
-    let plan = context.plan()?;
-    let source = source(context.pipeline(), &plan)?;
-    let models = read_models(context.pipeline(), context.folder(), &source.table)?;
+/// Opens the warehouse of a pipeline over its lake; relative paths in it begin at `folder`.
+pub(super) fn open_warehouse(
+    lake: &Lake,
+    pipeline: &Pipeline,
+    folder: &Path,
+    plan: Arc<StreamPlan>,
+) -> anyhow::Result<Warehouse> {
+    let source = source(pipeline, &plan)?;
+    let models = read_models(pipeline, folder, &source.table)?;
     let live = live_rows(lake, plan);
-    Warehouse::new(lake, source, models, limits(context.pipeline()), Some(live)).map_err(warehouse_failed)
+    Warehouse::new(lake, source, models, limits(pipeline), Some(live)).map_err(warehouse_failed)
 }
 
-fn source(pipeline: &Pipeline, plan: &StreamPlan) -> anyhow::Result<WarehouseSource> {
+pub(super) fn source(pipeline: &Pipeline, plan: &StreamPlan) -> anyhow::Result<WarehouseSource> {
     let table = pipeline.warehouse.as_ref().map_or(TABLE, |warehouse| &warehouse.table);
     let columns = Arc::clone(plan.output_schema());
     let source = WarehouseSource::new(&pipeline.name, table, columns, file_format(pipeline));
@@ -37,12 +40,7 @@ fn source(pipeline: &Pipeline, plan: &StreamPlan) -> anyhow::Result<WarehouseSou
     Ok(source.with_window(start, end))
 }
 
-/// The models of a pipeline, or why they are wrong, as far as their files tell. The lake is not opened.
-pub(crate) fn models(context: &Context) -> anyhow::Result<Models> {
-    read_models(context.pipeline(), context.folder(), &source(context.pipeline(), &*context.plan()?)?.table)
-}
-
-fn read_models(pipeline: &Pipeline, folder: &Path, external: &str) -> anyhow::Result<Models> {
+pub(super) fn read_models(pipeline: &Pipeline, folder: &Path, external: &str) -> anyhow::Result<Models> {
     let setting = pipeline.warehouse.as_ref().and_then(|warehouse| warehouse.models.as_deref());
     let models = match setting {
         None => return Ok(Models::default()),
@@ -50,12 +48,6 @@ fn read_models(pipeline: &Pipeline, folder: &Path, external: &str) -> anyhow::Re
         Some(models) => Models::read(&folder.join(models), external),
     };
     models.map_err(|error| warehouse_failed(error.into()))
-}
-
-/// Plans the models of a pipeline over its columns, without reading a row: whether a load can compute them.
-pub(crate) async fn plan_models(context: &Context, models: &Models) -> anyhow::Result<()> {
-    let source = source(context.pipeline(), &*context.plan()?)?;
-    models.plan(&source).await.map(drop).map_err(|error| warehouse_failed(error.into()))
 }
 
 /// The folder that a pipeline file's relative paths begin at.

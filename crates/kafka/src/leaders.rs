@@ -4,12 +4,10 @@
 //! back, or was replaced. Times are as fine as the statistics: a quarter of a second at both ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::Statistics;
-
-use crate::link::BrokerLink;
 
 /// How often statistics come: librdkafka's `statistics.interval.ms`.
 pub(crate) const INTERVAL_MS: &str = "250";
@@ -47,17 +45,6 @@ impl std::fmt::Display for LeaderChange {
     }
 }
 
-/// Reports leader changes among the partitions of a [`crate::PartitionReader`].
-#[derive(Clone)]
-pub struct LeaderWatch(pub(crate) Arc<BrokerLink>);
-
-impl LeaderWatch {
-    /// What changed since the last call, the oldest first.
-    pub fn take(&self) -> Vec<LeaderChange> {
-        self.0.leaders().take()
-    }
-}
-
 #[derive(Default)]
 pub(crate) struct Leaders(Mutex<LeaderTable>);
 
@@ -81,7 +68,7 @@ impl Leaders {
         self.lock().observe(samples(statistics), at);
     }
 
-    fn take(&self) -> Vec<LeaderChange> {
+    pub(crate) fn take(&self) -> Vec<LeaderChange> {
         self.lock().changes.drain(..).collect()
     }
 

@@ -8,7 +8,8 @@ use turnstile_message::TopicPartition;
 
 use crate::connection::{KafkaConnection, assignment, failure};
 use crate::error::{ClientError, ReadError};
-use crate::leaders::{self, LeaderWatch};
+use crate::leader_watch::LeaderWatch;
+use crate::leaders;
 use crate::native::PartitionsQueue;
 use crate::read_queue::ReadQueue;
 use crate::settings::ClientSettings;

@@ -1,11 +1,13 @@
 //! Why a ledger cannot continue: one variant per thing that a caller does about it.
 
+use object_store::path::Path;
 use std::fmt;
 
 use turnstile_values::human;
 
 use crate::chain::ChainError;
-use crate::{Hash, StoreError};
+use crate::hash::Hash;
+use crate::store::StoreError;
 
 /// A commit, or the start of a ledger, that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -177,4 +179,9 @@ fn fenced(pipeline: &str, lake: &str, window_start_us: Option<i64>) -> String {
         }
         None => format!("this process no longer owns {pipeline:?} in {lake}"),
     }
+}
+
+/// What is in the ledger at `path` cannot be: `reason` says why.
+pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> LedgerError {
+    LedgerError::Corrupt { object: path.to_string(), reason: reason.into() }
 }

@@ -11,9 +11,13 @@ use object_store::path::Path;
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::chain::ChainRecord;
+use crate::format::FileEncoding;
+use crate::hash::Hash;
+use crate::ledger::{Commit, Ledger, NewFile, NewState};
 use crate::maintenance::{Compacted, CompactedWindow, MaintenancePolicy, MaintenanceSlot, Retired, maintain};
 use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline};
-use crate::{Commit, Counters, FileEncoding, FileKind, Hash, Ledger, NewFile, NewState, PartitionPosition, WriterId};
+use crate::slot::{FileKind, WriterId};
+use turnstile_message::{Counters, PartitionPosition};
 
 const GOLDEN: &str = include_str!("../testdata/golden.txt");
 
@@ -74,7 +78,7 @@ fn unpack(bytes: &[u8]) -> String {
     std::io::read_to_string(flate2::read::GzDecoder::new(bytes)).unwrap()
 }
 
-fn cut(number: i64, kept: &[crate::StateRef]) -> Commit {
+fn cut(number: i64, kept: &[crate::slot::StateRef]) -> Commit {
     let partition = TopicPartition::new("turnstile", 3);
     let read = 10 * (number as u64 + 1);
     let file = |name: &str, kind: FileKind| NewFile {
@@ -85,8 +89,10 @@ fn cut(number: i64, kept: &[crate::StateRef]) -> Commit {
         sources: vec![OffsetRange { partition: partition.clone(), first: number, last: number + 4, messages: 5 }],
         counts: BTreeMap::from([("messages".to_owned(), 5)]),
     };
-    let letters =
-        NewFile { name: crate::dead_letters_name(PIPELINE, number as u64 + 2), ..file("", FileKind::DeadLetters) };
+    let letters = NewFile {
+        name: crate::format::dead_letters_name(PIPELINE, number as u64 + 2),
+        ..file("", FileKind::DeadLetters)
+    };
     let window = FileKind::Window { start_us: number * MINUTE, end_us: (number + 1) * MINUTE, version: 2 };
     let blob = |kind: &str| NewState {
         kind: kind.into(),

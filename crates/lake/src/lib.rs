@@ -18,6 +18,7 @@ mod framed;
 mod golden;
 mod hash;
 mod lake;
+mod lake_error;
 mod ledger;
 mod location;
 pub mod maintenance;
@@ -37,7 +38,8 @@ pub use format::{
     decode_dead_letters, encode_dead_letters, encode_window, window_name,
 };
 pub use hash::{Hash, NotAHash};
-pub use lake::{Lake, LakeError};
+pub use lake::Lake;
+pub use lake_error::LakeError;
 pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered, read_state};
 pub use location::StoreOptions;
 pub use read::{

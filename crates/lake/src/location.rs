@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
-use crate::LakeError;
+use crate::lake_error::LakeError;
 
 /// Settings of a store: `object_store`'s own keys, such as `aws_endpoint`, `aws_region`,
 /// `google_service_account`, `azure_storage_account_name`, `allow_http`.

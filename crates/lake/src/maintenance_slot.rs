@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainRecord, Ownership};
 use crate::day::day_of;
-use crate::{Hash, WriterId};
+use crate::hash::Hash;
+use crate::slot::WriterId;
 
 /// The record of one act of maintenance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

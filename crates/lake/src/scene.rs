@@ -16,11 +16,15 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use crate::clock::Clock;
+use crate::format::{EncodeOptions, FileEncoding, dead_letters_name, encode_window, window_name};
+use crate::hash::Hash;
+use crate::lake::Lake;
+use crate::ledger::{Commit, Ledger, NewFile};
+use crate::read::Catalog;
+use crate::slot::{FileKind, WriterId};
+use crate::store::StoreError;
 use crate::store::{Creation, LakeStore, Remote};
-use crate::{
-    Catalog, Commit, Counters, EncodeOptions, FileEncoding, FileKind, Hash, Lake, Ledger, NewFile, PartitionPosition,
-    StoreError, WriterId, dead_letters_name, encode_window, window_name,
-};
+use turnstile_message::{Counters, PartitionPosition};
 
 pub(crate) const MINUTE: i64 = 60_000_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
@@ -164,7 +168,7 @@ impl TestPipeline {
     pub(crate) fn dead_letters(&self) -> NewFile {
         NewFile {
             name: dead_letters_name(PIPELINE, self.ledger.next_seq()),
-            bytes: crate::encode_dead_letters([]).into(),
+            bytes: crate::format::encode_dead_letters([]).into(),
             rows: 1,
             kind: FileKind::DeadLetters,
             sources: vec![],
@@ -209,7 +213,7 @@ pub(crate) fn rows(minute: i64, version: u32) -> Vec<String> {
 }
 
 /// Window starts, in minutes, and versions, of what a catalog shows.
-pub(crate) fn shown(extents: &[crate::Extent]) -> Vec<(i64, u32)> {
+pub(crate) fn shown(extents: &[crate::read::Extent]) -> Vec<(i64, u32)> {
     extents.iter().map(|extent| (extent.start_us / MINUTE, extent.version)).collect()
 }
 

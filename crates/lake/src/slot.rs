@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use turnstile_message::{Counters, OffsetRange, PartitionPosition};
 
-use crate::Hash;
 use crate::chain::{ChainRecord, Ownership};
+use crate::hash::Hash;
 
 /// The record of one commit, or of a writer's claim to the pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::servers::KafkaHome;
-
 /// The names of the variables: the contract between `cargo xtask test` and this crate.
 pub mod var {
     /// Bootstrap servers of the shared Apache Kafka broker, `host:port`.
@@ -134,14 +132,6 @@ pub fn kafka() -> String {
     text(var::KAFKA)
 }
 
-/// Kafka's jars: to start a separate broker, or one of Kafka's command-line tools.
-///
-/// # Panics
-/// As [`kafka`].
-pub fn kafka_home() -> KafkaHome {
-    KafkaHome::at(text(var::KAFKA_HOME))
-}
-
 /// The shared S3 server.
 ///
 /// # Panics
@@ -238,7 +228,7 @@ pub fn jdbc() -> PathBuf {
     text(var::JDBC).into()
 }
 
-fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     match required(name, std::env::var_os(name)) {
         Ok(value) => value,
         // A test without its server has not passed: it fails, and names the command to run.

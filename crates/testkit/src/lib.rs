@@ -24,6 +24,7 @@ mod address;
 pub mod servers;
 
 pub use address::{
-    Azure, BigQuery, Gcs, Postgres, S3, azure, bigquery, checkers, gcs, jdbc, kafka, kafka_home, postgres, python,
-    registry, s3, spark, var,
+    Azure, BigQuery, Gcs, Postgres, S3, azure, bigquery, checkers, gcs, jdbc, kafka, postgres, python, registry, s3,
+    spark, var,
 };
+pub use servers::kafka_home;

@@ -19,7 +19,7 @@ use turnstile_message::{BatchBuilder, TopicPartition};
 use turnstile_registry::SchemaRegistry;
 
 use crate::cli::cluster::{ClusterArgs, client_failure, read_failure};
-use crate::cli::load_pipeline;
+use crate::cli::pipeline_file::load_pipeline;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;

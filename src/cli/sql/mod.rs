@@ -1,16 +1,18 @@
 //! `turnstile sql`: one query on the warehouse, or a shell.
 
+mod result;
 mod shell;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use turnstile_warehouse::{QueryError, QueryResultFormat, Warehouse};
+use turnstile_warehouse::QueryResultFormat;
 
+use self::result::{failure, summary, write_result};
 use super::last_run::context_or_last;
 use crate::exit::Exit;
-use crate::flow::{self, LakeAccess};
+use crate::flow::LakeAccess;
 use crate::process::Process;
 use crate::report::Failure;
 
@@ -87,60 +89,4 @@ pub(crate) fn run(args: SqlArgs, process: &Process) -> anyhow::Result<Exit> {
         eprintln!("{}", summary(rows, began));
     }
     Ok(Exit::Done)
-}
-
-/// Writes the result to stdout. A closed pipe is no error.
-async fn write_result(warehouse: &Warehouse, query: &str, format: QueryResultFormat) -> Result<u64, QueryError> {
-    let mut out = std::io::BufWriter::new(std::io::stdout());
-    let rows = match warehouse.query(query).await?.write(format, &mut out).await {
-        Err(QueryError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-        other => other?,
-    };
-    match out.flush() {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(rows),
-    }
-}
-
-fn summary(rows: u64, began: Instant) -> String {
-    let took = began.elapsed();
-    format!("({rows} {}, {} ms)", if rows == 1 { "row" } else { "rows" }, took.as_millis())
-}
-
-/// A failed query as fact, position and hint.
-fn failure(query: &str, error: QueryError) -> anyhow::Error {
-    match error {
-        QueryError::Query { hint: explained, .. } => {
-            let fact = match explained.position {
-                Some(position) => format!("{}\n{}", explained.fact, caret(query, position)),
-                None => explained.fact,
-            };
-            let failure = Failure::new(Exit::Failed, fact);
-            match explained.hint {
-                Some(hint) => failure.hint(hint).into(),
-                None => failure.into(),
-            }
-        }
-        QueryError::Timeout(_) => Failure::new(Exit::Failed, error.to_string())
-            .hint("query less data, or raise `[warehouse] statement_timeout`")
-            .into(),
-        QueryError::Warehouse(error) => flow::warehouse_failed(error),
-        QueryError::Write(error) => Failure::new(Exit::Failed, "the result cannot be written").cause(error).into(),
-    }
-}
-
-/// The line of the query with a caret under the error.
-fn caret(query: &str, (line, column): (usize, usize)) -> String {
-    let text = query.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    format!("  {text}\n  {}^", " ".repeat(column.saturating_sub(1).min(text.chars().count())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_caret_is_under_the_error() {
-        assert_eq!(caret("SELECT a\nFRM b", (2, 5)), "  FRM b\n      ^");
-    }
 }

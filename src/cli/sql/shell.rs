@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 use tokio::sync::Notify;
 use turnstile_warehouse::{QueryResultFormat, Warehouse};
 
-use super::{failure, summary, write_result};
+use super::result::{failure, summary, write_result};
 use crate::exit::Exit;
 use crate::flow;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use turnstile_testkit::servers::Azurite;
 
-use super::FetchStep;
+use super::step::FetchStep;
 use crate::command::logged;
 
 const VERSION: &str = "3.37.0";

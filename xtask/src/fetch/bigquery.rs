@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use turnstile_testkit::servers::BigQueryHome;
 
-use super::{FetchStep, python};
+use super::python;
+use super::step::FetchStep;
 
 const DUCKDB: &str = "1.5.5";
 /// Where DuckDB looks for an extension, below the home folder.

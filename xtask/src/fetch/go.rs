@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{FetchStep, python};
+use super::python;
+use super::step::FetchStep;
 use crate::command::logged;
 
 /// What the servers' own module files ask for.

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::FetchStep;
 use super::kafka::COPY;
+use super::step::FetchStep;
 use crate::command::logged;
 
 const VERSION: &str = "42.7.7";

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use turnstile_testkit::servers::KafkaHome;
 
-use super::FetchStep;
+use super::step::FetchStep;
 use crate::command::logged;
 use crate::place;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::FetchStep;
+use super::step::FetchStep;
 use crate::command::logged;
 use crate::place;
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::FetchStep;
+use super::step::FetchStep;
 use crate::command::logged;
 
 const VERSION: &str = "2.6.13.Final";

@@ -26,8 +26,8 @@ mod store;
 mod target;
 mod windows;
 
-pub use self::credentials::BigQueryCredentials;
 pub use self::external::{ExternalFiles, ExternalFormat, ExternalTable};
+pub use self::settings::BigQueryCredentials;
 pub use self::settings::BigQuerySettings;
 pub use self::target::BigQueryTarget;
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::credentials::BigQueryCredentials;
+use turnstile_values::Secret;
+
 use crate::TargetSettingsError;
 
 /// The public API.
@@ -47,6 +48,24 @@ pub struct BigQuerySettings {
     pub retry_wait_ms: u64,
     /// Seconds for which a job is awaited. It goes on afterwards, and the next attempt of the same delivery finds it. Default 600.
     pub job_secs: u64,
+}
+
+/// Which credentials are used.
+#[derive(Debug, Clone, Default)]
+pub enum BigQueryCredentials {
+    /// Google's application default credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, the one that
+    /// `gcloud` stored, the metadata server of the machine (which also serves workload identity on GKE).
+    #[default]
+    Default,
+    /// No credentials: for an emulator.
+    None,
+    /// A file: a service account's key, a user's own credentials, an external account (workload identity).
+    File(PathBuf),
+    /// The text of such a file, of a service account or an external account.
+    Json(Secret),
+    /// `gcp-credentials/NAME` or `gcs-bucket/NAME`: a block of the Prefect server that `PREFECT_API_URL` and
+    /// `PREFECT_API_KEY` in the environment name.
+    PrefectBlock(String),
 }
 
 impl BigQuerySettings {

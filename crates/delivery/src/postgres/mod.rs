@@ -13,6 +13,7 @@ mod check;
 mod error;
 mod merge;
 mod numeric;
+mod options;
 mod password;
 mod position;
 mod rows;
@@ -30,8 +31,8 @@ use std::collections::HashMap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-pub use password::PostgresPassword;
-pub use settings::{PostgresOptions, PostgresSettings, SslMode, URL_VARIABLE};
+pub use options::{PostgresOptions, SslMode};
+pub use settings::{PostgresPassword, PostgresSettings, URL_VARIABLE};
 
 use self::error::refused;
 use self::session::PgSession;

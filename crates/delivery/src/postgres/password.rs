@@ -2,25 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use turnstile_values::Secret;
 
-use super::settings::PostgresSettings;
+use super::settings::{PostgresPassword, PostgresSettings};
 use crate::TargetSettingsError;
-
-/// Where the password comes from.
-#[derive(Debug, Clone)]
-pub enum PostgresPassword {
-    /// None: the server trusts us, or identifies us by the user of the socket.
-    None,
-    /// From the environment.
-    Given(Secret),
-    /// A file whose first line is the password, as orchestrators mount secrets.
-    File(PathBuf),
-    /// A file in libpq's form, `host:port:database:user:password` a line. Others must not be able to read it.
-    PassFile(PathBuf),
-}
 
 impl PostgresPassword {
     /// Reads it now. An error names the file.
@@ -98,7 +85,9 @@ fn fields(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::PostgresOptions;
+    use std::path::PathBuf;
+
+    use super::super::options::PostgresOptions;
     use super::*;
 
     fn settings(password: PostgresPassword) -> PostgresSettings {

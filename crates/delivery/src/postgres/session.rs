@@ -15,7 +15,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, CopyInSink, Row};
 
 use super::error::{classify, unreachable};
-use super::settings::{PostgresSettings, SslMode};
+use super::options::SslMode;
+use super::settings::PostgresSettings;
 use super::tls;
 use crate::{TargetError, TargetSettingsError};
 
@@ -177,7 +178,7 @@ mod tests {
     use tokio_postgres::config::ChannelBinding;
     use turnstile_values::Secret;
 
-    use super::super::settings::PostgresOptions;
+    use super::super::options::PostgresOptions;
     use super::*;
 
     #[tokio::test]

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use turnstile_values::{Secret, suggest};
+use turnstile_values::Secret;
 
-use super::password::PostgresPassword;
+use super::options::{PostgresOptions, SslMode};
 use super::url;
 use crate::TargetSettingsError;
 
@@ -23,80 +22,6 @@ const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// PostgreSQL truncates longer names without an error.
 pub(super) const NAME_BYTES: usize = 63;
-
-/// Settings as they are given. What is `None` comes from the URL, or has a default.
-#[derive(Debug, Clone, Default)]
-pub struct PostgresOptions {
-    /// `postgres://USER@HOST:PORT/DATABASE`; a separate setting overrides the same part of it.
-    pub url: Option<Secret>,
-    /// See [`PostgresSettings::host`]; needed.
-    pub host: Option<String>,
-    /// Default 5432.
-    pub port: Option<u16>,
-    /// Needed.
-    pub database: Option<String>,
-    /// Needed.
-    pub user: Option<String>,
-    /// A file whose first line is the password.
-    pub password_file: Option<PathBuf>,
-    /// Default `turnstile`.
-    pub schema: Option<String>,
-    /// Default `prefer` on loopback, `verify-full` elsewhere.
-    pub sslmode: Option<SslMode>,
-    /// See [`PostgresSettings::root_certificate`].
-    pub root_certificate: Option<PathBuf>,
-    /// Default 10 seconds.
-    pub connect_timeout: Option<Duration>,
-    /// Default 30 minutes.
-    pub statement_timeout: Option<Duration>,
-    /// Default 1 minute.
-    pub lock_timeout: Option<Duration>,
-    /// Default `turnstile`.
-    pub application_name: Option<String>,
-    /// See [`PostgresSettings::adopt`].
-    pub adopt: Option<String>,
-}
-
-/// How TLS is used. The names are libpq's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SslMode {
-    /// No TLS.
-    Disable,
-    /// TLS if the server supports it; nothing is verified.
-    Prefer,
-    /// TLS; nothing is verified.
-    Require,
-    /// TLS with a certificate that the authority signed.
-    VerifyCa,
-    /// TLS with a certificate that the authority signed for this host.
-    VerifyFull,
-}
-
-impl SslMode {
-    const NAMES: [(&str, SslMode); 5] = [
-        ("disable", SslMode::Disable),
-        ("prefer", SslMode::Prefer),
-        ("require", SslMode::Require),
-        ("verify-ca", SslMode::VerifyCa),
-        ("verify-full", SslMode::VerifyFull),
-    ];
-
-    pub(super) fn verifies(self) -> bool {
-        matches!(self, SslMode::VerifyCa | SslMode::VerifyFull)
-    }
-}
-
-impl FromStr for SslMode {
-    type Err = TargetSettingsError;
-
-    fn from_str(text: &str) -> Result<Self, TargetSettingsError> {
-        let known = Self::NAMES.iter().find(|(name, _)| *name == text);
-        known.map(|(_, mode)| *mode).ok_or_else(|| {
-            let hint = suggest(text, Self::NAMES.map(|(name, _)| name));
-            TargetSettingsError::new("sslmode", format!("sslmode cannot be \"{text}\""), hint)
-        })
-    }
-}
 
 /// The connection settings of a server. `Debug` shows no password.
 #[derive(Debug, Clone)]
@@ -127,6 +52,19 @@ pub struct PostgresSettings {
     pub application_name: String,
     /// Another warehouse whose rows in the schema may be replaced by this one's.
     pub adopt: Option<String>,
+}
+
+/// Where the password comes from.
+#[derive(Debug, Clone)]
+pub enum PostgresPassword {
+    /// None: the server trusts us, or identifies us by the user of the socket.
+    None,
+    /// From the environment.
+    Given(Secret),
+    /// A file whose first line is the password, as orchestrators mount secrets.
+    File(PathBuf),
+    /// A file in libpq's form, `host:port:database:user:password` a line. Others must not be able to read it.
+    PassFile(PathBuf),
 }
 
 impl PostgresSettings {

@@ -12,7 +12,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::settings::{PostgresSettings, SslMode};
+use super::options::SslMode;
+use super::settings::PostgresSettings;
 use crate::TargetSettingsError;
 use crate::error::BoxError;
 

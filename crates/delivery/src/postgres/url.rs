@@ -10,7 +10,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 use turnstile_values::Secret;
 
-use super::settings::PostgresOptions;
+use super::options::PostgresOptions;
 use crate::TargetSettingsError;
 
 const FORM: &str = "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full";

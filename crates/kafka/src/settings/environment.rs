@@ -7,9 +7,20 @@ use super::{ClientSettings, SettingsError};
 /// The beginning of the names of the variables that are client settings.
 pub(super) const PREFIX: &str = "TURNSTILE_KAFKA_";
 
+impl ClientSettings {
+    /// The settings in the environment: `TURNSTILE_KAFKA_SASL_PASSWORD` is `sasl.password`, and
+    /// `TURNSTILE_KAFKA_SASL_PASSWORD_FILE` names the file that holds it. Empty when there are none.
+    ///
+    /// # Errors
+    /// Names the variable whose key is unknown or whose value is not taken.
+    pub fn from_environment() -> Result<Self, SettingsError> {
+        read(std::env::vars_os())
+    }
+}
+
 /// Settings of all variables whose names begin with [`PREFIX`]. An empty variable counts as not set: compose files and
 /// shells pass such on.
-pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<ClientSettings, SettingsError> {
+fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<ClientSettings, SettingsError> {
     let mut settings = ClientSettings::empty("the environment".to_owned());
     let mut named: Vec<(String, OsString)> = variables
         .into_iter()

@@ -116,15 +116,6 @@ impl ClientSettings {
         Ok(self)
     }
 
-    /// The settings in the environment: `TURNSTILE_KAFKA_SASL_PASSWORD` is `sasl.password`, and
-    /// `TURNSTILE_KAFKA_SASL_PASSWORD_FILE` names the file that holds it. Empty when there are none.
-    ///
-    /// # Errors
-    /// Names the variable whose key is unknown or whose value is not taken.
-    pub fn from_environment() -> Result<Self, SettingsError> {
-        environment::read(std::env::vars_os())
-    }
-
     /// Puts `other`'s settings over these.
     pub fn over(mut self, other: Self) -> Self {
         self.values.extend(other.values);

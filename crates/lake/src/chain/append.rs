@@ -4,7 +4,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 
 use super::{Appended, Chain, ChainEntry, ChainError, ChainPosition, ChainRecord, Ownership};
-use crate::Hash;
+use crate::hash::Hash;
 #[cfg(feature = "simulation")]
 use crate::simulation::Mutant;
 use crate::store::Creation;

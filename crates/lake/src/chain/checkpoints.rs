@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use object_store::path::Path;
 
-use crate::{Lake, StoreError};
+use crate::lake::Lake;
+use crate::store::StoreError;
 
 /// Checkpoints that stay: the newest, and one for those who are reading the one before.
 const KEPT: usize = 2;

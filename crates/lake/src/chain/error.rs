@@ -1,7 +1,7 @@
 //! Why a chain cannot be read or extended.
 
-use crate::StoreError;
 use crate::framed::{FORMAT, Unreadable};
+use crate::store::StoreError;
 
 /// A chain that cannot be read or extended.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,8 @@ pub use checkpoints::Checkpoints;
 pub use error::ChainError;
 pub use record::{Appended, ChainEntry, ChainPosition, ChainRecord, Ownership};
 
-use crate::{Hash, Lake};
+use crate::hash::Hash;
+use crate::lake::Lake;
 
 /// One chain of a lake.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::Hash;
 use crate::framed::{self, Unreadable};
+use crate::hash::Hash;
 
 /// A place in a chain: after entry `seq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -11,7 +11,8 @@ use arrow::record_batch::RecordBatch;
 use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 
-use super::{EncodeOptions, FormatError};
+use super::error::FormatError;
+use super::file_encoding::EncodeOptions;
 
 /// RFC 3339 in UTC; `%.f` is nothing when the fraction is zero.
 const INSTANT: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
@@ -81,7 +82,7 @@ mod tests {
     use arrow::array::{Int32Array, StringArray, TimestampMicrosecondArray, TimestampSecondArray};
 
     use super::*;
-    use crate::{FileEncoding, encode_window};
+    use crate::format::{FileEncoding, encode_window};
 
     fn batch() -> RecordBatch {
         let start = TimestampMicrosecondArray::from(vec![1_785_571_200_000_000, 1_785_571_200_500_000]);

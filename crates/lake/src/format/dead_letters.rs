@@ -12,7 +12,7 @@ use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 use turnstile_message::{SourcePosition, TopicPartition};
 
-use super::FormatError;
+use super::error::FormatError;
 
 /// A message that could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]

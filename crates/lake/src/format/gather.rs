@@ -227,7 +227,7 @@ mod tests {
     use arrow::compute::concat_batches;
 
     use super::*;
-    use crate::{EncodeOptions, count_rows, encode_window};
+    use crate::format::{EncodeOptions, count_rows, encode_window};
 
     fn batch(from: i64, until: i64) -> RecordBatch {
         let stations = StringArray::from_iter_values((from..until).map(|n| format!("line\n\"{n}\"")));

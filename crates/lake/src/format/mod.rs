@@ -6,79 +6,18 @@
 
 mod csv;
 mod dead_letters;
+mod error;
+mod file_encoding;
 pub(crate) mod gather;
 pub(crate) mod names;
 mod parquet;
 
-use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use serde::{Deserialize, Serialize};
 
 pub use dead_letters::{DeadLetterRecord, OwnedDeadLetter, decode_dead_letters, encode_dead_letters};
+pub use error::FormatError;
+pub use file_encoding::{EncodeOptions, FileEncoding};
 pub use names::{dead_letters_name, window_name};
-
-/// The format of a window's file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FileEncoding {
-    /// CSV with a header line, packed by gzip.
-    #[serde(rename = "csv.gz")]
-    CsvGz,
-    /// Parquet, packed by Zstandard.
-    #[serde(rename = "parquet")]
-    Parquet,
-}
-
-impl FileEncoding {
-    /// How file names of the format end.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::CsvGz => "csv.gz",
-            Self::Parquet => "parquet",
-        }
-    }
-
-    /// The format of a file, by its name.
-    pub fn of(name: &str) -> Option<Self> {
-        [Self::CsvGz, Self::Parquet]
-            .into_iter()
-            .find(|format| name.strip_suffix(format.extension()).is_some_and(|stem| stem.ends_with('.')))
-    }
-}
-
-/// Choices of [`encode_window`].
-#[derive(Debug, Clone, Copy)]
-pub struct EncodeOptions {
-    /// Put an unnamed column first that counts rows from 0, as the original's files have. CSV only.
-    pub index_column: bool,
-    /// 0 (none) to 9 (smallest). CSV only.
-    pub gzip_level: u32,
-}
-
-impl Default for EncodeOptions {
-    fn default() -> Self {
-        Self { index_column: false, gzip_level: 6 }
-    }
-}
-
-/// Rows that cannot be written, or bytes that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum FormatError {
-    /// A column's type has no form in the format.
-    #[error("the rows cannot be written as {format:?}")]
-    Encode {
-        /// The format asked for.
-        format: FileEncoding,
-        /// What the writer said.
-        #[source]
-        source: ArrowError,
-    },
-    /// The bytes are not a file of the format.
-    #[error("the file cannot be read: {reason}")]
-    Decode {
-        /// What is wrong.
-        reason: String,
-    },
-}
 
 /// The file of one window. The same rows and options give the same bytes.
 ///

@@ -11,7 +11,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::FormatError;
+use super::error::FormatError;
 
 /// Smaller files than at level 1, at a cost that a window's few thousand rows do not feel.
 const ZSTD_LEVEL: i32 = 3;

@@ -2,8 +2,10 @@
 
 use super::{Attempt, Ledger, first_window};
 use crate::chain::{Appended, ChainPosition};
+use crate::error::{LedgerError, Owner};
 use crate::failpoint::reach;
-use crate::{Hash, LedgerError, Owner, Slot};
+use crate::hash::Hash;
+use crate::slot::Slot;
 
 impl Ledger {
     /// Makes the attempt's slot the newest one of the log, or finds out who was faster.

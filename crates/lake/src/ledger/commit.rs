@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use turnstile_message::OffsetRange;
 
-use crate::{Counters, FileKind, PartitionPosition, Slot, StateRef};
+use crate::slot::{FileKind, Slot, StateRef};
+use turnstile_message::{Counters, PartitionPosition};
 
 /// A consistent cut through the pipeline: offsets read, state kept, files to publish, all as of
 /// one moment.

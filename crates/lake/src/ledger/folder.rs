@@ -3,8 +3,11 @@
 use object_store::path::Path;
 
 use crate::chain::Chain;
+use crate::error::LedgerError;
+use crate::hash::Hash;
+use crate::lake::Lake;
 use crate::maintenance_slot::MaintenanceSlot;
-use crate::{Hash, Lake, LedgerError, Slot};
+use crate::slot::Slot;
 
 /// The ledger folder of one pipeline.
 #[derive(Debug, Clone)]

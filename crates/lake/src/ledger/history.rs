@@ -4,29 +4,16 @@
 //! and how many rows became what. Each file names the hash of the one before; the newest slot names
 //! the last one. Source: docs/ledger.md, "History".
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
-use bytes::Bytes;
 use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
-use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Ledger, corrupt};
-use crate::failpoint::reach;
-use crate::slot::{FileEntry, HistoryRef, Slot};
-use crate::store::Creation;
-use crate::{Counters, Hash, LedgerError};
-
-/// The log keeps this many slots after a segment before the segment is rolled up.
-const KEPT: u64 = 16;
-
-/// Old slots that one commit reads back, after a restart, to roll them up.
-const READS_PER_COMMIT: usize = 32;
-
-/// Old slots read at the same time.
-const READS_AT_ONCE: usize = 8;
+use crate::hash::Hash;
+use crate::slot::{FileEntry, Slot};
+use turnstile_message::Counters;
 
 /// What history says of a file before its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,136 +107,6 @@ impl HistorySegment {
             .map_err(|e| format!("one of its lines cannot be read: {e}"))?;
         let whole = lines.iter().map(|line| line.seq).eq(header.first..=header.last);
         if whole { Ok(Self { header, lines }) } else { Err("it does not hold the slots that it should".to_owned()) }
-    }
-}
-
-/// Slots on their way into history.
-#[derive(Debug, Default)]
-pub(super) struct Rollup {
-    /// The newest slots without a hole, oldest first.
-    recent: VecDeque<RecentSlot>,
-    /// A file of history that is written and that no committed slot names yet.
-    written: Option<HistoryRef>,
-}
-
-#[derive(Debug, Clone)]
-struct RecentSlot {
-    line: CommitRecord,
-    hash: Hash,
-    previous: Option<Hash>,
-}
-
-impl RecentSlot {
-    fn of(slot: &Slot, hash: Hash) -> Self {
-        Self { line: CommitRecord::of(slot), hash, previous: slot.previous }
-    }
-}
-
-impl Rollup {
-    pub(super) fn written(&self) -> Option<HistoryRef> {
-        self.written
-    }
-
-    /// Takes a slot that is now the newest.
-    pub(super) fn committed(&mut self, slot: &Slot, hash: Hash) {
-        self.recent.push_back(RecentSlot::of(slot, hash));
-        if slot.history == self.written {
-            self.written = None;
-        }
-        let rolled_up = slot.history.map_or(0, |history| history.last);
-        while self.recent.front().is_some_and(|recent| recent.line.seq <= rolled_up) {
-            self.recent.pop_front();
-        }
-    }
-
-    /// Keeps memory bounded when the store takes no history for long: what is let go is read back.
-    fn bound(&mut self, slots: usize) {
-        while self.recent.len() > slots {
-            self.recent.pop_front();
-        }
-    }
-}
-
-impl Ledger {
-    /// Rolls the oldest segment of the log up, once enough slots follow it.
-    pub(super) async fn roll_up(&mut self) -> Result<(), LedgerError> {
-        let segment = self.lake.segment();
-        self.roll.bound(4 * segment as usize);
-        let first = self.newest.history.map_or(1, |history| history.last + 1);
-        let last = first + segment - 1;
-        if self.roll.written.is_some() || self.newest.seq < last + KEPT.min(segment) {
-            return Ok(());
-        }
-        if !self.read_back(first).await? {
-            return Ok(());
-        }
-        let slots: Vec<&RecentSlot> = self.roll.recent.iter().take_while(|recent| recent.line.seq <= last).collect();
-        let header = HistoryHeader {
-            format: crate::framed::FORMAT,
-            pipeline: self.pipeline().to_owned(),
-            first,
-            last,
-            previous_history: self.newest.history.map(|history| history.sha256),
-            previous_slot: slots.first().and_then(|recent| recent.previous),
-            last_slot: slots.last().map_or(self.newest_hash, |recent| recent.hash),
-        };
-        let lines = slots.into_iter().map(|recent| recent.line.clone()).collect();
-        let sha256 = self.write_history(HistorySegment { header, lines }).await?;
-        self.roll.written = Some(HistoryRef { last, sha256 });
-        reach("commit-after-history");
-        Ok(())
-    }
-
-    /// Reads some slots before those in memory, and says whether all from `first` on are there.
-    async fn read_back(&mut self, first: u64) -> Result<bool, LedgerError> {
-        let Some(have) = self.roll.recent.front().map(|recent| recent.line.seq) else { return Ok(false) };
-        let from = first.max(have.saturating_sub(READS_PER_COMMIT as u64));
-        let (lake, folder) = (&self.lake, &self.folder);
-        let log = &folder.log_chain(lake);
-        let read: Vec<Option<RecentSlot>> = futures::stream::iter(from..have)
-            .map(|seq| async move {
-                let found = log.get(seq).await?;
-                Ok::<_, LedgerError>(found.map(|entry| {
-                    let hash = entry.position.sha256.unwrap_or(Hash::of(b""));
-                    RecentSlot::of(&entry.record, hash)
-                }))
-            })
-            .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        for (back, recent) in read.into_iter().rev().enumerate() {
-            let seq = have - 1 - back as u64;
-            let after = self.roll.recent.front().and_then(|recent| recent.previous);
-            match recent {
-                Some(recent) if Some(recent.hash) == after => self.roll.recent.push_front(recent),
-                // Another writer has rolled the segment up: the next commit will find that it owns the
-                // pipeline. Anything else is damage.
-                _ if lake.persist(|| lake.store().exists(&folder.history(seq))).await? => return Ok(false),
-                Some(_) => return Err(corrupt(&folder.slot(seq), "it is not the slot that the one after it names")),
-                None => return Err(corrupt(&folder.slot(seq), "it is missing and not in history")),
-            }
-        }
-        Ok(from == first)
-    }
-
-    /// Creates the file. One that exists was written by a writer before, from the same slots.
-    async fn write_history(&self, segment: HistorySegment) -> Result<Hash, LedgerError> {
-        let (store, path) = (self.lake.store(), self.folder.history(segment.header.last));
-        let bytes = Bytes::from(segment.encode());
-        if self.lake.persist(|| store.create(&path, bytes.clone())).await? == Creation::Made {
-            return Ok(Hash::of(&bytes));
-        }
-        match self.lake.persist(|| store.get(&path)).await? {
-            // Another release may pack the same lines into other bytes.
-            Some(found) if found == bytes || HistorySegment::decode(&found).as_ref() == Ok(&segment) => {
-                Ok(Hash::of(&found))
-            }
-            Some(_) => Err(corrupt(&path, "it does not hold the slots that are in the log")),
-            None => {
-                let source = "the name is taken, and nothing can be read there".into();
-                Err(crate::StoreError { operation: "create", path: path.to_string(), retriable: true, source }.into())
-            }
-        }
     }
 }
 

@@ -7,17 +7,21 @@
 //! Start at [`Ledger::commit`]; the steps are numbered as in docs/ledger.md.
 
 pub(crate) mod append;
+mod collect;
 mod commit;
 mod folder;
 mod garbage;
 pub(crate) mod history;
 pub(crate) mod open;
+mod pending_file;
 mod publish;
+mod rollup;
 #[cfg(test)]
 mod simulation;
 mod state;
 #[cfg(test)]
 mod tests;
+mod write_history;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,11 +36,15 @@ pub use open::Opened;
 pub use state::read_state;
 
 use crate::chain::ChainRecord;
+use crate::error::corrupt;
+use crate::error::{LedgerError, Owner};
 use crate::failpoint::reach;
-use crate::{FileEntry, Hash, Lake, LedgerError, Owner, Slot, StateRef, WriterId};
+use crate::hash::Hash;
+use crate::lake::Lake;
+use crate::slot::{FileEntry, Slot, StateRef, WriterId};
 use garbage::Garbage;
-use history::Rollup;
-use publish::PendingFile;
+use pending_file::PendingFile;
+use rollup::Rollup;
 
 /// Objects of one commit that are written to the store at the same time.
 const WRITES_AT_ONCE: usize = 8;
@@ -335,15 +343,11 @@ impl Ledger {
     }
 }
 
-fn first_window<'a>(kinds: impl Iterator<Item = &'a crate::FileKind>) -> Option<i64> {
+fn first_window<'a>(kinds: impl Iterator<Item = &'a crate::slot::FileKind>) -> Option<i64> {
     kinds
         .filter_map(|kind| match kind {
-            crate::FileKind::Window { start_us, .. } => Some(*start_us),
-            crate::FileKind::DeadLetters => None,
+            crate::slot::FileKind::Window { start_us, .. } => Some(*start_us),
+            crate::slot::FileKind::DeadLetters => None,
         })
         .min()
-}
-
-pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> LedgerError {
-    LedgerError::Corrupt { object: path.to_string(), reason: reason.into() }
 }

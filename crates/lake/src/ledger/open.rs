@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::garbage::Garbage;
-use super::history::Rollup;
-use super::publish::PendingFile;
+use super::pending_file::PendingFile;
+use super::rollup::Rollup;
 use super::{Attempt, Ledger, LedgerFolder, Recovered};
 use crate::chain::{ChainEntry, ChainRecord};
+use crate::error::LedgerError;
 use crate::failpoint::reach;
-use crate::{Counters, Hash, Lake, LedgerError, Slot, WriterId};
+use crate::hash::Hash;
+use crate::lake::Lake;
+use crate::slot::{Slot, WriterId};
+use turnstile_message::Counters;
 
 /// A ledger, open for writing.
 #[derive(Debug)]

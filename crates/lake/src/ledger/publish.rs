@@ -8,23 +8,14 @@ use futures::StreamExt;
 use futures::TryStreamExt;
 use object_store::path::Path;
 
-use super::{Attempt, Ledger, WRITES_AT_ONCE, corrupt};
+use super::{Attempt, Ledger, WRITES_AT_ONCE};
+use crate::error::LedgerError;
+use crate::error::corrupt;
 use crate::failpoint::reach;
+use crate::hash::Hash;
+use crate::lake::Lake;
+use crate::slot::FileEntry;
 use crate::store::Creation;
-use crate::{FileEntry, Hash, Lake, LedgerError};
-
-/// A file that is committed, and whether it is known to be at its final name.
-#[derive(Debug)]
-pub(super) struct PendingFile {
-    pub(super) entry: FileEntry,
-    pub(super) confirmed: bool,
-}
-
-impl PendingFile {
-    pub(super) fn new(entry: FileEntry) -> Self {
-        Self { entry, confirmed: false }
-    }
-}
 
 impl Ledger {
     /// Publishes all pending files. A store that fails leaves them pending; that is no error, since
@@ -84,7 +75,7 @@ impl Ledger {
                 None => {
                     let source = "the name is taken, and nothing can be read there".into();
                     let path = name.to_string();
-                    Err(crate::StoreError { operation: "publish", path, retriable: true, source }.into())
+                    Err(crate::store::StoreError { operation: "publish", path, retriable: true, source }.into())
                 }
             },
         }

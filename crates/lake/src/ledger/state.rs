@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{LedgerFolder, corrupt};
-use crate::{Hash, Lake, LedgerError, StateRef};
+use super::LedgerFolder;
+use crate::error::LedgerError;
+use crate::error::corrupt;
+use crate::hash::Hash;
+use crate::lake::Lake;
+use crate::slot::StateRef;
 
 /// The bytes of one blob of state; `None` when the object does not exist: a newer commit no longer needs it.
 ///

@@ -14,8 +14,12 @@ use turnstile_message::{OffsetRange, TopicPartition};
 use super::*;
 use crate::chain::ChainRecord;
 use crate::clock::SystemClock;
+use crate::format::window_name;
+use crate::read::{audit, entries, explain};
+use crate::slot::FileKind;
+use crate::store::StoreError;
 use crate::store::{Creation, LakeStore, Remote};
-use crate::{Counters, FileKind, PartitionPosition, StoreError, audit, entries, explain, window_name};
+use turnstile_message::{Counters, PartitionPosition};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -42,7 +46,7 @@ async fn open(lake: &Lake, host: &str) -> Opened {
 /// One window of three rows, as one line each.
 fn file(number: i64) -> NewFile {
     let (start, end) = (number * MINUTE, (number + 1) * MINUTE);
-    let letters = (0..3).map(|row| crate::DeadLetterRecord {
+    let letters = (0..3).map(|row| crate::format::DeadLetterRecord {
         position: turnstile_message::SourcePosition {
             partition: TopicPartition::new("t", 0),
             offset: number * 3 + row,
@@ -54,8 +58,8 @@ fn file(number: i64) -> NewFile {
         value: None,
     });
     NewFile {
-        name: window_name("mta", start, end, 1, crate::FileEncoding::CsvGz).replace("csv.gz", "jsonl.gz"),
-        bytes: crate::encode_dead_letters(letters).into(),
+        name: window_name("mta", start, end, 1, crate::format::FileEncoding::CsvGz).replace("csv.gz", "jsonl.gz"),
+        bytes: crate::format::encode_dead_letters(letters).into(),
         rows: 3,
         kind: FileKind::Window { start_us: start, end_us: end, version: 1 },
         sources: vec![OffsetRange {
@@ -144,13 +148,13 @@ async fn peek_tells_who_writes_and_whether_it_has_let_go() {
 #[tokio::test]
 async fn recent_commits_are_the_newest_ones_that_are_not_rolled_up_without_a_hole() {
     let lake = lake(4);
-    assert!(crate::recent_commits(&lake, "mta", 8).await.unwrap().is_none());
+    assert!(crate::read::recent_commits(&lake, "mta", 8).await.unwrap().is_none());
     let mut ledger = open(&lake, "one").await.ledger;
     for number in 0..30 {
         ledger.commit(cut(number)).await.unwrap();
     }
     for most in [1, 3, 8, 1_000] {
-        let (newest, lines) = crate::recent_commits(&lake, "mta", most).await.unwrap().unwrap();
+        let (newest, lines) = crate::read::recent_commits(&lake, "mta", most).await.unwrap().unwrap();
         assert_eq!((newest.seq, newest.counters.read), (31, 90));
         let seqs: Vec<u64> = lines.iter().map(|line| line.seq).collect();
         let first = 32 - seqs.len() as u64;

@@ -12,11 +12,15 @@ use object_store::path::Path;
 use super::plan::{CompactionBatch, MaintenancePlan};
 use super::{Compacted, MaintenanceError, MaintenanceSlot, Retired, compaction, sweep};
 use crate::chain::{Appended, ChainPosition};
+use crate::error::LedgerError;
 use crate::failpoint::reach;
 use crate::format::names::compacted_name;
+use crate::hash::Hash;
+use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
+use crate::read::Catalog;
+use crate::slot::WriterId;
 use crate::store::Creation;
-use crate::{Catalog, Hash, Lake, LedgerError, WriterId};
 
 /// Objects deleted by one call.
 const DELETES_AT_ONCE: usize = 256;

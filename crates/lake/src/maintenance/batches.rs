@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use turnstile_values::DAY_US;
 
-use super::plan::{Compact, CompactionBatch, CompactionInput, MaintenancePolicy};
+use super::plan::{CompactionBatch, CompactionInput};
+use super::policy::{Compact, MaintenancePolicy};
 use super::retention::reached_us;
-use super::{CompactedWindow, Retired};
+use crate::format::FileEncoding;
 use crate::format::names::date;
-use crate::{Catalog, Extent, FileEncoding};
+use crate::maintenance_slot::{CompactedWindow, Retired};
+use crate::read::{Catalog, Extent};
 
 /// Packed bytes of the rows in one compacted object, at most: it is made in memory. A day with more gets several.
 const LARGEST: u64 = 128 << 20;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::MaintenanceError;
 use super::plan::CompactionBatch;
 use crate::format::gather::{FileRows, Gather};
-use crate::{FormatError, Hash, Lake, count_rows};
+use crate::format::{FormatError, count_rows};
+use crate::hash::Hash;
+use crate::lake::Lake;
 
 /// The bytes of the object that a batch plans.
 ///

@@ -1,6 +1,9 @@
 //! Why maintenance did not do a part of its plan.
 
-use crate::{FormatError, Hash, LedgerError, StoreError};
+use crate::error::LedgerError;
+use crate::format::FormatError;
+use crate::hash::Hash;
+use crate::store::StoreError;
 
 /// Maintenance that did not come to its end. What was done stays done; all else is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,8 @@ mod batches;
 mod compaction;
 mod error;
 mod plan;
+mod planner;
+mod policy;
 mod retention;
 #[cfg(test)]
 mod simulation;
@@ -20,9 +22,13 @@ mod tests;
 pub use crate::maintenance_slot::{Compacted, CompactedWindow, MaintenanceSlot, Retired};
 pub use apply::{Applied, MaintenanceStep, apply};
 pub use error::MaintenanceError;
-pub use plan::{Compact, CompactionBatch, CompactionInput, LoadedBound, MaintenancePlan, MaintenancePolicy, plan};
+pub use plan::{CompactionBatch, CompactionInput, MaintenancePlan};
+pub use planner::plan;
+pub use policy::{Compact, LoadedBound, MaintenancePolicy};
 
-use crate::{Catalog, Lake, WriterId};
+use crate::lake::Lake;
+use crate::read::Catalog;
+use crate::slot::WriterId;
 
 /// How often a plan is recomputed because another process did maintenance at the same time.
 const TRIES: u32 = 3;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use turnstile_values::human;
 
-use super::{LoadedBound, Retired};
-use crate::{Catalog, Extent};
+use super::policy::LoadedBound;
+use crate::maintenance_slot::Retired;
+use crate::read::{Catalog, Extent};
 
 /// Objects whose time has come.
 #[derive(Default)]
@@ -41,7 +42,7 @@ pub(super) fn due(
     }
     let horizon = catalog.newest().committed_at_us.saturating_sub(retain_us);
     for letters in catalog.dead_letters() {
-        let nameable = crate::dead_letters_name(catalog.pipeline(), letters.seq) == *letters.name;
+        let nameable = crate::format::dead_letters_name(catalog.pipeline(), letters.seq) == *letters.name;
         if letters.committed_at_us <= horizon && !letters.gone && nameable && !unconfirmed.contains(&*letters.name) {
             let (written, retain) = (human::short_instant(letters.committed_at_us), human::duration(retain_us));
             let reason = format!("written {written}, retained for {retain}");

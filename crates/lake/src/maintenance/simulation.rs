@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use turnstile_message::TopicPartition;
 
 use super::{Compact, MaintenanceError, MaintenancePolicy, maintain};
+use crate::error::LedgerError;
+use crate::format::FileEncoding;
+use crate::lake::Lake;
+use crate::ledger::{Commit, Ledger};
+use crate::read::{Catalog, audit, entries};
 use crate::scene::{DAY, MINUTE, PIPELINE, read_current, rows, window_file};
 use crate::simulation::{self, Chaos, SharedWorld, SimTask, finish};
-use crate::{
-    Catalog, Commit, Counters, FileEncoding, FileKind, Lake, Ledger, LedgerError, PartitionPosition, WriterId, audit,
-    entries,
-};
+use crate::slot::{FileKind, WriterId};
+use turnstile_message::{Counters, PartitionPosition};
 
 /// Slots in a file of history: few, so that slots are collected all the time.
 const SEGMENT: u64 = 4;

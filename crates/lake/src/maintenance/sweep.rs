@@ -12,9 +12,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use turnstile_values::DAY_US;
 
 use super::MaintenanceError;
+use crate::error::LedgerError;
+use crate::error::corrupt;
 use crate::format::names::{compacted_for, date};
-use crate::ledger::{LedgerFolder, corrupt};
-use crate::{Catalog, FileEncoding, Lake, LedgerError, window_name};
+use crate::format::{FileEncoding, window_name};
+use crate::lake::Lake;
+use crate::ledger::LedgerFolder;
+use crate::read::Catalog;
 
 /// Deletes leftovers on the given days (since the epoch, UTC), of slots up to `newest`; returns how many.
 pub(super) async fn sweep(

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::format::FileEncoding;
+use crate::read::{RowLocation, audit, explain};
 use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline, read_current, rows, shown};
-use crate::{FileEncoding, RowLocation, audit, explain};
 
 const COMPACT: MaintenancePolicy =
     MaintenancePolicy { compact: Compact::ClosedDays, retain_us: None, grace_us: None, sweep_all: false };
@@ -17,7 +18,7 @@ fn retain(retain_us: i64) -> MaintenancePolicy {
 }
 
 async fn act(stream: &TestPipeline, policy: &MaintenancePolicy, loaded: &[LoadedBound]) -> Applied {
-    maintain(&stream.lake, PIPELINE, policy, loaded, &crate::WriterId::default(), |_| {}).await.unwrap().unwrap()
+    maintain(&stream.lake, PIPELINE, policy, loaded, &crate::slot::WriterId::default(), |_| {}).await.unwrap().unwrap()
 }
 
 async fn planned(stream: &TestPipeline, policy: &MaintenancePolicy, loaded: &[LoadedBound]) -> MaintenancePlan {
@@ -224,7 +225,7 @@ async fn of_two_that_maintain_at_once_one_wins_and_the_other_leaves_nothing_behi
     let stream = stream_until(FileEncoding::CsvGz, &[0, 5], 2 * DAY).await;
     let catalog = stream.catalog().await;
     let plan = planned(&stream, &COMPACT, &[]).await;
-    let writer = crate::WriterId::default();
+    let writer = crate::slot::WriterId::default();
     let first = apply(&stream.lake, &catalog, &plan, &writer, |_| {}).await.unwrap();
     let second = apply(&stream.lake, &catalog, &plan, &writer, |_| {}).await.unwrap();
     assert!(!first.raced && second.raced && second.compacted.is_empty());
@@ -262,7 +263,7 @@ async fn a_death_at_any_write_changes_nothing_that_readers_read() {
         stream.commit(vec![]).await;
         let policy = MaintenancePolicy { compact: Compact::All, ..retain(3 * DAY) };
         stream.mortal.writes_left.store(writes, Ordering::SeqCst);
-        let died = maintain(&stream.lake, PIPELINE, &policy, &[], &crate::WriterId::default(), |_| {}).await;
+        let died = maintain(&stream.lake, PIPELINE, &policy, &[], &crate::slot::WriterId::default(), |_| {}).await;
         stream.mortal.writes_left.store(usize::MAX, Ordering::SeqCst);
         let current = read_current(&stream.lake, &stream.catalog().await).await.unwrap().unwrap();
         for (minute, version) in expected {

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::ledger::history::CommitRecord;
-use crate::{Counters, FileEntry, FileKind};
+use crate::slot::{FileEntry, FileKind};
+use turnstile_message::Counters;
 
 /// What the commits so far add up to.
 #[derive(Debug, Default)]
@@ -139,7 +140,7 @@ mod tests {
     use turnstile_message::{OffsetRange, TopicPartition};
 
     use super::*;
-    use crate::Hash;
+    use crate::hash::Hash;
 
     fn range(first: i64, messages: u64) -> OffsetRange {
         let partition = TopicPartition::new("t", 0);

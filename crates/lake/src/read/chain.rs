@@ -5,10 +5,14 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainEntry, ChainError, ChainRecord};
+use crate::error::LedgerError;
+use crate::hash::Hash;
+use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
 use crate::ledger::history::{CommitRecord, HistorySegment};
 use crate::ledger::open::find_newest;
-use crate::{Hash, HistoryRef, Lake, LedgerError, Slot, StoreError};
+use crate::slot::{HistoryRef, Slot};
+use crate::store::StoreError;
 
 /// Objects read ahead while the chain is walked.
 const READS_AHEAD: usize = 8;

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::chain::ChainPosition;
+use crate::error::LedgerError;
+use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
 use crate::maintenance_slot::{Compacted, MaintenanceSlot};
-use crate::{FileEntry, FileKind, Lake, LedgerError};
+use crate::slot::{FileEntry, FileKind};
 
 /// Where the rows of a published file lie now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::chain::for_each_commit;
 use super::places::{Places, RowLocation};
+use crate::error::LedgerError;
+use crate::lake::Lake;
 use crate::maintenance_slot::{Compacted, CompactedWindow};
-use crate::{FileEntry, FileKind, Lake, LedgerError};
+use crate::slot::{FileEntry, FileKind};
 
 /// A file of the lake with the commit that made it part of the lake.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -2,10 +2,12 @@
 
 use futures::StreamExt;
 
+use crate::error::LedgerError;
+use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
 use crate::ledger::history::CommitRecord;
 use crate::ledger::open::find_newest;
-use crate::{Lake, LedgerError, Slot};
+use crate::slot::Slot;
 
 /// Slots read at the same time.
 const READS_AHEAD: usize = 8;

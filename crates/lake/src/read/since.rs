@@ -3,9 +3,11 @@
 use super::CommitRecord;
 use super::catalog::published_until;
 use super::chain::{Anchor, WalkStep, walk_from};
+use crate::error::LedgerError;
+use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
 use crate::ledger::open::find_newest;
-use crate::{Lake, LedgerError, Slot};
+use crate::slot::Slot;
 
 /// What the ledger published in a range of commits.
 #[derive(Debug, Clone, PartialEq)]

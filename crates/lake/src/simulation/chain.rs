@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Chaos, Mutant, SharedWorld, SimTask, finish, lake, run};
 use crate::chain::{Appended, Chain, ChainError, ChainPosition, ChainRecord};
-use crate::{Hash, Lake};
+use crate::hash::Hash;
+use crate::lake::Lake;
 
 /// The chain's name, and the folder of its entries.
 const NAME: &str = "sim";
@@ -187,7 +188,7 @@ fn acts_follow_entries(world: &SharedWorld, chain: &HashMap<u64, (Hash, i64)>) -
 mod tests {
     use super::*;
     use crate::maintenance::MaintenanceSlot;
-    use crate::{Slot, WriterId};
+    use crate::slot::{Slot, WriterId};
 
     impl SimulatedRecord for Slot {
         fn next(chain_name: &str, after: ChainPosition, nonce: &str) -> Self {

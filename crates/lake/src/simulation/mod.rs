@@ -18,7 +18,7 @@ pub use chain::{ChainOutcome, SimulatedRecord, first_catch, simulate_chain};
 pub use world::SharedWorld;
 use world::{SimClock, SimStore};
 
-use crate::Lake;
+use crate::lake::Lake;
 
 /// Ways to break the protocol that a simulation must notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use datafusion_expr::{AggregateUDF, Expr, cast as cast_expr, lit, when};
 use datafusion_functions_aggregate as df;
 use sqlparser::tokenizer::Span;
 
-use super::call::{Argument, check_arity};
+use super::arguments::{Argument, check_arity};
 use super::cast;
-use super::translate::{Clause, Operand, Translator};
+use super::translator::{Clause, Operand, Translator};
 use crate::file::Fault;
 use crate::functions::{RegisterFunction, exact_sum, register};
 

@@ -14,7 +14,7 @@ use super::grouped_exprs::{GroupedExprs, aggregate_name, arguments, column_name,
 use super::input::{Needed, schema, zone_of};
 use super::syntax::{self, Shape};
 use super::text::SqlText;
-use super::translate::{Clause, Translator};
+use super::translator::{Clause, Translator};
 use super::{Aggregate, Query, WindowSpec, spark_type};
 use crate::file::{Fault, PipelineText, read::Placed};
 use crate::source::SourceSettings;

@@ -7,19 +7,12 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::aggregate::{self, AggregateCall};
+use super::arguments::{Argument, Call, check_arity};
 use super::scalar::SCALARS;
-use super::translate::{Clause, Operand, Translator};
+use super::translator::{Clause, Operand, Translator};
 use super::window;
 use crate::file::Fault;
 use turnstile_values::suggest;
-
-/// A call of a scalar function with its translated arguments.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) name: String,
-    pub(crate) span: Span,
-    pub(crate) args: Vec<Operand>,
-}
 
 /// Translates a call of any kind.
 pub(crate) fn function(translator: &mut Translator<'_>, function: &Function) -> Result<Expr, Fault> {
@@ -63,13 +56,6 @@ pub(crate) fn function(translator: &mut Translator<'_>, function: &Function) -> 
     scalar(translator, &name, place, operands)
 }
 
-/// An argument as it stands in the text.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Argument<'a> {
-    Expr(&'a sqlparser::ast::Expr),
-    Star,
-}
-
 fn arguments<'a>(
     translator: &Translator<'_>,
     function: &'a Function,
@@ -98,26 +84,6 @@ pub(crate) fn scalar(translator: &Translator<'_>, name: &str, span: Span, args: 
     };
     check_arity(translator, &name, span, args.len(), found.arity)?;
     (found.build)(translator, Call { name, span, args })
-}
-
-/// Refuses a call with too few or too many arguments.
-pub(crate) fn check_arity(
-    translator: &Translator<'_>,
-    name: &str,
-    span: Span,
-    given: usize,
-    (least, most): (usize, usize),
-) -> Result<(), Fault> {
-    if (least..=most).contains(&given) {
-        return Ok(());
-    }
-    let wanted = match (least, most) {
-        (1, 1) => "1 argument".to_owned(),
-        (least, most) if least == most => format!("{least} arguments"),
-        (least, usize::MAX) => format!("{least} or more arguments"),
-        (least, most) => format!("{least} to {most} arguments"),
-    };
-    Err(translator.fault(span, format!("{name} takes {wanted}, not {given}")))
 }
 
 fn unknown(translator: &Translator<'_>, name: &str, span: Span) -> Fault {

@@ -6,7 +6,7 @@ use datafusion_expr::{Expr, cast as cast_expr, lit, try_cast};
 use sqlparser::ast::{self, ExactNumberInfo};
 use sqlparser::tokenizer::Span;
 
-use super::translate::{Operand, Translator};
+use super::translator::{Operand, Translator, show};
 use crate::file::Fault;
 use crate::functions::timestamp_text;
 
@@ -144,13 +144,4 @@ fn seconds(instant: Expr, whole: bool) -> Expr {
 /// Whether a type is text.
 pub(crate) fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
-}
-
-/// A type by Spark's name, with its article.
-pub(crate) fn show(data_type: &DataType) -> String {
-    match super::spark_type(data_type) {
-        Some(name) if name.starts_with('i') => format!("an {name}"),
-        Some(name) => format!("a {name}"),
-        None => format!("a {data_type}"),
-    }
 }

@@ -8,7 +8,7 @@ use sqlparser::tokenizer::{Span, Token};
 
 use super::syntax::{Item, Shape};
 use super::text::SqlText;
-use super::translate::{Clause, Operand, Translator};
+use super::translator::{Clause, Operand, Translator};
 use super::{WindowSpec, spark_type, window};
 use crate::file::Fault;
 

@@ -11,7 +11,7 @@ use sqlparser::tokenizer::Span;
 
 use super::input::window_bounds;
 use super::text::SqlText;
-use super::translate::column;
+use super::translator::column;
 use super::{Aggregate, AggregateKind};
 use crate::file::Fault;
 use crate::functions::RegisterFunction;

@@ -7,7 +7,7 @@ use sqlparser::ast::{self, DateTimeField, Value};
 use sqlparser::tokenizer::Span;
 use turnstile_values::duration;
 
-use super::translate::Translator;
+use super::translator::Translator;
 use crate::file::Fault;
 
 /// A constant: integers are int or bigint, numbers with a point are double, text is string.

@@ -6,6 +6,7 @@
 //! aggregates, `assemble` puts the plan together.
 
 mod aggregate;
+mod arguments;
 mod assemble;
 pub(crate) mod call;
 mod cast;
@@ -19,6 +20,7 @@ mod scalar;
 mod syntax;
 mod text;
 mod translate;
+mod translator;
 mod window;
 
 use std::sync::Arc;

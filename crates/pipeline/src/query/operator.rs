@@ -6,7 +6,7 @@ use sqlparser::ast::BinaryOperator;
 use sqlparser::tokenizer::Span;
 
 use super::cast;
-use super::translate::{Operand, Translator};
+use super::translator::{Operand, Translator};
 use crate::file::Fault;
 use crate::functions::{Arithmetic, checked};
 

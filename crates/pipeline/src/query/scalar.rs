@@ -5,10 +5,10 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::{Expr, Operator, binary_expr, cast as cast_expr, lit, when};
 use datafusion_functions::{core, datetime, math, regex, string, unicode};
 
-use super::call::Call;
+use super::arguments::Call;
 use super::cast;
 use super::operator;
-use super::translate::{Operand, Translator};
+use super::translator::{Operand, Translator};
 use crate::file::Fault;
 use crate::functions::{date_format, substring};
 use crate::pattern::TimestampPattern;

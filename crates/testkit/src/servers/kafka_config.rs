@@ -1,4 +1,4 @@
-//! What a broker of a test is told: its place in a cluster, and `server.properties`.
+//! The settings of a test broker: its place in a cluster, and `server.properties`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

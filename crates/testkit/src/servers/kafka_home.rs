@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::address;
+
 /// Only the first, quick compiler.
 pub(super) const C1_ONLY: &str = "-XX:TieredStopAtLevel=1";
 /// Any id does; the same one in every template.
@@ -16,6 +18,14 @@ const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 #[derive(Debug, Clone)]
 pub struct KafkaHome {
     pub(super) dir: PathBuf,
+}
+
+/// Kafka's jars: to start a separate broker, or one of Kafka's command-line tools.
+///
+/// # Panics
+/// As [`crate::kafka`].
+pub fn kafka_home() -> KafkaHome {
+    KafkaHome::at(address::text(address::var::KAFKA_HOME))
 }
 
 impl KafkaHome {

@@ -28,7 +28,7 @@ pub use cluster::KafkaCluster;
 pub use gcs::FakeGcsServer;
 pub use kafka::KafkaServer;
 pub use kafka_config::KafkaConfig;
-pub use kafka_home::KafkaHome;
+pub use kafka_home::{KafkaHome, kafka_home};
 pub use port::free_port;
 pub use postgres::PostgresServer;
 pub use process::{ServerProcess, tail};

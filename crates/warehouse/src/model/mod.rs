@@ -5,6 +5,7 @@
 //! Refuses to know when they run and where their rows go. Start at [`Models::read`]; docs/models.md is for users.
 
 mod check;
+mod check_sql;
 mod definition;
 mod docs;
 mod graph;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-use super::read_body;
+use super::body::read_body;
 use crate::error::BoxError;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";

@@ -4,7 +4,9 @@
 //! `object_store` handles service accounts, users' own credentials and the metadata server; its tokens are for all of
 //! Google Cloud. External accounts, which it lacks, are in [`external`], and a Prefect server's blocks in [`prefect`]. Start at [`Tokens::bearer`].
 
+mod body;
 mod external;
+mod google;
 mod prefect;
 
 use std::fmt;
@@ -14,40 +16,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
-use serde_json::Value;
-use turnstile_values::Secret;
 
-use self::external::ExternalAccount;
+use self::google::{TokenProvider, from_file, from_text, google_provider};
 use self::prefect::PrefectCredentials;
+use super::settings::BigQueryCredentials;
 use crate::error::BoxError;
 use crate::{TargetError, TargetSettingsError};
 
-/// The builder requires a bucket's name; no bucket is accessed to get a token.
-const NO_BUCKET: &str = "none";
 /// Where `gcloud auth application-default login` stores credentials, below the home folder.
 const GCLOUD_FILE: &str = ".config/gcloud/application_default_credentials.json";
 /// The variable that names a file of credentials.
 const FILE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
-
-/// Which credentials are used.
-#[derive(Debug, Clone, Default)]
-pub enum BigQueryCredentials {
-    /// Google's application default credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, the one that
-    /// `gcloud` stored, the metadata server of the machine (which also serves workload identity on GKE).
-    #[default]
-    Default,
-    /// No credentials: for an emulator.
-    None,
-    /// A file: a service account's key, a user's own credentials, an external account (workload identity).
-    File(PathBuf),
-    /// The text of such a file, of a service account or an external account.
-    Json(Secret),
-    /// `gcp-credentials/NAME` or `gcs-bucket/NAME`: a block of the Prefect server that `PREFECT_API_URL` and
-    /// `PREFECT_API_KEY` in the environment name.
-    PrefectBlock(String),
-}
-
-type TokenProvider = Arc<dyn CredentialProvider<Credential = GcpCredential>>;
 
 /// Provides tokens, and fetches a new one when the last one expires or was rejected.
 pub(super) struct Tokens {
@@ -125,45 +104,6 @@ fn provider(credentials: &BigQueryCredentials) -> Result<Option<TokenProvider>, 
     }
 }
 
-fn from_file(path: &Path) -> Result<TokenProvider, BoxError> {
-    let text = std::fs::read_to_string(path)?;
-    from_text(&text, Some(path))
-}
-
-fn from_text(text: &str, path: Option<&Path>) -> Result<TokenProvider, BoxError> {
-    // The parser's own message could repeat a piece of the key.
-    let json: Value = serde_json::from_str(text).map_err(|e| format!("it is not JSON (line {})", e.line()))?;
-    match (json["type"].as_str(), path) {
-        (Some("external_account"), _) => Ok(Arc::new(ExternalAccount::read(json)?)),
-        (Some("service_account"), _) => {
-            google_provider(GoogleCloudStorageBuilder::new().with_service_account_key(text))
-        }
-        (Some("authorized_user"), Some(path)) => {
-            google_provider(GoogleCloudStorageBuilder::new().with_application_credentials(path.display().to_string()))
-        }
-        (Some("authorized_user"), None) => Err("a user's own credentials are taken from a file only".into()),
-        (Some(other), _) => Err(format!("credentials of type {other} are not supported").into()),
-        (None, _) => Err("it has no `type`".into()),
-    }
-}
-
-/// The whole body of a response of at most `most` bytes; `who` sent it.
-async fn read_body(mut response: reqwest::Response, who: &str, most: usize) -> Result<Vec<u8>, BoxError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| e.without_url())? {
-        body.extend_from_slice(&chunk);
-        if body.len() > most {
-            return Err(format!("{who} answered more than {most} bytes").into());
-        }
-    }
-    Ok(body)
-}
-
-fn google_provider(builder: GoogleCloudStorageBuilder) -> Result<TokenProvider, BoxError> {
-    let store = builder.with_bucket_name(NO_BUCKET).build()?;
-    Ok(Arc::clone(store.credentials()))
-}
-
 fn unusable(credentials: &BigQueryCredentials, source: BoxError) -> TargetSettingsError {
     let which = match credentials {
         BigQueryCredentials::File(path) => format!("the credentials in {}", path.display()),
@@ -177,6 +117,8 @@ fn unusable(credentials: &BigQueryCredentials, source: BoxError) -> TargetSettin
 
 #[cfg(test)]
 mod tests {
+    use turnstile_values::Secret;
+
     use super::*;
 
     #[test]

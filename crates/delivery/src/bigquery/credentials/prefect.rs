@@ -19,7 +19,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::super::settings::is_private;
-use super::{TokenProvider, from_file, from_text, read_body};
+use super::body::read_body;
+use super::google::{TokenProvider, from_file, from_text};
 use crate::error::BoxError;
 
 /// Where the server is, with `/api`. Prefect's own name.

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::Outcome;
 use super::writer::{MESSAGES, PARTITIONS, PIPELINE};
 use crate::chain::ChainRecord;
+use crate::hash::Hash;
+use crate::lake::Lake;
+use crate::ledger::Ledger;
 use crate::read::entries;
 use crate::simulation::SharedWorld;
-use crate::{Hash, Lake, Ledger, Slot};
+use crate::slot::Slot;
 
 /// A slot that was ever created, with the time at which it could first be seen.
 type Slots = HashMap<Hash, (i64, Slot)>;

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use turnstile_message::{OffsetRange, TopicPartition};
 
+use crate::error::LedgerError;
+use crate::lake::Lake;
+use crate::ledger::{Commit, Ledger, NewFile, NewState, Recovered};
 use crate::simulation::SharedWorld;
-use crate::{
-    Commit, Counters, FileKind, Lake, Ledger, LedgerError, NewFile, NewState, PartitionPosition, Recovered, WriterId,
-};
+use crate::slot::{FileKind, WriterId};
+use turnstile_message::{Counters, PartitionPosition};
 
 pub(super) const PARTITIONS: usize = 2;
 pub(super) const MESSAGES: i64 = 5;

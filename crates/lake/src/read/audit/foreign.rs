@@ -4,11 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use object_store::path::Path;
 
-use super::{Audit, Finding, maintenance};
+use super::findings::{Audit, Finding};
+use super::maintained::maintenance;
+use crate::error::LedgerError;
 use crate::format::names::compacted_for;
+use crate::lake::Lake;
 use crate::read::chain::{WalkStep, walk};
 use crate::read::places::Places;
-use crate::{FileEntry, Lake, LedgerError};
+use crate::slot::FileEntry;
 
 /// Names files in the data folders that neither this pipeline nor another one of the lake published.
 pub(super) async fn find_foreign(

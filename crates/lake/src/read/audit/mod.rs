@@ -1,108 +1,30 @@
 //! Audit: the ledger against itself, and the lake against the ledger.
 
-mod finding;
+mod findings;
 mod foreign;
+mod maintained;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 
 use futures::StreamExt;
 use object_store::path::Path;
-use serde::Serialize;
 
-pub use finding::Finding;
+pub use findings::{Audit, Finding};
 use foreign::find_foreign;
+use maintained::{check_parts, maintenance};
 
+use crate::error::LedgerError;
+use crate::format::count_rows;
+use crate::hash::Hash;
+use crate::lake::Lake;
 use crate::read::account::Account;
 use crate::read::chain::{WalkStep, walk};
 use crate::read::places::Places;
-use crate::{Counters, FileEntry, FileKind, Hash, Lake, LedgerError, StoreError, count_rows};
+use crate::slot::FileEntry;
+use crate::store::StoreError;
 
 /// Files read at the same time; each is held in memory whole.
 const READS_AT_ONCE: usize = 4;
-
-/// Findings kept; more are only counted.
-const FINDINGS: usize = 10_000;
-
-/// What an audit saw.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Audit {
-    /// The pipeline.
-    pub pipeline: String,
-    /// The newest slot; 0 when the pipeline has no ledger.
-    pub seq: u64,
-    /// Files that the ledger has published.
-    pub files: u64,
-    /// Their size.
-    pub bytes: u64,
-    /// Rows in files of windows and dead letters.
-    pub rows: u64,
-    /// Published files that are retired: whether they are still there is no matter.
-    pub retired: u64,
-    /// Compacted objects that readers read, and their size.
-    pub compacted: u64,
-    /// What became of all rows read.
-    pub counters: Counters,
-    /// Files that the newest slot committed and that are not at their final names yet: no fault, the
-    /// next commit or start publishes them.
-    pub pending: Vec<String>,
-    /// Objects that a compaction made and did not come to commit: no fault, the next one on their day removes them.
-    pub leftovers: Vec<String>,
-    /// Differences, in the order found.
-    pub findings: Vec<Finding>,
-    /// Differences beyond those listed.
-    pub more_findings: u64,
-}
-
-impl Audit {
-    /// Whether nothing differs.
-    pub fn is_well(&self) -> bool {
-        self.findings.is_empty()
-    }
-
-    fn find(&mut self, finding: Finding) {
-        if self.findings.len() < FINDINGS { self.findings.push(finding) } else { self.more_findings += 1 }
-    }
-}
-
-/// One difference a line, then one line that says whether all is well.
-impl fmt::Display for Audit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for name in &self.pending {
-            writeln!(f, "pending: {name} is committed and not published yet")?;
-        }
-        for name in &self.leftovers {
-            writeln!(
-                f,
-                "leftover: {name} is of a compaction that did not come to its end; `turnstile lake gc` removes it"
-            )?;
-        }
-        for finding in &self.findings {
-            writeln!(f, "{finding}")?;
-        }
-        let (name, files, seq) = (&self.pipeline, self.files, self.seq);
-        if self.seq == 0 {
-            return write!(f, "no ledger: nothing was ever committed for {name:?} here");
-        }
-        if !self.is_well() {
-            let differences = self.findings.len() as u64 + self.more_findings;
-            return write!(f, "NOT WELL: {differences} differences in {files} files and {seq} commits of {name:?}");
-        }
-        let mut terms: Vec<String> =
-            self.counters.terms().iter().map(|(term, count)| format!("{count} {term}")).collect();
-        terms.retain(|term| !term.starts_with("0 "));
-        let terms = if terms.is_empty() { "0".to_owned() } else { terms.join(" + ") };
-        let maintained = match (self.retired, self.compacted) {
-            (0, 0) => String::new(),
-            (retired, compacted) => format!(" ({retired} retired, {compacted} compacted objects)"),
-        };
-        write!(
-            f,
-            "all is well: {files} files{maintained}, {} rows, {seq} commits of {name:?}; {} read = {terms}",
-            self.rows, self.counters.read
-        )
-    }
-}
 
 /// Audits a pipeline: verifies the chain of hashes, recomputes conservation at every commit, reads
 /// every published file and compares size, hash and rows, and names foreign files in the data
@@ -132,44 +54,6 @@ pub async fn audit(lake: &Lake, pipeline: &str) -> Result<Audit, LedgerError> {
     }
     find_foreign(lake, pipeline, &listed, &ledger.files, &places, &mut seen).await?;
     Ok(seen)
-}
-
-/// What maintenance did. A chain that cannot be read is a finding: what it retired then is one too.
-async fn maintenance(lake: &Lake, pipeline: &str, seen: &mut Audit) -> Result<Places, LedgerError> {
-    match Places::read(lake, pipeline).await {
-        Err(LedgerError::Corrupt { object, reason }) => {
-            seen.find(Finding::Ledger { object, reason });
-            Ok(Places::default())
-        }
-        Err(error @ LedgerError::OtherPipeline { .. }) => {
-            let object = format!("the maintenance chain of {pipeline:?}");
-            seen.find(Finding::Ledger { object, reason: error.to_string() });
-            Ok(Places::default())
-        }
-        done => done,
-    }
-}
-
-/// Compares what compacted objects say that they hold with what was published.
-fn check_parts(files: &HashMap<String, (u64, FileEntry)>, places: &Places, seen: &mut Audit) {
-    let published: HashMap<(i64, i64, u32), (u64, u64, Hash)> = files
-        .values()
-        .filter_map(|(seq, file)| match file.kind {
-            FileKind::Window { start_us, end_us, version } => {
-                Some(((start_us, end_us, version), (*seq, file.rows, file.sha256)))
-            }
-            FileKind::DeadLetters => None,
-        })
-        .collect();
-    for object in places.compacted.values() {
-        for part in &object.parts {
-            let window = (part.start_us, part.end_us, part.version);
-            if published.get(&window) != Some(&(part.seq, part.rows, part.sha256)) {
-                let reason = format!("it holds rows of {window:?} that were not published so");
-                seen.find(Finding::Ledger { object: object.name.clone(), reason });
-            }
-        }
-    }
 }
 
 /// The ledger's own account, as the walk comes past it.

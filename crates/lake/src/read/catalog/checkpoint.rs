@@ -18,10 +18,14 @@ use super::fold::ExtentTable;
 use super::{Catalog, CatalogPosition, CatalogStart, DeadLettersFile, Extent, LakeObject, Leaving};
 use crate::chain::{ChainPosition, Checkpoints};
 use crate::day::day_of;
+use crate::error::LedgerError;
+use crate::format::FileEncoding;
 use crate::framed::FORMAT;
+use crate::hash::Hash;
+use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
 use crate::read::chain::Anchor;
-use crate::{FileEncoding, Hash, Lake, LedgerError, StoreError};
+use crate::store::StoreError;
 
 /// A checkpoint is due after this many commits and slots of maintenance,
 const COMMITS: u64 = 1_024;

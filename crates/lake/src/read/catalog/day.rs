@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Extent, LakeObject};
+use crate::format::FileEncoding;
 use crate::maintenance_slot::{Compacted, CompactedWindow};
-use crate::{FileEncoding, FileEntry};
+use crate::slot::FileEntry;
 
 /// Extents of one day, by window and version. Compacted objects never reach over a day's end, so an object's extents
 /// are all here.

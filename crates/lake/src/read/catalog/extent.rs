@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{FileEncoding, Hash};
+use crate::format::FileEncoding;
+use crate::hash::Hash;
 
 /// The rows of one version of one window, and where they lie: a whole file, or a run of rows in a compacted one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::day::Day;
 use super::{DeadLettersFile, Leaving};
 use crate::day::day_of;
+use crate::format::dead_letters_name;
 use crate::maintenance_slot::MaintenanceSlot;
 use crate::read::CommitRecord;
-use crate::{FileKind, dead_letters_name};
+use crate::slot::FileKind;
 
 /// All files of a pipeline. Days are shared between tables: a table that is one commit further copies one day.
 #[derive(Debug, Clone, Default, PartialEq)]

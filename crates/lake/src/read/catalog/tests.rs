@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::format::{FileEncoding, window_name};
+use crate::read::{entries, published_since};
 use crate::scene::{MINUTE, PIPELINE, TestPipeline, shown};
-use crate::{FileEncoding, FileKind, entries, published_since, window_name};
+use crate::slot::FileKind;
 
 #[tokio::test]
 async fn readers_read_the_highest_version_of_each_window() {

@@ -1,0 +1,25 @@
+//! Rows that cannot be written, bytes that cannot be read.
+
+use arrow::error::ArrowError;
+
+use super::file_encoding::FileEncoding;
+
+/// Rows that cannot be written, or bytes that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// A column's type has no form in the format.
+    #[error("the rows cannot be written as {format:?}")]
+    Encode {
+        /// The format asked for.
+        format: FileEncoding,
+        /// What the writer said.
+        #[source]
+        source: ArrowError,
+    },
+    /// The bytes are not a file of the format.
+    #[error("the file cannot be read: {reason}")]
+    Decode {
+        /// What is wrong.
+        reason: String,
+    },
+}
