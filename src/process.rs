@@ -1,4 +1,4 @@
-//! What the whole process has one of: the runtime, which lives in `main`, and the token that ends everything.
+//! What exists once per process: the runtime, which lives in `main`, and the token that ends everything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -25,7 +25,7 @@ One machine, no replication, no transactions, no passwords: for evaluation. In p
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BrokerArgs {
-    /// Where to listen; port 0 takes a free one
+    /// Where to listen; port 0 selects a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092")]
     listen: SocketAddr,
 
@@ -33,7 +33,7 @@ pub(crate) struct BrokerArgs {
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 
-    /// When messages are synced to disk: a killed process loses nothing in any case, a power failure may lose some
+    /// When messages are synced to disk: killing the process never loses messages, a power failure may
     #[arg(long, value_enum, default_value_t = FsyncChoice::Interval)]
     fsync: FsyncChoice,
 
@@ -113,9 +113,9 @@ fn settings(args: BrokerArgs) -> BrokerSettings {
 fn failure(error: BrokerError) -> anyhow::Error {
     let hint = match &error {
         BrokerError::BeyondLoopback(_) => "listen on 127.0.0.1, or add --i-know on a network that you trust",
-        BrokerError::Listen { .. } => "choose another port with --listen; port 0 takes a free one",
+        BrokerError::Listen { .. } => "choose another port with --listen; port 0 selects a free one",
         BrokerError::InUse(_) => "stop that process, or choose another --dir",
-        BrokerError::Storage { .. } => "choose a --dir that this user may write, empty or written by this broker",
+        BrokerError::Storage { .. } => "choose a --dir that is writable and is empty or was written by this broker",
         BrokerError::Corrupt(_) => "see docs/broker.md, 'Damage', for what can be recovered",
         _ => "see docs/broker.md",
     };

@@ -1,4 +1,4 @@
-//! What every verb that talks to a cluster needs: which cluster, and what an error means for the caller.
+//! What every verb that talks to a cluster needs: which cluster, and how to report its errors.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

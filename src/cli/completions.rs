@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use crate::exit::Exit;
 
-/// Print a shell's completion script.
+/// Print a completion script for a shell.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Example:

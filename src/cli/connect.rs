@@ -111,7 +111,7 @@ impl ConnectSteps {
                 match permission {
                     // The group is the default one, and a run reads without it.
                     Err(error) if settings.origin_of("group.id") == flow::GROUP_BY_NAME => {
-                        let why = format!("{error}; a run reads without it, and lag tools will not see this pipeline");
+                        let why = format!("{error}; a run reads without it, but lag tools will not see this pipeline");
                         self.skip("group", &why);
                     }
                     permission => {
@@ -121,7 +121,7 @@ impl ConnectSteps {
             }
         }
         match &pipeline.stream.dead_letter_topic {
-            None => self.skip("dead letters", "no dead_letter_topic is set: the lake alone keeps them"),
+            None => self.skip("dead letters", "no dead_letter_topic is set: dead letters are kept in the lake only"),
             Some(topic) => {
                 let permission = diagnosis::check_write(&connection, topic);
                 self.probe("dead letters", permission, |found| describe_write(topic, *found));
@@ -249,16 +249,18 @@ fn describe_fetches(found: &[FetchProbe]) -> String {
 
 fn describe_group(group: &str, permission: Permission) -> String {
     match permission {
-        Permission::Granted => format!("offsets of {group} may be committed"),
+        Permission::Granted => format!("committing offsets of {group} is permitted"),
         Permission::Unknown => {
-            format!("{group} can be seen; the cluster does not tell whether its offsets may be committed")
+            format!("{group} is visible; the cluster does not report whether committing its offsets is permitted")
         }
     }
 }
 
 fn describe_write(topic: &str, permission: Permission) -> String {
     match permission {
-        Permission::Granted => format!("{topic} may be written"),
-        Permission::Unknown => format!("{topic} is there; the cluster does not tell whether it may be written"),
+        Permission::Granted => format!("writing to {topic} is permitted"),
+        Permission::Unknown => {
+            format!("{topic} exists; the cluster does not report whether writing to it is permitted")
+        }
     }
 }

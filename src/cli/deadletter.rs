@@ -201,7 +201,7 @@ fn read(
                 let name = &file.file.name;
                 let bytes = lake.read(name).await.map_err(|e| flow::ledger_failed(e.into()))?;
                 let bytes =
-                    bytes.ok_or_else(|| Failure::new(Exit::Lake, format!("{name} is not in the lake any more")))?;
+                    bytes.ok_or_else(|| Failure::new(Exit::Lake, format!("{name} is no longer in the lake")))?;
                 letters.extend(turnstile_lake::decode_dead_letters(&bytes)?);
             }
             letters.retain(|l| of.reason.as_ref().is_none_or(|word| l.reason.split(':').next() == Some(word)));

@@ -136,7 +136,7 @@ fn catch_up_text(report: &LagReport) -> String {
         CatchUp::Done => "nothing is left to read".to_owned(),
         CatchUp::KeepsUp => format!("it keeps up: {}", rates()),
         CatchUp::In(seconds) => format!("in about {}: {}", rough(seconds), rates()),
-        CatchUp::Never => format!("not at this pace: {}", rates()),
+        CatchUp::Never => format!("not at this rate: {}", rates()),
         CatchUp::Unknown(why) => format!("unknown: {why}"),
     }
 }

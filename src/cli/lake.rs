@@ -248,7 +248,7 @@ fn finish(applied: Applied, json: bool) -> anyhow::Result<Exit> {
         eprintln!("{}", flow::summary(&applied).unwrap_or_else(|| "lake: there was nothing to do".to_owned()));
     }
     if applied.raced {
-        eprintln!("another process maintains this lake; the rest was left to it");
+        eprintln!("another process is maintaining this lake; the rest is left to it");
     }
     let mut failed = applied.failed.into_iter().map(flow::maintenance_failed);
     let Some(first) = failed.next() else { return Ok(Exit::Done) };

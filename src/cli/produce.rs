@@ -358,14 +358,14 @@ fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
     }
     let unnamed = stats.failed.saturating_sub(failures.len() as u64);
     if unnamed > 0 {
-        eprintln!("and {unnamed} more that were not delivered");
+        eprintln!("and {unnamed} more were not delivered");
     }
     for row in &skipped_rows.first {
-        eprintln!("left out: {row}");
+        eprintln!("skipped: {row}");
     }
     let unnamed = skipped_rows.rows.saturating_sub(skipped_rows.first.len() as u64);
     if unnamed > 0 {
-        eprintln!("and {unnamed} more that were left out");
+        eprintln!("and {unnamed} more rows were skipped");
     }
     let rate = per_second(stats.delivered, *took);
     let failed = stats.failed + stats.outstanding();
@@ -382,7 +382,7 @@ fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
         })
         .to_string()
     } else {
-        let out = if skipped_rows.rows > 0 { format!(", {} rows left out", skipped_rows.rows) } else { String::new() };
+        let out = if skipped_rows.rows > 0 { format!(", {} rows skipped", skipped_rows.rows) } else { String::new() };
         let seconds = took.as_secs_f64();
         let delivered = stats.delivered;
         format!(

@@ -144,7 +144,9 @@ fn rebuild(context: &Context, published: &Published, to: &Path) -> anyhow::Resul
 
 fn replay(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<Vec<ClosedWindow>> {
     let on_deleted = |name: &str| {
-        eprintln!("{name} was deleted: messages that were late or ahead of the clock then may count in this replay");
+        eprintln!(
+            "{name} was deleted: this replay may include messages that were rejected as late or ahead of the clock"
+        );
     };
     context.block_on(flow::replay(context, ranges, on_deleted))
 }

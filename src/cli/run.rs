@@ -37,7 +37,7 @@ pub(crate) struct RunArgs {
 /// How a pipeline runs, and when it ends.
 #[derive(Debug, ClapArgs)]
 pub(super) struct RunOptionArgs {
-    /// Stop once what the topic contains now is read and committed; windows stay open.
+    /// Stop once everything that the topic contains now is read and committed; windows stay open.
     #[arg(long, conflicts_with = "drain")]
     until_end: bool,
     /// Like --until-end, and then close and publish the open windows.

@@ -114,6 +114,6 @@ fn rows(slot: &Slot) -> String {
 fn irregular_times(slot: &Slot) -> Option<String> {
     let (twice, never) = (slot.counters.ambiguous_times, slot.counters.nonexistent_times);
     (twice + never > 0).then(|| {
-        format!("{twice} ambiguous local times (the first was taken), {never} nonexistent (moved later by the gap)")
+        format!("{twice} ambiguous local times (the first was used), {never} nonexistent (moved forward by the gap)")
     })
 }

@@ -37,7 +37,7 @@ pub(crate) struct UpArgs {
     /// Where broker and lake keep their data
     #[arg(long, default_value = DATA)]
     dir: PathBuf,
-    /// How many times as fast as the clock event time runs
+    /// How many times as fast as real time event time passes
     #[arg(long, default_value_t = 60.0, value_name = "X")]
     speed: f64,
     /// Stations of the synthetic city, with 13 turnstiles each, each read every 10 s of event time
@@ -81,7 +81,7 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
         return Err(Failure::new(Exit::Config, fact).hint("name one topic with --set source.topic=NAME").into());
     };
     flow::create_topic(&settings, &topic, args.partitions)?;
-    eprintln!("broker    {servers}  (embedded, for one machine; production is Apache Kafka)");
+    eprintln!("broker    {servers}  (embedded, for one machine; for production use Apache Kafka)");
     eprintln!("topic     {topic}");
     eprintln!("pipeline  {}", pipeline.name);
     eprintln!("lake      {}", pipeline.lake.url);

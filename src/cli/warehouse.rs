@@ -232,7 +232,7 @@ fn deploy(args: &WarehouseDeployArgs, process: &Process) -> anyhow::Result<Exit>
     }
     lines.iter().for_each(|line| outln!("created {line}"));
     if lines.is_empty() {
-        outln!("everything exists already");
+        outln!("everything already exists");
     }
     Ok(Exit::Done)
 }

@@ -1,7 +1,7 @@
 //! Decides when the next cut is due.
 //!
-//! In: the pipeline's commit interval, what was read since the last cut. Out: "now", or the instant to ask again.
-//! Reads no clock: time is given.
+//! In: the pipeline's commit interval, what was read since the last cut. Out: "now", or the instant to check again.
+//! Reads no clock: time is an argument.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A cut as the ledger takes it: windows as files, dead letters as a file, state as blobs.
+//! Converts a cut for the ledger: windows to files, dead letters to a file, state to blobs.
 
 use std::collections::BTreeMap;
 

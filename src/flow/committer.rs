@@ -1,4 +1,4 @@
-//! Commits cuts to the ledger, again and again while the store refuses for now.
+//! Commits cuts to the ledger, and retries while the store's errors are transient.
 //!
 //! In: cuts in the ledger's form. Out: what was committed and published. Holds the ledger and the state that is live in it.
 

@@ -1,8 +1,8 @@
 //! What a verb works with: built once from the command line and handed down.
 //!
 //! In: a checked pipeline, the process's runtime and shutdown token. Out: the compiled plan, the lake, the warehouse and the
-//! targets, each opened once, when it is first needed, and shared by all who work on the pipeline: run, loads, maintenance,
-//! the PostgreSQL port, replay, questions. Start at [`Context::new`].
+//! targets, each opened once, when it is first needed, and shared by everything that works on the pipeline: run,
+//! loads, maintenance, the PostgreSQL port, replay, queries. Start at [`Context::new`].
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Sends dead letters to the pipeline's `dead_letter_topic`.
 //!
-//! In: the dead letters of a cut. Out: records in the topic, before the cut is committed: a crash in between sends them
-//! twice, never not at all.
+//! In: the dead letters of a cut. Out: records in the topic, before the cut is committed: after a crash in between
+//! they are sent twice, but never lost.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What happens in a flow, as each listener gets it.
+//! The events of a flow, as listeners receive them.
 
 use std::time::Duration;
 

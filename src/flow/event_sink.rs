@@ -1,8 +1,8 @@
-//! Hands a flow's events to everyone who listens: the printed progress, tracking, a console.
+//! Passes a flow's events to its listeners: the printed progress, tracking, a console.
 //!
-//! In: events, from the flow and from what runs beside it. Out: the same ones, in order, to each listener.
-//! A listener has its own queue and can neither slow the flow down nor another listener: what does not fit into its
-//! queue is left out and counted. Start at [`EventSink::emit`].
+//! In: events, from the flow and from what runs beside it. Out: the same events, in order, to each listener.
+//! A listener has its own queue and can slow down neither the flow nor another listener: events that do not fit into
+//! its queue are dropped and counted. Start at [`EventSink::emit`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Rooms' errors as failures that a person can act on: fact, cause, next step, exit code.
+//! Converts the rooms' errors into failures that a user can act on: fact, cause, next step, exit code.
 
 use turnstile_engine::{EngineError, StreamPlan};
 use turnstile_kafka::diagnosis::DiagnosisError;
@@ -29,19 +29,19 @@ pub(crate) fn client(error: ClientError) -> anyhow::Error {
         ),
         ClientError::TopicForbidden { .. } => (
             Exit::Source,
-            Some("ask for the permission (READ to read, WRITE to write), or use another user; nothing was lost"),
+            Some("grant the user the permission (READ to read, WRITE to write), or use another user; nothing was lost"),
         ),
         ClientError::GroupForbidden { .. } => {
-            (Exit::Source, Some("ask for READ on the group, or set another group.id"))
+            (Exit::Source, Some("grant the user READ on the group, or set another group.id"))
         }
-        ClientError::TopicExists { .. } => (Exit::Failed, Some("see it with `turnstile topic describe`")),
+        ClientError::TopicExists { .. } => (Exit::Failed, Some("`turnstile topic describe` shows it")),
         ClientError::PartitionMissing { .. } => {
             (Exit::SourceData, Some("the topic has fewer partitions than were read before: was it recreated?"))
         }
         // The caller was waiting and was asked to stop: that is no failure.
         ClientError::Stopped => (Exit::Done, None),
         ClientError::Failed { .. } => {
-            (Exit::Source, Some("`turnstile check PIPELINE.toml --connect` tries each step by itself"))
+            (Exit::Source, Some("`turnstile check PIPELINE.toml --connect` tries each step separately"))
         }
     };
     Failure::of(exit, error).maybe_hint(hint).into()
@@ -52,13 +52,13 @@ pub(crate) fn diagnosis_failed(error: DiagnosisError) -> anyhow::Error {
     let hint = match error {
         DiagnosisError::Client(error) => return client(error),
         DiagnosisError::Unresolved { .. } => {
-            "correct the hosts' names in bootstrap.servers, or this machine's name service"
+            "correct the host names in bootstrap.servers, or this machine's DNS settings"
         }
         DiagnosisError::Unconnected { .. } => {
-            "start the broker, correct its address in bootstrap.servers, or let a firewall pass its port"
+            "start the broker, correct its address in bootstrap.servers, or open its port in the firewall"
         }
         DiagnosisError::GroupDenied { .. } | DiagnosisError::WriteDenied { .. } => {
-            "ask for that permission, or use another user"
+            "grant the user that permission, or use another user"
         }
     };
     Failure::of(Exit::Source, error).hint(hint).into()
@@ -74,7 +74,7 @@ fn settings_hint(error: &SettingsError) -> &'static str {
             "correct that line; the format is that of Java's properties files, see docs/kafka.md"
         }
         SettingsError::UnknownKey { .. } => {
-            "correct the key or remove it; docs/kafka.md names the keys of librdkafka and of Java that are known"
+            "correct the key or remove it; docs/kafka.md describes which keys of librdkafka and Java are accepted"
         }
         SettingsError::InvalidValue { .. } => "correct the value; docs/kafka.md has an example for each kind of login",
         SettingsError::NoServers { .. } => {
@@ -83,7 +83,9 @@ fn settings_hint(error: &SettingsError) -> &'static str {
         SettingsError::Missing { .. } => {
             "set it there or in the environment; docs/kafka.md has an example for each kind of login"
         }
-        SettingsError::Refused { .. } => "change the keys named so that they fit together; see docs/kafka.md",
+        SettingsError::Refused { .. } => {
+            "change these keys so that they do not contradict each other; see docs/kafka.md"
+        }
     }
 }
 
@@ -93,11 +95,11 @@ pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
         ReadError::Client(error) => client(error),
         ReadError::OffsetOutOfRange { partition, position, earliest, .. } if position < earliest => {
             range_lost(&partition, position, earliest)
-                .hint("what was read is committed; to go on with what is there, start with --accept-loss")
+                .hint("what was read is committed; to continue with what is left, start with --accept-loss")
                 .into()
         }
         ReadError::OffsetOutOfRange { .. } => Failure::of(Exit::SourceData, error)
-            .hint("messages that were not read yet are gone; `turnstile run --accept-loss` goes on with what is there")
+            .hint("the unread messages are lost; `turnstile run --accept-loss` continues with what is left")
             .into(),
         ReadError::Fatal { .. } => Failure::of(Exit::Source, error).into(),
     }
@@ -126,7 +128,7 @@ pub(crate) fn lake_failed(error: LakeError) -> anyhow::Error {
     if let LakeError::Missing { .. } = error {
         return Failure::of(Exit::Lake, error)
             .hint(
-                "was it ever run, and is lake.url the one that it ran with? \
+                "has it ever run, and with this lake.url? \
                  A relative file: path is relative to the working directory",
             )
             .into();
@@ -143,7 +145,7 @@ pub(crate) fn open_failed(error: LedgerError, plan: &StreamPlan) -> anyhow::Erro
     match (&error, plan.retained_after_drain()) {
         (LedgerError::PlanChanged { .. }, Some(kept)) => {
             let hint = format!(
-                "give the pipeline a new name and let it read the topic again; a drain is no way, because it leaves {kept}"
+                "give the pipeline a new name and let it read the topic again; draining does not help, because it leaves {kept}"
             );
             Failure::of(Exit::Ledger, error).hint(hint).into()
         }
@@ -181,7 +183,7 @@ pub(crate) fn engine_failed(error: EngineError) -> anyhow::Error {
         EngineError::Window { .. } => (
             Exit::Failed,
             Some(
-                "the same messages give the same error again: change the query (a cap for increase, a double for sum), \
+                "the same messages cause the same error again: change the query (a cap for increase, a double for sum), \
                  and give the pipeline a new name; nothing was lost",
             ),
         ),
@@ -197,11 +199,11 @@ pub(crate) fn warehouse_failed(error: WarehouseError) -> anyhow::Error {
         WarehouseError::Empty { .. } => {
             (Exit::Lake, "wait for the first window to close, or see `turnstile status`".to_owned())
         }
-        WarehouseError::Store(_) => (Exit::Lake, "nothing was changed; the next load goes on from there".to_owned()),
-        WarehouseError::Ledger(_) => (Exit::Ledger, "`turnstile audit` says more; nothing was loaded".to_owned()),
+        WarehouseError::Store(_) => (Exit::Lake, "nothing was changed; the next load continues from there".to_owned()),
+        WarehouseError::Ledger(_) => (Exit::Ledger, "`turnstile audit` shows more; nothing was loaded".to_owned()),
         WarehouseError::File { .. } => (
             Exit::Lake,
-            "`turnstile audit` lists every file that is not as the ledger says; nothing was loaded".to_owned(),
+            "`turnstile audit` lists every file that differs from the ledger; nothing was loaded".to_owned(),
         ),
         WarehouseError::Damaged { .. } => {
             (Exit::Lake, "docs/warehouse.md, \"Starting over\", says how to load everything again".to_owned())
@@ -209,7 +211,7 @@ pub(crate) fn warehouse_failed(error: WarehouseError) -> anyhow::Error {
         WarehouseError::Model(error) => (Exit::Config, error.hint.clone()),
         WarehouseError::Compute { .. } => (Exit::Failed, "correct the model; nothing was loaded".to_owned()),
         WarehouseError::Tests { .. } => {
-            (Exit::Difference, "nothing was loaded: the tables are as they were before; see load_runs".to_owned())
+            (Exit::Difference, "nothing was loaded, and the tables are unchanged; see load_runs".to_owned())
         }
         WarehouseError::Moved => (Exit::Fenced, "load again".to_owned()),
         WarehouseError::Changed { models } => {

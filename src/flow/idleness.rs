@@ -1,7 +1,7 @@
-//! Notices partitions that fall idle, and a stream that is quiet as a whole.
+//! Detects partitions that become idle, and a stream that is quiet as a whole.
 //!
-//! In: how far each partition was read and how far it reaches. Out: the lag, partitions that have fallen idle, the instant
-//! at which the stream counts as quiet. Reads no clock: time is given.
+//! In: how far each partition was read and how far it reaches. Out: the lag, partitions that have become idle, the
+//! instant at which the stream counts as quiet. Reads no clock: time is an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

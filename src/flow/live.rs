@@ -1,4 +1,4 @@
-//! The open windows as they stand, from the state that the newest commit recorded.
+//! The currently open windows, from the state that the newest commit recorded.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn compute(lake: &Lake, plan: Arc<StreamPlan>, slot: &Slot) -> anyhow::Res
     let mut state = Vec::with_capacity(slot.state.len());
     for reference in &slot.state {
         let bytes = read_state(lake, &slot.pipeline, reference).await?.ok_or_else(|| {
-            anyhow::anyhow!("{} was deleted while it was read: a newer commit replaced it; ask again", reference.object)
+            anyhow::anyhow!("{} was deleted while it was read: a newer commit replaced it; retry", reference.object)
         })?;
         state.push((bytes.to_vec(), reference.live_until_us.unwrap_or(i64::MAX)));
     }

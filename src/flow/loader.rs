@@ -1,7 +1,7 @@
-//! Loads a pipeline's warehouse: once, or each time that its schedule says.
+//! Loads a pipeline's warehouse: once, or on its schedule.
 //!
-//! In: what the ledger published. Out: tables and targets at a newer position; a [`Loaded`] event for each step. A failure is
-//! an event and tried again; it never ends the stream beside which it happens.
+//! In: what the ledger published. Out: tables and targets at a newer position; a [`Loaded`] event for each step. A
+//! failure is an event and is retried; it never ends the stream.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -226,7 +226,7 @@ pub(crate) async fn load_on_schedule(context: &Context, schedule: &LoadSchedule)
             Ok(()) => waits.reset(),
             Err(failed) if failed.empty => due_us = due_us.min(now + RETRIES.first_wait.as_micros() as i64),
             Err(failed) => {
-                let error = format!("the warehouse was not loaded, and is tried again: {:#}", failed.error);
+                let error = format!("loading the warehouse failed and will be retried: {:#}", failed.error);
                 context.events().emit(Event::NotLoaded(error));
                 due_us = waits.next().map_or(due_us, |wait| due_us.min(now_us() + wait.as_micros() as i64));
             }

@@ -1,4 +1,4 @@
-//! What it means that a topic, or messages of it, are gone.
+//! What follows when a topic, or some of its messages, are lost.
 //!
 //! In: what the observer saw of the topics, and how far they were read. Out: whether what was read may still be committed,
 //! and the failure that names the lost range.
@@ -47,9 +47,9 @@ pub(crate) fn topic_lost(lost: &LostTopic, progress: &[WorkerProgress]) -> Failu
         LostTopic::Deleted { topic } => {
             let unread = unread(topic, next);
             Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted while it was read"))
-                .cause(anyhow::anyhow!("what was not read of it is gone: {unread}"))
+                .cause(anyhow::anyhow!("its unread messages are lost: {unread}"))
                 .hint(
-                    "what was read is committed; to go on without it, or with one that is recreated, start with --accept-loss",
+                    "what was read is committed; to continue without it, or with a recreated one, start with --accept-loss",
                 )
         }
     }
@@ -64,17 +64,17 @@ pub(crate) fn topic_recreated<'a>(
 ) -> Failure {
     let unread = unread(topic, next);
     Failure::new(Exit::SourceData, format!("topic {topic:?} was deleted and recreated"))
-        .cause(anyhow::anyhow!("its id was {was} and is {is}; what was not read of the old one is gone: {unread}"))
+        .cause(anyhow::anyhow!("its id was {was} and is now {is}; the unread messages of the old one are lost: {unread}"))
         .hint(
             "start with --accept-loss to read the new topic from its beginning, or give the pipeline a new name to read \
-             all topics so",
+             all topics from their beginning",
         )
 }
 
 /// Messages that were deleted before they were read: from `next`, up to the first one that `partition` holds.
 pub(crate) fn range_lost(partition: &TopicPartition, next: i64, earliest: i64) -> Failure {
-    let cause = format!("the partition begins at {earliest} now, and the next message to read is {next}");
-    Failure::new(Exit::SourceData, format!("{partition} cannot be read on: offsets {next}..{earliest} are lost"))
+    let cause = format!("the partition now begins at {earliest}, but the next message to read is {next}");
+    Failure::new(Exit::SourceData, format!("{partition} cannot be read further: offsets {next}..{earliest} are lost"))
         .cause(anyhow::anyhow!(cause))
 }
 

@@ -1,7 +1,7 @@
-//! Maintains the lake beside a running flow: days that are over into one file, old files away.
+//! Maintains the lake beside a running flow: merges the files of past days, deletes old files.
 //!
 //! In: a pipeline's `[lake]` settings. Out: events that say what was done. It runs as a task beside the flow, so no commit
-//! waits for it; a fault in it is an event, never the stream's end.
+//! waits for it; an error in it is an event and never ends the stream.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn round(context: &Context) {
             summary(&applied).into_iter().for_each(|text| events.note(text));
             applied.failed.iter().for_each(|error| events.note(one_line(error)));
         }
-        Err(error) => events.note(format!("{error:#}; maintenance of the lake is tried again later")),
+        Err(error) => events.note(format!("{error:#}; maintenance of the lake is retried later")),
     }
 }
 

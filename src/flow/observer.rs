@@ -1,8 +1,8 @@
-//! Watches the topics from beside a running flow: how far they reach, partitions and topics that come or vanish,
-//! what retention deletes. It also commits the consumer group's offsets, for those who watch lag.
+//! Watches the topics beside a running flow: their end offsets, partitions and topics that are added or deleted, what
+//! retention deletes. It also commits the consumer group's offsets, for lag tools.
 //!
-//! In: which partitions are read, how far. Out: [`TopicSnapshot`], at most a second old. It has its own client, so a
-//! broker that answers slowly never holds up reading or commits.
+//! In: which partitions are read, and how far. Out: [`TopicSnapshot`], at most a second old. It has its own client,
+//! so a slow broker never delays reading or commits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Who owns a pipeline: refuses to take it from a process that seems alive.
 //!
-//! Safety does not rest on this: the ledger fences whoever comes late. It only keeps a second start by
-//! mistake from ending the first one.
+//! Correctness does not depend on this: the ledger fences stale writers. It only prevents an accidental second start
+//! from ending the first process.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,9 +1,9 @@
-//! Runs messages of the past through a pipeline again, away from its ledger.
+//! Runs past messages through a pipeline again, without its ledger.
 //!
 //! A window's file names, for each partition, the offsets of the first and last message that are part of it.
-//! Between them lie all its messages, and others that belong to neighbouring windows: the engine tells them
-//! apart as it did the first time. Nothing is late or ahead of the clock in a replay, since all windows stay open to
-//! its end and no clock is read: messages that were rejected for that are left out by the ledger's word.
+//! Between them are all its messages, and others that belong to neighbouring windows: the engine separates them as it
+//! did the first time. Nothing is late or ahead of the clock in a replay, because all windows stay open until its end
+//! and no clock is read. Messages that were rejected for these reasons are skipped, according to the ledger.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

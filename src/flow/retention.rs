@@ -51,7 +51,8 @@ impl RetentionWatch {
             let age = at.timestamp_ms.map(|at| now_ms - at).zip(kept_ms);
             if let Some((age_ms, kept_ms)) = age.filter(|(age, kept)| *age >= kept / 100 * AGE_PERCENT) {
                 risks.push(format!(
-                    "{partition}: the {unread} unread messages begin about {} ago, and the topic deletes them after {}",
+                    "{partition}: the oldest of {unread} unread messages is about {} old, and the topic deletes messages \
+                     after {}",
                     span(age_ms),
                     span(kept_ms)
                 ));
@@ -60,8 +61,8 @@ impl RetentionWatch {
                 let left = (at.next_offset - low).max(0) as f64 / pace;
                 if left < NEAR.as_secs_f64() {
                     risks.push(format!(
-                        "{partition}: deletion comes nearer by {pace:.0} messages/s and reaches the {unread} unread \
-                         messages in about {}",
+                        "{partition}: retention deletes {pace:.0} messages/s and reaches the {unread} unread messages in \
+                         about {}",
                         span((left * 1000.0) as i64)
                     ));
                 }
@@ -77,11 +78,12 @@ impl RetentionWatch {
         risks.truncate(NAMED);
         let mut warning = risks.join("; ");
         if more > 0 {
-            warning.push_str(&format!("; and {more} partitions more"));
+            warning.push_str(&format!("; and {more} more partitions"));
         }
         self.warned_at = Some(now);
         Some(format!(
-            "{warning}; what is deleted before it is read stops this pipeline: raise retention, or read faster"
+            "{warning}; if messages are deleted before they are read, this pipeline stops: raise the retention, or \
+             read faster"
         ))
     }
 }
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(observe(now, 7 * HOUR_MS, 5), None);
         assert_eq!(observe(now, 9 * HOUR_MS, 9), None, "there is nothing unread");
         let warning = observe(now, 9 * HOUR_MS, 5).unwrap();
-        assert!(warning.contains("t[0]: the 4 unread messages begin about 9 h ago"), "{warning}");
+        assert!(warning.contains("t[0]: the oldest of 4 unread messages is about 9 h old"), "{warning}");
         assert_eq!(observe(now + Duration::from_secs(30), 9 * HOUR_MS, 5), None);
         assert!(observe(now + Duration::from_secs(61), 9 * HOUR_MS, 5).is_some());
     }

@@ -1,4 +1,4 @@
-//! The status that a running flow gives about once a second.
+//! The status that a running flow reports about once a second.
 
 use std::time::{Duration, Instant};
 

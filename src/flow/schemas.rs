@@ -1,8 +1,7 @@
-//! Holds a batch back until the schemas that its messages name are fetched from the registry.
+//! Holds a batch back until the schemas of its messages have been fetched from the registry.
 //!
-//! In: batches, as they are read. Out: the same ones, once the worker knows their schemas. A registry that does
-//! not answer is asked again and again, for ten minutes; meanwhile nothing is taken in, so
-//! nothing is lost.
+//! In: batches, as they are read. Out: the same ones, once the worker knows their schemas. A registry that does not
+//! answer is retried for ten minutes; meanwhile the batch waits, so nothing is lost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +44,7 @@ fn password(settings: &RegistrySettings, source: &PasswordSource) -> anyhow::Res
     let text = match source {
         PasswordSource::Environment(name) => std::env::var(name).map_err(|_| {
             missing(
-                format!("the environment variable {name} is not set, or is no text"),
+                format!("the environment variable {name} is not set, or is not UTF-8 text"),
                 "set it, or use password_file",
             )
         })?,
@@ -57,7 +56,7 @@ fn password(settings: &RegistrySettings, source: &PasswordSource) -> anyhow::Res
         }
     };
     if text.is_empty() || text.len() > PASSWORD_BYTES {
-        return Err(missing("what stands there is empty, or no password".to_owned(), "write the password there").into());
+        return Err(missing("its content is empty, or not a password".to_owned(), "write the password there").into());
     }
     Ok(Secret::new(text))
 }

@@ -60,7 +60,7 @@ pub(crate) async fn serve(
 }
 
 fn wire_failed(error: WireError) -> anyhow::Error {
-    let hint = format!("the password comes from {PASSWORD}, for the user {USER}; another address: --listen");
+    let hint = format!("the password comes from {PASSWORD}, for the user {USER}; --listen sets another address");
     Failure::of(Exit::Config, error).hint(hint).into()
 }
 

@@ -1,4 +1,4 @@
-//! Opens what a flow needs: lake, ledger, engine, reader; and finds where to go on.
+//! Opens what a flow needs: lake, ledger, engine, reader; and finds where to resume.
 
 use std::collections::BTreeMap;
 use turnstile_engine::{Engine, RestoredState, fingerprint};
@@ -100,7 +100,7 @@ fn partitions_of(
     let names = topic_names(connection, topics).map_err(client)?;
     if names.is_empty() {
         return Err(Failure::new(Exit::SourceData, format!("no topic matches {:?}", topics.to_string()))
-            .hint("the whole name has to match; `turnstile topic list` shows the names that this user may see")
+            .hint("the whole name must match; `turnstile topic list` shows the names that this user may see")
             .into());
     }
     let mut partitions = Vec::new();
@@ -145,7 +145,7 @@ fn forget_lost(slot: &mut Slot, partitions: &[TopicPartition], is: &BTreeMap<Str
         let (partition, next) = (&position.partition, position.next_offset);
         let ids = (was.get(&*partition.topic), is.get(&*partition.topic));
         if !partitions.contains(partition) {
-            notes.push(format!("{partition} from {next} is lost and accepted: it does not exist any more"));
+            notes.push(format!("{partition} from {next} is lost and accepted: the partition no longer exists"));
             return false;
         }
         if matches!(ids, (Some(was), Some(is)) if was != is) {
@@ -169,13 +169,10 @@ fn starts(
     let ranges = connection.watermarks(partitions).map_err(client)?;
     if let Some(missing) = known.iter().find(|p| !partitions.contains(&p.partition)) {
         let (partition, next) = (&missing.partition, missing.next_offset);
-        return Err(Failure::new(
-            Exit::SourceData,
-            format!("{partition} cannot be read on: it does not exist any more"),
-        )
-        .cause(anyhow::anyhow!("what was not read of it is gone: {partition} from {next}"))
-        .hint("to go on with the other partitions, start with --accept-loss")
-        .into());
+        return Err(Failure::new(Exit::SourceData, format!("{partition} cannot be read further: it no longer exists"))
+            .cause(anyhow::anyhow!("its unread messages are lost: {partition} from {next}"))
+            .hint("to continue with the other partitions, start with --accept-loss")
+            .into());
     }
     let mut starts = Vec::with_capacity(partitions.len());
     for (partition, (earliest, latest)) in partitions.iter().zip(ranges) {
@@ -187,11 +184,11 @@ fn starts(
         let last = SourcePosition { partition: partition.clone(), offset: next - 1 };
         if next > latest || !same_record(connection, position, earliest)? {
             let cause = if next > latest {
-                format!("the next message to read is {next}, and the partition ends at {latest}")
+                format!("the next message to read is {next}, but the partition ends at {latest}")
             } else {
                 format!("the message at {last} is not the one that was read before")
             };
-            let fact = format!("{partition} cannot be read on: the topic was recreated");
+            let fact = format!("{partition} cannot be read further: the topic was recreated");
             return Err(Failure::new(Exit::SourceData, fact)
                 .cause(anyhow::anyhow!(cause))
                 .hint("give the pipeline a new name, so that it reads the new topic from its beginning")
@@ -199,7 +196,7 @@ fn starts(
         }
         if next < earliest && !accept_loss {
             return Err(range_lost(partition, next, earliest)
-                .hint("to go on with what is there, start with --accept-loss")
+                .hint("to continue with what is left, start with --accept-loss")
                 .into());
         }
         let start = if next < earliest { StartAt::Earliest } else { StartAt::Offset(next) };

@@ -107,7 +107,7 @@ fn setting_failed(error: TargetSettingsError, places: &SettingPlaces) -> anyhow:
 pub(crate) fn target_failed(error: TargetError) -> anyhow::Error {
     let (exit, hint) = match &error {
         TargetError::Unreachable { .. } => {
-            (Exit::Failed, "the next load tries again; the stream and the other tables go on".to_owned())
+            (Exit::Failed, "the next load retries; the stream and the other tables continue".to_owned())
         }
         TargetError::Refused { hint, .. } => (Exit::Config, hint.clone()),
         TargetError::Moved { .. } => (Exit::Fenced, "load again".to_owned()),

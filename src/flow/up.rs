@@ -77,7 +77,7 @@ pub(crate) fn create_topic(settings: &ClientSettings, topic: &str, partitions: i
 pub(crate) struct CityOptions {
     /// Stations, with 13 turnstiles each; an existing city keeps its own number.
     pub(crate) stations: u64,
-    /// How many times as fast as the clock event time runs.
+    /// How many times as fast as real time event time passes.
     pub(crate) speed: f64,
 }
 

@@ -35,7 +35,7 @@ pub(super) fn source(pipeline: &Pipeline, plan: &StreamPlan) -> anyhow::Result<W
     let table = pipeline.warehouse.as_ref().map_or(TABLE, |warehouse| &warehouse.table);
     let columns = Arc::clone(plan.output_schema());
     let source = WarehouseSource::new(&pipeline.name, table, columns, file_format(pipeline));
-    let source = source.map_err(|e| Failure::new(Exit::Config, "the query's columns make no table").cause(e))?;
+    let source = source.map_err(|e| Failure::new(Exit::Config, "the query's columns cannot form a table").cause(e))?;
     let (start, end) = pipeline.query.window_columns();
     Ok(source.with_window(start, end))
 }

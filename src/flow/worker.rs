@@ -148,8 +148,8 @@ fn catch_panic(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> 
         Ok(ended) => ended,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
-            let fact = "a worker stopped, which is a fault of the program; nothing was lost";
+            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no reason was given");
+            let fact = "a worker panicked, which is a bug in turnstile; nothing was lost";
             Err(Failure::new(Exit::Failed, fact).cause(anyhow::anyhow!(text.to_owned())).into())
         }
     }
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_worker_that_panics_ends_with_an_error_that_says_why() {
         let error = catch_panic(|| panic!("index {} out of range", 7)).unwrap_err();
-        assert!(error.to_string().contains("a worker stopped"), "{error}");
+        assert!(error.to_string().contains("a worker panicked"), "{error}");
         let failure = error.downcast_ref::<Failure>().unwrap();
         assert_eq!(failure.exit, Exit::Failed);
         assert!(catch_panic(|| Ok(())).is_ok());

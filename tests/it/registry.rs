@@ -210,7 +210,10 @@ fn a_registry_that_refuses_ends_the_run_and_no_password_is_shown() {
     let canary = "hush-canary-17";
     for (status, said) in [
         ("401 Unauthorized", "refuses this user: it answered 401"),
-        ("404 Not Found", "gives no schemas: it answered 404, which is not a registry's answer for an unknown schema"),
+        (
+            "404 Not Found",
+            "returns no schemas: it answered 404, which is not a registry's answer for an unknown schema",
+        ),
     ] {
         let settings = format!("{}, user = \"joe\", password_env = \"REGISTRY_PASSWORD\"", at(&answers(status)));
         let file = pipeline(&scene, "avro", &settings);

@@ -67,7 +67,7 @@ impl Broker {
             spawn("broker-accept", move || accept(&accepting, &listener)).map_err(listen)?,
             spawn("broker-housekeeping", move || run_housekeeping(&keeping)).map_err(listen)?,
         ];
-        tracing::info!(%address, "the embedded broker listens");
+        tracing::info!(%address, "the embedded broker is listening");
         Ok(Self { state, address, threads, _lock: lock })
     }
 

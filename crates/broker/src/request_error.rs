@@ -16,7 +16,7 @@ impl RequestError {
     }
 
     pub(crate) fn unknown_topic(name: &str) -> Self {
-        Self::new(ResponseError::UnknownTopicOrPartition, format!("there is no topic '{name}'"))
+        Self::new(ResponseError::UnknownTopicOrPartition, format!("topic '{name}' does not exist"))
     }
 
     /// The two fields of a response that carry an outcome: 0 and nothing after a success.

@@ -21,7 +21,7 @@ pub enum Fsync {
 /// How the embedded broker is set up. `BrokerSettings::default()` is in memory, on a free loopback port.
 #[derive(Debug, Clone)]
 pub struct BrokerSettings {
-    /// Where to listen; port 0 takes a free one, see [`crate::Broker::address`].
+    /// Where to listen; port 0 selects a free one, see [`crate::Broker::address`].
     pub listen: SocketAddr,
     /// Allows a `listen` address that other machines reach. The broker has neither passwords nor
     /// encryption, so it is refused without this.
@@ -95,7 +95,7 @@ pub enum BrokerError {
         source: std::io::Error,
     },
     /// Another broker uses the folder.
-    #[error("another process serves from {}", .0.display())]
+    #[error("another process is using {}", .0.display())]
     InUse(PathBuf),
     /// A file of the folder cannot be read or written.
     #[error("cannot use {}", path.display())]

@@ -145,7 +145,7 @@ impl TopicStore {
         check_name(name)?;
         let mut index = self.index.write();
         if index.by_name.contains_key(name) {
-            return Err(RequestError::new(ResponseError::TopicAlreadyExists, format!("topic '{name}' exists already")));
+            return Err(RequestError::new(ResponseError::TopicAlreadyExists, format!("topic '{name}' already exists")));
         }
         let count = self.check_count(&index, partitions, 0)?;
         if validate_only {
@@ -170,7 +170,7 @@ impl TopicStore {
         let topic = index.by_name.get(name).cloned().ok_or_else(|| RequestError::unknown_topic(name))?;
         let have = topic.partitions.read().len();
         if usize::try_from(count).is_ok_and(|count| count <= have) {
-            let message = format!("topic '{name}' has {have} partitions; a topic can only get more");
+            let message = format!("topic '{name}' has {have} partitions; the number can only increase");
             return Err(RequestError::new(ResponseError::InvalidPartitions, message));
         }
         let count = self.check_count(&index, count, have)?;

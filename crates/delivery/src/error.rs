@@ -1,4 +1,4 @@
-//! Why a target did not take a delivery, or cannot be opened; the variants differ in what the caller does.
+//! Why a target did not accept a delivery, or cannot be opened; the variants differ in what the caller does.
 
 use std::error::Error;
 

@@ -2,8 +2,8 @@
 //!
 //! A register's growth in a window is the sum, over the window's readings in event time, of reading minus
 //! previous reading of the same group keys. The previous one may lie before the window: [`Carry`] keeps it.
-//! The very first reading of a group adds 0. A step below 0 (a reset) or above the cap (a jump) adds 0.
-//! Readings of one instant follow each other in source order (partition, offset).
+//! The very first reading of a group adds 0. A difference below 0 (a reset) or above the cap (a jump) adds 0.
+//! Readings with the same instant are in source order (partition, offset).
 
 use std::sync::Arc;
 

@@ -128,7 +128,9 @@ pub(crate) fn decode(plan: &StreamPlan, bytes: &[u8]) -> Result<StateSnapshot, E
             tag::SOURCES => batches.iter().for_each(|b| read_sources(b, &mut snapshot.sources)),
             tag::SEEN => batches.iter().for_each(|b| read_seen(b, &mut snapshot.seen)),
             tag::CARRY => snapshot.carry = batches.into_iter().next().map(|b| read_carry(plan, b)),
-            other => return Err(bad(&format!("it holds a section of kind {other}, which this version does not know"))),
+            other => {
+                return Err(bad(&format!("it contains a section of kind {other}, which this version does not know")));
+            }
         }
     }
     for (at, batch) in groups.into_iter().enumerate() {

@@ -163,7 +163,7 @@ impl Worker {
             if *event > limit {
                 keep.drop(at);
                 self.counters.dead_lettered += 1;
-                let detail = format!("the event time lies {} s ahead of the clock", (event - now_us) / 1_000_000);
+                let detail = format!("the event time is {} s ahead of the clock", (event - now_us) / 1_000_000);
                 self.reject(batch, rows[at] as usize, Rejection::new(Reason::Future, None, detail));
             }
         }
@@ -180,7 +180,7 @@ impl Worker {
                 keep.drop(at);
                 self.counters.late += 1;
                 if matches!(self.plan.late, LatePolicy::DeadLetter | LatePolicy::Correct) {
-                    let detail = format!("the window that ends at {} had closed", human::instant(end));
+                    let detail = format!("the window that ends at {} was already closed", human::instant(end));
                     self.reject(batch, rows[at] as usize, Rejection::new(Reason::Late, None, detail));
                 }
             }

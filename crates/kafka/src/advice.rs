@@ -13,31 +13,31 @@ pub(crate) const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
 const ADVICE: [(&[&str], &str); 12] = [
     (
         &[NO_TOKEN],
-        "correct sasl.oauthbearer.token.endpoint.url, .client.id and .client.secret, or https.ca.location where the \
-         issuer's certificate is not known here",
+        "correct sasl.oauthbearer.token.endpoint.url, .client.id and .client.secret, or https.ca.location if the issuer's \
+         certificate is not trusted here",
     ),
     (
         &["PLAINTEXT broker listener", "wrong version number", "packet length too long", "http request"],
-        "that port speaks no TLS: use the port that does, or set security.protocol to PLAINTEXT or SASL_PLAINTEXT",
+        "that port does not use TLS: use the port that does, or set security.protocol to PLAINTEXT or SASL_PLAINTEXT",
     ),
     (
         &["certificate verify failed"],
-        "the broker's certificate has expired, is for another host name, or is not signed by an authority of \
+        "the broker's certificate has expired, is for another host name, or is not signed by an authority in \
          ssl.ca.location: `openssl s_client -connect HOST:PORT -showcerts` shows its dates and names",
     ),
     (
         &["alert unknown ca", "alert number 48"],
-        "the broker does not know the authority that signed this client's certificate (ssl.certificate.location)",
+        "the broker does not trust the authority that signed this client's certificate (ssl.certificate.location)",
     ),
     (
         &["alert bad certificate", "alert certificate required", "alert number 42", "alert number 116"],
-        "the broker wants a certificate of the client that an authority it knows has signed: set \
+        "the broker requires a client certificate that is signed by an authority it trusts: set \
          ssl.certificate.location and ssl.key.location, or ssl.keystore.location",
     ),
     (&["Unsupported SASL mechanism"], "set sasl.mechanism to one of the mechanisms that the broker names"),
     (
         &["not valid in current SASL state", "ILLEGAL_SASL_STATE", "Illegal SASL state"],
-        "that port has no login: use the port that has, or set security.protocol to PLAINTEXT or SSL",
+        "that port does not use SASL: use the port that does, or set security.protocol to PLAINTEXT or SSL",
     ),
     (
         &["Invalid username or password", "invalid credentials", "Authentication failed"],
@@ -53,11 +53,11 @@ const ADVICE: [(&[&str], &str); 12] = [
             "Connection reset by peer",
             "closed by peer",
         ],
-        "the broker hangs up on what this client says first: its port may want TLS or a login, \
-         see security.protocol (SSL, SASL_SSL, SASL_PLAINTEXT)",
+        "the broker closes the connection at the client's first request: its port may require TLS or a \
+         login, see security.protocol (SSL, SASL_SSL, SASL_PLAINTEXT)",
     ),
     (&["Connection refused"], "start the broker, or correct its address in bootstrap.servers"),
-    (&["timed out", "Connection setup"], "see that a firewall lets this machine reach the broker's port"),
+    (&["timed out", "Connection setup"], "check that no firewall blocks this machine from the broker's port"),
 ];
 
 /// Whether trying again cannot help, though librdkafka calls it a failure of the connection and tries for ever. It adds

@@ -1,4 +1,4 @@
-//! Reads one topic message by message, whole: with headers and the kind of timestamp. For people who inspect a topic;
+//! Reads complete messages of one topic, with headers and the timestamp type, for people who inspect a topic;
 //! pipelines read through [`crate::PartitionReader`].
 //!
 //! Either it is given positions and belongs to no group, or it joins a group, which assigns partitions and keeps its

@@ -1,4 +1,4 @@
-//! What became of the records that a producer sent.
+//! The delivery status of the records that a producer sent.
 //!
 //! In: librdkafka's delivery reports. Out: counts, the first failures, and how many of the records sent first are all
 //! delivered.

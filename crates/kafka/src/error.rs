@@ -58,8 +58,8 @@ pub enum ClientError {
         #[source]
         reason: BrokerReason,
     },
-    /// The topic exists already.
-    #[error("topic \"{topic}\" exists already")]
+    /// The topic already exists.
+    #[error("topic \"{topic}\" already exists")]
     TopicExists {
         /// The topic.
         topic: String,
@@ -87,7 +87,7 @@ fn refusal(servers: &str, reason: &BrokerReason) -> String {
     if reason.to_string().contains(NO_TOKEN) {
         return format!("no token was issued to log in to the Kafka broker at {servers}");
     }
-    format!("the Kafka broker at {servers} and this client do not accept each other")
+    format!("the connection to the Kafka broker at {servers} was rejected")
 }
 
 /// Why something failed, in the words of a broker, of librdkafka or of this crate.
@@ -207,7 +207,7 @@ pub(crate) fn topic_error(code: RDKafkaErrorCode, topic: &str) -> Option<ClientE
         Code::TopicAlreadyExists => Some(ClientError::TopicExists { topic }),
         Code::InvalidTopic => Some(ClientError::Failed {
             action: format!("topic \"{topic}\""),
-            reason: "the name may hold letters, digits, `.`, `_` and `-`, at most 249".into(),
+            reason: "the name may contain letters, digits, `.`, `_` and `-`, at most 249".into(),
         }),
         _ => None,
     }

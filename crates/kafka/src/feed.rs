@@ -1,4 +1,4 @@
-//! Drives a provider into a topic at a pace.
+//! Sends a provider's messages to a topic at a given rate.
 //!
 //! ```text
 //! provider ─▶ one reused record ─▶ wait until it is due ─▶ producer (waits while its queue is full)

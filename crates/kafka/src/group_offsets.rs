@@ -1,4 +1,4 @@
-//! The consumer group's offsets, for tools that show lag: nothing here ever starts from them on its own.
+//! The consumer group's offsets, for lag tools: reading never starts from them unless the caller says so.
 
 use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer};

@@ -1,7 +1,7 @@
-//! How long a partition was without the broker that leads it, as librdkafka's statistics show it.
+//! How long a partition had no leader, according to librdkafka's statistics.
 //!
-//! In: statistics, a few times a second. Out: one [`LeaderChange`] for each partition whose leader went away and came
-//! back, or was replaced. Times are as fine as the statistics: a quarter of a second at both ends.
+//! In: statistics, a few times a second. Out: one [`LeaderChange`] for each partition whose leader was lost and came
+//! back, or was replaced. Times are as precise as the statistics: a quarter of a second at both ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};

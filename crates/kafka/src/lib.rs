@@ -1,12 +1,12 @@
-//! Everything that talks to Kafka: settings, readers, the producer, topics; and the providers that invent or replay
+//! Everything that talks to Kafka: settings, readers, the producer, topics; and the providers that generate or replay
 //! readings to produce.
 //!
 //! In: client settings (a Java-style properties file or librdkafka keys), exact positions to read from, records to send.
 //! Out: [`turnstile_message::MessageBatch`]es of a reader's partitions; delivered records, and a count and the reasons of those
 //! that were not.
 //! Refuses to know what a message means, what a window is and where results go. Positions to read from are given by the
-//! caller and never taken from a consumer group: group offsets are written for lag tools only. The one that joins groups is
-//! [`Consumer`], for people who look at a topic.
+//! caller and never taken from a consumer group: group offsets are written for lag tools only. Only [`Consumer`], the
+//! console consumer, joins groups.
 //! Start at [`PartitionReader`] for what comes in, at [`feed`] for what goes out.
 
 mod advice;

@@ -63,7 +63,7 @@ impl BrokerLink {
     pub(crate) fn new(servers: &str) -> Self {
         let inner = LinkStatus {
             state: LinkState::Connecting,
-            reason: "no connection was made yet".to_owned(),
+            reason: "no connection has been made yet".to_owned(),
             refusal: None,
             was_up: false,
         };

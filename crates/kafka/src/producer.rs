@@ -93,7 +93,7 @@ pub enum SendError {
         bytes: usize,
     },
     /// A record before this one was not delivered, see [`Producer::first_failure`]. Only where the prefix is kept.
-    #[error("a message before was not delivered")]
+    #[error("an earlier message was not delivered")]
     Ended,
     /// The topic or the client: this record was not sent, and the next one will not be either.
     #[error(transparent)]

@@ -224,13 +224,13 @@ impl TopicAdmin {
             Ok(results) => match results.into_iter().next() {
                 Some(Ok(_)) => Ok(()),
                 Some(Err((_, code))) => Err(topic_error(code, topic).unwrap_or_else(|| failure(action(), code))),
-                None => Err(failure(action(), "the broker's answer does not mention it")),
+                None => Err(failure(action(), "the broker's response does not mention it")),
             },
             Err(KafkaError::AdminOp(
                 RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut,
             )) => Err(failure(
                 action(),
-                "the broker went away before it answered; list the topics to see whether it was done",
+                "the connection was lost before the broker answered; list the topics to see whether it was done",
             )),
             Err(error) => Err(failure(action(), error)),
         }

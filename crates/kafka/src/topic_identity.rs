@@ -1,8 +1,8 @@
 //! Whether the topics that are read still exist and are still the same ones.
 //!
-//! librdkafka is silent about an assigned topic that is deleted, and goes on reading one that was recreated under the
-//! same name. In: the cluster's answers about topic ids, one after the other. Out: the first [`LostTopic`]. It asks
-//! nothing itself and reads no clock. Start at [`TopicIdentityWatch::observe`].
+//! librdkafka does not report that an assigned topic was deleted, and keeps reading one that was recreated under the
+//! same name. In: topic ids, as the cluster reports them over time. Out: the first [`LostTopic`]. Does no I/O and
+//! reads no clock. Start at [`TopicIdentityWatch::observe`].
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the ledger takes from the machine besides its store: the time, a wait, a unique name.
+//! What the ledger needs from the machine besides its store: the time, a wait, a unique name.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

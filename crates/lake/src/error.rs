@@ -1,4 +1,4 @@
-//! Why a ledger cannot continue: one variant per thing that a caller does about it.
+//! Why a ledger cannot continue: one variant per action of the caller.
 
 use object_store::path::Path;
 use std::fmt;
@@ -40,7 +40,7 @@ pub enum LedgerError {
     },
     /// The ledger's state belongs to another plan than the pipeline file's.
     #[error(
-        "the plan of {pipeline:?} has changed since slot {seq}: its state belongs to plan {recorded}, the file now gives {given}"
+        "the plan of {pipeline:?} has changed since slot {seq}: its state belongs to plan {recorded}, the file now has plan {given}"
     )]
     PlanChanged {
         /// The pipeline.
@@ -84,7 +84,7 @@ pub enum LedgerError {
         found: Hash,
     },
     /// The commit contradicts itself or the one before. Refused; this is a fault of the program.
-    #[error("commit {seq} of {pipeline:?} was refused, because {reason}")]
+    #[error("commit {seq} of {pipeline:?} was refused: {reason}")]
     Unbalanced {
         /// The pipeline.
         pipeline: String,
@@ -102,7 +102,7 @@ pub enum LedgerError {
         seq: u64,
     },
     /// The pipeline's name cannot be part of a file name.
-    #[error("{name:?} cannot name a pipeline: letters, digits, '-', '_' and '.' can, not first '.'")]
+    #[error("{name:?} is not a valid pipeline name: use letters, digits, '-', '_' and '.', and do not begin with '.'")]
     Name {
         /// The name.
         name: String,
@@ -116,12 +116,14 @@ impl LedgerError {
             Self::Fenced { .. } => {
                 Some("stop that process, or take over with `turnstile run --takeover`; nothing was lost")
             }
-            Self::Store(e) if e.retriable => Some("start again when the store answers and has room; nothing was lost"),
-            Self::Store(_) => Some("give the lake room or permission and start again; nothing was lost"),
+            Self::Store(e) if e.retriable => {
+                Some("start again when the store can be reached and has space; nothing was lost")
+            }
+            Self::Store(_) => Some("free space or grant permission, then start again; nothing was lost"),
             Self::PlanChanged { .. } => Some(
-                "give the pipeline a new name and let it read the topic again; or close the open windows under the old \
-                 file (`turnstile run --drain`), which is no way if that one counts registers, corrects late rows or \
-                 knows duplicates without their event time",
+                "give the pipeline a new name and let it read the topic again; or close the open windows with the old \
+                 file (`turnstile run --drain`), unless that file counts registers, corrects late rows or detects \
+                 duplicates without the event time",
             ),
             Self::NewerVersion { .. } => Some("run the newer turnstile that wrote it"),
             Self::OtherPipeline { .. } => Some("give the pipeline another name or another lake"),

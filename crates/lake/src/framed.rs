@@ -1,6 +1,6 @@
 //! The text form of a chain's record: a header line, then one line of JSON.
 //!
-//! In: plain data. Out: bytes that tell whether they arrived whole, and the data again.
+//! In: plain data. Out: bytes with length and checksum, and the data again.
 //! Refuses to know what the data means. Source: docs/ledger.md, "A slot".
 
 use serde::Serialize;
@@ -47,7 +47,7 @@ pub fn decode<T: DeserializeOwned>(magic: &str, bytes: &[u8]) -> Result<T, Unrea
     match version.ok_or_else(|| damaged("its header line has no format version"))? {
         FORMAT => {}
         newer if newer > FORMAT => return Err(Unreadable::Newer(newer)),
-        _ => return Err(damaged("its format version was never in use")),
+        _ => return Err(damaged("its format version does not exist")),
     }
     let crc = words.next().and_then(|w| w.strip_prefix("crc32c=")).and_then(|w| u32::from_str_radix(w, 16).ok());
     let length = words.next().and_then(|w| w.strip_prefix("length=")).and_then(|w| w.parse::<usize>().ok());

@@ -1,7 +1,7 @@
 //! The bytes on disk of both chains, compared with what an earlier release wrote.
 //!
-//! `testdata/golden.txt` was written before the chains shared their code. Whoever changes a byte of it breaks every
-//! ledger that exists: a new format version is the way, see docs/ledger.md, "A slot".
+//! `testdata/golden.txt` was written before the chains shared their code. Changing a byte of it breaks every existing
+//! ledger: introduce a new format version instead, see docs/ledger.md, "A slot".
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,8 +1,7 @@
 //! The data lake: the ledger (commit protocol), file formats, object stores, provenance, audit.
 //!
-//! In: commits of a pipeline, each with offsets, state blobs and files of closed windows. Out:
-//! every file at its final name exactly once, and a record from which any file is explained and all
-//! of them are audited.
+//! In: commits of a pipeline, each with offsets, state blobs and files of closed windows. Out: every file at its
+//! final name exactly once, and a record that explains any file and lets all of them be audited.
 //! Refuses to know Kafka beyond positions ([`turnstile_message::TopicPartition`], [`turnstile_message::OffsetRange`]),
 //! what is in the state, and how windows are made.
 //! Start at [`Ledger::commit`]; docs/ledger.md has the protocol and the format.

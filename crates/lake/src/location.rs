@@ -1,4 +1,4 @@
-//! Where a lake lies: its URL, and the store behind it.
+//! Where a lake is: its URL, and the store behind it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,7 +77,7 @@ impl Location {
             "s3" => Ok(Self::S3 { bucket, prefix }),
             "gs" => Ok(Self::Gcs { bucket, prefix }),
             "az" => Ok(Self::Azure { container: bucket, prefix }),
-            _ => refuse("the scheme is none of file, s3, gs, az, memory"),
+            _ => refuse("the scheme must be file, s3, gs, az or memory"),
         }
     }
 

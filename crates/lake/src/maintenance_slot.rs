@@ -1,6 +1,6 @@
 //! One slot of the maintenance chain: what was compacted, retired and deleted.
 //!
-//! CompactionInput: docs/ledger.md, "Maintenance".
+//! Source: docs/ledger.md, "Maintenance".
 
 use serde::{Deserialize, Serialize};
 

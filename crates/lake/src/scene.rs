@@ -1,4 +1,4 @@
-//! A pipeline in small for tests: publishes real files of windows that a test names, under a clock that it sets.
+//! A miniature pipeline for tests: publishes real files of windows that a test names, with a clock that the test sets.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What crosses the door between reading and the engine.
+//! The types shared by reading and the engine.
 //!
 //! In: the bytes a reader fetched from Kafka. Out: [`MessageBatch`], a columnar batch of payloads in
 //! shared buffers, with the position of every message.

@@ -1,8 +1,7 @@
 //! The pipeline file: source, schema, time rules, query, lake and warehouse, checked and planned.
 //!
-//! In: a TOML file, and values that replace some of its. Out: a [`Pipeline`], whose [`Query`] holds
-//! expressions that an engine evaluates as they are; or every problem of the file as
-//! `file:line:column: fact; next step`.
+//! In: a TOML file, and values that override some of its keys. Out: a [`Pipeline`], whose [`Query`] holds expressions
+//! that an engine evaluates unchanged; or every problem of the file as `file:line:column: fact; next step`.
 //! Refuses to know who reads Kafka, where state is kept and what time it is; the only file it opens is
 //! the pipeline's own. Start at [`Pipeline::from_path`]; then `query` for what becomes of the SQL.
 

@@ -1,7 +1,8 @@
 //! The databases that receive the models' tables: `[warehouse.postgres]` and `[warehouse.bigquery]`.
 //!
 //! In: the two sections. Out: their values by type, and where each was written.
-//! Does not know what a target does with them: whoever opens it reports what only it can see by [`SettingPlaces::problem`].
+//! Does not know what a target does with them: the code that opens a target reports further problems through
+//! [`SettingPlaces::problem`].
 
 use std::collections::BTreeMap;
 
@@ -145,7 +146,7 @@ pub(crate) fn read_postgres(node: &TomlNode, file: &PipelineText, faults: &Fault
     let path = "warehouse.postgres";
     let mut reader = TableReader::new(node, path, faults)?;
     if let Some(at) = reader.forbidden("password") {
-        let fault = Fault::new(at, "a password is not written here, where others can read it");
+        let fault = Fault::new(at, "a password does not belong here, where others can read it");
         reader.fault(fault.hint("set PGPASSWORD, or name a file: password_file = \"/run/secrets/postgres\""));
     }
     let settings = PostgresTargetSettings {

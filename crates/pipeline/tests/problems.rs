@@ -280,7 +280,11 @@ fn a_targets_keys_are_checked_like_all_others() {
         ("postgres", "statement_timeout = \"soon\"", "statement_timeout: \"soon\" is not a duration"),
         ("postgres", "statement_timeout = \"0 ms\"", "statement_timeout: \"0 ms\" is not between 1 ms and 24 days"),
         ("postgres", "lock_timeout = \"30 days\"", "lock_timeout: \"30 days\" is not between 1 ms and 24 days"),
-        ("postgres", "password = \"hush\"", "a password is not written here, where others can read it; set PGPASSWORD"),
+        (
+            "postgres",
+            "password = \"hush\"",
+            "a password does not belong here, where others can read it; set PGPASSWORD",
+        ),
         (
             "bigquery",
             "project = \"p\"\ndatset = \"d\"",

@@ -37,7 +37,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// It cannot be reached, or fails itself; ask again later.
-    #[error("the schema registry {url} cannot be asked now: {reason}")]
+    #[error("the schema registry {url} is not available: {reason}")]
     Unreachable {
         /// Its address.
         url: String,
@@ -45,7 +45,7 @@ pub enum RegistryError {
         reason: UnreachableReason,
     },
     /// It refuses this user; fix user or password.
-    #[error("the schema registry {url} refuses this user: {reason}")]
+    #[error("the schema registry {url} rejects this user: {reason}")]
     Denied {
         /// Its address.
         url: String,
@@ -53,7 +53,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// It answers, but not as a registry does; fix the address.
-    #[error("the schema registry {url} gives no schemas: {reason}")]
+    #[error("the schema registry {url} returns no schemas: {reason}")]
     Refused {
         /// Its address.
         url: String,
@@ -108,7 +108,7 @@ impl SchemaRegistry {
     pub fn new(settings: SchemaRegistrySettings, runtime: Handle) -> Result<Self, RegistryError> {
         // The address is not repeated: a wrong one may be a password in the wrong place.
         let wrong = |reason: String| RegistryError::Settings { reason };
-        let base = Url::parse(&settings.url).map_err(|e| wrong(format!("its url cannot be read: {e}")))?;
+        let base = Url::parse(&settings.url).map_err(|e| wrong(format!("its url is not valid: {e}")))?;
         if base.cannot_be_a_base() {
             return Err(wrong("its url cannot be extended by a path".to_owned()));
         }

@@ -2,7 +2,7 @@
 //!
 //! In: a registry's address, and ids that messages carry. Out: [`WriterSchema`](turnstile_message::WriterSchema)s, or the
 //! information that an id is unknown.
-//! Refuses to know what a schema means and what becomes of a message; it asks, and never registers anything.
+//! Refuses to know what a schema means and what happens to a message; it only reads, and never registers anything.
 //! Start at [`SchemaRegistry::schema`].
 
 mod answer;

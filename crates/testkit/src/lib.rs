@@ -18,7 +18,7 @@
 //! ```
 //!
 //! The shared servers outlive a test and are used by many tests at once: every test names its own
-//! topic, key prefix or folder, and none deletes what it did not make.
+//! topic, key prefix or folder, and none deletes what it did not create.
 
 mod address;
 pub mod servers;

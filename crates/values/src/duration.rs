@@ -1,6 +1,6 @@
-//! Spans of time as a person writes them: `5 minutes`, `1h30m`, `500ms`, `2 days`.
+//! Durations as users write them: `5 minutes`, `1h30m`, `500ms`, `2 days`.
 //!
-//! The only parser of its kind: a form learned in one key, flag or SQL setting is taken in all of them.
+//! The only parser of its kind: every key, flag and SQL setting accepts the same forms.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The known name nearest to one that is not known: for hints in errors.
+//! The known name nearest to an unknown one, for hints in errors.
 
 /// The candidate within a third of `name`'s length in edits (at least one edit), the nearest first.
 ///

@@ -1,4 +1,4 @@
-//! Sizes in bytes as a person writes them: `256 MiB`, `1 GB`, `4096`.
+//! Sizes in bytes as users write them: `256 MiB`, `1 GB`, `4096`.
 
 use crate::scaled;
 

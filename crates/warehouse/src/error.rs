@@ -12,7 +12,7 @@ use crate::sql_error::on_one_line;
 #[derive(Debug, thiserror::Error)]
 pub enum WarehouseError {
     /// The lake has no ledger of this pipeline: nothing was ever published.
-    #[error("{lake} holds nothing of pipeline {pipeline:?} yet")]
+    #[error("{lake} has no data of pipeline {pipeline:?} yet")]
     Empty {
         /// The lake's URL.
         lake: String,

@@ -2,7 +2,7 @@
 //!
 //! In: a lake with its ledger, and models. Out: sessions to query ([`Warehouse::session`]), loads with their record
 //! ([`Warehouse::load`]), and what a load changed, for other databases ([`Warehouse::delivery`]).
-//! Refuses to know Kafka, and writes none of the lake's data files: what it makes lies under `_warehouse/`.
+//! Refuses to know Kafka, and writes none of the lake's data files: its own files are under `_warehouse/`.
 //! Start at [`Warehouse`]; docs/warehouse.md has the tables, the models and the format.
 
 mod error;

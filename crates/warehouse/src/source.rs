@@ -1,4 +1,4 @@
-//! The external table: what the lake's files hold, as the warehouse shows it.
+//! The external table: the rows of the lake's files, as the warehouse shows them.
 
 use std::error::Error;
 use std::fmt;
@@ -33,7 +33,7 @@ pub struct WarehouseSource {
 
 /// Columns that SQL cannot tell apart.
 #[derive(Debug, thiserror::Error)]
-#[error("columns {first:?} and {second:?} differ in case only, and SQL cannot tell them apart; rename one with AS")]
+#[error("columns {first:?} and {second:?} differ in case only, which SQL ignores; rename one with AS")]
 pub struct SourceError {
     /// A column of the query.
     pub first: String,

@@ -1,4 +1,4 @@
-//! What DataFusion says of a query that fails: the innermost error, its position and its text.
+//! DataFusion's error for a failed query: the innermost error, its position and its text.
 
 use datafusion::error::DataFusionError;
 

@@ -1,6 +1,6 @@
 //! One client, from its first byte to its last.
 //!
-//! In: a socket. Out: responses, and an end that frees everything that ran for it.
+//! In: a socket. Out: responses. When it ends, everything that ran for the client is freed.
 //! Knows nothing of SQL. Start at [`serve`].
 
 use std::io;

@@ -1,4 +1,4 @@
-//! What is served: the interface between the port and whoever knows where tables come from.
+//! What is served: the interface between the port and the provider of tables.
 
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;

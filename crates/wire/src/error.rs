@@ -37,6 +37,6 @@ pub enum WireError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The tables of `pg_catalog` could not be created: a fault of this build.
-    #[error("the Postgres port was not opened\ncause: {0}\nhint:  this is a fault of turnstile; please report it")]
+    #[error("the Postgres port was not opened\ncause: {0}\nhint:  this is a bug in turnstile; please report it")]
     Catalog(#[source] DataFusionError),
 }

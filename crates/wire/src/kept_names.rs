@@ -25,7 +25,7 @@ impl KeptNames {
         let mut kept = self.lock();
         let key = (kind, name.to_owned());
         if kept.len() >= MAX_KEPT && !kept.contains(&key) {
-            let text = format!("this connection keeps {} prepared statements and cursors already", kept.len());
+            let text = format!("this connection already keeps {} prepared statements and cursors", kept.len());
             return Err(SqlError::new("53400", text).hint("DEALLOCATE or CLOSE what is not needed").into_error());
         }
         kept.insert(key);

@@ -85,7 +85,7 @@ impl Login {
             // With a certificate whose signature algorithm it does not know, logins are only not bound to it.
             let bound = policy.certificate_pem.as_ref().map(|pem| scram.configure_certificate(pem));
             if let Some(Err(error)) = bound {
-                tracing::debug!(%error, "logins are not bound to the certificate");
+                tracing::debug!(%error, "logins do not use channel binding");
             }
             let keys = Arc::clone(&policy.keys) as Arc<dyn PidSecretKeyGenerator>;
             let reported = Arc::new(ReportedParameters(Arc::clone(handler)));

@@ -3,8 +3,8 @@
 //! In: SQL as clients write it. Out: statements, plans, the types of parameters and columns.
 //! Runs nothing. Start at [`Planner::plan`].
 //!
-//! A plan holds one snapshot of the tables, so a prepared statement is planned again whenever it runs; the plan of
-//! its preparation only describes it.
+//! A plan holds one snapshot of the tables, so a prepared statement is planned again each time it runs; the plan made
+//! by Parse only describes it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

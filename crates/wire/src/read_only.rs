@@ -1,4 +1,4 @@
-//! What is refused because the port only reads.
+//! What is refused because the port is read-only.
 //!
 //! In: parsed statements. Out: none, or the [`SqlError`] that refuses it. Start at [`check`].
 
@@ -23,7 +23,7 @@ pub(crate) fn check(statement: &Statement) -> Option<SqlError> {
 /// The error that refuses a statement, by the verb that `sql` begins with.
 pub(crate) fn refuse(sql: &str) -> SqlError {
     let verb: String = sql.chars().take_while(|c| c.is_ascii_alphabetic()).collect::<String>().to_uppercase();
-    SqlError::new(READ_ONLY, format!("cannot execute {verb}: this port only reads, tables change through loads"))
+    SqlError::new(READ_ONLY, format!("cannot execute {verb}: this port is read-only, tables change through loads"))
         .hint("to add or change a table, write a model in models/ and let the warehouse load it")
 }
 

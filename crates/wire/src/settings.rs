@@ -13,7 +13,7 @@ use crate::error::WireError;
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
-    /// Where to listen; port 0 takes a free one. Default: 127.0.0.1:5433, beside a local PostgreSQL.
+    /// Where to listen; port 0 selects a free one. Default: 127.0.0.1:5433, beside a local PostgreSQL.
     pub listen: SocketAddr,
     /// Who may connect. Default: no password, which is allowed on loopback only.
     pub credentials: Option<WireCredentials>,

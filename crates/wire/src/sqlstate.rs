@@ -60,16 +60,16 @@ pub(crate) fn timed_out(limit: Duration) -> SqlError {
 }
 
 pub(crate) fn stopping() -> SqlError {
-    SqlError::fatal("57P01", "terminating connection: the server is being stopped")
+    SqlError::fatal("57P01", "terminating connection: the server is shutting down")
 }
 
 pub(crate) fn panicked() -> SqlError {
-    SqlError::new("XX000", "the statement failed by a fault in the engine; the server continues")
-        .hint("the fault is in the server's log; please report it with the statement")
+    SqlError::new("XX000", "the statement failed because of an internal error of the engine; the server continues")
+        .hint("the error is in the server's log; please report it with the statement")
 }
 
 pub(crate) fn too_many_connections(limit: usize) -> SqlError {
-    SqlError::fatal("53300", format!("sorry, {limit} clients are connected already, the limit of this server"))
+    SqlError::fatal("53300", format!("sorry, {limit} clients are already connected, the limit of this server"))
         .hint("close one, or raise max_connections where the server is started")
 }
 

@@ -1,4 +1,4 @@
-//! `turnstile consume`: the messages of a topic, as they are or decoded by a pipeline's schema.
+//! `turnstile consume`: the messages of a topic, raw or decoded by a pipeline's schema.
 
 mod show;
 mod start;
@@ -37,9 +37,9 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Print the messages of a topic
 ///
-/// With --groupid it joins that group, which assigns partitions to it and keeps its offsets. Without, it reads
-/// all partitions, including those added later, or those of --partition, and leaves nothing behind. It ends when the
-/// topic is deleted or recreated.
+/// With --groupid it joins that group, which assigns partitions to it and keeps its offsets. Without it, all
+/// partitions are read, including those added later, or those of --partition, and no offsets are committed. It ends
+/// when the topic is deleted or recreated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -51,7 +51,7 @@ pub(crate) struct ConsumeArgs {
     /// Topic to read
     #[arg(long)]
     topic: String,
-    /// Consumer group to join: it hands out partitions and keeps offsets
+    /// Consumer group to join: it assigns partitions and keeps offsets
     #[arg(long, value_name = "GROUP", conflicts_with = "partition")]
     groupid: Option<String>,
     /// Name of this client in the broker's logs and metrics
@@ -60,7 +60,7 @@ pub(crate) struct ConsumeArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Where to start: beginning, end, end-N (the last N of each partition), an offset, or a time such as
-    /// 2026-08-01T08:00:00Z [default: where the group stands, and the beginning where it stands nowhere]
+    /// 2026-08-01T08:00:00Z [default: the group's committed offset, or the beginning if it has none]
     #[arg(long, value_name = "PLACE")]
     from: Option<StartPlace>,
     /// Only this partition; may be given several times
@@ -69,7 +69,7 @@ pub(crate) struct ConsumeArgs {
     /// Stop after printing this many messages
     #[arg(long, visible_alias = "max", value_name = "N")]
     count: Option<u64>,
-    /// Stop at the end that each partition has now
+    /// Stop at the current end of each partition
     #[arg(long)]
     until_end: bool,
     /// Only messages with this text in the key, the value or a header
@@ -81,7 +81,7 @@ pub(crate) struct ConsumeArgs {
     /// Decode values by this pipeline's schema and show their columns
     #[arg(long, value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
-    /// Print one JSON object a message: bytes that are no text in base64
+    /// Print one JSON object per message; bytes that are not UTF-8 are in base64
     #[arg(long)]
     json: bool,
 }
@@ -226,7 +226,7 @@ fn warn_of_lost(
     for ((partition, next), (low, high)) in partitions.iter().zip(committed).zip(ranges) {
         if let Some(next) = next.filter(|next| next < low || next > high) {
             eprintln!(
-                "{partition}: the group stands at offset {next}, and the topic holds {low}..{high}: reading begins at {low}"
+                "{partition}: the group's offset is {next}, but the topic holds {low}..{high}: reading begins at {low}"
             );
         }
     }

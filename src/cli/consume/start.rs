@@ -27,7 +27,7 @@ impl FromStr for StartPlace {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "\"{text}\" is no place; write beginning, end, end-N, an offset, or a time such as 2026-08-01T08:00:00Z"
+                "\"{text}\" is not a start position; write beginning, end, end-N, an offset, or a time such as 2026-08-01T08:00:00Z"
             )
         };
         match text {

@@ -181,7 +181,7 @@ fn check_delivery(
     if stats.failed == 0 {
         return Ok(());
     }
-    let reason = failures.first().map_or("the broker did not take them", |failure| failure.reason.as_str());
+    let reason = failures.first().map_or("the broker did not accept them", |failure| failure.reason.as_str());
     Err(Failure::new(Exit::Source, format!("{} messages did not reach topic \"{topic}\"", stats.failed))
         .cause(anyhow::anyhow!(reason.to_owned()))
         .hint("`turnstile topic describe` shows whether the topic can be reached; delivered messages stay")

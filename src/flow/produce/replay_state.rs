@@ -1,8 +1,8 @@
 //! `--resume`: a replay that resumes after the last row known to be delivered.
 //!
-//! A small state file next to the data holds how many rows, from the first, the broker has acknowledged, and their hash.
-//! It is saved about once a second and at the end, never ahead of an acknowledgement: whatever kills the process, no row
-//! is lost. Rows that were acknowledged after the last save are sent again.
+//! A small state file next to the data holds the number of leading rows that the broker has acknowledged, and their
+//! hash. It is saved about once a second and at the end, never ahead of an acknowledgement: whatever kills the
+//! process, no row is lost. Rows that were acknowledged after the last save are sent again.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -94,7 +94,7 @@ impl ReplayState {
             let more = hashed.next(&mut record).map_err(super::provider_failed)?;
             let reached = self.hashes().advance(row + 1);
             if !more || (row + 1 == delivered && hex(reached) != self.state.hash) {
-                let fact = format!("the first {delivered} rows are not those that were delivered before");
+                let fact = format!("the first {delivered} rows differ from those that were delivered before");
                 let hint = format!("use the same files and flags, or delete {} to start over", self.file.display());
                 return Err(Failure::new(Exit::Config, fact).hint(hint).into());
             }

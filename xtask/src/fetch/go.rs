@@ -1,7 +1,7 @@
 //! Servers written in Go, built from source by Go.
 //!
-//! versitygw stands for S3: of the S3 servers that could be had, it is the one whose create-if-absent
-//! never let two writers win, and the ledger rests on that.
+//! versitygw stands for S3: of the S3 servers available, it is the one whose create-if-absent never let two writers
+//! win, which the ledger depends on.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

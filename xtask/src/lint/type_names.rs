@@ -30,7 +30,7 @@ fn finding(name: &str, (path, line): (&str, usize), all: &[(&str, usize)]) -> Li
     let others: Vec<String> =
         all.iter().filter(|other| **other != (path, line)).map(|(path, line)| format!("{path}:{line}")).collect();
     let text = format!(
-        "the type name {name} stands in {} too: prefix one with its domain, or use one type",
+        "the type name {name} is also defined in {}: prefix one with its domain, or use one type",
         others.join(", ")
     );
     LintFinding { path: path.to_owned(), line, text }

@@ -50,7 +50,7 @@ pub(super) fn create_topics(c: &RequestContext, request: CreateTopicsRequest) ->
 
 fn create_topic(c: &RequestContext, wanted: &CreatableTopic, validate_only: bool) -> Result<i32, RequestError> {
     if !matches!(wanted.replication_factor, -1 | 1) {
-        let message = format!("{} replicas, and there is one broker", wanted.replication_factor);
+        let message = format!("{} replicas, but there is only one broker", wanted.replication_factor);
         return Err(RequestError::new(ResponseError::InvalidReplicationFactor, message));
     }
     if wanted.assignments.iter().any(|assignment| assignment.broker_ids != [NODE_ID]) {
@@ -79,7 +79,7 @@ pub(super) fn delete_topics(c: &RequestContext, request: DeleteTopicsRequest) ->
         };
         let name = found.as_ref().map(|topic| topic_name(&topic.name)).or(wanted.name);
         let id = found.as_ref().map_or(wanted.topic_id, |topic| topic.id);
-        let outcome = found.ok_or_else(|| RequestError::new(missing, "there is no such topic")).and_then(|topic| {
+        let outcome = found.ok_or_else(|| RequestError::new(missing, "the topic does not exist")).and_then(|topic| {
             c.broker.topics.delete(&topic)?;
             c.broker.groups.remove_topic(&topic.name);
             tracing::info!(topic = &*topic.name, "deleted a topic");

@@ -80,7 +80,7 @@ pub(super) fn describe_cluster(c: &RequestContext, request: DescribeClusterReque
     if request.endpoint_type != BROKERS {
         return DescribeClusterResponse::default()
             .with_error_code(ResponseError::UnsupportedEndpointType.code())
-            .with_error_message(Some(StrBytes::from_static_str("there are no controllers to be reached")));
+            .with_error_message(Some(StrBytes::from_static_str("no controller can be reached")));
     }
     let broker = DescribeClusterBroker::default().with_broker_id(NODE_ID).with_host(c.client.host());
     DescribeClusterResponse::default()

@@ -127,7 +127,7 @@ pub(super) fn incremental_alter_configs(
                     config.unset(&entry.name);
                     Ok(())
                 }
-                _ => Err(RequestError::new(ResponseError::InvalidRequest, format!("{} is no list", &*entry.name))),
+                _ => Err(RequestError::new(ResponseError::InvalidRequest, format!("{} is not a list", &*entry.name))),
             })
         });
         let response = IncrementalResponse::default()

@@ -1,7 +1,7 @@
 //! Decodes requests without trusting the lengths in them.
 //!
 //! The message library allocates as many elements as an array claims to have before it reads the first:
-//! sixteen bytes that claim two thousand million topics would abort the process. So every request is decoded
+//! sixteen bytes that claim two billion topics would abort the process. So every request is decoded
 //! twice. The first time, each length that exceeds the bytes left is reduced to one more than those: allocating
 //! that many elements is harmless, and reading them fails. Other numbers may be reduced too; that result is
 //! dropped. Only a request that decodes like this is decoded again as it is.

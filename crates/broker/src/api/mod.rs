@@ -91,7 +91,7 @@ pub(crate) fn handle_request(
             let unsupported = api_versions().with_error_code(ResponseError::UnsupportedVersion.code());
             return send(&unsupported, correlation, 0, 0, out);
         }
-        return Err(format!("{key:?} version {version} is not offered (client '{}')", client.client_id));
+        return Err(format!("{key:?} version {version} is not supported (client '{}')", client.client_id));
     }
     let mut body = request;
     // The header holds no arrays, so its lengths need no guard.

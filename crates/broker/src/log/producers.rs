@@ -1,4 +1,4 @@
-//! What idempotent producers have sent to one partition, so that a batch sent twice is stored once.
+//! What idempotent producers have sent to one partition, so that a batch that is sent twice is stored once.
 //!
 //! In: batch headers, in log order. Out: whether a batch is new, a duplicate, or out of order.
 //! Source: KIP-98 and KIP-360, as `ProducerStateManager` of Apache Kafka applies them.

@@ -23,7 +23,7 @@ const SCAN_BYTES: usize = 1 << 20;
 
 /// A segment does not hold what was safely on the disk before.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is damaged at byte {position} (offset {offset}): move its folder away to go on without the topic, or restore the file", path.display())]
+#[error("{} is damaged at byte {position} (offset {offset}): move its folder away to continue without the topic, or restore the file", path.display())]
 pub struct CorruptLog {
     /// The segment file.
     pub path: PathBuf,

@@ -1,4 +1,4 @@
-//! One segment of a partition: batches one after the other, and a sparse index over them.
+//! One segment of a partition: consecutive batches, and a sparse index over them.
 //!
 //! In: validated batches. Out: where a batch lies, by offset or by time. Knows nothing of other segments.
 //! The index is kept in memory and written beside the file when the segment is closed; it can always be

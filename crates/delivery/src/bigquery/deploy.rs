@@ -101,8 +101,8 @@ impl BigQueryTarget {
                 if there.eq_ignore_ascii_case(location) {
                     return Ok(false);
                 }
-                let reason = format!("the dataset lies in {there}, and the settings say {location}");
-                Err(refused(&self.display_name(), reason, "set location to where the dataset lies: jobs run there"))
+                let reason = format!("the dataset is in {there}, but the settings say {location}");
+                Err(refused(&self.display_name(), reason, "set location to that of the dataset: jobs run there"))
             }
             Err(error) if error.is(ErrorClass::NotFound) => {
                 let made = self.api.call("the dataset", Method::POST, "datasets", Some(&self.dataset_body())).await;
@@ -270,7 +270,7 @@ impl BigQueryTarget {
             return Err(refused(
                 &self.display_name(),
                 reason,
-                "it reads gs://BUCKET/PREFIX; its name holds a-z, 0-9 and _",
+                "it reads gs://BUCKET/PREFIX; its name contains only a-z, 0-9 and _",
             ));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The external table: BigQuery reads the lake's files where they lie.
+//! The external table: BigQuery reads the lake's files in place.
 //!
 //! A wildcard also sees files that a correction or a compaction has superseded. A list of files (BigQuery's word:
 //! manifest) names the current ones only; the warehouse, which knows the ledger, rewrites it after each load.

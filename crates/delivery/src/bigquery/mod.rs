@@ -8,9 +8,9 @@
 //!        Parquet   gs:// or upload        expire by themselves    asserts the position
 //! ```
 //!
-//! What makes a repeated delivery harmless, most important first: the script asserts the position in its transaction; a
-//! staging table is named after the bytes it holds and overwritten as a whole; a job is named after what it does, so that
-//! a repeated request finds the first one's job.
+//! What makes a repeated delivery harmless, most important first: the script asserts the position in its transaction;
+//! a staging table is named after its content and always overwritten as a whole; a job's name is deterministic, so
+//! that a repeated request finds the first one's job.
 
 mod api;
 mod columns;

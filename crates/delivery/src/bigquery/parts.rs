@@ -1,7 +1,8 @@
 //! Rows as Parquet files of bounded size.
 //!
 //! In: a change's rows, batch by batch. Out: files whose name is the hash of their bytes.
-//! The same rows in the same batches give the same files, so that a repeated delivery finds what the first one loaded.
+//! The same rows in the same batches produce the same files, so that a repeated delivery finds what the first one
+//! loaded.
 
 use std::sync::Arc;
 

@@ -82,7 +82,7 @@ impl BigQueryTarget {
             return Ok(already_applied());
         }
         if let Some(at) = delivery.foreign_position(at.as_ref(), self.api.settings.adopt.as_deref()) {
-            let (reason, hint) = foreign_warehouse(at, &delivery.to, "take another `dataset`");
+            let (reason, hint) = foreign_warehouse(at, &delivery.to, "use another `dataset`");
             return Err(refused(&self.display_name(), reason, hint));
         }
         if at != delivery.from {

@@ -20,7 +20,7 @@ pub(super) fn delivery(delivery: &Delivery) -> Result<(), Mismatch> {
     {
         let reason =
             format!("a delivery from load {} of {} to load {} of {}", from.load, from.warehouse, to.load, to.warehouse);
-        return mismatch(reason, "a delivery must go forward");
+        return mismatch(reason, "a delivery must advance the position");
     }
     if let Some(table) = delivery.partially_replaced_table() {
         let reason = format!("table {table} would keep rows of another warehouse");

@@ -93,21 +93,19 @@ fn by_state(error: &DbError) -> Recovery {
     }
     Recovery::Fix(match code.code() {
         "28P01" => "check the user and the password: PGPASSWORD, PGPASSFILE or password_file",
-        "28000" => "the server's pg_hba.conf does not admit this user from here, or only with another sslmode",
+        "28000" => "the server's pg_hba.conf does not allow this user from here, or only with another sslmode",
         "3D000" => "create the database, or correct the setting `database`",
         "42501" => "grant it: docs/warehouse-postgres.md lists the permissions that are needed",
         "25006" => "this server is read-only (a standby?): set `host` to the primary",
         "23502" | "23503" | "23514" | "23P01" => {
-            "a constraint of the table does not hold for these rows: drop the constraint, or correct the model"
+            "the rows violate a constraint of the table: drop the constraint, or correct the model"
         }
-        "23505" => {
-            "a unique index of the table does not hold for these rows: drop the index, or correct the model's key"
-        }
+        "23505" => "the rows violate a unique index of the table: drop the index, or correct the model's key",
         // A standby's response to BEGIN READ WRITE.
         "0A000" => "not supported by this server: use the primary if it is a standby; PostgreSQL 12 or newer is needed",
-        "54000" => "a key's value may be longer than an index takes (some 2,700 bytes): correct the model's key",
+        "54000" => "a key's value may be too long for an index (some 2,700 bytes): correct the model's key",
         _ if class == "22" => "the value does not fit the column: correct the model, or the column's type",
-        _ if class == "28" => "the server does not admit this user",
+        _ if class == "28" => "the server does not allow this user to log in",
         _ => "the server's log has more; nothing was changed",
     })
 }
@@ -119,7 +117,7 @@ fn by_source(error: &tokio_postgres::Error) -> Recovery {
     let mut next = error.source();
     while let Some(source) = next {
         if source.to_string().contains("server does not support TLS") {
-            return Recovery::Fix("turn TLS on at the server (ssl = on), or set sslmode = \"disable\" or \"prefer\"");
+            return Recovery::Fix("enable TLS on the server (ssl = on), or set sslmode = \"disable\" or \"prefer\"");
         }
         if source.to_string().contains("password missing") {
             return Recovery::Fix("the server asks for a password: set PGPASSWORD, PGPASSFILE or password_file");

@@ -1,6 +1,6 @@
 //! Decimals in PostgreSQL's binary format of `numeric`.
 //!
-//! Digits in base 10,000, the weight of the first, a sign, and how many decimal digits stand after the point.
+//! Digits in base 10,000, the weight of the first, a sign, and the number of decimal digits after the point.
 //! Source: `numeric_recv` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
 
 use bytes::{BufMut, BytesMut};

@@ -35,7 +35,7 @@ pub(super) struct UnsupportedValue {
     pub(super) reason: &'static str,
 }
 
-const NUL: &str = "the text holds a NUL byte, which PostgreSQL's text cannot hold";
+const NUL: &str = "the text contains a NUL byte, which PostgreSQL cannot store";
 const OUT_OF_RANGE: &str = "the time is outside PostgreSQL's range";
 const TOO_LONG: &str = "the text is longer than the 2 GiB that the protocol allows";
 

@@ -180,7 +180,7 @@ fn check_schema(schema: &str) -> Result<(), TargetSettingsError> {
     } else if schema.len() > NAME_BYTES {
         "it is longer than PostgreSQL's 63 bytes"
     } else if schema.starts_with("pg_") || schema == "information_schema" {
-        "it belongs to PostgreSQL itself"
+        "it is reserved by PostgreSQL"
     } else {
         return Ok(());
     };
@@ -258,7 +258,7 @@ mod tests {
     fn unusable_values_are_named_with_what_would_do() {
         let refused = |given| complete(given).unwrap_err();
         let error = refused(PostgresOptions { schema: Some("pg_catalog".into()), ..local() });
-        assert!(error.key == "schema" && error.reason.contains("belongs to PostgreSQL"), "{error}");
+        assert!(error.key == "schema" && error.reason.contains("reserved by PostgreSQL"), "{error}");
         let error = refused(PostgresOptions { root_certificate: Some("ca.pem".into()), ..local() });
         assert!(error.key == "root_certificate" && error.reason.contains("verifies nothing"), "{error}");
         let error = refused(PostgresOptions { sslmode: Some(SslMode::VerifyCa), ..local() });

@@ -60,7 +60,7 @@ fn check(target: &str, change: &TableChange, batch: &RecordBatch) -> Result<(), 
         schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
     };
     if shape(&table.schema) != shape(&batch.schema()) {
-        return Err(unreadable(table, &format!("a batch has other columns than the table: {:?}", batch.schema())));
+        return Err(unreadable(table, &format!("a batch's columns differ from the table's: {:?}", batch.schema())));
     }
     for column in &table.key {
         let array = batch.column_by_name(column).filter(|array| array.null_count() > 0);
@@ -92,7 +92,7 @@ fn check_windows(target: &str, change: &TableChange, batch: &RecordBatch) -> Res
         }
         if start.is_none_or(|start| windows.binary_search(&start).is_err()) {
             let reason = format!(
-                "table {}, column {window}: a row lies in a window that is not delivered: {}",
+                "table {}, column {window}: a row is in a window that is not delivered: {}",
                 change.table.name,
                 rows::key_of(batch, &change.table.key, row)
             );

@@ -1,6 +1,6 @@
 //! A server's URL as libpq writes it: `postgres://user@host:port/database?sslmode=require`.
 //!
-//! `tokio_postgres` parses it; `sslmode` and `sslrootcert`, of which it knows less than libpq, are read here.
+//! `tokio_postgres` parses it; `sslmode` and `sslrootcert`, which it supports less fully than libpq, are read here.
 //! Source: "Connection URIs" in PostgreSQL's documentation of libpq.
 
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ pub(super) fn parse(key: &'static str, text: &str) -> Result<(PostgresOptions, O
             return Err(TargetSettingsError::new(
                 key,
                 "it names several hosts",
-                "name one of them: the one that takes writes",
+                "name one of them: the one that accepts writes",
             ));
         }
     };

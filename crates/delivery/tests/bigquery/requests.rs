@@ -247,7 +247,7 @@ async fn a_job_that_takes_too_long_is_left_to_the_next_attempt() {
     let settings = BigQuerySettings { job_secs: 0, ..api.settings() };
     let error = apply(settings, &one_window()).await.unwrap_err();
     assert!(
-        matches!(error, TargetError::Unreachable { .. }) && describe_error(&error).contains("goes on"),
+        matches!(error, TargetError::Unreachable { .. }) && describe_error(&error).contains("keeps running"),
         "{}",
         describe_error(&error)
     );
@@ -302,7 +302,7 @@ async fn a_dataset_in_another_location_is_refused_before_anything_is_created() {
     let api = RecordingApi::start(1, elsewhere).await;
     let error = apply(api.settings(), &one_window()).await.unwrap_err();
     assert!(
-        describe_error(&error).contains("the dataset lies in EU, and the settings say US"),
+        describe_error(&error).contains("the dataset is in EU, but the settings say US"),
         "{}",
         describe_error(&error)
     );

@@ -56,7 +56,7 @@ impl RecordReader {
                 Some(FieldTarget::Column(at)) => Some(*at),
                 Some(FieldTarget::Unused) => None,
                 None if plan.extra_is_error => {
-                    return Err(Rejection::new(Reason::Fields, Some(name), "the schema does not know this field"));
+                    return Err(Rejection::new(Reason::Fields, Some(name), "the schema has no such field"));
                 }
                 None => None,
             };
@@ -115,7 +115,7 @@ impl RecordReader {
                 let branch = input.branch(branches)?;
                 // Avro forbids a union directly inside a union, so the recursion is one level deep.
                 if matches!(self.schema.get(branch).shape, AvroShape::Union(_)) {
-                    return Err(AvroProblem::Malformed("a union lies in a union".to_owned()));
+                    return Err(AvroProblem::Malformed("a union contains a union".to_owned()));
                 }
                 self.value(input, branch, column, unescaped)
             }
@@ -179,7 +179,7 @@ impl RecordReader {
     /// Skips one value.
     fn skip(&self, input: &mut AvroInput<'_>, kind: AvroTypeId, depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
-            return Err(format!("values lie more than {MAX_DEPTH} deep in each other"));
+            return Err(format!("values are nested more than {MAX_DEPTH} levels deep"));
         }
         match &self.schema.get(kind).shape {
             AvroShape::Null | AvroShape::Fixed(0) => input.nothing(),
@@ -263,7 +263,7 @@ fn split(number: i64, unit: i64) -> (i64, i64) {
 
 fn pick<'a, T>(from: &'a [T], index: i64, what: &str) -> Result<&'a T, String> {
     let found = usize::try_from(index).ok().and_then(|at| from.get(at));
-    found.ok_or_else(|| format!("{what} has the number {index}, and the schema knows {}", from.len()))
+    found.ok_or_else(|| format!("{what} has the number {index}, but the schema has only {}", from.len()))
 }
 
 /// The unread bytes of a message.
@@ -347,7 +347,7 @@ impl<'a> AvroInput<'a> {
     fn nothing(&mut self) -> Result<(), String> {
         self.empty += 1;
         if self.empty > MAX_EMPTY {
-            return Err(format!("the message holds more than {MAX_EMPTY} values of no bytes"));
+            return Err(format!("the message contains more than {MAX_EMPTY} empty values"));
         }
         Ok(())
     }

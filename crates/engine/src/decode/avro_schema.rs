@@ -154,7 +154,7 @@ impl AvroSchemaParser {
             Some(Value::String(name)) => name.as_str(),
             // An annotation around a type: {"type": {"type": "long", …}}.
             Some(inner) => return self.read(inner, namespace),
-            None => return Err("a type does not say which".to_owned()),
+            None => return Err("a type has no name".to_owned()),
         };
         let inner = |key: &str| object.get(key).ok_or_else(|| format!("an {name} has no \"{key}\""));
         let logical = logical(name, object);
@@ -197,7 +197,7 @@ impl AvroSchemaParser {
             let name = field.get("name").and_then(Value::as_str).ok_or("a field has no name")?;
             let kind = field.get("type").ok_or_else(|| format!("the field {name} has no type"))?;
             if fields.iter().any(|(known, _)| known == name) {
-                return Err(format!("the field {name} is there twice"));
+                return Err(format!("the field {name} is defined twice"));
             }
             fields.push((name.to_owned(), self.read(kind, inside)?));
         }
@@ -212,7 +212,7 @@ impl AvroSchemaParser {
 
     fn add(&mut self, shape: AvroShape, logical: Option<LogicalType>) -> Result<AvroTypeId, String> {
         if self.types.len() == MAX_TYPES {
-            return Err(format!("it holds more than {MAX_TYPES} types"));
+            return Err(format!("it contains more than {MAX_TYPES} types"));
         }
         self.types.push(AvroType { shape, logical });
         Ok(self.types.len() - 1)
@@ -324,13 +324,13 @@ mod tests {
             (r#"{"type": "fixed", "name": "f"}"#, "a fixed type has no size"),
             (
                 r#"{"type": "record", "name": "r", "fields": [{"name": "a", "type": "int"}, {"name": "a", "type": "int"}]}"#,
-                "the field a is there twice",
+                "the field a is defined twice",
             ),
         ] {
             assert_eq!(schema(text, &[]).unwrap_err(), fault, "{text}");
         }
         assert!(schema("string", &[]).is_ok(), "a type name without quotes");
         let many = format!("[{}]", vec!["\"int\""; MAX_TYPES + 1].join(","));
-        assert_eq!(schema(&many, &[]).unwrap_err(), "it holds more than 10000 types");
+        assert_eq!(schema(&many, &[]).unwrap_err(), "it contains more than 10000 types");
     }
 }

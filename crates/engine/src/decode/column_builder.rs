@@ -1,7 +1,7 @@
 //! Builds the typed columns of one batch, without an allocation per row.
 //!
-//! Text becomes string views: up to 12 bytes lie in the view itself, longer text stays where the reader put it and the
-//! view points there. Text that had to be unescaped goes to a second buffer.
+//! Text becomes string views: up to 12 bytes are stored in the view itself; for longer text the view points into the
+//! reader's buffer. Text that had to be unescaped goes to a second buffer.
 
 use std::sync::Arc;
 

@@ -132,7 +132,7 @@ fn cut_quoted(
         } else {
             let comma = memchr::memchr(b',', &buffer[at..end]).map_or(end, |found| at + found);
             if memchr::memchr(b'"', &buffer[at..comma]).is_some() {
-                return Err("a quote stands inside a field that is not quoted");
+                return Err("an unquoted field contains a quote");
             }
             fields.spans.push((at as u32, (comma - at) as u32));
             fields.homes.push(home);
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(fields(r#"x,"""#).unwrap(), ["x", ""]);
         assert_eq!(fields(r#"x,"a""#.trim_end_matches('"')), Err("a quoted field is not closed"));
         assert_eq!(fields(r#"x,"a"b"#), Err("text follows a quoted field"));
-        assert_eq!(fields(r#"x,a"b"#), Err("a quote stands inside a field that is not quoted"));
+        assert_eq!(fields(r#"x,a"b"#), Err("an unquoted field contains a quote"));
         assert_eq!(fields(r#""a","#).unwrap(), ["a", ""]);
     }
 }

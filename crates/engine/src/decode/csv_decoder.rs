@@ -108,12 +108,12 @@ impl CsvDecoder {
         let fields: Vec<Option<usize>> =
             names.iter().map(|name| out.plan.names.iter().position(|known| known == name)).collect();
         if fields.iter().all(Option::is_none) {
-            let detail = "the message holds two lines and the first is not a header of the schema's names";
+            let detail = "the message has two lines, and the first is not a header with the schema's names";
             return Err(Rejection::new(Reason::Fields, None, detail));
         }
         for (at, name) in names.iter().enumerate() {
             let fault = match fields[at] {
-                None if out.plan.extra_is_error => "the header names it, and the schema does not",
+                None if out.plan.extra_is_error => "the header names it, but the schema does not",
                 Some(_) if fields[..at].contains(&fields[at]) => "the header names it twice",
                 _ => continue,
             };
@@ -128,7 +128,7 @@ impl CsvDecoder {
         cut(row, 0, row.len(), TextBuffer::Values, out.unescaped, &mut self.fields)
             .map_err(|e| Rejection::new(Reason::Csv, None, e))?;
         if self.fields.hold_bare_line_end(row) {
-            return Err(Rejection::new(Reason::Fields, None, "the message holds more than one row"));
+            return Err(Rejection::new(Reason::Fields, None, "the message contains more than one row"));
         }
         self.fields.move_to_unescaped(row, out.unescaped);
         Ok(())

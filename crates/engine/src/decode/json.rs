@@ -91,7 +91,7 @@ impl<'de> Visitor<'de> for JsonObject<'_> {
                     }
                 }
                 None if self.row.extra_is_error => {
-                    let detail = "the schema does not know this field".to_owned();
+                    let detail = "the schema has no such field".to_owned();
                     *self.problem = Some(Rejection::new(Reason::Fields, Some(name.as_ref()), detail));
                     return Err(A::Error::custom("unknown field"));
                 }

@@ -189,7 +189,7 @@ fn what_does_not_fit_names_field_type_and_what_was_found() {
         (entries(1).long(1 << 40), "type ENTRIES: expected int, found the long 1099511627776 (schema 2)"),
         (entries(2).text("abc"), "type ENTRIES: expected int, found \"abc\" (schema 2)"),
         (entries(3).raw(&1f64.to_le_bytes()), "type ENTRIES: expected int, found the double 1 (schema 2)"),
-        (entries(4), "avro ENTRIES: a union's branch has the number 4, and the schema knows 4 (schema 2)"),
+        (entries(4), "avro ENTRIES: a union's branch has the number 4, but the schema has only 4 (schema 2)"),
         (Bytes::of(3).text("x"), "schema -: expected the schema of a record, found that of a string (schema 3)"),
         (
             Bytes::of(4),
@@ -227,7 +227,7 @@ fn a_field_that_the_schema_does_not_know_is_an_error_only_where_the_pipeline_say
     let ignored = decode_with(decoder("avro", ""), &[(1, writer())], &[&message.0]);
     assert_eq!(ignored.event_us, [AT * 1_000_000]);
     let refused = decode_with(decoder("avro", "extra_fields = \"error\""), &[(1, writer())], &[&message.0]);
-    assert_eq!(rejections(&refused), ["fields more: the schema does not know this field (schema 1)"]);
+    assert_eq!(rejections(&refused), ["fields more: the schema has no such field (schema 1)"]);
 }
 
 #[test]
@@ -250,13 +250,13 @@ fn a_few_bytes_cannot_occupy_the_decoder_for_long() {
     }
     let writer = record(&format!(r#"{{"name": "many", "type": {nested}}}"#));
     let decoded = decode_with(decoder("avro", ""), &[(1, writer)], &[&Bytes::of(1).0]);
-    assert_eq!(rejections(&decoded), ["avro many: the message holds more than 100000 values of no bytes (schema 1)"]);
+    assert_eq!(rejections(&decoded), ["avro many: the message contains more than 100000 empty values (schema 1)"]);
 
     let writer = record(
         r#"{"name": "list", "type": {"type": "record", "name": "l", "fields": [{"name": "next", "type": ["l", "null"]}]}}"#,
     );
     let decoded = decode_with(decoder("avro", ""), &[(1, writer)], &[&Bytes::of(1).raw(&[0; 10_000]).0]);
-    assert_eq!(rejections(&decoded), ["avro list: values lie more than 64 deep in each other (schema 1)"]);
+    assert_eq!(rejections(&decoded), ["avro list: values are nested more than 64 levels deep (schema 1)"]);
 }
 
 #[test]

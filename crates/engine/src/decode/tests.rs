@@ -127,9 +127,9 @@ fn two_rows_in_one_message_are_no_row() {
     assert_eq!(
         rejections(&decoded),
         [
-            "fields -: the message holds two lines and the first is not a header of the schema's names",
-            "fields -: the message holds more than one row",
-            "fields -: the message holds more than one row",
+            "fields -: the message has two lines, and the first is not a header with the schema's names",
+            "fields -: the message contains more than one row",
+            "fields -: the message contains more than one row",
             "csv -: a quoted field is not closed",
         ]
     );
@@ -149,7 +149,7 @@ fn a_header_names_the_field_that_it_should_not() {
 
     let strict = decode(CSV, &values);
     assert_eq!(rows(&strict), [(Some("S"), 7, 1_695_405_900)]);
-    assert_eq!(rejections(&strict), ["fields MORE: the header names it, and the schema does not", twice, short]);
+    assert_eq!(rejections(&strict), ["fields MORE: the header names it, but the schema does not", twice, short]);
 
     let ignoring = decode(&CSV.replace("format = \"csv\"", "format = \"csv\"\nextra_fields = \"ignore\""), &values);
     assert_eq!(rows(&ignoring), [(Some("S"), 7, 1_695_405_900); 2]);
@@ -173,7 +173,7 @@ fn what_does_not_fit_names_field_type_and_text() {
         (b"S,7,2023-09-22 14:05:00,more", "fields -: expected 3 fields, found 4"),
         (b"S\xff,7,2023-09-22 14:05:00", "not-utf8 -: the value is not UTF-8 from byte 1"),
         (b"\"S,7,2023", "csv -: a quoted field is not closed"),
-        (b"a\nb", "fields -: the message holds two lines and the first is not a header of the schema's names"),
+        (b"a\nb", "fields -: the message has two lines, and the first is not a header with the schema's names"),
         (b"", "fields ENTRIES: expected 3 fields, found 1"),
     ];
     let values: Vec<_> =

@@ -1,4 +1,4 @@
-//! Text as string views: up to 12 bytes lie in the view, longer text stays in its buffer.
+//! Text as string views: up to 12 bytes are in the view, longer text stays in its buffer.
 
 use arrow::array::StringViewArray;
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};

@@ -1,4 +1,4 @@
-//! WriterSchemas by their ids in a registry: which ones a batch needs, and what is known of them.
+//! Writer schemas by their ids in a registry: which ones a batch needs, and which of those are known.
 //!
 //! The engine does not query the registry: its caller asks which ids are missing and registers them here. A registry
 //! never reuses an id, so a registered schema stays valid; an unknown id may become known and is forgotten with

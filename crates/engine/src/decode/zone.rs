@@ -1,4 +1,4 @@
-//! LocalTimeKind timestamps to instants, with a stated rule for the two hours a year that are not one to one.
+//! Local timestamps to instants, with a rule for the two hours a year that are ambiguous or do not exist.
 //!
 //! A local time that happens twice (clocks go back) is taken as the first of the two instants; one that
 //! never happens (clocks go forward) is moved later by the length of the gap. Both are counted. This is

@@ -1,4 +1,4 @@
-//! Each step on the way to a topic by itself, so that the one that fails has a name.
+//! Each step of connecting to a topic separately, so that an error names the step that failed.
 //!
 //! In: client settings, topics, a group. Out: a typed result of each step, or a [`DiagnosisError`] with its cause. It
 //! writes nothing to the cluster and knows nothing of how results are shown. The order of the steps is that of the
@@ -32,14 +32,14 @@ pub enum DiagnosisError {
         hosts: EndpointErrors,
     },
     /// No address accepts a connection.
-    #[error("no broker can be connected to")]
+    #[error("cannot connect to any broker")]
     Unconnected {
         /// Why, address by address.
         #[source]
         addresses: EndpointErrors,
     },
     /// The cluster's access rules refuse the commit of the group's offsets.
-    #[error("offsets of the consumer group \"{group}\" may not be committed")]
+    #[error("not permitted to commit offsets of the consumer group \"{group}\"")]
     GroupDenied {
         /// The group.
         group: String,
@@ -48,7 +48,7 @@ pub enum DiagnosisError {
         missing: MissingPermission,
     },
     /// The cluster's access rules refuse writing to the topic.
-    #[error("topic \"{topic}\" may not be written")]
+    #[error("not permitted to write to topic \"{topic}\"")]
     WriteDenied {
         /// The topic.
         topic: String,
@@ -63,7 +63,7 @@ pub enum DiagnosisError {
 
 /// A permission that the cluster's access rules do not give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the cluster's access rules do not give this user {0}")]
+#[error("the cluster's ACLs do not grant this user {0}")]
 pub struct MissingPermission(pub &'static str);
 
 /// Errors of several endpoints (hosts or addresses), each with its name.

@@ -91,13 +91,11 @@ impl CityProvider {
         let wrong = |reason: String| Err(ProviderError::Settings(reason));
         let shares = [settings.late_permille, settings.duplicates_permille, settings.malformed_permille];
         if shares.iter().fold(0u64, |sum, share| sum.saturating_add(*share)) > 1000 {
-            return wrong(
-                "late, duplicate and malformed messages are more than 1000 in a thousand together".to_owned(),
-            );
+            return wrong("late, duplicate and malformed messages add up to more than 1000 per thousand".to_owned());
         }
         if settings.stations == 0 || settings.turnstiles < settings.stations || settings.turnstiles > MAX_TURNSTILES {
             return wrong(format!(
-                "a city needs a station, a turnstile a station, and at most {MAX_TURNSTILES} turnstiles: {} stations with {} turnstiles",
+                "a city needs a station, a turnstile per station, and at most {MAX_TURNSTILES} turnstiles: {} stations with {} turnstiles",
                 settings.stations, settings.turnstiles
             ));
         }

@@ -26,7 +26,7 @@ impl FromStr for ClockZone {
         }
         text.parse().map(Self::Named).map_err(|_| {
             ProviderError::Settings(format!(
-                "\"{text}\" is no time zone; write `local` or a name such as America/New_York"
+                "\"{text}\" is not a time zone; write `local` or a name such as America/New_York"
             ))
         })
     }

@@ -1,5 +1,5 @@
-//! Random numbers that depend on a seed, a message's index and the field they are for, and on nothing drawn before: a
-//! provider can begin anywhere and yields the same bytes from there.
+//! Random numbers that depend only on a seed, a message's index and a field, not on earlier numbers: a provider can
+//! begin anywhere and yields the same bytes from there.
 
 /// A random number for one field of one message.
 #[inline]

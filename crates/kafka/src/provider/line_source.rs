@@ -149,7 +149,7 @@ pub(super) fn csv_fields(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
             rest = quoted;
             loop {
                 let at = rest.iter().position(|byte| *byte == b'"');
-                let at = at.ok_or("a quoted field that does not end in its line; a message is one line")?;
+                let at = at.ok_or("a quoted field does not end on its line; a message is one line")?;
                 field.extend_from_slice(&rest[..at]);
                 rest = &rest[at + 1..];
                 match rest.strip_prefix(b"\"") {

@@ -1,7 +1,7 @@
-//! `lines`: one message a line, from files or standard input.
+//! `lines`: one message per line, from files or standard input.
 //!
-//! Lines keep their order. A line of `raw`, `csv` and `json` is the message's value as it stands; a row of `mta` becomes
-//! the message that `mta-replay` makes of it, with the registers as in the file.
+//! Lines keep their order. A line of `raw`, `csv` and `json` is sent unchanged as the message's value; a row of `mta`
+//! becomes the message that `mta-replay` would send, with the registers as in the file.
 
 use std::path::Path;
 use std::vec::IntoIter;
@@ -228,7 +228,7 @@ mod tests {
         let (rows, skipped_rows) = sent(input, LineSettings { skip_wrong: true, ..header }).unwrap();
         assert_eq!(rows.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["1,2", "6,7"]);
         assert_eq!(skipped_rows.rows, 2);
-        assert!(skipped_rows.first[1].contains(":4: a quoted field that does not end"), "{skipped_rows:?}");
+        assert!(skipped_rows.first[1].contains(":4: a quoted field does not end"), "{skipped_rows:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Providers: where the readings to produce come from.
 //!
-//! In: a seed and a start, or files. Out: one [`ProducerRecord`] at a time, in a buffer that is used again.
+//! In: a seed and a start, or files. Out: one [`ProducerRecord`] at a time, in a buffer that is reused.
 //! Knows nothing of Kafka: no provider asks where its records go. Given the same settings, a provider yields the same
 //! bytes. Start at [`Provider`]; the message formats are described in docs/providers.md.
 
@@ -142,7 +142,7 @@ pub enum ProviderError {
         reason: String,
     },
     /// Two files hold readings of the same time, so that their rows cannot be replayed one file after the other.
-    #[error("{} and {} hold readings of the same time; replay them one at a time", first.display(), second.display())]
+    #[error("{} and {} contain readings of the same time; replay them one at a time", first.display(), second.display())]
     Overlap {
         /// The file that begins first.
         first: PathBuf,

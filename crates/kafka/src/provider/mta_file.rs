@@ -1,7 +1,7 @@
 //! One weekly MTA file, held in memory in event order.
 //!
-//! Both forms that are found are read: `CA` or `C/A` as the first name, with or without an unnamed index column before
-//! it, the last name padded with blanks or not, gzip or plain.
+//! Both forms in use are read: `CA` or `C/A` as the first name, with or without an unnamed index column before it,
+//! with or without padding after the last name, gzip or plain.
 
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;

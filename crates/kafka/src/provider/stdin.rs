@@ -1,4 +1,4 @@
-//! Standard input that stops being waited for.
+//! Standard input whose read ends at shutdown.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};

@@ -19,7 +19,7 @@ pub(super) fn translate(config: &str) -> Result<Vec<(&'static str, String)>, Str
     match class {
         "PlainLoginModule" | "ScramLoginModule" => {
             if option("tokenauth").as_deref() == Some("true") {
-                return Err("delegation tokens (`tokenauth`) are not offered".to_owned());
+                return Err("delegation tokens (`tokenauth`) are not supported".to_owned());
             }
             let needed = |name: &str| option(name).ok_or(format!("{class} needs `{name}=\"…\"`"));
             Ok(vec![("sasl.username", needed("username")?), ("sasl.password", needed("password")?)])
@@ -41,7 +41,7 @@ pub(super) fn translate(config: &str) -> Result<Vec<(&'static str, String)>, Str
             }
             Ok(vec![("enable.sasl.oauthbearer.unsecure.jwt", "true".to_owned()), ("sasl.oauthbearer.config", config)])
         }
-        "Krb5LoginModule" => Err("this client has no Kerberos".to_owned()),
+        "Krb5LoginModule" => Err("Kerberos is not supported".to_owned()),
         // A known module's name is no secret; by mistake anything else may stand there.
         _ => Err("the login module must be PlainLoginModule, ScramLoginModule or OAuthBearerLoginModule".to_owned()),
     }
@@ -91,7 +91,7 @@ fn words(config: &str) -> Result<Vec<JaasToken>, String> {
 }
 
 fn quoted(chars: &mut impl Iterator<Item = char>, quote: char) -> Result<String, String> {
-    let open = || format!("a text that begins with {quote} does not end");
+    let open = || format!("a value that begins with {quote} is not closed");
     let mut text = String::new();
     loop {
         match chars.next().ok_or_else(open)? {
@@ -116,7 +116,7 @@ fn pairs(words: &[JaasToken]) -> Result<Vec<(&str, String)>, String> {
             [key, sign, value] if is_sign(sign) && !is_sign(key) && !is_sign(value) => {
                 Ok((key.text.as_str(), value.text.clone()))
             }
-            _ => Err("options must be KEY=\"VALUE\", apart by blanks".to_owned()),
+            _ => Err("options must be KEY=\"VALUE\", separated by spaces".to_owned()),
         })
         .collect()
 }
@@ -167,14 +167,14 @@ mod tests {
         for (config, said) in [
             ("PlainLoginModule required username=\"hush\" password=\"hush\"", "it must end with `;`"),
             ("PlainLoginModule required username=\"hush\";", "PlainLoginModule needs `password=\"…\"`"),
-            ("PlainLoginModule required username \"hush\";", "options must be KEY=\"VALUE\", apart by blanks"),
-            ("PlainLoginModule required password=\"hush;", "a text that begins with \" does not end"),
+            ("PlainLoginModule required username \"hush\";", "options must be KEY=\"VALUE\", separated by spaces"),
+            ("PlainLoginModule required password=\"hush;", "a value that begins with \" is not closed"),
             ("hush;", "it must be `MODULE required KEY=\"VALUE\" …;`"),
             (
                 "com.example.Hush required;",
                 "the login module must be PlainLoginModule, ScramLoginModule or OAuthBearerLoginModule",
             ),
-            ("Krb5LoginModule required;", "this client has no Kerberos"),
+            ("Krb5LoginModule required;", "Kerberos is not supported"),
         ] {
             assert_eq!(translate(config).unwrap_err(), said);
         }

@@ -1,5 +1,4 @@
-//! Keys of Java's clients: those that librdkafka calls by another name or writes in another form, and those that
-//! mean nothing to it.
+//! Keys of Java's clients: those with another name or form in librdkafka, and those that do not apply to it.
 
 use std::io::Read;
 use std::path::Path;
@@ -196,7 +195,7 @@ fn keystore(file: &str) -> Result<TranslatedKey, String> {
         ])),
         KeystoreFormat::Pkcs12 => Ok(TranslatedKey::Keys(vec![("ssl.keystore.location", file.to_owned())])),
         KeystoreFormat::Jks => Err(format!(
-            "{file} is a keystore of Java's own kind; convert it with `keytool -importkeystore -srckeystore {file} \
+            "{file} is in Java's own keystore format; convert it with `keytool -importkeystore -srckeystore {file} \
              -destkeystore keystore.p12 -deststoretype PKCS12`, and set `ssl.keystore.location=keystore.p12`"
         )),
     }

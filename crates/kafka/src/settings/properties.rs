@@ -1,6 +1,6 @@
 //! Java-style properties files, with the line of every entry.
 //!
-//! The format is `java.util.Properties.load`'s: `#` and `!` comments, `=`, `:` or blanks between key and value, a
+//! The format is `java.util.Properties.load`'s: `#` and `!` comments, `=`, `:` or spaces between key and value, a
 //! backslash that continues a line or escapes a character, `\uXXXX`. Only a value without a key is an error.
 
 use std::iter::Peekable;

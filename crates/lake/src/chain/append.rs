@@ -1,4 +1,4 @@
-//! The commit point: create if absent, then the proof that no other writer has gone past.
+//! The commit point: create if absent, then the check that no other writer is ahead.
 
 use bytes::Bytes;
 use object_store::path::Path;

@@ -1,4 +1,4 @@
-//! Checkpoints of a chain: immutable objects that sum up what came before, so that a start need not read it all.
+//! Checkpoints of a chain: immutable objects that summarize earlier entries, so that a start need not read them all.
 
 use bytes::Bytes;
 use object_store::path::Path;

@@ -54,7 +54,7 @@ impl ChainError {
 
     /// The name is taken, and nothing can be read there.
     pub(crate) fn undecided(path: impl ToString) -> Self {
-        let source = "the name is taken, and nothing can be read there".into();
+        let source = "the name is taken, but no object can be read there".into();
         StoreError { operation: "create", path: path.to_string(), retriable: true, source }.into()
     }
 }

@@ -1,9 +1,9 @@
-//! A log of immutable entries, each numbered and naming the hash of the one before.
+//! A log of immutable, numbered entries, each naming the hash of the previous one.
 //!
-//! In: records. Out: entries, each created only if its number is free, so that of two writers one learns that the other
-//! was first; the same entries read back, their links checked; checkpoints beside them.
-//! Refuses to know what a record says. The ledger's log, the chain of maintenance and the warehouse's record are such
-//! chains. Start at [`Chain::append`]; docs/decisions/0009-one-chain.md has the reasons.
+//! In: records. Out: entries, each created only if its number is free, so that of two writers one detects that the
+//! other was first; the same entries read back, with their links verified; checkpoints beside them.
+//! Refuses to know what a record contains. The ledger's log, the chain of maintenance and the warehouse's record are
+//! such chains. Start at [`Chain::append`]; docs/decisions/0009-one-chain.md has the reasons.
 
 mod append;
 mod checkpoints;
@@ -78,7 +78,7 @@ impl<R: ChainRecord> Chain<R> {
             return Err(ChainError::OtherChain { object: path.to_string(), expected, found });
         }
         if record.seq() != seq {
-            return Err(ChainError::corrupt(&path, format!("it says that it is entry {}", record.seq())));
+            return Err(ChainError::corrupt(&path, format!("it claims to be entry {}", record.seq())));
         }
         Ok(ChainEntry { record, position: ChainPosition { seq, sha256: Some(Hash::of(bytes)) } })
     }

@@ -1,4 +1,4 @@
-//! CSV packed by gzip, byte for byte reproducible.
+//! Gzipped CSV, byte for byte reproducible.
 
 use std::io::Read;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! Dead letters: refused messages with where they stood, why, and their original bytes.
+//! Dead letters: rejected messages with position, reason and original bytes.
 //!
-//! One JSON object a line, packed by gzip. Bytes that are UTF-8 are under `key` and `value`, others
-//! under `key_base64` and `value_base64`; a null is in neither.
+//! Gzipped JSON Lines. Bytes that are UTF-8 are under `key` and `value`, others under `key_base64` and
+//! `value_base64`; a null is in neither.
 
 use std::io::{BufRead, BufReader, Write};
 

@@ -1,7 +1,7 @@
-//! FileRows of several files of one format, gathered into one file, without change.
+//! Rows of several files of one format, gathered unchanged into one file.
 //!
-//! In: files whole, and which of their rows. Out: one file of the same format, its rows in the order in which they came.
-//! A file's packed bytes are held while its rows are taken; rows are unpacked a batch at a time.
+//! In: whole files, and which of their rows. Out: one file of the same format, with the rows in input order.
+//! A file's compressed bytes are held while its rows are read; rows are decompressed one batch at a time.
 
 use std::io::{BufRead, BufReader, Write};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Gather {
                 }
                 Ok(())
             }
-            _ => Err(FormatError::Decode { reason: "it is of another format than the files before it".to_owned() }),
+            _ => Err(FormatError::Decode { reason: "its format differs from that of the files before it".to_owned() }),
         }
     }
 

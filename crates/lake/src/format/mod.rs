@@ -1,7 +1,7 @@
 //! The lake's files: how windows and dead letters become bytes.
 //!
-//! In: record batches, refused messages. Out: bytes that are the same for the same input, and names
-//! that follow from what is in them.
+//! In: record batches, rejected messages. Out: bytes that are the same for the same input, and names that depend only
+//! on the content.
 //! Refuses to know where the bytes go. Start at [`encode_window`].
 
 mod csv;

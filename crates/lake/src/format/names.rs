@@ -1,4 +1,4 @@
-//! Names of the lake's files: a function of what is in them, never of when they were written.
+//! Names of the lake's files: they depend on the content, never on the time of writing.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! Parquet packed by Zstandard, reproducible.
+//! Parquet compressed with Zstandard, reproducible.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Steps 3 and 4: the slot into the log, and the proof that no other writer has gone past it.
+//! Steps 3 and 4: create the slot in the log, then check that no other writer is ahead.
 
 use super::{Attempt, Ledger, first_window};
 use crate::chain::{Appended, ChainPosition};

@@ -2,8 +2,8 @@
 //!
 //! In: commits, each with offsets, state and files. Out: slots in the log, and each file at its final
 //! name exactly once.
-//! Refuses to know what the state holds and how the files were made. It takes time only for people
-//! to read: no decision depends on a clock.
+//! Refuses to know what the state contains and how the files were made. Timestamps are informational: no decision
+//! depends on a clock.
 //! Start at [`Ledger::commit`]; the steps are numbered as in docs/ledger.md.
 
 pub(crate) mod append;
@@ -223,7 +223,7 @@ impl Ledger {
             }
         }
         if let Some(foreign) = cut.kept.iter().find(|state| !self.newest.state.contains(state)) {
-            return Some(format!("{} is kept but is not in the commit before", foreign.object));
+            return Some(format!("{} is kept but is not in the previous commit", foreign.object));
         }
         let waiting = self.pending.len() + cut.publish.len();
         (waiting > PENDING_LIMIT).then(|| format!("{waiting} files wait to be published, more than {PENDING_LIMIT}"))
@@ -309,7 +309,7 @@ impl Ledger {
         references
     }
 
-    /// Step 2. An object that exists already is this attempt's own: its name holds the nonce.
+    /// Step 2. An object that already exists is this attempt's own: its name holds the nonce.
     async fn write_objects(&self, attempt: &Attempt) -> Result<(), LedgerError> {
         let lake = &self.lake;
         futures::stream::iter(&attempt.objects)

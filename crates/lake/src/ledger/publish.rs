@@ -73,7 +73,7 @@ impl Ledger {
             Creation::Exists => match lake.persist(|| store.get(&name)).await? {
                 Some(found) => same(entry, &found),
                 None => {
-                    let source = "the name is taken, and nothing can be read there".into();
+                    let source = "the name is taken, but no object can be read there".into();
                     let path = name.to_string();
                     Err(crate::store::StoreError { operation: "publish", path, retriable: true, source }.into())
                 }

@@ -1,7 +1,7 @@
 //! Does what a plan says, one slot at a time.
 //!
-//! In: a [`MaintenancePlan`]. Out: objects, slots of the maintenance chain, deletions, in an order in which a crash anywhere leaves
-//! nothing that a reader would miss or count twice.
+//! In: a [`MaintenancePlan`]. Out: objects, slots of the maintenance chain, deletions, in an order such that a crash
+//! at any point makes no reader miss or double-count a row.
 //! Start at [`apply`].
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Makes one object from the rows of several, each verified before its rows are taken.
+//! Writes one object from the rows of several, each verified before its rows are read.
 
 use std::collections::HashMap;
 
@@ -44,7 +44,7 @@ pub(super) async fn gather(lake: &Lake, batch: &CompactionBatch) -> Result<Bytes
     match count_rows(&name, &bytes).map_err(whole)? {
         rows if rows == batch.rows() => Ok(bytes),
         rows => {
-            let reason = format!("{rows} rows were written where {} were read", batch.rows());
+            let reason = format!("{rows} rows were written, but {} were read", batch.rows());
             Err(whole(FormatError::Decode { reason }))
         }
     }

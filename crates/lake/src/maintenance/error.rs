@@ -23,7 +23,7 @@ pub enum MaintenanceError {
         found: Option<Hash>,
     },
     /// Rows that cannot be put into one object. They stay where they are.
-    #[error("the files of {date} cannot become one")]
+    #[error("the files of {date} cannot be merged")]
     Rows {
         /// The UTC date.
         date: String,
@@ -43,7 +43,7 @@ impl MaintenanceError {
             Self::Changed { .. } => {
                 Some("`turnstile audit` names all that differ; docs/ledger.md, \"Repair\", says what can be done")
             }
-            Self::Rows { .. } => Some("the lake is as it was, and readers read the files as they are"),
+            Self::Rows { .. } => Some("the lake is unchanged, and readers still read the original files"),
         }
     }
 }

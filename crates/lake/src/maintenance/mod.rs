@@ -1,7 +1,7 @@
-//! Maintenance: small files into daily ones, and files that are no longer needed out of the lake.
+//! Maintenance: merges small files into daily ones, and deletes files that are no longer needed.
 //!
 //! In: a catalog of the lake's files. Out: slots in their own chain, which any process may write beside a running
-//! writer; larger files, and fewer of them.
+//! writer; fewer and larger files.
 //! Refuses to know Kafka, state and warehouses beyond the commit up to which each has loaded.
 //! Start at [`plan`], then [`apply`]; [`maintain`] does both. docs/ledger.md, "Maintenance", has the rules.
 

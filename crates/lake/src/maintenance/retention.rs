@@ -1,4 +1,4 @@
-//! Which objects are old enough to go, and which of those somebody still needs.
+//! Which objects are old enough to retire, and which of those are still needed.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -96,7 +96,7 @@ impl LoadedBound {
         match self.seq {
             Some(loaded) if loaded >= seq => None,
             Some(loaded) => {
-                Some(format!("not loaded by {} yet: it is at seq {loaded}, the rows came with {seq}", self.target))
+                Some(format!("not loaded by {} yet: it is at seq {loaded}, the rows are of seq {seq}", self.target))
             }
             None => Some(format!("whether {} has loaded it is not known", self.target)),
         }

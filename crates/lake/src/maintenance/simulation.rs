@@ -1,5 +1,5 @@
-//! Maintenance under a hostile world: writers, maintainers and readers at once, with crashes, sleeps, lost answers and
-//! late effects, on the store of the ledger's own simulation. Start at [`run`].
+//! Maintenance in a hostile environment: concurrent writers, maintainers and readers, with crashes, sleeps, lost
+//! responses and late effects, on the store of the ledger's own simulation. Start at [`run`].
 
 use std::collections::BTreeMap;
 use turnstile_message::TopicPartition;

@@ -1,11 +1,11 @@
 //! Removes what crashed compactions and fenced writers left behind.
 //!
-//! The name of a compacted object says for which slot it was made. Once that slot exists and does not name the object,
-//! nothing ever will: slots are written once. An object of a slot that does not exist yet belongs to a process that is
-//! about to write it, and is left alone.
+//! The name of a compacted object contains the number of its slot. Once that slot exists and does not name the
+//! object, no slot ever will: slots are written once. An object whose slot does not exist yet belongs to a process
+//! that is about to write it, and is left alone.
 //!
-//! A writer that was fenced while it published, and wakes up long after, puts a file back that was retired and deleted
-//! meanwhile. Its rows lie elsewhere, or nowhere, by the catalog, and nothing will move them back.
+//! A writer that was fenced while publishing, and resumes much later, may recreate a file that was retired and
+//! deleted meanwhile. By the catalog, its rows are elsewhere, or gone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

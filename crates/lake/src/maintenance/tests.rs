@@ -127,7 +127,7 @@ async fn windows_are_retired_when_their_time_has_come_and_every_warehouse_has_lo
         unloaded.retire[0].reason,
         "window ended 1970-01-01T00:05Z, retained for 12 hours, loaded by embedded (seq 9) and postgres (seq 2)"
     );
-    assert_eq!(unloaded.keep[0].reason, "not loaded by postgres yet: it is at seq 2, the rows came with 3");
+    assert_eq!(unloaded.keep[0].reason, "not loaded by postgres yet: it is at seq 2, the rows are of seq 3");
     let unknown = planned(&stream, &half_a_day, &[bound("embedded", None)]).await;
     assert_eq!((unknown.retire.len(), unknown.keep.len()), (0, 2));
     assert_eq!(unknown.keep[0].reason, "whether embedded has loaded it is not known");
@@ -154,7 +154,7 @@ async fn a_compacted_object_is_retired_as_a_whole_when_its_last_window_is_old() 
     stream.until_us = 2 * DAY + 6 * MINUTE;
     stream.commit(vec![]).await;
     let due = planned(&stream, &retain_a_day, &[LoadedBound { target: "embedded".into(), seq: Some(3) }]).await;
-    assert_eq!(due.keep[0].reason, "not loaded by embedded yet: it is at seq 3, the rows came with 4");
+    assert_eq!(due.keep[0].reason, "not loaded by embedded yet: it is at seq 3, the rows are of seq 4");
     let due = planned(&stream, &retain_a_day, &[]).await;
     assert_eq!(due.retire.len(), 1);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! The ledger's account of messages: where its own counts contradict each other.
 //!
-//! In: commits, oldest first. Out: what does not hold, in words. Reads no file: whether files are as the ledger says is
-//! [`super::audit`]'s other half. Start at [`Account::take`].
+//! In: commits, oldest first. Out: contradictions, as text. Reads no file: [`super::audit`] compares the files with
+//! the ledger. Start at [`Account::take`].
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl Account {
         if !(dead_lettered..=dead_lettered.saturating_add(late)).contains(&self.letters) {
             let letters = self.letters;
             wrong.push(format!(
-                "the files of dead letters hold {letters} messages, of {dead_lettered} dead-lettered and {late} late"
+                "the dead-letter files hold {letters} messages, but {dead_lettered} were dead-lettered and {late} were late"
             ));
         }
         self.offsets += self.moved(line);
@@ -64,7 +64,7 @@ impl Account {
         let most = self.counters.aggregated.saturating_mul(deepest(self.windows.keys()));
         (published > most).then(|| {
             format!(
-                "the windows' newest versions hold {published} messages, and {} were aggregated",
+                "the windows' newest versions hold {published} messages, but {} were aggregated",
                 self.counters.aggregated
             )
         })
@@ -117,10 +117,10 @@ fn contradicts_itself(file: &FileEntry) -> Option<String> {
         FileKind::DeadLetters => file.counts.values().sum(),
     };
     if counted != of_ranges {
-        return Some(format!("{name} has {counted} messages, and its offset ranges {of_ranges}"));
+        return Some(format!("{name} has {counted} messages, but its offset ranges have {of_ranges}"));
     }
     (file.kind == FileKind::DeadLetters && counted != file.rows)
-        .then(|| format!("{name} has {} rows, and its reasons count {counted} messages", file.rows))
+        .then(|| format!("{name} has {} rows, but its reasons count {counted} messages", file.rows))
 }
 
 /// How many of these `[start, end)` hold the same instant at the most.
@@ -203,19 +203,19 @@ mod tests {
 
     #[test]
     fn a_window_that_counts_other_messages_than_its_ranges_is_named() {
-        tampered(|l| l.files[0].sources[0].messages = 1, "0v1 has 2 messages, and its offset ranges 1");
+        tampered(|l| l.files[0].sources[0].messages = 1, "0v1 has 2 messages, but its offset ranges have 1");
         tampered(|l| l.files[0].sources[0].last = 0, "0v1 has 2 messages of t[0]@0..=0");
     }
 
     #[test]
     fn dead_letters_that_are_not_those_counted_are_named() {
-        let reasons = "letters has 5 rows, and its reasons count 4 messages";
+        let reasons = "letters has 5 rows, but its reasons count 4 messages";
         let mut line = sound();
         line.files[3].rows = 5;
         assert_eq!(found(&line)[0], reasons);
-        let missing = "the files of dead letters hold 0 messages, of 3 dead-lettered and 1 late";
+        let missing = "the dead-letter files hold 0 messages, but 3 were dead-lettered and 1 were late";
         tampered(|l| drop(l.files.pop()), missing);
-        let made_up = "the files of dead letters hold 5 messages, of 3 dead-lettered and 1 late";
+        let made_up = "the dead-letter files hold 5 messages, but 3 were dead-lettered and 1 were late";
         tampered(|l| l.files[3] = file("letters", FileKind::DeadLetters, 5), made_up);
     }
 

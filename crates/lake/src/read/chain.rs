@@ -99,7 +99,7 @@ pub(super) async fn walk_from(
     let rolled_up = newest.history.map_or(0, |history| history.last);
     if newest.seq < anchor.seq {
         let (object, mut on_step) = (folder.slot(newest.seq).to_string(), on_step);
-        on_step(WalkStep::Break(object, format!("it is the newest slot, and commit {} was read before", anchor.seq)));
+        on_step(WalkStep::Break(object, format!("it is the newest slot, but commit {} was read before", anchor.seq)));
         return Ok(());
     }
     let mut chain = LinkCheck::beginning(folder, anchor, newest, on_step);
@@ -203,7 +203,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
         match HistorySegment::decode(bytes) {
             Ok(segment) if (segment.header.first, segment.header.last) == (first, last) => {
                 if !self.links(&segment, first, last) {
-                    self.break_at(object, "it does not follow from what is before it");
+                    self.break_at(object, "it does not follow from the previous one");
                 }
                 for line in segment.lines.into_iter().filter(|line| line.seq >= self.next) {
                     let hash = (line.seq == last).then_some(segment.header.last_slot);
@@ -213,7 +213,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
                     self.previous_slot = ExpectedLink::Is(Some(segment.header.last_slot));
                 }
             }
-            Ok(_) => self.break_at(object, "it holds other slots than its name says"),
+            Ok(_) => self.break_at(object, "its slots differ from its name"),
             Err(reason) => self.break_at(object, &reason),
         }
         self.previous_history = ExpectedLink::Is(Some(Hash::of(bytes)));
@@ -235,7 +235,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
         match slot {
             Ok(slot) => {
                 if slot.seq != seq || slot.pipeline != self.folder.pipeline() {
-                    self.break_at(path.to_string(), "it is the slot of another place");
+                    self.break_at(path.to_string(), "its number does not match its name");
                 } else if !self.previous_slot.holds(slot.previous) {
                     self.break_at(path.to_string(), "it does not follow from the slot before it");
                 }

@@ -1,8 +1,8 @@
-//! Reading the ledger: what was published, from which messages, and whether it is all still so.
+//! Reading the ledger: what was published, from which messages, and whether it is still intact.
 //!
 //! In: a lake and a pipeline's name. Out: commits in order, files with their provenance, findings.
-//! Writes nothing, and can run beside a living writer. Start at [`Catalog::read`] for
-//! what a reader reads, at [`for_each_commit`] for what ever happened.
+//! Writes nothing, and can run beside a running writer. Start at [`Catalog::read`] for what readers see, at
+//! [`for_each_commit`] for the whole history.
 
 mod account;
 mod audit;

@@ -1,4 +1,4 @@
-//! Where the rows of published files lie now: what the chain of maintenance made of them.
+//! Where the rows of published files are now, after maintenance.
 
 use std::collections::HashMap;
 

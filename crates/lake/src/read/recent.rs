@@ -1,4 +1,4 @@
-//! The newest commits alone: how fast a pipeline goes, without walking its whole chain.
+//! Only the newest commits: a pipeline's throughput, without walking its whole chain.
 
 use futures::StreamExt;
 

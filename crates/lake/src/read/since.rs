@@ -1,4 +1,4 @@
-//! What was published after a commit: for loads that take what is new, whatever the ledger's age.
+//! What was published after a commit, for incremental loads, at a cost independent of the ledger's age.
 
 use super::CommitRecord;
 use super::catalog::published_until;

@@ -1,4 +1,4 @@
-//! Any chain under the hostile world: writers that append, act on what they committed, and sweep old entries.
+//! Any chain in a hostile environment: writers that append, act on what they committed, and sweep old entries.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;

@@ -1,7 +1,7 @@
-//! Chains under a hostile world, for tests: crashes, sleeps, lost answers, late effects.
+//! Chains in a hostile environment, for tests: crashes, sleeps, lost responses, late effects.
 //!
-//! In: a seed, which decides everything: whose turn it is, when a request takes effect, whose answer is lost, who
-//! crashes. Out: whether what was promised held, or which promise was broken. Every [`Mutant`] of the protocol must
+//! In: a seed, which decides everything: which task runs next, when a request takes effect, which response is lost,
+//! which task crashes. Out: whether all promises held, or which one was broken. Every [`Mutant`] of the protocol must
 //! break one. Start at [`simulate_chain`], which any crate can run over its own records.
 
 mod chain;

@@ -1,4 +1,4 @@
-//! A store whose requests take effect when the seed says, or never, or long after anyone waits.
+//! A store whose requests take effect when the seed says, never, or long after the caller has stopped waiting.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;

@@ -1,7 +1,7 @@
-//! The few operations that the ledger needs of a store, and how they fail.
+//! The few operations that the ledger needs from a store, and how they fail.
 //!
-//! In: paths below the lake's root, bytes. Out: what the store answered, sorted into what the ledger
-//! acts on: made, exists, absent, or an error that says whether the same call may succeed later.
+//! In: paths below the lake's root, bytes. Out: the store's response, as what the ledger acts on: created, exists,
+//! absent, or an error that says whether the same call may succeed later.
 //! Refuses to know slots, windows and writers. Start at [`LakeStore`].
 
 mod local;

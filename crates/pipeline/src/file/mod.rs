@@ -1,4 +1,4 @@
-//! The text of a pipeline file as a tree whose every value knows where it stands.
+//! The text of a pipeline file as a tree in which every value has its position.
 //!
 //! In: TOML text and the values that replace some of it. Out: a [`TomlNode`] tree, and positions.
 //! Knows nothing of what the keys mean. Start at [`PipelineText::parse`]; [`read::TableReader`] is how a table is read.

@@ -1,4 +1,4 @@
-//! Reads one table strictly: every key that was not asked for is a fault.
+//! Reads one table strictly: every unknown key is a fault.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! From a place in a string's content to the place in the text that wrote it.
+//! Maps a position in a string's content to its position in the file.
 
 /// Maps byte offsets of a TOML string's content to byte offsets of the text that holds it.
 ///

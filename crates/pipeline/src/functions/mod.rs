@@ -1,4 +1,4 @@
-//! Functions that DataFusion does not have, or has with another meaning than Spark.
+//! Functions that DataFusion does not have, or that differ from Spark's.
 //!
 //! In: Arrow arrays. Out: Arrow arrays, by Spark's rules. Knows nothing of SQL text or of the pipeline;
 //! `query` decides which name of the dialect stands for which function.

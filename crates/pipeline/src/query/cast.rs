@@ -29,7 +29,7 @@ pub(crate) fn target(translator: &Translator<'_>, written: &ast::DataType, span:
             _ => return Err(translator.fault(span, format!("the type {written} is out of range"))),
         },
         other => {
-            let hint = "offered: int, bigint, double, decimal(p, s), string, boolean, date, timestamp";
+            let hint = "use int, bigint, double, decimal(p, s), string, boolean, date or timestamp";
             return Err(translator.fault(span, format!("the type {other} is not supported")).hint(hint));
         }
     })

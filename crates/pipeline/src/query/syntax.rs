@@ -260,7 +260,7 @@ impl Refusals<'_> {
                     items.push(Item { name: value, aliased: true, expr, span });
                 }
                 other => {
-                    let hint = "list the columns: what a group has are its keys and its aggregates";
+                    let hint = "list the columns: a group has only its keys and its aggregates";
                     self.push(other.span(), format!("\"{other}\" is not supported"), hint);
                 }
             }

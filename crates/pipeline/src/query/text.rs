@@ -1,4 +1,4 @@
-//! The SQL's text, and the way from a place in it back to the pipeline file.
+//! The SQL's text, and the mapping from a position in it back to the pipeline file.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};

@@ -1,7 +1,7 @@
 //! From the SQL's syntax tree to DataFusion's expressions, node by node, with Spark's meaning.
 //!
-//! Every node is type-checked as it is built, so whatever is wrong is reported where it stands. What
-//! no arm names is refused.
+//! Every node is type-checked as it is built, so errors are reported with their position. Anything not handled here
+//! is refused.
 
 use datafusion_expr::expr::InList;
 use datafusion_expr::{Between, Case, Expr, Like, Operator};

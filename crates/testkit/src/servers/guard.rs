@@ -1,7 +1,7 @@
 //! Ends a process group when the process that watches over it dies, however it dies.
 //!
-//! A value dropped in order ends its server itself. A test that is killed drops nothing; its pipe to
-//! the guard closes all the same, and the guard does what is left to do.
+//! A value that is dropped ends its server itself. A test that is killed drops nothing, but its pipe to the guard
+//! closes, and the guard ends the server.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! As much HTTP as a ready check and the making of a bucket need.
+//! Just enough HTTP to check readiness and create a bucket.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

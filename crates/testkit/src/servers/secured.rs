@@ -1,4 +1,4 @@
-//! Apache Kafka with one listener for each way to be let in, and one for each way to be refused.
+//! Apache Kafka with one listener for each way to log in, and one for each way to be refused.
 //!
 //! Users `reader` (password `reader-pw`) and `admin` (`admin-pw`) exist for PLAIN and both SCRAM mechanisms. `admin` may
 //! do everything, as may an anonymous client; `reader` may do what [`SecuredKafka::allow`] said. The

@@ -1,4 +1,4 @@
-//! A double of an OpenID Connect token issuer: `token_issuer.py`. It knows one client, and signs with a key that it makes.
+//! A fake OpenID Connect token issuer: `token_issuer.py`. It knows one client, and signs with a key that it generates.
 
 use std::path::Path;
 use std::process::Command;

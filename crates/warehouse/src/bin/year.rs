@@ -1,14 +1,14 @@
-//! A city's days in a lake and its warehouse, as large as they would be, and what one more window costs to load.
+//! A city's days in a lake and its warehouse, at realistic size, and the cost of loading one more window.
 //!
 //! ```text
 //! year make FOLDER 365     days from 2025-01-01 on
-//! year load FOLDER 9       so many windows more, one by one; prints the milliseconds of each load
+//! year load FOLDER 9       that many more windows, one by one; prints the milliseconds of each load
 //! ```
 //!
-//! Windows of five minutes are committed twelve at a time through the ledger, loaded a week at a time, and the days
-//! compacted, as a pipeline that has run for so long leaves them. 400 stations have 13 turnstiles each, of which about
-//! one in ten is in a window: 500 rows a window, 52.6 million a year. Memory does not grow with the days.
-//! `cargo xtask bench warehouse` builds it, runs both, and queries the result.
+//! Five-minute windows are committed twelve at a time through the ledger, loaded a week at a time, and the days are
+//! compacted, as by a pipeline that has run for that long. 400 stations have 13 turnstiles each, of which about one
+//! in ten is in a window: 500 rows per window, 52.6 million per year. Memory does not grow with the days. `cargo
+//! xtask bench warehouse` builds it, runs both, and queries the result.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Which windows are new or corrected, and their rows as they are now.
+//! Which windows are new or corrected, and their current rows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The models' tests, over what a load made.
+//! The models' tests, over the rows that a load computed.
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;

@@ -1,4 +1,4 @@
-//! What brings another database to the newest load.
+//! What advances another database to the newest load.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,8 +85,8 @@ impl Warehouse {
             tracing::warn!(
                 file,
                 rows,
-                "a compacted file has rows of versions that were corrected since: who reads it by name has them beside \
-                 the newer ones, until its day is compacted again"
+                "a compacted file has rows that were corrected since: readers of the file by name get them in addition \
+             to the newer ones, until its day is compacted again"
             );
         }
         Ok(files_of.into_iter().map(|(file, _)| file).collect())

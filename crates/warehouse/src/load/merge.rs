@@ -1,5 +1,5 @@
-//! Small files of a day become fewer: while the day goes on in steps, so that a row is written a few times and no load
-//! waits long; once it is over, one.
+//! Merges a day's small files: in steps during the day, so that a row is rewritten only a few times and no load waits
+//! long; into one once the day is over.
 
 use std::collections::BTreeMap;
 

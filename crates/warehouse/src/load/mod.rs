@@ -1,7 +1,7 @@
 //! Loads: what the ledger published since the last one becomes rows of the models' tables.
 //!
 //! In: the record's newest state, the ledger after it. Out: files and one entry, or an error and nothing.
-//! Tests of the models run before the entry is written: what fails them is never visible.
+//! Tests of the models run before the entry is written, so rows that fail them are never visible.
 //! Refuses to know when it runs. Start at [`Warehouse::load`](crate::Warehouse::load).
 
 mod changed_windows;

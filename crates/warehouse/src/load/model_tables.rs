@@ -1,8 +1,8 @@
-//! The tables that models and their tests read while a load makes them.
+//! The tables that models and their tests read during a load.
 //!
-//! Two sessions. In that of the windows the external table, incremental models and views over them have the rows of the
-//! windows that are being loaded, and dimensions are whole: what is computed and tested there costs the same however
-//! old the warehouse is. In the whole one every table is as it will be after the load.
+//! There are two sessions. In the window session the external table, incremental models and views over them have only
+//! the rows of the windows being loaded, and dimensions are complete: computing and testing there costs the same
+//! however old the warehouse is. In the full session every table is as it will be after the load.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Whether models' queries fit the tables that they read, found out without a row.
+//! Checks models' queries against the tables that they read, without rows.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Rebuilding tables: those of new models, and those that a person names.
+//! Rebuilding tables: those of new models, and those named by the user.
 
 use std::collections::BTreeSet;
 

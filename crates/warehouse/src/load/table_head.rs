@@ -1,4 +1,4 @@
-//! What a model's table is, from what its query computes.
+//! The schema of a model's table, derived from its query.
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -17,7 +17,7 @@ pub(super) fn table_head(model: &Model, schema: &Schema) -> Result<TableHead, Wa
     for field in schema.fields() {
         let kind = storage_type(field.data_type()).and_then(|kind| type_name(&kind)).ok_or_else(|| {
             let reason =
-                format!("column {} has the type {}, which tables do not have", field.name(), field.data_type());
+                format!("column {} has the type {}, which tables do not support", field.name(), field.data_type());
             fault(reason, "cast it: CAST(… AS text), bigint, double, boolean, date, timestamp")
         })?;
         columns.push(TableColumn { name: field.name().clone(), kind });
@@ -31,7 +31,7 @@ pub(super) fn table_head(model: &Model, schema: &Schema) -> Result<TableHead, Wa
         && columns.iter().any(|column| column.name == *window && column.kind != "timestamptz")
     {
         let reason = format!("the window column {window} is not a timestamp with time zone");
-        return Err(fault(reason, "let it be the external table's column that holds window.start"));
+        return Err(fault(reason, "use the external table's column that holds window.start"));
     }
     let kind = match (&model.kind, &model.window) {
         (ModelKind::Incremental, Some(window)) => TableKind::Incremental { window: window.clone() },

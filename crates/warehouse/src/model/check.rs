@@ -1,4 +1,4 @@
-//! What must hold of a model's rows: queries that count the rows for which it does not.
+//! Checks of a model's rows: queries that count the rows that violate them.
 
 use serde::Serialize;
 

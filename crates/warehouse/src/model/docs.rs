@@ -1,4 +1,4 @@
-//! What the models are, for people: one page of Markdown.
+//! Documentation of the models: one page of Markdown.
 
 use std::fmt::Write as _;
 

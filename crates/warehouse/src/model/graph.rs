@@ -27,7 +27,7 @@ pub(super) fn in_order(mut models: Vec<Model>, external: &str) -> Result<Vec<Mod
     for model in &models {
         let known = || lake.iter().map(String::as_str).chain(models.iter().map(|model| model.name.as_str()));
         if let Some(unknown) = model.reads.iter().find(|table| !known().any(|known| known == table.as_str())) {
-            let reason = format!("it reads {unknown}, which is no model and no table of the lake");
+            let reason = format!("it reads {unknown}, which is neither a model nor a table of the lake");
             return Err(model.fault(model.sql_line, reason, suggest(unknown, known().collect::<Vec<_>>())));
         }
     }
@@ -55,7 +55,8 @@ fn loadable(models: &[Model], model: &Model, external: &str) -> Result<(), Model
     match model.reads.iter().find(|name| is_query_only(models, name, external)) {
         None => Ok(()),
         Some(table) => {
-            let reason = format!("the {} model {} reads {table}, which no load does", model.kind.word(), model.name);
+            let reason =
+                format!("the {} model {} reads {table}, which loads cannot read", model.kind.word(), model.name);
             let hint = "open windows, runs and the ledger's own tables can be read by views only: make it a view";
             Err(model.fault(model.sql_line, reason, hint))
         }
@@ -68,11 +69,11 @@ fn refers(models: &[Model], model: &Model, lake: &[String], external: &str) -> R
         let Check::Relationship { table, .. } = check else { continue };
         let known = || lake.iter().map(String::as_str).chain(models.iter().map(|model| model.name.as_str()));
         if !known().any(|known| known == table) {
-            let reason = format!("{} names {table}, which is no model and no table of the lake", check.text());
+            let reason = format!("{} names {table}, which is neither a model nor a table of the lake", check.text());
             return Err(model.fault(1, reason, suggest(table, known().collect::<Vec<_>>())));
         }
         if is_query_only(models, table, external) && !is_query_only(models, &model.name, external) {
-            let reason = format!("{} names {table}, which no load reads", check.text());
+            let reason = format!("{} names {table}, which loads cannot read", check.text());
             return Err(model.fault(1, reason, "compare with a model's table or the external table"));
         }
     }

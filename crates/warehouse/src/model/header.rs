@@ -5,8 +5,8 @@
 //! -- key: log_id
 //! -- window: window_start
 //! -- description: Entries and exits of each turnstile in each window.
-//! -- column log_id: What tells a row from any other. [unique, not_null]
-//! -- column station_id: Whose it is. [relationship(dim_station.station_id)]
+//! -- column log_id: Identifies a row. [unique, not_null]
+//! -- column station_id: The station. [relationship(dim_station.station_id)]
 //! -- check: conservation(entries, exits)
 //! SELECT …
 //! ```
@@ -116,8 +116,8 @@ fn name(position: &HeaderLine<'_>, text: &str) -> Result<String, ModelError> {
     let name = text.trim().to_lowercase();
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 63 {
-        let hint = "letters, digits and underscores, at most 63, the first no digit";
-        return Err(position.fault(format!("{:?} cannot be a name", text.trim()), hint));
+        let hint = "letters, digits and underscores, at most 63, not starting with a digit";
+        return Err(position.fault(format!("{:?} is not a valid name", text.trim()), hint));
     }
     Ok(name)
 }
@@ -139,7 +139,7 @@ fn keyed(model: &Model) -> bool {
 fn complete(model: &Model, position: &HeaderLine<'_>) -> Result<(), ModelError> {
     if keyed(model) && model.key.is_empty() {
         let reason = format!("the {} model {} has no key", model.kind.word(), model.name);
-        return Err(position.fault(reason, "write -- key: with the columns that tell its rows apart"));
+        return Err(position.fault(reason, "write -- key: with the columns that identify its rows"));
     }
     if model.kind == ModelKind::Dimension && model.checks.iter().any(|check| matches!(check, Check::Conservation(_))) {
         let reason = format!("the dimension {} cannot have a conservation check", model.name);
@@ -171,9 +171,13 @@ fn reads(model: &Model) -> Result<Vec<String>, ModelError> {
         .and_then(|mut parser| parser.parse_statements());
     let statements = parsed.map_err(|error| {
         let (line, reason) = locate(&error);
-        model.fault(at(line.map_or(1, |(line, _)| line)), reason, "the SQL is DataFusion's, near to PostgreSQL's")
+        model.fault(
+            at(line.map_or(1, |(line, _)| line)),
+            reason,
+            "the SQL dialect is DataFusion's, which is close to PostgreSQL's",
+        )
     })?;
-    let only_one = || model.fault(model.sql_line, "it is not one SELECT", "one file makes one table");
+    let only_one = || model.fault(model.sql_line, "it is not one SELECT", "one file defines one table");
     let statement = match statements.into_iter().collect::<Vec<_>>().as_slice() {
         [statement @ Statement::Statement(inner)] if matches!(**inner, ast::Statement::Query(_)) => statement.clone(),
         _ => return Err(only_one()),

@@ -1,7 +1,7 @@
-//! Models: SQL files that make tables of the external one.
+//! Models: SQL files that define tables computed from the external one.
 //!
-//! In: files, each a header of comments and one SELECT. Out: models in an order in which each comes after those that
-//! it reads, or the fault with its file and line.
+//! In: files, each a header of comments and one SELECT. Out: models in dependency order, or the fault with its file
+//! and line.
 //! Refuses to know when they run and where their rows go. Start at [`Models::read`]; docs/models.md is for users.
 
 mod check;

@@ -59,7 +59,7 @@ fn a_fault_is_named_with_file_line_and_what_to_do() {
         ("-- kind: view\nDROP TABLE x", "m.sql:2", "not one SELECT", "one table"),
         ("-- kind: view\nSELECT * FROM ext_turnstil", "m.sql:2", "reads ext_turnstil", "\"ext_turnstile\"?"),
         ("-- kind: view\n-- column a: x [uniq]\nSELECT 1", "m.sql:2", "\"uniq\" is not a check", "not_null"),
-        ("-- kind: view\n-- key: a b\nSELECT 1", "m.sql:2", "cannot be a name", "letters"),
+        ("-- kind: view\n-- key: a b\nSELECT 1", "m.sql:2", "is not a valid name", "letters"),
         ("-- kind: view\n-- name: ext_turnstile\nSELECT 1", "m.sql:1", "a table of the lake", "another name"),
     ] {
         let error = parse(&[("m.sql", text)]).unwrap_err();

@@ -1,4 +1,4 @@
-//! What is wrong with a query that fails, for a person: the fact, its position, and which name was meant.
+//! Describes a failed query to its user: the fact, its position, and which name was probably meant.
 
 use std::error::Error;
 
@@ -30,7 +30,7 @@ pub(crate) fn explain_error(error: &DataFusionError, tables: &[String]) -> Query
     }
     if let DataFusionError::ResourcesExhausted(what) = root {
         let hint = "query less data, or raise `[warehouse] memory`".to_owned();
-        return no_place(format!("the query needs more memory than it may use: {}", on_one_line(what)), Some(hint));
+        return no_place(format!("the query needs more memory than allowed: {}", on_one_line(what)), Some(hint));
     }
     if let DataFusionError::SchemaError(schema, _) = root
         && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()

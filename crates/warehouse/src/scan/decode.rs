@@ -1,4 +1,4 @@
-//! One lake file's bytes into rows, checked against what the ledger says of it.
+//! Decodes one lake file into rows, checked against the ledger.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A plan that reads many Parquet files of which a ledger says size and rows.
+//! A plan that reads many Parquet files, whose sizes and row counts come from a ledger.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A plan's leaf that reads slices of lake files one after the other, each checked, unpacked once, and counted as memory
-//! of the query while it is emitted.
+//! A leaf of a plan that reads slices of lake files in sequence; each is verified, decompressed once, and counted
+//! towards the query's memory while it is emitted.
 
 use std::fmt;
 use std::ops::Range;

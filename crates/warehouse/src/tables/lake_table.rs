@@ -1,4 +1,4 @@
-//! The external table: the lake's files as they count now.
+//! The external table: the lake's current files.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The open windows as they stand.
+//! The currently open windows.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The tables that queries read: over the lake's files, over the models' files, over the ledger.
 //!
-//! In: a catalog and a state of one snapshot. Out: table providers that read what these name and nothing else.
+//! In: a catalog and a state of one snapshot. Out: table providers that read only what these name.
 //! Refuses to know how the snapshot was found. Start at [`LakeTable`].
 
 mod as_of;

@@ -87,7 +87,7 @@ async fn a_query_over_the_memory_limit_fails_and_the_next_one_succeeds() {
         Ok(answer) => answer.write(turnstile_warehouse::QueryResultFormat::Csv, &mut out).await.unwrap_err(),
         Err(error) => error,
     };
-    assert!(error.to_string().contains("more memory than it may use"), "{error}");
+    assert!(error.to_string().contains("more memory than allowed"), "{error}");
     assert_eq!(query(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["5000"]);
 }
 

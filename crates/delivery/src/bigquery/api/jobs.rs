@@ -107,7 +107,7 @@ impl Api {
         while job["status"]["state"] != "DONE" {
             let id = id(&job).to_owned();
             if Instant::now() > until {
-                let message = format!("the job is not done after {} s; it goes on", self.settings.job_secs);
+                let message = format!("the job has not finished after {} s and keeps running", self.settings.job_secs);
                 return Err(
                     ApiError { class: ErrorClass::Transient, reason: "timeout".into(), message, what: id }.into()
                 );

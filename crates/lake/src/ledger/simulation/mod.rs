@@ -1,7 +1,7 @@
-//! The protocol under a hostile world: several writers, crashes, sleeps, lost answers, late effects.
+//! The protocol in a hostile environment: several writers, crashes, sleeps, lost responses, late effects.
 //!
-//! After the chaos one writer finishes the work, every sleeper wakes up, and the lake is compared with the chain of
-//! slots that was really committed. Start at [`run`].
+//! At the end one writer finishes the work, every sleeping writer wakes up, and the lake is compared with the
+//! committed chain of slots. Start at [`run`].
 
 mod claims;
 mod writer;

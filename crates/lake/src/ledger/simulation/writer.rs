@@ -1,7 +1,7 @@
-//! A pipeline in small: reads messages in its own order, and closes windows of what it read.
+//! A miniature pipeline: reads messages in its own order, and closes windows of what it read.
 //!
-//! What a window holds depends on how the partitions interleave, so two writers make different files
-//! of one name: as in the real engine, and as the protocol must survive.
+//! What a window contains depends on how the partitions interleave, so two writers produce different files with one
+//! name, as in the real engine; the protocol must survive this.
 
 use std::collections::BTreeMap;
 

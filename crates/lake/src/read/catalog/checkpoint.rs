@@ -1,7 +1,7 @@
-//! Checkpoints: a catalog written down, so that a process that starts need not read the ledger from its beginning.
+//! Checkpoints: snapshots of a catalog, so that a new process need not read the ledger from its beginning.
 //!
-//! A checkpoint is an immutable object under `_turnstile/<pipeline>/catalog/`. It saves time and decides nothing: one
-//! that is missing, damaged or of another ledger is passed over. Source: docs/ledger.md, "Checkpoints".
+//! A checkpoint is an immutable object under `_turnstile/<pipeline>/catalog/`. It only saves time: one that is
+//! missing, damaged or from another ledger is ignored. Source: docs/ledger.md, "Checkpoints".
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -149,8 +149,8 @@ pub(super) async fn newest(lake: &Lake, folder: &LedgerFolder) -> Result<Vec<Cat
     while let Some((object, bytes)) = checkpoints.newest(skipped).await? {
         match decode(&bytes, folder) {
             Ok(start) if is_of(lake, folder, &start).await? => return Ok(vec![start]),
-            Ok(_) => tracing::warn!(object, "a checkpoint of another ledger is not used"),
-            Err(reason) => tracing::warn!(object, reason, "a checkpoint cannot be read and is not used"),
+            Ok(_) => tracing::warn!(object, "a checkpoint from another ledger is ignored"),
+            Err(reason) => tracing::warn!(object, reason, "a checkpoint cannot be read and is ignored"),
         }
         skipped += 1;
     }
@@ -250,7 +250,7 @@ fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<CatalogStart, String> {
     let first = text.next().ok_or("it is empty")?.map_err(|e| e.to_string())?;
     let header: CheckpointHeader = serde_json::from_str(&first).map_err(|e| e.to_string())?;
     if header.format != FORMAT || header.pipeline != folder.pipeline() {
-        return Err("it is of another format or pipeline".to_owned());
+        return Err("its format or pipeline is different".to_owned());
     }
     let mut table = ExtentTable { longest_us: header.longest_us, ..ExtentTable::default() };
     let mut lines = 0;
@@ -261,7 +261,7 @@ fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<CatalogStart, String> {
         lines += 1;
     }
     if lines != header.lines {
-        return Err(format!("it has {lines} lines where its first says {}", header.lines));
+        return Err(format!("it has {lines} lines, but its header says {}", header.lines));
     }
     for day in table.days.values_mut() {
         order(Arc::make_mut(day));

@@ -1,4 +1,4 @@
-//! The windows that start on one UTC day: which rows there are, where they lie, and which of them count.
+//! The windows that start on one UTC day: their rows, where those are stored, and which of them are current.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Day {
             Ok(at) if (self.extents[at].sha256, self.extents[at].rows) == (part.sha256, part.rows) => {
                 Ok(&mut self.extents[at])
             }
-            Ok(_) => Err(format!("it holds other rows of {window:?} than were published")),
+            Ok(_) => Err(format!("it holds rows of {window:?} that differ from those published")),
             Err(_) => Err(format!("it holds {window:?}, which was never published")),
         }
     }

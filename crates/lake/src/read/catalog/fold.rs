@@ -1,7 +1,7 @@
-//! Commits and acts of maintenance, folded into a table of extents.
+//! Commits and maintenance slots, folded into a table of extents.
 //!
-//! The result does not depend on how the two chains interleave: versions decide what is current, and an act of
-//! maintenance names only what was published before it.
+//! The result does not depend on how the two chains interleave: versions decide what is current, and a maintenance
+//! slot names only what was published before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl<'a> CatalogFold<'a> {
             let first = compacted.parts.first().ok_or_else(|| format!("{} holds no window", compacted.name))?;
             let day = day_of(first.start_us);
             if compacted.parts.iter().any(|part| day_of(part.start_us) != day) {
-                return Err(format!("{} reaches over a day's end", compacted.name));
+                return Err(format!("{} spans more than one day", compacted.name));
             }
             self.day(day).compact(compacted).map_err(|reason| format!("{}: {reason}", compacted.name))?;
         }
