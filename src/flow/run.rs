@@ -1,8 +1,8 @@
 //! The loop of a running pipeline: when to cut, what to commit, when to end.
 //!
-//! It waits for what happens: a worker that read on, the observer's news, a cut that is due, shutdown. What it decides is
-//! in the rooms beside it: [`Cadence`], [`Idleness`], [`SoundPositions`], [`RetentionWatch`]; what it does in
-//! [`Workers`], [`Committer`], [`DeadLetterTopic`]. Start at [`run`].
+//! It waits for progress of a worker, a report from the observer, the next cut, or shutdown. Its decisions are in
+//! [`Cadence`], [`Idleness`], [`SoundPositions`] and [`RetentionWatch`]; its actions in [`Workers`], [`Committer`] and
+//! [`DeadLetterTopic`]. Start at [`run`].
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -61,7 +61,7 @@ pub(crate) struct RunOptions {
 
 /// The shortest time from one reaction to the workers' progress to the next: they may read thousands of batches a second.
 const PROGRESS_EVERY: Duration = Duration::from_millis(5);
-const OBSERVER_ENDED: &str = "the thread that watches the topics ended, which is a fault of the program";
+const OBSERVER_ENDED: &str = "the thread that watches the topics ended, which is a bug in turnstile";
 /// How long a run that ends over lost offsets waits for the observer to tell why.
 const OBSERVE: Duration = Duration::from_secs(4);
 
@@ -419,7 +419,7 @@ impl Flow {
             events.note("the stream is quiet: its windows were closed by the wall clock");
         }
         for name in &committed.pending {
-            events.note(format!("{name} is committed; the store did not take it yet and is asked again"));
+            events.note(format!("{name} is committed but not published yet; publishing is retried"));
         }
         Ok(())
     }
