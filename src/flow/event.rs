@@ -13,7 +13,7 @@ pub(crate) enum Event {
         topics: String,
         /// How many partitions.
         partitions: usize,
-        /// Whether it goes on from an earlier commit, and from which.
+        /// Whether it resumes from an earlier commit, and from which.
         resumed_at: Option<u64>,
         /// From start to here.
         took: Duration,

@@ -29,8 +29,8 @@ const RETRIES: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), Duration::
 /// by the next one.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// How often a target that goes on failing in the same way is a row of `load_runs` again, so that an outage of a day does
-/// not push out what is worth remembering.
+/// How often a target that keeps failing with the same error is recorded again in `load_runs`, so that an outage of a
+/// day does not push out what is worth remembering.
 const REPEAT_US: i64 = HOUR_US;
 
 /// Loads a context's warehouse and brings its targets up to it.

@@ -39,7 +39,7 @@ fn positions_of(topic: &str, all: &[WorkerProgress]) -> Vec<(i32, i64)> {
     positions
 }
 
-/// The failure of a topic that cannot be read on, of which `progress` was read.
+/// The failure of a topic that cannot be read further, of which `progress` was read.
 pub(crate) fn topic_lost(lost: &LostTopic, progress: &[WorkerProgress]) -> Failure {
     let next = progress.iter().map(|p| (&p.partition, p.next_offset));
     match lost {

@@ -36,7 +36,7 @@ impl Maintenance {
         Some(Self { task })
     }
 
-    /// Ends it at its next wait for the store. A round that is dropped midway is one that crashed: the next one goes on.
+    /// Ends it at its next wait for the store. Dropping a round midway is like a crash: the next one continues.
     pub(crate) async fn stop(self) {
         self.task.abort();
         // It holds nothing that its panic could have left half done.

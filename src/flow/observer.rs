@@ -44,7 +44,7 @@ pub(crate) struct TopicSnapshot {
     pub(crate) ranges: Option<Vec<(TopicPartition, (i64, i64))>>,
     /// Partitions that exist and are not read, with the first offset that they hold.
     pub(crate) new: Vec<(TopicPartition, i64)>,
-    /// A topic that cannot be read on.
+    /// A topic that cannot be read further.
     pub(crate) lost: Option<LostTopic>,
     /// Ids of the topics, where the cluster gives them.
     pub(crate) topic_ids: BTreeMap<String, String>,

@@ -10,11 +10,11 @@ use super::worker_shared::WorkerProgress;
 /// The oldest unread message has come so far on its way to deletion, in percent of the topic's retention, before a
 /// warning is due.
 const AGE_PERCENT: i64 = 80;
-/// Deletion that would reach unread messages within this time is warned of.
+/// A warning is due if deletion would reach unread messages within this time.
 const NEAR: Duration = Duration::from_secs(600);
-/// How long the pace of deletion is measured before it is measured again.
+/// How long the rate of deletion is measured before it is measured again.
 const MEASURE: Duration = Duration::from_secs(600);
-/// Warnings come this often at the most.
+/// Minimum time between two warnings.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// So many partitions at risk are named in a warning.

@@ -366,7 +366,7 @@ impl Flow {
         self.observer.set_read(&self.partitions);
     }
 
-    /// Takes a consistent cut and commits it. At most one commit is in flight; workers go on meanwhile.
+    /// Takes a consistent cut and commits it. At most one commit is in flight; workers continue meanwhile.
     async fn cut(&mut self, kind: CutKind) -> anyhow::Result<()> {
         self.cadence.record(Instant::now(), self.read());
         let parts = self.workers.take(&mut self.worker_errors).await?;
@@ -411,7 +411,7 @@ impl Flow {
         let files: Vec<Event> = cut.publish.iter().map(|file| file_event(file, &first_dead_letter)).collect();
         let committed = self.committer.commit(cut).await?;
         self.status.record_commit(&committed);
-        // For those who watch lag. The ledger decides where to go on, not this.
+        // For lag tools. The ledger, not this, decides where to resume.
         self.observer.commit_group_offsets(self.committer.positions());
         let events = self.context.events();
         files.into_iter().for_each(|event| events.emit(event));

@@ -99,7 +99,7 @@ impl SchemaFetcher {
             Some(HeldBatch { batch, ids, silent_since: None, waits: RETRIES.waits(), again_at: Instant::now() });
     }
 
-    /// The batch that was held, once `worker` knows its schemas. `None`: it goes on waiting; `note` gets the reason.
+    /// The batch that was held, once `worker` knows its schemas. `None`: it keeps waiting; `note` gets the reason.
     ///
     /// # Errors
     /// When the registry refuses, or has not answered for as long as a flow waits.

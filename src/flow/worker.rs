@@ -116,7 +116,7 @@ impl Workers {
         reason.unwrap_or_else(|| anyhow::anyhow!("a worker ended without a reason"))
     }
 
-    /// Tells the workers which windows are closed; they go on.
+    /// Reports to the workers which windows are closed; they continue.
     pub(crate) fn advance(&self, frontier: Frontier) {
         self.handles.iter().for_each(|handle| handle.give(WorkerCommand::Advance(frontier)));
     }

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 /// A commit, or the start of a ledger, that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// Another writer owns the pipeline. Stop; nothing was lost, it goes on from the last commit.
+    /// Another writer owns the pipeline. Stop; nothing was lost, it continues from the last commit.
     #[error("{}", fenced(pipeline, lake, *window_start_us))]
     Fenced {
         /// The pipeline.

@@ -148,7 +148,7 @@ impl Lake {
     /// name is taken. `false`: something of that name is there, or a race for it is being decided. Never overwrites.
     ///
     /// # Errors
-    /// The store does not answer or refuses; the object may exist all the same.
+    /// The store does not answer or refuses; the object may exist anyway.
     pub async fn create(&self, name: &str, bytes: Bytes) -> Result<bool, StoreError> {
         let path = Path::from(name);
         Ok(self.persist(|| self.store().create(&path, bytes.clone())).await? == Creation::Made)

@@ -58,7 +58,7 @@ impl Clock for GivenClock {
     }
 }
 
-/// A store that answers so many more writes, then none: a process that stands still there.
+/// A store that answers this many more writes, then none: a process that hangs there.
 #[derive(Debug)]
 pub(crate) struct FailingStore {
     inner: Remote,

@@ -38,7 +38,7 @@ pub struct Slot {
     /// Topic ids by topic name, where the broker gave them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topic_ids: BTreeMap<String, String>,
-    /// Where reading goes on.
+    /// Where reading resumes.
     #[serde(default)]
     pub positions: Vec<PartitionPosition>,
     /// Event time that the pipeline has reached, microseconds since the epoch, UTC.

@@ -55,7 +55,7 @@ pub enum PatternItem {
     Minute(usize),
     /// `s`: the second.
     Second(usize),
-    /// `S`: so many digits of the fraction of the second.
+    /// `S`: this many digits of the fraction of the second.
     Fraction(usize),
     /// `X`, `x`, `Z`: the offset from UTC.
     Offset {

@@ -24,7 +24,7 @@ pub struct WarehouseSettings {
     pub models: Option<String>,
     /// Memory of all questions and loads together, bytes.
     pub memory_bytes: Option<u64>,
-    /// Rows of the lake that one load takes at the most, about.
+    /// Approximate maximum of lake rows that one load reads.
     pub load_rows: Option<u64>,
     /// How long a question may take, microseconds.
     pub statement_timeout_us: Option<i64>,

@@ -129,7 +129,7 @@ impl SchemaRegistry {
     }
 
     /// The schema with this id; `None` when the registry does not know it. Not to be called from async code:
-    /// it waits, for a few seconds at the most. Safe to repeat; what is known is not asked for again.
+    /// it waits, for a few seconds at most. Safe to repeat; known schemas are cached.
     ///
     /// # Errors
     /// [`RegistryError::Unreachable`]: try again later. The others persist until they are fixed.

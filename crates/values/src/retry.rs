@@ -9,7 +9,7 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// No wait is longer.
     pub longest_wait: Duration,
-    /// No attempt begins when this much time has passed since the first failure; `None`: they go on for ever.
+    /// No attempt begins once this much time has passed since the first failure; `None`: attempts continue for ever.
     pub give_up_after: Option<Duration>,
 }
 

@@ -11,7 +11,7 @@ pub struct WarehouseLimits {
     pub spill_bytes: u64,
     /// Memory for the footers of Parquet files, bytes.
     pub footer_bytes: usize,
-    /// Rows of the lake that one load takes at the most, about: a longer way is loaded in steps, each of them whole.
+    /// Approximate maximum of lake rows that one load reads: more rows are loaded in complete steps.
     pub load_rows: u64,
     /// How long a query may take.
     pub statement_timeout: Duration,

@@ -89,7 +89,7 @@ impl QueryHandler {
     {
         let failed = matches!(client.transaction_status(), TransactionStatus::Error);
         Ok(Some(match statement {
-            // Back to the savepoint: the transaction goes on, failed or not.
+            // Back to the savepoint: the transaction continues, failed or not.
             Statement::Rollback { savepoint: Some(_), .. } => Response::TransactionStart(Tag::new("ROLLBACK")),
             Statement::Commit { .. } | Statement::Rollback { .. } => {
                 client.portal_store().clear_portals();

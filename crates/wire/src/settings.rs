@@ -27,7 +27,7 @@ pub struct ServeSettings {
     pub max_rows: Option<u64>,
     /// How many clients may be connected; further ones are refused (SQLSTATE 53300). Default: 64.
     pub max_connections: usize,
-    /// How long running statements may go on after [`crate::WireServer::stop`]. Default: 5 seconds.
+    /// How long running statements may continue after [`crate::WireServer::stop`]. Default: 5 seconds.
     pub stop_grace: Duration,
 }
 

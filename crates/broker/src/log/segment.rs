@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::batch::{BatchHeader, HEADER_BYTES};
 use super::medium::{Budget, SegmentStorage};
 
-/// An index entry is added each time so many bytes were appended: 24 bytes of memory each.
+/// An index entry is added each time this many bytes have been appended: 24 bytes of memory each.
 const INDEX_EVERY_BYTES: u64 = 16 << 10;
 /// Read at once while walking from an index entry.
 const WALK_BYTES: usize = 8 << 10;

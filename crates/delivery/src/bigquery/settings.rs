@@ -46,7 +46,8 @@ pub struct BigQuerySettings {
     pub retry_secs: u64,
     /// Milliseconds before the first retry; doubled each time. Default 500.
     pub retry_wait_ms: u64,
-    /// Seconds for which a job is awaited. It goes on afterwards, and the next attempt of the same delivery finds it. Default 600.
+    /// Seconds for which a job is awaited. It keeps running afterwards, and the next attempt of the same delivery
+    /// finds it. Default 600.
     pub job_secs: u64,
 }
 

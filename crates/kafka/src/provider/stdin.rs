@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that are read from standard input ahead of what was sent: so many chunks of so many bytes.
+/// Read-ahead from standard input: this many chunks of this many bytes.
 const CHUNKS: usize = 16;
 pub(super) const CHUNK: usize = 64 << 10;
 

@@ -34,8 +34,8 @@ impl Checkpoints {
         Ok(listed.into_iter().map(String::from).collect())
     }
 
-    /// Name and bytes of the newest one but `skipped`; `None` when there is none, or when so many were skipped as are
-    /// kept. One that another process deletes between the listing and the read is looked for again.
+    /// Name and bytes of the newest one after skipping `skipped`; `None` when there is none, or when so many were
+    /// skipped as are kept. One that another process deletes between the listing and the read is looked for again.
     ///
     /// # Errors
     /// The store does not answer or refuses.

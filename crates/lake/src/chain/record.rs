@@ -20,7 +20,7 @@ pub struct ChainPosition {
 pub enum Ownership {
     /// One writer owns the chain until another claims it: any higher entry fences it.
     Exclusive,
-    /// Writers take turns: a higher entry that builds on one's own is no loss.
+    /// Writers take turns: a higher entry that builds on one's own does not fence.
     Shared,
 }
 

@@ -1,9 +1,8 @@
-//! Step 6: what no slot needs any more is deleted, a bounded number of objects a commit.
+//! Step 6: objects that no slot needs any more are deleted, a bounded number per commit.
 //!
-//! A writer that was fenced may still be here, so only objects are deleted that no later slot can
-//! refer to, whoever writes it: objects written for slots before the newest one of this writer that
-//! the newest one does not name. A later slot names what the newest one names, or new objects, which
-//! carry its own number.
+//! A fenced writer may still be running this, so it deletes only objects that no later slot of any writer can refer
+//! to: objects written for slots before this writer's newest one that this slot does not name. A later slot names
+//! only what the newest one names, or new objects, which carry its own number.
 
 use std::collections::HashSet;
 
@@ -23,7 +22,7 @@ impl Ledger {
             match self.sweep().await {
                 Ok(()) => self.garbage.swept = true,
                 Err(LedgerError::Store(e)) => {
-                    tracing::warn!(error = %e, cause = %e.source, "garbage is looked for again later");
+                    tracing::warn!(error = %e, cause = %e.source, "garbage collection is retried later");
                 }
                 Err(e) => return Err(e),
             }

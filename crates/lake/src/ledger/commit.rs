@@ -12,7 +12,7 @@ use turnstile_message::{Counters, PartitionPosition};
 /// one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
-    /// Where reading goes on, for every partition that was ever read.
+    /// Where reading resumes, for every partition that was ever read.
     pub positions: Vec<PartitionPosition>,
     /// Topic ids by topic name, where the broker gives them.
     pub topic_ids: BTreeMap<String, String>,
@@ -30,7 +30,7 @@ pub struct Commit {
     pub publish: Vec<NewFile>,
     /// What became of all rows since the pipeline began.
     pub counters: Counters,
-    /// Whether the writer lets go of the pipeline with this commit.
+    /// Whether the writer releases the pipeline with this commit.
     pub released: bool,
 }
 

@@ -1,8 +1,7 @@
 //! History: old slots rolled up, so that the log stays short and provenance stays whole.
 //!
-//! A file of history holds a header and one line a slot: what was published, from which messages,
-//! and how many rows became what. Each file names the hash of the one before; the newest slot names
-//! the last one. Source: docs/ledger.md, "History".
+//! A history file has a header and one line per slot: what was published, from which messages, and the counters. Each
+//! file names the hash of the previous one; the newest slot names the last one. Source: docs/ledger.md, "History".
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -97,7 +96,7 @@ impl HistorySegment {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut text = String::new();
-        GzDecoder::new(bytes).read_to_string(&mut text).map_err(|e| format!("it cannot be unpacked: {e}"))?;
+        GzDecoder::new(bytes).read_to_string(&mut text).map_err(|e| format!("it cannot be decompressed: {e}"))?;
         let mut lines = text.lines();
         let header: HistoryHeader = serde_json::from_str(lines.next().unwrap_or_default())
             .map_err(|e| format!("its first line cannot be read: {e}"))?;
@@ -106,7 +105,7 @@ impl HistorySegment {
             .collect::<Result<_, _>>()
             .map_err(|e| format!("one of its lines cannot be read: {e}"))?;
         let whole = lines.iter().map(|line| line.seq).eq(header.first..=header.last);
-        if whole { Ok(Self { header, lines }) } else { Err("it does not hold the slots that it should".to_owned()) }
+        if whole { Ok(Self { header, lines }) } else { Err("it does not contain the expected slots".to_owned()) }
     }
 }
 

@@ -76,7 +76,7 @@ impl Ledger {
                 // Another writer has rolled the segment up: the next commit will find that it owns the
                 // pipeline. Anything else is damage.
                 _ if lake.persist(|| lake.store().exists(&folder.history(seq))).await? => return Ok(false),
-                Some(_) => return Err(corrupt(&folder.slot(seq), "it is not the slot that the one after it names")),
+                Some(_) => return Err(corrupt(&folder.slot(seq), "it is not the slot that the next one names")),
                 None => return Err(corrupt(&folder.slot(seq), "it is missing and not in history")),
             }
         }
@@ -95,9 +95,9 @@ impl Ledger {
             Some(found) if found == bytes || HistorySegment::decode(&found).as_ref() == Ok(&segment) => {
                 Ok(Hash::of(&found))
             }
-            Some(_) => Err(corrupt(&path, "it does not hold the slots that are in the log")),
+            Some(_) => Err(corrupt(&path, "its slots differ from those in the log")),
             None => {
-                let source = "the name is taken, and nothing can be read there".into();
+                let source = "the name is taken, but no object can be read there".into();
                 Err(StoreError { operation: "create", path: path.to_string(), retriable: true, source }.into())
             }
         }

@@ -123,7 +123,7 @@ fn contradicts_itself(file: &FileEntry) -> Option<String> {
         .then(|| format!("{name} has {} rows, but its reasons count {counted} messages", file.rows))
 }
 
-/// How many of these `[start, end)` hold the same instant at the most.
+/// The maximum number of these `[start, end)` that contain the same instant.
 fn deepest<'a>(windows: impl Iterator<Item = &'a (i64, i64)>) -> u64 {
     let mut edges: Vec<(i64, i64)> = windows.flat_map(|(start, end)| [(*start, 1), (*end, -1)]).collect();
     // An end comes before a start at the same instant.

@@ -36,7 +36,7 @@ impl Mutant {
     pub const ALL: [Self; 3] = [Self::SkipHigher, Self::TrustExists, Self::ActFirst];
 }
 
-/// Something that goes on in the simulated world. An error is a broken promise.
+/// A task in the simulation. An error is a broken promise.
 pub type SimTask = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 
 /// How much chaos a run has.
@@ -48,9 +48,9 @@ pub struct Chaos {
     pub at_once: usize,
     /// Tasks that are started in all.
     pub in_all: usize,
-    /// A task is started in one of so many turns.
+    /// A task is started in one of this many turns.
     pub start_one_in: u64,
-    /// Of 400 turns of a task, so many crash it.
+    /// Of 400 turns of a task, this many crash it.
     pub crashes: u64,
     /// Percent of requests that fail, at most.
     pub faults: u32,

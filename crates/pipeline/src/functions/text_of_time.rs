@@ -1,4 +1,4 @@
-//! Instants as text: `date_format`, and the text that Spark makes of a timestamp when it is cast.
+//! Instants as text: `date_format`, and Spark's cast of a timestamp to text.
 
 use std::sync::{Arc, LazyLock};
 

@@ -14,7 +14,7 @@ use crate::warehouse::Warehouse;
 /// Files of a day that is not over: as many of about the same number of windows are merged into one.
 const FAN_IN: usize = 16;
 
-/// Packed bytes of the files that are merged at once, at the most: their rows are held in memory.
+/// Maximum compressed bytes of the files that are merged at once: their rows are held in memory.
 const LARGEST: u64 = 32 << 20;
 
 /// How long after a day's end its files are merged even if they are few: most late windows have come by then.

@@ -51,7 +51,7 @@ impl FileSliceStream {
         Self { lake, source, slices, schema, project: Arc::new(|_, _, batch| Ok(batch)) }
     }
 
-    /// Emits what `project` makes of the rows.
+    /// Emits the rows, as projected by `project`.
     pub(crate) fn projected(mut self, schema: SchemaRef, project: Arc<Projection>) -> Self {
         (self.schema, self.project) = (schema, project);
         self

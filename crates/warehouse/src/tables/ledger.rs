@@ -130,7 +130,7 @@ impl PartitionStream for LedgerTable {
         let (walked, batches) = sync_channel::<RecordBatch>(BATCHES_AHEAD);
         stream.spawn_blocking(move || runtime.block_on(table.send_rows(walked)).map_err(DataFusionError::from));
         stream.spawn_blocking(move || {
-            // A query that has enough lets go; the walk notices at its next batch, and ends.
+            // A query with enough rows drops the receiver; the walk ends at its next batch.
             for batch in batches {
                 if send.blocking_send(Ok(batch)).is_err() {
                     break;
@@ -155,7 +155,7 @@ impl LedgerTable {
         }
     }
 
-    /// Sends the rows that `rows_of` makes of each commit.
+    /// Sends the rows that `rows_of` returns for each commit.
     async fn send_commits<R: 'static>(
         &self,
         mut rows: RowBatches<R>,

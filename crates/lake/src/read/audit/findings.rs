@@ -135,13 +135,10 @@ impl Audit {
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for name in &self.pending {
-            writeln!(f, "pending: {name} is committed and not published yet")?;
+            writeln!(f, "pending: {name} is committed but not published yet")?;
         }
         for name in &self.leftovers {
-            writeln!(
-                f,
-                "leftover: {name} is of a compaction that did not come to its end; `turnstile lake gc` removes it"
-            )?;
+            writeln!(f, "leftover: {name} is from an unfinished compaction; `turnstile lake gc` removes it")?;
         }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;

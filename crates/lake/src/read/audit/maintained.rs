@@ -40,7 +40,7 @@ pub(super) fn check_parts(files: &HashMap<String, (u64, FileEntry)>, places: &Pl
         for part in &object.parts {
             let window = (part.start_us, part.end_us, part.version);
             if published.get(&window) != Some(&(part.seq, part.rows, part.sha256)) {
-                let reason = format!("it holds rows of {window:?} that were not published so");
+                let reason = format!("its rows of {window:?} differ from those published");
                 seen.find(Finding::Ledger { object: object.name.clone(), reason });
             }
         }

@@ -30,10 +30,10 @@ use crate::store::StoreError;
 /// A checkpoint is due after this many commits and slots of maintenance,
 const COMMITS: u64 = 1_024;
 
-/// or, in a large table, after one for so many extents: what is written stays in proportion to what is saved.
+/// or, in a large table, one commit per this many extents: what is written stays in proportion to what is saved.
 const EXTENTS_A_COMMIT: u64 = 16;
 
-/// A slot of maintenance may hold a day's windows: it counts for so many commits.
+/// A maintenance slot may hold a day's windows: it counts as this many commits.
 const MAINTENANCE_COMMITS: u64 = 64;
 
 #[derive(Serialize, Deserialize)]

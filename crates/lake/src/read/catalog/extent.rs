@@ -26,7 +26,7 @@ pub struct Extent {
     pub first_row: u64,
     /// Whether readers read it: it is the window's highest version, and not gone.
     pub current: bool,
-    /// Whether its object was retired: it may not be there any more.
+    /// Whether its object was retired: it may no longer exist.
     pub gone: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct DeadLettersFile {
     pub bytes: u64,
     /// SHA-256 of its bytes.
     pub sha256: Hash,
-    /// Whether it was retired: it may not be there any more.
+    /// Whether it was retired: it may no longer exist.
     pub gone: bool,
 }
 

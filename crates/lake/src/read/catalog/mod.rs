@@ -1,9 +1,8 @@
-//! The catalog: which rows of which objects a reader reads, at one position of the ledger.
+//! The catalog: which rows of which objects readers read, at one position of the ledger.
 //!
-//! In: the chain of commits and the chain of maintenance. Out: extents, runs of rows in objects, which of
-//! them are current, superseded or retired.
-//! Lists no data folder and opens no data file, but for files of the newest commits of which the ledger does not say
-//! yet that they are there. Start at [`Catalog::read`].
+//! In: the chain of commits and the maintenance chain. Out: extents (ranges of rows in objects), and which of them
+//! are current, superseded or retired. Lists no data folder and opens no data file, except files of the newest
+//! commits that the ledger has not yet confirmed as published. Start at [`Catalog::read`].
 
 mod checkpoint;
 mod day;

@@ -40,7 +40,7 @@ impl Catalog {
                         pipeline,
                         object,
                         reason,
-                        "a checkpoint of the catalog does not fit and is not used"
+                        "a checkpoint of the catalog does not match the ledger and is ignored"
                     );
                 }
                 done => return done,
