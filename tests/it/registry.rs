@@ -209,7 +209,7 @@ fn a_registry_that_refuses_ends_the_run_and_no_password_is_shown() {
     scene.send([&[0u8, 0, 0, 0, 1, 2][..]]);
     let canary = "hush-canary-17";
     for (status, said) in [
-        ("401 Unauthorized", "refuses this user: it answered 401"),
+        ("401 Unauthorized", "rejects this user: it answered 401"),
         (
             "404 Not Found",
             "returns no schemas: it answered 404, which is not a registry's answer for an unknown schema",

@@ -64,7 +64,7 @@ fn a_run_that_is_stopped_while_its_lake_is_full_ends_at_once_and_the_next_one_re
     wait_for(&lines, "No space left on device");
     signal(&run, "TERM");
     wait_for(&lines, "error: ");
-    wait_for(&lines, "has room; nothing was lost");
+    wait_for(&lines, "has space; nothing was lost");
     assert_eq!(run.wait().unwrap().code(), Some(6));
     disk.remount("size=64m");
     let next = finish(scene.spawn_on(&disk, &["run", pipeline.to_str().unwrap(), "--drain"]));

@@ -217,7 +217,7 @@ async fn checking_models_finds_what_a_load_would_stumble_over() {
         parse("-- kind: table\nSELECT * FROM live_turnstile").contains("m.sql:2: the table model m reads live_turn")
     );
     let unknown = "-- kind: view\n-- column a: A. [relationship(nowhere.b)]\nSELECT 1 AS a";
-    assert!(parse(unknown).contains("names nowhere, which is no model"), "{}", parse(unknown));
+    assert!(parse(unknown).contains("names nowhere, which is neither a model"), "{}", parse(unknown));
     let kept = "-- kind: dimension\n-- key: a\n-- check: conservation(a)\nSELECT 1 AS a";
     assert!(parse(kept).contains("the dimension m cannot have a conservation check"), "{}", parse(kept));
 }
