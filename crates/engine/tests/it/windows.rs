@@ -37,7 +37,10 @@ fn a_row_after_its_window_closed_is_late_and_kept_as_a_dead_letter() {
     story.expect(&["08:55: A|3|1|3|3", "09:00: A|1|1|1|1"]);
     assert_eq!((story.counters.late, story.counters.aggregated), (1, 2));
     assert_eq!(story.dead_letters[0].rejection.reason, Reason::Late);
-    assert_eq!(story.dead_letters[0].rejection.detail, "the window that ends at 2023-12-09T09:00:00Z was already closed");
+    assert_eq!(
+        story.dead_letters[0].rejection.detail,
+        "the window that ends at 2023-12-09T09:00:00Z was already closed"
+    );
     assert_eq!(story.dead_letters[0].position.to_string(), "t[0]@2");
 }
 
