@@ -63,7 +63,7 @@ impl Pipeline {
     /// The message's fields: name, Spark's name of the type, whether it can be null.
     pub fn message_columns(&self) -> Vec<(&str, String, bool)> {
         let fields = self.source.schema.iter();
-        fields.map(|field| (field.name.as_str(), field.kind.spark_name().to_owned(), true)).collect()
+        fields.map(|field| (field.name.as_str(), field.kind.spark_name().into_owned(), true)).collect()
     }
 
     /// The result's columns: name, Spark's name of the type, whether it can be null.

@@ -25,6 +25,11 @@ impl MessageFormat {
         }
     }
 
+    /// Whether a message is a JSON object.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, MessageFormat::Json | MessageFormat::JsonSchema)
+    }
+
     /// Whether its messages name their schema by an id in a registry.
     pub fn uses_registry(self) -> bool {
         matches!(self, MessageFormat::Avro | MessageFormat::JsonSchema)

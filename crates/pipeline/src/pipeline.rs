@@ -8,9 +8,10 @@ use crate::error::{PipelineError, Problem};
 use crate::file::read::{Faults, Placed, TableReader};
 use crate::file::{Fault, PipelineText};
 use crate::lake::{self, LakeSettings};
+use crate::message_format::MessageFormat;
 use crate::query::{self, Query};
 use crate::schema::{FieldKind, Fields};
-use crate::source::{self, SourceSettings};
+use crate::source::{self, EmptyText, SourceSettings};
 use crate::stream::{self, DedupSettings, StreamSettings};
 use crate::warehouse::{self, WarehouseSettings};
 
@@ -160,10 +161,18 @@ fn plan_hash(source: &SourceSettings, stream: &StreamSettings, query: &Query) ->
     for field in &source.schema {
         let kind = match &field.kind {
             FieldKind::Timestamp { format, zone } => format!("timestamp {} {format}", zone.name()),
-            other => other.spark_name().to_owned(),
+            other => other.spark_name().into_owned(),
         };
         line("field", field.name.clone());
         line("type", kind);
+        if field.path != [field.name.as_str()] {
+            line("path", field.path.join("."));
+        }
+    }
+    // Releases that had no such key read an empty text as a text.
+    let texts = || query.columns.iter().any(|field| source.schema[*field].kind == FieldKind::String);
+    if source.format == MessageFormat::Csv && source.empty == EmptyText::Null && texts() {
+        line("empty", "null".to_owned());
     }
     line("event_time", stream.event_time.clone());
     line("watermark", stream.watermark_us.to_string());

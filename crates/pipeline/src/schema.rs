@@ -1,5 +1,6 @@
 //! The fields of a message and their types: `[source.schema]`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -7,8 +8,9 @@ use chrono_tz::Tz;
 use turnstile_values::{nearest, suggest};
 
 use crate::file::read::{Faults, Placed, TableReader};
-use crate::file::{Fault, TomlNode, TomlTable, TomlValue};
-use crate::pattern::TimestampPattern;
+use crate::file::{Fault, TomlNode, TomlValue};
+use crate::message_format::MessageFormat;
+use crate::timestamp::TimestampFormat;
 
 /// One field of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Field {
     pub name: String,
     /// Its type.
     pub kind: FieldKind,
+    /// The members of the JSON object that lead to it, outermost first; by default its name alone.
+    pub path: Vec<String>,
 }
 
 /// The type of a field, by Spark's names. Every field may be null.
@@ -30,16 +34,23 @@ pub enum FieldKind {
     Long,
     /// `double`: IEEE 754, 64 bits.
     Double,
+    /// `decimal(p, s)`: `precision` decimal digits, `scale` of them after the point.
+    Decimal {
+        /// 1 to 38.
+        precision: u8,
+        /// 0 to `precision`.
+        scale: i8,
+    },
     /// `boolean`: `true` or `false` in any letter case.
     Boolean,
-    /// `timestamp`: an instant, written as local time of `zone` unless the pattern holds an offset.
+    /// `timestamp`: an instant, written as local time of `zone` unless its text says the offset.
     ///
     /// A local time that a clock change repeats means its first occurrence (the offset before the
     /// change); one that a clock change skips is moved forward by the length of the gap. Both are
     /// what Spark does (java.time's `ZonedDateTime.ofLocal`).
     Timestamp {
         /// How it is written.
-        format: TimestampPattern,
+        format: TimestampFormat,
         /// The zone of local times, and the zone in which the query's functions see the instant.
         zone: Tz,
     },
@@ -53,21 +64,23 @@ impl FieldKind {
             FieldKind::Int => DataType::Int32,
             FieldKind::Long => DataType::Int64,
             FieldKind::Double => DataType::Float64,
+            FieldKind::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale),
             FieldKind::Boolean => DataType::Boolean,
             FieldKind::Timestamp { zone, .. } => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into())),
         }
     }
 
     /// Spark's name of the type.
-    pub fn spark_name(&self) -> &'static str {
-        match self {
+    pub fn spark_name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             FieldKind::String => "string",
             FieldKind::Int => "integer",
             FieldKind::Long => "long",
             FieldKind::Double => "double",
             FieldKind::Boolean => "boolean",
             FieldKind::Timestamp { .. } => "timestamp",
-        }
+            FieldKind::Decimal { precision, scale } => return Cow::Owned(format!("decimal({precision},{scale})")),
+        })
     }
 }
 
@@ -91,9 +104,11 @@ impl Fields {
     }
 }
 
-const TYPES: [&str; 8] = ["string", "int", "integer", "long", "bigint", "double", "boolean", "timestamp"];
+const TYPES: [&str; 9] =
+    ["string", "int", "integer", "long", "bigint", "double", "decimal(10, 2)", "boolean", "timestamp"];
 
-pub(crate) fn read(node: &TomlNode, faults: &Faults) -> Vec<Field> {
+/// Reads `[source.schema]`; `format` is that of the messages, when it is known.
+pub(crate) fn read(node: &TomlNode, format: Option<MessageFormat>, faults: &Faults) -> Vec<Field> {
     let fault = |fault: Fault| faults.borrow_mut().push(fault);
     let TomlValue::Table(table) = &node.value else {
         fault(Fault::new(&node.at, format!("[source.schema] must be a table, not {}", node.value.kind())));
@@ -112,16 +127,33 @@ pub(crate) fn read(node: &TomlNode, faults: &Faults) -> Vec<Field> {
         } else if !seen.insert(name.to_lowercase()) {
             let message = format!("the field \"{name}\" is listed twice");
             fault(Fault::new(&entry.key_at, message).hint("SQL ignores the letter case of names"));
-        } else if let Some(kind) = read_kind(name, &entry.node, faults) {
-            fields.push(Field { name: name.clone(), kind });
+        } else if let Some((kind, path)) = read_kind(name, &entry.node, faults) {
+            if let Some(Placed { at, .. }) = path.as_ref().filter(|_| !format.is_some_and(MessageFormat::is_json)) {
+                fault(Fault::new(at, format!("\"{name}\": path is for members of JSON objects")));
+            }
+            let path = path.map_or_else(|| vec![name.clone()], |path| path.value);
+            if let Some(other) = fields.iter().find(|other: &&Field| leads_through(&other.path, &path)) {
+                let (path, known) = (path.join("."), other.path.join("."));
+                let message = format!("\"{name}\": the path {path} and the path {known} of \"{}\" meet", other.name);
+                fault(
+                    Fault::new(&entry.key_at, message).hint("a member is read as one field, or as an object of fields"),
+                );
+            }
+            fields.push(Field { name: name.clone(), kind, path });
         }
     }
     fields
 }
 
-fn read_kind(name: &str, node: &TomlNode, faults: &Faults) -> Option<FieldKind> {
+/// Whether one path is the other, or its beginning.
+fn leads_through(one: &[String], other: &[String]) -> bool {
+    one.iter().zip(other).all(|(a, b)| a == b)
+}
+
+/// A field's type, and its path when it declares one.
+fn read_kind(name: &str, node: &TomlNode, faults: &Faults) -> Option<(FieldKind, Option<Placed<Vec<String>>>)> {
     match &node.value {
-        TomlValue::Text(word) => plain_kind(word).or_else(|| {
+        TomlValue::Text(word) => plain_kind(word).map(|kind| (kind, None)).or_else(|| {
             let fault = if word == "timestamp" {
                 Fault::new(&node.at, format!("\"{name}\": a timestamp needs a zone")).hint(
                     "write { type = \"timestamp\", format = \"yyyy-MM-dd HH:mm:ss\", zone = \"America/New_York\" }",
@@ -132,7 +164,7 @@ fn read_kind(name: &str, node: &TomlNode, faults: &Faults) -> Option<FieldKind> 
             faults.borrow_mut().push(fault);
             None
         }),
-        TomlValue::Table(table) => read_kind_table(name, node, table, faults),
+        TomlValue::Table(_) => read_kind_table(name, node, faults),
         other => {
             let message = format!("the type of \"{name}\" must be a string or a table, not {}", other.kind());
             faults.borrow_mut().push(Fault::new(&node.at, message));
@@ -141,27 +173,19 @@ fn read_kind(name: &str, node: &TomlNode, faults: &Faults) -> Option<FieldKind> 
     }
 }
 
-fn read_kind_table(name: &str, node: &TomlNode, table: &TomlTable, faults: &Faults) -> Option<FieldKind> {
+fn read_kind_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<(FieldKind, Option<Placed<Vec<String>>>)> {
     let mut reader = TableReader::new(node, &format!("source.schema.{name}"), faults)?;
     let word = reader.text("type");
     let word = reader.required("type", word);
     let kind = match word {
         Some(word) if word.value == "timestamp" => {
-            let format = if table.get("format").is_some() {
-                reader.parsed("format", PATTERN_HINT, |text| {
-                    let pattern = TimestampPattern::parse(text)?;
-                    pattern.check_readable().map(|()| pattern)
-                })
-            } else {
-                reader.node("format");
-                TimestampPattern::parse("yyyy-MM-dd HH:mm:ss")
-                    .ok()
-                    .map(|value| Placed { value, at: reader.at().clone() })
-            };
+            let written = reader.has("format");
+            let format = reader.parsed("format", FORMAT_HINT, TimestampFormat::parse).map(|format| format.value);
+            let format = if written { format } else { Some(TimestampFormat::default()) };
             let zone = reader.parsed("zone", "write an IANA name, such as \"America/New_York\" or \"UTC\"", zone);
             let zone = reader.required("zone", zone);
             match (format, zone) {
-                (Some(format), Some(zone)) => Some(FieldKind::Timestamp { format: format.value, zone: zone.value }),
+                (Some(format), Some(zone)) => Some(FieldKind::Timestamp { format, zone: zone.value }),
                 _ => None,
             }
         }
@@ -176,11 +200,21 @@ fn read_kind_table(name: &str, node: &TomlNode, table: &TomlTable, faults: &Faul
         }
         None => None,
     };
+    let path =
+        reader.parsed("path", "write names with points between them, such as \"meta.location.lat\"", member_path);
     reader.finish();
-    kind
+    kind.map(|kind| (kind, path))
 }
 
-const PATTERN_HINT: &str = "write a pattern such as \"yyyy-MM-dd HH:mm:ss\"";
+fn member_path(text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<String> = text.split('.').map(str::to_owned).collect();
+    if names.iter().any(String::is_empty) {
+        return Err(format!("\"{text}\" has an empty name"));
+    }
+    Ok(names)
+}
+
+const FORMAT_HINT: &str = "write a pattern such as \"yyyy-MM-dd HH:mm:ss\", or iso, epoch-s, epoch-ms or epoch-us";
 
 fn plain_kind(word: &str) -> Option<FieldKind> {
     Some(match word {
@@ -189,8 +223,22 @@ fn plain_kind(word: &str) -> Option<FieldKind> {
         "long" | "bigint" => FieldKind::Long,
         "double" => FieldKind::Double,
         "boolean" => FieldKind::Boolean,
-        _ => return None,
+        word => return decimal(word),
     })
+}
+
+/// `decimal`, `decimal(p)` or `decimal(p, s)`; the defaults are Spark's: ten digits, none after the point.
+fn decimal(word: &str) -> Option<FieldKind> {
+    let rest = word.strip_prefix("decimal")?.trim();
+    let (precision, scale) = if rest.is_empty() {
+        (10, 0)
+    } else {
+        let inner = rest.strip_prefix('(')?.strip_suffix(')')?;
+        let (precision, scale) = inner.split_once(',').unwrap_or((inner, "0"));
+        (precision.trim().parse::<u8>().ok()?, scale.trim().parse::<i8>().ok()?)
+    };
+    let legal = (1..=38).contains(&precision) && (0..=precision as i8).contains(&scale);
+    legal.then_some(FieldKind::Decimal { precision, scale })
 }
 
 fn zone(name: &str) -> Result<Tz, String> {

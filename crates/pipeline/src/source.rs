@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::file::TomlNode;
 use crate::file::read::{Faults, TableReader};
+use crate::file::{Fault, TomlNode};
 use crate::message_format::{self, MessageFormat};
 use crate::properties::Properties;
 use crate::registry::{self, RegistrySettings};
@@ -32,8 +32,19 @@ pub struct SourceSettings {
     pub schema: Vec<Field>,
     /// What to do with fields that the schema does not have.
     pub extra_fields: FieldPolicy,
+    /// What an empty field of a CSV row is for a text. For every other type it is null.
+    pub empty: EmptyText,
     /// The schema registry; there exactly for the formats that use one.
     pub registry: Option<RegistrySettings>,
+}
+
+/// What an empty text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmptyText {
+    /// Null, as Spark's `from_csv` reads it, in quotes or not.
+    Null,
+    /// A text without characters.
+    Text,
 }
 
 /// What to do with something that was not declared.
@@ -60,11 +71,16 @@ pub(crate) fn read(node: &TomlNode, faults: &Faults) -> (Option<SourceSettings>,
     let extra_fields = reader.choice("extra_fields", &[("error", FieldPolicy::Error), ("ignore", FieldPolicy::Ignore)]);
     // Avro's own rule: a reader leaves out what its schema does not name.
     let usual = if format.as_ref() == Some(&MessageFormat::Avro) { FieldPolicy::Ignore } else { FieldPolicy::Error };
+    let empty_at = reader.node("empty").map(|node| node.at.clone());
+    let empty = reader.choice("empty", &[("null", EmptyText::Null), ("text", EmptyText::Text)]);
+    if let Some(at) = empty_at.filter(|_| format.is_some_and(|format| format != MessageFormat::Csv)) {
+        reader.fault(Fault::new(&at, "empty is for format = \"csv\"").hint("the other formats have a null"));
+    }
     let registry = registry::read(&mut reader, format, faults);
     let schema = reader.node("schema");
     let schema = reader.required("schema", schema);
     let before = faults.borrow().len();
-    let fields = schema.map(|node| schema::read(node, faults)).unwrap_or_default();
+    let fields = schema.map(|node| schema::read(node, format, faults)).unwrap_or_default();
     let broken = schema.is_none() || faults.borrow().len() > before;
     reader.finish();
     let source = match (topics, format) {
@@ -77,6 +93,7 @@ pub(crate) fn read(node: &TomlNode, faults: &Faults) -> (Option<SourceSettings>,
             format,
             schema: fields.clone(),
             extra_fields: extra_fields.unwrap_or(usual),
+            empty: empty.unwrap_or(EmptyText::Null),
             registry,
         }),
         _ => None,

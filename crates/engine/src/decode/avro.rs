@@ -4,12 +4,14 @@
 //! that the writer's schema lacks becomes null. Text stays in the message's buffer.
 //! Source: <https://avro.apache.org/docs/1.12.0/specification/#binary-encoding>.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use turnstile_message::WriterSchema;
 
 use super::avro_schema::{AvroSchema, AvroShape, AvroTypeId, LogicalType};
 use super::column_builder::ColumnBuilder;
+use super::decimal;
 use super::decode_plan::{DecodePlan, FieldTarget};
 use super::rejection::{Reason, Rejection};
 use super::text_view::TextBuffer;
@@ -83,7 +85,7 @@ impl RecordReader {
             result.map_err(|problem| match problem {
                 AvroProblem::Malformed(detail) => Rejection::new(Reason::Avro, Some(&field.name), detail),
                 AvroProblem::Mismatch(found) => {
-                    let expected = field.column.map_or("", |at| columns[at].type_name());
+                    let expected = field.column.map_or(Cow::Borrowed(""), |at| columns[at].type_name());
                     Rejection::new(Reason::Type, Some(&field.name), format!("expected {expected}, found {found}"))
                 }
                 AvroProblem::Utf8 => Rejection::new(Reason::Utf8, Some(&field.name), "the text is not UTF-8"),
@@ -168,6 +170,17 @@ impl RecordReader {
                 let start = unescaped.len();
                 unescaped.extend_from_slice(symbol.as_bytes());
                 fits(column.push_text(unescaped, start, symbol.len(), TextBuffer::Unescaped), || format!("{symbol:?}"))
+            }
+            (AvroShape::Bytes | AvroShape::Fixed(_), Some(LogicalType::Decimal(scale))) => {
+                let bytes = match kind.shape {
+                    AvroShape::Fixed(size) => input.take(size)?,
+                    _ => input.bytes()?,
+                };
+                let number = decimal::from_bytes(&input.buffer[bytes]);
+                fits(number.is_some_and(|number| column.push_decimal(number, scale)), || match number {
+                    Some(number) => format!("the decimal {number} with {scale} digits after the point"),
+                    None => "a decimal of more than 128 bits, or of none".to_owned(),
+                })
             }
             (
                 AvroShape::Bytes | AvroShape::Fixed(_) | AvroShape::Array(_) | AvroShape::Map(_) | AvroShape::Record(_),

@@ -48,7 +48,8 @@ pub(crate) enum LogicalType {
     Timestamp(i64),
     /// A wall clock's time, likewise.
     LocalTimestamp(i64),
-    Decimal,
+    /// A decimal number with so many digits after the point.
+    Decimal(i64),
 }
 
 /// A schema: its types, the first of which the message itself has.
@@ -89,7 +90,7 @@ impl AvroType {
             (AvroShape::Int, Some(LogicalType::Date)) => "a date",
             (AvroShape::Long, Some(LogicalType::Timestamp(_))) => "a timestamp",
             (AvroShape::Long, Some(LogicalType::LocalTimestamp(_))) => "a local timestamp",
-            (AvroShape::Bytes | AvroShape::Fixed(_), Some(LogicalType::Decimal)) => "a decimal",
+            (AvroShape::Bytes | AvroShape::Fixed(_), Some(LogicalType::Decimal(_))) => "a decimal",
             (shape, _) => match shape {
                 AvroShape::Null => "null",
                 AvroShape::Boolean => "a boolean",
@@ -243,7 +244,11 @@ fn logical(name: &str, object: &Map<String, Value>) -> Option<LogicalType> {
         ("long", "local-timestamp-millis") => LogicalType::LocalTimestamp(1_000),
         ("long", "local-timestamp-micros") => LogicalType::LocalTimestamp(1_000_000),
         ("long", "local-timestamp-nanos") => LogicalType::LocalTimestamp(1_000_000_000),
-        ("bytes" | "fixed", "decimal") => LogicalType::Decimal,
+        ("bytes" | "fixed", "decimal") => {
+            let number = |key: &str| object.get(key).map_or(Some(0), Value::as_i64);
+            let (precision, scale) = (number("precision")?, number("scale")?);
+            return (precision > 0 && (0..=precision).contains(&scale)).then_some(LogicalType::Decimal(scale));
+        }
         _ => return None,
     })
 }

@@ -3,18 +3,20 @@
 //! Text becomes string views: up to 12 bytes are stored in the view itself; for longer text the view points into the
 //! reader's buffer. Text that had to be unescaped goes to a second buffer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, TimestampMicrosecondArray,
+};
 use arrow::buffer::{Buffer, NullBuffer};
+use arrow::datatypes::DataType;
 
 use super::column_type::{ColumnType, TIMESTAMP};
+use super::decimal;
 use super::scalar::{parse_boolean, parse_double, parse_integer};
 use super::text_view::{TextBuffer, text_array, view};
-use super::timestamp_parser::TimestampParser;
-
-/// Seconds of the years 1 to 9999: far from where windows' bounds would overflow.
-const INSTANT_SECS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
+use super::timestamp_parser::{INSTANT_SECS, TimestampParser};
 
 /// One column under construction.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ enum ColumnValues {
     Long(Vec<i64>),
     Double(Vec<f64>),
     Boolean(Vec<bool>),
+    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
     Timestamp { micros: Vec<i64>, clock: Box<TimestampParser> },
 }
 
@@ -43,9 +46,12 @@ impl ColumnBuilder {
             ColumnType::Long => ColumnValues::Long(Vec::new()),
             ColumnType::Double => ColumnValues::Double(Vec::new()),
             ColumnType::Boolean => ColumnValues::Boolean(Vec::new()),
-            ColumnType::Timestamp(pattern, zone) => ColumnValues::Timestamp {
+            ColumnType::Decimal(precision, scale) => {
+                ColumnValues::Decimal { values: Vec::new(), precision: *precision, scale: *scale }
+            }
+            ColumnType::Timestamp(format, zone) => ColumnValues::Timestamp {
                 micros: Vec::new(),
-                clock: Box::new(TimestampParser::new(pattern.clone(), *zone)),
+                clock: Box::new(TimestampParser::new(format.clone(), *zone)),
             },
         };
         Self { kind, valid: Vec::new(), len: 0 }
@@ -58,6 +64,7 @@ impl ColumnBuilder {
             ColumnValues::Long(values) => values.reserve(rows),
             ColumnValues::Double(values) => values.reserve(rows),
             ColumnValues::Boolean(values) => values.reserve(rows),
+            ColumnValues::Decimal { values, .. } => values.reserve(rows),
             ColumnValues::Timestamp { micros, .. } => micros.reserve(rows),
         }
     }
@@ -84,6 +91,9 @@ impl ColumnBuilder {
             ColumnValues::Long(values) => push_some(values, parse_integer(text)),
             ColumnValues::Double(values) => push_some(values, parse_double(text)),
             ColumnValues::Boolean(values) => push_some(values, parse_boolean(text)),
+            ColumnValues::Decimal { values, precision, scale } => {
+                push_some(values, decimal::parse(text, *precision, *scale))
+            }
             ColumnValues::Timestamp { micros, clock } => push_some(micros, clock.parse(text)),
         };
         self.appended(fits, true)
@@ -95,6 +105,10 @@ impl ColumnBuilder {
             ColumnValues::Int(values) => push_some(values, i32::try_from(number).ok()),
             ColumnValues::Long(values) => push_some(values, Some(number)),
             ColumnValues::Double(values) => push_some(values, Some(number as f64)),
+            ColumnValues::Decimal { values, precision, scale } => {
+                push_some(values, decimal::from_integer(number, *precision, *scale))
+            }
+            ColumnValues::Timestamp { micros, clock } => push_some(micros, clock.of_number(number)),
             _ => false,
         };
         self.appended(fits, true)
@@ -116,6 +130,34 @@ impl ColumnBuilder {
             _ => false,
         };
         self.appended(fits, true)
+    }
+
+    /// Appends the number `unscaled` with `scale` digits after the point. False when the column is no decimal or has no
+    /// room for its digits.
+    pub(crate) fn push_decimal(&mut self, unscaled: i128, scale: i64) -> bool {
+        let fits = match &mut self.kind {
+            ColumnValues::Decimal { values, precision, scale: wanted } => {
+                push_some(values, decimal::rescale(unscaled, scale, *precision, *wanted))
+            }
+            _ => false,
+        };
+        self.appended(fits, true)
+    }
+
+    /// Whether a JSON number has to come as it was written, with every digit.
+    #[inline]
+    pub(crate) fn takes_number_text(&self) -> bool {
+        match &self.kind {
+            ColumnValues::Decimal { .. } => true,
+            ColumnValues::Timestamp { clock, .. } => clock.takes_numbers(),
+            _ => false,
+        }
+    }
+
+    /// Whether the column is a text.
+    #[inline]
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.kind, ColumnValues::Text(_))
     }
 
     /// Appends an instant: seconds since the epoch, and microseconds of the second. False when the column takes
@@ -145,14 +187,15 @@ impl ColumnBuilder {
     }
 
     /// The column's type as the pipeline file writes it.
-    pub(crate) fn type_name(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> Cow<'static, str> {
         match self.kind {
             ColumnValues::Text(_) => ColumnType::Text.name(),
             ColumnValues::Int(_) => ColumnType::Int.name(),
             ColumnValues::Long(_) => ColumnType::Long.name(),
             ColumnValues::Double(_) => ColumnType::Double.name(),
             ColumnValues::Boolean(_) => ColumnType::Boolean.name(),
-            ColumnValues::Timestamp { .. } => TIMESTAMP,
+            ColumnValues::Decimal { precision, scale, .. } => ColumnType::Decimal(precision, scale).name(),
+            ColumnValues::Timestamp { .. } => Cow::Borrowed(TIMESTAMP),
         }
     }
 
@@ -164,6 +207,7 @@ impl ColumnBuilder {
             ColumnValues::Long(values) => values.push(0),
             ColumnValues::Double(values) => values.push(0.0),
             ColumnValues::Boolean(values) => values.push(false),
+            ColumnValues::Decimal { values, .. } => values.push(0),
             ColumnValues::Timestamp { micros, .. } => micros.push(0),
         }
         self.appended(true, false);
@@ -189,6 +233,7 @@ impl ColumnBuilder {
             ColumnValues::Long(values) => values.truncate(len),
             ColumnValues::Double(values) => values.truncate(len),
             ColumnValues::Boolean(values) => values.truncate(len),
+            ColumnValues::Decimal { values, .. } => values.truncate(len),
             ColumnValues::Timestamp { micros, .. } => micros.truncate(len),
         }
         self.valid.truncate(len);
@@ -218,6 +263,10 @@ impl ColumnBuilder {
             ColumnValues::Long(values) => Arc::new(Int64Array::new(std::mem::take(values).into(), nulls)),
             ColumnValues::Double(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),
             ColumnValues::Boolean(values) => Arc::new(BooleanArray::new(std::mem::take(values).into(), nulls)),
+            ColumnValues::Decimal { values, precision, scale } => Arc::new(
+                Decimal128Array::new(std::mem::take(values).into(), nulls)
+                    .with_data_type(DataType::Decimal128(*precision, *scale)),
+            ),
             ColumnValues::Timestamp { micros, clock } => Arc::new(
                 TimestampMicrosecondArray::new(std::mem::take(micros).into(), nulls).with_timezone(clock.name.clone()),
             ),

@@ -1,7 +1,9 @@
 //! The types that columns are decoded to.
 
+use std::borrow::Cow;
+
 use arrow::datatypes::{DataType, TimeUnit};
-use turnstile_pipeline::TimestampPattern;
+use turnstile_pipeline::TimestampFormat;
 
 /// The name of the timestamp type.
 pub(crate) const TIMESTAMP: &str = "timestamp";
@@ -14,20 +16,23 @@ pub(crate) enum ColumnType {
     Long,
     Double,
     Boolean,
-    Timestamp(TimestampPattern, chrono_tz::Tz),
+    /// Digits in all, and after the point.
+    Decimal(u8, i8),
+    Timestamp(TimestampFormat, chrono_tz::Tz),
 }
 
 impl ColumnType {
     /// The type's name as the pipeline file writes it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
+    pub(crate) fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Text => "string",
             Self::Int => "int",
             Self::Long => "long",
             Self::Double => "double",
             Self::Boolean => "boolean",
             Self::Timestamp(..) => TIMESTAMP,
-        }
+            Self::Decimal(precision, scale) => return Cow::Owned(format!("decimal({precision},{scale})")),
+        })
     }
 
     /// The Arrow type.
@@ -38,6 +43,7 @@ impl ColumnType {
             Self::Long => DataType::Int64,
             Self::Double => DataType::Float64,
             Self::Boolean => DataType::Boolean,
+            Self::Decimal(precision, scale) => DataType::Decimal128(*precision, *scale),
             Self::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into())),
         }
     }

@@ -5,7 +5,7 @@
 use super::column_builder::ColumnBuilder;
 use super::csv::{CsvFields, cut};
 use super::decode_plan::DecodePlan;
-use super::rejection::{Reason, Rejection, check_utf8};
+use super::rejection::{Reason, Rejection, byte_order_mark, check_utf8};
 use super::text_view::TextBuffer;
 
 /// Where a row's values go.
@@ -41,16 +41,22 @@ impl CsvDecoder {
         len: usize,
         out: &mut RowBuilder<'_>,
     ) -> Result<(), Rejection> {
-        let mut len = without_line_end(&values[start..start + len]).len();
+        let mark = byte_order_mark(&values[start..start + len]);
+        start += mark;
+        let mut len = without_line_end(&values[start..start + len - mark]).len();
         let text = &values[start..start + len];
         check_utf8(text)?;
         if let [b'"', inner @ .., b'"'] = text {
             match memchr::memchr2(b'"', b'\\', inner) {
-                None => (start, len) = (start + 1, without_line_end(inner).len()),
+                None => {
+                    let mark = byte_order_mark(inner);
+                    (start, len) = (start + 1 + mark, without_line_end(&inner[mark..]).len());
+                }
                 Some(_) => {
                     // A JSON string with escapes, or a CSV row whose first and last fields are quoted.
                     if let Ok(line) = serde_json::from_slice::<String>(text) {
-                        return self.unescaped_line(without_line_end(line.as_bytes()), out);
+                        let line = without_line_end(line.as_bytes());
+                        return self.unescaped_line(&line[byte_order_mark(line)..], out);
                     }
                 }
             }
@@ -90,6 +96,7 @@ impl CsvDecoder {
             self.header = Some(CsvHeader { line: first.to_vec(), fields: self.header_fields(out)? });
         }
         let mut row = &rest[1..];
+        row = &row[byte_order_mark(row)..];
         while let [before @ .., b'\n' | b'\r'] = row {
             row = before;
         }
@@ -166,6 +173,10 @@ impl CsvDecoder {
                 },
             };
             let (start, len) = self.fields.spans[place];
+            if len == 0 && (out.plan.empty_text_is_null || !column.is_text()) {
+                column.push_null();
+                continue;
+            }
             let home = self.fields.home(place);
             let buffer = if home == TextBuffer::Values { values } else { out.unescaped.as_slice() };
             if !column.push_text(buffer, start as usize, len as usize, home) {

@@ -14,7 +14,7 @@ use super::column_builder::ColumnBuilder;
 use super::csv_decoder::{CsvDecoder, RowBuilder};
 use super::decode_plan::DecodePlan;
 use super::json;
-use super::rejection::{Reason, Rejection, check_utf8};
+use super::rejection::{Reason, Rejection, byte_order_mark, check_utf8};
 use super::writer_schemas::{self, KnownSchema, WriterSchemas};
 
 /// The good rows of one batch as columns, and the others.
@@ -173,19 +173,22 @@ impl Decoder {
     }
 
     fn json(&mut self, values: &[u8], start: usize, len: usize) -> Result<(), Rejection> {
-        check_utf8(&values[start..start + len])?;
-        let plan = &self.plan;
+        let text = &values[start..start + len];
+        check_utf8(text)?;
+        let mark = byte_order_mark(text);
         let row = json::JsonRow {
-            keys: &plan.keys,
-            extra_is_error: plan.extra_is_error,
+            plan: &self.plan,
             columns: &mut self.columns,
             seen: &mut self.seen,
             unescaped: &mut self.unescaped,
         };
-        json::decode(values, start, len, row)
+        json::decode(values, start + mark, len - mark, row)
     }
 }
 
+#[cfg(test)]
+#[path = "field_tests.rs"]
+mod field_tests;
 #[cfg(test)]
 #[path = "schema_tests.rs"]
 mod schema_tests;

@@ -1,14 +1,16 @@
 //! Decodes one JSON object straight into columns, borrowing text where it has no escapes.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use hashbrown::HashMap;
+use serde_core::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::column_builder::ColumnBuilder;
-use super::decode_plan::FieldTarget;
+use super::decode_plan::{DecodePlan, FieldTarget};
+use super::json_keys::{JsonKeys, JsonMember};
 use super::rejection::{Reason, Rejection};
 use super::text_view::TextBuffer;
-use serde_core::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 
 /// Decodes the object in `buffer[start..start + len]` into `row`'s columns, one value each; missing ones
 /// become null.
@@ -16,16 +18,18 @@ pub(crate) fn decode(buffer: &[u8], start: usize, len: usize, row: JsonRow<'_>) 
     row.seen.clear();
     row.seen.resize(row.columns.len(), false);
     let mut problem = None;
-    let JsonRow { keys, extra_is_error, columns, seen, unescaped } = row;
+    let JsonRow { plan, columns, seen, unescaped } = row;
     let object = JsonObject {
         buffer,
-        row: JsonRow { keys, extra_is_error, columns: &mut *columns, seen: &mut *seen, unescaped },
+        keys: &plan.json_keys,
+        row: JsonRow { plan, columns: &mut *columns, seen: &mut *seen, unescaped },
         problem: &mut problem,
     };
-    let mut reader = serde_json::Deserializer::from_slice(&buffer[start..start + len]);
+    let text = &buffer[start..start + len];
+    let mut reader = serde_json::Deserializer::from_slice(text);
     let result = object.deserialize(&mut reader).and_then(|()| reader.end());
     if let Some(problem) = problem {
-        return Err(problem);
+        return Err(problem.rejection(text, plan));
     }
     result.map_err(|e| Rejection::new(Reason::Json, None, e.to_string()))?;
     for (column, seen) in columns.iter_mut().zip(seen) {
@@ -38,20 +42,107 @@ pub(crate) fn decode(buffer: &[u8], start: usize, len: usize, row: JsonRow<'_>) 
 
 /// Where an object's values go.
 pub(crate) struct JsonRow<'a> {
-    /// What each JSON key stands for.
-    pub(crate) keys: &'a HashMap<String, FieldTarget>,
-    /// Whether a key that the schema does not know rejects the message.
-    pub(crate) extra_is_error: bool,
+    pub(crate) plan: &'a DecodePlan,
     pub(crate) columns: &'a mut [ColumnBuilder],
     /// Scratch: which columns have their value.
     pub(crate) seen: &'a mut Vec<bool>,
     pub(crate) unescaped: &'a mut Vec<u8>,
 }
 
+/// What is wrong with a member.
+enum JsonProblem {
+    /// The members that lead there, innermost first, and what is wrong with the last.
+    Member(Vec<String>, &'static str),
+    /// A column's value has another type: what was found.
+    Type(usize, Found),
+    /// The members that lead to what should be an object, innermost first, and what was found.
+    NoObject(Vec<String>, String),
+}
+
+/// A value that does not fit.
+enum Found {
+    /// As it is to be shown.
+    Shown(String),
+    /// A number, to be shown as the message writes it.
+    Number,
+}
+
 struct JsonObject<'a> {
     buffer: &'a [u8],
+    keys: &'a JsonKeys,
     row: JsonRow<'a>,
-    problem: &'a mut Option<Rejection>,
+    problem: &'a mut Option<JsonProblem>,
+}
+
+impl JsonProblem {
+    #[cold]
+    fn rejection(self, text: &[u8], plan: &DecodePlan) -> Rejection {
+        let dotted = |path: &[String]| path.iter().rev().map(String::as_str).collect::<Vec<_>>().join(".");
+        match self {
+            Self::Member(path, detail) => Rejection::new(Reason::Fields, Some(&dotted(&path)), detail),
+            Self::NoObject(path, found) => {
+                Rejection::new(Reason::Type, Some(&dotted(&path)), format!("expected an object, found {found}"))
+            }
+            Self::Type(column, found) => {
+                let field = plan.field_of[column];
+                let found = match found {
+                    Found::Shown(found) => found,
+                    Found::Number => member_text(text, &plan.paths[field]).unwrap_or("a number").to_owned(),
+                };
+                let detail = format!("expected {}, found {found}", plan.types[field].name());
+                Rejection::new(Reason::Type, Some(&plan.names[field]), detail)
+            }
+        }
+    }
+
+    /// Puts the name of the enclosing member before the names in it.
+    fn inside(&mut self, name: &str) {
+        if let Self::Member(path, _) | Self::NoObject(path, _) = self {
+            path.push(name.to_owned());
+        }
+    }
+}
+
+/// The member at the end of `path` as the message writes it.
+fn member_text<'a>(object: &'a [u8], path: &[String]) -> Option<&'a str> {
+    let (name, inner) = path.split_first()?;
+    let mut found = None;
+    // What follows the member may be malformed.
+    let _ = MemberSearch { name, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_slice(object));
+    let text = found?;
+    if inner.is_empty() { Some(text) } else { member_text(text.as_bytes(), inner) }
+}
+
+/// Finds the first member of a name.
+struct MemberSearch<'a, 'de> {
+    name: &'a str,
+    found: &'a mut Option<&'de str>,
+}
+
+impl<'de> DeserializeSeed<'de> for MemberSearch<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: serde_core::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MemberSearch<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            let value = map.next_value::<&'de RawValue>()?;
+            if self.found.is_none() && name == self.name {
+                *self.found = Some(value.get());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for JsonObject<'_> {
@@ -69,42 +160,71 @@ impl<'de> Visitor<'de> for JsonObject<'_> {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            match self.row.keys.get(name.as_ref()) {
-                Some(FieldTarget::Column(at)) => {
-                    if std::mem::replace(&mut self.row.seen[*at], true) {
-                        let detail = "the field appears twice".to_owned();
-                        *self.problem = Some(Rejection::new(Reason::Fields, Some(name.as_ref()), detail));
-                        return Err(A::Error::custom("twice"));
-                    }
-                    let value = JsonValue {
-                        buffer: self.buffer,
-                        column: &mut self.row.columns[*at],
-                        unescaped: self.row.unescaped,
-                    };
-                    if let Some(text) = map.next_value_seed(value)? {
-                        let expected = self.row.columns[*at].type_name();
-                        let detail = format!("expected {expected}, found {text}");
-                        *self.problem = Some(Rejection::new(Reason::Type, Some(name.as_ref()), detail));
-                        return Err(A::Error::custom("type"));
-                    }
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            let result = match self.keys.get(name.as_ref()) {
+                Some(JsonMember::Field(FieldTarget::Column(at))) => self.value(*at, &name, &mut map),
+                Some(JsonMember::Object(keys)) => self.object(keys, &mut map),
+                None if self.row.plan.extra_is_error => {
+                    *self.problem = Some(JsonProblem::Member(Vec::new(), "the schema has no such field"));
+                    Err(A::Error::custom("unknown field"))
                 }
-                None if self.row.extra_is_error => {
-                    let detail = "the schema has no such field".to_owned();
-                    *self.problem = Some(Rejection::new(Reason::Fields, Some(name.as_ref()), detail));
-                    return Err(A::Error::custom("unknown field"));
-                }
-                Some(FieldTarget::Unused) | None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                Some(JsonMember::Field(FieldTarget::Unused)) | None => map.next_value::<IgnoredAny>().map(drop),
+            };
+            if result.is_err()
+                && let Some(problem) = self.problem.as_mut()
+            {
+                problem.inside(&name);
             }
+            result?;
         }
         Ok(())
     }
 }
 
-/// Appends one value to its column; gives back the offending text when it does not fit.
+impl JsonObject<'_> {
+    /// Appends the next value of `map` to column `at`.
+    #[inline]
+    fn value<'de, A: MapAccess<'de>>(&mut self, at: usize, name: &str, map: &mut A) -> Result<(), A::Error> {
+        if std::mem::replace(&mut self.row.seen[at], true) {
+            *self.problem = Some(JsonProblem::Member(Vec::new(), "the field appears twice"));
+            return Err(A::Error::custom(name));
+        }
+        let column = &mut self.row.columns[at];
+        let value = JsonValue { buffer: self.buffer, column, unescaped: self.row.unescaped };
+        let mismatch = if value.column.takes_number_text() {
+            value.text(map.next_value::<&'de RawValue>()?.get())
+        } else {
+            map.next_value_seed(value)?
+        };
+        match mismatch {
+            None => Ok(()),
+            Some(found) => {
+                *self.problem = Some(JsonProblem::Type(at, found));
+                Err(A::Error::custom("type"))
+            }
+        }
+    }
+
+    /// Reads the members of the object that is the next value of `map`; null is an object without any.
+    fn object<'de, A: MapAccess<'de>>(&mut self, keys: &JsonKeys, map: &mut A) -> Result<(), A::Error> {
+        let inner = map.next_value::<&'de RawValue>()?.get();
+        if inner == "null" {
+            return Ok(());
+        }
+        if !inner.starts_with('{') {
+            *self.problem = Some(JsonProblem::NoObject(Vec::new(), inner.to_owned()));
+            return Err(A::Error::custom("no object"));
+        }
+        let JsonRow { plan, columns, seen, unescaped } = &mut self.row;
+        let row = JsonRow { plan, columns, seen, unescaped };
+        let object = JsonObject { buffer: self.buffer, keys, row, problem: self.problem };
+        let mut reader = serde_json::Deserializer::from_str(inner);
+        object.deserialize(&mut reader).map_err(A::Error::custom)
+    }
+}
+
+/// Appends one value to its column; gives back what was found when it does not fit.
 struct JsonValue<'a> {
     buffer: &'a [u8],
     column: &'a mut ColumnBuilder,
@@ -112,33 +232,52 @@ struct JsonValue<'a> {
 }
 
 impl JsonValue<'_> {
-    fn fits<E>(fits: bool, text: impl fmt::Display) -> Result<Option<String>, E> {
-        Ok((!fits).then(|| text.to_string()))
+    fn fits<E>(fits: bool, text: impl fmt::Display) -> Result<Option<Found>, E> {
+        Ok((!fits).then(|| Found::Shown(text.to_string())))
+    }
+
+    fn number_fits<E>(fits: bool) -> Result<Option<Found>, E> {
+        Ok((!fits).then_some(Found::Number))
+    }
+
+    /// Appends a value by its JSON text: a number with every digit, or a string that holds one.
+    fn text(self, json: &str) -> Option<Found> {
+        let number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let fits = match serde_json::from_str::<Cow<'_, str>>(json) {
+            _ if json == "null" => {
+                self.column.push_null();
+                true
+            }
+            _ if number => self.column.push_text(json.as_bytes(), 0, json.len(), TextBuffer::Values),
+            Ok(text) => self.column.push_text(text.as_bytes(), 0, text.len(), TextBuffer::Values),
+            Err(_) => false,
+        };
+        (!fits).then(|| Found::Shown(json.to_owned()))
     }
 }
 
 impl<'de> DeserializeSeed<'de> for JsonValue<'_> {
-    type Value = Option<String>;
+    type Value = Option<Found>;
 
-    fn deserialize<D: serde_core::Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+    fn deserialize<D: serde_core::Deserializer<'de>>(self, deserializer: D) -> Result<Option<Found>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for JsonValue<'_> {
-    type Value = Option<String>;
+    type Value = Option<Found>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string, number, boolean or null")
     }
 
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Option<String>, E> {
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Option<Found>, E> {
         // Borrowed text lies in the buffer that is being read, so its address gives its place.
         let start = text.as_ptr() as usize - self.buffer.as_ptr() as usize;
         Self::fits(self.column.push_text(self.buffer, start, text.len(), TextBuffer::Values), format_args!("{text:?}"))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<Found>, E> {
         let start = self.unescaped.len();
         self.unescaped.extend_from_slice(text.as_bytes());
         Self::fits(
@@ -147,35 +286,35 @@ impl<'de> Visitor<'de> for JsonValue<'_> {
         )
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Option<String>, E> {
-        Self::fits(self.column.push_integer(number), number)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Option<Found>, E> {
+        Self::number_fits(self.column.push_integer(number))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Option<String>, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Option<Found>, E> {
         let fits = i64::try_from(number).is_ok_and(|n| self.column.push_integer(n));
-        Self::fits(fits, number)
+        Self::number_fits(fits)
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Option<String>, E> {
-        Self::fits(self.column.push_double(number), number)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Option<Found>, E> {
+        Self::number_fits(self.column.push_double(number))
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Option<String>, E> {
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Option<Found>, E> {
         Self::fits(self.column.push_boolean(value), value)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {
+    fn visit_unit<E: Error>(self) -> Result<Option<Found>, E> {
         self.column.push_null();
         Ok(None)
     }
 
-    fn visit_seq<A: serde_core::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Option<String>, A::Error> {
+    fn visit_seq<A: serde_core::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Found>, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Some("[…]".to_owned()))
+        Ok(Some(Found::Shown("[…]".to_owned())))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Found>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Some("{…}".to_owned()))
+        Ok(Some(Found::Shown("{…}".to_owned())))
     }
 }

@@ -90,6 +90,13 @@ fn shorten(text: &str) -> String {
     }
 }
 
+/// The length of a byte order mark at the beginning of `text`. There it is a signature and no part of the text (RFC 3629,
+/// section 6).
+#[inline]
+pub(crate) fn byte_order_mark(text: &[u8]) -> usize {
+    if text.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }
+}
+
 /// Refuses text that is not UTF-8.
 #[inline]
 pub(crate) fn check_utf8(text: &[u8]) -> Result<(), Rejection> {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use turnstile_pipeline::TimestampPattern;
+use turnstile_pipeline::TimestampFormat;
 
-use super::timestamp;
 use super::zone::{LocalTimeKind, LocalZone};
+
+/// Seconds of the years 1 to 9999: far from where windows' bounds would overflow.
+pub(crate) const INSTANT_SECS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
 
 /// Parses one timestamp column. Neighbouring rows often carry the same second, which is parsed once.
 #[derive(Debug)]
 pub(crate) struct TimestampParser {
-    pattern: TimestampPattern,
+    format: TimestampFormat,
     pub(crate) zone: LocalZone,
     pub(crate) name: Arc<str>,
     last_text: Vec<u8>,
@@ -20,9 +22,9 @@ pub(crate) struct TimestampParser {
 }
 
 impl TimestampParser {
-    pub(crate) fn new(pattern: TimestampPattern, zone: chrono_tz::Tz) -> Self {
+    pub(crate) fn new(format: TimestampFormat, zone: chrono_tz::Tz) -> Self {
         Self {
-            pattern,
+            format,
             zone: LocalZone::new(zone),
             name: zone.name().into(),
             last_text: Vec::new(),
@@ -35,17 +37,32 @@ impl TimestampParser {
     #[inline]
     pub(crate) fn parse(&mut self, text: &[u8]) -> Option<i64> {
         if self.last_text.is_empty() || self.last_text != text {
-            let read = timestamp::read(&self.pattern, text)?;
+            let read = self.format.read(text)?;
             let (utc, kind) = match read.offset_secs {
                 Some(offset) => (read.secs - offset, LocalTimeKind::Unique),
                 None => self.zone.instant(read.secs),
             };
+            if !INSTANT_SECS.contains(&utc) {
+                return None;
+            }
             self.last = (utc * 1_000_000 + read.micros, kind);
             self.last_text.clear();
             self.last_text.extend_from_slice(text);
         }
         self.count(self.last.1);
         Some(self.last.0)
+    }
+
+    /// The instant that a number of a field of numbers since 1970 means; microseconds since the epoch.
+    pub(crate) fn of_number(&self, number: i64) -> Option<i64> {
+        let TimestampFormat::Epoch(unit) = self.format else { return None };
+        let read = unit.instant(number).filter(|read| INSTANT_SECS.contains(&read.secs))?;
+        Some(read.secs * 1_000_000 + read.micros)
+    }
+
+    /// Whether the field's values are numbers since 1970.
+    pub(crate) fn takes_numbers(&self) -> bool {
+        matches!(self.format, TimestampFormat::Epoch(_))
     }
 
     #[inline]

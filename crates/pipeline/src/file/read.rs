@@ -67,6 +67,11 @@ impl<'a> TableReader<'a> {
         self.table.get(key).map(|entry| &entry.node)
     }
 
+    /// Whether `key` is given.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
     /// The place of a key that must not be given, if it is; it is suggested for no other key.
     pub(crate) fn forbidden(&mut self, key: &'static str) -> Option<&'a TextSpan> {
         let entry = self.table.get(key)?;

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use datafusion_common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-use crate::pattern::TimestampPattern;
+use crate::timestamp::TimestampPattern;
 
 /// `date_format(timestamp(us, zone), 'pattern')`: local time of the timestamp's own zone.
 pub(crate) fn date_format() -> Arc<ScalarUDF> {

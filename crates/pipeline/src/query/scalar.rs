@@ -11,7 +11,7 @@ use super::operator;
 use super::translator::{Operand, Translator};
 use crate::file::Fault;
 use crate::functions::{date_format, substring};
-use crate::pattern::TimestampPattern;
+use crate::timestamp::TimestampPattern;
 use turnstile_values::suggest;
 
 /// A function under all its names.

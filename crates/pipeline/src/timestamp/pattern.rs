@@ -1,13 +1,16 @@
-//! Spark's date-time patterns: what their letters mean, and how an instant is written by one.
+//! Spark's date-time patterns: what their letters mean.
 //!
-//! In: a pattern such as `yyyy-MM-dd HH:mm:ss`. Out: its [`PatternItem`]s, for whoever reads local
-//! times, and [`TimestampPattern::write`]. Source:
+//! In: a pattern such as `yyyy-MM-dd HH:mm:ss[.SSS]`. Out: its [`PatternItem`]s, by which [`TimestampPattern::write`] and
+//! [`TimestampPattern::read`] work. Source:
 //! <https://spark.apache.org/docs/latest/sql-ref-datetime-pattern.html>.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
-use chrono::{DateTime, Datelike, Offset, TimeZone, Timelike};
-use chrono_tz::{OffsetName, Tz};
+use chrono::{DateTime, Datelike, TimeZone};
+use chrono_tz::Tz;
+
+use super::read::{self, LocalTime};
+use super::write::write_item;
 
 /// A checked date-time pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,7 +73,19 @@ pub enum PatternItem {
     ZoneName,
     /// `VV`: the IANA name of the zone.
     ZoneId,
+    /// `[…]`: what may be missing when read. It is always written.
+    Optional(Vec<PatternItem>),
 }
+
+/// Instants (microseconds since the epoch) whose text a readable pattern must read back: digits of every width, the first
+/// and the last moment of a day, an afternoon, midnight.
+const SAMPLES_US: [i64; 5] = [
+    1_767_582_245_123_456, // 2026-01-05 03:04:05.123456
+    1_792_259_999_999_999, // 2026-10-17 17:59:59.999999
+    1_069_286_400_000_000, // 2003-11-20 00:00:00
+    1_704_110_400_500_000, // 2024-01-01 12:00:00.5
+    1_325_375_999_000_001, // 2011-12-31 23:59:59.000001
+];
 
 impl TimestampPattern {
     /// Checks a pattern.
@@ -78,29 +93,8 @@ impl TimestampPattern {
     /// # Errors
     /// A sentence that names the letter that is not supported, or the quote that does not end.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut items = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            let count = rest.chars().take_while(|other| *other == c).count();
-            let mut taken = count * c.len_utf8();
-            if c == '\'' {
-                taken = quoted(rest, &mut literal).ok_or_else(|| format!("the quote in \"{text}\" does not end"))?;
-            } else if c.is_ascii_alphabetic() {
-                if !literal.is_empty() {
-                    items.push(PatternItem::Literal(std::mem::take(&mut literal)));
-                }
-                items.push(item(c, count).ok_or_else(|| refusal(c, count))?);
-            } else if matches!(c, '[' | ']' | '{' | '}' | '#') {
-                return Err(format!("the pattern \"{text}\" contains {c}, which is not supported"));
-            } else {
-                literal.push_str(&rest[..taken]);
-            }
-            rest = &rest[taken..];
-        }
-        if !literal.is_empty() {
-            items.push(PatternItem::Literal(literal));
-        }
+        let mut parser = PatternParser { text, rest: text };
+        let items = parser.items(false)?;
         if items.is_empty() {
             return Err("the pattern is empty".to_owned());
         }
@@ -117,8 +111,8 @@ impl TimestampPattern {
         &self.items
     }
 
-    /// Whether text can be read by this pattern: it names a year, a month and a day, each once, and
-    /// nothing that only makes sense when written.
+    /// Whether text can be read by this pattern: it names year, month and day, each once and not as optional, it has
+    /// nothing that only makes sense when written, and it reads what it writes.
     ///
     /// # Errors
     /// A sentence that says what is missing or not readable.
@@ -130,8 +124,21 @@ impl TimestampPattern {
         if !whole_date {
             return Err(format!("the pattern \"{}\" must contain year, month and day once each", self.text));
         }
-        let half_day = has(|i| matches!(i, PatternItem::HalfDay));
-        for item in &self.items {
+        self.check_items(&self.items)?;
+        for instant_us in SAMPLES_US {
+            let written = self.written_in_utc(instant_us);
+            let read = self.read(written.as_bytes());
+            let again = read.map(|read| self.written_in_utc(read.micros_as_utc()));
+            if again.as_ref() != Some(&written) {
+                return Err(format!("the pattern \"{}\" cannot read what it writes: \"{written}\"", self.text));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_items(&self, items: &[PatternItem]) -> Result<(), String> {
+        let half_day = self.items.iter().any(has_half_day);
+        for item in items {
             match item {
                 PatternItem::DayOfYear(_)
                 | PatternItem::Weekday { .. }
@@ -143,10 +150,23 @@ impl TimestampPattern {
                 PatternItem::HalfDayHour(_) | PatternItem::HalfDayHourFrom0(_) if !half_day => {
                     return Err(format!("the pattern \"{}\" has a 12-hour clock without the letter a", self.text));
                 }
+                PatternItem::Optional(items) => self.check_items(items)?,
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn written_in_utc(&self, instant_us: i64) -> String {
+        let mut text = String::new();
+        self.write(instant_us, Tz::UTC, &mut text);
+        text
+    }
+
+    /// Reads `text`; `None` when it does not fit the pattern or is not a date of the calendar.
+    #[inline]
+    pub fn read(&self, text: &[u8]) -> Option<LocalTime> {
+        read::by_items(&self.items, text)
     }
 
     /// Appends the instant (microseconds since the epoch) as local time of `zone`.
@@ -170,6 +190,69 @@ impl TimestampPattern {
 impl fmt::Display for TimestampPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Cuts a pattern into its items.
+struct PatternParser<'a> {
+    text: &'a str,
+    rest: &'a str,
+}
+
+impl PatternParser<'_> {
+    /// The items up to the end, or up to the bracket that ends an optional part.
+    fn items(&mut self, optional: bool) -> Result<Vec<PatternItem>, String> {
+        let mut items = Vec::new();
+        let mut literal = String::new();
+        let flush = |literal: &mut String, items: &mut Vec<PatternItem>| {
+            if !literal.is_empty() {
+                items.push(PatternItem::Literal(std::mem::take(literal)));
+            }
+        };
+        while let Some(c) = self.rest.chars().next() {
+            let count = self.rest.chars().take_while(|other| *other == c).count();
+            let mut taken = count * c.len_utf8();
+            match c {
+                '\'' => {
+                    let quote = quoted(self.rest, &mut literal);
+                    taken = quote.ok_or_else(|| format!("the quote in \"{}\" does not end", self.text))?;
+                }
+                '[' => {
+                    flush(&mut literal, &mut items);
+                    self.rest = &self.rest[1..];
+                    items.push(PatternItem::Optional(self.items(true)?));
+                    continue;
+                }
+                ']' if optional => {
+                    flush(&mut literal, &mut items);
+                    self.rest = &self.rest[1..];
+                    return Ok(items);
+                }
+                ']' => return Err(format!("the pattern \"{}\" has a ] without its [", self.text)),
+                '{' | '}' | '#' => {
+                    return Err(format!("the pattern \"{}\" contains {c}, which is not supported", self.text));
+                }
+                _ if c.is_ascii_alphabetic() => {
+                    flush(&mut literal, &mut items);
+                    items.push(item(c, count).ok_or_else(|| refusal(c, count))?);
+                }
+                _ => literal.push_str(&self.rest[..taken]),
+            }
+            self.rest = &self.rest[taken..];
+        }
+        flush(&mut literal, &mut items);
+        if optional {
+            return Err(format!("the pattern \"{}\" has a [ without its ]", self.text));
+        }
+        Ok(items)
+    }
+}
+
+fn has_half_day(item: &PatternItem) -> bool {
+    match item {
+        PatternItem::HalfDay => true,
+        PatternItem::Optional(items) => items.iter().any(has_half_day),
+        _ => false,
     }
 }
 
@@ -226,82 +309,6 @@ fn refusal(letter: char, count: usize) -> String {
     }
 }
 
-fn write_item(item: &PatternItem, local: &DateTime<Tz>, out: &mut String) -> fmt::Result {
-    let half = local.hour() % 12;
-    match item {
-        PatternItem::Literal(text) => out.write_str(text),
-        PatternItem::Year(2) => write!(out, "{:02}", local.year().rem_euclid(100)),
-        PatternItem::Year(width) => {
-            // As java.time: a year with more digits than letters carries a sign.
-            let sign = if *width >= 4 && local.year() > 9_999 { "+" } else { "" };
-            let minus = if local.year() < 0 { "-" } else { "" };
-            write!(out, "{sign}{minus}{:0width$}", local.year().unsigned_abs())
-        }
-        PatternItem::Month(width) => write!(out, "{:0width$}", local.month()),
-        PatternItem::MonthName { full } => out.write_str(name(MONTHS[local.month0() as usize], *full)),
-        PatternItem::Day(width) => write!(out, "{:0width$}", local.day()),
-        PatternItem::DayOfYear(width) => write!(out, "{:0width$}", local.ordinal()),
-        PatternItem::Weekday { full } => {
-            out.write_str(name(WEEKDAYS[local.weekday().num_days_from_monday() as usize], *full))
-        }
-        PatternItem::Quarter(width) => write!(out, "{:0width$}", local.month0() / 3 + 1),
-        PatternItem::Hour(width) => write!(out, "{:0width$}", local.hour()),
-        PatternItem::HourFrom1(width) => {
-            write!(out, "{:0width$}", if local.hour() == 0 { 24 } else { local.hour() })
-        }
-        PatternItem::HalfDayHour(width) => write!(out, "{:0width$}", if half == 0 { 12 } else { half }),
-        PatternItem::HalfDayHourFrom0(width) => write!(out, "{half:0width$}"),
-        PatternItem::HalfDay => out.write_str(if local.hour() < 12 { "AM" } else { "PM" }),
-        PatternItem::Minute(width) => write!(out, "{:0width$}", local.minute()),
-        PatternItem::Second(width) => write!(out, "{:0width$}", local.second()),
-        PatternItem::Fraction(digits) => {
-            let nanos = format!("{:09}", local.nanosecond() % 1_000_000_000);
-            out.write_str(&nanos[..*digits])
-        }
-        PatternItem::Offset { colon, short, zulu } => write_offset(local, *colon, *short, *zulu, out),
-        PatternItem::ZoneName => match local.offset().abbreviation() {
-            Some(name) => out.write_str(name),
-            None => write_offset(local, true, false, true, out),
-        },
-        PatternItem::ZoneId => out.write_str(local.timezone().name()),
-    }
-}
-
-fn write_offset(local: &DateTime<Tz>, colon: bool, short: bool, zulu: bool, out: &mut String) -> fmt::Result {
-    let seconds = local.offset().fix().local_minus_utc();
-    if seconds == 0 && zulu {
-        return out.write_str("Z");
-    }
-    let sign = if seconds < 0 { '-' } else { '+' };
-    let minutes = seconds.abs() / 60;
-    write!(out, "{sign}{:02}", minutes / 60)?;
-    if short && minutes % 60 == 0 {
-        return Ok(());
-    }
-    write!(out, "{}{:02}", if colon { ":" } else { "" }, minutes % 60)
-}
-
-fn name(full_name: &'static str, full: bool) -> &'static str {
-    if full { full_name } else { &full_name[..3] }
-}
-
-/// The names of the months, January first.
-pub const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,6 +333,7 @@ mod tests {
             ("XXX XX X xxx Z z VV", "-04:00 -0400 -04 -04:00 -0400 EDT America/New_York"),
             ("D DDD Q", "265 265 3"),
             ("yyyy'T'HH 'o''clock' ''", "2023T14 o'clock '"),
+            ("yyyy[-MM[ HH]][.SSS] y", "2023-09 14.123 2023"),
         ] {
             assert_eq!(written(pattern, FRIDAY, "America/New_York"), text, "{pattern}");
         }
@@ -343,14 +351,29 @@ mod tests {
 
     #[test]
     fn a_letter_that_is_not_offered_is_refused_by_name() {
-        for pattern in ["YYYY", "yyyy-MM-dd'T", "hh[mm]", "G", "ww", "HHH", ""] {
+        for pattern in ["YYYY", "yyyy-MM-dd'T", "hh[mm", "hh]mm", "hh{mm}", "G", "ww", "HHH", ""] {
             assert!(TimestampPattern::parse(pattern).is_err(), "{pattern}");
         }
-        for pattern in ["HH:mm", "yyyy-MM", "yyyy-MM-dd hh:mm", "yyyy-MM-dd E", "yyyy-MM-dd dd"] {
+        for pattern in ["HH:mm", "yyyy-MM", "yyyy-MM-dd hh:mm", "yyyy-MM-dd E", "yyyy-MM-dd dd", "yyyy[-MM-dd]"] {
             assert!(TimestampPattern::parse(pattern).unwrap().check_readable().is_err(), "{pattern}");
         }
-        for pattern in ["yyyy-MM-dd HH:mm:ss", "MM/dd/yyyy hh:mm a", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX"] {
+        for pattern in ["yyyy-MM-dd HH:mm:ss", "MM/dd/yyyy hh:mm a", "yyyy-MM-dd'T'HH:mm:ss[.SSS]XXX", "yyyyMMddHHmmss"]
+        {
             assert_eq!(TimestampPattern::parse(pattern).unwrap().check_readable(), Ok(()), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_read_what_it_writes_is_refused_with_the_text() {
+        for (pattern, text) in [
+            ("dMMyyyy", "5012026"),
+            ("yMMdd", "20260105"),
+            ("yyyy-MM-dd HH:mm:ss.SSS0", "2026-01-05 03:04:05.1230"),
+            ("yyyy-MM-dd H:m:s", ""),
+        ] {
+            let checked = TimestampPattern::parse(pattern).unwrap().check_readable();
+            let expected = format!("the pattern \"{pattern}\" cannot read what it writes: \"{text}\"");
+            assert_eq!(checked, if text.is_empty() { Ok(()) } else { Err(expected) });
         }
     }
 }
