@@ -178,8 +178,8 @@ impl RecordReader {
                 };
                 let number = decimal::from_bytes(&input.buffer[bytes]);
                 fits(number.is_some_and(|number| column.push_decimal(number, scale)), || match number {
-                    Some(number) => format!("the decimal {number} with {scale} digits after the point"),
-                    None => "a decimal of more than 128 bits, or of none".to_owned(),
+                    Some(number) => format!("the decimal {}", decimal::text(number, scale)),
+                    None => "a decimal of no bytes, or of more than 16".to_owned(),
                 })
             }
             (

@@ -1,5 +1,7 @@
 //! Decimal numbers, exactly: nothing is rounded.
 
+use arrow::datatypes::{Decimal128Type, DecimalType};
+
 /// `number` times ten to the power of `scale`, when it has at most `precision` digits.
 pub(crate) fn from_integer(number: i64, precision: u8, scale: i8) -> Option<i128> {
     within(i128::from(number).checked_mul(power(i64::from(scale))?)?, precision)
@@ -54,6 +56,14 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Option<i128> {
     let number = i128::from_be_bytes(number);
     let whole = high.iter().all(|byte| *byte == fill) && (number < 0) == (fill != 0);
     whole.then_some(number)
+}
+
+/// The number as people write it.
+pub(crate) fn text(unscaled: i128, scale: i64) -> String {
+    match i8::try_from(scale) {
+        Ok(scale) => Decimal128Type::format_decimal(unscaled, Decimal128Type::MAX_PRECISION, scale),
+        Err(_) => format!("{unscaled}E-{scale}"),
+    }
 }
 
 fn power(of_ten: i64) -> Option<i128> {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Decimal128Type;
 use turnstile_message::SchemaKind;
 
 use super::tests::{CSV, rows};
@@ -61,8 +63,12 @@ fn plain() -> WriterSchema {
 }
 
 fn decoder(format: &str, extra_fields: &str) -> Decoder {
+    decoder_of(CSV, format, extra_fields)
+}
+
+fn decoder_of(pipeline: &str, format: &str, extra_fields: &str) -> Decoder {
     let source = format!("format = \"{format}\"\n{extra_fields}\nregistry = {{ url = \"http://localhost:8081\" }}");
-    let pipeline = Pipeline::from_str(&CSV.replace(r#"format = "csv""#, &source), "test").unwrap();
+    let pipeline = Pipeline::from_str(&pipeline.replace(r#"format = "csv""#, &source), "test").unwrap();
     Decoder::new(Arc::new(DecodePlan::new(&pipeline).unwrap()))
 }
 
@@ -139,6 +145,53 @@ fn schemas_change_from_message_to_message_and_a_field_that_the_writer_lacks_is_n
 }
 
 #[test]
+fn decimals_are_read_from_bytes_numbers_and_text_and_plain_numbers_as_times() {
+    let text = CSV
+        .replace(r#"STATION = "string""#, r#"STATION = "decimal(6, 2)""#)
+        .replace(r#"format = "yyyy-MM-dd HH:mm:ss""#, r#"format = "epoch-ms""#);
+    let writer = |kind: &str| {
+        record(&format!(r#"{{"name": "STATION", "type": {kind}}}, {{"name": "TIMESTAMP", "type": "long"}}"#))
+    };
+    let decimal = r#""logicalType": "decimal", "precision": 8, "scale""#;
+    let writers = [
+        (1, writer(&format!(r#"{{"type": "bytes", {decimal}: 3}}"#))),
+        (2, writer(&format!(r#"{{"type": "fixed", "name": "f", "size": 4, {decimal}: 0}}"#))),
+        (3, writer(r#"["null", "long", "string", "double"]"#)),
+        (4, writer(r#"{"type": "bytes", "logicalType": "decimal"}"#)),
+    ];
+    let of = |id: u32| Bytes::of(id);
+    let values = [
+        of(1).long(2).raw(&[0x04, 0xd8]).long(AT * 1_000), // 1.240
+        of(1).long(2).raw(&[0xfb, 0x1e]).long(AT * 1_000), // -1.250
+        of(1).long(2).raw(&[0x04, 0xd9]).long(AT * 1_000), // 1.241
+        of(1).long(0).long(AT * 1_000),
+        of(2).raw(&[0, 0, 0, 7]).long(AT * 1_000),
+        of(3).long(0).long(AT * 1_000),
+        of(3).long(1).long(-7).long(AT * 1_000),
+        of(3).long(2).text("7.5").long(AT * 1_000),
+        of(3).long(3).raw(&1.5f64.to_le_bytes()).long(AT * 1_000),
+        of(4).long(1).raw(&[7]).long(AT * 1_000),
+    ];
+    let values: Vec<&[u8]> = values.iter().map(|bytes| bytes.0.as_slice()).collect();
+    let decoded = decode_with(decoder_of(&text, "avro", ""), &writers, &values);
+    let decimals = decoded.columns[0].as_primitive::<Decimal128Type>();
+    let shown: Vec<String> = (0..decimals.len())
+        .map(|at| if decimals.is_null(at) { "null".into() } else { decimals.value_as_string(at) })
+        .collect();
+    assert_eq!(shown, ["1.24", "-1.25", "7.00", "null", "-7.00", "7.50"]);
+    assert_eq!(decoded.event_us, [AT * 1_000_000; 6]);
+    assert_eq!(
+        rejections(&decoded),
+        [
+            "type STATION: expected decimal(6,2), found the decimal 1.241 (schema 1)",
+            "type STATION: expected decimal(6,2), found a decimal of no bytes, or of more than 16 (schema 1)",
+            "type STATION: expected decimal(6,2), found the double 1.5 (schema 3)",
+            "type STATION: expected decimal(6,2), found bytes (schema 4)",
+        ]
+    );
+}
+
+#[test]
 fn times_of_every_kind_are_instants() {
     let writer = |kind: &str| {
         record(&format!(r#"{{"name": "ENTRIES", "type": "int"}}, {{"name": "TIMESTAMP", "type": {{"type": {kind}}}}}"#))
@@ -206,7 +259,7 @@ fn what_does_not_fit_names_field_type_and_what_was_found() {
             Bytes::of(5).text("S").long(1).long(i64::MAX),
             "type TIMESTAMP: expected timestamp, found the timestamp 9223372036854775807 (schema 5)",
         ),
-        (Bytes::of(6).text("ab"), "type ENTRIES: expected int, found a decimal (schema 6)"),
+        (Bytes::of(6).text("ab"), "type ENTRIES: expected int, found the decimal 24930 (schema 6)"),
         (Bytes::of(7), "schema -: its language is JSON, and the pipeline's format is avro (schema 7)"),
         (Bytes::of(4711), "schema -: the registry does not know schema 4711"),
         (Bytes(b"{\"a\": 1}".to_vec()), "wire-format -: the value begins with byte 123, not with 0 and a schema id"),

@@ -365,12 +365,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_cannot_read_what_it_writes_is_refused_with_the_text() {
-        for (pattern, text) in [
-            ("dMMyyyy", "5012026"),
-            ("yMMdd", "20260105"),
-            ("yyyy-MM-dd HH:mm:ss.SSS0", "2026-01-05 03:04:05.1230"),
-            ("yyyy-MM-dd H:m:s", ""),
-        ] {
+        for (pattern, text) in [("dMMyyyy", "5012026"), ("yMMdd", "20260105"), ("yyyy-MM-dd H:m:s", "")] {
             let checked = TimestampPattern::parse(pattern).unwrap().check_readable();
             let expected = format!("the pattern \"{pattern}\" cannot read what it writes: \"{text}\"");
             assert_eq!(checked, if text.is_empty() { Ok(()) } else { Err(expected) });
