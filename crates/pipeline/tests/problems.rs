@@ -323,3 +323,26 @@ fn a_target_takes_digits_as_a_name_and_hides_its_secrets() {
     assert_eq!(postgres.connect_timeout_us, Some(5_000_000));
     assert_eq!((bigquery.project.as_str(), bigquery.retry_secs), ("1234", Some(0)));
 }
+
+#[test]
+fn what_a_field_is_read_from_is_checked() {
+    let text = GOOD.replace("SQL", QUERY);
+    let json = ("source.format", "json");
+    for (set, said) in [
+        (&[("source.schema.RATE", "decimal(12, 2)")][..], "accepted"),
+        (&[("source.schema.RATE", "decimal")], "accepted"),
+        (&[("source.schema.RATE", "decimal(39, 2)")], "unknown type \"decimal(39, 2)\""),
+        (&[("source.schema.RATE", "decimal(5, 6)")], "unknown type \"decimal(5, 6)\""),
+        (&[("source.empty", "none")], "empty cannot be \"none\""),
+        (&[("source.empty", "text"), json], "empty is for format = \"csv\""),
+        (&[("source.schema.AT.format", "epoch_ms")], "unknown format \"epoch_ms\""),
+        (&[("source.schema.AT.format", "dMMyyyy")], "cannot read what it writes: \"5012026\""),
+        (&[("source.schema.RATE", "{ type = \"double\", path = \"a.b\" }")], "path is for members of JSON objects"),
+        (&[("source.schema.RATE", "{ type = \"double\", path = \"a.b\" }"), json], "accepted"),
+        (&[("source.schema.RATE", "{ type = \"double\", path = \"a..b\" }"), json], "\"a..b\" has an empty name"),
+        (&[("source.schema.RATE", "{ type = \"double\", path = \"OPEN.b\" }"), json], "the path OPEN"),
+    ] {
+        let found = problems(&text, set);
+        assert!(found.contains(said), "{set:?}: {found}");
+    }
+}
