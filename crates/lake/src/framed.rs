@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// FileEncoding version that this program writes, and the newest it reads.
+/// Format version of the ledger's records: what this program writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
 
 /// Bytes of a header line, at most.
@@ -17,16 +17,21 @@ const HEADER: usize = 200;
 pub enum Unreadable {
     /// They are not what was written: the reason.
     Damaged(String),
-    /// A newer program wrote them: their format version.
-    Newer(u32),
+    /// A newer program wrote them.
+    Newer {
+        /// Their format version.
+        found: u32,
+        /// The newest that this program reads.
+        known: u32,
+    },
 }
 
-/// The record's bytes, under its magic word.
-pub fn encode<T: Serialize + ?Sized>(magic: &str, record: &T) -> Vec<u8> {
+/// The record's bytes, under its magic word and format version.
+pub fn encode<T: Serialize + ?Sized>(magic: &str, format: u32, record: &T) -> Vec<u8> {
     // Text, numbers, lists and maps with text keys: nothing that JSON cannot hold.
     let mut body = serde_json::to_vec(record).expect("a record is plain data");
     body.push(b'\n');
-    let header = format!("{magic} {FORMAT} crc32c={:08x} length={}\n", crc32c::crc32c(&body), body.len());
+    let header = format!("{magic} {format} crc32c={:08x} length={}\n", crc32c::crc32c(&body), body.len());
     [header.as_bytes(), &body].concat()
 }
 
@@ -34,7 +39,7 @@ pub fn encode<T: Serialize + ?Sized>(magic: &str, record: &T) -> Vec<u8> {
 ///
 /// # Errors
 /// The bytes are damaged, or of a newer format.
-pub fn decode<T: DeserializeOwned>(magic: &str, bytes: &[u8]) -> Result<T, Unreadable> {
+pub fn decode<T: DeserializeOwned>(magic: &str, format: u32, bytes: &[u8]) -> Result<T, Unreadable> {
     let damaged = |reason: &str| Unreadable::Damaged(reason.to_owned());
     let end = bytes.iter().take(HEADER).position(|b| *b == b'\n').ok_or_else(|| damaged("it has no header line"))?;
     let header = std::str::from_utf8(&bytes[..end]).map_err(|_| damaged("its header line is not text"))?;
@@ -45,8 +50,8 @@ pub fn decode<T: DeserializeOwned>(magic: &str, bytes: &[u8]) -> Result<T, Unrea
     }
     let version = words.next().and_then(|word| word.parse::<u32>().ok());
     match version.ok_or_else(|| damaged("its header line has no format version"))? {
-        FORMAT => {}
-        newer if newer > FORMAT => return Err(Unreadable::Newer(newer)),
+        found if found == format => {}
+        found if found > format => return Err(Unreadable::Newer { found, known: format }),
         _ => return Err(damaged("its format version does not exist")),
     }
     let crc = words.next().and_then(|w| w.strip_prefix("crc32c=")).and_then(|w| u32::from_str_radix(w, 16).ok());

@@ -13,7 +13,7 @@ use crate::lake_error::LakeError;
 use crate::location::{Location, StoreOptions};
 use crate::store::{Creation, DurableLocal, LakeStore, Remote, StoreError};
 
-/// Slots in one file of history. CompactedWindow of ledger format 1: a history file's name follows from it.
+/// Slots in one file of history. Part of ledger format 1: a history file's name follows from it.
 pub(crate) const SEGMENT: u64 = 1024;
 
 /// How often a call that may succeed later is sent, in all.

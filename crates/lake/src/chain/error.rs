@@ -1,6 +1,6 @@
 //! Why a chain cannot be read or extended.
 
-use crate::framed::{FORMAT, Unreadable};
+use crate::framed::Unreadable;
 use crate::store::StoreError;
 
 /// A chain that cannot be read or extended.
@@ -48,7 +48,7 @@ impl ChainError {
     pub(crate) fn unreadable(object: impl ToString, why: Unreadable) -> Self {
         match why {
             Unreadable::Damaged(reason) => Self::corrupt(object, reason),
-            Unreadable::Newer(found) => Self::Newer { object: object.to_string(), found, known: FORMAT },
+            Unreadable::Newer { found, known } => Self::Newer { object: object.to_string(), found, known },
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::framed::{self, Unreadable};
+use crate::framed::{self, FORMAT, Unreadable};
 use crate::hash::Hash;
 
 /// A place in a chain: after entry `seq`.
@@ -28,6 +28,8 @@ pub enum Ownership {
 pub trait ChainRecord: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The first word of an entry.
     const MAGIC: &'static str;
+    /// Format version that is written, and the newest that is read.
+    const FORMAT: u32 = FORMAT;
     /// Who may append.
     const OWNERSHIP: Ownership;
 
@@ -44,7 +46,7 @@ pub trait ChainRecord: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// The entry's bytes: a header line with format version, checksum and length, then one line of JSON.
     fn encode(&self) -> Vec<u8> {
-        framed::encode(Self::MAGIC, self)
+        framed::encode(Self::MAGIC, Self::FORMAT, self)
     }
 
     /// Reads what [`ChainRecord::encode`] wrote, and checks that it arrived whole. A chain whose earlier entries have
@@ -53,7 +55,7 @@ pub trait ChainRecord: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// # Errors
     /// The bytes are damaged, or of a newer format.
     fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        framed::decode(Self::MAGIC, bytes)
+        framed::decode(Self::MAGIC, Self::FORMAT, bytes)
     }
 }
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 
 use object_store::memory::InMemory;
 
-pub use chain::{ChainOutcome, SimulatedRecord, first_catch, simulate_chain};
+pub use chain::{ChainOutcome, SimulatedRecord, assert_chain_keeps_its_promises, simulate_chain};
 pub use world::SharedWorld;
 use world::{SimClock, SimStore};
 
