@@ -208,6 +208,7 @@ pub(crate) fn warehouse_failed(error: WarehouseError) -> anyhow::Error {
         WarehouseError::Damaged { .. } => {
             (Exit::Lake, "docs/warehouse.md, \"Starting over\", says how to load everything again".to_owned())
         }
+        WarehouseError::NewerVersion { .. } => (Exit::Lake, "run the newer turnstile that wrote it".to_owned()),
         WarehouseError::Model(error) => (Exit::Config, error.hint.clone()),
         WarehouseError::Compute { .. } => (Exit::Failed, "correct the model; nothing was loaded".to_owned()),
         WarehouseError::Tests { .. } => {

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use datafusion::error::DataFusionError;
+use turnstile_lake::chain::ChainError;
 use turnstile_lake::{LedgerError, StoreError};
 
 use crate::model::ModelError;
@@ -43,9 +44,16 @@ pub enum WarehouseError {
         object: String,
         /// What is wrong with it.
         reason: String,
-        /// What its decoder reported.
-        #[source]
-        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// A record of the warehouse was written by a newer program. Use that one.
+    #[error("{object} of the warehouse has format {found}; this program reads up to {known}")]
+    NewerVersion {
+        /// The object, below the lake's root.
+        object: String,
+        /// Its format version.
+        found: u32,
+        /// The newest that this program reads.
+        known: u32,
     },
     /// A model is wrong; fix its file.
     #[error(transparent)]
@@ -82,6 +90,17 @@ pub enum WarehouseError {
 impl From<DataFusionError> for WarehouseError {
     fn from(error: DataFusionError) -> Self {
         Self::Query(Box::new(error))
+    }
+}
+
+impl From<ChainError> for WarehouseError {
+    fn from(error: ChainError) -> Self {
+        match error {
+            ChainError::Store(error) => Self::Store(error),
+            ChainError::Corrupt { object, reason } => Self::Damaged { object, reason },
+            ChainError::Newer { object, found, known } => Self::NewerVersion { object, found, known },
+            ChainError::OtherChain { object, found, .. } => Self::damaged(&object, format!("it belongs to {found:?}")),
+        }
     }
 }
 
@@ -122,7 +141,7 @@ impl WarehouseError {
 
     /// An object of the record that is not what it should be.
     pub(crate) fn damaged(object: &str, reason: impl Into<String>) -> Self {
-        Self::Damaged { object: object.to_owned(), reason: reason.into(), source: None }
+        Self::Damaged { object: object.to_owned(), reason: reason.into() }
     }
 
     /// The query of `model` failed.

@@ -26,8 +26,7 @@ pub(super) async fn commit_load(
     let inner = warehouse.inner();
     if let Err(error) = inner.record.commit(state, &entry).await {
         if matches!(error, WarehouseError::Moved) {
-            // No other process knows these names.
-            inner.lake.delete(&written).await?;
+            inner.record.discard(written).await?;
         }
         return Err(error);
     }

@@ -28,10 +28,9 @@ impl Warehouse {
             return Ok(None);
         }
         let windows = match same_warehouse {
-            Some(at) => store
-                .entries_since(at.load, state.load)
-                .await?
-                .map(|entries| entries.iter().fold(WindowSet::default(), |all, entry| all.union(&entry.windows))),
+            Some(at) => store.entries_since(at.load, state.load).await?.map(|entries| {
+                entries.iter().fold(WindowSet::default(), |all, entry| all.union(&entry.record.windows))
+            }),
             None => None,
         };
         let mut tables = Vec::new();

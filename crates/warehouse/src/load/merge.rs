@@ -38,7 +38,7 @@ pub(super) async fn merge(warehouse: &Warehouse, state: &mut WarehouseState) -> 
     tracing::debug!(load = entry.load, "merging files of the warehouse");
     let committed = warehouse.inner().record.commit(state, &entry).await;
     if matches!(committed, Err(WarehouseError::Moved)) {
-        warehouse.inner().lake.delete(&written).await?;
+        warehouse.inner().record.discard(written).await?;
     }
     committed
 }

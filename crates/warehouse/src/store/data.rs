@@ -29,3 +29,8 @@ pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Byte
 pub(crate) fn new_name(root: &str, table: &str, load: u64, nonce: &str, number: usize) -> String {
     format!("{root}/tables/{table}/{load:020}-{nonce}-{number}.parquet")
 }
+
+/// The number of the load that a file was written for.
+pub(super) fn load_of(name: &str) -> Option<u64> {
+    name.rsplit('/').next()?.get(..20)?.parse().ok()
+}

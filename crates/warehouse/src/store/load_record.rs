@@ -1,11 +1,10 @@
 //! Appends to the record, and reads it.
 
-use std::collections::HashSet;
+use turnstile_lake::Lake;
+use turnstile_lake::chain::{Appended, Chain, ChainEntry, ChainPosition, Checkpoints};
 
-use bytes::Bytes;
-use turnstile_lake::{Hash, Lake};
-
-use super::record::{LoadEntry, RECORD_FORMAT};
+use super::data::load_of;
+use super::record::LoadEntry;
 use super::state::WarehouseState;
 use crate::error::WarehouseError;
 
@@ -13,21 +12,38 @@ use crate::error::WarehouseError;
 const CHECKPOINT_EVERY: u64 = 64;
 
 /// Entries that are kept: another database that is further behind is given whole tables.
-pub(crate) const ENTRIES_KEPT: u64 = 4096;
+const ENTRIES_KEPT: u64 = 4096;
 
 /// How long a file stays that no table has any more: readers of an older state may still be at it.
 const REMOVED_FOR_US: i64 = 15 * 60 * 1_000_000;
+
+/// How often the newest entry is searched for while other processes sweep old ones.
+const ATTEMPTS: u32 = 4;
 
 /// The record of one pipeline's warehouse.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadRecord {
     lake: Lake,
     root: String,
+    chain: Chain<LoadEntry>,
+    checkpoints: Checkpoints,
+    checkpoint_every: u64,
+    entries_kept: u64,
+    removed_for_us: i64,
 }
 
 impl LoadRecord {
     pub(crate) fn new(lake: &Lake, pipeline: &str) -> Self {
-        Self { lake: lake.clone(), root: format!("_warehouse/{pipeline}") }
+        let root = format!("_warehouse/{pipeline}");
+        Self {
+            lake: lake.clone(),
+            chain: Chain::new(lake, pipeline, &format!("{root}/log")),
+            checkpoints: Checkpoints::new(lake, &format!("{root}/checkpoint")),
+            root,
+            checkpoint_every: CHECKPOINT_EVERY,
+            entries_kept: ENTRIES_KEPT,
+            removed_for_us: REMOVED_FOR_US,
+        }
     }
 
     pub(crate) fn root(&self) -> &str {
@@ -37,19 +53,24 @@ impl LoadRecord {
     /// The state as of the newest entry; an empty one before the first.
     ///
     /// # Errors
-    /// `Damaged`: an entry is missing or does not follow from the one before. `Store`.
+    /// `Damaged`: an entry is missing, damaged or does not follow from the one before. `NewerVersion`, `Store`.
     pub(crate) async fn newest(&self) -> Result<WarehouseState, WarehouseError> {
-        let folder = format!("{}/checkpoint", self.root);
-        let mut state = match self.lake.list(&folder, None).await?.pop() {
-            Some(name) => {
-                let state: WarehouseState =
-                    serde_json::from_slice(&self.read_existing(&name).await?).map_err(|e| unreadable(&name, e))?;
-                WarehouseState { checkpoint: state.load, ..state }
+        let mut begun_at = 0;
+        for _ in 0..ATTEMPTS {
+            let mut state = self.checkpoint().await?.unwrap_or_default();
+            let from = state.position();
+            let followed = self.follow(&mut state).await;
+            if self.is_kept(from).await? {
+                return followed.map(|()| state);
             }
-            None => WarehouseState::default(),
-        };
-        self.advance(&mut state).await?;
-        Ok(state)
+            begun_at = from.seq;
+        }
+        if begun_at == 0 {
+            let reason = "no checkpoint can be read, and the entries that they sum up are deleted";
+            return Err(WarehouseError::damaged(&format!("{}/checkpoint", self.root), reason));
+        }
+        let reason = "it is missing, or is not the one that the checkpoint was written for";
+        Err(WarehouseError::damaged(&self.chain.entry_name(begun_at), reason))
     }
 
     /// Takes `state` to the newest entry. Whether there was one.
@@ -57,17 +78,44 @@ impl LoadRecord {
     /// # Errors
     /// As [`LoadRecord::newest`].
     pub(crate) async fn advance(&self, state: &mut WarehouseState) -> Result<bool, WarehouseError> {
-        let before = state.load;
-        // An entry's name follows from its number: the next one is read by name, and nothing is listed.
-        while let Some(bytes) = self.lake.read(&self.entry_name(state.load + 1)).await? {
-            let name = self.entry_name(state.load + 1);
-            let entry = self.parse(&name, &bytes)?;
-            if entry.load != state.load + 1 || entry.previous != state.hash {
-                return Err(WarehouseError::damaged(&name, "it does not follow from the entry before it"));
-            }
-            state.apply(&entry, Hash::of(&bytes), self.lake.now_us());
+        let from = state.position();
+        // Both at once: each statement asks.
+        let (followed, is_kept) = futures::join!(self.follow(state), self.is_kept(from));
+        match is_kept? {
+            true => followed?,
+            false => *state = self.newest().await?,
         }
-        Ok(state.load > before)
+        Ok(state.load > from.seq)
+    }
+
+    /// The newest checkpoint that can be read.
+    async fn checkpoint(&self) -> Result<Option<WarehouseState>, WarehouseError> {
+        let mut skipped = 0;
+        while let Some((object, bytes)) = self.checkpoints.newest(skipped).await? {
+            match WarehouseState::decode(&bytes) {
+                Ok(state) => return Ok(Some(state)),
+                Err(reason) => tracing::warn!(object, ?reason, "a checkpoint cannot be read and is not used"),
+            }
+            skipped += 1;
+        }
+        Ok(None)
+    }
+
+    /// Applies the entries after `state` until one is absent.
+    async fn follow(&self, state: &mut WarehouseState) -> Result<(), WarehouseError> {
+        let now_us = self.lake.now_us();
+        self.chain.advance(state.position(), |entry| state.apply(&entry.record, entry.position, now_us)).await?;
+        Ok(())
+    }
+
+    /// Whether the entries after `place` are kept. Where they are not, one that is absent was swept, and is no end of the
+    /// record; one that is there may have been put back by a load that lost.
+    async fn is_kept(&self, place: ChainPosition) -> Result<bool, WarehouseError> {
+        if place.seq == 0 {
+            let newest = self.chain.newest().await?;
+            return Ok(newest.is_none_or(|newest| newest.position.seq <= self.entries_kept));
+        }
+        Ok(self.chain.get(place.seq).await?.is_some_and(|entry| entry.position == place))
     }
 
     /// Writes the entry that follows `state`, and takes `state` on. This is the commit point.
@@ -76,30 +124,28 @@ impl LoadRecord {
     /// `Moved`: another process was first; `state` is as it was. `Store`: unknown whether it was written; look at the
     /// newest state.
     pub(crate) async fn commit(&self, state: &mut WarehouseState, entry: &LoadEntry) -> Result<(), WarehouseError> {
-        let name = self.entry_name(entry.load);
-        let bytes = Bytes::from(serde_json::to_vec(entry).expect("an entry is plain data"));
-        if !self.lake.create(&name, bytes.clone()).await? {
-            // An answer that was lost: what is there is ours.
-            let there = self.lake.read(&name).await?;
-            if there.as_ref() != Some(&bytes) {
-                return Err(WarehouseError::Moved);
-            }
-        }
-        state.apply(entry, Hash::of(&bytes), self.lake.now_us());
+        let Appended::Committed(position) = self.chain.append(entry).await? else { return Err(WarehouseError::Moved) };
+        state.apply(entry, position, self.lake.now_us());
         Ok(())
     }
 
+    /// Deletes the files of a load whose commit returned `Moved`: no other process knows their names.
+    ///
+    /// # Errors
+    /// As [`LoadRecord::newest`]; some may be deleted.
+    pub(crate) async fn discard(&self, written: Vec<String>) -> Result<(), WarehouseError> {
+        // Its entry is in the record all the same if this process slept while more entries came than are kept.
+        let unknown = self.newest().await?.without_known(written);
+        Ok(self.lake.delete(&unknown).await?)
+    }
+
     /// What the entries after `load` changed; `None` when some of them are no longer kept.
-    pub(crate) async fn entries_since(&self, load: u64, newest: u64) -> Result<Option<Vec<LoadEntry>>, WarehouseError> {
-        let mut entries = Vec::new();
-        for load in load + 1..=newest {
-            let name = self.entry_name(load);
-            match self.lake.read(&name).await? {
-                Some(bytes) => entries.push(self.parse(&name, &bytes)?),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(entries))
+    pub(crate) async fn entries_since(
+        &self,
+        load: u64,
+        newest: u64,
+    ) -> Result<Option<Vec<ChainEntry<LoadEntry>>>, WarehouseError> {
+        Ok(self.chain.entries(load + 1..=newest).await?)
     }
 
     /// Writes a checkpoint when it is due, and deletes what is no longer needed: older checkpoints and entries,
@@ -107,73 +153,44 @@ impl LoadRecord {
     pub(crate) async fn clean_up(&self, state: &mut WarehouseState) -> Result<(), WarehouseError> {
         // Counted from the last one: a load that merges files writes two entries, and may step over any number.
         let before = state.checkpoint;
-        if state.load - before < CHECKPOINT_EVERY {
+        if state.load - before < self.checkpoint_every {
             return Ok(());
         }
+        self.delete_removed(state).await?;
+        self.delete_orphans(state, before.saturating_sub(self.checkpoint_every)).await?;
+        self.checkpoints.write(&format!("{:020}", state.load), state.encode().into()).await?;
+        // Those that the checkpoint before let go are gone, but where its process ended right there.
+        let first = before.saturating_sub(self.entries_kept + self.checkpoint_every).max(1);
+        self.chain.sweep(first..state.load.saturating_sub(self.entries_kept)).await?;
+        state.checkpoint = state.load;
+        Ok(())
+    }
+
+    /// Files that tables let go long enough ago.
+    async fn delete_removed(&self, state: &mut WarehouseState) -> Result<(), WarehouseError> {
         let now_us = self.lake.now_us();
-        let due = |at: i64| now_us - at > REMOVED_FOR_US;
+        let due = |at: i64| now_us - at > self.removed_for_us;
         let gone: Vec<String> = state.removed.iter().filter(|(_, at)| due(*at)).map(|(name, _)| name.clone()).collect();
         self.lake.delete(&gone).await?;
         state.removed.retain(|(_, at)| !due(*at));
-        self.delete_orphans(state, before.saturating_sub(CHECKPOINT_EVERY)).await?;
-
-        let folder = format!("{}/checkpoint", self.root);
-        let name = format!("{folder}/{:020}", state.load);
-        let bytes = Bytes::from(serde_json::to_vec(state).expect("a state is plain data"));
-        self.lake.create(&name, bytes).await?;
-        let mut older = self.lake.list(&folder, None).await?;
-        // The one before stays: a reader may have listed it and not read it yet.
-        older.truncate(older.len().saturating_sub(2));
-        // Those that the checkpoint before let go are gone, but where its process ended right there.
-        let (from, until) =
-            (before.saturating_sub(ENTRIES_KEPT + CHECKPOINT_EVERY), state.load.saturating_sub(ENTRIES_KEPT));
-        older.extend((from.max(1)..until.max(1)).map(|n| self.entry_name(n)));
-        self.lake.delete(&older).await?;
-        state.checkpoint = state.load;
         Ok(())
     }
 
     /// Files of the loads after `since` that no table has, also under names of tables that never came to be: those loads
     /// failed or were killed. A load that is under way now carries a number above the newest entry's.
     async fn delete_orphans(&self, state: &WarehouseState, since: u64) -> Result<(), WarehouseError> {
-        let mut known: HashSet<&str> = state.removed.iter().map(|(name, _)| name.as_str()).collect();
-        known.extend(state.tables.values().flat_map(|table| table.files.iter().map(|file| file.name.as_str())));
-        let mut orphans = Vec::new();
+        let mut found = Vec::new();
         for folder in self.lake.folders(&format!("{}/tables", self.root)).await? {
-            for name in self.lake.list(&folder, Some(&format!("{folder}/{since:020}"))).await? {
-                let number: Option<u64> = name.rsplit('/').next().and_then(|file| file.get(..20)?.parse().ok());
-                if !known.contains(name.as_str()) && number.is_some_and(|number| number <= state.load) {
-                    orphans.push(name);
-                }
-            }
+            found.extend(self.lake.list(&folder, Some(&format!("{folder}/{since:020}"))).await?);
         }
-        Ok(self.lake.delete(&orphans).await?)
-    }
-
-    fn entry_name(&self, load: u64) -> String {
-        format!("{}/log/{load:020}", self.root)
-    }
-
-    fn parse(&self, name: &str, bytes: &[u8]) -> Result<LoadEntry, WarehouseError> {
-        let entry: LoadEntry = serde_json::from_slice(bytes).map_err(|e| unreadable(name, e))?;
-        if entry.format > RECORD_FORMAT {
-            return Err(WarehouseError::damaged(
-                name,
-                format!("its format {} is newer than this program", entry.format),
-            ));
-        }
-        Ok(entry)
-    }
-
-    async fn read_existing(&self, name: &str) -> Result<Bytes, WarehouseError> {
-        self.lake.read(name).await?.ok_or_else(|| WarehouseError::damaged(name, "it is missing"))
+        found.retain(|name| load_of(name).is_some_and(|load| load <= state.load));
+        Ok(self.lake.delete(&state.without_known(found)).await?)
     }
 }
 
-fn unreadable(object: &str, source: serde_json::Error) -> WarehouseError {
-    let reason = "it is not valid JSON of its kind".to_owned();
-    WarehouseError::Damaged { object: object.to_owned(), reason, source: Some(Box::new(source)) }
-}
-
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

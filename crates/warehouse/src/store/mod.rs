@@ -1,7 +1,7 @@
 //! The warehouse's record of loads: what its tables consist of, load by load.
 //!
-//! In: entries, each with the files that a load wrote. Out: the state as of the newest one. An entry counts from the
-//! moment that its object exists; of two processes that load at once, one finds the name taken.
+//! In: entries of one chain ([`turnstile_lake::chain`]), each with the files that a load wrote. Out: the state as of the
+//! newest one. Of two processes that load at once, one learns that the other was first.
 //! Refuses to know models and queries. Start at [`LoadRecord::commit`]; docs/warehouse.md has the format.
 
 mod column_type;

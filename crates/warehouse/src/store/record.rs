@@ -6,22 +6,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use turnstile_delivery::TableKind;
 use turnstile_lake::Hash;
+use turnstile_lake::chain::{ChainRecord, Ownership, Unreadable, decode_framed};
 
 use super::column_type::parse_type;
 use super::load_run::LoadRun;
 use super::window_set::WindowSet;
 use crate::error::WarehouseError;
 
-/// Format version that this program writes, and the only one so far.
-pub(super) const RECORD_FORMAT: u32 = 1;
+/// Format version that this program writes. Records of format 1 were their JSON alone: no header line, no checksum.
+pub(super) const RECORD_FORMAT: u32 = 2;
 
 /// What one load changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LoadEntry {
-    pub(crate) format: u32,
     /// The warehouse's UUID, drawn when it was created.
     pub(crate) warehouse: String,
     pub(crate) load: u64,
@@ -85,6 +86,33 @@ pub(crate) struct DataFile {
     /// The windows that its rows belong to; empty for tables that have none.
     #[serde(default, skip_serializing_if = "WindowSet::is_empty")]
     pub(crate) windows: WindowSet,
+}
+
+impl ChainRecord for LoadEntry {
+    const MAGIC: &'static str = "turnstile-warehouse";
+    const FORMAT: u32 = RECORD_FORMAT;
+    const OWNERSHIP: Ownership = Ownership::Shared;
+
+    fn seq(&self) -> u64 {
+        self.load
+    }
+
+    fn previous(&self) -> Option<Hash> {
+        self.previous
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        decode(Self::MAGIC, bytes)
+    }
+}
+
+/// Reads a record of this format, or of format 1, in which JSON was the whole of it.
+pub(super) fn decode<T: DeserializeOwned>(magic: &str, bytes: &[u8]) -> Result<T, Unreadable> {
+    if bytes.starts_with(b"{") {
+        let invalid = |e| Unreadable::Damaged(format!("it is not valid JSON of its kind: {e}"));
+        return serde_json::from_slice(bytes).map_err(invalid);
+    }
+    decode_framed(magic, RECORD_FORMAT, bytes)
 }
 
 impl TableHead {

@@ -1,16 +1,20 @@
 //! The warehouse as of one entry: its tables' files and its newest runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use turnstile_lake::Hash;
+use turnstile_lake::chain::{ChainPosition, Unreadable, encode_framed};
 
 use super::load_run::LoadRun;
-use super::record::{DataFile, LoadEntry, RECORD_FORMAT, TableHead};
+use super::record::{DataFile, LoadEntry, RECORD_FORMAT, TableHead, decode};
 use super::window_set::WindowSet;
 
 /// Runs that are remembered, the newest. `load_runs` shows no older ones.
 pub(crate) const RUNS: usize = 2000;
+
+/// The first word of a checkpoint.
+const MAGIC: &str = "turnstile-warehouse-checkpoint";
 
 /// The warehouse as of one entry.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +47,30 @@ pub(crate) struct TableState {
 }
 
 impl WarehouseState {
+    /// The bytes of a checkpoint: framed as an entry is.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        encode_framed(MAGIC, RECORD_FORMAT, self)
+    }
+
+    /// Reads a checkpoint.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let state: Self = decode(MAGIC, bytes)?;
+        Ok(Self { checkpoint: state.load, ..state })
+    }
+
+    /// The place in the record after the newest entry.
+    pub(super) fn position(&self) -> ChainPosition {
+        ChainPosition { seq: self.load, sha256: self.hash }
+    }
+
+    /// Those of `files` that no table has, and none had lately.
+    pub(super) fn without_known(&self, mut files: Vec<String>) -> Vec<String> {
+        let mut known: HashSet<&str> = self.removed.iter().map(|(name, _)| name.as_str()).collect();
+        known.extend(self.tables.values().flat_map(|table| table.files.iter().map(|file| file.name.as_str())));
+        files.retain(|name| !known.contains(name.as_str()));
+        files
+    }
+
     /// The entry after this state, which changes nothing yet. The first one names the warehouse.
     pub(crate) fn next_entry(&self) -> LoadEntry {
         let warehouse = match self.warehouse.as_str() {
@@ -50,7 +78,6 @@ impl WarehouseState {
             known => known.to_owned(),
         };
         LoadEntry {
-            format: RECORD_FORMAT,
             warehouse,
             load: self.load + 1,
             previous: self.hash,
@@ -61,10 +88,10 @@ impl WarehouseState {
         }
     }
 
-    /// The state after `entry`, whose bytes have `hash`. `now_us` dates what it lets go.
-    pub(crate) fn apply(&mut self, entry: &LoadEntry, hash: Hash, now_us: i64) {
+    /// The state after `entry`, at `position`. `now_us` dates what it lets go.
+    pub(super) fn apply(&mut self, entry: &LoadEntry, position: ChainPosition, now_us: i64) {
         self.warehouse.clone_from(&entry.warehouse);
-        (self.load, self.hash, self.ledger_seq) = (entry.load, Some(hash), entry.ledger_seq);
+        (self.load, self.hash, self.ledger_seq) = (position.seq, position.sha256, entry.ledger_seq);
         for (name, delta) in &entry.tables {
             if let Some(head) = &delta.made {
                 let files = self.tables.remove(name).map(|table| table.files).unwrap_or_default();
