@@ -77,24 +77,6 @@ impl Error for Failure {
     }
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn one_line(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    let mut text = String::new();
-    for cause in causes {
-        let cause = cause.to_string();
-        // A library's error often repeats its source's text.
-        if text.contains(&cause) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause);
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Prints `error` to stderr and returns the exit code it stands for.
 pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     let exit = error.chain().find_map(|e| e.downcast_ref::<Failure>()).map_or(Exit::Failed, |f| f.exit);
@@ -149,6 +131,6 @@ mod tests {
         let text = "error: the state cannot be written\ncause: disk full\nhint:  free some\n";
         assert_eq!(render(&failure), text);
         assert!(failure.chain().any(|cause| cause.is::<std::io::Error>()));
-        assert_eq!(one_line(failure.as_ref()), "the state cannot be written: disk full");
+        assert_eq!(turnstile_values::human::error(failure.as_ref()), "the state cannot be written: disk full");
     }
 }

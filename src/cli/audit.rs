@@ -36,6 +36,9 @@ pub(crate) fn run(args: AuditArgs, process: &Process) -> anyhow::Result<Exit> {
         outln!("{}", serde_json::to_string(&audit)?);
     } else {
         outln!("{audit}");
+        if !audit.leftovers.is_empty() {
+            outln!("`turnstile lake gc` removes leftovers");
+        }
     }
     Ok(if audit.is_well() { Exit::Done } else { Exit::Difference })
 }

@@ -88,7 +88,7 @@ fn problems(error: &turnstile_pipeline::PipelineError) -> Vec<Value> {
             "source": problem.source,
             "line": problem.line,
             "column": problem.column,
-            "message": problem.message,
+            "message": problem.fact(),
             "hint": problem.hint,
         })
     };

@@ -88,7 +88,7 @@ fn exists(file: &Path) -> bool {
 /// What a read error means when the start position was chosen on the command line.
 pub(crate) fn read_failure(error: ReadError) -> anyhow::Error {
     match error {
-        ReadError::OffsetOutOfRange { .. } => Failure::new(Exit::SourceData, error.to_string())
+        ReadError::OffsetOutOfRange { .. } => Failure::of(Exit::SourceData, error)
             .hint("records were deleted or the topic was recreated; choose where to start with --from")
             .into(),
         other => flow::read_failed(other),

@@ -10,6 +10,7 @@ use turnstile_kafka::diagnosis::{
 };
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Pipeline;
+use turnstile_values::human;
 
 use super::pipeline_file::add_environment;
 use crate::exit::Exit;
@@ -111,7 +112,8 @@ impl ConnectSteps {
                 match permission {
                     // The group is the default one, and a run reads without it.
                     Err(error) if settings.origin_of("group.id") == flow::GROUP_BY_NAME => {
-                        let why = format!("{error}; a run reads without it, but lag tools will not see this pipeline");
+                        let why = human::error(error.as_ref());
+                        let why = format!("{why}; a run reads without it, but lag tools will not see this pipeline");
                         self.skip("group", &why);
                     }
                     permission => {

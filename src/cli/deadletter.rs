@@ -160,7 +160,7 @@ fn requeue(of: &DeadletterFilter, process: &Process, topic: Option<String>) -> a
             Exit::Source,
             format!("{} of {} messages did not reach {topics}", stats.failed, letters.len()),
         )
-        .cause(anyhow::anyhow!(failure.reason.clone()))
+        .cause(failure.reason.clone())
         .into());
     }
     if of.json {

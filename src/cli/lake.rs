@@ -252,6 +252,6 @@ fn finish(applied: Applied, json: bool) -> anyhow::Result<Exit> {
     }
     let mut failed = applied.failed.into_iter().map(flow::maintenance_failed);
     let Some(first) = failed.next() else { return Ok(Exit::Done) };
-    failed.for_each(|error| eprintln!("error: {error:#}"));
+    failed.for_each(|error| eprintln!("error: {}", human::error(error.as_ref())));
     Err(first)
 }

@@ -37,7 +37,7 @@ pub(super) fn parse_pipeline(text: &str, name: &str, set: &[(String, String)]) -
 }
 
 pub(super) fn pipeline_failure(error: PipelineError) -> anyhow::Error {
-    Failure::new(Exit::Config, error.to_string()).into()
+    Failure::of(Exit::Config, error).into()
 }
 
 /// `KEY=VALUE` pairs of the command line.

@@ -13,7 +13,7 @@ use turnstile_kafka::{
     LineSettings, MtaReplayProvider, Pace, ProducerStats, Provider, ProviderError, RegisterMode, SyntheticClock,
     TestStationProvider,
 };
-use turnstile_values::duration;
+use turnstile_values::{duration, human};
 
 use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
@@ -354,7 +354,7 @@ impl ProduceDisplay {
 fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
     let Produced { stats, failures, skipped_rows, delivered_before, took, .. } = produced;
     for failure in failures {
-        eprintln!("{failure}");
+        eprintln!("{}", human::error(failure));
     }
     let unnamed = stats.failed.saturating_sub(failures.len() as u64);
     if unnamed > 0 {

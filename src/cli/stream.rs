@@ -100,7 +100,7 @@ pub(crate) fn run(args: StreamArgs, process: &Process) -> anyhow::Result<Exit> {
     }
     // The built-in text is valid, so an error comes from the command line.
     let mut pipeline = Pipeline::from_str(&text, "the built-in pipeline").map_err(|error| {
-        Failure::new(Exit::Usage, error.to_string()).hint("--print-pipeline prints the pipeline file for these flags")
+        Failure::of(Exit::Usage, error).hint("--print-pipeline prints the pipeline file for these flags")
     })?;
     add_environment(&mut pipeline)?;
     print_summary(&args, &pipeline);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use turnstile_lake::{Commit, Committed, Ledger, LedgerError, StateRef};
 use turnstile_message::TopicPartition;
-use turnstile_values::RetryPolicy;
+use turnstile_values::{RetryPolicy, human};
 
 use super::event_sink::EventSink;
 use super::fault::ledger_failed;
@@ -69,7 +69,7 @@ impl Committer {
                         return Err(ledger_failed(LedgerError::Store(error)));
                     };
                     let seconds = wait.as_secs_f32();
-                    self.events.note(format!("{error}: {}; trying again in {seconds} s", error.source));
+                    self.events.note(format!("{}; trying again in {seconds} s", human::error(&error)));
                     tokio::select! {
                         () = self.shutdown.cancelled() => return Err(ledger_failed(LedgerError::Store(error))),
                         () = tokio::time::sleep(wait) => {}

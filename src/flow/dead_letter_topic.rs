@@ -47,7 +47,7 @@ impl DeadLetterTopic {
             return Ok(());
         }
         let reason = self.producer.failures().first().map(|failure| failure.reason.clone());
-        Err(self.failure(anyhow::Error::msg(reason.unwrap_or_else(|| "the broker did not answer".to_owned()))))
+        Err(self.failure(reason.unwrap_or_else(|| "the broker did not answer".into()).into()))
     }
 
     fn failure(&self, cause: anyhow::Error) -> anyhow::Error {

@@ -1,8 +1,11 @@
 //! Converts the rooms' errors into failures that a user can act on: fact, cause, next step, exit code.
 
+use std::error::Error;
+
 use turnstile_engine::{EngineError, StreamPlan};
 use turnstile_kafka::diagnosis::DiagnosisError;
 use turnstile_kafka::{ClientError, ReadError, SettingsError};
+use turnstile_lake::maintenance::MaintenanceError;
 use turnstile_lake::{LakeError, LedgerError};
 use turnstile_registry::RegistryError;
 use turnstile_warehouse::WarehouseError;
@@ -169,8 +172,48 @@ pub(crate) fn ledger_failed(error: LedgerError) -> anyhow::Error {
         LedgerError::Unbalanced { .. } | LedgerError::Unfinished { .. } => Exit::Failed,
         _ => Exit::Ledger,
     };
-    let hint = error.hint();
+    let hint = ledger_hint(&error);
     Failure::of(exit, error).maybe_hint(hint).into()
+}
+
+/// What to do about a ledger that refuses, where there is something to do.
+fn ledger_hint(error: &LedgerError) -> Option<&'static str> {
+    match error {
+        LedgerError::Fenced { .. } => {
+            Some("stop that process, or take over with `turnstile run --takeover`; nothing was lost")
+        }
+        LedgerError::Store(e) if e.retriable => {
+            Some("start again when the store can be reached and has space; nothing was lost")
+        }
+        LedgerError::Store(_) => Some("free space or grant permission, then start again; nothing was lost"),
+        LedgerError::PlanChanged { .. } => Some(
+            "give the pipeline a new name and let it read the topic again; or close the open windows with the old \
+             file (`turnstile run --drain`), unless that file counts registers, corrects late rows or detects \
+             duplicates without the event time",
+        ),
+        LedgerError::NewerVersion { .. } => Some("run the newer turnstile that wrote it"),
+        LedgerError::OtherPipeline { .. } => Some("give the pipeline another name or another lake"),
+        LedgerError::FileChanged { .. } => {
+            Some("move that file away and start again; the committed one is then published")
+        }
+        LedgerError::Corrupt { .. } => Some("docs/ledger.md, \"Repair\", says what can be done"),
+        LedgerError::Unbalanced { .. } | LedgerError::Unfinished { .. } | LedgerError::Name { .. } => None,
+    }
+}
+
+/// Maintenance did not come to its end.
+pub(crate) fn maintenance_failed(error: MaintenanceError) -> anyhow::Error {
+    let (exit, hint) = match error {
+        MaintenanceError::Ledger(error) => return ledger_failed(error),
+        MaintenanceError::Changed { .. } => (
+            Exit::Difference,
+            "`turnstile audit` names all that differ; docs/ledger.md, \"Repair\", says what can be done",
+        ),
+        MaintenanceError::Rows { .. } => {
+            (Exit::Failed, "the lake is unchanged, and readers still read the original files")
+        }
+    };
+    Failure::of(exit, error).hint(hint).into()
 }
 
 /// The engine stopped.
@@ -191,6 +234,14 @@ pub(crate) fn engine_failed(error: EngineError) -> anyhow::Error {
         _ => (Exit::Failed, Some("nothing was lost: the messages since the last commit are read again")),
     };
     Failure::of(exit, error).maybe_hint(hint).into()
+}
+
+/// What to do when a file of the lake, which a query was reading, is not what the ledger says.
+pub(crate) fn lake_file_hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut causes = std::iter::successors(Some(error), |cause| (*cause).source());
+    causes
+        .any(|cause| matches!(cause.downcast_ref(), Some(WarehouseError::File { .. })))
+        .then_some("`turnstile audit` says more")
 }
 
 /// The warehouse refused or failed.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use turnstile_delivery::{Target, TargetError};
 use turnstile_pipeline::LoadSchedule;
-use turnstile_values::{HOUR_US, RetryPolicy};
+use turnstile_values::{HOUR_US, RetryPolicy, human};
 use turnstile_warehouse::{LoadOptions, LoadRun, LoadRunState, Warehouse, WarehouseError};
 
 use super::bigquery_tables::list_for_bigquery;
@@ -20,7 +20,6 @@ use super::loaded::Loaded;
 use super::models::models;
 use super::now_us;
 use super::targets::target_failed;
-use crate::report::one_line;
 
 /// When a load that failed is tried again.
 const RETRIES: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -149,12 +148,12 @@ async fn deliver(
         Err(Undelivered::Warehouse(error)) => return Err(warehouse_failed(error)),
         Err(Undelivered::Target(error)) => error,
     };
-    let text = one_line(&error);
+    let text = human::error(&error);
     let known = failing.get(&name).is_some_and(|(said, at)| *said == text && now_us() - at < REPEAT_US);
     if !known {
         match warehouse.record(record(from, from, Err(text.clone()))).await {
             Ok(()) => drop(failing.insert(name, (text, now_us()))),
-            Err(unrecorded) => tracing::warn!(error = %unrecorded, "a failed delivery was not recorded"),
+            Err(unrecorded) => tracing::warn!(error = human::error(&unrecorded), "a failed delivery was not recorded"),
         }
     }
     Err(target_failed(error))
@@ -226,7 +225,8 @@ pub(crate) async fn load_on_schedule(context: &Context, schedule: &LoadSchedule)
             Ok(()) => waits.reset(),
             Err(failed) if failed.empty => due_us = due_us.min(now + RETRIES.first_wait.as_micros() as i64),
             Err(failed) => {
-                let error = format!("loading the warehouse failed and will be retried: {:#}", failed.error);
+                let why = human::error(failed.error.as_ref());
+                let error = format!("loading the warehouse failed and will be retried: {why}");
                 context.events().emit(Event::NotLoaded(error));
                 due_us = waits.next().map_or(due_us, |wait| due_us.min(now_us() + wait.as_micros() as i64));
             }

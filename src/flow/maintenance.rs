@@ -6,14 +6,12 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use turnstile_lake::maintenance::{Applied, Compact, LoadedBound, MaintenanceError, MaintenancePolicy, maintain};
+use turnstile_lake::maintenance::{Applied, Compact, LoadedBound, MaintenancePolicy, maintain};
 use turnstile_pipeline::Pipeline;
+use turnstile_values::human;
 
 use super::context::Context;
-use super::fault::ledger_failed;
 use super::owner::this_process;
-use crate::exit::Exit;
-use crate::report::{Failure, one_line};
 
 /// Maintenance in the background.
 pub(crate) struct Maintenance {
@@ -50,9 +48,11 @@ async fn round(context: &Context) {
     match once(context).await {
         Ok(applied) => {
             summary(&applied).into_iter().for_each(|text| events.note(text));
-            applied.failed.iter().for_each(|error| events.note(one_line(error)));
+            applied.failed.iter().for_each(|error| events.note(human::error(error)));
         }
-        Err(error) => events.note(format!("{error:#}; maintenance of the lake is retried later")),
+        Err(error) => {
+            events.note(format!("{}; maintenance of the lake is retried later", human::error(error.as_ref())))
+        }
     }
 }
 
@@ -110,17 +110,6 @@ pub(crate) fn summary(applied: &Applied) -> Option<String> {
     ];
     let done: Vec<String> = done.into_iter().flatten().collect();
     (!done.is_empty()).then(|| format!("lake: {} (files)", done.join(", ")))
-}
-
-/// Maintenance did not come to its end.
-pub(crate) fn maintenance_failed(error: MaintenanceError) -> anyhow::Error {
-    let hint = error.hint();
-    let exit = match error {
-        MaintenanceError::Ledger(error) => return ledger_failed(error),
-        MaintenanceError::Changed { .. } => Exit::Difference,
-        MaintenanceError::Rows { .. } => Exit::Failed,
-    };
-    Failure::of(exit, error).maybe_hint(hint).into()
 }
 
 #[cfg(test)]

@@ -48,14 +48,15 @@ pub(crate) use context::{Context, LakeAccess};
 pub(crate) use event::{Event, Status};
 pub(crate) use event_sink::EventSink;
 pub(crate) use fault::{
-    client, diagnosis_failed, lake_failed, ledger_failed, no_ledger, read_failed, registry_failed, warehouse_failed,
+    client, diagnosis_failed, lake_failed, lake_file_hint, ledger_failed, maintenance_failed, no_ledger, read_failed,
+    registry_failed, warehouse_failed,
 };
 #[cfg(test)]
 pub(crate) use lag::tests::report as lag_example;
 pub(crate) use lag::{CatchUp, LagMonitor, LagReader, LagReport, PartitionLag};
 pub(crate) use loaded::Loaded;
 pub(crate) use loader::{load_on_schedule, load_once};
-pub(crate) use maintenance::{loaded_bounds, maintenance_failed, maintenance_policy, summary};
+pub(crate) use maintenance::{loaded_bounds, maintenance_policy, summary};
 pub(crate) use models::{models, plan_models};
 pub(crate) use owner::{now_us, this_process};
 pub(crate) use produce::{ProduceEvent, ProduceJob, Produced, ReplayState, produce, provider_failed};

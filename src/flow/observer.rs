@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use turnstile_kafka::{ClientError, KafkaConnection, LostTopic, TopicAdmin, TopicIdentityWatch};
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::SourceSettings;
+use turnstile_values::human;
 
 use super::start::topic_names;
 
@@ -195,7 +196,7 @@ impl TopicObserver {
             self.connection.commit_group_offsets(&self.offsets)
         };
         if let Err(error) = committed {
-            tracing::debug!(%error, "group offsets were not committed");
+            tracing::debug!(error = human::error(&error), "group offsets were not committed");
         }
     }
 

@@ -14,6 +14,7 @@ use turnstile_engine::{ClosePolicy, Engine, StateChange};
 use turnstile_kafka::{KafkaConnection, LeaderWatch, LostTopic};
 use turnstile_lake::{FileKind, NewFile};
 use turnstile_message::TopicPartition;
+use turnstile_values::human;
 
 use super::cadence::{Cadence, CutDue, SinceCut};
 use super::commit::{CommitContext, lake_cut};
@@ -324,7 +325,8 @@ impl Flow {
             return;
         }
         if let Err(error) = self.cut(CutKind::Last { drain: false }).await {
-            self.context.events().note(format!("what was read since the last commit was not committed: {error}"));
+            let why = human::error(error.as_ref());
+            self.context.events().note(format!("what was read since the last commit was not committed: {why}"));
         }
     }
 

@@ -12,7 +12,7 @@ use turnstile_engine::Worker;
 use turnstile_message::{MessageBatch, WriterSchema};
 use turnstile_pipeline::{PasswordSource, Pipeline, RegistrySettings};
 use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings};
-use turnstile_values::{RetryPolicy, RetryWaits, Secret};
+use turnstile_values::{RetryPolicy, RetryWaits, Secret, human};
 
 use super::committer;
 use super::fault::registry_failed;
@@ -37,26 +37,28 @@ pub(crate) fn open_registry(pipeline: &Pipeline, runtime: &Handle) -> anyhow::Re
 }
 
 fn password(settings: &RegistrySettings, source: &PasswordSource) -> anyhow::Result<Secret> {
-    let missing = |cause: String, hint: &str| {
+    let missing = |cause: anyhow::Error, hint: &str| {
         let fact = format!("there is no password for the schema registry {}", settings.url);
-        Failure::new(Exit::Config, fact).cause(anyhow::anyhow!(cause)).hint(hint)
+        Failure::new(Exit::Config, fact).cause(cause).hint(hint)
     };
     let text = match source {
+        // The error would repeat what is no text.
         PasswordSource::Environment(name) => std::env::var(name).map_err(|_| {
-            missing(
-                format!("the environment variable {name} is not set, or is not UTF-8 text"),
-                "set it, or use password_file",
-            )
+            let cause = anyhow::anyhow!("the environment variable {name} is not set, or is not UTF-8 text");
+            missing(cause, "set it, or use password_file")
         })?,
         PasswordSource::File(path) => {
             let text = std::fs::read_to_string(path).map_err(|e| {
-                missing(format!("{} cannot be read: {e}", path.display()), "write the password into that file")
+                let cause = anyhow::Error::from(e).context(format!("{} cannot be read", path.display()));
+                missing(cause, "write the password into that file")
             })?;
             text.lines().next().unwrap_or_default().to_owned()
         }
     };
     if text.is_empty() || text.len() > PASSWORD_BYTES {
-        return Err(missing("its content is empty, or not a password".to_owned(), "write the password there").into());
+        return Err(
+            missing(anyhow::anyhow!("its content is empty, or not a password"), "write the password there").into()
+        );
     }
     Ok(Secret::new(text))
 }
@@ -166,7 +168,7 @@ impl HeldBatch {
                 Err(error @ RegistryError::Unreachable { .. }) => {
                     let silent = now.duration_since(*self.silent_since.get_or_insert(now));
                     let Some(wait) = self.waits.next_after(silent) else { return Err(error) };
-                    note(format!("{error}; trying again in {} s", wait.as_secs_f32()));
+                    note(format!("{}; trying again in {} s", human::error(&error), wait.as_secs_f32()));
                     self.again_at = now + wait;
                     return Ok(false);
                 }

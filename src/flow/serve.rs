@@ -60,7 +60,15 @@ pub(crate) async fn serve(
 }
 
 fn wire_failed(error: WireError) -> anyhow::Error {
-    let hint = format!("the password comes from {PASSWORD}, for the user {USER}; --listen sets another address");
+    let hint = match &error {
+        WireError::Settings { key: "listen" | "credentials", .. } => {
+            format!("set a password in {PASSWORD}, for the user {USER}, or listen on 127.0.0.1: --listen")
+        }
+        WireError::Settings { key, .. } => format!("set [warehouse] {key} above 0"),
+        WireError::Listen { .. } => "choose another address or port (--listen), or stop the process there".to_owned(),
+        WireError::Tls { .. } => "give a certificate and its private key as PEM files".to_owned(),
+        WireError::Catalog(_) => "this is a bug in turnstile; please report it".to_owned(),
+    };
     Failure::of(Exit::Config, error).hint(hint).into()
 }
 

@@ -135,8 +135,8 @@ impl CityFeed {
             shutdown.cancel();
             fed.context("the producer stopped")?;
             match failures.first() {
-                Some(failure) => {
-                    Err(anyhow::anyhow!("{} messages were not delivered, the first: {}", stats.failed, failure.reason))
+                Some(first) => {
+                    Err(first.clone()).with_context(|| format!("{} messages were not delivered", stats.failed))
                 }
                 None => Ok(()),
             }

@@ -234,7 +234,7 @@ fn a_password_that_is_not_there_is_named_before_anything_is_read() {
     let scene = Scene::embedded(1);
     for (source, said) in [
         ("password_env = \"NO_SUCH_VARIABLE\"", "the environment variable NO_SUCH_VARIABLE is not set"),
-        ("password_file = \"no-such-file\"", "no-such-file cannot be read: "),
+        ("password_file = \"no-such-file\"", "no-such-file cannot be read\ncause: "),
     ] {
         let file = pipeline(&scene, "avro", &format!("url = \"http://127.0.0.1:1\", user = \"joe\", {source}"));
         let output = scene.drain(&file);

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use bytes::BytesMut;
+use turnstile_values::human;
 
 use crate::api::{self, ClientInformation, ResponseAction};
 use crate::state::BrokerState;
@@ -22,7 +23,7 @@ pub(crate) fn serve(state: &BrokerState, stream: TcpStream) {
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
             tracing::debug!(%peer, %error, "a client disconnected");
         }
-        Err(error) => tracing::warn!(%peer, %error, "closed a connection"),
+        Err(error) => tracing::warn!(%peer, error = human::error(&error), "closed a connection"),
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use parking_lot::RwLock;
+use turnstile_values::human;
 use uuid::Uuid;
 
 use crate::log::{Budget, Log, LogLimits};
@@ -232,8 +233,9 @@ impl TopicStore {
     fn create_partition(&self, topic_dir: Option<&Path>, index: usize) -> Result<Arc<Partition>, RequestError> {
         let log = match topic_dir {
             None => Log::in_memory(self.budget.clone()),
-            Some(dir) => Log::open(&dir.join(index.to_string()), 0)
-                .map_err(|error| RequestError::new(ResponseError::KafkaStorageError, error.to_string()))?,
+            Some(dir) => Log::open(&dir.join(index.to_string()), 0).map_err(|error| {
+                RequestError::new(ResponseError::KafkaStorageError, human::error(&BrokerError::from(error)))
+            })?,
         };
         Ok(Arc::new(Partition::new(index as i32, log)))
     }
@@ -276,7 +278,7 @@ fn check_name(name: &str) -> Result<(), RequestError> {
 
 fn storage_error(name: &str, error: &io::Error) -> RequestError {
     tracing::error!(topic = name, %error, "cannot write the topic's folder");
-    RequestError::new(ResponseError::KafkaStorageError, error.to_string())
+    RequestError::new(ResponseError::KafkaStorageError, human::error(error))
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 
 use std::error::Error;
 
-use crate::LoadPosition;
+use turnstile_values::BoxError;
 
-/// Any error, to be the source of one that names the target.
-pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+use crate::LoadPosition;
 
 /// Why a target did not take a delivery.
 #[derive(Debug, thiserror::Error)]

@@ -7,17 +7,17 @@ pub enum EngineError {
     #[error("the query cannot be run: {0}")]
     Plan(String),
     /// An expression of the query failed on the data.
-    #[error("the query failed: {0}")]
+    #[error("the query failed")]
     Query(#[from] datafusion_common::DataFusionError),
     /// A column could not be built.
-    #[error("a column could not be built: {0}")]
+    #[error("a column could not be built")]
     Arrow(#[from] arrow::error::ArrowError),
     /// A register's growth left the range of a 64-bit integer.
     #[error("the growth of a register does not fit a 64-bit integer")]
     Overflow,
     /// A window cannot be computed: its sums overflow, or an expression of SELECT or HAVING fails on it.
     /// The same messages give the same error; change the query.
-    #[error("the window that begins at {start} cannot be computed: {source}")]
+    #[error("the window that begins at {start} cannot be computed")]
     Window {
         /// Its first instant, RFC 3339, UTC.
         start: String,

@@ -130,7 +130,9 @@ impl KafkaConnection {
                 }
                 (_, None) => return Err(ClientError::TopicMissing { topic: topic.to_owned() }),
                 (_, Some(code)) => {
-                    return Err(topic_error(code, topic).unwrap_or_else(|| failure(format!("topic \"{topic}\""), code)));
+                    return Err(
+                        topic_error(code, topic).unwrap_or_else(|| failure(format!("use topic \"{topic}\""), code))
+                    );
                 }
             }
         }
@@ -161,12 +163,12 @@ impl KafkaConnection {
                 let ids = native::topic_ids(&self.consumer, topics, wait);
                 ids.map_err(KafkaError::MetadataFetch)
             },
-            |code| failure("topic ids", code),
+            |code| failure("read topic ids", code),
         )?;
         let mut ids = BTreeMap::new();
         for (topic, id) in found {
             let id = id.map_err(|code| {
-                topic_error(code, &topic).unwrap_or_else(|| failure(format!("topic \"{topic}\""), code))
+                topic_error(code, &topic).unwrap_or_else(|| failure(format!("use topic \"{topic}\""), code))
             })?;
             if !id.is_empty() {
                 ids.insert(topic, id);
@@ -196,7 +198,7 @@ impl KafkaConnection {
                     Err(error) => error,
                 },
                 Some(error) => error,
-                None => failure(format!("watermarks of {partition}"), code),
+                None => failure(format!("read the watermarks of {partition}"), code),
             },
         )
     }
@@ -233,7 +235,7 @@ impl KafkaConnection {
     pub fn may_write(&self, topic: &str) -> Result<Option<bool>, ClientError> {
         self.topic_partitions(topic)?;
         let allowed = native::allowed_on_topic(&self.consumer, topic, self.settings.connect_timeout());
-        let otherwise = |code| failure(format!("permissions of topic \"{topic}\""), code);
+        let otherwise = |code| failure(format!("read the permissions of topic \"{topic}\""), code);
         let allowed = allowed.map_err(|code| topic_error(code, topic).unwrap_or_else(|| otherwise(code)))?;
         Ok(allowed.map(|operations| operations.contains(&AclOperation::Write)))
     }
@@ -242,7 +244,7 @@ impl KafkaConnection {
     pub(crate) fn metadata(&self, topic: Option<&str>) -> Result<Metadata, ClientError> {
         self.retry_until_answered(
             |wait| self.consumer.fetch_metadata(topic, wait),
-            |code| failure("cluster metadata", code),
+            |code| failure("read the cluster's metadata", code),
         )
     }
 
@@ -334,7 +336,7 @@ pub(crate) fn assignment(positions: &[(TopicPartition, i64)]) -> Result<TopicPar
     let mut list = TopicPartitionList::with_capacity(positions.len());
     for (partition, offset) in positions {
         list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-            .map_err(|e| failure(format!("{partition} at offset {offset}"), e))?;
+            .map_err(|e| failure(format!("assign {partition} at offset {offset}"), e))?;
     }
     Ok(list)
 }

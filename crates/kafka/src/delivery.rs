@@ -14,25 +14,20 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
-use crate::error::describe_code;
+use crate::error::BrokerReason;
 use crate::link::LinkContext;
 
 /// A record that was not delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("message with key {} was not delivered to topic \"{topic}\"", key.as_deref().unwrap_or("none"))]
 pub struct DeliveryFailure {
     /// Its topic.
     pub topic: String,
     /// Its key, as text.
     pub key: Option<String>,
     /// Why.
-    pub reason: String,
-}
-
-impl std::fmt::Display for DeliveryFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let key = self.key.as_deref().unwrap_or("none");
-        write!(f, "message with key {key} was not delivered to topic \"{}\": {}", self.topic, self.reason)
-    }
+    #[source]
+    pub reason: BrokerReason,
 }
 
 /// The outcomes of the records.
@@ -144,7 +139,7 @@ impl ProducerContext for DeliveryContext {
             }
             Err((error, record)) => {
                 let key = record.key().map(|key| String::from_utf8_lossy(key).into_owned());
-                let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), describe_code);
+                let reason = error.rdkafka_error_code().map_or_else(|| error.clone().into(), BrokerReason::Code);
                 let failure = DeliveryFailure { topic: record.topic().to_owned(), key, reason };
                 if let Some(mut prefix) = self.accounts.prefix() {
                     prefix.fail(number as u64, &failure);

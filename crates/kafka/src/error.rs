@@ -74,11 +74,12 @@ pub enum ClientError {
     #[error("stopped while waiting for the Kafka broker")]
     Stopped,
     /// Anything else a broker or librdkafka answered.
-    #[error("{action}: {reason}")]
+    #[error("cannot {action}")]
     Failed {
         /// What was tried, on what.
         action: String,
         /// Why it failed.
+        #[source]
         reason: BrokerReason,
     },
 }
@@ -111,7 +112,14 @@ impl std::fmt::Display for BrokerReason {
     }
 }
 
-impl std::error::Error for BrokerReason {}
+impl std::error::Error for BrokerReason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Client(error) => error.source(),
+            Self::Code(_) | Self::Text(_) => None,
+        }
+    }
+}
 
 impl From<RDKafkaErrorCode> for BrokerReason {
     fn from(code: RDKafkaErrorCode) -> Self {
@@ -156,13 +164,14 @@ pub enum ReadError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// A partition cannot be read further.
-    #[error("{partition} cannot be read at offset {position}: {reason}")]
+    #[error("{partition} cannot be read at offset {position}")]
     Fatal {
         /// The partition.
         partition: TopicPartition,
         /// The offset that was to be read next; -1 when unknown.
         position: i64,
         /// librdkafka's reason.
+        #[source]
         reason: BrokerReason,
     },
 }
@@ -206,7 +215,7 @@ pub(crate) fn topic_error(code: RDKafkaErrorCode, topic: &str) -> Option<ClientE
         }
         Code::TopicAlreadyExists => Some(ClientError::TopicExists { topic }),
         Code::InvalidTopic => Some(ClientError::Failed {
-            action: format!("topic \"{topic}\""),
+            action: format!("use topic \"{topic}\""),
             reason: "the name may contain letters, digits, `.`, `_` and `-`, at most 249".into(),
         }),
         _ => None,

@@ -70,7 +70,7 @@ impl KafkaConnection {
         match allowed {
             Ok(allowed) => Ok(allowed.map(|operations| operations.contains(&AclOperation::Read))),
             Err(RDKafkaErrorCode::GroupIdNotFound) => Ok(None),
-            Err(code) => Err(self.group_error(code, "permissions of the consumer group")),
+            Err(code) => Err(self.group_error(code, "read the permissions of the consumer group")),
         }
     }
 

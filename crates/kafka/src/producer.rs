@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
 use crate::connection::{LEADER_BACKOFF, creation_error};
 use crate::delivery::{Accounts, DeliveryContext, DeliveryFailure};
-use crate::error::{ClientError, describe_code, topic_error};
+use crate::error::{BrokerReason, ClientError, topic_error};
 use crate::link::{BrokerLink, LinkContext, LinkState};
 use crate::provider::ProducerRecord;
 use crate::settings::ClientSettings;
@@ -261,10 +261,10 @@ impl Producer {
 
     /// Replaces the generic reason by the client's fatal error.
     fn name_fatal(&self, failure: &mut DeliveryFailure) {
-        if failure.reason == describe_code(RDKafkaErrorCode::Fatal)
+        if failure.reason == BrokerReason::Code(RDKafkaErrorCode::Fatal)
             && let Some((code, _)) = self.client.client().fatal_error()
         {
-            failure.reason = describe_code(code);
+            failure.reason = code.into();
         }
     }
 

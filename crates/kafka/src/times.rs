@@ -32,7 +32,7 @@ impl KafkaConnection {
             |wait| self.consumer().offsets_for_times(asked.clone(), wait),
             |code| {
                 let topic = &*partitions[0].topic;
-                topic_error(code, topic).unwrap_or_else(|| failure("offsets by time", code))
+                topic_error(code, topic).unwrap_or_else(|| failure("look up offsets by time", code))
             },
         )?;
         let mut offsets = Vec::with_capacity(partitions.len());

@@ -3,7 +3,7 @@
 use object_store::path::Path;
 use std::fmt;
 
-use turnstile_values::human;
+use turnstile_values::{BoxError, human};
 
 use crate::chain::ChainError;
 use crate::hash::Hash;
@@ -31,12 +31,13 @@ pub enum LedgerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// An object of the ledger is not what was written. Stop; see docs/ledger.md, "Repair".
-    #[error("{object} of the ledger is damaged: {reason}")]
+    #[error("{object} of the ledger is damaged")]
     Corrupt {
         /// The slot or other object, below the lake's root.
         object: String,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: BoxError,
     },
     /// The ledger's state belongs to another plan than the pipeline file's.
     #[error(
@@ -109,33 +110,6 @@ pub enum LedgerError {
     },
 }
 
-impl LedgerError {
-    /// What a person can do next, where there is something to do.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Fenced { .. } => {
-                Some("stop that process, or take over with `turnstile run --takeover`; nothing was lost")
-            }
-            Self::Store(e) if e.retriable => {
-                Some("start again when the store can be reached and has space; nothing was lost")
-            }
-            Self::Store(_) => Some("free space or grant permission, then start again; nothing was lost"),
-            Self::PlanChanged { .. } => Some(
-                "give the pipeline a new name and let it read the topic again; or close the open windows with the old \
-                 file (`turnstile run --drain`), unless that file counts registers, corrects late rows or detects \
-                 duplicates without the event time",
-            ),
-            Self::NewerVersion { .. } => Some("run the newer turnstile that wrote it"),
-            Self::OtherPipeline { .. } => Some("give the pipeline another name or another lake"),
-            Self::FileChanged { .. } => {
-                Some("move that file away and start again; the committed one is then published")
-            }
-            Self::Corrupt { .. } => Some("docs/ledger.md, \"Repair\", says what can be done"),
-            Self::Unbalanced { .. } | Self::Unfinished { .. } | Self::Name { .. } => None,
-        }
-    }
-}
-
 impl From<ChainError> for LedgerError {
     fn from(error: ChainError) -> Self {
         match error {
@@ -184,6 +158,6 @@ fn fenced(pipeline: &str, lake: &str, window_start_us: Option<i64>) -> String {
 }
 
 /// What is in the ledger at `path` cannot be: `reason` says why.
-pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> LedgerError {
+pub(crate) fn corrupt(path: &Path, reason: impl Into<BoxError>) -> LedgerError {
     LedgerError::Corrupt { object: path.to_string(), reason: reason.into() }
 }

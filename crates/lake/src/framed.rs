@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use turnstile_values::{BoxError, caused};
 
 /// Format version of the ledger's records: what this program writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -13,10 +14,10 @@ pub(crate) const FORMAT: u32 = 1;
 const HEADER: usize = 200;
 
 /// Why bytes are not a record that this program can read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Unreadable {
-    /// They are not what was written: the reason.
-    Damaged(String),
+    /// They are not what was written.
+    Damaged(BoxError),
     /// A newer program wrote them.
     Newer {
         /// Their format version.
@@ -40,7 +41,7 @@ pub fn encode<T: Serialize + ?Sized>(magic: &str, format: u32, record: &T) -> Ve
 /// # Errors
 /// The bytes are damaged, or of a newer format.
 pub fn decode<T: DeserializeOwned>(magic: &str, format: u32, bytes: &[u8]) -> Result<T, Unreadable> {
-    let damaged = |reason: &str| Unreadable::Damaged(reason.to_owned());
+    let damaged = |what: &'static str| Unreadable::Damaged(what.into());
     let end = bytes.iter().take(HEADER).position(|b| *b == b'\n').ok_or_else(|| damaged("it has no header line"))?;
     let header = std::str::from_utf8(&bytes[..end]).map_err(|_| damaged("its header line is not text"))?;
     let body = &bytes[end + 1..];
@@ -58,10 +59,10 @@ pub fn decode<T: DeserializeOwned>(magic: &str, format: u32, bytes: &[u8]) -> Re
     let length = words.next().and_then(|w| w.strip_prefix("length=")).and_then(|w| w.parse::<usize>().ok());
     let (Some(crc), Some(length)) = (crc, length) else { return Err(damaged("its header line is incomplete")) };
     if body.len() != length {
-        return Err(Unreadable::Damaged(format!("it has {} bytes where its header says {length}", body.len())));
+        return Err(Unreadable::Damaged(format!("it has {} bytes where its header says {length}", body.len()).into()));
     }
     if crc32c::crc32c(body) != crc {
         return Err(damaged("its checksum does not match"));
     }
-    serde_json::from_slice(body).map_err(|e| Unreadable::Damaged(format!("its record cannot be read: {e}")))
+    serde_json::from_slice(body).map_err(|e| Unreadable::Damaged(caused("its record cannot be read", e)))
 }

@@ -157,7 +157,7 @@ impl Pipeline {
             out.push_str(", days that are over compacted");
         }
         if lake.maintain_us.is_none() {
-            out.push_str(", maintained by `turnstile lake` alone");
+            out.push_str(", maintained by hand");
         }
         out
     }

@@ -295,11 +295,12 @@ fn timeout(reader: &mut TableReader<'_>, key: &'static str) -> Option<i64> {
         TomlValue::Integer(seconds) => seconds.to_string(),
         _ => text(reader, key)?,
     };
-    let message = match duration::parse_us_or_number(&written, SECOND_US) {
+    let fault = Fault::new(&node.at, key).hint(duration::HINT);
+    let fault = match duration::parse_us_or_number(&written, SECOND_US) {
         Ok(us) if (MILLISECOND_US..=MAX_TIMEOUT_US).contains(&us) => return Some(us),
-        Ok(_) => format!("\"{written}\" is not between 1 ms and 24 days"),
-        Err(error) => error.to_string(),
+        Ok(_) => fault.caused_by(format!("\"{written}\" is not between 1 ms and 24 days")),
+        Err(error) => fault.caused_by(error),
     };
-    reader.fault(Fault::new(&node.at, format!("{key}: {message}")).hint(duration::HINT));
+    reader.fault(fault);
     None
 }

@@ -1,5 +1,6 @@
 //! Which topics a pipeline reads: one, several, or all whose names match.
 
+use std::error::Error;
 use std::fmt;
 
 use regex::Regex;
@@ -56,13 +57,15 @@ const HINT: &str = "write a name, a list of names, or a pattern such as \"^mta-.
 pub(crate) fn read(reader: &mut TableReader<'_>) -> Option<TopicSelection> {
     let node = reader.node("topic");
     let node = reader.required("topic", node)?;
-    let topics = match &node.value {
-        TomlValue::Text(text) if text.starts_with('^') => pattern(text).map(TopicSelection::Matching),
-        TomlValue::Text(name) => name_of(name).map(|name| TopicSelection::Named(vec![name])),
+    let topics: Result<_, Box<dyn Error + Send + Sync>> = match &node.value {
+        TomlValue::Text(text) if text.starts_with('^') => {
+            pattern(text).map(TopicSelection::Matching).map_err(Into::into)
+        }
+        TomlValue::Text(name) => name_of(name).map(|name| TopicSelection::Named(vec![name])).map_err(Into::into),
         TomlValue::List(items) => return list(reader, node, items),
-        other => Err(format!("must be a name or a list of names, not {}", other.kind())),
+        other => Err(format!("must be a name or a list of names, not {}", other.kind()).into()),
     };
-    topics.map_err(|message| reader.fault(Fault::new(&node.at, format!("topic: {message}")).hint(HINT))).ok()
+    topics.map_err(|error| reader.fault(Fault::new(&node.at, "topic").caused_by(error).hint(HINT))).ok()
 }
 
 fn list(reader: &mut TableReader<'_>, node: &TomlNode, items: &[TomlNode]) -> Option<TopicSelection> {
@@ -96,14 +99,22 @@ fn name_of(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-fn pattern(text: &str) -> Result<TopicPattern, String> {
+/// Of the parser's lines the last says what is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{text}\" is not a pattern: {}", error.to_string().lines().last().unwrap_or_default())]
+struct PatternError {
+    text: String,
+    error: regex::Error,
+}
+
+fn pattern(text: &str) -> Result<TopicPattern, PatternError> {
     // The whole name has to match: `^mta` alone is not to take `mta-old`.
     let regex = Regex::new(&format!("^(?:{})$", text.trim_start_matches('^').trim_end_matches('$')));
-    let regex = regex.map_err(|e| {
-        let reason = e.to_string();
-        format!("\"{text}\" is not a pattern: {}", reason.lines().last().unwrap_or_default())
-    })?;
-    Ok(TopicPattern { text: text.to_owned(), regex })
+    let text = text.to_owned();
+    match regex {
+        Ok(regex) => Ok(TopicPattern { text, regex }),
+        Err(error) => Err(PatternError { text, error }),
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +127,6 @@ mod tests {
         assert!(topics.contains("mta-east") && topics.contains("mta-west"));
         assert!(!topics.contains("mta-east-old") && !topics.contains("old-mta-east"));
         assert!(!TopicSelection::Matching(pattern("^.*").unwrap()).contains("__consumer_offsets"));
-        assert!(pattern("^mta-(").unwrap_err().contains("unclosed group"));
+        assert!(pattern("^mta-(").unwrap_err().to_string().contains("unclosed group"));
     }
 }

@@ -1,5 +1,6 @@
 //! The tables over the lake and when they are loaded: `[warehouse]`.
 
+use std::error::Error;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeZone, Utc};
@@ -143,7 +144,7 @@ fn table_name(text: &str) -> Result<String, String> {
     if first && rest && text.len() <= 63 { Ok(text.to_owned()) } else { Err(format!("\"{text}\" is not a table name")) }
 }
 
-fn parse_schedule(text: &str) -> Result<LoadSchedule, String> {
+fn parse_schedule(text: &str) -> Result<LoadSchedule, Box<dyn Error + Send + Sync>> {
     match text {
         "hourly" => return Ok(LoadSchedule::Every(HOUR_US)),
         "daily" => return Ok(LoadSchedule::Every(DAY_US)),
@@ -151,19 +152,19 @@ fn parse_schedule(text: &str) -> Result<LoadSchedule, String> {
     }
     if text.split_whitespace().count() == 5 {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let cron = Cron::from_str(&text).map_err(|error| cron_fault(&text, &error))?;
+        let cron = Cron::from_str(&text).map_err(|error| cron_fault(&text, error))?;
         let never = cron.find_next_occurrence(&Utc.timestamp_nanos(0), false).is_err();
         return if never {
-            Err(format!("\"{text}\" never matches a time"))
+            Err(format!("\"{text}\" never matches a time").into())
         } else {
             Ok(LoadSchedule::Cron { text, zone: Tz::UTC })
         };
     }
-    duration::parse_positive_us(text).map(LoadSchedule::Every).map_err(|error| error.to_string())
+    Ok(LoadSchedule::Every(duration::parse_positive_us(text)?))
 }
 
-/// Which field of a five-field cron expression is wrong.
-fn cron_fault(text: &str, error: &CronError) -> String {
+/// Which field of a five-field cron expression is wrong; the parser's error names none.
+fn cron_fault(text: &str, error: CronError) -> Box<dyn Error + Send + Sync> {
     let names = ["minute", "hour", "day of the month", "month", "day of the week"];
     let wrong = text.split(' ').zip(names).enumerate().find(|(at, (field, _))| {
         let mut alone = ["*"; 5];
@@ -171,8 +172,8 @@ fn cron_fault(text: &str, error: &CronError) -> String {
         Cron::from_str(&alone.join(" ")).is_err()
     });
     match wrong {
-        Some((_, (field, name))) => format!("\"{field}\" is not a valid {name} in a cron expression"),
-        None => format!("\"{text}\" is not a cron expression: {error}"),
+        Some((_, (field, name))) => format!("\"{field}\" is not a valid {name} in a cron expression").into(),
+        None => error.into(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A client of a schema registry that caches its answers.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use tokio::runtime::Handle;
 use turnstile_message::{SchemaKind, WriterSchema};
+use turnstile_values::human;
 
 use crate::SchemaRegistrySettings;
 use crate::answer::{RegistryAnswer, SchemaBody, SchemaReference, classify};
@@ -34,14 +36,18 @@ pub enum RegistryError {
     #[error("the schema registry's settings are wrong: {reason}")]
     Settings {
         /// What is wrong.
-        reason: String,
+        reason: &'static str,
+        /// What shows it.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// It cannot be reached, or fails itself; ask again later.
-    #[error("the schema registry {url} is not available: {reason}")]
+    #[error("the schema registry {url} is not available")]
     Unreachable {
         /// Its address.
         url: String,
         /// Why.
+        #[source]
         reason: UnreachableReason,
     },
     /// It refuses this user; fix user or password.
@@ -75,11 +81,14 @@ impl std::fmt::Display for UnreachableReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Request(error) if error.is_timeout() => write!(f, "no answer within {} s", REQUEST.as_secs()),
-            Self::Request(error) => write!(f, "{}", innermost(error)),
+            Self::Request(error) => write!(f, "{}", human::innermost(error).unwrap_or(error)),
             Self::Answer(text) => f.write_str(text),
         }
     }
 }
+
+// Its text is that of its innermost cause already.
+impl Error for UnreachableReason {}
 
 /// A registry. May be shared by threads.
 #[derive(Debug)]
@@ -107,10 +116,10 @@ impl SchemaRegistry {
     /// [`RegistryError::Settings`] when the address is not a URL.
     pub fn new(settings: SchemaRegistrySettings, runtime: Handle) -> Result<Self, RegistryError> {
         // The address is not repeated: a wrong one may be a password in the wrong place.
-        let wrong = |reason: String| RegistryError::Settings { reason };
-        let base = Url::parse(&settings.url).map_err(|e| wrong(format!("its url is not valid: {e}")))?;
+        let wrong = |reason, error: Option<_>| RegistryError::Settings { reason, source: error };
+        let base = Url::parse(&settings.url).map_err(|e| wrong("its url is not valid", Some(Box::new(e) as Box<_>)))?;
         if base.cannot_be_a_base() {
-            return Err(wrong("its url cannot be extended by a path".to_owned()));
+            return Err(wrong("its url cannot be extended by a path", None));
         }
         let client = Client::builder()
             .connect_timeout(CONNECT)
@@ -119,7 +128,7 @@ impl SchemaRegistry {
             .pool_max_idle_per_host(0)
             .redirect(Policy::none())
             .build()
-            .map_err(|e| wrong(innermost(&e).to_string()))?;
+            .map_err(|e| wrong("no client can be made", Some(e.into())))?;
         Ok(Self { settings, base, client, runtime, cache: Mutex::default() })
     }
 
@@ -249,13 +258,4 @@ impl SchemaRegistry {
         }
         Ok((status, body))
     }
-}
-
-/// The innermost cause, which is the specific one: "Connection refused".
-fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost
 }

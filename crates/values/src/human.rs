@@ -1,4 +1,6 @@
-//! Values as text for people: durations, counts, sizes, instants.
+//! Values as text for people: durations, counts, sizes, instants, errors.
+
+use std::error::Error;
 
 use chrono::{DateTime, SecondsFormat, Timelike};
 
@@ -74,6 +76,29 @@ pub fn short_instant(us: i64) -> String {
     let at = DateTime::from_timestamp_micros(us).unwrap_or_default();
     let text = if at.second() == 0 && at.nanosecond() == 0 { "%Y-%m-%dT%H:%MZ" } else { "%Y-%m-%dT%H:%M:%S%.fZ" };
     at.format(text).to_string()
+}
+
+/// `text` with each run of white space as one space.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An error with its causes, in one line. A cause whose text is there already is left out: a library's error often
+/// repeats its source's.
+pub fn error(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    one_line(&text)
+}
+
+/// The cause below all others, which is the specific one: `Connection refused`.
+pub fn innermost<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source()).last()
 }
 
 #[cfg(test)]

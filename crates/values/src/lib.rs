@@ -3,6 +3,7 @@
 //! In: text that a person wrote. Out: microseconds, bytes, waits; and back: text for people ([`human`]).
 //! Knows no other room, reads no clock, does no I/O. Start at [`duration`].
 
+mod caused;
 pub mod duration;
 pub mod human;
 mod nearest;
@@ -10,6 +11,7 @@ mod retry;
 mod secret;
 pub mod size;
 
+pub use caused::{BoxError, caused};
 pub use duration::{DAY_US, DurationError, HOUR_US, MILLISECOND_US, MINUTE_US, SECOND_US};
 pub use nearest::{edit_distance, nearest, suggest};
 pub use retry::{RetryPolicy, RetryWaits};

@@ -7,7 +7,6 @@ use turnstile_lake::chain::ChainError;
 use turnstile_lake::{LedgerError, StoreError};
 
 use crate::model::ModelError;
-use crate::sql_error::on_one_line;
 
 /// Why the warehouse could not answer or load. Whatever it is, the tables are as they were.
 #[derive(Debug, thiserror::Error)]
@@ -148,20 +147,6 @@ impl WarehouseError {
     pub(crate) fn compute(model: &str, source: impl Into<DataFusionError>) -> Self {
         Self::Compute { model: model.to_owned(), source: Box::new(source.into()) }
     }
-}
-
-/// An error with what caused it, in one line. A cause whose text its parent already shows is left out.
-pub(crate) fn error_chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    on_one_line(&text)
 }
 
 fn describe_failed_tests(failed: &[String]) -> String {

@@ -1,6 +1,7 @@
 //! DataFusion's error for a failed query: the innermost error, its position and its text.
 
 use datafusion::error::DataFusionError;
+use turnstile_values::human;
 
 /// The error below all wrappers.
 pub(crate) fn root_error(error: &DataFusionError) -> &DataFusionError {
@@ -23,16 +24,11 @@ pub(crate) fn locate(error: &DataFusionError) -> (Option<(usize, usize)>, String
         | DataFusionError::Configuration(text) => text.clone(),
         other => other.strip_backtrace(),
     };
-    let text = on_one_line(text.strip_prefix("sql parser error: ").unwrap_or(&text));
+    let text = human::one_line(text.strip_prefix("sql parser error: ").unwrap_or(&text));
     let Some((before, at)) = text.rsplit_once(" at Line: ") else { return (None, text) };
     let Some((line, column)) = at.split_once(", Column: ") else { return (None, text) };
     match (line.parse(), column.trim().parse()) {
         (Ok(line), Ok(column)) => (Some((line, column)), before.to_owned()),
         _ => (None, text),
     }
-}
-
-/// `text` with each run of white space as one space.
-pub(crate) fn on_one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -7,6 +7,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 use turnstile_lake::{Catalog, CatalogPosition, Lake};
+use turnstile_values::human;
 
 use crate::error::WarehouseError;
 use crate::limits::WarehouseLimits;
@@ -130,7 +131,7 @@ impl Warehouse {
         for model in self.inner.models.iter().filter(|model| model.kind == ModelKind::View) {
             // A view over a table that does not exist yet does not exist either.
             if let Err(error) = builder.view(PUBLIC, &model.name, &model.sql).await {
-                tracing::debug!(model = model.name, %error, "the view is left out");
+                tracing::debug!(model = model.name, error = human::error(&error), "the view is left out");
             }
         }
         Ok(())
@@ -144,7 +145,10 @@ impl Warehouse {
         builder.table(PUBLIC, &source.history_table(), Arc::new(history))?;
         // This reads from the store only while a commit is being published.
         let slot = catalog.slot(lake).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the slot of the position cannot be read: the open windows cannot be queried");
+            tracing::warn!(
+                error = human::error(&error),
+                "the slot of the position cannot be read: the open windows cannot be queried"
+            );
             None
         });
         let open = live(source, slot, rows.as_ref());

@@ -9,19 +9,15 @@ use datafusion::error::DataFusionError;
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The settings contradict each other: change the one named.
-    #[error("the Postgres port was not opened: {key} is refused\ncause: {cause}\nhint:  {hint}")]
+    #[error("the Postgres port was not opened: {reason}")]
     Settings {
         /// The key at fault, as in [`crate::ServeSettings`].
         key: &'static str,
         /// What would happen.
-        cause: String,
-        /// What to do.
-        hint: &'static str,
+        reason: String,
     },
     /// The address is in use or not this machine's: choose another.
-    #[error(
-        "the Postgres port was not opened on {address}\ncause: {source}\nhint:  choose another address or port, or stop the process that listens there"
-    )]
+    #[error("the Postgres port was not opened on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -29,7 +25,7 @@ pub enum WireError {
         source: std::io::Error,
     },
     /// Certificate or key cannot be used: fix the file.
-    #[error("the Postgres port was not opened: {} cannot be used for TLS\ncause: {source}\nhint:  give a certificate and its private key as PEM files", path.display())]
+    #[error("the Postgres port was not opened: {} cannot be used for TLS", path.display())]
     Tls {
         /// The file.
         path: PathBuf,
@@ -37,6 +33,6 @@ pub enum WireError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The tables of `pg_catalog` could not be created: a fault of this build.
-    #[error("the Postgres port was not opened\ncause: {0}\nhint:  this is a bug in turnstile; please report it")]
+    #[error("the Postgres port was not opened")]
     Catalog(#[source] DataFusionError),
 }

@@ -51,21 +51,21 @@ impl ServeSettings {
     /// # Errors
     /// `Settings`, with the key at fault.
     pub(crate) fn check(&self) -> Result<(), WireError> {
-        let refuse = |key, cause: String, hint| Err(WireError::Settings { key, cause, hint });
+        let refuse = |key, reason: String| Err(WireError::Settings { key, reason });
         if !self.listen.ip().is_loopback() && self.credentials.is_none() {
-            let cause = format!("{} can be reached from other machines, and no password is required", self.listen);
-            return refuse("listen", cause, "give a user and a password, or listen on 127.0.0.1");
+            let reason = format!("{} can be reached from other machines, and no password is required", self.listen);
+            return refuse("listen", reason);
         }
         if let Some(WireCredentials { user, password }) = &self.credentials
             && (user.is_empty() || password.0.is_empty())
         {
-            return refuse("credentials", "the user or the password is empty".into(), "give both, or neither");
+            return refuse("credentials", "the user or the password is empty".into());
         }
         if self.max_connections == 0 {
-            return refuse("max_connections", "no client could connect".into(), "give a number above 0");
+            return refuse("max_connections", "max_connections = 0 lets no client connect".into());
         }
         if self.statement_timeout.is_zero() {
-            return refuse("statement_timeout", "no statement could end in time".into(), "give a time above 0");
+            return refuse("statement_timeout", "with statement_timeout = 0 no statement could end in time".into());
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
+use turnstile_values::human;
 
 use crate::position;
 use crate::suggest::suggestions;
@@ -46,7 +47,8 @@ impl SqlError {
     }
 
     pub(crate) fn into_error(self) -> PgWireError {
-        let mut info = ErrorInfo::new(self.severity.into(), self.code.into(), one_line(&self.message));
+        // psql and log readers expect a message of one line.
+        let mut info = ErrorInfo::new(self.severity.into(), self.code.into(), human::one_line(&self.message));
         info.severity_nonlocalized = Some(self.severity.into());
         info.hint = self.hint;
         info.position = self.position.map(|position| position.to_string());
@@ -110,7 +112,7 @@ pub(crate) fn from_engine(error: &DataFusionError, asked: Option<(&str, &Session
             SqlError::new("58030", format!("a file could not be read: {}", error.find_root().strip_backtrace()))
         }
         DataFusionError::Execution(text) => SqlError::new("22000", text.clone()),
-        DataFusionError::External(cause) => SqlError::new("58000", cause.to_string()),
+        DataFusionError::External(cause) => SqlError::new("58000", human::error(&**cause)),
         other => SqlError::new("XX000", other.strip_backtrace()),
     }
 }
@@ -162,7 +164,7 @@ fn from_arrow(error: &ArrowError) -> SqlError {
         ArrowError::MemoryError(text) => SqlError::new("53200", format!("out of memory: {text}")),
         ArrowError::ExternalError(cause) => match cause.downcast_ref::<DataFusionError>() {
             Some(engine) => from_engine(engine, None),
-            None => SqlError::new("58000", cause.to_string()),
+            None => SqlError::new("58000", human::error(&**cause)),
         },
         other => SqlError::new("22000", other.to_string()),
     }
@@ -187,11 +189,6 @@ fn tables(session: &SessionContext) -> Vec<String> {
         tables.into_iter().map(move |table| format!("{prefix}{table}")).collect::<Vec<_>>()
     };
     catalog.schema_names().iter().filter(|name| *name != "pg_catalog").flat_map(of_schema).collect()
-}
-
-/// psql and log readers expect a message of one line.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

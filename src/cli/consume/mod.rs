@@ -93,7 +93,8 @@ pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> 
         Some(file) => {
             let pipeline = load_pipeline(file, &[])?;
             let inspector = Inspector::new(&pipeline);
-            let inspector = inspector.map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", file.display())))?;
+            let inspector = inspector
+                .map_err(|e| Failure::new(Exit::Config, format!("{} cannot be used", file.display())).cause(e))?;
             (Some(inspector), flow::open_registry(&pipeline, &process.runtime)?)
         }
     };

@@ -35,20 +35,17 @@ pub(super) fn summary(rows: u64, began: Instant) -> String {
 /// A failed query as fact, position and hint.
 pub(super) fn failure(query: &str, error: QueryError) -> anyhow::Error {
     match error {
-        QueryError::Query { hint: explained, .. } => {
+        QueryError::Query { hint: explained, source } => {
             let fact = match explained.position {
                 Some(position) => format!("{}\n{}", explained.fact, caret(query, position)),
                 None => explained.fact,
             };
-            let failure = Failure::new(Exit::Failed, fact);
-            match explained.hint {
-                Some(hint) => failure.hint(hint).into(),
-                None => failure.into(),
-            }
+            let lake = flow::lake_file_hint(&*source).map(str::to_owned);
+            Failure::new(Exit::Failed, fact).maybe_hint(explained.hint.or(lake)).into()
         }
-        QueryError::Timeout(_) => Failure::new(Exit::Failed, error.to_string())
-            .hint("query less data, or raise `[warehouse] statement_timeout`")
-            .into(),
+        QueryError::Timeout(_) => {
+            Failure::of(Exit::Failed, error).hint("query less data, or raise `[warehouse] statement_timeout`").into()
+        }
         QueryError::Warehouse(error) => flow::warehouse_failed(error),
         QueryError::Write(error) => Failure::new(Exit::Failed, "the result cannot be written").cause(error).into(),
     }

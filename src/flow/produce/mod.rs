@@ -181,9 +181,9 @@ fn check_delivery(
     if stats.failed == 0 {
         return Ok(());
     }
-    let reason = failures.first().map_or("the broker did not accept them", |failure| failure.reason.as_str());
+    let reason = failures.first().map_or("the broker did not accept them".into(), |failure| failure.reason.clone());
     Err(Failure::new(Exit::Source, format!("{} messages did not reach topic \"{topic}\"", stats.failed))
-        .cause(anyhow::anyhow!(reason.to_owned()))
+        .cause(reason)
         .hint("`turnstile topic describe` shows whether the topic can be reached; delivered messages stay")
         .into())
 }
@@ -201,7 +201,7 @@ fn row_failed(row: u64, failure: &DeliveryFailure, largest: Option<(u64, usize)>
         Exit::Source,
         format!("row {row} did not reach topic \"{}\": the replay ends before it", failure.topic),
     )
-    .cause(anyhow::anyhow!(failure.reason.clone()))
+    .cause(failure.reason.clone())
     .hint(format!(
         "correct {which}, or remove it (the rows before row {row} must stay as they are), or make the topic accept it, such \
          as with a larger max.message.bytes; the same command then resumes there"
@@ -212,13 +212,13 @@ fn row_failed(row: u64, failure: &DeliveryFailure, largest: Option<(u64, usize)>
 /// An error of a provider, with its exit code.
 pub(crate) fn provider_failed(error: ProviderError) -> anyhow::Error {
     let exit = if let ProviderError::Settings(_) = error { Exit::Config } else { Exit::Failed };
-    Failure::new(exit, error.to_string()).into()
+    Failure::of(exit, error).into()
 }
 
 fn feed_failed(error: FeedError) -> anyhow::Error {
     match error {
         FeedError::Provider(error) => provider_failed(error),
         FeedError::Send(SendError::Client(error)) => client(error),
-        FeedError::Send(error) => Failure::new(Exit::Source, error.to_string()).into(),
+        FeedError::Send(error) => Failure::of(Exit::Source, error).into(),
     }
 }

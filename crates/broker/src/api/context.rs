@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
+use turnstile_values::{BoxError, caused};
 
 use crate::log::LEADER_EPOCH;
 use crate::state::BrokerState;
@@ -43,8 +44,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) version: i16,
 }
 
-pub(super) fn encode(message: &impl Encodable, version: i16, out: &mut BytesMut) -> Result<(), String> {
-    message.encode(out, version).map_err(|error| format!("cannot encode the response: {error}"))
+pub(super) fn encode(message: &impl Encodable, version: i16, out: &mut BytesMut) -> Result<(), BoxError> {
+    message.encode(out, version).map_err(|error| caused("cannot encode the response", error))
 }
 
 /// The error code of an outcome: 0 for a success.

@@ -12,6 +12,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use kafka_protocol::protocol::Encodable;
+use turnstile_values::BoxError;
 
 use super::context::{RequestContext, check_epoch, encode};
 use crate::fetch_sessions::{CachedPartition, FetchContext};
@@ -42,7 +43,7 @@ impl FetchPartitionData {
     }
 }
 
-pub(super) fn fetch(c: &RequestContext, request: FetchRequest, out: &mut BytesMut) -> Result<(), String> {
+pub(super) fn fetch(c: &RequestContext, request: FetchRequest, out: &mut BytesMut) -> Result<(), BoxError> {
     let mut fetch = match c.broker.sessions.begin(&request) {
         Ok(fetch) => fetch,
         Err(code) => return encode(&FetchResponse::default().with_error_code(code.code()), c.version, out),
@@ -139,7 +140,7 @@ fn write(
     fetch: &mut FetchContext,
     found: &[FetchPartitionData],
     out: &mut BytesMut,
-) -> Result<(), String> {
+) -> Result<(), BoxError> {
     let mut changed: Vec<(&CachedPartition, &FetchPartitionData)> = Vec::with_capacity(found.len());
     for (wanted, found) in fetch.partitions.iter_mut().zip(found) {
         let sent = (found.error.is_none()).then_some((found.end, found.start));
@@ -177,7 +178,7 @@ fn write_partition(
     wanted: &CachedPartition,
     found: &FetchPartitionData,
     out: &mut BytesMut,
-) -> Result<(), String> {
+) -> Result<(), BoxError> {
     let data = PartitionData::default()
         .with_partition_index(wanted.partition)
         .with_error_code(found.error.map_or(0, |code| code.code()))
@@ -202,11 +203,11 @@ fn write_partition(
 
 /// Writes `message`, whose last field is empty, up to that field, and `count` as the field's length. The
 /// caller writes the field's content and then calls [`end_message`].
-fn begin_message(message: &impl Encodable, version: i16, count: usize, out: &mut BytesMut) -> Result<(), String> {
+fn begin_message(message: &impl Encodable, version: i16, count: usize, out: &mut BytesMut) -> Result<(), BoxError> {
     encode(message, version, out)?;
     if version < FLEXIBLE {
         out.truncate(out.len() - 4);
-        out.put_u32(u32::try_from(count).map_err(|error| error.to_string())?);
+        out.put_u32(u32::try_from(count)?);
         return Ok(());
     }
     out.truncate(out.len() - 2);

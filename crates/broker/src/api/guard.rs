@@ -9,9 +9,10 @@
 use bytes::{Buf, Bytes, TryGetError};
 use kafka_protocol::protocol::Decodable;
 use kafka_protocol::protocol::buf::ByteBuf;
+use turnstile_values::{BoxError, caused};
 
-pub(super) fn decode<Q: Decodable>(mut body: Bytes, version: i16) -> Result<Q, String> {
-    let unreadable = |error| format!("cannot read the request: {error}");
+pub(super) fn decode<Q: Decodable>(mut body: Bytes, version: i16) -> Result<Q, BoxError> {
+    let unreadable = |error| caused("cannot read the request", error);
     let mut guarded = LengthGuard { bytes: body.clone(), replacement: Vec::new() };
     Q::decode(&mut guarded, version).map_err(unreadable)?;
     Q::decode(&mut body, version).map_err(unreadable)

@@ -4,6 +4,8 @@
 //! Knows nothing of sockets and files. Start at [`handle_request`]; each family of requests has a file, with a
 //! handler under the protocol's name.
 
+use turnstile_values::{BoxError, caused};
+
 mod admin;
 mod cluster;
 mod configs;
@@ -76,13 +78,13 @@ pub(crate) fn handle_request(
     client: &mut ClientInformation,
     request: Bytes,
     out: &mut BytesMut,
-) -> Result<ResponseAction, String> {
+) -> Result<ResponseAction, BoxError> {
     let mut head = request.clone();
     let (number, version) = (head.try_get_i16(), head.try_get_i16());
     let (Ok(number), Ok(version), Ok(correlation)) = (number, version, head.try_get_i32()) else {
         return Err("a request without a header".into());
     };
-    let Ok(key) = ApiKey::try_from(number) else { return Err(format!("request {number} is unknown")) };
+    let Ok(key) = ApiKey::try_from(number) else { return Err(format!("request {number} is unknown").into()) };
     let highest = OFFERED.iter().find(|(offered, _)| *offered == key).map(|(_, highest)| *highest);
     let lowest = key.valid_versions().min;
     if highest.is_none_or(|highest| version > highest || version < lowest) {
@@ -91,17 +93,17 @@ pub(crate) fn handle_request(
             let unsupported = api_versions().with_error_code(ResponseError::UnsupportedVersion.code());
             return send(&unsupported, correlation, 0, 0, out);
         }
-        return Err(format!("{key:?} version {version} is not supported (client '{}')", client.client_id));
+        return Err(format!("{key:?} version {version} is not supported (client '{}')", client.client_id).into());
     }
     let mut body = request;
     // The header holds no arrays, so its lengths need no guard.
     let header = RequestHeader::decode(&mut body, key.request_header_version(version))
-        .map_err(|error| format!("{key:?} version {version}: cannot read the header: {error}"))?;
+        .map_err(|error| caused(format!("{key:?} version {version}: cannot read the header"), error))?;
     if let Some(client_id) = header.client_id.filter(|client_id| **client_id != *client.client_id) {
         client.client_id = client_id.to_string();
     }
     let context = RequestContext { broker, client, version };
-    dispatch(&context, key, correlation, body, out).map_err(|error| format!("{key:?} version {version}: {error}"))
+    dispatch(&context, key, correlation, body, out).map_err(|error| caused(format!("{key:?} version {version}"), error))
 }
 
 fn dispatch(
@@ -110,7 +112,7 @@ fn dispatch(
     correlation: i32,
     body: Bytes,
     out: &mut BytesMut,
-) -> Result<ResponseAction, String> {
+) -> Result<ResponseAction, BoxError> {
     macro_rules! respond {
         ($request:ty, $handler:expr) => {{
             let request = guard::decode::<$request>(body, c.version)?;
@@ -185,7 +187,7 @@ fn send(
     header_version: i16,
     version: i16,
     out: &mut BytesMut,
-) -> Result<ResponseAction, String> {
+) -> Result<ResponseAction, BoxError> {
     encode(&ResponseHeader::default().with_correlation_id(correlation), header_version, out)?;
     encode(response, version, out)?;
     Ok(ResponseAction::Send)

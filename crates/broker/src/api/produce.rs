@@ -4,6 +4,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::*;
+use turnstile_values::BoxError;
 
 use super::context::RequestContext;
 use crate::log::LogLimits;
@@ -17,7 +18,7 @@ const NO_ACKS: i16 = 0;
 
 /// Stores the batches. `None` when the client expects no response; it learns of a failure by the closed
 /// connection, which the error causes.
-pub(super) fn produce(c: &RequestContext, request: ProduceRequest) -> Result<Option<ProduceResponse>, String> {
+pub(super) fn produce(c: &RequestContext, request: ProduceRequest) -> Result<Option<ProduceResponse>, BoxError> {
     let refused = if request.transactional_id.is_some() {
         Some(ResponseError::TransactionalIdAuthorizationFailed)
     } else if !matches!(request.acks, -1..=1) {
@@ -61,7 +62,7 @@ pub(super) fn produce(c: &RequestContext, request: ProduceRequest) -> Result<Opt
     match failed {
         _ if request.acks != NO_ACKS => Ok(Some(ProduceResponse::default().with_responses(responses))),
         None => Ok(None),
-        Some(code) => Err(format!("a batch was refused ({code}), and the client expects no response")),
+        Some(code) => Err(format!("a batch was refused ({code}), and the client expects no response").into()),
     }
 }
 

@@ -4,6 +4,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 
 use kafka_protocol::ResponseError;
+use turnstile_values::human;
 
 use super::context::{text, topic_name};
 use super::*;
@@ -34,7 +35,8 @@ impl Client {
         header.with_correlation_id(77).encode(&mut request, header_version).unwrap();
         request.extend_from_slice(body);
         let mut out = BytesMut::new();
-        let action = handle_request(&self.broker, &mut self.information, request.freeze(), &mut out)?;
+        let action = handle_request(&self.broker, &mut self.information, request.freeze(), &mut out);
+        let action = action.map_err(|error| human::error(&*error))?;
         Ok((action == ResponseAction::Send).then(|| out.freeze()))
     }
 

@@ -1,8 +1,10 @@
 //! BigQuery's errors, classified by what the caller can do.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
+use turnstile_values::human;
 
 use crate::TargetError;
 
@@ -41,7 +43,7 @@ pub(super) enum ErrorClass {
 }
 
 /// An error response, or no response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct ApiError {
     pub(super) class: ErrorClass,
     /// BigQuery's reason, or `connection`.
@@ -49,6 +51,8 @@ pub(super) struct ApiError {
     pub(super) message: String,
     /// The subject of the request: a job's id, a table.
     pub(super) what: String,
+    /// Why no response came.
+    pub(super) source: Option<Arc<reqwest::Error>>,
 }
 
 impl fmt::Display for ApiError {
@@ -57,17 +61,23 @@ impl fmt::Display for ApiError {
     }
 }
 
-impl std::error::Error for ApiError {}
+impl std::error::Error for ApiError {
+    /// The innermost cause: what wraps it says nothing more.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().and_then(|error| human::innermost(error))
+    }
+}
 
 impl ApiError {
+    pub(super) fn new(class: ErrorClass, reason: impl Into<String>, message: String, what: impl Into<String>) -> Self {
+        Self { class, reason: reason.into(), message, what: what.into(), source: None }
+    }
+
     /// No response came.
-    pub(super) fn connection(what: &str, error: &reqwest::Error) -> Self {
-        let mut innermost: &dyn std::error::Error = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        let message = if error.is_timeout() { "no response in time".to_owned() } else { innermost.to_string() };
-        Self { class: ErrorClass::Transient, reason: "connection".into(), message, what: what.into() }
+    pub(super) fn connection(what: &str, error: reqwest::Error) -> Self {
+        let message = if error.is_timeout() { "no response in time" } else { "no response" };
+        let error = Some(Arc::new(error.without_url()));
+        Self { source: error, ..Self::new(ErrorClass::Transient, "connection", message.into(), what) }
     }
 
     /// A response with an error status.
@@ -82,7 +92,7 @@ impl ApiError {
         }
         let class = classify(status, reason);
         let reason = if reason.is_empty() { format!("HTTP {status}") } else { reason.to_owned() };
-        Self { class, reason, message, what: what.into() }
+        Self::new(class, reason, message, what)
     }
 
     /// The error in the `status` of a finished job; `None` if it succeeded.
@@ -105,7 +115,7 @@ impl ApiError {
         // Two transactions conflicted: the cancelled one may be retried. The reason alone would say that the SQL is wrong.
         let conflict = message.contains("concurrent update") || message.contains("concurrent transaction");
         let class = if conflict { ErrorClass::Transient } else { classify(400, reason) };
-        Some(Self { class, reason: reason.into(), message, what: what.into() })
+        Some(Self::new(class, reason, message, what))
     }
 
     /// As an error of [`Target`](crate::Target).
@@ -203,7 +213,7 @@ mod tests {
         let two = json!({"reason": "invalid", "message": "row 7", "location": "line 3"});
         let error = ApiError::from_job("load", &json!({"errorResult": one, "errors": [one, two]})).unwrap();
         assert_eq!(error.to_string(), "load: bad int at gs://b/p.parquet; row 7 at line 3 (invalid)");
-        assert_eq!(ApiError::from_job("load", &json!({"state": "DONE"})), None);
+        assert!(ApiError::from_job("load", &json!({"state": "DONE"})).is_none());
     }
 
     #[test]

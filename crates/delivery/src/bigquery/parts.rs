@@ -14,8 +14,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
+use turnstile_values::BoxError;
 
-use crate::error::BoxError;
 use crate::{RowStream, Scope, TableChange, TableKind, TargetTable};
 
 /// A Parquet file.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use turnstile_values::human;
 
 use super::api::JobMedia;
 use super::error::{ErrorClass, refused};
@@ -124,7 +125,7 @@ impl BigQueryTarget {
         let Some(store) = &self.store else { return };
         for object in objects {
             if let Err(error) = store.delete(object).await {
-                tracing::warn!(url = %store.url(object), %error, "a staged file remains");
+                tracing::warn!(url = %store.url(object), error = human::error(&error), "a staged file remains");
             }
         }
     }

@@ -1,20 +1,33 @@
 //! What an error means for the caller: retry, or report it to a person.
 
 use std::error::Error;
-use std::io;
+use std::{fmt, io};
 
 use tokio_postgres::error::{DbError, SqlState};
+use turnstile_values::caused;
 
 use crate::TargetError;
 
-/// An error with the action that failed; the client library's error is its source.
-#[derive(Debug, thiserror::Error)]
-#[error("{action}: {message}")]
-struct StatementError {
-    action: String,
-    message: String,
-    #[source]
-    source: tokio_postgres::Error,
+/// The client library's error, in the server's words where the server sent it.
+#[derive(Debug)]
+pub(super) struct PgError(pub(super) tokio_postgres::Error);
+
+impl fmt::Display for PgError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_db_error() {
+            Some(error) => {
+                let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+                write!(f, "{}{detail}{}", error.message(), advice(error.code()))
+            }
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+impl Error for PgError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if self.0.as_db_error().is_some() { None } else { self.0.source() }
+    }
 }
 
 /// The target does not answer, or cannot serve the request now.
@@ -34,15 +47,12 @@ pub(super) fn classify(target: &str, action: &str, error: tokio_postgres::Error)
         None => by_source(&error),
     };
     match class {
-        Recovery::Retry => {
-            let message = format!("{}{}", message(&error), advice(&error));
-            unreachable(target, Box::new(StatementError { action: action.into(), message, source: error }))
-        }
+        Recovery::Retry => unreachable(target, caused(action, PgError(error))),
         Recovery::Fix(hint) => TargetError::Refused {
             target: target.into(),
-            reason: format!("{action}: {}", message(&error)),
+            reason: action.into(),
             hint: hint.into(),
-            source: Some(Box::new(error)),
+            source: Some(Box::new(PgError(error))),
         },
     }
 }
@@ -54,27 +64,11 @@ enum Recovery {
     Fix(&'static str),
 }
 
-/// The server's message with its detail, or the library's error with all causes.
-fn message(error: &tokio_postgres::Error) -> String {
-    if let Some(error) = error.as_db_error() {
-        let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        return format!("{}{detail}", error.message());
-    }
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        words.push_str(": ");
-        words.push_str(&source.to_string());
-        next = source.source();
-    }
-    words
-}
-
 /// What a person can do about an error that may not be transient after all.
-fn advice(error: &tokio_postgres::Error) -> &'static str {
-    match error.code() {
-        Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => "; another session holds the lock (lock_timeout)",
-        Some(code) if *code == SqlState::QUERY_CANCELED => "; if it persists, raise statement_timeout",
+fn advice(code: &SqlState) -> &'static str {
+    match *code {
+        SqlState::LOCK_NOT_AVAILABLE => "; another session holds the lock (lock_timeout)",
+        SqlState::QUERY_CANCELED => "; if it persists, raise statement_timeout",
         _ => "",
     }
 }

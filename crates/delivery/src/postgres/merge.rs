@@ -5,7 +5,7 @@ use std::error::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
-use super::error::refused;
+use super::error::{PgError, refused};
 use super::session::PgSession;
 use super::types::PgType;
 use super::{rows, sql, stage};
@@ -180,7 +180,7 @@ async fn reject_duplicate_keys(session: &PgSession, table: &TargetTable) -> Resu
 /// A duplicate key in rows that were copied directly into the table: the server's detail names it, `Key (a, b)=(1, 2) is duplicated.`
 fn duplicate_key_error(session: &PgSession, table: &TargetTable, error: TargetError) -> TargetError {
     let TargetError::Refused { source: Some(source), .. } = &error else { return error };
-    let db_error = source.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error());
+    let db_error = source.downcast_ref::<PgError>().and_then(|error| error.0.as_db_error());
     match db_error.filter(|error| *error.code() == SqlState::UNIQUE_VIOLATION) {
         Some(db_error) => {
             duplicate_key(session.target(), table, db_error.detail().unwrap_or("two rows have the same key"))

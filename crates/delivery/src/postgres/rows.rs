@@ -13,7 +13,7 @@ use arrow::datatypes::{
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use bytes::{BufMut, BytesMut};
-use turnstile_values::DAY_US;
+use turnstile_values::{BoxError, DAY_US};
 
 use super::numeric;
 use super::types::PgType;
@@ -60,7 +60,7 @@ enum PgColumn {
 
 impl RowEncoder {
     /// The types of the batch's columns must be known to [`PgType::of`]; an error names the one that is not.
-    pub(super) fn new(batch: &RecordBatch) -> Result<Self, String> {
+    pub(super) fn new(batch: &RecordBatch) -> Result<Self, BoxError> {
         let columns = batch.columns().iter().map(PgColumn::of).collect::<Result<_, _>>()?;
         Ok(Self { columns })
     }
@@ -76,7 +76,7 @@ impl RowEncoder {
 }
 
 impl PgColumn {
-    fn of(array: &ArrayRef) -> Result<Self, String> {
+    fn of(array: &ArrayRef) -> Result<Self, BoxError> {
         let unknown = || format!("no PostgreSQL type for {}", array.data_type());
         Ok(match PgType::of(array.data_type()).ok_or_else(unknown)? {
             PgType::Text => match array.data_type() {
@@ -85,7 +85,7 @@ impl PgColumn {
                 DataType::Utf8View => PgColumn::TextView(array.as_string_view().clone()),
                 // Views of the dictionary's texts: only short ones are copied.
                 _ => {
-                    let views = cast(array, &DataType::Utf8View).map_err(|error| error.to_string())?;
+                    let views = cast(array, &DataType::Utf8View)?;
                     PgColumn::TextView(views.as_string_view().clone())
                 }
             },

@@ -3,7 +3,6 @@
 //! A session is cached only after success. Any failure, also a dropped future, drops it, and the server rolls back what was
 //! not committed.
 
-use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,8 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, CopyInSink, Row};
+use turnstile_values::{BoxError, caused};
 
-use super::error::{classify, unreachable};
+use super::error::{PgError, classify, unreachable};
 use super::options::SslMode;
 use super::settings::PostgresSettings;
 use super::tls;
@@ -35,7 +35,7 @@ pub(super) struct PgSession {
     client: Client,
     connection: JoinHandle<()>,
     /// Why the connection ended, which the client does not know.
-    ended: Arc<OnceLock<String>>,
+    ended: Arc<OnceLock<Arc<PgError>>>,
     target: String,
     limit: Duration,
 }
@@ -64,7 +64,7 @@ impl PgSession {
         let connection = tokio::spawn(async move {
             // The client notices the end when the connection is dropped: the reason is set by then.
             if let Err(error) = (&mut connection).await {
-                let _ = note.set(error.source().map_or(error.to_string(), ToString::to_string));
+                let _ = note.set(Arc::new(PgError(error)));
             }
         });
         Ok(Self { client, connection, ended, target, limit: settings.statement_timeout + RESPONSE_MARGIN })
@@ -145,8 +145,11 @@ impl PgSession {
         match timeout(self.limit, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.is_closed() => {
-                let why = self.ended.get().map_or("the connection was closed", String::as_str);
-                Err(unreachable(&self.target, format!("{action}: {why}")))
+                let why: BoxError = match self.ended.get() {
+                    Some(error) => Box::new(Arc::clone(error)),
+                    None => "the connection was closed".into(),
+                };
+                Err(unreachable(&self.target, caused(action, why)))
             }
             Ok(Err(error)) => Err(classify(&self.target, action, error)),
             Err(_) => Err(unreachable(&self.target, format!("{action}: no response within {:?}", self.limit))),

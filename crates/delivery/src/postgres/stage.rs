@@ -10,6 +10,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::record_batch::RecordBatch;
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
+use turnstile_values::BoxError;
 
 use super::error::refused;
 use super::rows::{self, RowEncoder, UnsupportedValue};
@@ -36,7 +37,7 @@ pub(super) async fn copy(session: &PgSession, change: &TableChange, into: &str) 
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|source| TargetError::Rows { table: table.name.clone(), source })?;
         check(session.target(), change, &batch)?;
-        let encoder = RowEncoder::new(&batch).map_err(|error| unreadable(table, &error))?;
+        let encoder = RowEncoder::new(&batch).map_err(|error| unreadable(table, error))?;
         for row in 0..batch.num_rows() {
             encoder.put(row, &mut out).map_err(|value| unsupported_value(session.target(), table, &batch, &value))?;
             if out.len() >= CHUNK_BYTES {
@@ -60,7 +61,7 @@ fn check(target: &str, change: &TableChange, batch: &RecordBatch) -> Result<(), 
         schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
     };
     if shape(&table.schema) != shape(&batch.schema()) {
-        return Err(unreadable(table, &format!("a batch's columns differ from the table's: {:?}", batch.schema())));
+        return Err(unreadable(table, format!("a batch's columns differ from the table's: {:?}", batch.schema())));
     }
     for column in &table.key {
         let array = batch.column_by_name(column).filter(|array| array.null_count() > 0);
@@ -103,8 +104,8 @@ fn check_windows(target: &str, change: &TableChange, batch: &RecordBatch) -> Res
     Ok(())
 }
 
-fn unreadable(table: &TargetTable, reason: &str) -> TargetError {
-    TargetError::Rows { table: table.name.clone(), source: reason.into() }
+fn unreadable(table: &TargetTable, source: impl Into<BoxError>) -> TargetError {
+    TargetError::Rows { table: table.name.clone(), source: source.into() }
 }
 
 fn unsupported_value(target: &str, table: &TargetTable, batch: &RecordBatch, value: &UnsupportedValue) -> TargetError {

@@ -11,11 +11,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use turnstile_values::BoxError;
 
 use super::options::SslMode;
 use super::settings::PostgresSettings;
 use crate::TargetSettingsError;
-use crate::error::BoxError;
 
 /// Reads the trusted certificates and prepares the TLS side of connections.
 pub(super) fn connector(settings: &PostgresSettings) -> Result<MakeRustlsConnect, TargetSettingsError> {

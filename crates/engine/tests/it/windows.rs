@@ -1,6 +1,7 @@
 //! Windows, watermark, late rows, duplicates, idle partitions. Day 0 of the stories is 2023-12-09.
 
 use turnstile_engine::{ClosePolicy, EngineError, Reason};
+use turnstile_values::human;
 
 use crate::story::{Story, pipeline, sums};
 
@@ -227,7 +228,7 @@ fn a_window_that_cannot_be_computed_is_named() {
     let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'")), 1);
     let huge = i64::MAX;
     story.row(0, "A", huge, "1", "2023-12-09 08:01:00").row(0, "A", huge, "2", "2023-12-09 08:01:00");
-    let error = story.drain_error().to_string();
+    let error = human::error(&story.drain_error());
     assert!(error.starts_with("the window that begins at 2023-12-09T08:00:00Z cannot be computed: "), "{error}");
 }
 

@@ -135,7 +135,12 @@ impl LineSource {
     }
 
     pub(super) fn row_error(&self, reason: String) -> ProviderError {
-        ProviderError::Row { file: self.name.clone(), line: self.number, reason }
+        ProviderError::Row { file: self.name.clone(), line: self.number, reason, source: None }
+    }
+
+    pub(super) fn no_json(&self, error: serde_json::Error) -> ProviderError {
+        let (file, line, reason) = (self.name.clone(), self.number, "no JSON".to_owned());
+        ProviderError::Row { file, line, reason, source: Some(error) }
     }
 }
 

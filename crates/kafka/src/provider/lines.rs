@@ -7,6 +7,7 @@ use std::path::Path;
 use std::vec::IntoIter;
 
 use tokio_util::sync::CancellationToken;
+use turnstile_values::human;
 
 use super::line_source::{LineFormat, LineInput, LineSettings, LineSource, csv_fields};
 use super::mta_replay::{TextBuffers, write_key, write_value};
@@ -97,8 +98,7 @@ impl LineProvider {
                 record.value.extend_from_slice(line);
             }
             LineFormat::Json => {
-                let value: serde_json::Value =
-                    serde_json::from_slice(line).map_err(|e| open.row_error(format!("no JSON: {e}")))?;
+                let value: serde_json::Value = serde_json::from_slice(line).map_err(|e| open.no_json(e))?;
                 if let Some(name) = &self.settings.key_field {
                     match value.get(name) {
                         None | Some(serde_json::Value::Null) => {}
@@ -141,7 +141,7 @@ impl Provider for LineProvider {
                 Err(error) if self.settings.skip_wrong => {
                     self.skipped_rows.rows += 1;
                     if self.skipped_rows.first.len() < NAMED {
-                        self.skipped_rows.first.push(error.to_string());
+                        self.skipped_rows.first.push(human::error(&error));
                     }
                 }
                 filled => return filled.map(|()| true),

@@ -124,7 +124,7 @@ pub struct SkippedRows {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// A file cannot be read.
-    #[error("{}: cannot be read: {source}", file.display())]
+    #[error("{}: cannot be read", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -140,6 +140,9 @@ pub enum ProviderError {
         line: usize,
         /// Column, expectation and text.
         reason: String,
+        /// What its parser says.
+        #[source]
+        source: Option<serde_json::Error>,
     },
     /// Two files hold readings of the same time, so that their rows cannot be replayed one file after the other.
     #[error("{} and {} contain readings of the same time; replay them one at a time", first.display(), second.display())]

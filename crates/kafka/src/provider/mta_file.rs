@@ -144,7 +144,7 @@ fn open(file: &Path) -> Result<Box<dyn BufRead>, ProviderError> {
 }
 
 fn row_error(file: &Path, line: usize, reason: String) -> ProviderError {
-    ProviderError::Row { file: file.to_owned(), line, reason }
+    ProviderError::Row { file: file.to_owned(), line, reason, source: None }
 }
 
 /// Where each of the eleven columns stands.

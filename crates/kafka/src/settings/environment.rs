@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use super::error::WrongValue;
 use super::{ClientSettings, SettingsError};
 
 /// The beginning of the names of the variables that are client settings.
@@ -31,11 +32,7 @@ fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Cli
     named.sort();
     for (name, value) in named {
         let key = key(&name);
-        let value = value.into_string().map_err(|_| SettingsError::InvalidValue {
-            origin: name.clone(),
-            key: key.clone(),
-            reason: "it is not UTF-8".to_owned(),
-        })?;
+        let value = value.into_string().map_err(|_| WrongValue::from("it is not UTF-8").at(&name, &key))?;
         settings.insert(key, value, name)?;
     }
     Ok(settings)
@@ -83,7 +80,8 @@ mod tests {
         let path = file.path().display().to_string();
         let settings = read_all(&[("TURNSTILE_KAFKA_SASL_PASSWORD_FILE", &path)]).unwrap();
         assert_eq!(settings.pairs().collect::<Vec<_>>(), [("sasl.password", "hush")]);
-        let error = read_all(&[("TURNSTILE_KAFKA_SASL_PASSWORD_FILE", "/nowhere")]).unwrap_err().to_string();
+        let error = read_all(&[("TURNSTILE_KAFKA_SASL_PASSWORD_FILE", "/nowhere")]).unwrap_err();
+        let error = turnstile_values::human::error(&error);
         assert!(
             error.starts_with("TURNSTILE_KAFKA_SASL_PASSWORD_FILE: `sasl.password.file`: /nowhere cannot be read: "),
             "{error}"

@@ -1,17 +1,18 @@
 //! Settings that cannot be used.
 
+use std::io;
 use std::path::PathBuf;
 
 /// Settings that cannot be used. Never holds a value that may be secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {source}", file.display())]
+    #[error("{}: cannot be read", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A line of the file is not `key=value`.
     #[error("{}:{line}: {reason}", file.display())]
@@ -42,6 +43,9 @@ pub enum SettingsError {
         key: String,
         /// Why the value is refused.
         reason: String,
+        /// What the file system says of the file that the value names.
+        #[source]
+        source: Option<io::Error>,
     },
     /// No broker is named.
     #[error("{origin}: `bootstrap.servers` is missing")]
@@ -67,4 +71,30 @@ pub enum SettingsError {
         /// librdkafka's reason.
         reason: String,
     },
+}
+
+/// Why a value is refused. Never holds one that may be secret.
+#[derive(Debug)]
+pub(super) struct WrongValue {
+    reason: String,
+    source: Option<io::Error>,
+}
+
+impl WrongValue {
+    /// The value names a file that cannot be read.
+    pub(super) fn unreadable(file: &str, source: io::Error) -> Self {
+        Self { reason: format!("{file} cannot be read"), source: Some(source) }
+    }
+
+    /// The error with the key, and where that was set.
+    pub(super) fn at(self, origin: &str, key: &str) -> SettingsError {
+        let Self { reason, source } = self;
+        SettingsError::InvalidValue { origin: origin.to_owned(), key: key.to_owned(), reason, source }
+    }
+}
+
+impl<T: Into<String>> From<T> for WrongValue {
+    fn from(reason: T) -> Self {
+        Self { reason: reason.into(), source: None }
+    }
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::error::WrongValue;
 use super::jaas;
 
 /// What a key of Java's clients becomes.
@@ -19,7 +20,7 @@ pub(super) enum TranslatedKey {
 ///
 /// # Errors
 /// Why it cannot be, and what to write instead; never with a value that may be secret.
-pub(super) fn translate(key: &str, value: &str) -> Result<TranslatedKey, String> {
+pub(super) fn translate(key: &str, value: &str) -> Result<TranslatedKey, WrongValue> {
     let renamed = |key: &'static str| Ok(TranslatedKey::Keys(vec![(key, value.to_owned())]));
     match key {
         "sasl.mechanism" => renamed("sasl.mechanisms"),
@@ -28,7 +29,7 @@ pub(super) fn translate(key: &str, value: &str) -> Result<TranslatedKey, String>
         "ssl.truststore.certificates" => renamed("ssl.ca.pem"),
         "ssl.keystore.certificate.chain" => renamed("ssl.certificate.pem"),
         "ssl.keystore.key" => renamed("ssl.key.pem"),
-        "sasl.jaas.config" => jaas::translate(value).map(TranslatedKey::Keys),
+        "sasl.jaas.config" => Ok(TranslatedKey::Keys(jaas::translate(value)?)),
         "ssl.truststore.location" => truststore(value),
         "ssl.keystore.location" => keystore(value),
         // Java switches the check of the host's name off with an empty value.
@@ -42,7 +43,7 @@ pub(super) fn translate(key: &str, value: &str) -> Result<TranslatedKey, String>
             Ok(bytes) => {
                 Ok(TranslatedKey::Keys(vec![("queue.buffering.max.kbytes", (bytes / 1024).max(1).to_string())]))
             }
-            Err(_) => Err("it must be a number of bytes".to_owned()),
+            Err(_) => Err("it must be a number of bytes".into()),
         },
         // -1 leaves the size to the system, which librdkafka does by itself.
         "receive.buffer.bytes" | "send.buffer.bytes" if value == "-1" => Ok(TranslatedKey::Ignored),
@@ -164,10 +165,10 @@ enum KeystoreFormat {
     Jks,
 }
 
-fn keystore_format(file: &str) -> Result<KeystoreFormat, String> {
+fn keystore_format(file: &str) -> Result<KeystoreFormat, WrongValue> {
     let mut first = [0; 4];
     let read = std::fs::File::open(Path::new(file)).and_then(|mut open| open.read(&mut first));
-    read.map_err(|error| format!("{file} cannot be read: {error}"))?;
+    read.map_err(|error| WrongValue::unreadable(file, error))?;
     Ok(match first {
         [0xFE, 0xED, 0xFE, 0xED] | [0xCE, 0xCE, 0xCE, 0xCE] => KeystoreFormat::Jks,
         // DER's sign of a sequence: no text begins with it and a length of more than 127 bytes.
@@ -176,17 +177,18 @@ fn keystore_format(file: &str) -> Result<KeystoreFormat, String> {
     })
 }
 
-fn truststore(file: &str) -> Result<TranslatedKey, String> {
+fn truststore(file: &str) -> Result<TranslatedKey, WrongValue> {
     match keystore_format(file)? {
         KeystoreFormat::Pem => Ok(TranslatedKey::Keys(vec![("ssl.ca.location", file.to_owned())])),
         KeystoreFormat::Jks | KeystoreFormat::Pkcs12 => Err(format!(
             "{file} is a Java keystore; write its certificates as PEM with `keytool -list -rfc -keystore {file} > ca.pem`, \
              and set `ssl.ca.location=ca.pem`"
-        )),
+        )
+        .into()),
     }
 }
 
-fn keystore(file: &str) -> Result<TranslatedKey, String> {
+fn keystore(file: &str) -> Result<TranslatedKey, WrongValue> {
     match keystore_format(file)? {
         // Key and certificates stand in one file, and OpenSSL takes from it what it looks for.
         KeystoreFormat::Pem => Ok(TranslatedKey::Keys(vec![
@@ -197,12 +199,15 @@ fn keystore(file: &str) -> Result<TranslatedKey, String> {
         KeystoreFormat::Jks => Err(format!(
             "{file} is in Java's own keystore format; convert it with `keytool -importkeystore -srckeystore {file} \
              -destkeystore keystore.p12 -deststoretype PKCS12`, and set `ssl.keystore.location=keystore.p12`"
-        )),
+        )
+        .into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use turnstile_values::human;
+
     use super::*;
 
     fn keys(key: &str, value: &str) -> Vec<(&'static str, String)> {
@@ -232,6 +237,7 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             path.display().to_string()
         };
+        let reason = |key, file: &str| human::error(&translate(key, file).err().unwrap().at("test", key));
         let pem = file("store.pem", b"-----BEGIN PRIVATE KEY-----\n");
         let pkcs12 = file("store.p12", b"\x30\x82\x0a\x00rest");
         let jks = file("store.jks", b"\xFE\xED\xFE\xED\0\0\0\x02");
@@ -241,15 +247,15 @@ mod tests {
             [("ssl.certificate.location", pem.clone()), ("ssl.key.location", pem.clone())]
         );
         assert_eq!(keys("ssl.keystore.location", &pkcs12), [("ssl.keystore.location", pkcs12.clone())]);
-        let refused = translate("ssl.keystore.location", &jks).err().unwrap();
+        let refused = reason("ssl.keystore.location", &jks);
         assert!(refused.contains(&format!("keytool -importkeystore -srckeystore {jks}")), "{refused}");
 
         assert_eq!(keys("ssl.truststore.location", &pem), [("ssl.ca.location", pem.clone())]);
         for java in [&pkcs12, &jks] {
-            let refused = translate("ssl.truststore.location", java).err().unwrap();
+            let refused = reason("ssl.truststore.location", java);
             assert!(refused.contains(&format!("keytool -list -rfc -keystore {java}")), "{refused}");
         }
-        let missing = translate("ssl.keystore.location", "/nowhere.p12").err().unwrap();
-        assert!(missing.starts_with("/nowhere.p12 cannot be read: "), "{missing}");
+        let missing = reason("ssl.keystore.location", "/nowhere.p12");
+        assert!(missing.ends_with("/nowhere.p12 cannot be read: No such file or directory (os error 2)"), "{missing}");
     }
 }

@@ -4,18 +4,17 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka_sys::RDKafkaConfRes;
 
-use super::SettingsError;
-use super::java;
+use super::error::WrongValue;
+use super::{SettingsError, java};
 
 /// The login mechanisms of this build of librdkafka: it has no Kerberos.
 pub(super) const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
 
 /// Asks librdkafka whether it knows the key and takes the value.
 pub(super) fn check(key: &str, value: &str, origin: &str) -> Result<(), SettingsError> {
-    let refused =
-        |reason: String| SettingsError::InvalidValue { origin: origin.to_owned(), key: key.to_owned(), reason };
+    let refused = |reason: &str| WrongValue::from(reason).at(origin, key);
     if key == "sasl.mechanisms" && !MECHANISMS.contains(&value) {
-        return Err(refused(format!("this client logs in with {}", MECHANISMS.join(", "))));
+        return Err(refused(&format!("this client logs in with {}", MECHANISMS.join(", "))));
     }
     match ClientConfig::new().set(key, value).create_native_config() {
         Ok(_) => Ok(()),
@@ -25,8 +24,8 @@ pub(super) fn check(key: &str, value: &str, origin: &str) -> Result<(), Settings
             hint: nearest(key).map_or_else(String::new, |near| format!("; did you mean `{near}`?")),
         }),
         // librdkafka's text repeats the value; it is passed on only where the value cannot be a secret.
-        Err(KafkaError::ClientConfig(_, reason, ..)) if !may_hold_a_secret(key) => Err(refused(reason)),
-        Err(_) => Err(refused("librdkafka does not accept this value".to_owned())),
+        Err(KafkaError::ClientConfig(_, reason, ..)) if !may_hold_a_secret(key) => Err(refused(&reason)),
+        Err(_) => Err(refused("librdkafka does not accept this value")),
     }
 }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use tokio_util::sync::CancellationToken;
 
+use error::WrongValue;
+
 pub use error::SettingsError;
 pub use keys::is_secret;
 
@@ -197,7 +199,7 @@ impl ClientSettings {
 
     /// Takes one key by librdkafka's name or Java's. The last one wins, also over another spelling of the same key.
     fn insert(&mut self, key: String, value: String, origin: String) -> Result<(), SettingsError> {
-        let refused = |reason| SettingsError::InvalidValue { origin: origin.clone(), key: key.clone(), reason };
+        let refused = |wrong: WrongValue| wrong.at(&origin, &key);
         if let Some(held) = keys::held_in_file(&key) {
             let secret = secret_in(&value).map_err(refused)?;
             return self.insert(held.to_owned(), secret, origin);
@@ -249,11 +251,11 @@ fn expand_home(file: &Path) -> PathBuf {
 }
 
 /// The secret that a file holds, without the line's end that editors leave behind.
-fn secret_in(file: &str) -> Result<String, String> {
+fn secret_in(file: &str) -> Result<String, WrongValue> {
     let path = expand_home(Path::new(file));
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{file} cannot be read: {error}"))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| WrongValue::unreadable(file, error))?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("{file} is empty")),
+        "" => Err(format!("{file} is empty").into()),
         secret => Ok(secret.to_owned()),
     }
 }

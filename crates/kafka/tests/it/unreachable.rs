@@ -9,6 +9,7 @@ use turnstile_kafka::{
     ReadLimits, StartAt,
 };
 use turnstile_message::TopicPartition;
+use turnstile_values::human;
 
 use crate::broker::record;
 
@@ -62,11 +63,8 @@ fn messages_that_cannot_be_delivered_are_counted_and_the_first_are_named() {
     let (stats, failures) = producer.close(Duration::from_secs(20));
     assert_eq!((stats.sent, stats.delivered, stats.failed, stats.outstanding()), (5, 0, 5, 0));
     assert_eq!(failures.len(), 2);
-    assert!(
-        failures[0].to_string().starts_with("message with key k0 was not delivered to topic \"lost\": "),
-        "{}",
-        failures[0]
-    );
+    let failure = human::error(&failures[0]);
+    assert!(failure.starts_with("message with key k0 was not delivered to topic \"lost\": "), "{failure}");
 }
 
 #[test]

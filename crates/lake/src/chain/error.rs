@@ -1,5 +1,7 @@
 //! Why a chain cannot be read or extended.
 
+use turnstile_values::BoxError;
+
 use crate::framed::Unreadable;
 use crate::store::StoreError;
 
@@ -10,12 +12,13 @@ pub enum ChainError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// An entry is missing, damaged, or does not follow from the one before.
-    #[error("{object} is damaged: {reason}")]
+    #[error("{object} is damaged")]
     Corrupt {
         /// The entry, below the lake's root.
         object: String,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: BoxError,
     },
     /// An entry was written by a newer program.
     #[error("{object} has format {found}; this program reads up to {known}")]
@@ -40,7 +43,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    pub(crate) fn corrupt(object: impl ToString, reason: impl Into<String>) -> Self {
+    pub(crate) fn corrupt(object: impl ToString, reason: impl Into<BoxError>) -> Self {
         Self::Corrupt { object: object.to_string(), reason: reason.into() }
     }
 

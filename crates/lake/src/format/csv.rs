@@ -60,7 +60,7 @@ pub(super) fn count_rows(bytes: &[u8]) -> Result<u64, FormatError> {
     let mut buffer = vec![0; 64 << 10];
     let (mut records, mut quoted, mut last) = (0u64, false, b'\n');
     loop {
-        let read = unpacked.read(&mut buffer).map_err(|e| FormatError::Decode { reason: e.to_string() })?;
+        let read = unpacked.read(&mut buffer).map_err(FormatError::decode)?;
         if read == 0 {
             break;
         }

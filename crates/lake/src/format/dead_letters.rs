@@ -11,6 +11,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 use turnstile_message::{SourcePosition, TopicPartition};
+use turnstile_values::caused;
 
 use super::error::FormatError;
 
@@ -99,9 +100,10 @@ pub fn encode_dead_letters<'a>(letters: impl IntoIterator<Item = DeadLetterRecor
 pub fn decode_dead_letters(bytes: &[u8]) -> Result<Vec<OwnedDeadLetter>, FormatError> {
     let mut letters = Vec::new();
     for (number, line) in BufReader::new(MultiGzDecoder::new(bytes)).lines().enumerate() {
-        let refuse = |why: String| FormatError::Decode { reason: format!("line {}: {why}", number + 1) };
-        let line: DeadLetterLine =
-            serde_json::from_str(&line.map_err(|e| refuse(e.to_string()))?).map_err(|e| refuse(e.to_string()))?;
+        let wrong = || format!("line {} is wrong", number + 1);
+        let text = line.map_err(|e| FormatError::decode(caused(wrong(), e)))?;
+        let line: DeadLetterLine = serde_json::from_str(&text).map_err(|e| FormatError::decode(caused(wrong(), e)))?;
+        let bytes = |text, base64| bytes_of(text, base64).map_err(|e| FormatError::decode(caused(wrong(), e)));
         letters.push(OwnedDeadLetter {
             position: SourcePosition {
                 partition: TopicPartition::new(line.topic, line.partition),
@@ -110,8 +112,8 @@ pub fn decode_dead_letters(bytes: &[u8]) -> Result<Vec<OwnedDeadLetter>, FormatE
             timestamp_ms: line.timestamp_ms,
             reason: line.reason,
             field: line.field,
-            key: bytes_of(line.key, line.key_base64).map_err(refuse)?,
-            value: bytes_of(line.value, line.value_base64).map_err(refuse)?,
+            key: bytes(line.key, line.key_base64)?,
+            value: bytes(line.value, line.value_base64)?,
         });
     }
     Ok(letters)
@@ -121,7 +123,7 @@ pub fn decode_dead_letters(bytes: &[u8]) -> Result<Vec<OwnedDeadLetter>, FormatE
 pub(super) fn count(bytes: &[u8]) -> Result<u64, FormatError> {
     let mut lines = 0;
     for line in BufReader::new(MultiGzDecoder::new(bytes)).split(b'\n') {
-        line.map_err(|e| FormatError::Decode { reason: e.to_string() })?;
+        line.map_err(FormatError::decode)?;
         lines += 1;
     }
     Ok(lines)
@@ -135,16 +137,18 @@ fn text_or_base64(bytes: Option<&[u8]>) -> (Option<String>, Option<String>) {
     }
 }
 
-fn bytes_of(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
+fn bytes_of(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, base64::DecodeError> {
     match (text, base64) {
         (Some(text), _) => Ok(Some(text.into_bytes())),
-        (None, Some(base64)) => BASE64_STANDARD.decode(base64).map(Some).map_err(|e| e.to_string()),
+        (None, Some(base64)) => BASE64_STANDARD.decode(base64).map(Some),
         (None, None) => Ok(None),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use turnstile_values::human;
+
     use super::*;
 
     #[test]
@@ -178,7 +182,7 @@ mod tests {
         let mut packed = GzBuilder::new().write(Vec::new(), Compression::new(1));
         packed.write_all(b"{}\n").unwrap();
         let error = decode_dead_letters(&packed.finish().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("line 1"), "{error}");
+        assert!(human::error(&error).contains("line 1"), "{error}");
         assert!(decode_dead_letters(b"x").is_err());
     }
 }

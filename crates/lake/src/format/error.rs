@@ -1,6 +1,7 @@
 //! Rows that cannot be written, bytes that cannot be read.
 
 use arrow::error::ArrowError;
+use turnstile_values::BoxError;
 
 use super::file_encoding::FileEncoding;
 
@@ -17,9 +18,16 @@ pub enum FormatError {
         source: ArrowError,
     },
     /// The bytes are not a file of the format.
-    #[error("the file cannot be read: {reason}")]
+    #[error("the file cannot be read")]
     Decode {
         /// What is wrong.
-        reason: String,
+        #[source]
+        source: BoxError,
     },
+}
+
+impl FormatError {
+    pub(crate) fn decode(source: impl Into<BoxError>) -> Self {
+        Self::Decode { source: source.into() }
+    }
 }

@@ -59,7 +59,7 @@ impl Gather {
                 let mut record = Vec::new();
                 for _ in 0..rows {
                     next_record(reader, &mut record)?;
-                    packed.write_all(&record).map_err(decode)?;
+                    packed.write_all(&record).map_err(FormatError::decode)?;
                     *at += 1;
                 }
                 Ok(())
@@ -71,18 +71,18 @@ impl Gather {
                 }
                 let writer = match writer {
                     Some(writer) => writer,
-                    none => none.insert(super::parquet::large_writer(columns.clone()).map_err(decode)?),
+                    none => none.insert(super::parquet::large_writer(columns.clone()).map_err(FormatError::decode)?),
                 };
                 let mut missing = rows;
                 while missing > 0 {
                     let batch = next_batch(reader, left, missing)?;
                     missing -= batch.num_rows() as u64;
                     *at += batch.num_rows() as u64;
-                    writer.write(&batch).map_err(decode)?;
+                    writer.write(&batch).map_err(FormatError::decode)?;
                 }
                 Ok(())
             }
-            _ => Err(FormatError::Decode { reason: "its format differs from that of the files before it".to_owned() }),
+            _ => Err(FormatError::decode("its format differs from that of the files before it")),
         }
     }
 
@@ -92,9 +92,9 @@ impl Gather {
     /// `Decode`: nothing was taken.
     pub(crate) fn finish(self) -> Result<Vec<u8>, FormatError> {
         match self {
-            Self::Csv { packed, .. } => packed.finish().map_err(decode),
-            Self::Parquet { writer: Some(writer), .. } => writer.into_inner().map_err(decode),
-            Self::Parquet { writer: None, .. } => Err(FormatError::Decode { reason: "it has no rows".to_owned() }),
+            Self::Csv { packed, .. } => packed.finish().map_err(FormatError::decode),
+            Self::Parquet { writer: Some(writer), .. } => writer.into_inner().map_err(FormatError::decode),
+            Self::Parquet { writer: None, .. } => Err(FormatError::decode("it has no rows")),
         }
     }
 }
@@ -114,10 +114,10 @@ impl FileRows {
                 Ok(Self::Csv { bytes, reader, header, at: 0 })
             }
             FileEncoding::Parquet => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(decode)?;
+                let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(FormatError::decode)?;
                 // Batches bear the file's schema without annotations; what is written must too.
                 let schema = Arc::new(builder.schema().as_ref().clone().with_metadata(Default::default()));
-                let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(decode)?;
+                let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(FormatError::decode)?;
                 Ok(Self::Parquet { bytes, reader, schema, left: None, at: 0 })
             }
         }
@@ -161,7 +161,7 @@ fn same_columns(header: &mut Option<Vec<u8>>, columns: &[u8], packed: &mut impl 
         Some(known) if known == columns => Ok(()),
         Some(known) => Err(other_columns(&String::from_utf8_lossy(known), &String::from_utf8_lossy(columns))),
         None => {
-            packed.write_all(columns).map_err(decode)?;
+            packed.write_all(columns).map_err(FormatError::decode)?;
             *header = Some(columns.to_vec());
             Ok(())
         }
@@ -172,9 +172,9 @@ fn same_columns(header: &mut Option<Vec<u8>>, columns: &[u8], packed: &mut impl 
 fn next_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> Result<(), FormatError> {
     record.clear();
     loop {
-        if reader.read_until(b'\n', record).map_err(decode)? == 0 {
+        if reader.read_until(b'\n', record).map_err(FormatError::decode)? == 0 {
             if record.is_empty() {
-                return Err(FormatError::Decode { reason: "it has fewer rows than the ledger says".to_owned() });
+                return Err(FormatError::decode("it has fewer rows than the ledger says"));
             }
             // A last line without an end.
             record.push(b'\n');
@@ -196,8 +196,8 @@ fn next_batch(
     let batch = match left.take() {
         Some(batch) => batch,
         None => match reader.next() {
-            Some(batch) => batch.map_err(decode)?,
-            None => return Err(FormatError::Decode { reason: "it has fewer rows than the ledger says".to_owned() }),
+            Some(batch) => batch.map_err(FormatError::decode)?,
+            None => return Err(FormatError::decode("it has fewer rows than the ledger says")),
         },
     };
     let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -214,17 +214,14 @@ fn names(schema: &SchemaRef) -> Vec<String> {
 
 fn other_columns(known: &str, found: &str) -> FormatError {
     let (known, found) = (known.trim_end(), found.trim_end());
-    FormatError::Decode { reason: format!("its columns are {found}; those of the files before it are {known}") }
-}
-
-fn decode(error: impl std::fmt::Display) -> FormatError {
-    FormatError::Decode { reason: error.to_string() }
+    FormatError::decode(format!("its columns are {found}; those of the files before it are {known}"))
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use arrow::compute::concat_batches;
+    use turnstile_values::human;
 
     use super::*;
     use crate::format::{EncodeOptions, count_rows, encode_window};
@@ -284,10 +281,10 @@ mod tests {
             let mut gather = Gather::new(format);
             let mut rows = FileRows::open(format, file(format, &batch(0, 5))).unwrap();
             gather.take(&mut rows, 0, 3).unwrap();
-            let error = gather.take(&mut rows, 3, 3).unwrap_err().to_string();
+            let error = human::error(&gather.take(&mut rows, 3, 3).unwrap_err());
             assert!(error.contains("fewer rows"), "{error}");
             let mut other = FileRows::open(format, file(format, &batch(0, 5).project(&[1]).unwrap())).unwrap();
-            let error = gather.take(&mut other, 0, 1).unwrap_err().to_string();
+            let error = human::error(&gather.take(&mut other, 0, 1).unwrap_err());
             assert!(error.contains("its columns are"), "{error}");
         }
     }

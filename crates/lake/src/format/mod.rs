@@ -48,6 +48,6 @@ pub fn count_rows(name: &str, bytes: &[u8]) -> Result<u64, FormatError> {
         Some(FileEncoding::CsvGz) => csv::count_rows(bytes),
         Some(FileEncoding::Parquet) => parquet::count_rows(bytes),
         None if name.ends_with(".jsonl.gz") => dead_letters::count(bytes),
-        None => Err(FormatError::Decode { reason: format!("{name} has no known ending") }),
+        None => Err(FormatError::decode(format!("{name} has no known ending"))),
     }
 }

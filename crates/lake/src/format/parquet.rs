@@ -51,10 +51,9 @@ fn without_metadata(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 pub(super) fn count_rows(bytes: &[u8]) -> Result<u64, FormatError> {
-    let decode = |e: parquet::errors::ParquetError| FormatError::Decode { reason: e.to_string() };
-    let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(decode)?;
+    let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).map_err(FormatError::decode)?;
     u64::try_from(reader.metadata().file_metadata().num_rows())
-        .map_err(|_| FormatError::Decode { reason: "its row count is negative".to_owned() })
+        .map_err(|_| FormatError::decode("its row count is negative"))
 }
 
 #[cfg(test)]

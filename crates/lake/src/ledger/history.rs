@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
+use turnstile_values::{BoxError, caused};
 
 use crate::hash::Hash;
 use crate::slot::{FileEntry, Slot};
@@ -94,18 +95,18 @@ impl HistorySegment {
         gzip.finish().expect(plain)
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BoxError> {
         let mut text = String::new();
-        GzDecoder::new(bytes).read_to_string(&mut text).map_err(|e| format!("it cannot be decompressed: {e}"))?;
+        GzDecoder::new(bytes).read_to_string(&mut text).map_err(|e| caused("it cannot be decompressed", e))?;
         let mut lines = text.lines();
         let header: HistoryHeader = serde_json::from_str(lines.next().unwrap_or_default())
-            .map_err(|e| format!("its first line cannot be read: {e}"))?;
+            .map_err(|e| caused("its first line cannot be read", e))?;
         let lines: Vec<CommitRecord> = lines
             .map(serde_json::from_str)
             .collect::<Result<_, _>>()
-            .map_err(|e| format!("one of its lines cannot be read: {e}"))?;
+            .map_err(|e| caused("one of its lines cannot be read", e))?;
         let whole = lines.iter().map(|line| line.seq).eq(header.first..=header.last);
-        if whole { Ok(Self { header, lines }) } else { Err("it does not contain the expected slots".to_owned()) }
+        if whole { Ok(Self { header, lines }) } else { Err("it does not contain the expected slots".into()) }
     }
 }
 

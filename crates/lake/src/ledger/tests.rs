@@ -211,7 +211,6 @@ async fn a_changed_plan_is_refused_while_windows_are_open_and_taken_when_none_is
     ledger.commit(cut(0)).await.unwrap();
     let error = Ledger::open(&lake, "mta", "other plan", writer("two")).await.unwrap_err();
     assert!(matches!(&error, LedgerError::PlanChanged { seq: 2, .. }), "{error}");
-    assert!(error.hint().unwrap().contains("--drain"));
     // A refused start does not fence the writer that is there.
     ledger.commit(Commit { state: vec![], ..cut(1) }).await.unwrap();
     let opened = Ledger::open(&lake, "mta", "other plan", writer("two")).await.unwrap();
@@ -461,7 +460,6 @@ async fn a_store_that_is_full_at_any_moment_loses_nothing() {
             if let Err(error) = &committed {
                 assert!(matches!(error, LedgerError::Store(e) if !e.retriable), "{error}");
                 assert!(error.to_string().contains("could not create _turnstile/mta/"), "{error}");
-                assert!(error.hint().unwrap().contains("room"));
                 store.room.store(100, Ordering::SeqCst);
                 committed = ledger.retry().await;
             }

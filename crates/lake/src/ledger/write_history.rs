@@ -92,7 +92,7 @@ impl Ledger {
         }
         match self.lake.persist(|| store.get(&path)).await? {
             // Another release may pack the same lines into other bytes.
-            Some(found) if found == bytes || HistorySegment::decode(&found).as_ref() == Ok(&segment) => {
+            Some(found) if found == bytes || HistorySegment::decode(&found).is_ok_and(|found| found == segment) => {
                 Ok(Hash::of(&found))
             }
             Some(_) => Err(corrupt(&path, "its slots differ from those in the log")),

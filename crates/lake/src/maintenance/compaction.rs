@@ -45,7 +45,7 @@ pub(super) async fn gather(lake: &Lake, batch: &CompactionBatch) -> Result<Bytes
         rows if rows == batch.rows() => Ok(bytes),
         rows => {
             let reason = format!("{rows} rows were written, but {} were read", batch.rows());
-            Err(whole(FormatError::Decode { reason }))
+            Err(whole(FormatError::decode(reason)))
         }
     }
 }

@@ -35,19 +35,6 @@ pub enum MaintenanceError {
     },
 }
 
-impl MaintenanceError {
-    /// What a person can do next, where there is something to do.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Ledger(error) => error.hint(),
-            Self::Changed { .. } => {
-                Some("`turnstile audit` names all that differ; docs/ledger.md, \"Repair\", says what can be done")
-            }
-            Self::Rows { .. } => Some("the lake is unchanged, and readers still read the original files"),
-        }
-    }
-}
-
 impl From<StoreError> for MaintenanceError {
     fn from(error: StoreError) -> Self {
         Self::Ledger(error.into())

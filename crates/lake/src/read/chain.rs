@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use turnstile_values::{BoxError, human};
 
 use crate::chain::{ChainEntry, ChainError, ChainRecord};
 use crate::error::LedgerError;
@@ -44,7 +45,7 @@ pub(super) enum WalkStep {
     /// A commit, in order, and the hash of its slot where the walk comes past it.
     Commit(Box<CommitRecord>, Option<Hash>),
     /// A link that does not hold: object and reason.
-    Break(String, String),
+    Break(String, BoxError),
 }
 
 /// A place in the chain at which a walk begins: after slot `seq`.
@@ -99,7 +100,10 @@ pub(super) async fn walk_from(
     let rolled_up = newest.history.map_or(0, |history| history.last);
     if newest.seq < anchor.seq {
         let (object, mut on_step) = (folder.slot(newest.seq).to_string(), on_step);
-        on_step(WalkStep::Break(object, format!("it is the newest slot, but commit {} was read before", anchor.seq)));
+        on_step(WalkStep::Break(
+            object,
+            format!("it is the newest slot, but commit {} was read before", anchor.seq).into(),
+        ));
         return Ok(());
     }
     let mut chain = LinkCheck::beginning(folder, anchor, newest, on_step);
@@ -128,14 +132,14 @@ pub(super) async fn walk_from(
         let last_segment = matches!(unit, Unit::Segment(first) if folder.segment_of(first).1 == rolled_up);
         if last_segment && !chain.previous_history.holds(newest.history.map(|history| history.sha256)) {
             let object = folder.history(rolled_up).to_string();
-            (chain.on_step)(WalkStep::Break(object, "it is not the one that the newest slot names".to_owned()));
+            (chain.on_step)(WalkStep::Break(object, "it is not the one that the newest slot names".into()));
         }
     }
     if chain.next == newest.seq {
         chain.slot(newest.seq, Ok(newest), position.sha256);
     } else if chain.next == newest.seq + 1 && !chain.previous_slot.holds(position.sha256) {
         let object = folder.slot(newest.seq).to_string();
-        (chain.on_step)(WalkStep::Break(object, "it is not the slot that was read before".to_owned()));
+        (chain.on_step)(WalkStep::Break(object, "it is not the slot that was read before".into()));
     }
     Ok(())
 }
@@ -214,7 +218,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
                 }
             }
             Ok(_) => self.break_at(object, "its slots differ from its name"),
-            Err(reason) => self.break_at(object, &reason),
+            Err(reason) => self.break_at(object, reason),
         }
         self.previous_history = ExpectedLink::Is(Some(Hash::of(bytes)));
         self.next = self.next.max(last + 1);
@@ -241,7 +245,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
                 }
                 (self.on_step)(WalkStep::Commit(Box::new(CommitRecord::of(slot)), hash));
             }
-            Err(error) => self.break_at(path.to_string(), &error.to_string()),
+            Err(error) => self.break_at(path.to_string(), human::error(error)),
         }
         self.previous_slot = ExpectedLink::Is(hash);
         if self.folder.segment_of(seq).1 == seq {
@@ -260,7 +264,7 @@ impl<'a, F: FnMut(WalkStep)> LinkCheck<'a, F> {
         self.next = next;
     }
 
-    fn break_at(&mut self, object: String, reason: &str) {
-        (self.on_step)(WalkStep::Break(object, reason.to_owned()));
+    fn break_at(&mut self, object: String, reason: impl Into<BoxError>) {
+        (self.on_step)(WalkStep::Break(object, reason.into()));
     }
 }

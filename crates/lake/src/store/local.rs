@@ -204,12 +204,14 @@ fn error(operation: &'static str, path: &FsPath, source: io::Error) -> StoreErro
     StoreError { operation, path: path.display().to_string(), retriable, source: explain(source) }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("the lake needs a file system with hard links, to write a name only if it is free")]
+struct NoHardLinks(#[source] io::Error);
+
 /// Some errors of the operating system need a word about what is missing.
 fn explain(source: io::Error) -> Box<dyn std::error::Error + Send + Sync> {
     match source.kind() {
-        ErrorKind::Unsupported => {
-            format!("{source}; the lake needs a file system with hard links, to write a name only if it is free").into()
-        }
+        ErrorKind::Unsupported => NoHardLinks(source).into(),
         _ => source.into(),
     }
 }

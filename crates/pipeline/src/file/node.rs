@@ -1,6 +1,8 @@
 //! The tree, its positions, and the values set from outside.
 
+use std::error::Error;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml_edit::{Document, Item};
 
@@ -19,12 +21,18 @@ pub(crate) struct TextSpan {
 pub(crate) struct Fault {
     pub(crate) at: TextSpan,
     pub(crate) message: String,
+    pub(crate) cause: Option<Arc<dyn Error + Send + Sync>>,
     pub(crate) hint: Option<String>,
 }
 
 impl Fault {
     pub(crate) fn new(at: &TextSpan, message: impl Into<String>) -> Self {
-        Self { at: at.clone(), message: message.into(), hint: None }
+        Self { at: at.clone(), message: message.into(), cause: None, hint: None }
+    }
+
+    /// A parser's error: the message says what it read.
+    pub(crate) fn caused_by(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(error.into().into()), ..self }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -110,19 +118,20 @@ impl PipelineText {
             let bytes = error.span().unwrap_or(0..0);
             let (line, column) = line_column(text, bytes.start);
             let message = error.message().trim().replace('\n', ", ");
-            vec![Problem { source: name.to_owned(), line, column, message, hint: None }]
+            vec![Problem { source: name.to_owned(), line, column, message, cause: None, hint: None }]
         })?;
         let mut root = from_item(document.as_item(), 0, 0..0).unwrap_or_else(|| empty_table(0));
         let mut problems = Vec::new();
         for (key, value) in overrides {
             let index = texts.len();
-            texts.push(Text { name: format!("--set {key}"), text: value.clone() });
+            texts.push(Text { name: format!("set {key}"), text: value.clone() });
             let problem = |message: &str| Problem {
-                source: format!("--set {key}"),
+                source: format!("set {key}"),
                 line: 1,
                 column: 1,
                 message: message.to_owned(),
-                hint: Some("write --set <table>.<key>=<value>, as in --set stream.commit='100 ms'".to_owned()),
+                cause: None,
+                hint: Some("write <table>.<key>=<value>, as in stream.commit='100 ms'".to_owned()),
             };
             match toml_edit::Key::parse(key) {
                 Ok(path) => {
@@ -141,7 +150,8 @@ impl PipelineText {
     pub(crate) fn locate(&self, fault: &Fault) -> Problem {
         let text = &self.texts[fault.at.text];
         let (line, column) = line_column(&text.text, fault.at.bytes.start);
-        Problem { source: text.name.clone(), line, column, message: fault.message.clone(), hint: fault.hint.clone() }
+        let Fault { message, cause, hint, .. } = fault.clone();
+        Problem { source: text.name.clone(), line, column, message, cause, hint }
     }
 
     /// The text at a place as it was written.

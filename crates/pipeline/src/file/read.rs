@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::error::Error;
 
 use turnstile_values::{duration, nearest, size, suggest};
 
@@ -97,7 +97,7 @@ impl<'a> TableReader<'a> {
     }
 
     /// A string that `parse` understands.
-    pub(crate) fn parsed<T, E: Display>(
+    pub(crate) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
         &mut self,
         key: &'static str,
         hint: &str,
@@ -106,8 +106,8 @@ impl<'a> TableReader<'a> {
         let text = self.text(key)?;
         match parse(&text.value) {
             Ok(value) => Some(Placed { value, at: text.at }),
-            Err(message) => {
-                self.fault(Fault::new(&text.at, format!("{key}: {message}")).hint(hint));
+            Err(error) => {
+                self.fault(Fault::new(&text.at, key).caused_by(error).hint(hint));
                 None
             }
         }

@@ -180,7 +180,7 @@ fn refuse_text(t: &Translator<'_>, arg: &Operand) -> Result<(), Fault> {
 fn count_if(t: &Translator<'_>, _: &str, args: Vec<Operand>, span: Span) -> Result<Built, Fault> {
     let condition = args.into_iter().next().ok_or_else(|| t.fault(span, "count_if takes 1 argument"))?;
     let condition = t.condition(condition)?;
-    let counted = when(condition, lit(1_i64)).end().map_err(|error| t.rejected(span, &error))?;
+    let counted = when(condition, lit(1_i64)).end().map_err(|error| t.rejected(span, error))?;
     built(df::count::count_udaf(), vec![counted])
 }
 

@@ -90,7 +90,7 @@ fn constant(
     };
     match trimmed.cast_to(to) {
         Ok(value) if value.is_null() == scalar.is_null() => Ok(lit(value)),
-        _ if safe => ScalarValue::try_from(to).map(lit).map_err(|error| translator.rejected(span, &error)),
+        _ if safe => ScalarValue::try_from(to).map(lit).map_err(|error| translator.rejected(span, error)),
         _ => Err(translator.fault(span, format!("{scalar} cannot become {}: it is {}", show(to), show(from)))),
     }
 }

@@ -107,7 +107,7 @@ pub(crate) fn interval(translator: &Translator<'_>, interval: &ast::Interval, sp
         None => return refused("an interval needs its unit"),
     };
     let us = duration::parse_us(&format!("{count} {unit}"))
-        .map_err(|error| translator.fault(span, error.to_string()))?
+        .map_err(|error| translator.fault(span, "the interval").caused_by(error))?
         .checked_mul(sign * 1_000);
     match us {
         Some(nanos) => Ok(lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, nanos))))),

@@ -207,7 +207,7 @@ fn branch(
         Some(no) => builder.otherwise(no),
         None => builder.end(),
     };
-    built.map_err(|error| t.rejected(span, &error))
+    built.map_err(|error| t.rejected(span, error))
 }
 
 /// The nearest integer on one side, as a bigint.

@@ -80,8 +80,8 @@ impl Translator<'_> {
 
     /// The expression with DataFusion's implicit casts, or what DataFusion has against it.
     pub(crate) fn coerced(&self, expr: Expr, span: Span) -> Result<Operand, Fault> {
-        let coerced = self.simplifier.coerce(expr, self.schema).map_err(|error| self.rejected(span, &error))?;
-        coerced.get_type(self.schema.as_ref()).map_err(|error| self.rejected(span, &error))?;
+        let coerced = self.simplifier.coerce(expr, self.schema).map_err(|error| self.rejected(span, error))?;
+        coerced.get_type(self.schema.as_ref()).map_err(|error| self.rejected(span, error))?;
         Ok(Operand { expr: coerced, span })
     }
 
@@ -91,17 +91,15 @@ impl Translator<'_> {
     }
 
     /// DataFusion's own words, at `span`.
-    pub(crate) fn rejected(&self, span: Span, error: &DataFusionError) -> Fault {
-        let message = error.strip_backtrace();
-        let words = message.trim_start_matches("Error during planning: ").lines().next().unwrap_or_default();
+    pub(crate) fn rejected(&self, span: Span, error: DataFusionError) -> Fault {
         let written = self.text.between(span);
-        let what = if written.is_empty() { String::new() } else { format!("\"{written}\": ") };
-        self.fault(span, format!("{what}{words}"))
+        let what = if written.is_empty() { "the query".to_owned() } else { format!("\"{written}\"") };
+        self.fault(span, what).caused_by(Rejected(error))
     }
 
     /// The type of a translated expression.
     pub(crate) fn type_of(&self, operand: &Operand) -> Result<DataType, Fault> {
-        operand.expr.get_type(self.schema.as_ref()).map_err(|error| self.rejected(operand.span, &error))
+        operand.expr.get_type(self.schema.as_ref()).map_err(|error| self.rejected(operand.span, error))
     }
 
     /// The expression of `operand`, which must be true, false or null.
@@ -119,6 +117,16 @@ impl Translator<'_> {
     pub(crate) fn timestamp_type(&self) -> DataType {
         DataType::Timestamp(TimeUnit::Microsecond, Some(self.zone.into()))
     }
+}
+
+/// DataFusion's error in its own words, without the lines that help only its developers.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", words(.0))]
+struct Rejected(DataFusionError);
+
+fn words(error: &DataFusionError) -> String {
+    let message = error.strip_backtrace();
+    message.trim_start_matches("Error during planning: ").lines().next().unwrap_or_default().to_owned()
 }
 
 /// A column by its exact name.

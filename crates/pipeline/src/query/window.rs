@@ -116,6 +116,6 @@ fn interval(text: &SqlText, expr: &Expr) -> Result<i64, Fault> {
     duration::parse_spark_us(literal).map_err(|error| {
         let words = ["microseconds", "milliseconds", "seconds", "minutes", "hours", "days", "weeks"];
         let word = literal.split_whitespace().last().unwrap_or_default();
-        text.fault(expr.span(), error.to_string()).hint(suggest(word, words))
+        text.fault(expr.span(), "the interval").caused_by(error).hint(suggest(word, words))
     })
 }

@@ -1,5 +1,7 @@
 //! Entries of the record: the commit of a load, and the housekeeping after it.
 
+use turnstile_values::human;
+
 use super::merge::merge;
 use super::staged_tables::StagedTables;
 use crate::error::WarehouseError;
@@ -32,7 +34,7 @@ pub(super) async fn commit_load(
     }
     // The load is committed; the next one repeats the housekeeping if it fails here.
     if let Err(error) = run_housekeeping(warehouse, state).await {
-        tracing::warn!(%error, "the warehouse's housekeeping failed; the next load tries again");
+        tracing::warn!(error = human::error(&error), "the warehouse's housekeeping failed; the next load tries again");
     }
     Ok(())
 }

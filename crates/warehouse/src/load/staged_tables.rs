@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::MemTable;
 use turnstile_lake::Hash;
+use turnstile_values::human;
 
 use super::table_files::{filter_windows, read_file, split_by_day, window_starts};
 use crate::error::WarehouseError;
@@ -245,7 +246,7 @@ impl<'a> StagedTables<'a> {
     pub(super) async fn discard(self) {
         // No other process knows these names.
         if let Err(error) = self.warehouse.inner().lake.delete(&self.written).await {
-            tracing::warn!(%error, "files of a failed load remain for now");
+            tracing::warn!(error = human::error(&error), "files of a failed load remain for now");
         }
     }
 

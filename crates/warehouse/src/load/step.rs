@@ -1,6 +1,7 @@
 //! One step of a load: what the ledger published since the last one.
 
 use turnstile_lake::published_since;
+use turnstile_values::human;
 
 use super::changed_windows::ChangedWindows;
 use super::check::compute_and_check;
@@ -9,7 +10,7 @@ use super::model_tables::{LakeAsOf, LoadStep};
 use super::outcome::{Load, LoadOptions};
 use super::refresh::{pending_tables, refresh, tables_to_refresh};
 use super::staged_tables::StagedTables;
-use crate::error::{WarehouseError, error_chain};
+use crate::error::WarehouseError;
 use crate::store::{LoadRun, LoadRunState, WarehouseState};
 use crate::warehouse::Warehouse;
 
@@ -31,7 +32,7 @@ impl Warehouse {
             let run = LoadRun {
                 state: LoadRunState::Failed,
                 tests_failed: if let WarehouseError::Tests { failed } = error { failed.len() as u64 } else { 0 },
-                error: Some(error_chain(error)),
+                error: Some(human::error(error)),
                 ..LoadRun::embedded(started_at_us, self.inner().lake.now_us(), from_seq)
             };
             self.record(run).await?;

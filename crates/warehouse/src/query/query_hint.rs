@@ -4,10 +4,9 @@ use std::error::Error;
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
-use turnstile_values::nearest;
+use turnstile_values::{human, nearest};
 
-use crate::error::error_chain;
-use crate::sql_error::{locate, on_one_line, root_error};
+use crate::sql_error::{locate, root_error};
 
 /// What is wrong with a query, for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +25,11 @@ pub(crate) fn explain_error(error: &DataFusionError, tables: &[String]) -> Query
     let root = root_error(error);
     if let DataFusionError::External(inner) = root {
         let inner: &(dyn Error + 'static) = inner.as_ref();
-        return no_place(error_chain(inner), None);
+        return no_place(human::error(inner), None);
     }
     if let DataFusionError::ResourcesExhausted(what) = root {
         let hint = "query less data, or raise `[warehouse] memory`".to_owned();
-        return no_place(format!("the query needs more memory than allowed: {}", on_one_line(what)), Some(hint));
+        return no_place(format!("the query needs more memory than allowed: {}", human::one_line(what)), Some(hint));
     }
     if let DataFusionError::SchemaError(schema, _) = root
         && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()

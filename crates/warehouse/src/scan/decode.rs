@@ -104,7 +104,6 @@ mod tests {
     use turnstile_lake::{EncodeOptions, encode_window};
 
     use super::*;
-    use crate::error::error_chain;
 
     fn rows() -> RecordBatch {
         let start = TimestampMicrosecondArray::from(vec![1_785_571_200_000_000, 1_785_571_200_500_000]);
@@ -166,7 +165,7 @@ mod tests {
         let text = RecordBatch::try_from_iter([("ENTRIES", Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef)]);
         let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &text.unwrap(), &EncodeOptions::default()).unwrap());
         let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap_err();
-        let error = error_chain(&error);
+        let error = turnstile_values::human::error(&error);
         assert!(error.contains("f.csv.gz") && error.contains("line"), "{error}");
     }
 }

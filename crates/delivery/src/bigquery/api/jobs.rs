@@ -58,13 +58,8 @@ impl Api {
                 Err(error) => return Err(error),
             }
         }
-        Err(ApiError {
-            class: ErrorClass::Refused,
-            reason: "invalid".into(),
-            message: format!("the job failed {MAX_ATTEMPTS} times; see the job history of the project"),
-            what: name.into(),
-        }
-        .into())
+        let message = format!("the job failed {MAX_ATTEMPTS} times; see the job history of the project");
+        Err(ApiError::new(ErrorClass::Refused, "invalid", message, name).into())
     }
 
     /// Runs an idempotent query, under a name that BigQuery assigns.
@@ -108,9 +103,7 @@ impl Api {
             let id = id(&job).to_owned();
             if Instant::now() > until {
                 let message = format!("the job has not finished after {} s and keeps running", self.settings.job_secs);
-                return Err(
-                    ApiError { class: ErrorClass::Transient, reason: "timeout".into(), message, what: id }.into()
-                );
+                return Err(ApiError::new(ErrorClass::Transient, "timeout", message, id).into());
             }
             tokio::time::sleep(polls.next().unwrap_or(LAST_POLL)).await;
             job = self.job(&id).await?;

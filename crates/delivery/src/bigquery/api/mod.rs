@@ -123,10 +123,10 @@ impl Api {
             sent = sent.header(AUTHORIZATION, secret(&token).map_err(|()| self.bad_token())?);
         }
         let answered = sent.body(request.body.clone()).send().await;
-        let mut response = answered.map_err(|e| ApiError::connection(what, &e.without_url()))?;
+        let mut response = answered.map_err(|e| ApiError::connection(what, e))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| ApiError::connection(what, &e.without_url()))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| ApiError::connection(what, e))? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_RESPONSE_BYTES {
                 // A truncated body is not JSON and is refused as such.
@@ -155,12 +155,8 @@ fn json(what: &str, body: &[u8]) -> Result<Value, ApiError> {
     if body.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(body).map_err(|_| ApiError {
-        class: ErrorClass::Refused,
-        reason: "HTTP 200".into(),
-        message: "the response is not JSON; is this BigQuery's address?".into(),
-        what: what.into(),
-    })
+    let message = "the response is not JSON; is this BigQuery's address?";
+    serde_json::from_slice(body).map_err(|_| ApiError::new(ErrorClass::Refused, "HTTP 200", message.into(), what))
 }
 
 /// Retries a request with exponential backoff, up to a deadline.

@@ -90,9 +90,7 @@ impl Api {
         // The token goes with every chunk: only to the configured service, never to another host that a response names.
         if origin(session).is_none() || origin(session) != origin(&self.settings.endpoint) {
             let message = "the upload's address is not at the endpoint".to_owned();
-            return Err(
-                ApiError { class: ErrorClass::Refused, reason: "location".into(), message, what: what.into() }.into()
-            );
+            return Err(ApiError::new(ErrorClass::Refused, "location", message, what).into());
         }
         Ok(session.to_owned())
     }
@@ -132,7 +130,7 @@ fn next_byte(answer: &ApiResponse) -> usize {
 
 fn stalled_error(what: &str, at: usize) -> ApiError {
     let message = format!("the upload is stalled at byte {at}");
-    ApiError { class: ErrorClass::Transient, reason: "upload".into(), message, what: what.into() }
+    ApiError::new(ErrorClass::Transient, "upload", message, what)
 }
 
 fn origin(url: &str) -> Option<(String, String, Option<u16>)> {

@@ -1,6 +1,6 @@
 //! Bounded bodies of responses.
 
-use crate::error::BoxError;
+use turnstile_values::BoxError;
 
 /// The whole body of a response of at most `most` bytes; `who` sent it.
 pub(super) async fn read_body(mut response: reqwest::Response, who: &str, most: usize) -> Result<Vec<u8>, BoxError> {

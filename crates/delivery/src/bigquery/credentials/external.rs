@@ -15,10 +15,10 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use turnstile_values::{BoxError, caused};
 
 use super::super::settings::is_private;
 use super::body::read_body;
-use crate::error::BoxError;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -127,7 +127,7 @@ impl ExternalAccount {
     async fn subject_token(&self) -> Result<String, BoxError> {
         let text = match &self.subject {
             SubjectToken::File(path) => {
-                tokio::fs::read_to_string(path).await.map_err(|e| format!("{}: {e}", path.display()))?
+                tokio::fs::read_to_string(path).await.map_err(|e| caused(path.display().to_string(), e))?
             }
             SubjectToken::Url { url, headers } => {
                 let mut request = self.client.get(url);
@@ -149,7 +149,7 @@ impl ExternalAccount {
 
     /// The body of a successful response. An error is reported by its status alone: its body may repeat a token.
     async fn send(&self, request: reqwest::RequestBuilder, who: &str) -> Result<Vec<u8>, BoxError> {
-        let response = request.send().await.map_err(|e| format!("{who}: {}", e.without_url()))?;
+        let response = request.send().await.map_err(|e| caused(who, e.without_url()))?;
         if !response.status().is_success() {
             return Err(format!("{who} answered {}", response.status()).into());
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use object_store::CredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use serde_json::Value;
+use turnstile_values::BoxError;
 
 use super::external::ExternalAccount;
-use crate::error::BoxError;
 
 /// The builder requires a bucket's name; no bucket is accessed to get a token.
 const NO_BUCKET: &str = "none";

@@ -16,11 +16,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use turnstile_values::BoxError;
 
 use self::google::{TokenProvider, from_file, from_text, google_provider};
 use self::prefect::PrefectCredentials;
 use super::settings::BigQueryCredentials;
-use crate::error::BoxError;
 use crate::{TargetError, TargetSettingsError};
 
 /// Where `gcloud auth application-default login` stores credentials, below the home folder.

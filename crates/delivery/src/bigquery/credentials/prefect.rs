@@ -17,11 +17,11 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tokio::sync::Mutex;
+use turnstile_values::{BoxError, caused};
 
 use super::super::settings::is_private;
 use super::body::read_body;
 use super::google::{TokenProvider, from_file, from_text};
-use crate::error::BoxError;
 
 /// Where the server is, with `/api`. Prefect's own name.
 const URL_VARIABLE: &str = "PREFECT_API_URL";
@@ -103,7 +103,7 @@ impl PrefectCredentials {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let response = request.send().await.map_err(|e| format!("the Prefect server: {}", e.without_url()))?;
+        let response = request.send().await.map_err(|e| caused("the Prefect server", e.without_url()))?;
         match response.status() {
             StatusCode::NOT_FOUND => return Err(format!("the Prefect server has no block {}", self.block()).into()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -116,7 +116,7 @@ impl PrefectCredentials {
         let body = read_body(response, "the Prefect server", MAX_RESPONSE_BYTES).await?;
         let document: Value =
             serde_json::from_slice(&body).map_err(|_| "the Prefect server answered something other than JSON")?;
-        self.provider(&document["data"]).map_err(|e| format!("block {}: {e}", self.block()).into())
+        self.provider(&document["data"]).map_err(|e| caused(format!("block {}", self.block()), e))
     }
 
     fn provider(&self, data: &Value) -> Result<TokenProvider, BoxError> {
@@ -280,7 +280,7 @@ mod tests {
             let server = PrefectDouble::start(|_| (status, body)).await;
             let prefect = PrefectCredentials::new("gcs-bucket/lake", &server.api, Some("pnu_key".to_owned())).unwrap();
             let error = prefect.get_credential().await.unwrap_err();
-            let shown = format!("{error} {error:?} {prefect:?}");
+            let shown = format!("{} {error:?} {prefect:?}", turnstile_values::human::error(&error));
             assert!(shown.contains(expected), "{shown}");
             assert!(!shown.contains(SECRET) && !shown.contains("pnu_key"), "{shown}");
         }

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondAr
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use turnstile_delivery::{Delivery, LoadPosition, Scope, TableChange, TableKind, TargetError, TargetTable};
+use turnstile_values::human;
 
 /// Five minutes.
 pub(super) const WINDOW_US: i64 = 300_000_000;
@@ -95,10 +96,10 @@ pub(super) fn load(load: u64, changes: Vec<TableChange>) -> Delivery {
     Delivery { from: after(load - 1), to: after(load).unwrap(), tables, changes }
 }
 
-/// What a refusal says: reason and hint.
+/// What a refusal says: the error with its causes, and the hint.
 pub(super) fn refusal(error: TargetError) -> (String, String) {
-    match error {
-        TargetError::Refused { reason, hint, .. } => (reason, hint),
+    match &error {
+        TargetError::Refused { hint, .. } => (human::error(&error), hint.clone()),
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::record_batch::RecordBatch;
 use turnstile_delivery::postgres::PostgresTarget;
 use turnstile_delivery::{Delivery, LoadPosition, RowSource, RowStream, Scope, TableChange, Target, TargetError};
+use turnstile_values::human;
 
 use super::city::{change, dim, fact, facts, load, names, refusal, window, windows};
 use super::test_database::TestDatabase;
@@ -144,7 +145,7 @@ async fn a_statement_that_takes_too_long_says_which_setting_ended_it() {
     let mut target = PostgresTarget::new(database.settings(&[("statement_timeout", "100 ms")]));
     match target.apply(&load(2, vec![windows(&[1], &[("A", 1, 1)])])).await.unwrap_err() {
         TargetError::Unreachable { source, .. } => {
-            assert!(source.to_string().contains("raise statement_timeout"), "{source}");
+            assert!(human::error(&*source).contains("raise statement_timeout"), "{source}");
         }
         other => panic!("{other:?}"),
     }

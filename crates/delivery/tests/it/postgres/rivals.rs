@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use turnstile_delivery::postgres::PostgresTarget;
 use turnstile_delivery::{Delivered, Target, TargetError};
+use turnstile_values::human;
 
 use super::city::{after, load, windows};
 use super::test_database::TestDatabase;
@@ -71,7 +72,7 @@ async fn a_table_that_somebody_holds_is_waited_for_no_longer_than_the_lock_timeo
     while database.sql(held).await.is_empty() {}
     let second = load(2, vec![windows(&[0], &[("A", 0, 2)])]);
     match target.apply(&second).await.unwrap_err() {
-        TargetError::Unreachable { source, .. } => assert!(source.to_string().contains("lock timeout"), "{source}"),
+        TargetError::Unreachable { source, .. } => assert!(human::error(&*source).contains("lock timeout")),
         other => panic!("{other:?}"),
     }
     assert_eq!(target.position().await.unwrap(), after(1));

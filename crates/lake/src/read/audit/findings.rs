@@ -1,9 +1,11 @@
 //! What an audit saw: its account of the ledger, and each difference that it found.
 
+use std::error::Error;
 use std::fmt;
 
 use serde::Serialize;
 use turnstile_message::Counters;
+use turnstile_values::human;
 
 use crate::hash::Hash;
 
@@ -99,6 +101,13 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// An object of the ledger that cannot be read.
+    pub(super) fn broken(object: String, error: &(dyn Error + 'static)) -> Self {
+        Self::Ledger { object, reason: human::error(error) }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -138,7 +147,7 @@ impl fmt::Display for Audit {
             writeln!(f, "pending: {name} is committed but not published yet")?;
         }
         for name in &self.leftovers {
-            writeln!(f, "leftover: {name} is from an unfinished compaction; `turnstile lake gc` removes it")?;
+            writeln!(f, "leftover: {name} is from an unfinished compaction")?;
         }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;

@@ -39,14 +39,14 @@ pub(super) async fn find_foreign(
                     unknown.remove(file.name.as_str());
                 }
             }
-            WalkStep::Break(object, reason) => breaks.push(Finding::Ledger { object, reason }),
+            WalkStep::Break(object, reason) => breaks.push(Finding::broken(object, &*reason)),
         })
         .await;
         let places = maintenance(lake, &other, seen).await?;
         unknown.retain(|name| !is_compacted(&other, name, &places, None));
         match walked {
             Err(LedgerError::Store(e)) => return Err(e.into()),
-            Err(e) => seen.find(Finding::Ledger { object: format!("_turnstile/{other}"), reason: e.to_string() }),
+            Err(e) => seen.find(Finding::broken(format!("_turnstile/{other}"), &e)),
             Ok(_) => breaks.into_iter().for_each(|finding| seen.find(finding)),
         }
     }

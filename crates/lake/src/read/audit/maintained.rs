@@ -13,12 +13,12 @@ use crate::slot::{FileEntry, FileKind};
 pub(super) async fn maintenance(lake: &Lake, pipeline: &str, seen: &mut Audit) -> Result<Places, LedgerError> {
     match Places::read(lake, pipeline).await {
         Err(LedgerError::Corrupt { object, reason }) => {
-            seen.find(Finding::Ledger { object, reason });
+            seen.find(Finding::broken(object, &*reason));
             Ok(Places::default())
         }
         Err(error @ LedgerError::OtherPipeline { .. }) => {
             let object = format!("the maintenance chain of {pipeline:?}");
-            seen.find(Finding::Ledger { object, reason: error.to_string() });
+            seen.find(Finding::broken(object, &error));
             Ok(Places::default())
         }
         done => done,

@@ -12,6 +12,7 @@ use object_store::path::Path;
 pub use findings::{Audit, Finding};
 use foreign::find_foreign;
 use maintained::{check_parts, maintenance};
+use turnstile_values::human;
 
 use crate::error::LedgerError;
 use crate::format::count_rows;
@@ -67,7 +68,7 @@ impl OwnLedger {
     fn take(&mut self, step: WalkStep, seen: &mut Audit) {
         let line = match step {
             WalkStep::Commit(line, _) => line,
-            WalkStep::Break(object, reason) => return seen.find(Finding::Ledger { object, reason }),
+            WalkStep::Break(object, reason) => return seen.find(Finding::broken(object, &*reason)),
         };
         for reason in self.account.take(&line) {
             seen.find(Finding::Unbalanced { seq: line.seq, reason });
@@ -159,7 +160,7 @@ async fn check_files(
         match count_rows(&name, &bytes) {
             Ok(rows) if rows == file.rows => {}
             found => {
-                let found = found.map_err(|e| e.to_string());
+                let found = found.map_err(|e| human::error(&e));
                 seen.find(Finding::Rows { name, expected: file.rows, found });
             }
         }

@@ -12,6 +12,7 @@ use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use turnstile_values::{BoxError, caused, human};
 
 use super::day::Day;
 use super::fold::ExtentTable;
@@ -150,7 +151,10 @@ pub(super) async fn newest(lake: &Lake, folder: &LedgerFolder) -> Result<Vec<Cat
         match decode(&bytes, folder) {
             Ok(start) if is_of(lake, folder, &start).await? => return Ok(vec![start]),
             Ok(_) => tracing::warn!(object, "a checkpoint from another ledger is ignored"),
-            Err(reason) => tracing::warn!(object, reason, "a checkpoint cannot be read and is ignored"),
+            Err(damage) => {
+                let reason = human::error(&*damage);
+                tracing::warn!(object, reason, "a checkpoint cannot be read and is ignored");
+            }
         }
         skipped += 1;
     }
@@ -245,23 +249,24 @@ impl ExtentLine {
     }
 }
 
-fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<CatalogStart, String> {
+fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<CatalogStart, BoxError> {
+    let unpacked = |error| caused("it cannot be decompressed", error);
+    let parsed = |error| caused("one of its lines cannot be read", error);
     let mut text = BufReader::new(GzDecoder::new(bytes)).lines();
-    let first = text.next().ok_or("it is empty")?.map_err(|e| e.to_string())?;
-    let header: CheckpointHeader = serde_json::from_str(&first).map_err(|e| e.to_string())?;
+    let first = text.next().ok_or("it is empty")?.map_err(unpacked)?;
+    let header: CheckpointHeader = serde_json::from_str(&first).map_err(parsed)?;
     if header.format != FORMAT || header.pipeline != folder.pipeline() {
-        return Err("its format or pipeline is different".to_owned());
+        return Err("its format or pipeline is different".into());
     }
     let mut table = ExtentTable { longest_us: header.longest_us, ..ExtentTable::default() };
     let mut lines = 0;
     for line in text {
-        let line: CheckpointLine =
-            serde_json::from_str(&line.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        let line: CheckpointLine = serde_json::from_str(&line.map_err(unpacked)?).map_err(parsed)?;
         take(&mut table, line);
         lines += 1;
     }
     if lines != header.lines {
-        return Err(format!("it has {lines} lines, but its header says {}", header.lines));
+        return Err(format!("it has {lines} lines, but its header says {}", header.lines).into());
     }
     for day in table.days.values_mut() {
         order(Arc::make_mut(day));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
+use turnstile_values::human;
 
 use super::checkpoint;
 use super::fold::{CatalogFold, ExtentTable};
@@ -36,6 +37,7 @@ impl Catalog {
             match advance(lake, &folder, Some(beginning)).await {
                 // A checkpoint only saves time. One that is damaged, or of another ledger, is passed over.
                 Err(LedgerError::Corrupt { object, reason }) => {
+                    let reason = human::error(&*reason);
                     tracing::warn!(
                         pipeline,
                         object,
