@@ -1,28 +1,20 @@
 //! `turnstile produce`: readings of a provider, or lines of files, into a topic.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio_util::sync::CancellationToken;
-use turnstile_kafka::{
-    CityProvider, CitySettings, ClockZone, FeedProgress, HeaderRowProvider, LineFormat, LineInput, LineProvider,
-    LineSettings, MtaReplayProvider, Pace, ProducerStats, Provider, ProviderError, RegisterMode, SyntheticClock,
-    TestStationProvider,
-};
+use turnstile_kafka::{CitySettings, ClockZone, FeedProgress, LineFormat, LineInput, ProducerStats, RegisterMode};
 use turnstile_values::{duration, human};
 
 use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
-use crate::flow::{self, ProduceEvent, ProduceJob, Produced, ReplayState};
+use crate::flow::{self, ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState};
 use crate::process::Process;
 use crate::report::Failure;
-
-/// The start of a stream that is produced without a rate limit, so that it is the same each time.
-const FIXED_START: &str = "2026-08-01 00:00:00";
 
 /// Time between two updates of the progress bar.
 const BAR_EVERY: Duration = Duration::from_millis(200);
@@ -145,10 +137,15 @@ enum LineForm {
     Mta,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum ProduceRate {
-    Max,
-    PerSecond(f64),
+impl LineForm {
+    fn format(self) -> LineFormat {
+        match self {
+            Self::Csv => LineFormat::Csv,
+            Self::Json => LineFormat::Json,
+            Self::Raw => LineFormat::Raw,
+            Self::Mta => LineFormat::Mta,
+        }
+    }
 }
 
 pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> {
@@ -158,7 +155,7 @@ pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> 
         settings =
             settings.with("compression.type", codec, "--compression").map_err(|error| client_failure(error.into()))?;
     }
-    let (provider, pace) = args.provider(&shutdown).map_err(flow::provider_failed)?;
+    let (provider, pace) = args.source()?.open(&args.times(), &shutdown).map_err(flow::provider_failed)?;
     let resume = args.resume_file()?.map(|file| ReplayState::open(file, &args.topic)).transpose()?;
     let (topic, partitions, count) = (args.topic.clone(), args.partitions, args.count);
     let job = ProduceJob { topic, partitions, provider, pace, count, resume, report_every: BAR_EVERY };
@@ -175,76 +172,50 @@ pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> 
 }
 
 impl ProduceArgs {
-    fn source(&self) -> ProviderChoice {
+    fn choice(&self) -> ProviderChoice {
         self.provider.unwrap_or(if self.from.is_empty() { ProviderChoice::TestStation } else { ProviderChoice::Lines })
     }
 
-    fn provider(&self, stop: &CancellationToken) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
-        let speed = self.speed.unwrap_or(1.0);
+    /// Where the messages come from.
+    fn source(&self) -> anyhow::Result<ProduceSource> {
+        let choice = self.choice();
         let of_lines = self.format.is_some() || self.header || self.key_field.is_some() || self.skip_wrong;
-        if of_lines && self.source() != ProviderChoice::Lines {
-            let flags = "--format, --header, --key-field and --skip-wrong need the provider lines";
-            return Err(ProviderError::Settings(flags.to_owned()));
+        if of_lines && choice != ProviderChoice::Lines {
+            let fact = "--format, --header, --key-field and --skip-wrong need the provider lines";
+            return Err(Failure::new(Exit::Config, fact).into());
         }
-        Ok(match self.source() {
-            ProviderChoice::TestStation => {
-                let (pace, clock) = self.tick(Duration::from_secs(10), speed);
-                (Box::new(TestStationProvider::new(self.seed, clock)), pace)
-            }
-            ProviderChoice::HeaderRow => {
-                let (pace, clock) = self.tick(Duration::from_secs(10), speed);
-                (Box::new(HeaderRowProvider::new(self.seed, clock)), pace)
-            }
-            ProviderChoice::City => {
-                let city = self.city();
-                let step = CityProvider::default_step(city.turnstiles);
-                // Without a rate, each turnstile is read every ten seconds of event time.
-                let (pace, clock) = self.tick(step.div_f64(speed), speed);
-                (Box::new(CityProvider::new(city, clock)?), pace)
-            }
+        Ok(match choice {
+            ProviderChoice::TestStation => ProduceSource::TestStation { seed: self.seed },
+            ProviderChoice::HeaderRow => ProduceSource::HeaderRow { seed: self.seed },
+            ProviderChoice::City => ProduceSource::City(self.city()),
             ProviderChoice::MtaReplay => {
                 let registers =
                     if self.increments { RegisterMode::Increments { cap: self.cap } } else { RegisterMode::AsInFile };
-                (Box::new(MtaReplayProvider::open(&self.from, registers, self.mta_zone()?)?), self.replay_pace())
+                ProduceSource::MtaReplay { files: self.from.clone(), registers }
             }
             ProviderChoice::Lines => {
-                let format = match self.format.unwrap_or(LineForm::Raw) {
-                    LineForm::Csv => LineFormat::Csv,
-                    LineForm::Json => LineFormat::Json,
-                    LineForm::Raw => LineFormat::Raw,
-                    LineForm::Mta => LineFormat::Mta,
-                };
+                let format = self.format.map_or(LineFormat::Raw, LineForm::format);
                 if self.speed.is_some() && format != LineFormat::Mta {
-                    return Err(ProviderError::Settings("--speed needs lines with an event time: mta".to_owned()));
+                    return Err(Failure::new(Exit::Config, "--speed needs lines with an event time: mta").into());
                 }
-                let settings = LineSettings {
-                    format,
-                    header: self.header,
-                    key_field: self.key_field.clone(),
-                    skip_wrong: self.skip_wrong,
-                    zone: self.mta_zone()?,
-                };
                 let input = |file: &PathBuf| match file.as_os_str() == "-" {
                     true => LineInput::Stdin,
                     false => LineInput::File(file.clone()),
                 };
-                let inputs = self.from.iter().map(input).collect();
-                (Box::new(LineProvider::open(inputs, settings, stop.clone())?), self.replay_pace())
+                ProduceSource::Lines {
+                    inputs: self.from.iter().map(input).collect(),
+                    format,
+                    header: self.header,
+                    key_field: self.key_field.clone(),
+                    skip_wrong: self.skip_wrong,
+                }
             }
         })
     }
 
-    fn mta_zone(&self) -> Result<ClockZone, ProviderError> {
-        self.zone.map_or_else(|| "America/New_York".parse(), Ok)
-    }
-
-    fn replay_pace(&self) -> Pace {
-        match (self.rate, self.every, self.speed) {
-            (Some(ProduceRate::PerSecond(rate)), ..) => Pace::Rate(rate),
-            (None, Some(every), _) => Pace::Every(every),
-            (None, None, Some(speed)) => Pace::EventTime { speed },
-            (Some(ProduceRate::Max), ..) | (None, None, None) => Pace::Unlimited,
-        }
+    fn times(&self) -> ProduceTimes {
+        let Self { rate, every, speed, start, zone, .. } = *self;
+        ProduceTimes { rate, every, speed, start, zone }
     }
 
     /// The file of `--resume`, when it is asked for.
@@ -253,10 +224,10 @@ impl ProduceArgs {
             return Ok(None);
         }
         let beside = self.from.first().filter(|file| file.as_os_str() != "-");
-        match (self.source(), &self.state, beside) {
+        match (self.choice(), &self.state, beside) {
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, Some(file), _) => Ok(Some(file.clone())),
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, None, Some(data)) => {
-                Ok(Some(beside_data(data, &self.topic)))
+                Ok(Some(ReplayState::beside(data, &self.topic)))
             }
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, None, None) => {
                 let fact = "with standard input, --resume needs a state file";
@@ -280,29 +251,6 @@ impl ProduceArgs {
             ..default
         }
     }
-
-    /// Pace and event time of synthetic readings: event time passes `speed` times as fast as messages are due.
-    fn tick(&self, usual: Duration, speed: f64) -> (Pace, SyntheticClock) {
-        let (pace, between) = match (self.rate, self.every) {
-            (Some(ProduceRate::Max), _) => (Pace::Unlimited, usual),
-            (Some(ProduceRate::PerSecond(rate)), _) => (Pace::Rate(rate), Duration::from_secs_f64(1.0 / rate)),
-            (None, every) => (Pace::Every(every.unwrap_or(usual)), every.unwrap_or(usual)),
-        };
-        let step = between.mul_f64(speed);
-        let zone = self.zone.unwrap_or(ClockZone::Local);
-        let fixed = (pace == Pace::Unlimited).then(|| moment(FIXED_START).ok()).flatten();
-        let clock = match self.start.or(fixed) {
-            Some(start) => SyntheticClock::starting(start, step, zone),
-            None => SyntheticClock::starting_now(step, zone),
-        };
-        (pace, clock)
-    }
-}
-
-fn beside_data(data: &Path, topic: &str) -> PathBuf {
-    let mut name = data.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{topic}.resume"));
-    data.with_file_name(name)
 }
 
 /// A progress bar on a terminal for bounded work, plain lines otherwise; both on stderr.

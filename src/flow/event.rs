@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use turnstile_engine::DeadLetter;
+use turnstile_lake::{FileKind, NewFile};
+
 use super::loaded::Loaded;
 
 /// Something that happened in a flow.
@@ -46,6 +49,29 @@ pub(crate) enum Event {
     NotLoaded(String),
     /// Something a person should know.
     Note(String),
+}
+
+impl Event {
+    /// A file is committed. `first` describes the first of the commit's dead letters.
+    pub(super) fn of_file(file: &NewFile, first: &str) -> Self {
+        match file.kind {
+            FileKind::Window { version, .. } => Self::Published {
+                name: file.name.clone(),
+                rows: file.rows,
+                messages: file.counts.get("messages").copied().unwrap_or_default(),
+                version,
+            },
+            FileKind::DeadLetters => {
+                Self::DeadLetters { name: file.name.clone(), count: file.rows, first: first.to_owned() }
+            }
+        }
+    }
+}
+
+/// Where a dead letter stands and what is wrong with it.
+pub(super) fn describe_dead_letter(letter: &DeadLetter) -> String {
+    let field = letter.rejection.field.as_ref().map(|f| format!("{f}: ")).unwrap_or_default();
+    format!("{}: {} ({field}{})", letter.position, letter.rejection.reason, letter.rejection.detail)
 }
 
 /// The state of a flow.

@@ -35,6 +35,7 @@ mod serve;
 mod services;
 mod settings;
 mod start;
+mod stop_condition;
 mod targets;
 mod up;
 mod warehouse;
@@ -59,13 +60,16 @@ pub(crate) use loader::{load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_policy, summary};
 pub(crate) use models::{models, plan_models};
 pub(crate) use owner::{now_us, this_process};
-pub(crate) use produce::{ProduceEvent, ProduceJob, Produced, ReplayState, produce, provider_failed};
+pub(crate) use produce::{
+    ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState, produce, provider_failed,
+};
 pub(crate) use replay::replay;
-pub(crate) use run::{RunOptions, StopCondition, run};
+pub(crate) use run::{RunOptions, run};
 pub(crate) use schemas::open_registry;
 pub(crate) use serve::{LISTEN, USER, address, serve};
 pub(crate) use services::{PortChoice, Services};
 pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format, store_options};
 pub(crate) use start::{partitions, topic_names};
+pub(crate) use stop_condition::StopCondition;
 pub(crate) use up::{CityFeed, CityOptions, create_topic, start_broker};
 pub(crate) use warehouse::folder_of;

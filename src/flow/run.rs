@@ -4,15 +4,13 @@
 //! [`Cadence`], [`Idleness`], [`SoundPositions`] and [`RetentionWatch`]; its actions in [`Workers`], [`Committer`] and
 //! [`DeadLetterTopic`]. Start at [`run`].
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::watch;
 use turnstile_engine::{ClosePolicy, Engine, StateChange};
-use turnstile_kafka::{KafkaConnection, LeaderWatch, LostTopic};
-use turnstile_lake::{FileKind, NewFile};
+use turnstile_kafka::{LeaderWatch, LostTopic};
 use turnstile_message::TopicPartition;
 use turnstile_values::human;
 
@@ -22,8 +20,8 @@ use super::committer::Committer;
 use super::context::Context;
 use super::cut::CutKind;
 use super::dead_letter_topic::DeadLetterTopic;
-use super::event::{Event, Status};
-use super::fault::{client, engine_failed};
+use super::event::{Event, Status, describe_dead_letter};
+use super::fault::engine_failed;
 use super::idleness::Idleness;
 use super::losses::{SoundPositions, topic_lost};
 use super::maintenance::Maintenance;
@@ -33,20 +31,10 @@ use super::retention::RetentionWatch;
 use super::run_status::RunStatus;
 use super::schemas::open_registry;
 use super::start::{StartOptions, Started, start};
+use super::stop_condition::{RunEnd, StopCondition};
 use super::worker::{WorkerErrors, Workers};
 use crate::exit::Exit;
 use crate::report::Failure;
-
-/// When a run ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopCondition {
-    /// Not before shutdown.
-    Shutdown,
-    /// Once what the topic held at the start is read and committed; windows stay open.
-    End,
-    /// The same, and then all windows are closed and published.
-    Drained,
-}
 
 /// Choices of one run.
 #[derive(Debug, Clone)]
@@ -73,16 +61,10 @@ const OBSERVE: Duration = Duration::from_secs(4);
 /// A [`Failure`] with fact, cause, next step and exit code. What was committed stays; the rest is read again
 /// by the next run.
 pub(crate) async fn run(context: &Context, options: &RunOptions) -> anyhow::Result<Status> {
-    let (mut flow, ends) = Flow::start(context, options).await?;
-    let result = flow.run_loop(&ends).await;
+    let (mut flow, end) = Flow::start(context, options).await?;
+    let result = flow.run_loop(&end).await;
     let status = flow.stop().await;
     result.map(|()| status)
-}
-
-/// When a run ends: with the offsets that it must reach, if it ends by itself.
-struct Ends {
-    drain: bool,
-    offsets: Option<Vec<(TopicPartition, i64)>>,
 }
 
 struct Flow {
@@ -111,7 +93,7 @@ struct Flow {
 
 impl Flow {
     /// Opens everything and begins to read.
-    async fn start(context: &Context, options: &RunOptions) -> anyhow::Result<(Self, Ends)> {
+    async fn start(context: &Context, options: &RunOptions) -> anyhow::Result<(Self, RunEnd)> {
         let began = Instant::now();
         let pipeline = context.pipeline();
         let settings = context.client_settings()?.with_connect_timeout(options.connect_timeout);
@@ -125,10 +107,7 @@ impl Flow {
         let started = start(context, &settings, &start_options).await?;
         let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at, accepted } =
             started;
-        let offsets = match options.until {
-            StopCondition::Shutdown => None,
-            _ => Some(end_offsets(&connection, &partitions)?),
-        };
+        let end = RunEnd::find(options.until, &connection, &partitions)?;
         let dead_letters = match &pipeline.stream.dead_letter_topic {
             Some(topic) => Some(DeadLetterTopic::open(topic, &connection, &settings)?),
             None => None,
@@ -166,7 +145,7 @@ impl Flow {
             resumed_at,
             took: began.elapsed(),
         });
-        Ok((flow, Ends { drain: options.until == StopCondition::Drained, offsets }))
+        Ok((flow, end))
     }
 
     /// Ends all threads and tasks. What was read since the last cut is read again by the next run.
@@ -179,15 +158,15 @@ impl Flow {
         self.status.into_status(self.idleness.lag())
     }
 
-    async fn run_loop(&mut self, ends: &Ends) -> anyhow::Result<()> {
+    async fn run_loop(&mut self, end: &RunEnd) -> anyhow::Result<()> {
         let shutdown = self.context.shutdown().clone();
         loop {
             if let Ok(error) = self.worker_errors.try_recv() {
                 return Err(self.end_with(error).await);
             }
-            let at_end = ends.offsets.as_ref().is_some_and(|offsets| self.has_reached(offsets));
+            let at_end = end.is_reached(|| self.workers.shared.progress());
             if at_end || shutdown.is_cancelled() {
-                return self.cut(CutKind::Last { drain: at_end && ends.drain }).await;
+                return self.cut(CutKind::Last { drain: at_end && end.drain }).await;
             }
             if self.topics_changed.has_changed().context(OBSERVER_ENDED)? {
                 self.topics = self.topics_changed.borrow_and_update().clone();
@@ -252,12 +231,6 @@ impl Flow {
     /// Messages read since the start.
     fn read(&self) -> u64 {
         self.workers.shared.read.load(Ordering::Relaxed)
-    }
-
-    fn has_reached(&self, ends: &[(TopicPartition, i64)]) -> bool {
-        let progress = self.workers.shared.progress();
-        let next: HashMap<&TopicPartition, i64> = progress.iter().map(|p| (&p.partition, p.next_offset)).collect();
-        ends.iter().all(|(partition, end)| next.get(partition).is_some_and(|next| next >= end))
     }
 
     fn cut_due(&self, now: Instant) -> CutDue {
@@ -410,7 +383,7 @@ impl Flow {
             released,
         };
         let cut = lake_cut(cut, &commit_context)?;
-        let files: Vec<Event> = cut.publish.iter().map(|file| file_event(file, &first_dead_letter)).collect();
+        let files: Vec<Event> = cut.publish.iter().map(|file| Event::of_file(file, &first_dead_letter)).collect();
         let committed = self.committer.commit(cut).await?;
         self.status.record_commit(&committed);
         // For lag tools. The ledger, not this, decides where to resume.
@@ -425,32 +398,4 @@ impl Flow {
         }
         Ok(())
     }
-}
-
-/// Where a dead letter stands and what is wrong with it.
-fn describe_dead_letter(letter: &turnstile_engine::DeadLetter) -> String {
-    let field = letter.rejection.field.as_ref().map(|f| format!("{f}: ")).unwrap_or_default();
-    format!("{}: {} ({field}{})", letter.position, letter.rejection.reason, letter.rejection.detail)
-}
-
-fn file_event(file: &NewFile, first: &str) -> Event {
-    match file.kind {
-        FileKind::Window { version, .. } => Event::Published {
-            name: file.name.clone(),
-            rows: file.rows,
-            messages: file.counts.get("messages").copied().unwrap_or_default(),
-            version,
-        },
-        FileKind::DeadLetters => {
-            Event::DeadLetters { name: file.name.clone(), count: file.rows, first: first.to_owned() }
-        }
-    }
-}
-
-fn end_offsets(
-    connection: &KafkaConnection,
-    partitions: &[TopicPartition],
-) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
-    let ranges = connection.watermarks(partitions).map_err(client)?;
-    Ok(partitions.iter().cloned().zip(ranges.into_iter().map(|(_, high)| high)).collect())
 }

@@ -1,9 +1,10 @@
 //! Produces a provider's messages into a topic: the feed, the thread that saves a replay's progress, what failed.
 //!
-//! In: a [`ProduceJob`]. Out: [`ProduceEvent`]s while it runs, and what was [`Produced`]. Prints nothing.
+//! In: a [`ProduceJob`], its provider from a [`ProduceSource`]. Out: [`ProduceEvent`]s while it runs, and what was [`Produced`]. Prints nothing.
 //! Start at [`produce`].
 
 mod replay_state;
+mod source;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::client;
 use crate::exit::Exit;
 use crate::report::Failure;
 pub(crate) use replay_state::ReplayState;
+pub(crate) use source::{ProduceRate, ProduceSource, ProduceTimes};
 
 /// How long a stopped producer waits for the broker to acknowledge what is on its way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -71,6 +71,13 @@ impl RowHashes {
 }
 
 impl ReplayState {
+    /// The state file of a replay of `data` into `topic`, when no other is named.
+    pub(crate) fn beside(data: &Path, topic: &str) -> PathBuf {
+        let mut name = data.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{topic}.resume"));
+        data.with_file_name(name)
+    }
+
     /// Reads the state file, if it exists.
     pub(crate) fn open(file: PathBuf, topic: &str) -> anyhow::Result<Self> {
         let fresh = SavedState { topic: topic.to_owned(), delivered: 0, hash: hex(0), ended: true, beyond: 0 };

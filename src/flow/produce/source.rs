@@ -1,0 +1,117 @@
+//! Where the messages to produce come from, and when each is sent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{NaiveDate, NaiveDateTime};
+use tokio_util::sync::CancellationToken;
+use turnstile_kafka::{
+    CityProvider, CitySettings, ClockZone, HeaderRowProvider, LineFormat, LineInput, LineProvider, LineSettings,
+    MtaReplayProvider, Pace, Provider, ProviderError, RegisterMode, SyntheticClock, TestStationProvider,
+};
+
+/// Time between two messages of the synthetic stations, when nothing says how many to send.
+const STATION_EVERY: Duration = Duration::from_secs(10);
+
+/// The start of a stream that is produced without a rate limit, so that it is the same each time: 2026-08-01 00:00:00.
+const FIXED_START: Option<NaiveDate> = NaiveDate::from_ymd_opt(2026, 8, 1);
+
+/// Where messages come from.
+pub(crate) enum ProduceSource {
+    TestStation { seed: u64 },
+    HeaderRow { seed: u64 },
+    City(CitySettings),
+    MtaReplay { files: Vec<PathBuf>, registers: RegisterMode },
+    Lines { inputs: Vec<LineInput>, format: LineFormat, header: bool, key_field: Option<String>, skip_wrong: bool },
+}
+
+/// How many messages to send.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum ProduceRate {
+    Max,
+    PerSecond(f64),
+}
+
+/// When messages are sent, and the event time that they carry.
+pub(crate) struct ProduceTimes {
+    pub(crate) rate: Option<ProduceRate>,
+    /// Time between two messages.
+    pub(crate) every: Option<Duration>,
+    /// How many times as fast as the clock event time passes.
+    pub(crate) speed: Option<f64>,
+    /// Event time of the first message.
+    pub(crate) start: Option<NaiveDateTime>,
+    pub(crate) zone: Option<ClockZone>,
+}
+
+impl ProduceSource {
+    /// The provider, and the pace at which its messages are sent. Waiting for standard input ends with `stop`.
+    ///
+    /// # Errors
+    /// A file or a setting cannot be used.
+    pub(crate) fn open(
+        self,
+        times: &ProduceTimes,
+        stop: &CancellationToken,
+    ) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
+        Ok(match self {
+            Self::TestStation { seed } => {
+                let (pace, clock) = times.synthetic(STATION_EVERY);
+                (Box::new(TestStationProvider::new(seed, clock)), pace)
+            }
+            Self::HeaderRow { seed } => {
+                let (pace, clock) = times.synthetic(STATION_EVERY);
+                (Box::new(HeaderRowProvider::new(seed, clock)), pace)
+            }
+            Self::City(city) => {
+                // Without a rate, each turnstile is read every ten seconds of event time.
+                let usual = CityProvider::default_step(city.turnstiles).div_f64(times.speed());
+                let (pace, clock) = times.synthetic(usual);
+                (Box::new(CityProvider::new(city, clock)?), pace)
+            }
+            Self::MtaReplay { files, registers } => {
+                (Box::new(MtaReplayProvider::open(&files, registers, times.mta_zone()?)?), times.replay_pace())
+            }
+            Self::Lines { inputs, format, header, key_field, skip_wrong } => {
+                let settings = LineSettings { format, header, key_field, skip_wrong, zone: times.mta_zone()? };
+                (Box::new(LineProvider::open(inputs, settings, stop.clone())?), times.replay_pace())
+            }
+        })
+    }
+}
+
+impl ProduceTimes {
+    fn speed(&self) -> f64 {
+        self.speed.unwrap_or(1.0)
+    }
+
+    fn mta_zone(&self) -> Result<ClockZone, ProviderError> {
+        self.zone.map_or_else(|| "America/New_York".parse(), Ok)
+    }
+
+    fn replay_pace(&self) -> Pace {
+        match (self.rate, self.every, self.speed) {
+            (Some(ProduceRate::PerSecond(rate)), ..) => Pace::Rate(rate),
+            (None, Some(every), _) => Pace::Every(every),
+            (None, None, Some(speed)) => Pace::EventTime { speed },
+            (Some(ProduceRate::Max), ..) | (None, None, None) => Pace::Unlimited,
+        }
+    }
+
+    /// Pace and event time of synthetic readings: event time passes `speed` times as fast as messages are due.
+    fn synthetic(&self, usual: Duration) -> (Pace, SyntheticClock) {
+        let (pace, between) = match (self.rate, self.every) {
+            (Some(ProduceRate::Max), _) => (Pace::Unlimited, usual),
+            (Some(ProduceRate::PerSecond(rate)), _) => (Pace::Rate(rate), Duration::from_secs_f64(1.0 / rate)),
+            (None, every) => (Pace::Every(every.unwrap_or(usual)), every.unwrap_or(usual)),
+        };
+        let step = between.mul_f64(self.speed());
+        let zone = self.zone.unwrap_or(ClockZone::Local);
+        let fixed = FIXED_START.filter(|_| pace == Pace::Unlimited).map(NaiveDateTime::from);
+        let clock = match self.start.or(fixed) {
+            Some(start) => SyntheticClock::starting(start, step, zone),
+            None => SyntheticClock::starting_now(step, zone),
+        };
+        (pace, clock)
+    }
+}
