@@ -13,7 +13,8 @@ const EVENTS: usize = 8192;
 
 /// A thread that prints events as they come.
 pub(crate) struct Printing {
-    thread: JoinHandle<ProgressPrinter>,
+    thread: Option<JoinHandle<ProgressPrinter>>,
+    events: EventSink,
 }
 
 impl Printing {
@@ -33,15 +34,28 @@ impl Printing {
             }
             progress
         })?;
-        Ok(Self { thread })
+        Ok(Self { thread: Some(thread), events: events.clone() })
     }
 
     /// Ends once everything is printed, and leaves the live line behind.
-    pub(crate) fn end(self, events: &EventSink) -> ProgressPrinter {
-        events.close();
-        let mut progress = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        progress.clear();
-        progress
+    pub(crate) fn end(mut self) -> Option<ProgressPrinter> {
+        self.join().map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+
+    fn join(&mut self) -> Option<std::thread::Result<ProgressPrinter>> {
+        self.events.close();
+        let mut joined = self.thread.take()?.join();
+        if let Ok(progress) = &mut joined {
+            progress.clear();
+        }
+        Some(joined)
+    }
+}
+
+impl Drop for Printing {
+    /// What was emitted before a failure is printed before the failure is.
+    fn drop(&mut self) {
+        self.join();
     }
 }
 

@@ -102,8 +102,10 @@ pub(super) fn run_pipeline(
         services.stop().await;
         result
     });
-    let mut progress = printing.end(context.events());
+    let progress = printing.end();
     let status = result?;
-    progress.closing(&context.pipeline().name, &context.pipeline().lake.url, &status);
+    if let Some(mut progress) = progress {
+        progress.closing(&context.pipeline().name, &context.pipeline().lake.url, &status);
+    }
     Ok(Exit::Done)
 }

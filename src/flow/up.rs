@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use turnstile_broker::{Broker, BrokerError};
 use turnstile_kafka::{
     CityProvider, CitySettings, ClientSettings, ClockZone, FeedPlan, KafkaConnection, NewTopicPlan, Pace, Producer,
-    ProducerLimits, ProducerRecord, Provider, ProviderError, SyntheticClock, TopicAdmin, feed,
+    ProducerLimits, ProducerRecord, Provider, ProviderError, SyntheticClock, TopicAdmin, feed, pause,
 };
 use turnstile_message::TopicPartition;
 
@@ -196,11 +196,11 @@ impl Provider for PacedCity {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
             record.event_at_ms - now
         };
-        while more && ahead(record) > 0 {
-            if self.shutdown.is_cancelled() {
+        // Again after each pause: the wall clock may be set meanwhile.
+        while let Some(ahead_ms) = Some(ahead(record)).filter(|ms| more && *ms > 0) {
+            if pause(Duration::from_millis(ahead_ms.unsigned_abs()), &self.shutdown) {
                 return Ok(false);
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
         Ok(more)
     }

@@ -119,6 +119,7 @@ impl WorkerTask {
         if batch.is_none() {
             // A long wait must not let librdkafka's events and statistics pile up.
             self.queue.poll_events();
+            // Commands wait no longer than this, and the registry's task wakes no thread.
             std::thread::sleep(REGISTRY_WAIT);
         }
         Ok(batch)

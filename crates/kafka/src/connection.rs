@@ -126,6 +126,7 @@ impl KafkaConnection {
                 (_, None | Some(RDKafkaErrorCode::LeaderNotAvailable))
                     if started.elapsed() < Duration::from_secs(5) =>
                 {
+                    // No client is told of a new leader.
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 (_, None) => return Err(ClientError::TopicMissing { topic: topic.to_owned() }),
@@ -301,6 +302,7 @@ impl KafkaConnection {
             if started.elapsed() >= self.settings.connect_timeout() {
                 return Err(self.unreachable(started.elapsed()));
             }
+            // The call has just waited for the brokers; this is for those that refuse at once.
             std::thread::sleep(Duration::from_millis(20));
         }
     }

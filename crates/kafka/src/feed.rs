@@ -10,11 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::ClientError;
 use crate::pace::{Pace, PaceSchedule};
+use crate::pause::pause;
 use crate::producer::{Producer, ProducerStats, SendError};
 use crate::provider::{ProducerRecord, Provider, ProviderError};
-
-/// Longest sleep between two checks of the shutdown token.
-const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// Messages between two checks of the token while none has to wait: a check costs about as much as a message.
 const CHECK_EVERY: u64 = 64;
@@ -85,9 +83,9 @@ pub fn feed(
             if early < SHORTEST_SLEEP {
                 break;
             }
-            std::thread::sleep(early.min(STOP_CHECK));
+            let report_in = plan.report_every.saturating_sub(reported_at.elapsed());
+            stopped = pause(early.min(report_in.max(SHORTEST_SLEEP)), shutdown);
             report_if_due(producer, plan, started, &mut reported_at, &mut progress, &mut report);
-            stopped = shutdown.is_cancelled();
         }
         if stopped {
             break;
@@ -98,9 +96,8 @@ pub fn feed(
         }
         if nth == 0 && producer.tracks_prefix() {
             // A row at which the run before ended is likely to fail again, and what follows it would be sent once more.
-            while producer.stats().outstanding() > 0 && !shutdown.is_cancelled() {
-                std::thread::sleep(SHORTEST_SLEEP);
-            }
+            // librdkafka reports deliveries only to who asks: its poll does not return with the first one.
+            while producer.stats().outstanding() > 0 && !pause(SHORTEST_SLEEP, shutdown) {}
         }
         progress.event_at_ms = Some(record.event_at_ms);
         nth += 1;
@@ -123,8 +120,9 @@ fn send(
 ) -> Result<(), SendError> {
     loop {
         match producer.try_send(topic, record) {
-            Err(SendError::QueueFull) if shutdown.is_cancelled() => return Err(ClientError::Stopped.into()),
-            Err(SendError::QueueFull) => std::thread::sleep(SHORTEST_SLEEP),
+            // Only sending polls the deliveries that make room.
+            Err(SendError::QueueFull) if pause(SHORTEST_SLEEP, shutdown) => return Err(ClientError::Stopped.into()),
+            Err(SendError::QueueFull) => {}
             taken => return taken,
         }
     }

@@ -23,6 +23,7 @@ mod leaders;
 mod link;
 mod native;
 mod pace;
+mod pause;
 mod probe;
 mod producer;
 mod provider;
@@ -45,6 +46,7 @@ pub use leaders::LeaderChange;
 pub use link::LinkState;
 pub use native::QueueWaker;
 pub use pace::Pace;
+pub use pause::pause;
 pub use producer::{Producer, ProducerLimits, ProducerStats, SendError};
 pub use provider::{
     CityProvider, CitySettings, ClockZone, DEFAULT_STEP_CAP, HeaderRowProvider, LineFormat, LineInput, LineProvider,

@@ -104,6 +104,7 @@ impl TopicAdmin {
         loop {
             match self.connection.topic_partitions(topic) {
                 Err(ClientError::TopicMissing { .. }) if began.elapsed() < VISIBLE_WITHIN => {
+                    // No broker says when it has heard of a topic.
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 // A client that may create a topic need not be allowed to describe it.

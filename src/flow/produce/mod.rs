@@ -1,12 +1,13 @@
 //! Produces a provider's messages into a topic: the feed, the thread that saves a replay's progress, what failed.
 //!
-//! In: a [`ProduceJob`], its provider from a [`ProduceSource`]. Out: [`ProduceEvent`]s while it runs, and what was [`Produced`]. Prints nothing.
-//! Start at [`produce`].
+//! In: a [`ProduceJob`], with the provider of a [`ProduceSource`]. Out: [`ProduceEvent`]s while it runs, and what was
+//! [`Produced`]. Prints nothing. Start at [`produce`].
 
 mod replay_state;
 mod source;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -110,13 +111,13 @@ pub(crate) fn produce(
 
     let began = Instant::now();
     let plan = FeedPlan { topic: topic.clone(), pace, count, report_every };
-    let done = AtomicBool::new(false);
     let (fed, mut saved) = std::thread::scope(|scope| {
-        let (producer, done) = (&producer, &done);
+        let producer = &producer;
+        let (feeding, ended) = sync_channel::<Infallible>(1);
         let saving =
-            resume.as_ref().map(|resume| scope.spawn(move || save_periodically(resume, producer, done, shutdown)));
+            resume.as_ref().map(|resume| scope.spawn(move || save_periodically(resume, producer, &ended, shutdown)));
         let fed = feed(&mut *provider, producer, &plan, shutdown, |progress| listen(ProduceEvent::Progress(progress)));
-        done.store(true, Ordering::Relaxed);
+        drop(feeding);
         let saved = saving.map_or(Ok(()), |saving| {
             saving.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that saves progress panicked")))
         });
@@ -145,24 +146,20 @@ fn ensure_topic(job: &ProduceJob, settings: &ClientSettings) -> Result<(), Clien
     Ok(())
 }
 
-/// Saves a replay's progress once a second, on its own thread: the feed may wait long for its next row.
+/// Saves a replay's progress once a second until the feed has `ended`, on its own thread: the feed may wait long for its
+/// next row.
 fn save_periodically(
     resume: &ReplayState,
     producer: &Producer,
-    done: &AtomicBool,
+    ended: &Receiver<Infallible>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut saved_at = Instant::now();
-    while !done.load(Ordering::Relaxed) {
-        std::thread::sleep(SAVE_EVERY / 20);
-        if saved_at.elapsed() >= SAVE_EVERY {
-            saved_at = Instant::now();
-            // Reading the counts polls for acknowledgements.
-            producer.stats();
-            if let Err(error) = resume.save(producer.delivered_prefix(), None) {
-                shutdown.cancel();
-                return Err(error);
-            }
+    while ended.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Timeout) {
+        // Reading the counts polls for acknowledgements.
+        producer.stats();
+        if let Err(error) = resume.save(producer.delivered_prefix(), None) {
+            shutdown.cancel();
+            return Err(error);
         }
     }
     Ok(())

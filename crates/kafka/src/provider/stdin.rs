@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 const CHUNKS: usize = 16;
 pub(super) const CHUNK: usize = 64 << 10;
 
-/// How late a stop is noticed while waiting for standard input.
+/// How late a stop is noticed while waiting for standard input: a channel's receiver waits for nothing else.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// Standard input, read by a separate thread so that waiting for it can be interrupted.
