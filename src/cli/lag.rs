@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use serde_json::json;
 use turnstile_kafka::ClientSettings;
-use turnstile_values::human;
+use turnstile_values::{SECOND_US, human};
 
 use super::cluster::{ClusterArgs, client_failure};
 use super::last_run::pipeline_or_last;
@@ -135,7 +135,9 @@ fn catch_up_text(report: &LagReport) -> String {
     match report.catch_up {
         CatchUp::Done => "nothing is left to read".to_owned(),
         CatchUp::KeepsUp => format!("it keeps up: {}", rates()),
-        CatchUp::In(seconds) => format!("in about {}: {}", rough(seconds), rates()),
+        CatchUp::In(seconds) => {
+            format!("in about {}: {}", human::rough_duration((seconds * SECOND_US as f64) as i64), rates())
+        }
         CatchUp::Never => format!("not at this rate: {}", rates()),
         CatchUp::Unknown(why) => format!("unknown: {why}"),
     }
@@ -195,16 +197,6 @@ fn render(report: &LagReport, reader: &LagReader) -> String {
     text
 }
 
-/// Seconds, rounded for reading.
-fn rough(seconds: f64) -> String {
-    match seconds {
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
-        s => format!("{:.1} days", s / 86_400.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +214,7 @@ mod tests {
              t[1]         40   40        0      0.0  -\n\
              all                       195      2.5\n\
              t[0]: 3 offsets were deleted before they were read\n\
-             caught up: in about 20 s: it reads 60 a second, the topic grows by 50\n"
+             caught up: in about 20 seconds: it reads 60 a second, the topic grows by 50\n"
         );
         let json = as_json(&report, &reader);
         assert_eq!((&json["records"], &json["seconds"]), (&json!(195), &json!(2.5)));

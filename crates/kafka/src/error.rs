@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use turnstile_message::TopicPartition;
+use turnstile_values::human;
 
 use crate::advice::NO_TOKEN;
 use crate::settings::SettingsError;
@@ -15,7 +16,7 @@ pub enum ClientError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// No broker answered within the time given: start it, fix the address, or try again later.
-    #[error("no Kafka broker at {servers} answered within {}", seconds(*waited))]
+    #[error("no Kafka broker at {servers} answered within {}", human::rough_duration(waited.as_micros() as i64))]
     Unreachable {
         /// The brokers tried.
         servers: String,
@@ -181,13 +182,6 @@ fn range(earliest: i64, latest: i64) -> String {
         (-1, _) | (_, -1) => "its range is not known".to_owned(),
         (earliest, latest) if earliest == latest => format!("it is empty, the next offset is {latest}"),
         (earliest, latest) => format!("it holds {earliest}..={}", latest - 1),
-    }
-}
-
-pub(crate) fn seconds(duration: Duration) -> String {
-    match duration.subsec_millis() {
-        0 => format!("{} s", duration.as_secs()),
-        _ => format!("{:.1} s", duration.as_secs_f64()),
     }
 }
 

@@ -30,6 +30,25 @@ pub fn duration(us: i64) -> String {
     }
 }
 
+/// A duration rounded for reading: to the second below two minutes, to the minute below two days, then to the hour.
+pub fn rough_duration(us: i64) -> String {
+    let unit_us = match us.saturating_abs() {
+        us if us < 2 * MINUTE_US => SECOND_US,
+        us if us < 2 * DAY_US => MINUTE_US,
+        _ => HOUR_US,
+    };
+    duration(us.saturating_add(unit_us / 2) / unit_us * unit_us)
+}
+
+/// Bytes as hexadecimal digits, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
+        .collect()
+}
+
 /// A count with its thousands apart: `1,234,567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -112,6 +131,18 @@ mod tests {
         assert_eq!(duration(5_400_100_000), "1 hour 30 minutes 100 milliseconds");
         assert_eq!(duration(14 * DAY_US), "14 days");
         assert_eq!((duration(0), duration(-SECOND_US)), ("0 seconds".to_owned(), "-1 second".to_owned()));
+    }
+
+    #[test]
+    fn long_durations_are_shown_roughly() {
+        assert_eq!(rough_duration(19_500_000), "20 seconds");
+        assert_eq!(rough_duration(5_000_400_000), "1 hour 23 minutes");
+        assert_eq!(rough_duration(53 * HOUR_US + MINUTE_US), "2 days 5 hours");
+    }
+
+    #[test]
+    fn bytes_are_shown_as_hexadecimal_digits() {
+        assert_eq!(hex(&[0, 0x1f, 0xa0]), "001fa0");
     }
 
     #[test]

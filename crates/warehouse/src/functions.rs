@@ -8,6 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use md5::{Digest, Md5};
+use turnstile_values::human;
 
 /// `surrogate_key(a, b, …)`: the MD5 of the values as text, joined by `-`, in 32 hexadecimal digits.
 ///
@@ -63,18 +64,10 @@ impl ScalarUDFImpl for SurrogateKey {
                     text.value(row).write(&mut joined)?;
                 }
             }
-            keys.append_value(hex(&Md5::digest(joined.as_bytes())));
+            keys.append_value(human::hex(&Md5::digest(joined.as_bytes())));
         }
         Ok(ColumnarValue::Array(Arc::new(keys.finish())))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
-        .collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
-use turnstile_values::BoxError;
+use turnstile_values::{BoxError, human};
 
 use crate::{RowStream, Scope, TableChange, TableKind, TargetTable};
 
@@ -75,7 +75,7 @@ impl ParquetParts {
         }
         let Some(writer) = writer else { return Ok(None) };
         let bytes: Bytes = writer.into_inner()?.into();
-        let hash = hex(&Sha256::digest(&bytes));
+        let hash = short_hex(&Sha256::digest(&bytes));
         Ok(Some(ParquetPart { bytes, rows, hash }))
     }
 
@@ -110,8 +110,8 @@ fn properties() -> Result<WriterProperties, BoxError> {
 }
 
 /// The first 16 hexadecimal digits.
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn short_hex(digest: &[u8]) -> String {
+    human::hex(&digest[..digest.len().min(8)])
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use turnstile_values::human;
 
 use super::api::JobMedia;
 use super::error::{ErrorClass, refused};
-use super::parts::{ParquetParts, hex};
+use super::parts::{ParquetParts, short_hex};
 use super::script::Staged;
 use super::{BigQueryTarget, OURS, columns};
 use crate::{TableChange, TargetError, TargetTable};
@@ -56,7 +56,7 @@ impl BigQueryTarget {
             }
         }
         if !urls.is_empty() {
-            let name = staging_name(identity, table, &hex(&hashes.finalize()));
+            let name = staging_name(identity, table, &short_hex(&hashes.finalize()));
             self.load(&name, table, Some(urls), &JobMedia::None).await?;
             staged.tables.push(name);
         }

@@ -122,7 +122,7 @@ impl BigQueryTarget {
                 format!("the windows to replace in table {table} are too many and too irregular for one query");
             refused(&self.display_name(), reason, "deliver fewer loads at once, or the whole table")
         })?;
-        let name = format!("turnstile_{identity}_commit_{}", parts::hex(&Sha256::digest(&sql)));
+        let name = format!("turnstile_{identity}_commit_{}", parts::short_hex(&Sha256::digest(&sql)));
         match self.api.run(&name, &query(&sql), &JobMedia::None).await {
             Ok(job) => Ok(Some(job)),
             Err(error) => match self.read_position().await? {
@@ -172,7 +172,7 @@ fn already_applied() -> Delivered {
 /// Identifies a delivery to this dataset from one position to another, in 16 hexadecimal digits.
 fn identity(names: &Names, delivery: &Delivery) -> String {
     let what = (&names.project, &names.dataset, &delivery.from, &delivery.to);
-    parts::hex(&Sha256::digest(format!("{what:?}")))
+    parts::short_hex(&Sha256::digest(format!("{what:?}")))
 }
 
 /// The position's row as `tabledata.list` gives it: a list of values, each a string or null.
