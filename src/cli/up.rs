@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
-use turnstile_kafka::ClientSettings;
 use turnstile_pipeline::Pipeline;
 
-use super::cluster::client_failure;
 use super::last_run::{self, DATA};
 use super::pipeline_file::{parse_pipeline, split_set};
 use super::run::run_pipeline;
 use crate::exit::Exit;
-use crate::flow::{self, CityFeed, CityOptions, Context, LakeAccess, PortChoice, RunOptions, Services, StopCondition};
+use crate::flow::{
+    self, CityOptions, Context, LakeAccess, LocalTopic, PortChoice, RunOptions, Services, StopCondition,
+};
 use crate::process::Process;
 use crate::progress::Printing;
 use crate::report::Failure;
@@ -74,13 +74,8 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
     let pipeline = pipeline(&args, &dir, &servers)?;
     let folder = args.pipeline.as_deref().map(flow::folder_of).unwrap_or_default();
     process.shutdown_on_signals()?;
-    let settings = ClientSettings::from_servers(&servers).map_err(|e| client_failure(e.into()))?;
-    let Some(topic) = pipeline.source.topics.single().map(str::to_owned) else {
-        let fact =
-            format!("`turnstile up` produces into one topic, and {} reads {}", pipeline.name, pipeline.source.topics);
-        return Err(Failure::new(Exit::Config, fact).hint("name one topic with --set source.topic=NAME").into());
-    };
-    flow::create_topic(&settings, &topic, args.partitions)?;
+    let local = LocalTopic::open(broker, &pipeline, args.partitions)?;
+    let topic = local.name();
     eprintln!("broker    {servers}  (embedded, for one machine; for production use Apache Kafka)");
     eprintln!("topic     {topic}");
     eprintln!("pipeline  {}", pipeline.name);
@@ -100,20 +95,14 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
 
     let shutdown = &process.shutdown;
     let city = CityOptions { stations: args.stations, speed: args.speed };
-    let city = (!args.no_producer).then(|| CityFeed::start(&city, &dir, &settings, topic, shutdown)).transpose()?;
     let options = RunOptions {
         until: StopCondition::Shutdown,
         takeover: false,
         accept_loss: false,
         connect_timeout: turnstile_kafka::DEFAULT_CONNECT_TIMEOUT,
     };
-    let result = run_pipeline(&context, &options, services, printing);
-    let produced = city.map_or(Ok(()), CityFeed::join);
-    // The pipeline's failure is reported rather than what it caused in the producer.
-    if result.is_ok() {
-        produced?;
-    }
-    broker.stop();
+    let city = Some(&city).filter(|_| !args.no_producer);
+    let result = local.serve(city, &dir, shutdown, || run_pipeline(&context, &options, services, printing));
     if result.is_ok() && !args.json && args.dir == Path::new(DATA) {
         eprintln!("query     {query}");
     }

@@ -71,5 +71,5 @@ pub(crate) use services::{PortChoice, Services};
 pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format, store_options};
 pub(crate) use start::{partitions, topic_names};
 pub(crate) use stop_condition::StopCondition;
-pub(crate) use up::{CityFeed, CityOptions, create_topic, start_broker};
+pub(crate) use up::{CityOptions, LocalTopic, start_broker};
 pub(crate) use warehouse::folder_of;

@@ -1,7 +1,7 @@
 //! What `turnstile up` adds to a pipeline: the embedded broker, the topic, and a synthetic city that produces into it.
 //!
 //! In: a data folder, which keeps the broker's log and when the city began. Out: a broker that serves, and a thread that
-//! produces until shutdown. Prints nothing. Start at [`start_broker`] and [`CityFeed::start`].
+//! produces until shutdown. Prints nothing. Start at [`start_broker`] and [`LocalTopic`].
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -17,6 +17,7 @@ use turnstile_kafka::{
     ProducerLimits, ProducerRecord, Provider, ProviderError, SyntheticClock, TopicAdmin, feed, pause,
 };
 use turnstile_message::TopicPartition;
+use turnstile_pipeline::Pipeline;
 
 use super::client;
 use crate::exit::Exit;
@@ -63,14 +64,54 @@ pub(crate) fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Brok
     })
 }
 
-/// Creates the topic if it does not exist.
-///
-/// # Errors
-/// The broker refuses.
-pub(crate) fn create_topic(settings: &ClientSettings, topic: &str, partitions: i32) -> anyhow::Result<()> {
-    let plan = NewTopicPlan { topic: topic.to_owned(), partitions, replication: 1, config: Vec::new() };
-    TopicAdmin::open(settings).and_then(|topics| topics.create_if_missing(&plan)).map_err(client)?;
-    Ok(())
+/// An embedded broker with the topic of one pipeline.
+pub(crate) struct LocalTopic {
+    broker: Broker,
+    settings: ClientSettings,
+    topic: String,
+}
+
+impl LocalTopic {
+    /// Creates the topic that `pipeline` reads, if it does not exist.
+    ///
+    /// # Errors
+    /// The pipeline reads several topics, or the broker refuses.
+    pub(crate) fn open(broker: Broker, pipeline: &Pipeline, partitions: i32) -> anyhow::Result<Self> {
+        let settings =
+            ClientSettings::from_servers(&broker.address().to_string()).map_err(|error| client(error.into()))?;
+        let Some(topic) = pipeline.source.topics.single().map(str::to_owned) else {
+            let (name, topics) = (&pipeline.name, &pipeline.source.topics);
+            let fact = format!("`turnstile up` produces into one topic, and {name} reads {topics}");
+            return Err(Failure::new(Exit::Config, fact).hint("name one topic with --set source.topic=NAME").into());
+        };
+        let plan = NewTopicPlan { topic: topic.clone(), partitions, replication: 1, config: Vec::new() };
+        TopicAdmin::open(&settings).and_then(|topics| topics.create_if_missing(&plan)).map_err(client)?;
+        Ok(Self { broker, settings, topic })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.topic
+    }
+
+    /// Does `run` while a city is produced into the topic, if one is to be; then stops the broker. The pipeline's failure is
+    /// returned rather than what it caused in the producer.
+    ///
+    /// # Errors
+    /// Those of the producer and of `run`.
+    pub(crate) fn serve<T>(
+        self,
+        city: Option<&CityOptions>,
+        dir: &Path,
+        shutdown: &CancellationToken,
+        run: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let city = city.map(|city| CityFeed::start(city, dir, &self.settings, self.topic, shutdown)).transpose()?;
+        let result = run();
+        let produced = city.map_or(Ok(()), CityFeed::join);
+        let result = result.and_then(|done| produced.map(|()| done));
+        self.broker.stop();
+        result
+    }
 }
 
 /// The synthetic city.
@@ -82,7 +123,7 @@ pub(crate) struct CityOptions {
 }
 
 /// A city that is produced on its own thread.
-pub(crate) struct CityFeed {
+struct CityFeed {
     thread: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -91,7 +132,7 @@ impl CityFeed {
     ///
     /// # Errors
     /// The topic cannot be read, or what is kept of the city.
-    pub(crate) fn start(
+    fn start(
         options: &CityOptions,
         dir: &Path,
         settings: &ClientSettings,
@@ -148,7 +189,7 @@ impl CityFeed {
     ///
     /// # Errors
     /// It failed, or messages were not delivered.
-    pub(crate) fn join(self) -> anyhow::Result<()> {
+    fn join(self) -> anyhow::Result<()> {
         self.thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the producer panicked")))
     }
 }
