@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
-use turnstile_pipeline::Pipeline;
+use turnstile_pipeline::{Pipeline, with_window};
 use turnstile_values::duration;
 
 use super::cluster::ClusterArgs;
@@ -26,9 +26,6 @@ const TITLE: &str = "\
 # Every key, its unit and its default: docs/pipeline-file.md. The SQL: docs/sql.md.
 
 ";
-
-/// Its window, as its query has it.
-const WINDOW: &str = "window(TIMESTAMP, '5 minutes')";
 
 /// The default lake.
 const LAKE: &str = "turnstile-data/lake";
@@ -144,15 +141,15 @@ impl StreamArgs {
             kafka.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?))).collect::<InlineTable>(),
         );
         let query = section(&mut file, "query")?;
-        let sql = query.get("sql").and_then(Item::as_str).unwrap_or_default().replacen(WINDOW, &self.window(), 1);
+        let sql = query.get("sql").and_then(Item::as_str).and_then(|sql| self.with_window(sql));
+        let sql = sql.context("the built-in pipeline does not group by a window")?;
         set(query, "sql", sql);
         set(section(&mut file, "lake")?, "url", self.lake.clone().unwrap_or_else(|| format!("file:./{LAKE}")));
         Ok(file.to_string())
     }
 
-    fn window(&self) -> String {
-        let slide = self.slide.as_ref().map(|slide| format!(", '{}'", slide.text)).unwrap_or_default();
-        format!("window(TIMESTAMP, '{}'{slide})", self.duration.text)
+    fn with_window(&self, sql: &str) -> Option<String> {
+        with_window(sql, &self.duration.text, self.slide.as_ref().map(|slide| slide.text.as_str()))
     }
 
     /// The offsets of another topic are another pipeline's.
@@ -225,7 +222,6 @@ mod tests {
         let args = args(&["--topic", "mta-turnstile", "--bootstrap", "localhost:9092"]);
         let ours = Pipeline::from_str(&args.pipeline_text().unwrap(), "test").unwrap();
         let built_in = Pipeline::from_str(BUILT_IN, "test").unwrap();
-        assert!(BUILT_IN.contains(WINDOW));
         assert_eq!((&ours.name, &ours.plan_hash), (&built_in.name, &built_in.plan_hash));
         assert_eq!(ours.source.kafka, built_in.source.kafka);
     }

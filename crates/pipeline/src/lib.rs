@@ -28,7 +28,7 @@ pub use lake::{FileFormat, LakeSettings};
 pub use message_format::MessageFormat;
 pub use pipeline::Pipeline;
 pub use properties::{Properties, is_secret};
-pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec};
+pub use query::{Aggregate, AggregateKind, Query, WINDOW_END, WINDOW_START, WindowSpec, with_window};
 pub use registry::{PasswordSource, RegistrySettings};
 pub use schema::{Field, FieldKind};
 pub use source::{EmptyText, FieldPolicy, SourceSettings};

@@ -11,6 +11,7 @@ mod assemble;
 pub(crate) mod call;
 mod cast;
 mod clauses;
+mod edit;
 mod grouped_exprs;
 mod input;
 mod literal;
@@ -30,6 +31,7 @@ use datafusion_common::DFSchemaRef;
 use datafusion_expr::{AggregateUDF, Expr};
 
 pub(crate) use assemble::plan;
+pub use edit::with_window;
 pub use window::WindowSpec;
 
 /// Name of the column with the window's start in [`Query::input`] and [`Query::aggregated`].

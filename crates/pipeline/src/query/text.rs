@@ -23,13 +23,13 @@ impl SqlText {
     /// A fault at a place of the query.
     pub(crate) fn fault(&self, span: Span, message: impl Into<String>) -> Fault {
         let location = if span.start.line == 0 { Location::new(1, 1) } else { span.start };
-        let start = self.at.bytes.start + self.map.offset(self.offset(location));
+        let start = self.at.bytes.start + self.map.offset(offset(&self.sql, location));
         Fault::new(&TextSpan { text: self.at.text, bytes: start..self.at.bytes.end.max(start) }, message)
     }
 
     /// The query's text between two places, both inclusive as sqlparser counts them.
     pub(crate) fn between(&self, span: Span) -> &str {
-        let (start, end) = (self.offset(span.start), self.offset(span.end));
+        let (start, end) = (offset(&self.sql, span.start), offset(&self.sql, span.end));
         self.sql.get(start..end).unwrap_or_default().trim()
     }
 
@@ -40,24 +40,25 @@ impl SqlText {
             .find(|token| matches!(&token.token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none()))
             .map_or_else(Span::empty, |token| token.span)
     }
+}
 
-    fn offset(&self, location: Location) -> usize {
-        let mut line = 1;
-        let mut column = 1;
-        for (at, c) in self.sql.char_indices() {
-            if line == location.line && column == location.column {
+/// Where `location` stands in `sql`, in bytes; the end of its line, or of `sql`, where it lies behind it.
+pub(super) fn offset(sql: &str, location: Location) -> usize {
+    let mut line = 1;
+    let mut column = 1;
+    for (at, c) in sql.char_indices() {
+        if line == location.line && column == location.column {
+            return at;
+        }
+        if c == '\n' {
+            if line == location.line {
                 return at;
             }
-            if c == '\n' {
-                if line == location.line {
-                    return at;
-                }
-                line += 1;
-                column = 1;
-            } else {
-                column += 1;
-            }
+            line += 1;
+            column = 1;
+        } else {
+            column += 1;
         }
-        self.sql.len()
     }
+    sql.len()
 }
