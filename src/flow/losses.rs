@@ -115,7 +115,7 @@ mod tests {
     fn a_lost_topic_is_named_with_what_was_not_read_of_it() {
         let failure = topic_lost(&recreated("t"), &[at("t", 5), at("u", 9)].concat());
         let cause = std::error::Error::source(&failure).unwrap().to_string();
-        assert!(cause.contains("its id was A and is B") && cause.ends_with("t[0] from 5"), "{cause}");
+        assert!(cause.contains("its id was A and is now B") && cause.ends_with("t[0] from 5"), "{cause}");
         assert_eq!(failure.exit, Exit::SourceData);
     }
 }

@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "the schema registry http://r cannot be asked now: gone; trying again in 0.2 s",
+                "the schema registry http://r is not available: gone; trying again in 0.2 s",
                 "the schema registry answers again"
             ]
         );

@@ -160,7 +160,7 @@ fn a_registry_that_is_away_is_waited_for_and_nothing_is_lost() {
     signal(&child, "INT");
     let output = finish(child);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("cannot be asked now") && text(&output).contains("trying again in 0.4 s"));
+    assert!(text(&output).contains("is not available") && text(&output).contains("trying again in 0.4 s"));
     let became = what_became_of_messages(&scene, &file);
     // The first of them has the known schema, and may have come alone.
     let well = ["500 read = 500 aggregated", "501 read = 501 aggregated"].iter().any(|well| became.starts_with(well));

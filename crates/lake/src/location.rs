@@ -181,7 +181,7 @@ mod tests {
             ("file:", "no folder"),
             ("s3:/b", "// is missing"),
             ("s3:///b", "no bucket"),
-            ("ftp://b", "none of"),
+            ("ftp://b", "must be"),
         ] {
             let error = Location::parse(url).unwrap_err().to_string();
             assert!(error.contains(url) && error.contains(reason), "{error}");

@@ -98,7 +98,7 @@ fn a_failing_registry_can_be_retried_and_a_wrong_address_cannot() {
     let registry = registry(&url);
     assert_eq!(
         human::error(&registry.schema(1).unwrap_err()),
-        format!("the schema registry {url} cannot be asked now: it answered 503: no leader")
+        format!("the schema registry {url} is not available: it answered 503: no leader")
     );
     assert!(matches!(registry.schema(1), Err(RegistryError::Refused { .. })));
     assert_eq!(registry.schema(1).unwrap().unwrap().kind, SchemaKind::Json, "an error is not cached");

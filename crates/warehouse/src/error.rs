@@ -6,6 +6,8 @@ use datafusion::error::DataFusionError;
 use turnstile_lake::chain::ChainError;
 use turnstile_lake::{LedgerError, StoreError};
 
+use turnstile_values::BoxError;
+
 use crate::model::ModelError;
 
 /// Why the warehouse could not answer or load. Whatever it is, the tables are as they were.
@@ -37,12 +39,13 @@ pub enum WarehouseError {
         source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// A record of the warehouse is damaged.
-    #[error("{object} is damaged: {reason}")]
+    #[error("{object} is damaged")]
     Damaged {
         /// The object, below the lake's root.
         object: String,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: BoxError,
     },
     /// A record of the warehouse was written by a newer program. Use that one.
     #[error("{object} of the warehouse has format {found}; this program reads up to {known}")]
@@ -139,7 +142,7 @@ impl WarehouseError {
     }
 
     /// An object of the record that is not what it should be.
-    pub(crate) fn damaged(object: &str, reason: impl Into<String>) -> Self {
+    pub(crate) fn damaged(object: &str, reason: impl Into<BoxError>) -> Self {
         Self::Damaged { object: object.to_owned(), reason: reason.into() }
     }
 

@@ -169,7 +169,7 @@ fn a_newer_client_learns_which_versions_there_are() {
 #[test]
 fn a_request_that_is_not_offered_or_cannot_be_read_closes_the_connection_with_the_reason() {
     let mut client = Client::new();
-    assert!(client.raw(ApiKey::Fetch as i16, 3, &[]).unwrap_err().contains("Fetch version 3 is not offered"));
+    assert!(client.raw(ApiKey::Fetch as i16, 3, &[]).unwrap_err().contains("Fetch version 3 is not supported"));
     assert!(client.raw(ApiKey::CreateAcls as i16, 2, &[]).unwrap_err().contains("CreateAcls"));
     assert!(client.raw(999, 0, &[]).unwrap_err().contains("999"));
     assert!(client.raw(ApiKey::Metadata as i16, 9, &[1, 2]).unwrap_err().contains("cannot read"));

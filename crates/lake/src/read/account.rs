@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn windows_that_hold_more_than_was_aggregated_are_named() {
-        let expected = "the windows' newest versions hold 7 messages, and 6 were aggregated";
+        let expected = "the windows' newest versions hold 7 messages, but 6 were aggregated";
         tampered(|l| l.files[2] = window(5, 10, 2, 5), expected);
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let counters = Counters { read: 3, aggregated: 3, ..Counters::default() };
         let sliding = |messages| line(counters.clone(), vec![window(0, 10, 1, 3), window(5, 15, 1, messages)]);
         assert_eq!(found(&sliding(3)), [""; 0]);
-        assert_eq!(found(&sliding(4)), ["the windows' newest versions hold 7 messages, and 3 were aggregated"]);
+        assert_eq!(found(&sliding(4)), ["the windows' newest versions hold 7 messages, but 3 were aggregated"]);
         assert_eq!(deepest([(0, 10), (10, 20), (5, 15)].iter()), 2);
     }
 

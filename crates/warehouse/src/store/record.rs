@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use turnstile_delivery::TableKind;
 use turnstile_lake::Hash;
 use turnstile_lake::chain::{ChainRecord, Ownership, Unreadable, decode_framed};
+use turnstile_values::caused;
 
 use super::column_type::parse_type;
 use super::load_run::LoadRun;
@@ -109,8 +110,8 @@ impl ChainRecord for LoadEntry {
 /// Reads a record of this format, or of format 1, in which JSON was the whole of it.
 pub(super) fn decode<T: DeserializeOwned>(magic: &str, bytes: &[u8]) -> Result<T, Unreadable> {
     if bytes.starts_with(b"{") {
-        let invalid = |e| Unreadable::Damaged(format!("it is not valid JSON of its kind: {e}"));
-        return serde_json::from_slice(bytes).map_err(invalid);
+        return serde_json::from_slice(bytes)
+            .map_err(|error| Unreadable::Damaged(caused("it is not valid JSON of its kind", error)));
     }
     decode_framed(magic, RECORD_FORMAT, bytes)
 }

@@ -102,7 +102,7 @@ async fn an_entry_that_does_not_follow_from_the_one_before_is_damage() {
     let mut foreign = entry(&state, "second");
     foreign.previous = Some(Hash::of(b"another"));
     store.commit(&mut state, &foreign).await.unwrap();
-    let error = store.newest().await.unwrap_err().to_string();
+    let error = turnstile_values::human::error(&store.newest().await.unwrap_err());
     assert!(error.contains("00000000000000000002 is damaged: it does not follow"), "{error}");
 }
 
@@ -156,7 +156,7 @@ async fn a_changed_byte_of_an_entry_is_named_and_nothing_is_read_past_it() {
     let store = in_folder(&folder).await;
     commit_some(&store, 3).await;
     damage(&folder, "_warehouse/p/log/00000000000000000002");
-    let error = store.newest().await.unwrap_err().to_string();
+    let error = turnstile_values::human::error(&store.newest().await.unwrap_err());
     assert_eq!(error, "_warehouse/p/log/00000000000000000002 is damaged: its checksum does not match");
 }
 
@@ -178,7 +178,7 @@ async fn a_damaged_checkpoint_is_passed_over_and_without_any_a_swept_entry_is_no
     for checkpoint in store.checkpoints.names().await.unwrap() {
         std::fs::remove_file(folder.path().join(checkpoint)).unwrap();
     }
-    let error = store.newest().await.unwrap_err().to_string();
+    let error = turnstile_values::human::error(&store.newest().await.unwrap_err());
     let expected = "no checkpoint can be read, and the entries that they sum up are deleted";
     assert_eq!(error, format!("_warehouse/p/checkpoint is damaged: {expected}"));
 }
