@@ -3,6 +3,7 @@
 use turnstile_warehouse::{LoadOptions, Models};
 
 use super::pipeline_args::PipelineArgs;
+use super::text_table::TextTable;
 use super::warehouse::load_once;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
@@ -105,11 +106,14 @@ fn check(args: &ModelsCheckArgs, process: &Process) -> anyhow::Result<Exit> {
     let context = args.pipeline.open(process, LakeAccess::Read)?;
     let models = models(&context)?;
     context.block_on(flow::plan_models(&context, &models))?;
+    let mut table = TextTable::headless(0..0);
     for model in models.iter() {
         let key = if model.key.is_empty() { String::new() } else { format!(", key {}", model.key.join(", ")) };
         let kind = model.kind.word();
-        outln!("{:<20} {kind}{key}; reads {}; {} tests", model.name, model.reads.join(", "), model.checks.len());
+        let (reads, tests) = (model.reads.join(", "), model.checks.len());
+        table.row([model.name.clone(), format!("{kind}{key}; reads {reads}; {tests} tests")]);
     }
+    out!("{table}");
     Ok(Exit::Done)
 }
 
@@ -135,11 +139,13 @@ fn test(args: &ModelsTestArgs, process: &Process) -> anyhow::Result<Exit> {
     if args.json {
         outln!("{}", serde_json::to_string(&results)?);
     } else {
+        let mut table = TextTable::headless(0..0);
         for result in &results {
             let example = result.example.as_ref().map(|text| format!(", such as {text}")).unwrap_or_default();
             let outcome = if result.passed() { "ok".to_owned() } else { format!("{} rows{example}", result.failures) };
-            outln!("{:<20} {}: {outcome}", result.model, result.check);
+            table.row([result.model.clone(), format!("{}: {outcome}", result.check)]);
         }
+        out!("{table}");
         outln!("{} tests, {failed} failed", results.len());
     }
     Ok(if failed == 0 { Exit::Done } else { Exit::Difference })

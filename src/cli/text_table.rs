@@ -1,11 +1,11 @@
-//! Tables on stdout: aligned columns, no borders.
+//! Tables on stdout: aligned columns, no borders, no trailing blanks.
 
 use std::fmt;
 use std::ops::Range;
 
 use comfy_table::{CellAlignment, Table};
 
-/// Rows under a header.
+/// Rows, under a header where they need one.
 pub(super) struct TextTable {
     table: Table,
     right: Range<usize>,
@@ -16,6 +16,13 @@ impl TextTable {
     pub(super) fn new<const N: usize>(header: [&str; N], right: Range<usize>) -> Self {
         let mut table = Table::new();
         table.load_preset(comfy_table::presets::NOTHING).set_header(header);
+        Self { table, right }
+    }
+
+    /// A table without a header.
+    pub(super) fn headless(right: Range<usize>) -> Self {
+        let mut table = Table::new();
+        table.load_preset(comfy_table::presets::NOTHING);
         Self { table, right }
     }
 

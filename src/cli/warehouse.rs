@@ -5,6 +5,7 @@ use turnstile_values::human;
 use turnstile_warehouse::LoadOptions;
 
 use super::pipeline_args::PipelineArgs;
+use super::text_table::TextTable;
 use crate::exit::Exit;
 use crate::flow::{self, Context, Event, LakeAccess, Loaded};
 use crate::process::Process;
@@ -202,13 +203,16 @@ fn status(args: &WarehouseStatusArgs, process: &Process) -> anyhow::Result<Exit>
     if runs.is_empty() {
         outln!("nothing has been loaded yet");
     }
+    let mut table = TextTable::headless(1..2);
     for run in runs {
         let state = match &run.error {
             Some(error) => format!("failed: {error}"),
             None => format!("commits {}..{}, {} rows", run.from_seq, run.to_seq, run.rows_out),
         };
-        outln!("{} {:>6} {:<9} {state}", human::short_instant(run.started_at_us), run.load, run.target);
+        let started = human::short_instant(run.started_at_us);
+        table.row([started, run.load.to_string(), run.target.clone(), state]);
     }
+    out!("{table}");
     Ok(Exit::Done)
 }
 

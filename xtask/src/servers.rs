@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use turnstile_testkit::servers::{
-    AzuriteServer, BigQueryEmulator, FakeGcsServer, KafkaConfig, KafkaServer, PostgresServer, RegistryServer,
-    VersityServer,
+    BigQueryEmulator, HttpServer, KafkaConfig, KafkaServer, PostgresServer, RegistryServer, start_azurite,
+    start_fake_gcs, start_versity,
 };
 use turnstile_testkit::var;
 
@@ -23,9 +23,9 @@ const KAFKA_HEAP_MB: u32 = 256;
 #[derive(Debug)]
 pub(crate) struct Servers {
     kafka: KafkaServer,
-    s3: VersityServer,
-    gcs: FakeGcsServer,
-    azure: AzuriteServer,
+    s3: HttpServer,
+    gcs: HttpServer,
+    azure: HttpServer,
     registry: RegistryServer,
     postgres: PostgresServer,
     bigquery: BigQueryEmulator,
@@ -50,15 +50,15 @@ impl Servers {
         let (kafka_dir, azure_dir) = (folder("kafka")?, folder("azurite")?);
         let config = KafkaConfig::default().heap_mb(KAFKA_HEAP_MB).data(kafka_dir);
         let (kafka, azure) = std::thread::scope(|scope| {
-            let azure = scope.spawn(|| AzuriteServer::start(&fetched.azurite, &azure_dir));
+            let azure = scope.spawn(|| start_azurite(&fetched.azurite, &azure_dir));
             let kafka = KafkaServer::start(&fetched.kafka, config);
             (kafka, azure.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         let (kafka, azure) = (kafka?, azure?);
         let registry = RegistryServer::start(&fetched.registry, &folder("apicurio")?)?;
         let bigquery = BigQueryEmulator::start(&fetched.bigquery, &folder("bqemulator")?)?;
-        let s3 = VersityServer::start(&fetched.versitygw, &folder("versitygw")?)?;
-        let gcs = FakeGcsServer::start(&fetched.fake_gcs_server, &folder("fake-gcs-server")?)?;
+        let s3 = start_versity(&fetched.versitygw, &folder("versitygw")?)?;
+        let gcs = start_fake_gcs(&fetched.fake_gcs_server, &folder("fake-gcs-server")?)?;
         let postgres = PostgresServer::start()?;
         println!("xtask: servers ready in {:.1} s; their logs are in {}", begin.elapsed().as_secs_f32(), dir.display());
         let variables = vec![
@@ -69,7 +69,7 @@ impl Servers {
             (var::AZURE, azure.endpoint()),
             (var::AZURITE_BLOB_STORAGE_URL, azure.endpoint()),
             (var::REGISTRY, registry.url()),
-            (var::BIGQUERY, bigquery.endpoint()),
+            (var::BIGQUERY, bigquery.server().endpoint()),
             (var::BIGQUERY_STORAGE, bigquery.storage().display().to_string()),
             (var::PYTHON, fetched.python.display().to_string()),
             (var::CHECKERS, fetched.checkers.display().to_string()),
@@ -93,9 +93,9 @@ impl Servers {
             ("versitygw", self.s3.process_mut()),
             ("fake-gcs-server", self.gcs.process_mut()),
             ("azurite", self.azure.process_mut()),
-            ("Apicurio Registry", self.registry.process_mut()),
+            ("Apicurio Registry", self.registry.server_mut().process_mut()),
             ("PostgreSQL", self.postgres.process_mut()),
-            ("bqemulator", self.bigquery.process_mut()),
+            ("bqemulator", self.bigquery.server_mut().process_mut()),
         ];
         servers.into_iter().filter_map(|(name, p)| (!p.is_running().unwrap_or(false)).then_some(name)).collect()
     }

@@ -9,17 +9,12 @@ const HEADER: &[u8] = b"CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENT
 /// `test-station`: the Python producer. The value is a JSON string that holds one CSV line of 13 fields; the key is the
 /// line's ID. Two stations, 5 to 10 entries and exits.
 #[derive(Debug, Clone)]
-pub struct TestStationProvider {
-    seed: u64,
-    clock: SyntheticClock,
-    wall_clock: WallClock,
-    index: u64,
-}
+pub struct TestStationProvider(Readings);
 
 impl TestStationProvider {
     /// A producer whose message `i` depends on the seed, the clock and `i`.
     pub fn new(seed: u64, clock: SyntheticClock) -> Self {
-        Self { seed, clock, wall_clock: clock.wall_clock(), index: 0 }
+        Self(Readings::new(seed, clock))
     }
 }
 
@@ -33,29 +28,19 @@ impl Provider for TestStationProvider {
     }
 
     fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
-        let (seed, index) = (self.seed, self.index);
-        let one_or_two = |field| b'1' + (draw(seed, index, field) % 2) as u8;
-        let mut id = [0; 36];
-        uuid_text(seed, index, &mut id);
-        record.reset();
-        record.set_key(&id);
-        record.event_at_ms = self.clock.event_at_ms(index);
-        self.wall_clock.set(record.event_at_ms);
-
+        let readings = &mut self.0;
+        let id = readings.begin(record);
         let out = &mut record.value;
-        out.extend_from_slice(b"\"A00");
-        out.push(one_or_two(0));
-        out.extend_from_slice(b",R00");
-        out.push(one_or_two(1));
-        out.extend_from_slice(b",02-00-00,Test-Station");
-        out.push(one_or_two(2));
-        push_reading(out, &self.wall_clock, 5 + draw(seed, index, 3) % 6, 5 + draw(seed, index, 4) % 6);
+        out.push(b'"');
+        readings.push_turnstile(out);
+        out.push(readings.one_or_two(2));
+        readings.push_counts(out, |drawn| 5 + drawn % 6);
         out.push(b',');
         out.extend_from_slice(&id);
         out.push(b',');
-        out.extend_from_slice(self.wall_clock.timestamp());
+        out.extend_from_slice(readings.wall_clock.timestamp());
         out.push(b'"');
-        self.index += 1;
+        readings.index += 1;
         Ok(true)
     }
 }
@@ -63,17 +48,12 @@ impl Provider for TestStationProvider {
 /// `header-row`: the C# producer. The value is a header line, a line feed and one row of 11 fields; the key is a UUID.
 /// One station, 500 to 1000 entries and exits.
 #[derive(Debug, Clone)]
-pub struct HeaderRowProvider {
-    seed: u64,
-    clock: SyntheticClock,
-    wall_clock: WallClock,
-    index: u64,
-}
+pub struct HeaderRowProvider(Readings);
 
 impl HeaderRowProvider {
     /// A producer whose message `i` depends on the seed, the clock and `i`.
     pub fn new(seed: u64, clock: SyntheticClock) -> Self {
-        Self { seed, clock, wall_clock: clock.wall_clock(), index: 0 }
+        Self(Readings::new(seed, clock))
     }
 }
 
@@ -87,38 +67,66 @@ impl Provider for HeaderRowProvider {
     }
 
     fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
-        let (seed, index) = (self.seed, self.index);
-        let one_or_two = |field| b'1' + (draw(seed, index, field) % 2) as u8;
-        let mut id = [0; 36];
-        uuid_text(seed, index, &mut id);
-        record.reset();
-        record.set_key(&id);
-        record.event_at_ms = self.clock.event_at_ms(index);
-        self.wall_clock.set(record.event_at_ms);
-
+        let readings = &mut self.0;
+        readings.begin(record);
         let out = &mut record.value;
         out.extend_from_slice(HEADER);
-        out.extend_from_slice(b"A00");
-        out.push(one_or_two(0));
-        out.extend_from_slice(b",R00");
-        out.push(one_or_two(1));
-        out.extend_from_slice(b",02-00-00,Test-Station");
-        push_reading(out, &self.wall_clock, 500 + draw(seed, index, 3) % 501, 500 + draw(seed, index, 4) % 501);
-        self.index += 1;
+        readings.push_turnstile(out);
+        readings.push_counts(out, |drawn| 500 + drawn % 501);
+        readings.index += 1;
         Ok(true)
     }
 }
 
-/// `,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS`.
-fn push_reading(out: &mut Vec<u8>, wall_clock: &WallClock, entries: u64, exits: u64) {
-    out.extend_from_slice(b",456NQR,BMT,");
-    out.extend_from_slice(&wall_clock.date());
-    out.push(b',');
-    out.extend_from_slice(wall_clock.time());
-    out.extend_from_slice(b",REGULAR,");
-    push_number(out, entries);
-    out.push(b',');
-    push_number(out, exits);
+/// What both producers draw: four turnstiles of one line, and the counts of each reading.
+#[derive(Debug, Clone)]
+struct Readings {
+    seed: u64,
+    clock: SyntheticClock,
+    wall_clock: WallClock,
+    index: u64,
+}
+
+impl Readings {
+    fn new(seed: u64, clock: SyntheticClock) -> Self {
+        Self { seed, clock, wall_clock: clock.wall_clock(), index: 0 }
+    }
+
+    /// Empties the record and gives it key and time; returns the key.
+    fn begin(&mut self, record: &mut ProducerRecord) -> [u8; 36] {
+        let mut id = [0; 36];
+        uuid_text(self.seed, self.index, &mut id);
+        record.reset();
+        record.set_key(&id);
+        record.event_at_ms = self.clock.event_at_ms(self.index);
+        self.wall_clock.set(record.event_at_ms);
+        id
+    }
+
+    fn one_or_two(&self, field: u64) -> u8 {
+        b'1' + (draw(self.seed, self.index, field) % 2) as u8
+    }
+
+    /// `CA,UNIT,SCP,STATION`; the station has no number yet.
+    fn push_turnstile(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"A00");
+        out.push(self.one_or_two(0));
+        out.extend_from_slice(b",R00");
+        out.push(self.one_or_two(1));
+        out.extend_from_slice(b",02-00-00,Test-Station");
+    }
+
+    /// `,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS`; `count` makes a count of what was drawn.
+    fn push_counts(&self, out: &mut Vec<u8>, count: impl Fn(u64) -> u64) {
+        out.extend_from_slice(b",456NQR,BMT,");
+        out.extend_from_slice(&self.wall_clock.date());
+        out.push(b',');
+        out.extend_from_slice(self.wall_clock.time());
+        out.extend_from_slice(b",REGULAR,");
+        push_number(out, count(draw(self.seed, self.index, 3)));
+        out.push(b',');
+        push_number(out, count(draw(self.seed, self.index, 4)));
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::http::answers;
+use super::http_server::HttpServer;
 use super::port::free_port;
 use super::process::ServerProcess;
 use crate::address::{AZURE_ACCOUNT, AZURE_KEY, BUCKET};
@@ -23,46 +24,22 @@ pub struct Azurite {
     pub script: PathBuf,
 }
 
-/// A running azurite with one container. Dropping it kills it.
-#[derive(Debug)]
-pub struct AzuriteServer {
-    process: ServerProcess,
-    port: u16,
-}
-
-impl AzuriteServer {
-    /// Starts azurite with its data and log in `dir`.
-    ///
-    /// # Errors
-    /// When it does not come up; the message holds the end of its log.
-    pub fn start(azurite: &Azurite, dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(dir.join("data"))?;
-        let port = free_port()?;
-        let mut command = Command::new(&azurite.node);
-        command.arg(&azurite.script);
-        command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location"]);
-        command.arg(dir.join("data")).args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
-        let mut process = ServerProcess::start("azurite", &mut command, &dir.join("azurite.log"))?;
-        // A GET that names no account is a bad request: the answer of a server that is there.
-        process.wait_ready(READY_LIMIT, || answers(port, "/", &[400]))?;
-        make_container(&azurite.node, port)?;
-        Ok(Self { process, port })
-    }
-
-    /// `http://127.0.0.1:port`, without the account.
-    pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The process: its id, its log.
-    pub fn process(&self) -> &ServerProcess {
-        &self.process
-    }
-
-    /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut ServerProcess {
-        &mut self.process
-    }
+/// Starts azurite with one container, with its data and log in `dir`.
+///
+/// # Errors
+/// When it does not come up; the message holds the end of its log.
+pub fn start_azurite(azurite: &Azurite, dir: &Path) -> Result<HttpServer> {
+    std::fs::create_dir_all(dir.join("data"))?;
+    let port = free_port()?;
+    let mut command = Command::new(&azurite.node);
+    command.arg(&azurite.script);
+    command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location"]);
+    command.arg(dir.join("data")).args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
+    let mut process = ServerProcess::start("azurite", &mut command, &dir.join("azurite.log"))?;
+    // A GET that names no account is a bad request: the answer of a server that is there.
+    process.wait_ready(READY_LIMIT, || answers(port, "/", &[400]))?;
+    make_container(&azurite.node, port)?;
+    Ok(HttpServer::new(process, port))
 }
 
 /// `object_store` cannot make a container, and the request must be signed; the Node that is here anyway

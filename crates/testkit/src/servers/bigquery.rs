@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::http::answers;
+use super::http_server::HttpServer;
 use super::port::free_port;
 use super::process::ServerProcess;
 use crate::address::BIGQUERY_PROJECT;
@@ -29,8 +30,7 @@ pub struct BigQueryHome {
 /// A running bqemulator. Dropping it kills it.
 #[derive(Debug)]
 pub struct BigQueryEmulator {
-    process: ServerProcess,
-    port: u16,
+    server: HttpServer,
     storage: PathBuf,
 }
 
@@ -50,12 +50,7 @@ impl BigQueryEmulator {
         command.env("HOME", &home.home).env("BQEMU_GCS_LOCAL_ROOT", &storage).current_dir(dir);
         let mut process = ServerProcess::start("bqemulator", &mut command, &dir.join("bqemulator.log"))?;
         process.wait_ready(READY_LIMIT, || answers(port, "/", &[404]))?;
-        Ok(Self { process, port, storage })
-    }
-
-    /// `http://127.0.0.1:port`.
-    pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        Ok(Self { server: HttpServer::new(process, port), storage })
     }
 
     /// The folder that stands for Cloud Storage.
@@ -63,13 +58,13 @@ impl BigQueryEmulator {
         &self.storage
     }
 
-    /// The process: its id, its log.
-    pub fn process(&self) -> &ServerProcess {
-        &self.process
+    /// The server: its address, its process.
+    pub fn server(&self) -> &HttpServer {
+        &self.server
     }
 
-    /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut ServerProcess {
-        &mut self.process
+    /// The server, to ask whether it still runs.
+    pub fn server_mut(&mut self) -> &mut HttpServer {
+        &mut self.server
     }
 }

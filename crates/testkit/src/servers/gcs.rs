@@ -8,49 +8,26 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::http::{answers, status};
+use super::http_server::HttpServer;
 use super::port::free_port;
 use super::process::ServerProcess;
 use crate::address::BUCKET;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// A running fake-gcs-server with one bucket. Dropping it kills it.
-#[derive(Debug)]
-pub struct FakeGcsServer {
-    process: ServerProcess,
-    port: u16,
-}
-
-impl FakeGcsServer {
-    /// Starts `program` with its log in `dir`.
-    ///
-    /// # Errors
-    /// When it does not come up; the message holds the end of its log.
-    pub fn start(program: &Path, dir: &Path) -> Result<Self> {
-        let port = free_port()?;
-        let address = format!("127.0.0.1:{port}");
-        let mut command = Command::new(program);
-        command.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port.to_string(), "-backend", "memory"]);
-        command.args(["-public-host", &address, "-external-url", &format!("http://{address}"), "-log-level", "warn"]);
-        let mut process = ServerProcess::start("fake-gcs-server", &mut command, &dir.join("fake-gcs-server.log"))?;
-        process.wait_ready(READY_LIMIT, || answers(port, "/_internal/healthcheck", &[200]))?;
-        let made = status(port, "POST", "/storage/v1/b?project=test", &format!(r#"{{"name":"{BUCKET}"}}"#))?;
-        ensure!(made == 200, "fake-gcs-server answered {made} when asked to make the bucket {BUCKET}");
-        Ok(Self { process, port })
-    }
-
-    /// `http://127.0.0.1:port`.
-    pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The process: its id, its log.
-    pub fn process(&self) -> &ServerProcess {
-        &self.process
-    }
-
-    /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut ServerProcess {
-        &mut self.process
-    }
+/// Starts `program` with one bucket, with its log in `dir`.
+///
+/// # Errors
+/// When it does not come up; the message holds the end of its log.
+pub fn start_fake_gcs(program: &Path, dir: &Path) -> Result<HttpServer> {
+    let port = free_port()?;
+    let address = format!("127.0.0.1:{port}");
+    let mut command = Command::new(program);
+    command.args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port.to_string(), "-backend", "memory"]);
+    command.args(["-public-host", &address, "-external-url", &format!("http://{address}"), "-log-level", "warn"]);
+    let mut process = ServerProcess::start("fake-gcs-server", &mut command, &dir.join("fake-gcs-server.log"))?;
+    process.wait_ready(READY_LIMIT, || answers(port, "/_internal/healthcheck", &[200]))?;
+    let made = status(port, "POST", "/storage/v1/b?project=test", &format!(r#"{{"name":"{BUCKET}"}}"#))?;
+    ensure!(made == 200, "fake-gcs-server answered {made} when asked to make the bucket {BUCKET}");
+    Ok(HttpServer::new(process, port))
 }

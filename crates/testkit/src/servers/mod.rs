@@ -10,6 +10,7 @@ mod cluster;
 mod gcs;
 mod guard;
 mod http;
+mod http_server;
 mod kafka;
 mod kafka_config;
 mod kafka_home;
@@ -21,11 +22,12 @@ mod s3;
 mod secured;
 mod token_issuer;
 
-pub use azure::{Azurite, AzuriteServer};
+pub use azure::{Azurite, start_azurite};
 pub use bigquery::{BigQueryEmulator, BigQueryHome};
 pub use certificates::{Certificates, KeyPair};
 pub use cluster::KafkaCluster;
-pub use gcs::FakeGcsServer;
+pub use gcs::start_fake_gcs;
+pub use http_server::HttpServer;
 pub use kafka::KafkaServer;
 pub use kafka_config::KafkaConfig;
 pub use kafka_home::{KafkaHome, kafka_home};
@@ -33,7 +35,7 @@ pub use port::free_port;
 pub use postgres::PostgresServer;
 pub use process::{ServerProcess, tail};
 pub use registry::RegistryServer;
-pub use s3::VersityServer;
+pub use s3::start_versity;
 pub use secured::{SecuredKafka, SecuredListener};
 
 #[cfg(test)]

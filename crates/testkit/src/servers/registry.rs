@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::http::answers;
+use super::http_server::HttpServer;
 use super::port::free_port;
 use super::process::ServerProcess;
 
@@ -18,8 +19,7 @@ const INTERFACE: &str = "/apis/ccompat/v7";
 /// A running Apicurio Registry. Dropping it kills it.
 #[derive(Debug)]
 pub struct RegistryServer {
-    process: ServerProcess,
-    port: u16,
+    server: HttpServer,
 }
 
 impl RegistryServer {
@@ -35,21 +35,21 @@ impl RegistryServer {
         command.arg("-jar").arg(runner).current_dir(dir);
         let mut process = ServerProcess::start("Apicurio Registry", &mut command, &dir.join("apicurio.log"))?;
         process.wait_ready(READY_LIMIT, || answers(port, &format!("{INTERFACE}/subjects"), &[200]))?;
-        Ok(Self { process, port })
+        Ok(Self { server: HttpServer::new(process, port) })
     }
 
     /// `http://127.0.0.1:port/…`: what a client of Confluent's registry takes as its url.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{INTERFACE}", self.port)
+        format!("{}{INTERFACE}", self.server.endpoint())
     }
 
-    /// The process: its id, its log.
-    pub fn process(&self) -> &ServerProcess {
-        &self.process
+    /// The server: its address, its process.
+    pub fn server(&self) -> &HttpServer {
+        &self.server
     }
 
-    /// The process, to ask whether it still runs.
-    pub fn process_mut(&mut self) -> &mut ServerProcess {
-        &mut self.process
+    /// The server, to ask whether it still runs.
+    pub fn server_mut(&mut self) -> &mut HttpServer {
+        &mut self.server
     }
 }
