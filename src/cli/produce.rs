@@ -227,7 +227,7 @@ impl ProduceArgs {
         match (self.choice(), &self.state, beside) {
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, Some(file), _) => Ok(Some(file.clone())),
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, None, Some(data)) => {
-                Ok(Some(ReplayState::beside(data, &self.topic)))
+                Ok(Some(ReplayState::path_for(data, &self.topic)))
             }
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, None, None) => {
                 let fact = "with standard input, --resume needs a state file";

@@ -126,7 +126,7 @@ impl KafkaConnection {
                 (_, None | Some(RDKafkaErrorCode::LeaderNotAvailable))
                     if started.elapsed() < Duration::from_secs(5) =>
                 {
-                    // No client is told of a new leader.
+                    // No client hears of a new leader.
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 (_, None) => return Err(ClientError::TopicMissing { topic: topic.to_owned() }),

@@ -72,7 +72,7 @@ impl RowHashes {
 
 impl ReplayState {
     /// The state file of a replay of `data` into `topic`, when no other is named.
-    pub(crate) fn beside(data: &Path, topic: &str) -> PathBuf {
+    pub(crate) fn path_for(data: &Path, topic: &str) -> PathBuf {
         let mut name = data.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{topic}.resume"));
         data.with_file_name(name)

@@ -68,7 +68,7 @@ fn a_byte_order_mark_is_no_part_of_a_row_a_header_or_an_object() {
     let rows = [
         format!("{mark}a,1"),
         format!("\"{mark}a,1\""),
-        format!("\"\\ufeff\\u0061,1\""),
+        "\"\\ufeff\\u0061,1\"".to_owned(),
         format!("{mark}X,T\na,1"),
         format!("X,T\n{mark}a,1"),
         format!("{mark}\"a\",1"),
