@@ -38,6 +38,9 @@ fn good() -> Vec<String> {
         (one, "1", "1", "g", "2024-03-10 02:30:00"),
         (one, "1", "1", "h", "2024-03-10 03:31:00"),
         ("", "1", "1", "", "2024-03-10 03:32:00"),
+        // A register that was not read is null, and a sum leaves it out.
+        ("Test-Station3", "", "5", "j", "2024-03-10 03:33:00"),
+        ("Test-Station3", "4", "", "k", "2024-03-10 03:33:30"),
     ]
     .map(|(station, entries, exits, id, at)| reading(station, entries, exits, id, at))
     .to_vec()
@@ -53,7 +56,7 @@ fn duplicates() -> Vec<String> {
 fn bad() -> Vec<String> {
     let at = "2024-03-10 03:33:00";
     let whole = reading("Bad", "1", "1", "bad", at);
-    let mut rows: Vec<String> = ["seven", "7.5", "", "2147483648", "1e2", "0x7"]
+    let mut rows: Vec<String> = ["seven", "7.5", " ", "2147483648", "1e2", "0x7"]
         .iter()
         .flat_map(|number| [reading("Bad", number, "1", "bad", at), reading("Bad", "1", number, "bad", at)])
         .collect();
