@@ -1,6 +1,7 @@
 //! Topics: created, listed, described, deleted.
 
 use turnstile_kafka::{ClientError, KafkaConnection, NewTopicPlan, TopicAdmin};
+use turnstile_values::human;
 
 use crate::broker::{Topic, settings};
 
@@ -49,6 +50,6 @@ fn a_topic_that_exists_and_one_that_does_not_are_distinguished() {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_name_that_no_topic_can_have_is_refused_with_the_rule() {
     let plan = NewTopicPlan { topic: "no spaces".to_owned(), partitions: 1, replication: 1, config: Vec::new() };
-    let error = TopicAdmin::open(&settings()).unwrap().create(&plan).unwrap_err().to_string();
+    let error = human::error(&TopicAdmin::open(&settings()).unwrap().create(&plan).unwrap_err());
     assert!(error.contains("letters, digits"), "{error}");
 }
