@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::scene::{PATIENCE, Scene, finish, messages, signal, text, until};
@@ -68,7 +69,7 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     let follow = || {
         let mut follower = scene.spawn(&line, &[]);
         let (printed, notes) = (lines_of(&mut follower), crate::trouble::lines(&mut follower));
-        until("something is printed", || !printed.lock().unwrap().is_empty());
+        until("something is printed", || !printed.lock().is_empty());
         (follower, printed, notes)
     };
     let (mut follower, printed, notes) = follow();
@@ -76,7 +77,7 @@ fn a_topic_that_grows_is_followed_and_one_that_goes_ends_it(scene: &Scene) {
     let value = crate::topics::send_to_partition(scene, 1);
     crate::trouble::wait_for(&notes, "[1] was added; it is read from its beginning");
     let is_new = |message: &Value| message["partition"] == 1 && message["value"] == value;
-    until("the new partition is read", || printed.lock().unwrap().iter().any(is_new));
+    until("the new partition is read", || printed.lock().iter().any(is_new));
     turnstile_kafka::TopicAdmin::open(&scene.client()).unwrap().delete(&scene.topic).unwrap();
     crate::trouble::wait_for(&notes, "was deleted while it was read");
     assert_eq!(follower.wait().unwrap().code(), Some(5));
@@ -205,7 +206,7 @@ fn lines_of(child: &mut Child) -> Arc<Mutex<Vec<Value>>> {
     let seen = lines.clone();
     std::thread::spawn(move || {
         for line in stdout.lines().map_while(Result::ok) {
-            seen.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+            seen.lock().push(serde_json::from_str(&line).unwrap());
         }
     });
     lines
@@ -218,9 +219,9 @@ fn a_second_member_takes_its_share(scene: &Scene) {
     let (mut members, mut lines) = (Vec::new(), Vec::new());
     let (began, mut sent) = (Instant::now(), 0);
     // Messages keep coming until the newest member has printed some.
-    while lines.len() < 2 || lines.iter().any(|seen: &Arc<Mutex<Vec<Value>>>| seen.lock().unwrap().is_empty()) {
+    while lines.len() < 2 || lines.iter().any(|seen: &Arc<Mutex<Vec<Value>>>| seen.lock().is_empty()) {
         assert!(began.elapsed() < PATIENCE, "a member was handed nothing");
-        if lines.iter().all(|seen: &Arc<Mutex<Vec<Value>>>| !seen.lock().unwrap().is_empty()) {
+        if lines.iter().all(|seen: &Arc<Mutex<Vec<Value>>>| !seen.lock().is_empty()) {
             let mut member = scene.spawn(&line, &[]);
             lines.push(lines_of(&mut member));
             members.push(member);
@@ -232,7 +233,7 @@ fn a_second_member_takes_its_share(scene: &Scene) {
     }
     let all = || -> BTreeSet<String> {
         let of = |seen: &Arc<Mutex<Vec<Value>>>| -> Vec<String> {
-            seen.lock().unwrap().iter().map(|message| message["value"].as_str().unwrap().to_owned()).collect()
+            seen.lock().iter().map(|message| message["value"].as_str().unwrap().to_owned()).collect()
         };
         lines.iter().flat_map(of).collect()
     };

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use turnstile_kafka::{
     ClientSettings, KafkaConnection, LeaderWatch, NewTopicPlan, PartitionReader, Producer, ProducerLimits,
     ProducerRecord, ReadLimits, ReadQueue, StartAt, TopicAdmin,
@@ -75,7 +75,7 @@ fn main() -> Outcome<()> {
     });
     measured?;
     let (stats, failures) = producer.close(LIMIT);
-    let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = seen.into_inner();
     seen.lost += stats.delivered.saturating_sub(seen.next);
     println!("{} records delivered, {} not: {failures:?}", stats.delivered, stats.failed);
     println!("{kills} kills: {} lost, {} doubled", seen.lost, seen.doubled);
@@ -92,7 +92,7 @@ fn produce(producer: &Producer, sent: &Mutex<Vec<Instant>>, stop: &AtomicBool) {
             break;
         }
         let record = ProducerRecord { value: number.to_string().into_bytes(), ..ProducerRecord::default() };
-        sent.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+        sent.lock().push(Instant::now());
         if let Err(error) = producer.send(TOPIC, &record) {
             eprintln!("not sent: {error}");
             break;
@@ -104,7 +104,7 @@ fn produce(producer: &Producer, sent: &Mutex<Vec<Instant>>, stop: &AtomicBool) {
 /// Reads until as many records as were `delivered` are seen, or no more come.
 fn read(mut queue: ReadQueue, seen: &Mutex<Seen>, delivered: &AtomicU64) {
     let mut heard_at = Instant::now();
-    while seen.lock().unwrap_or_else(PoisonError::into_inner).next < delivered.load(Ordering::Relaxed) {
+    while seen.lock().next < delivered.load(Ordering::Relaxed) {
         if delivered.load(Ordering::Relaxed) != u64::MAX && heard_at.elapsed() > LIMIT {
             return;
         }
@@ -119,7 +119,7 @@ fn read(mut queue: ReadQueue, seen: &Mutex<Seen>, delivered: &AtomicU64) {
         if !batch.is_empty() {
             heard_at = now;
         }
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = seen.lock();
         for row in 0..batch.len() {
             let text = batch.values.get(row).and_then(|value| std::str::from_utf8(value).ok());
             let Some(number) = text.and_then(|text| text.parse::<u64>().ok()) else { continue };
@@ -145,7 +145,7 @@ fn kill(
     seen: &Mutex<Seen>,
 ) -> Outcome<()> {
     let lead = || Ok::<i32, Box<dyn Error + Send + Sync>>(connection.leaders(TOPIC)?.first().ok_or("no partition")?.1);
-    let locked = || seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let locked = || seen.lock();
     let old = lead()?;
     // One lock at a time: two in a statement would wait for each other.
     let wrong = || {
@@ -160,7 +160,7 @@ fn kill(
     let known_at =
         until("a new leader", || lead().is_ok_and(|leader| leader != old && leader >= 0).then(Instant::now))?;
     // The first record that was sent after the kill: only the new leader can have taken it.
-    let first = sent.lock().unwrap_or_else(PoisonError::into_inner).partition_point(|at| *at <= killed_at) as u64;
+    let first = sent.lock().partition_point(|at| *at <= killed_at) as u64;
     let resumed_at = until("a record", || locked().arrived.range(first..).next().map(|(_, at)| *at))?;
     cluster.restart(old)?;
     until("three replicas in sync", || {

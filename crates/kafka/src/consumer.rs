@@ -5,9 +5,10 @@
 //! offsets.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -286,7 +287,7 @@ struct MemberContext {
 impl MemberContext {
     fn membership(&self) -> MutexGuard<'_, GroupMembership> {
         // Each change of it is one assignment, so a panic elsewhere cannot have left it half made.
-        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+        self.membership.lock()
     }
 }
 

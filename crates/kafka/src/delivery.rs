@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -65,11 +66,11 @@ impl Accounts {
     }
 
     pub(crate) fn prefix(&self) -> Option<MutexGuard<'_, DeliveredPrefix>> {
-        self.prefix.as_ref().map(|prefix| prefix.lock().unwrap_or_else(PoisonError::into_inner))
+        self.prefix.as_ref().map(|prefix| prefix.lock())
     }
 
     pub(crate) fn kept(&self) -> MutexGuard<'_, Vec<DeliveryFailure>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 
@@ -146,7 +147,7 @@ impl ProducerContext for DeliveryContext {
                     self.accounts.ended.store(true, Ordering::Relaxed);
                 }
                 let bytes = record.payload().map_or(0, <[u8]>::len);
-                let mut largest = self.accounts.largest.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut largest = self.accounts.largest.lock();
                 if largest.is_none_or(|(_, most)| most < bytes) {
                     *largest = Some((number as u64, bytes));
                 }

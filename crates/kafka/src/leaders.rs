@@ -4,9 +4,9 @@
 //! back, or was replaced. Times are as precise as the statistics: a quarter of a second at both ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::Statistics;
 
 /// How often statistics come: librdkafka's `statistics.interval.ms`.
@@ -72,9 +72,9 @@ impl Leaders {
         self.lock().changes.drain(..).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LeaderTable> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, LeaderTable> {
         // Each entry is whole after its assignment, so a panic elsewhere cannot have left it half written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -3,10 +3,11 @@
 //! librdkafka retries for ever and treats no connection failure as fatal; it reports the cause in callbacks, not in the
 //! calls that fail. Here causes become a state, and each change of state is logged once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -210,7 +211,7 @@ impl BrokerLink {
 
     fn lock(&self) -> MutexGuard<'_, LinkStatus> {
         // The state is whole after each assignment, so a panic elsewhere cannot have left it half written.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

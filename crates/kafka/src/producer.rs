@@ -1,7 +1,7 @@
 //! Sends records, and accounts for every one of them.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -154,7 +154,7 @@ impl Producer {
 
     /// Of the records that failed the largest: its number, as that of [`Producer::first_failure`], and its value's bytes.
     pub fn largest_failure(&self) -> Option<(u64, usize)> {
-        *self.accounts.largest.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.accounts.largest.lock()
     }
 
     /// Queues one record, waiting while the queue is full: at most as long as the oldest record waits for its delivery.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use reqwest::header::ACCEPT;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -157,13 +158,13 @@ impl SchemaRegistry {
     }
 
     fn cached(&self, id: u32) -> Option<Option<Arc<WriterSchema>>> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = self.cache.lock();
         let unknown = cache.unknown.get(&id).is_some_and(|at| at.elapsed() < UNKNOWN_FOR);
         cache.known.get(&id).map(|schema| Some(Arc::clone(schema))).or(unknown.then_some(None))
     }
 
     fn cache_schema(&self, id: u32, schema: Option<Arc<WriterSchema>>) {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         let Some(schema) = schema else {
             if cache.unknown.len() >= UNKNOWN_IDS {
                 cache.unknown.clear();

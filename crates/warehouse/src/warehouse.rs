@@ -1,11 +1,12 @@
 //! One pipeline's warehouse: its sessions, its loads.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
+use parking_lot::Mutex;
 use turnstile_lake::{Catalog, CatalogPosition, Lake};
 use turnstile_values::human;
 
@@ -103,13 +104,13 @@ impl Warehouse {
         let WarehouseInner { runtime, tables, .. } = self.inner();
         let snapshot = self.snapshot().await?;
         let at = (snapshot.catalog.position(), snapshot.catalog.newest().seq, snapshot.state.load);
-        let known = tables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = tables.lock().clone();
         if let Some((_, schemas)) = known.filter(|(known, _)| *known == at) {
             return Ok(SessionBuilder::over(runtime, schemas)?.finish());
         }
         let builder = SessionBuilder::new(runtime)?;
         self.register(&builder, &snapshot).await?;
-        *tables.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, builder.schemas()));
+        *tables.lock() = Some((at, builder.schemas()));
         Ok(builder.finish())
     }
 
@@ -163,7 +164,7 @@ impl Warehouse {
     /// The newest position of the ledger, with the record.
     pub(crate) async fn snapshot(&self) -> Result<WarehouseSnapshot, WarehouseError> {
         let WarehouseInner { lake, source, record, newest, .. } = self.inner();
-        let before = newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = newest.lock().clone();
         let snapshot = match before {
             Some(WarehouseSnapshot { catalog, state }) => {
                 // The record is read first: what it has loaded is in the ledger, which is read after it.
@@ -179,7 +180,7 @@ impl Warehouse {
                 WarehouseSnapshot { catalog, state }
             }
         };
-        *newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
+        *newest.lock() = Some(snapshot.clone());
         Ok(snapshot)
     }
 

@@ -5,7 +5,7 @@
 //! `extended`. Every statement gets a new session, so it sees one snapshot. Start at [`QueryHandler`].
 
 use std::fmt::Debug;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +22,7 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::simplequery::Query;
 use futures::Sink;
+use parking_lot::MutexGuard;
 
 use crate::interrupt::Interrupts;
 use crate::kept_names::KeptNames;
@@ -44,7 +45,7 @@ impl QueryHandler {
     }
 
     pub(crate) fn variables(&self) -> MutexGuard<'_, Variables> {
-        self.planner.variables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.planner.variables.lock()
     }
 
     pub(crate) fn timeout(&self) -> Duration {

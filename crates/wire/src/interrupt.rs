@@ -6,12 +6,12 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::startup::SecretKey;
 use futures::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -86,16 +86,16 @@ type CancelKey = (i32, Vec<u8>);
 
 impl CancelRegistry {
     pub(crate) fn register(&self, pid: i32, key: &SecretKey, cancels: watch::Sender<u64>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((pid, key.to_bytes().to_vec()), cancels);
+        self.0.lock().insert((pid, key.to_bytes().to_vec()), cancels);
     }
 
     pub(crate) fn unregister(&self, pid: i32, key: &SecretKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(pid, key.to_bytes().to_vec()));
+        self.0.lock().remove(&(pid, key.to_bytes().to_vec()));
     }
 
     /// Cancels what that connection is doing. The sender does not learn whether it exists.
     pub(crate) fn cancel(&self, pid: i32, key: &SecretKey) {
-        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.0.lock();
         if let Some(cancels) = registry.get(&(pid, key.to_bytes().to_vec())) {
             cancels.send_modify(|count| *count += 1);
         }

@@ -1,9 +1,9 @@
 //! The names that a connection keeps: prepared statements and cursors, a bounded number of them.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use datafusion_postgres::pgwire::error::PgWireResult;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::sqlstate::SqlError;
 
@@ -41,6 +41,6 @@ impl KeptNames {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<(NameKind, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

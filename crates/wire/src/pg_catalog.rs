@@ -6,7 +6,7 @@
 //! psql finds a table's OID with one statement and asks for its columns with the next, so OIDs must outlive a
 //! session: one `pg_catalog` serves all, over the tables of the newest.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::{
@@ -21,6 +21,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
+use parking_lot::RwLock;
 
 use crate::database::DATABASE;
 
@@ -120,11 +121,11 @@ impl Default for NewestSession {
 
 impl NewestSession {
     fn set(&self, list: Arc<dyn CatalogProviderList>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = list;
+        *self.0.write() = list;
     }
 
     fn get(&self) -> Arc<dyn CatalogProviderList> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 }
 

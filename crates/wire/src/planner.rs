@@ -6,7 +6,7 @@
 //! A plan holds one snapshot of the tables, so a prepared statement is planned again each time it runs; the plan made
 //! by Parse only describes it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
@@ -27,6 +27,7 @@ use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::{ClientInfo, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::{DfSessionService, Parser as TypeParser};
+use parking_lot::Mutex;
 
 use crate::database::Database;
 use crate::pg_catalog::PgCatalog;
@@ -66,7 +67,7 @@ impl Planner {
         let engine = |error| sqlstate::from_engine(&error, None).into_error();
         let session = self.shared.database.session().await.map_err(engine)?;
         self.shared.catalog.register(&session).map_err(engine)?;
-        let variables = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
+        let variables = self.variables.lock();
         let shared = session.state_ref();
         let mut state = shared.write();
         let options = state.config_mut().options_mut();

@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use turnstile_kafka::{ProducerRecord, Provider, ProviderError, SkippedRows};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -140,7 +141,7 @@ impl ReplayState {
     }
 
     fn hashes(&self) -> MutexGuard<'_, RowHashes> {
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hashes.lock()
     }
 }
 
@@ -182,7 +183,7 @@ impl Provider for HashingProvider {
     fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
         let more = self.provider.next(record)?;
         if more {
-            let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut hashes = self.hashes.lock();
             // The length separates a key from its value.
             let before = hashes.last() ^ record.key.len() as u64;
             let hash = xxh3_64_with_seed(&record.value, xxh3_64_with_seed(&record.key, before));

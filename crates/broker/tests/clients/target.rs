@@ -1,6 +1,6 @@
 //! The broker under test, and the clients' calls in short form.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -174,7 +174,7 @@ impl ProducerContext for Delivered {
             Ok(message) => Ok((message.partition(), message.offset())),
             Err((error, _)) => Err(error.rdkafka_error_code().unwrap()),
         };
-        self.0.lock().unwrap().push(outcome);
+        self.0.lock().push(outcome);
     }
 }
 
@@ -209,6 +209,6 @@ impl Sender {
     /// Waits for all messages; says what became of each since the last call.
     pub(crate) fn delivered(&self) -> Vec<Outcome> {
         self.0.flush(PATIENCE).unwrap();
-        std::mem::take(&mut *self.0.context().0.lock().unwrap())
+        std::mem::take(&mut *self.0.context().0.lock())
     }
 }

@@ -73,11 +73,11 @@ async fn a_plan_shows_every_request_and_sends_none() {
 async fn a_list_of_current_files_is_written_before_the_table_that_reads_it() {
     let root = tempfile::tempdir().unwrap();
     let list = root.path().join("lake/turnstile/_bigquery/ext_turnstile.files");
-    let (seen, path) = (Arc::new(std::sync::Mutex::new(None)), list.clone());
+    let (seen, path) = (Arc::new(parking_lot::Mutex::new(None)), list.clone());
     let noted = Arc::clone(&seen);
     let api = RecordingApi::start(1, move |asked, _| {
         if asked.is("POST", "/tables") {
-            *noted.lock().unwrap() = std::fs::read_to_string(&path).ok();
+            *noted.lock() = std::fs::read_to_string(&path).ok();
         }
         None
     })
@@ -87,7 +87,7 @@ async fn a_list_of_current_files_is_written_before_the_table_that_reads_it() {
     let first = ExternalFiles::Listed(vec!["date=2026-08-01/t_a.csv.gz".into(), "date=2026-08-01/t_b.csv.gz".into()]);
     target.deploy(&[], Some(&table(first))).await.unwrap();
     let text = "gs://lake/turnstile/date=2026-08-01/t_a.csv.gz\ngs://lake/turnstile/date=2026-08-01/t_b.csv.gz\n";
-    assert_eq!(seen.lock().unwrap().as_deref(), Some(text));
+    assert_eq!(seen.lock().as_deref(), Some(text));
     let corrected = ExternalFiles::Listed(vec!["date=2026-08-01/t_a_v2.csv.gz".into()]);
     target.list_files(&table(corrected)).await.unwrap();
     assert_eq!(std::fs::read_to_string(list).unwrap(), "gs://lake/turnstile/date=2026-08-01/t_a_v2.csv.gz\n");

@@ -4,8 +4,9 @@
 //! errors of jobs, conflicts of transactions, tokens. It records each request and answers what the story says, else
 //! what the service's documentation says of a delivery on which all goes well. It keeps no rows and runs no SQL.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -135,9 +136,9 @@ impl RecordingApi {
                 let (record, answers) = (Arc::clone(&record), Arc::clone(&answers));
                 tokio::spawn(async move {
                     let Some((asked, stream)) = read(stream).await else { return };
-                    let before = record.lock().unwrap().len();
-                    let reply = (answers.lock().unwrap())(&asked, before).unwrap_or_else(|| plain(&asked, at));
-                    record.lock().unwrap().push(asked);
+                    let before = record.lock().len();
+                    let reply = (answers.lock())(&asked, before).unwrap_or_else(|| plain(&asked, at));
+                    record.lock().push(asked);
                     write(stream, reply).await;
                 });
             }
@@ -157,7 +158,7 @@ impl RecordingApi {
     }
 
     pub(crate) fn asked(&self) -> Vec<RecordedRequest> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 
     pub(crate) fn count(&self, which: impl Fn(&RecordedRequest) -> bool) -> usize {

@@ -1,7 +1,8 @@
 //! Uploads in parts. Against `RecordingApi`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use turnstile_delivery::bigquery::{BigQuerySettings, BigQueryTarget};
 use turnstile_delivery::{Delivered, Target, TargetError};
 
@@ -57,12 +58,12 @@ async fn upload(
     let address = Arc::clone(&endpoint);
     let mut puts = 0;
     let api = RecordingApi::start(1, move |asked, _| {
-        let mut session = shared.lock().unwrap();
+        let mut session = shared.lock();
         if asked.is("POST", "uploadType=resumable") {
             *session = Session { job: asked.job(), ..Session::default() };
             session.length = asked.header("x-upload-content-length").unwrap().parse().unwrap();
             let location = trouble(asked, 0).and_then(|reply| reply.headers.first().map(|header| header.1.clone()));
-            let location = location.unwrap_or_else(|| format!("{}/upload/session-1", address.lock().unwrap()));
+            let location = location.unwrap_or_else(|| format!("{}/upload/session-1", address.lock()));
             return Some(Reply::status(200).header("Location", location));
         }
         if asked.method != "PUT" {
@@ -72,7 +73,7 @@ async fn upload(
         Some(trouble(asked, puts).unwrap_or_else(|| session.take(asked)))
     })
     .await;
-    endpoint.lock().unwrap().push_str(&api.endpoint);
+    endpoint.lock().push_str(&api.endpoint);
     let settings = BigQuerySettings { multipart_bytes: 1_000, upload_bytes: UNIT, ..api.settings() };
     let load = delivery(1, 2, vec![fact_change(&[0], &many())]);
     let result = BigQueryTarget::new(settings).unwrap().apply(&load).await;
@@ -87,7 +88,7 @@ fn is_parquet(session: &Session) -> bool {
 async fn a_large_file_goes_in_parts_of_bounded_size() {
     let (result, session, _) = upload(|_, _| None).await;
     assert_eq!(result.unwrap().rows, 120_000);
-    let session = session.lock().unwrap();
+    let session = session.lock();
     assert!(is_parquet(&session) && session.parts >= 3, "{} parts of {} bytes", session.parts, session.length);
 }
 
@@ -96,7 +97,7 @@ async fn an_upload_that_is_interrupted_asks_how_far_it_came_and_goes_on_from_the
     let (result, session, puts) =
         upload(|_, put| (put == 2).then(|| Reply::error(503, "backendError", "Try again."))).await;
     result.unwrap();
-    let session = session.lock().unwrap();
+    let session = session.lock();
     assert!(is_parquet(&session));
     assert_eq!(puts, session.parts + 2, "the part that failed, and the question");
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::{Chaos, Mutant, SharedWorld, SimTask, finish, lake, run};
 use crate::chain::{Appended, Chain, ChainError, ChainPosition, ChainRecord};
@@ -84,8 +86,8 @@ fn simulate<R: SimulatedRecord>(seed: u64, mutant: Option<Mutant>) -> Result<Cha
     run(&world, CHAOS, start)?;
     let whole = Arc::new(Mutex::new(None));
     finish(&world, Box::pin(read::<R>(lake(&world, 1, None), whole.clone())))?;
-    let newest = whole.lock().unwrap_or_else(PoisonError::into_inner).ok_or("nothing was committed")?;
-    let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    let newest = whole.lock().ok_or("nothing was committed")?;
+    let answers = answers.lock();
     let chain = chain::<R>(&world, newest)?;
     if let Some(lost) = answers.0.iter().find(|place| chain.get(&place.seq).map(|(hash, _)| *hash) != place.sha256) {
         return Err(format!("entry {} was committed and is not part of the chain", lost.seq));
@@ -118,12 +120,12 @@ async fn write<R: SimulatedRecord>(
         }
         match done {
             Ok(Appended::Committed(committed)) => {
-                answers.lock().unwrap_or_else(PoisonError::into_inner).0.push(committed);
+                answers.lock().0.push(committed);
                 act(&lake, committed).await;
                 place = committed;
             }
             Ok(Appended::Raced(_)) => {
-                answers.lock().unwrap_or_else(PoisonError::into_inner).1 += 1;
+                answers.lock().1 += 1;
                 match newest(&chain).await? {
                     Some(newest) => place = newest,
                     None => return Ok(()),
@@ -157,7 +159,7 @@ async fn act(lake: &Lake, position: ChainPosition) {
 
 async fn read<R: ChainRecord>(lake: Lake, newest: Arc<Mutex<Option<ChainPosition>>>) -> Result<(), String> {
     let found = Chain::<R>::new(&lake, NAME, FOLDER).newest().await.map_err(|e| e.to_string())?;
-    *newest.lock().unwrap_or_else(PoisonError::into_inner) = found.map(|entry| entry.position);
+    *newest.lock() = found.map(|entry| entry.position);
     Ok(())
 }
 

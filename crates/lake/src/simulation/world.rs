@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::ops::{Bound, Range};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use object_store::path::Path;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::Clock;
 use crate::store::{Creation, LakeStore, StoreError};
@@ -124,7 +125,7 @@ impl SharedWorld {
     }
 
     pub(crate) fn get(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The seed's next number, below `below`.

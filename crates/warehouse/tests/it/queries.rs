@@ -166,10 +166,10 @@ async fn open_windows_are_those_of_the_position_whose_files_are_read() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     let before = story.publish(&[(0, 1, &[("a", 1)])]).await;
     let newest = story.publish(&[(1, 1, &[("b", 2)])]).await;
-    let seen: Arc<std::sync::Mutex<Vec<u64>>> = Arc::default();
+    let seen: Arc<parking_lot::Mutex<Vec<u64>>> = Arc::default();
     let seqs = Arc::clone(&seen);
     let live: LiveRows = Arc::new(move |slot| {
-        seqs.lock().unwrap().push(slot.seq);
+        seqs.lock().push(slot.seq);
         Box::pin(async { Ok(Vec::new()) })
     });
     let open = || {
@@ -181,5 +181,5 @@ async fn open_windows_are_those_of_the_position_whose_files_are_read() {
     // The newest commit's file is not at its name yet.
     story.lake.delete(&["date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz".to_owned()]).await.unwrap();
     assert_eq!(query(&open(), rows).await, ["1,0"]);
-    assert_eq!(*seen.lock().unwrap(), [newest, before]);
+    assert_eq!(*seen.lock(), [newest, before]);
 }

@@ -11,11 +11,12 @@ mod prefect;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use parking_lot::RwLock;
 use turnstile_values::BoxError;
 
 use self::google::{TokenProvider, from_file, from_text, google_provider};
@@ -65,12 +66,12 @@ impl Tokens {
     pub(super) fn refresh(&self) -> Result<(), TargetError> {
         let fresh = provider(&self.credentials)
             .map_err(|source| unusable(&self.credentials, source).into_refusal(&self.target))?;
-        *self.provider.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.provider.write() = fresh;
         Ok(())
     }
 
     fn current(&self) -> Option<TokenProvider> {
-        self.provider.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.provider.read().clone()
     }
 }
 

@@ -160,7 +160,7 @@ impl CredentialProvider for PrefectCredentials {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex as Shared;
+    use parking_lot::Mutex as Shared;
 
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -194,7 +194,7 @@ mod tests {
                     let token = json!({"access_token": "token-1", "expires_in": 3600}).to_string();
                     let (status, body) =
                         if request.starts_with("POST") { (200, token) } else { (status, body.to_string()) };
-                    record.lock().unwrap().push(request);
+                    record.lock().push(request);
                     let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}", body.len());
                     stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
                 }
@@ -204,7 +204,7 @@ mod tests {
 
         /// The request lines, and whether the key was sent.
         fn gets(&self) -> Vec<(String, bool)> {
-            let asked = self.asked.lock().unwrap();
+            let asked = self.asked.lock();
             let gets = asked.iter().filter(|request| request.starts_with("GET"));
             gets.map(|r| (r.lines().next().unwrap().to_owned(), r.to_lowercase().contains("bearer pnu_key"))).collect()
         }

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 
 use futures::StreamExt;
+use parking_lot::Mutex;
 use turnstile_delivery::postgres::PostgresTarget;
 use turnstile_delivery::{Delivery, RowSource, RowStream, Scope, TableChange, Target, TargetError};
 use turnstile_testkit::servers::PostgresServer;
@@ -18,7 +19,7 @@ struct Eventful<F>(Mutex<Option<F>>);
 
 impl<F: FnOnce() + Send + 'static> RowSource for Eventful<F> {
     fn read(&self) -> RowStream {
-        let event = self.0.lock().unwrap().take();
+        let event = self.0.lock().take();
         let first = futures::stream::once(async { Ok(facts(&[("A", 0, 1)])) });
         let many = (0..200_000).map(|n| format!("station {n}")).collect::<Vec<_>>();
         let second = futures::stream::once(async move {
@@ -53,15 +54,15 @@ const COUNT: &str = "SELECT count(*), sum(entries) FROM turnstile.fact";
 
 async fn the_server_goes_in_mid_load(go: fn(&mut PostgresServer)) {
     let server = Arc::new(Mutex::new(PostgresServer::start().unwrap()));
-    let address = server.lock().unwrap().address();
+    let address = server.lock().address();
     let database = TestDatabase::on(address).await;
     let mut target = database.target();
     for number in [1, 2] {
         let inside = Arc::clone(&server);
-        let delivery = eventful(number, move || go(&mut inside.lock().unwrap()));
+        let delivery = eventful(number, move || go(&mut inside.lock()));
         assert!(is_unreachable(target.apply(&delivery).await));
         assert!(is_unreachable(target.position().await));
-        server.lock().unwrap().restart().unwrap();
+        server.lock().restart().unwrap();
         assert_eq!(target.position().await.unwrap(), after(number - 1));
         let delivered = target.apply(&delivery).await.unwrap();
         assert_eq!((delivered.already, delivered.rows), (false, 200_001));
@@ -165,9 +166,9 @@ fn a_line_that_breaks_after_the_commit(server: u16) -> u16 {
             let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
             let committing = Arc::new(Mutex::new(false));
             let (from, to, seen) = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&committing));
-            thread::spawn(move || carry(from, to, |bytes| *seen.lock().unwrap() |= is_commit(bytes)));
+            thread::spawn(move || carry(from, to, |bytes| *seen.lock() |= is_commit(bytes)));
             thread::spawn(move || {
-                carry_until(server, client, || *committing.lock().unwrap());
+                carry_until(server, client, || *committing.lock());
             });
         }
     });
