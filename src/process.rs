@@ -53,7 +53,6 @@ impl Process {
 
     /// Lets this thread sleep for `time`, or until shutdown; true when that has begun.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
-        let waited = async { tokio::time::timeout(time, self.shutdown.cancelled()).await };
-        self.runtime.block_on(waited).is_ok()
+        turnstile_kafka::pause(time, &self.shutdown)
     }
 }

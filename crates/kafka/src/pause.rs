@@ -16,10 +16,15 @@ impl Wake for Unpark {
     }
 }
 
+/// A waker that ends this thread's `park`.
+pub(crate) fn thread_waker() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
+}
+
 /// Lets this thread sleep for `time`, or until `token` is cancelled; true when it is.
 pub fn pause(time: Duration, token: &CancellationToken) -> bool {
     let started = Instant::now();
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = thread_waker();
     let mut cancelled = pin!(token.cancelled());
     while cancelled.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         let left = time.saturating_sub(started.elapsed());

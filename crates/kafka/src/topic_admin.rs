@@ -3,8 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
@@ -15,6 +14,7 @@ use turnstile_message::TopicPartition;
 use crate::connection::{KafkaConnection, creation_error, failure};
 use crate::error::{ClientError, topic_error};
 use crate::link::LinkContext;
+use crate::pause::thread_waker;
 use crate::settings::ClientSettings;
 
 /// How long a broker may take to carry out a change.
@@ -246,13 +246,7 @@ fn options() -> AdminOptions {
 
 /// Runs a future that another thread completes, without a runtime.
 fn block_on<F: Future>(future: F) -> F::Output {
-    struct UnparkOnWake(Thread);
-    impl Wake for UnparkOnWake {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(UnparkOnWake(std::thread::current())));
+    let waker = thread_waker();
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
