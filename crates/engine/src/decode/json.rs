@@ -242,15 +242,16 @@ impl JsonValue<'_> {
 
     /// Appends a value by its JSON text: a number with every digit, or a string that holds one.
     fn text(self, json: &str) -> Option<Found> {
-        let number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        let fits = match serde_json::from_str::<Cow<'_, str>>(json) {
-            _ if json == "null" => {
-                self.column.push_null();
+        let column = self.column;
+        let mut push = |text: &str| column.push_text(text.as_bytes(), 0, text.len(), TextBuffer::Values);
+        let fits = match json.bytes().next() {
+            Some(b'-' | b'0'..=b'9') => push(json),
+            Some(b'"') => serde_json::from_str::<String>(json).is_ok_and(|text| push(&text)),
+            Some(b'n') => {
+                column.push_null();
                 true
             }
-            _ if number => self.column.push_text(json.as_bytes(), 0, json.len(), TextBuffer::Values),
-            Ok(text) => self.column.push_text(text.as_bytes(), 0, text.len(), TextBuffer::Values),
-            Err(_) => false,
+            _ => false,
         };
         (!fits).then(|| Found::Shown(json.to_owned()))
     }
