@@ -223,8 +223,8 @@ impl ProduceArgs {
         if !self.resume {
             return Ok(None);
         }
-        let beside = self.from.first().filter(|file| file.as_os_str() != "-");
-        match (self.choice(), &self.state, beside) {
+        let data = self.from.first().filter(|file| file.as_os_str() != "-");
+        match (self.choice(), &self.state, data) {
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, Some(file), _) => Ok(Some(file.clone())),
             (ProviderChoice::MtaReplay | ProviderChoice::Lines, None, Some(data)) => {
                 Ok(Some(ReplayState::path_for(data, &self.topic)))

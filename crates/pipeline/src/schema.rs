@@ -127,7 +127,7 @@ pub(crate) fn read(node: &TomlNode, format: Option<MessageFormat>, faults: &Faul
         } else if !seen.insert(name.to_lowercase()) {
             let message = format!("the field \"{name}\" is listed twice");
             fault(Fault::new(&entry.key_at, message).hint("SQL ignores the letter case of names"));
-        } else if let Some((kind, path)) = read_kind(name, &entry.node, faults) {
+        } else if let Some(Declared { kind, path }) = read_declared(name, &entry.node, faults) {
             if let Some(Placed { at, .. }) = path.as_ref().filter(|_| !format.is_some_and(MessageFormat::is_json)) {
                 fault(Fault::new(at, format!("\"{name}\": path is for members of JSON objects")));
             }
@@ -150,10 +150,16 @@ fn leads_through(one: &[String], other: &[String]) -> bool {
     one.iter().zip(other).all(|(a, b)| a == b)
 }
 
-/// A field's type, and its path when it declares one.
-fn read_kind(name: &str, node: &TomlNode, faults: &Faults) -> Option<(FieldKind, Option<Placed<Vec<String>>>)> {
+/// What a field declares.
+struct Declared {
+    kind: FieldKind,
+    /// The members of the JSON object that lead to it, when it names them.
+    path: Option<Placed<Vec<String>>>,
+}
+
+fn read_declared(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> {
     match &node.value {
-        TomlValue::Text(word) => plain_kind(word).map(|kind| (kind, None)).or_else(|| {
+        TomlValue::Text(word) => plain_kind(word).map(|kind| Declared { kind, path: None }).or_else(|| {
             let fault = if word == "timestamp" {
                 Fault::new(&node.at, format!("\"{name}\": a timestamp needs a zone")).hint(
                     "write { type = \"timestamp\", format = \"yyyy-MM-dd HH:mm:ss\", zone = \"America/New_York\" }",
@@ -164,7 +170,7 @@ fn read_kind(name: &str, node: &TomlNode, faults: &Faults) -> Option<(FieldKind,
             faults.borrow_mut().push(fault);
             None
         }),
-        TomlValue::Table(_) => read_kind_table(name, node, faults),
+        TomlValue::Table(_) => read_table(name, node, faults),
         other => {
             let message = format!("the type of \"{name}\" must be a string or a table, not {}", other.kind());
             faults.borrow_mut().push(Fault::new(&node.at, message));
@@ -173,7 +179,7 @@ fn read_kind(name: &str, node: &TomlNode, faults: &Faults) -> Option<(FieldKind,
     }
 }
 
-fn read_kind_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<(FieldKind, Option<Placed<Vec<String>>>)> {
+fn read_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> {
     let mut reader = TableReader::new(node, &format!("source.schema.{name}"), faults)?;
     let word = reader.text("type");
     let word = reader.required("type", word);
@@ -203,7 +209,7 @@ fn read_kind_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<(Fiel
     let path =
         reader.parsed("path", "write names with points between them, such as \"meta.location.lat\"", member_path);
     reader.finish();
-    kind.map(|kind| (kind, path))
+    kind.map(|kind| Declared { kind, path })
 }
 
 fn member_path(text: &str) -> Result<Vec<String>, String> {

@@ -99,7 +99,7 @@ impl EpochUnit {
     /// The instant that `number` units after the epoch are; `None` beyond 64 bits of microseconds.
     pub fn instant(self, number: i64) -> Option<LocalTime> {
         let us = number.checked_mul(10i64.pow(6 - self.places() as u32))?;
-        Some(LocalTime { secs: us.div_euclid(1_000_000), micros: us.rem_euclid(1_000_000), offset_secs: Some(0) })
+        Some(LocalTime::of_instant(us))
     }
 
     /// Reads a decimal number of units; what lies below a microsecond is cut off towards the past.
@@ -123,7 +123,7 @@ impl EpochUnit {
         let us = (0..kept).try_fold(whole, |us, at| us.checked_mul(10)?.checked_add(digit(at)))?;
         let below = fraction.iter().skip(kept).any(|byte| *byte != b'0');
         let us = if negative { -us - i64::from(below) } else { us };
-        Some(LocalTime { secs: us.div_euclid(1_000_000), micros: us.rem_euclid(1_000_000), offset_secs: Some(0) })
+        Some(LocalTime::of_instant(us))
     }
 }
 

@@ -20,6 +20,11 @@ pub struct LocalTime {
 }
 
 impl LocalTime {
+    /// The time in UTC of an instant, microseconds since the epoch.
+    pub(super) fn of_instant(us: i64) -> Self {
+        Self { secs: us.div_euclid(1_000_000), micros: us.rem_euclid(1_000_000), offset_secs: Some(0) }
+    }
+
     /// The instant in microseconds since the epoch; without an offset, that of the local time in UTC.
     pub(super) fn micros_as_utc(self) -> i64 {
         (self.secs - self.offset_secs.unwrap_or(0)) * 1_000_000 + self.micros

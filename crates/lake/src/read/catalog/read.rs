@@ -73,7 +73,7 @@ impl Catalog {
     }
 }
 
-/// Reads what is new. Beside a living writer a slot can be collected, and put back by one that was fenced, while it is
+/// Reads what is new. While a writer is alive a slot can be collected, and put back by one that was fenced, while it is
 /// read: damage is what is still there when no write came in between.
 async fn advance(
     lake: &Lake,
