@@ -12,7 +12,9 @@ use turnstile_message::TopicPartition;
 use turnstile_pipeline::TopicSelection;
 use turnstile_values::MINUTE_US;
 
-use super::{client, lake_failed, ledger_failed, no_ledger, now_us, topic_names};
+use super::fault::{client, lake_failed, ledger_failed, no_ledger};
+use super::owner::now_us;
+use super::start::topic_names;
 use crate::process::Process;
 
 /// Number of commits that a pipeline's reading rate is computed from, and how far back they may be.

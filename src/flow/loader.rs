@@ -18,7 +18,7 @@ use super::event::Event;
 use super::fault::warehouse_failed;
 use super::loaded::Loaded;
 use super::models::models;
-use super::now_us;
+use super::owner::now_us;
 use super::targets::target_failed;
 
 /// When a load that failed is tried again.

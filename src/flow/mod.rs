@@ -69,7 +69,7 @@ pub(crate) use schemas::open_registry;
 pub(crate) use serve::{LISTEN, USER, address, serve};
 pub(crate) use services::{PortChoice, Services};
 pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format, store_options};
-pub(crate) use start::{partitions, topic_names};
+pub(crate) use start::partitions;
 pub(crate) use stop_condition::StopCondition;
 pub(crate) use up::{CityOptions, LocalTopic, start_broker};
 pub(crate) use warehouse::folder_of;

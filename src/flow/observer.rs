@@ -20,6 +20,9 @@ use turnstile_values::human;
 
 use super::start::topic_names;
 
+/// The fault of a flow whose observer is gone.
+pub(super) const ENDED: &str = "the thread that watches the topics ended, which is a bug in turnstile";
+
 /// How often the topics are asked how far they reach.
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a question may wait for its answer.

@@ -25,7 +25,7 @@ use super::fault::engine_failed;
 use super::idleness::Idleness;
 use super::losses::{SoundPositions, topic_lost};
 use super::maintenance::Maintenance;
-use super::observer::{Observer, TopicSnapshot};
+use super::observer::{self, Observer, TopicSnapshot};
 use super::owner::now_us;
 use super::retention::RetentionWatch;
 use super::run_status::RunStatus;
@@ -50,7 +50,6 @@ pub(crate) struct RunOptions {
 
 /// The shortest time from one reaction to the workers' progress to the next: they may read thousands of batches a second.
 const PROGRESS_EVERY: Duration = Duration::from_millis(5);
-const OBSERVER_ENDED: &str = "the thread that watches the topics ended, which is a bug in turnstile";
 /// How long a run that ends over lost offsets waits for the observer to tell why.
 const OBSERVE: Duration = Duration::from_secs(4);
 
@@ -168,12 +167,12 @@ impl Flow {
             if at_end || shutdown.is_cancelled() {
                 return self.cut(CutKind::Last { drain: at_end && end.drain }).await;
             }
-            if self.topics_changed.has_changed().context(OBSERVER_ENDED)? {
+            if self.topics_changed.has_changed().context(observer::ENDED)? {
                 self.topics = self.topics_changed.borrow_and_update().clone();
                 self.handle_observation().await?;
             }
             let now = Instant::now();
-            if self.is_quiet(now) {
+            if self.quiet_at().is_some_and(|at| now >= at) {
                 self.cut(CutKind::Quiet { at_us: now_us() }).await?;
             } else if self.cut_due(now) == CutDue::Now {
                 self.cut(CutKind::Interval).await?;
@@ -207,7 +206,7 @@ impl Flow {
             }
             () = shutdown.cancelled() => {}
             changed = self.topics_changed.changed() => {
-                changed.context(OBSERVER_ENDED)?;
+                changed.context(observer::ENDED)?;
                 // The loop handles it; waiting for it marked it as seen.
                 self.topics_changed.mark_changed();
             }
@@ -247,10 +246,6 @@ impl Flow {
     fn quiet_at(&self) -> Option<Instant> {
         let waits = self.status.open_windows() > 0 && self.read() == self.cadence.cut_read();
         self.idleness.quiet_at().filter(|_| waits)
-    }
-
-    fn is_quiet(&self, now: Instant) -> bool {
-        self.quiet_at().is_some_and(|at| now >= at)
     }
 
     /// What a worker's `error` means. When messages are gone, what was read before them is committed first.

@@ -15,7 +15,7 @@ use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings};
 use turnstile_values::{RetryPolicy, RetryWaits, Secret, human};
 
 use super::committer;
-use super::fault::registry_failed;
+use super::fault::{client, registry_failed};
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -135,7 +135,7 @@ impl SchemaFetcher {
                 return Ok(batch);
             }
             tokio::select! {
-                () = shutdown.cancelled() => return Err(super::client(turnstile_kafka::ClientError::Stopped)),
+                () = shutdown.cancelled() => return Err(client(turnstile_kafka::ClientError::Stopped)),
                 () = tokio::time::sleep(RETRIES.first_wait) => {}
             }
         }

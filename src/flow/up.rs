@@ -19,7 +19,7 @@ use turnstile_kafka::{
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Pipeline;
 
-use super::client;
+use super::fault::client;
 use crate::exit::Exit;
 use crate::report::Failure;
 

@@ -71,6 +71,7 @@ impl WorkerTask {
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
             if self.is_full() {
+                // The cut that makes room comes as a command; librdkafka's events and statistics must not pile up until then.
                 self.shared.urgent.store(true, Ordering::Relaxed);
                 self.shared.changed.notify_one();
                 self.queue.poll_events();
@@ -119,7 +120,7 @@ impl WorkerTask {
         if batch.is_none() {
             // A long wait must not let librdkafka's events and statistics pile up.
             self.queue.poll_events();
-            // Commands wait no longer than this, and the registry's task wakes no thread.
+            // The time of the next question is the registry's; a command, which the loop takes next, waits no longer than this.
             std::thread::sleep(REGISTRY_WAIT);
         }
         Ok(batch)

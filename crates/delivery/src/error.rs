@@ -4,7 +4,7 @@ use std::error::Error;
 
 use turnstile_values::BoxError;
 
-use crate::LoadPosition;
+use crate::change::LoadPosition;
 
 /// Why a target did not take a delivery.
 #[derive(Debug, thiserror::Error)]

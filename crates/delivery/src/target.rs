@@ -3,7 +3,8 @@
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use crate::{Delivery, LoadPosition, TargetError};
+use crate::change::{Delivery, LoadPosition};
+use crate::error::TargetError;
 
 /// A database that receives a warehouse's tables.
 pub trait Target: Send {

@@ -126,8 +126,8 @@ impl KafkaConnection {
                 (_, None | Some(RDKafkaErrorCode::LeaderNotAvailable))
                     if started.elapsed() < Duration::from_secs(5) =>
                 {
-                    // No client hears of a new leader.
-                    std::thread::sleep(Duration::from_millis(50));
+                    // A broker sends no news of a new leader.
+                    self.settings.pause(Duration::from_millis(50));
                 }
                 (_, None) => return Err(ClientError::TopicMissing { topic: topic.to_owned() }),
                 (_, Some(code)) => {
@@ -302,8 +302,8 @@ impl KafkaConnection {
             if started.elapsed() >= self.settings.connect_timeout() {
                 return Err(self.unreachable(started.elapsed()));
             }
-            // The call has just waited for the brokers; this is for those that refuse at once.
-            std::thread::sleep(Duration::from_millis(20));
+            // The call itself waits for the brokers; this is for those that refuse at once.
+            self.settings.pause(Duration::from_millis(20));
         }
     }
 

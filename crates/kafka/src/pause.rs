@@ -1,8 +1,8 @@
-//! A thread's sleep that ends early when the process is to end.
+//! Waits of a thread outside the runtime: for a future, or for a time that a token ends early.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -16,24 +16,35 @@ impl Wake for Unpark {
     }
 }
 
-/// A waker that ends this thread's `park`.
-pub(crate) fn thread_waker() -> Waker {
-    Waker::from(Arc::new(Unpark(thread::current())))
+/// What `future` comes to, which another thread wakes; `None` once `time` is up.
+fn ready_within<F: Future>(mut future: Pin<&mut F>, time: Duration) -> Option<F::Output> {
+    let started = Instant::now();
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(output);
+        }
+        let left = time.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+/// Runs a future that another thread completes, without a runtime.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Some(output) = ready_within(future.as_mut(), Duration::MAX) {
+            return output;
+        }
+    }
 }
 
 /// Lets this thread sleep for `time`, or until `token` is cancelled; true when it is.
 pub fn pause(time: Duration, token: &CancellationToken) -> bool {
-    let started = Instant::now();
-    let waker = thread_waker();
-    let mut cancelled = pin!(token.cancelled());
-    while cancelled.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-        let left = time.saturating_sub(started.elapsed());
-        if left.is_zero() {
-            return false;
-        }
-        thread::park_timeout(left);
-    }
-    true
+    ready_within(pin!(token.cancelled()), time).is_some()
 }
 
 #[cfg(test)]

@@ -165,8 +165,8 @@ impl Producer {
         loop {
             match self.try_send(topic, record) {
                 Err(SendError::QueueFull) if self.settings.stopped() => return Err(ClientError::Stopped.into()),
-                // Only sending polls the deliveries that make room.
-                Err(SendError::QueueFull) => std::thread::sleep(Duration::from_millis(1)),
+                // Deliveries make room; a poll that waits for them takes its whole timeout even when some have come.
+                Err(SendError::QueueFull) => self.settings.pause(Duration::from_millis(1)),
                 taken => return taken,
             }
         }

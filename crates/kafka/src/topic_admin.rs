@@ -1,9 +1,6 @@
 //! Creates, lists, describes and deletes topics; every call waits for the cluster's answer.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
@@ -14,7 +11,7 @@ use turnstile_message::TopicPartition;
 use crate::connection::{KafkaConnection, creation_error, failure};
 use crate::error::{ClientError, topic_error};
 use crate::link::LinkContext;
-use crate::pause::thread_waker;
+use crate::pause::block_on;
 use crate::settings::ClientSettings;
 
 /// How long a broker may take to carry out a change.
@@ -104,8 +101,8 @@ impl TopicAdmin {
         loop {
             match self.connection.topic_partitions(topic) {
                 Err(ClientError::TopicMissing { .. }) if began.elapsed() < VISIBLE_WITHIN => {
-                    // No broker says when it has heard of a topic.
-                    std::thread::sleep(Duration::from_millis(20));
+                    // A broker sends no news of a topic.
+                    self.connection.settings().pause(Duration::from_millis(20));
                 }
                 // A client that may create a topic need not be allowed to describe it.
                 Ok(_) | Err(ClientError::TopicForbidden { .. }) => return Ok(()),
@@ -242,17 +239,4 @@ fn options() -> AdminOptions {
     AdminOptions::new()
         .operation_timeout(Some(OPERATION_TIMEOUT))
         .request_timeout(Some(OPERATION_TIMEOUT + Duration::from_secs(5)))
-}
-
-/// Runs a future that another thread completes, without a runtime.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = thread_waker();
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }

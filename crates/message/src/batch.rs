@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use arrow_buffer::Buffer;
 
-use crate::{SourcePosition, TopicPartition};
+use crate::position::{SourcePosition, TopicPartition};
 
 const NULL: u32 = u32::MAX;
 

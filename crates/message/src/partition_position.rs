@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::TopicPartition;
+use crate::position::TopicPartition;
 
 /// Where reading of one partition resumes, and what event time it has reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ impl From<PartitionPosition> for PartitionPositionText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OffsetRange;
+    use crate::position::OffsetRange;
 
     #[test]
     fn the_json_is_that_of_the_slots_written_so_far() {

@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use turnstile_message::{SchemaKind, WriterSchema};
 use turnstile_values::human;
 
-use crate::SchemaRegistrySettings;
 use crate::answer::{RegistryAnswer, SchemaBody, SchemaReference, classify};
+use crate::settings::SchemaRegistrySettings;
 
 /// How long a connection and a whole request may take.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::scaled;
+use crate::scaled::scaled;
 
 /// Microseconds of a millisecond.
 pub const MILLISECOND_US: i64 = 1_000;

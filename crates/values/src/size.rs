@@ -1,6 +1,6 @@
 //! Sizes in bytes as users write them: `256 MiB`, `1 GB`, `4096`.
 
-use crate::scaled;
+use crate::scaled::scaled;
 
 /// How to write a size: for hints.
 pub const HINT: &str = "write a size such as \"256 MiB\"";

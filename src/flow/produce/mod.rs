@@ -16,7 +16,7 @@ use turnstile_kafka::{
     Pace, Producer, ProducerLimits, ProducerStats, Provider, ProviderError, SendError, SkippedRows, TopicAdmin, feed,
 };
 
-use super::client;
+use super::fault::client;
 use crate::exit::Exit;
 use crate::report::Failure;
 pub(crate) use replay_state::ReplayState;

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde_json::{Value, json};
 
-use crate::TargetTable;
+use crate::change::TargetTable;
 
 /// A decimal's digits before and after the point that NUMERIC and BIGNUMERIC hold. Source: BigQuery's "Data types".
 const NUMERIC: (i16, i16) = (29, 9);

@@ -11,7 +11,8 @@ use super::error::{ErrorClass, refused};
 use super::script::create_position;
 use super::store::{BucketStore, split};
 use super::{BigQueryTarget, ExternalFiles, ExternalTable, OURS, POSITION, columns};
-use crate::{TableKind, TargetError, TargetTable};
+use crate::change::{TableKind, TargetTable};
+use crate::error::TargetError;
 
 /// How many columns may cluster a table. Source: BigQuery's "Clustered tables".
 const CLUSTER_COLUMNS: usize = 4;

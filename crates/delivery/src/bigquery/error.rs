@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use turnstile_values::human;
 
-use crate::TargetError;
+use crate::error::TargetError;
 
 /// How many of a job's errors are shown: a file with a million wrong rows has a million.
 const MAX_ERRORS_SHOWN: usize = 5;

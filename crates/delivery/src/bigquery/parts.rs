@@ -16,7 +16,7 @@ use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 use turnstile_values::{BoxError, human};
 
-use crate::{RowStream, Scope, TableChange, TableKind, TargetTable};
+use crate::change::{RowStream, Scope, TableChange, TableKind, TargetTable};
 
 /// A Parquet file.
 #[derive(Debug, Clone)]

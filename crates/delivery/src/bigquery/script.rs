@@ -8,7 +8,7 @@
 
 use super::windows::{between, condition};
 use super::{Names, POSITION};
-use crate::{Delivery, LoadPosition, Scope, TableChange, TableKind, TargetTable};
+use crate::change::{Delivery, LoadPosition, Scope, TableChange, TableKind, TargetTable};
 
 /// The message of ERROR() if the target is at another position.
 pub(super) const MOVED: &str = "turnstile: the target is at another position";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::*;
-use crate::RowStream;
+use crate::change::RowStream;
 
 struct NoRows;
 

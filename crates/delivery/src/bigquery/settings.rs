@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use turnstile_values::Secret;
 
-use crate::TargetSettingsError;
+use crate::error::TargetSettingsError;
 
 /// The public API.
 const PUBLIC: &str = "https://bigquery.googleapis.com";

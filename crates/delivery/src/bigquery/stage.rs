@@ -12,7 +12,8 @@ use super::error::{ErrorClass, refused};
 use super::parts::{ParquetParts, short_hex};
 use super::script::Staged;
 use super::{BigQueryTarget, OURS, columns};
-use crate::{TableChange, TargetError, TargetTable};
+use crate::change::{TableChange, TargetTable};
+use crate::error::TargetError;
 
 /// The largest number of files of one change. A query may read 1,000 tables, a load job 10,000 files.
 const MAX_PARTS: usize = 900;

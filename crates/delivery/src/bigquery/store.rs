@@ -11,7 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::BigQuerySettings;
 use super::credentials::Tokens;
-use crate::{TargetError, TargetSettingsError};
+use crate::error::{TargetError, TargetSettingsError};
 
 /// Objects below one `gs://` URL.
 #[derive(Debug, Clone)]

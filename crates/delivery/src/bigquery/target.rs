@@ -17,7 +17,9 @@ use super::script::{INCOMPLETE, Staged, compose};
 use super::store::BucketStore;
 use super::{BigQuerySettings, Names, POSITION, parts};
 use crate::change::foreign_warehouse;
-use crate::{Delivered, Delivery, LoadPosition, Target, TargetError, TargetSettingsError};
+use crate::change::{Delivery, LoadPosition};
+use crate::error::{TargetError, TargetSettingsError};
+use crate::target::{Delivered, Target};
 
 /// A BigQuery dataset that receives deliveries.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::types::Type;
 
 use super::session::PgSession;
-use crate::TargetError;
+use crate::error::TargetError;
 
 /// A relation that has the name of one of our tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::position::POSITION_TABLE;
 use super::settings::NAME_BYTES;
 use super::tables::{Mismatch, mismatch};
 use super::types::PgType;
-use crate::{Delivery, Scope, TableChange, TableKind, TargetTable};
+use crate::change::{Delivery, Scope, TableChange, TableKind, TargetTable};
 
 /// Columns that every table of PostgreSQL has.
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
@@ -113,7 +113,7 @@ mod tests {
     use arrow::record_batch::RecordBatch;
 
     use super::*;
-    use crate::LoadPosition;
+    use crate::change::LoadPosition;
 
     fn position(load: u64) -> LoadPosition {
         LoadPosition { warehouse: "w".into(), load, ledger_seq: load }

@@ -6,7 +6,7 @@ use std::{fmt, io};
 use tokio_postgres::error::{DbError, SqlState};
 use turnstile_values::caused;
 
-use crate::TargetError;
+use crate::error::TargetError;
 
 /// The client library's error, in the server's words where the server sent it.
 #[derive(Debug)]

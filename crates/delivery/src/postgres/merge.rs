@@ -9,7 +9,9 @@ use super::error::{PgError, refused};
 use super::session::PgSession;
 use super::types::PgType;
 use super::{rows, sql, stage};
-use crate::{Delivered, Scope, TableChange, TableKind, TargetError, TargetTable};
+use crate::change::{Scope, TableChange, TableKind, TargetTable};
+use crate::error::TargetError;
+use crate::target::Delivered;
 
 /// The table that rows are loaded into before they are compared with the existing rows.
 const STAGE: &str = "pg_temp.turnstile_stage";

@@ -38,7 +38,9 @@ use self::error::refused;
 use self::session::PgSession;
 use self::tables::{Mismatch, TablePlan};
 use crate::change::foreign_warehouse;
-use crate::{Delivered, Delivery, LoadPosition, Target, TargetError, TargetTable};
+use crate::change::{Delivery, LoadPosition, TargetTable};
+use crate::error::TargetError;
+use crate::target::{Delivered, Target};
 
 /// A schema of a PostgreSQL database that receives a warehouse's tables.
 ///

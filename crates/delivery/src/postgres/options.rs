@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use turnstile_values::{Secret, suggest};
 
-use crate::TargetSettingsError;
+use crate::error::TargetSettingsError;
 
 /// Settings as they are given. What is `None` comes from the URL, or has a default.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use turnstile_values::Secret;
 
 use super::settings::{PostgresPassword, PostgresSettings};
-use crate::TargetSettingsError;
+use crate::error::TargetSettingsError;
 
 impl PostgresPassword {
     /// Reads it now. An error names the file.

@@ -4,7 +4,8 @@ use tokio_postgres::types::Type;
 
 use super::session::PgSession;
 use super::{catalog, sql};
-use crate::{LoadPosition, TargetError};
+use crate::change::LoadPosition;
+use crate::error::TargetError;
 
 /// The position's table, in the schema of the delivered tables.
 pub(super) const POSITION_TABLE: &str = "turnstile_position";

@@ -18,7 +18,7 @@ use super::error::{PgError, classify, unreachable};
 use super::options::SslMode;
 use super::settings::PostgresSettings;
 use super::tls;
-use crate::{TargetError, TargetSettingsError};
+use crate::error::{TargetError, TargetSettingsError};
 
 /// How much longer than the server's own timeout we wait for a silent server.
 const RESPONSE_MARGIN: Duration = Duration::from_secs(10);

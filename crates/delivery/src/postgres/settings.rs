@@ -8,7 +8,7 @@ use turnstile_values::Secret;
 
 use super::options::{PostgresOptions, SslMode};
 use super::url;
-use crate::TargetSettingsError;
+use crate::error::TargetSettingsError;
 
 /// The environment variable that may hold a URL with a password in it.
 pub const URL_VARIABLE: &str = "TURNSTILE_POSTGRES_URL";

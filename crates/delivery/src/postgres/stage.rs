@@ -16,7 +16,8 @@ use super::error::refused;
 use super::rows::{self, RowEncoder, UnsupportedValue};
 use super::session::PgSession;
 use super::sql;
-use crate::{Scope, TableChange, TableKind, TargetError, TargetTable};
+use crate::change::{Scope, TableChange, TableKind, TargetTable};
+use crate::error::TargetError;
 
 /// Bytes of one chunk. The client library buffers at most two.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use arrow::datatypes::Field;
 use super::catalog::Existing;
 use super::sql;
 use super::types::PgType;
-use crate::{TableKind, TargetTable};
+use crate::change::{TableKind, TargetTable};
 
 /// The key of a field's metadata with the column's description.
 const COLUMN_DESCRIPTION: &str = "description";

@@ -15,7 +15,7 @@ use turnstile_values::BoxError;
 
 use super::options::SslMode;
 use super::settings::PostgresSettings;
-use crate::TargetSettingsError;
+use crate::error::TargetSettingsError;
 
 /// Reads the trusted certificates and prepares the TLS side of connections.
 pub(super) fn connector(settings: &PostgresSettings) -> Result<MakeRustlsConnect, TargetSettingsError> {

@@ -11,7 +11,7 @@ use tokio_postgres::config::Host;
 use turnstile_values::Secret;
 
 use super::options::PostgresOptions;
-use crate::TargetSettingsError;
+use crate::error::TargetSettingsError;
 
 const FORM: &str = "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full";
 /// The parameters that are read.

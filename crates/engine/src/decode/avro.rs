@@ -12,7 +12,8 @@ use turnstile_message::WriterSchema;
 use super::avro_schema::{AvroSchema, AvroShape, AvroTypeId, LogicalType};
 use super::column_builder::ColumnBuilder;
 use super::decimal;
-use super::decode_plan::{DecodePlan, FieldTarget};
+use super::decode_plan::DecodePlan;
+use super::field_target::FieldTarget;
 use super::rejection::{Reason, Rejection};
 use super::text_view::TextBuffer;
 

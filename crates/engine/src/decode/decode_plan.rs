@@ -7,17 +7,9 @@ use hashbrown::HashMap;
 use turnstile_pipeline::{EmptyText, FieldKind, FieldPolicy, MessageFormat, Pipeline};
 
 use super::column_type::ColumnType;
+use super::field_target::FieldTarget;
 use super::json_keys::JsonKeys;
 use crate::error::EngineError;
-
-/// What a field's name stands for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum FieldTarget {
-    /// A column that is built, by its number.
-    Column(usize),
-    /// A field of the schema that the query does not need.
-    Unused,
-}
 
 /// What decoding needs to know of a pipeline.
 #[derive(Debug)]

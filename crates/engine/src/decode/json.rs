@@ -7,7 +7,8 @@ use serde_core::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::column_builder::ColumnBuilder;
-use super::decode_plan::{DecodePlan, FieldTarget};
+use super::decode_plan::DecodePlan;
+use super::field_target::FieldTarget;
 use super::json_keys::{JsonKeys, JsonMember};
 use super::rejection::{Reason, Rejection};
 use super::text_view::TextBuffer;

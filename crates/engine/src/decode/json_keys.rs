@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::decode_plan::FieldTarget;
+use super::field_target::FieldTarget;
 
 /// The members of one object, by name.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@ mod csv_decoder;
 mod decimal;
 mod decode_plan;
 mod decoder;
+mod field_target;
 mod json;
 mod json_keys;
 mod rejection;

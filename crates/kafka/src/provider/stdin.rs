@@ -1,17 +1,15 @@
 //! Standard input whose read ends at shutdown.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
 
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
+
+use crate::pause::block_on;
 
 /// Read-ahead from standard input: this many chunks of this many bytes.
 const CHUNKS: usize = 16;
 pub(super) const CHUNK: usize = 64 << 10;
-
-/// How late a stop is noticed while waiting for standard input: a channel's receiver waits for nothing else.
-const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// Standard input, read by a separate thread so that waiting for it can be interrupted.
 pub(super) struct StdinChunks {
@@ -23,7 +21,7 @@ pub(super) struct StdinChunks {
 
 impl StdinChunks {
     pub(super) fn start(shutdown: CancellationToken) -> Self {
-        let (send, chunks) = sync_channel(CHUNKS);
+        let (send, chunks) = channel(CHUNKS);
         // The thread ends with its input or with the first chunk that is no longer received; nothing waits for it.
         std::thread::spawn(move || {
             let mut stdin = io::stdin().lock();
@@ -31,7 +29,7 @@ impl StdinChunks {
                 let mut chunk = vec![0; CHUNK];
                 let read = stdin.read(&mut chunk);
                 let ended = !matches!(read, Ok(n) if n > 0);
-                let sent = send.send(read.map(|n| {
+                let sent = send.blocking_send(read.map(|n| {
                     chunk.truncate(n);
                     chunk
                 }));
@@ -47,12 +45,11 @@ impl StdinChunks {
 impl Read for StdinChunks {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.used == self.chunk.len() {
-            match self.chunks.recv_timeout(STOP_CHECK) {
-                Ok(chunk) => (self.chunk, self.used) = (chunk?, 0),
-                Err(RecvTimeoutError::Timeout) if !self.shutdown.is_cancelled() => continue,
-                // Stopped: nothing more is sent, not even a line that was cut off here.
-                Err(_) => return Ok(0),
-            }
+            // Stopped: nothing more is sent, not even a line that was cut off here.
+            let Some(Some(chunk)) = block_on(self.shutdown.run_until_cancelled(self.chunks.recv())) else {
+                return Ok(0);
+            };
+            (self.chunk, self.used) = (chunk?, 0);
             if self.chunk.is_empty() {
                 return Ok(0);
             }

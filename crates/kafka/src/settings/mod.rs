@@ -19,6 +19,7 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use tokio_util::sync::CancellationToken;
 
+use crate::pause::pause;
 use error::WrongValue;
 
 pub use error::SettingsError;
@@ -169,6 +170,14 @@ impl ClientSettings {
 
     pub(crate) fn stopped(&self) -> bool {
         self.shutdown.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Sleeps for `time`, or until the process is to end.
+    pub(crate) fn pause(&self, time: Duration) {
+        match &self.shutdown {
+            Some(shutdown) => drop(pause(time, shutdown)),
+            None => std::thread::sleep(time),
+        }
     }
 
     pub(crate) fn origin(&self) -> &str {

@@ -5,8 +5,8 @@ use std::fmt;
 use turnstile_values::suggest;
 
 use super::iso;
+use super::local_time::LocalTime;
 use super::pattern::TimestampPattern;
-use super::read::LocalTime;
 
 /// How the values of a timestamp field are written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

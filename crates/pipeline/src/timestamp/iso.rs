@@ -4,7 +4,8 @@
 //! one to nine digits, to the microsecond), then `Z`, `z` or an offset `+HH`, `+HHMM`, `+HH:MM`. Source: RFC 3339, and
 //! ISO 8601-1:2019, 5.2.2.1 and 5.3 (extended format).
 
-use super::read::{LocalTime, TimeFields, fraction, number, offset};
+use super::local_time::LocalTime;
+use super::read::{TimeFields, fraction, number, offset};
 
 /// Reads `text`; `None` when it has another form or is not a date of the calendar.
 pub(super) fn read(text: &[u8]) -> Option<LocalTime> {

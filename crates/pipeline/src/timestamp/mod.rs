@@ -4,10 +4,13 @@
 
 mod format;
 mod iso;
+mod local_time;
 mod pattern;
+mod pattern_item;
 mod read;
 mod write;
 
 pub use format::{EpochUnit, TimestampFormat};
-pub use pattern::{PatternItem, TimestampPattern};
-pub use read::LocalTime;
+pub use local_time::LocalTime;
+pub use pattern::TimestampPattern;
+pub use pattern_item::PatternItem;

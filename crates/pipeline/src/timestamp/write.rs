@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use chrono::{DateTime, Datelike, Offset, Timelike};
 use chrono_tz::{OffsetName, Tz};
 
-use super::pattern::PatternItem;
+use super::pattern_item::PatternItem;
 
 /// Writes one item of a pattern for the local time `local`.
 pub(super) fn write_item(item: &PatternItem, local: &DateTime<Tz>, out: &mut String) -> fmt::Result {

@@ -20,7 +20,7 @@ pub(super) use self::jobs::{Job, JobMedia, query};
 use super::BigQuerySettings;
 use super::credentials::Tokens;
 use super::error::{ApiError, ErrorClass, refused};
-use crate::{TargetError, TargetSettingsError};
+use crate::error::{TargetError, TargetSettingsError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest response that is read: a job's resource repeats its query, which may have a million bytes.

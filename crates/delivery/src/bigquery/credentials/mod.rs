@@ -22,7 +22,7 @@ use turnstile_values::BoxError;
 use self::google::{TokenProvider, from_file, from_text, google_provider};
 use self::prefect::PrefectCredentials;
 use super::settings::BigQueryCredentials;
-use crate::{TargetError, TargetSettingsError};
+use crate::error::{TargetError, TargetSettingsError};
 
 /// Where `gcloud auth application-default login` stores credentials, below the home folder.
 const GCLOUD_FILE: &str = ".config/gcloud/application_default_credentials.json";
