@@ -26,6 +26,8 @@ pub(crate) enum Exit {
     Ledger = 8,
     /// An audit, replay or compaction found a difference.
     Difference = 9,
+    /// A run rejected most of what it read.
+    Rejected = 10,
 }
 
 impl From<Exit> for ExitCode {
@@ -51,6 +53,7 @@ mod tests {
             Exit::Fenced,
             Exit::Ledger,
             Exit::Difference,
+            Exit::Rejected,
         ];
         let documented: Vec<u8> = include_str!("../docs/exit-codes.md")
             .lines()
@@ -61,7 +64,7 @@ mod tests {
         for exit in all {
             match exit {
                 Exit::Done | Exit::Failed | Exit::Usage | Exit::Config | Exit::Source => {}
-                Exit::SourceData | Exit::Lake | Exit::Fenced | Exit::Ledger | Exit::Difference => {}
+                Exit::SourceData | Exit::Lake | Exit::Fenced | Exit::Ledger | Exit::Difference | Exit::Rejected => {}
             }
         }
     }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use console::Term;
 use turnstile_values::human;
 
 use crate::flow::{Event, EventSink, Loaded, Status};
@@ -123,6 +124,10 @@ impl ProgressPrinter {
         if self.json {
             let mut closing = as_json(&Event::Status(status.clone()));
             closing["event"] = "stopped".into();
+            if let Some(share) = &status.rejected {
+                closing["rejected"] = share.rejected.into();
+                closing["rejected_reason"] = share.reason.into();
+            }
             return outln!("{}", &closing.to_string());
         }
         self.note(&format!(
@@ -144,25 +149,13 @@ impl ProgressPrinter {
         if !self.live && !self.quiet_statuses.is_multiple_of(PLAIN_EVERY) {
             return;
         }
-        let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), human::instant);
-        let lag = status.lag.map_or_else(String::new, |lag| format!("  lag {}", human::count(lag)));
-        let trouble = match (status.late, status.dead_lettered) {
-            (0, 0) => String::new(),
-            (late, dead) => format!("  late {}  dead letters {}", human::count(late), human::count(dead)),
-        };
-        let text = format!(
-            "in {} ({}){lag}  watermark {watermark}  open windows {}  files {}{trouble}",
-            human::count(status.read),
-            human::rate(status.rate),
-            status.open_windows,
-            status.files
-        );
         if self.live {
-            eprint!("\r\x1b[2K{text}");
+            let width = Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
+            eprint!("\r\x1b[2K{}", live_line(status, width));
             let _ = std::io::stderr().flush();
             self.shown = true;
         } else {
-            eprintln!("{text}");
+            eprintln!("{}", live_line(status, usize::MAX));
         }
     }
 
@@ -172,6 +165,35 @@ impl ProgressPrinter {
             self.shown = false;
         }
     }
+}
+
+/// The state of things in one line of less than `width` columns: where it is narrow, what matters least is left out.
+fn live_line(status: &Status, width: usize) -> String {
+    let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), human::instant);
+    // In the order of the line, each with its rank: the highest goes first.
+    let mut parts = vec![
+        (0, format!("in {} ({})", human::count(status.read), human::rate(status.rate))),
+        (2, status.lag.map(|lag| format!("lag {}", human::count(lag))).unwrap_or_default()),
+        (3, format!("watermark {watermark}")),
+        (4, format!("open windows {}", status.open_windows)),
+        (5, format!("files {}", human::count(status.files))),
+    ];
+    if status.late > 0 || status.dead_lettered > 0 {
+        parts.push((6, format!("late {}", human::count(status.late))));
+        parts.push((1, format!("dead letters {}", human::count(status.dead_lettered))));
+    }
+    parts.retain(|(_, text)| !text.is_empty());
+    let line = |parts: &[(u8, String)]| {
+        let texts: Vec<&str> = parts.iter().map(|(_, text)| text.as_str()).collect();
+        texts.join("  ")
+    };
+    while parts.len() > 1 && line(&parts).len() >= width {
+        let least = parts.iter().map(|(rank, _)| *rank).max();
+        parts.retain(|(rank, _)| Some(*rank) != least);
+    }
+    let mut line = line(&parts);
+    line.truncate(width.saturating_sub(1));
+    line
 }
 
 fn as_json(event: &Event) -> serde_json::Value {
@@ -208,5 +230,32 @@ fn text_of(event: &Event) -> String {
         }
         Event::NotLoaded(text) | Event::Note(text) => text.clone(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_live_line_fits_the_terminal_and_keeps_what_matters_most() {
+        let status = Status {
+            read: 2_710_982,
+            rate: 1_874.0,
+            lag: Some(12),
+            watermark_us: Some(1_793_463_167_000_000),
+            open_windows: 2,
+            files: 1_017,
+            dead_lettered: 7,
+            late: 3,
+            ..Status::default()
+        };
+        let whole = live_line(&status, usize::MAX);
+        for width in 1..=whole.len() + 1 {
+            assert!(live_line(&status, width).len() < width.max(1), "{width}");
+        }
+        assert_eq!(live_line(&status, whole.len() + 1), whole);
+        let narrow = live_line(&status, 60);
+        assert!(narrow.starts_with("in 2,710,982 (1,874/s)  lag 12") && narrow.ends_with("dead letters 7"), "{narrow}");
     }
 }

@@ -27,6 +27,7 @@ mod text_table;
 mod topic;
 mod up;
 mod warehouse;
+mod zone;
 
 use std::io::IsTerminal;
 

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
-use turnstile_kafka::{CitySettings, ClockZone, FeedProgress, LineFormat, LineInput, ProducerStats, RegisterMode};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use turnstile_kafka::{CitySettings, FeedProgress, LineFormat, LineInput, ProducerStats, RegisterMode};
 use turnstile_values::{duration, human};
 
+use super::zone::{Zone, zone};
 use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
 use crate::flow::{self, ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState};
@@ -63,7 +64,7 @@ pub(crate) struct ProduceArgs {
     /// lines: the field that is the message's key: a column of the header, or a member of the JSON object
     #[arg(long, value_name = "NAME")]
     key_field: Option<String>,
-    /// lines: skip and count invalid rows, instead of stopping at the first
+    /// lines, mta-replay: skip and count invalid rows, instead of stopping at the first
     #[arg(long)]
     skip_wrong: bool,
     /// Resume after the last row known to be delivered, using a state file next to the first file of --from. No row is lost;
@@ -94,12 +95,14 @@ pub(crate) struct ProduceArgs {
     /// city: messages per thousand that are malformed
     #[arg(long, value_name = "PERMILLE", default_value_t = 0)]
     malformed: u64,
-    /// Event time of the first message, `yyyy-MM-dd HH:mm:ss` in --zone [default: now; with --rate max 2026-08-01 00:00:00]
+    /// Event time of the first message, `yyyy-MM-dd HH:mm:ss` in --zone [default: now; 30 days ago with a --speed above 1;
+    /// with --rate max 2026-08-01 00:00:00]
     #[arg(long, value_name = "TIME", value_parser = moment)]
     start: Option<NaiveDateTime>,
-    /// Time zone of the readings: `local` or a name [default: local; mta-replay America/New_York]
-    #[arg(long)]
-    zone: Option<ClockZone>,
+    /// Time zone of the readings: `local` (this machine's) or a name. `turnstile stream` has the same default
+    /// [default: local; mta-replay and lines --format mta America/New_York]
+    #[arg(long, value_parser = zone)]
+    zone: Option<Zone>,
     /// Create the topic with this many partitions if it does not exist
     #[arg(long, value_name = "N")]
     partitions: Option<i32>,
@@ -155,14 +158,18 @@ pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> 
         settings =
             settings.with("compression.type", codec, "--compression").map_err(|error| client_failure(error.into()))?;
     }
-    let (provider, pace) = args.source()?.open(&args.times(), &shutdown).map_err(flow::provider_failed)?;
+    let times = args.times()?;
+    let (provider, pace) = args.source()?.open(&times, &shutdown).map_err(flow::provider_failed)?;
     let resume = args.resume_file()?.map(|file| ReplayState::open(file, &args.topic)).transpose()?;
     let (topic, partitions, count) = (args.topic.clone(), args.partitions, args.count);
     let job = ProduceJob { topic, partitions, provider, pace, count, resume, report_every: BAR_EVERY };
     let mut display = ProduceDisplay::new();
     let produced = flow::produce(job, &settings, &shutdown, |event| match event {
         ProduceEvent::Resuming(text) => eprintln!("{text}"),
-        ProduceEvent::Started { total } => display.start(total),
+        ProduceEvent::Started { total } => {
+            args.print_times(&times);
+            display.start(total);
+        }
         ProduceEvent::Progress(progress) => display.show(progress),
     })?;
     display.finish();
@@ -179,9 +186,14 @@ impl ProduceArgs {
     /// Where the messages come from.
     fn source(&self) -> anyhow::Result<ProduceSource> {
         let choice = self.choice();
-        let of_lines = self.format.is_some() || self.header || self.key_field.is_some() || self.skip_wrong;
-        if of_lines && choice != ProviderChoice::Lines {
-            let fact = "--format, --header, --key-field and --skip-wrong need the provider lines";
+        let of_lines = self.format.is_some() || self.header || self.key_field.is_some();
+        let reads_rows = matches!(choice, ProviderChoice::Lines | ProviderChoice::MtaReplay);
+        let fact = match (of_lines && choice != ProviderChoice::Lines, self.skip_wrong && !reads_rows) {
+            (true, _) => Some("--format, --header and --key-field need the provider lines"),
+            (_, true) => Some("--skip-wrong needs the provider lines or mta-replay"),
+            _ => None,
+        };
+        if let Some(fact) = fact {
             return Err(Failure::new(Exit::Config, fact).into());
         }
         Ok(match choice {
@@ -191,7 +203,7 @@ impl ProduceArgs {
             ProviderChoice::MtaReplay => {
                 let registers =
                     if self.increments { RegisterMode::Increments { cap: self.cap } } else { RegisterMode::AsInFile };
-                ProduceSource::MtaReplay { files: self.from.clone(), registers }
+                ProduceSource::MtaReplay { files: self.from.clone(), registers, skip_wrong: self.skip_wrong }
             }
             ProviderChoice::Lines => {
                 let format = self.format.map_or(LineFormat::Raw, LineForm::format);
@@ -213,9 +225,34 @@ impl ProduceArgs {
         })
     }
 
-    fn times(&self) -> ProduceTimes {
-        let Self { rate, every, speed, start, zone, .. } = *self;
-        ProduceTimes { rate, every, speed, start, zone }
+    /// The zone of the readings; the MTA's files are New York's.
+    fn zone(&self) -> anyhow::Result<Zone> {
+        let default = match self.choice() {
+            ProviderChoice::MtaReplay | ProviderChoice::Lines => "America/New_York",
+            _ => "local",
+        };
+        let zone = self.zone.map_or_else(|| zone(default), Ok);
+        zone.map_err(|fact| Failure::new(Exit::Usage, fact).into())
+    }
+
+    /// What a job that reads the messages must know of their times, and would not expect.
+    fn print_times(&self, times: &ProduceTimes) {
+        if matches!(self.choice(), ProviderChoice::MtaReplay | ProviderChoice::Lines) {
+            return;
+        }
+        if let Ok(zone) = self.zone() {
+            eprintln!("readings are local times of {zone}");
+        }
+        if let Some(start) = times.past_start() {
+            eprintln!(
+                "event time starts at {start}, 30 days ago, and passes faster than the clock until it reaches it"
+            );
+        }
+    }
+
+    fn times(&self) -> anyhow::Result<ProduceTimes> {
+        let Self { rate, every, speed, start, .. } = *self;
+        Ok(ProduceTimes { rate, every, speed, start, zone: self.zone()?.tz })
     }
 
     /// The file of `--resume`, when it is asked for.
@@ -267,8 +304,12 @@ impl ProduceDisplay {
     fn start(&mut self, total: Option<u64>) {
         self.bar = total.filter(|_| std::io::stderr().is_terminal()).map(|total| {
             let style =
-                ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} · {per_sec} · {eta} left · {msg}");
-            ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} · {rate} · {eta} left · {msg}");
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = out.write_str(&human::rate(state.per_sec()));
+            };
+            let style = style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.with_key("rate", rate));
+            ProgressBar::new(total).with_style(style)
         });
     }
 

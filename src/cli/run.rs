@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use turnstile_pipeline::Pipeline;
+use turnstile_values::human;
 
 use super::pipeline_file::load_pipeline_for_cluster;
 use crate::exit::Exit;
-use crate::flow::{self, Context, LakeAccess, PortChoice, RunOptions, Services, StopCondition};
+use crate::flow::{self, Context, LakeAccess, PortChoice, RejectedShare, RunOptions, Services, StopCondition};
 use crate::process::Process;
 use crate::progress::Printing;
 
@@ -17,7 +18,7 @@ use crate::progress::Printing;
 #[command(after_help = "\
 Examples:
   turnstile run pipelines/mta-turnstile.toml
-  turnstile run pipelines/mta-turnstile.toml --set 'source.kafka={\"bootstrap.servers\"=\"broker:9092\"}'
+  turnstile run pipelines/mta-turnstile.toml --bootstrap broker:9092
   turnstile run pipelines/mta-registers.toml --drain        # read to the end, publish all windows, exit
 
 A run resumes where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
@@ -27,6 +28,9 @@ pub(crate) struct RunArgs {
     /// Set a key of the pipeline file, such as `stream.commit="100 ms"`; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Brokers to start from, as host:port,…; goes before the pipeline file, its properties file and the environment.
+    #[arg(long, value_name = "SERVERS")]
+    bootstrap: Option<String>,
     #[command(flatten)]
     how: RunOptionArgs,
     /// Fail when no broker has answered for this many seconds.
@@ -83,7 +87,10 @@ impl RunOptionArgs {
 }
 
 pub(crate) fn run(args: RunArgs, process: &Process) -> anyhow::Result<Exit> {
-    let pipeline = load_pipeline_for_cluster(&args.pipeline, &args.set)?;
+    let mut pipeline = load_pipeline_for_cluster(&args.pipeline, &args.set)?;
+    if let Some(servers) = args.bootstrap {
+        pipeline.source.kafka.insert("bootstrap.servers".to_owned(), servers);
+    }
     let timeout = Duration::from_secs(args.connect_timeout);
     args.how.run(process, pipeline, &flow::folder_of(&args.pipeline), timeout)
 }
@@ -107,5 +114,25 @@ pub(super) fn run_pipeline(
     if let Some(mut progress) = progress {
         progress.closing(&context.pipeline().name, &context.pipeline().lake.url, &status);
     }
-    Ok(Exit::Done)
+    match status.rejected.as_ref().filter(|share| share.is_most()) {
+        Some(share) => {
+            warn_of(share);
+            Ok(Exit::Rejected)
+        }
+        None => Ok(Exit::Done),
+    }
+}
+
+/// What a person must know of a run that took in little of what it read.
+fn warn_of(share: &RejectedShare) {
+    let RejectedShare { read, rejected, reason, of_reason, first } = share;
+    let (read, rejected, of_reason) = (human::count(*read), human::count(*rejected), human::count(*of_reason));
+    eprintln!(
+        "warning: {rejected} of the {read} messages that this run read were rejected, {of_reason} of them for: {reason}"
+    );
+    eprintln!("  the first: {first}");
+    eprintln!(
+        "  hint: `turnstile deadletter show` prints them; once the pipeline is right, `turnstile deadletter requeue` sends \
+         them again"
+    );
 }

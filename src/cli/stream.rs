@@ -12,6 +12,7 @@ use turnstile_values::duration;
 use super::cluster::ClusterArgs;
 use super::pipeline_file::add_environment;
 use super::run::RunOptionArgs;
+use super::zone::{Zone, zone};
 use crate::exit::Exit;
 use crate::process::Process;
 use crate::report::Failure;
@@ -59,6 +60,10 @@ pub(crate) struct StreamArgs {
     /// From one window's start to the next, as a Spark interval [default: the duration: windows do not overlap]
     #[arg(long, value_name = "INTERVAL", value_parser = interval)]
     slide: Option<Interval>,
+    /// Time zone of the readings' local times: `local` (this machine's, as `turnstile produce` writes them) or a name. It is part
+    /// of the plan: a run elsewhere needs the same
+    #[arg(long, default_value = "local", value_parser = zone)]
+    zone: Zone,
     /// URL of the lake, such as s3://bucket/turnstile [default: file:./turnstile-data/lake]
     #[arg(long, value_name = "URL")]
     lake: Option<String>,
@@ -111,6 +116,7 @@ fn print_summary(args: &StreamArgs, pipeline: &Pipeline) {
     let slide = args.slide.as_ref().filter(|slide| slide.us != args.duration.us);
     let slide = slide.map(|slide| format!(", one every {}", slide.text)).unwrap_or_default();
     eprintln!("windows   {}{slide}", args.duration.text);
+    eprintln!("zone      {}", args.zone);
     eprintln!("lake      {}", pipeline.lake.url);
     eprint!("message\n{}aggregate\n{}", pipeline.message_schema_tree(), pipeline.output_schema_tree());
 }
@@ -140,6 +146,9 @@ impl StreamArgs {
             "kafka",
             kafka.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?))).collect::<InlineTable>(),
         );
+        let timestamp = source.get_mut("schema").and_then(|schema| schema.get_mut("TIMESTAMP"));
+        let timestamp = timestamp.and_then(Item::as_inline_table_mut);
+        timestamp.context("the built-in pipeline has no TIMESTAMP")?.insert("zone", self.zone.tz.name().into());
         let query = section(&mut file, "query")?;
         let sql = query.get("sql").and_then(Item::as_str).and_then(|sql| self.with_window(sql));
         let sql = sql.context("the built-in pipeline does not group by a window")?;
@@ -219,7 +228,8 @@ mod tests {
 
     #[test]
     fn without_flags_it_is_the_built_in_pipeline() {
-        let args = args(&["--topic", "mta-turnstile", "--bootstrap", "localhost:9092"]);
+        let zone = ["--zone", "America/New_York"];
+        let args = args(&[&["--topic", "mta-turnstile", "--bootstrap", "localhost:9092"], &zone[..]].concat());
         let ours = Pipeline::from_str(&args.pipeline_text().unwrap(), "test").unwrap();
         let built_in = Pipeline::from_str(BUILT_IN, "test").unwrap();
         assert_eq!((&ours.name, &ours.plan_hash), (&built_in.name, &built_in.plan_hash));

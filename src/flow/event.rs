@@ -6,6 +6,7 @@ use turnstile_engine::DeadLetter;
 use turnstile_lake::{FileKind, NewFile};
 
 use super::loaded::Loaded;
+use super::rejections::RejectedShare;
 
 /// Something that happened in a flow.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl Event {
 }
 
 /// Where a dead letter stands and what is wrong with it.
-pub(super) fn describe_dead_letter(letter: &DeadLetter) -> String {
+pub(crate) fn describe_dead_letter(letter: &DeadLetter) -> String {
     let field = letter.rejection.field.as_ref().map(|f| format!("{f}: ")).unwrap_or_default();
     format!("{}: {} ({field}{})", letter.position, letter.rejection.reason, letter.rejection.detail)
 }
@@ -87,7 +88,7 @@ pub(crate) struct Status {
     pub(crate) watermark_us: Option<i64>,
     /// Windows that are open.
     pub(crate) open_windows: usize,
-    /// Files published by this run.
+    /// Windows' files published by this run.
     pub(crate) files: u64,
     /// Messages in the dead letters since the pipeline began.
     pub(crate) dead_lettered: u64,
@@ -95,4 +96,6 @@ pub(crate) struct Status {
     pub(crate) late: u64,
     /// Number of the last commit.
     pub(crate) seq: u64,
+    /// At the end of a run: what it rejected.
+    pub(crate) rejected: Option<RejectedShare>,
 }

@@ -148,7 +148,8 @@ pub(crate) fn open_failed(error: LedgerError, plan: &StreamPlan) -> anyhow::Erro
     match (&error, plan.retained_after_drain()) {
         (LedgerError::PlanChanged { .. }, Some(kept)) => {
             let hint = format!(
-                "give the pipeline a new name and let it read the topic again; draining does not help, because it leaves {kept}"
+                "give the pipeline a new name and let it read the topic again; draining does not help, because it leaves \
+                 {kept}. A csv pipeline that was begun before empty fields were null goes on with `empty = \"text\"` in [source]"
             );
             Failure::of(Exit::Ledger, error).hint(hint).into()
         }
@@ -189,7 +190,8 @@ fn ledger_hint(error: &LedgerError) -> Option<&'static str> {
         LedgerError::PlanChanged { .. } => Some(
             "give the pipeline a new name and let it read the topic again; or close the open windows with the old \
              file (`turnstile run --drain`), unless that file counts registers, corrects late rows or detects \
-             duplicates without the event time",
+             duplicates without the event time. A csv pipeline that was begun before empty fields were null goes on with \
+             `empty = \"text\"` in [source]",
         ),
         LedgerError::NewerVersion { .. } => Some("run the newer turnstile that wrote it"),
         LedgerError::OtherPipeline { .. } => Some("give the pipeline another name or another lake"),

@@ -1,6 +1,6 @@
 //! Detects partitions that become idle, and a stream that is quiet as a whole.
 //!
-//! In: how far each partition was read and how far it reaches. Out: the lag, partitions that have become idle, the
+//! In: how far each partition was read, how far that counted, and how far it reaches. Out: the lag, partitions that have become idle, the
 //! instant at which the stream counts as quiet. Reads no clock: time is an argument.
 
 use std::collections::HashMap;
@@ -23,10 +23,12 @@ pub(crate) struct Idleness {
     lag: Option<u64>,
 }
 
-/// When a partition last moved.
+/// When a partition last had a message that could move the event time: rejected ones, and those ahead of the clock, are no
+/// sign of life.
 #[derive(Debug)]
 struct PartitionActivity {
     position: i64,
+    active_until: Option<i64>,
     moved_at: Instant,
     idle: bool,
 }
@@ -65,7 +67,7 @@ impl Idleness {
 
     /// Takes in how far everything was read and how far the partitions reach; `None`: no broker answered.
     ///
-    /// A partition is idle once it is read to its end and nothing came for as long as the pipeline says.
+    /// A partition is idle once it is read to its end and nothing that counts came for as long as the pipeline says.
     pub(crate) fn observe(&mut self, now: Instant, progress: &[WorkerProgress], ranges: Option<&OffsetRanges>) {
         self.note_moves(now, progress);
         // A broker that does not answer now says nothing about idleness; reading reports its own troubles.
@@ -99,17 +101,17 @@ impl Idleness {
     }
 
     fn note_moves(&mut self, now: Instant, progress: &[WorkerProgress]) {
-        for WorkerProgress { partition, next_offset: position, .. } in progress {
-            match self.partitions.get_mut(partition) {
-                Some(activity) if activity.position == *position => {}
-                Some(activity) => {
-                    (activity.position, activity.moved_at, activity.idle) = (*position, now, false);
-                    self.still_since = now;
-                }
-                None => {
-                    let new = PartitionActivity { position: *position, moved_at: now, idle: false };
-                    self.partitions.insert(partition.clone(), new);
-                }
+        for WorkerProgress { partition, next_offset: position, active_until, .. } in progress {
+            let activity = self.partitions.entry(partition.clone()).or_insert_with(|| PartitionActivity {
+                position: *position,
+                active_until: *active_until,
+                moved_at: now,
+                idle: false,
+            });
+            activity.position = *position;
+            if activity.active_until != *active_until {
+                (activity.active_until, activity.moved_at, activity.idle) = (*active_until, now, false);
+                self.still_since = now;
             }
         }
     }
@@ -126,7 +128,13 @@ mod tests {
     }
 
     fn at(next_offset: i64) -> Vec<WorkerProgress> {
-        vec![WorkerProgress { partition: partition(), next_offset, event_us: None, timestamp_ms: None }]
+        rejecting_since(next_offset, next_offset)
+    }
+
+    /// Read to `next_offset`, of which nothing counts from `active_until` on.
+    fn rejecting_since(active_until: i64, next_offset: i64) -> Vec<WorkerProgress> {
+        let active_until = Some(active_until);
+        vec![WorkerProgress { partition: partition(), next_offset, event_us: None, active_until, timestamp_ms: None }]
     }
 
     fn until(end: i64) -> Vec<(TopicPartition, (i64, i64))> {
@@ -160,6 +168,17 @@ mod tests {
             idleness.observe(begin + seconds * SECOND, &at(5), Some(&until(9)));
         }
         assert_eq!((idleness.has_news(), idleness.lag(), idleness.quiet_at()), (false, Some(4), None));
+    }
+
+    #[test]
+    fn messages_that_are_rejected_are_no_sign_of_life() {
+        let (mut idleness, begin) = idleness();
+        for seconds in 0..4 {
+            let read = 5 + i64::from(seconds);
+            idleness.observe(begin + seconds * SECOND, &rejecting_since(5, read), Some(&until(read)));
+        }
+        assert_eq!(idleness.take_fell_idle(), [(partition(), 8)]);
+        assert_eq!(idleness.quiet_at(), Some(begin + 10 * SECOND));
     }
 
     #[test]

@@ -90,7 +90,7 @@ mod tests {
 
     fn at(topic: &str, next_offset: i64) -> Vec<WorkerProgress> {
         let partition = TopicPartition::new(topic, 0);
-        vec![WorkerProgress { partition, next_offset, event_us: None, timestamp_ms: None }]
+        vec![WorkerProgress { partition, next_offset, event_us: None, active_until: None, timestamp_ms: None }]
     }
 
     fn recreated(topic: &str) -> LostTopic {

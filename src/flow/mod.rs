@@ -25,6 +25,7 @@ mod models;
 mod observer;
 mod owner;
 mod produce;
+mod rejections;
 mod replay;
 mod restore;
 mod retention;
@@ -63,6 +64,7 @@ pub(crate) use owner::{now_us, this_process};
 pub(crate) use produce::{
     ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState, produce, provider_failed,
 };
+pub(crate) use rejections::RejectedShare;
 pub(crate) use replay::replay;
 pub(crate) use run::{RunOptions, run};
 pub(crate) use schemas::open_registry;

@@ -107,7 +107,7 @@ mod tests {
 
     fn at(next_offset: i64, timestamp_ms: i64) -> WorkerProgress {
         let partition = TopicPartition::new("t", 0);
-        WorkerProgress { partition, next_offset, event_us: None, timestamp_ms: Some(timestamp_ms) }
+        WorkerProgress { partition, next_offset, event_us: None, active_until: None, timestamp_ms: Some(timestamp_ms) }
     }
 
     fn ranges(low: i64, high: i64) -> Vec<(TopicPartition, (i64, i64))> {

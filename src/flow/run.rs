@@ -27,6 +27,7 @@ use super::losses::{SoundPositions, topic_lost};
 use super::maintenance::Maintenance;
 use super::observer::{self, Observer, TopicSnapshot};
 use super::owner::now_us;
+use super::rejections::note_of_earlier;
 use super::retention::RetentionWatch;
 use super::run_status::RunStatus;
 use super::schemas::open_registry;
@@ -117,6 +118,7 @@ impl Flow {
         let (workers, worker_errors) = Workers::start(queues, || engine.worker(), part_bytes, registry.as_ref())?;
         let now = Instant::now();
         let retry_for = Duration::from_micros(pipeline.lake.retry_for_us.max(0) as u64);
+        let earlier = note_of_earlier(&ledger.newest().counters);
         let flow = Self {
             context: context.clone(),
             engine,
@@ -132,7 +134,7 @@ impl Flow {
             cadence: Cadence::new(&pipeline.stream.commit, now),
             more: false,
             dead_letters,
-            status: RunStatus::new(ledger.newest().seq, now),
+            status: RunStatus::new(ledger.newest().seq, &ledger.newest().counters, now),
             committer: Committer::new(ledger, live, retry_for, context.events().clone(), context.shutdown().clone()),
             maintenance: Maintenance::start(context),
             partitions,
@@ -144,6 +146,7 @@ impl Flow {
             resumed_at,
             took: began.elapsed(),
         });
+        earlier.into_iter().for_each(|note| context.events().note(note));
         Ok((flow, end))
     }
 
@@ -380,7 +383,7 @@ impl Flow {
         let cut = lake_cut(cut, &commit_context)?;
         let files: Vec<Event> = cut.publish.iter().map(|file| Event::of_file(file, &first_dead_letter)).collect();
         let committed = self.committer.commit(cut).await?;
-        self.status.record_commit(&committed);
+        self.status.record_commit(&committed, &files);
         // For lag tools. The ledger, not this, decides where to resume.
         self.observer.commit_group_offsets(self.committer.positions());
         let events = self.context.events();

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use turnstile_engine::Cut;
 use turnstile_lake::Committed;
+use turnstile_message::Counters;
 
-use super::event::Status;
+use super::event::{Event, Status};
+use super::rejections::Rejections;
 
 /// How often a status is given.
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,12 +19,15 @@ pub(crate) struct RunStatus {
     given_at: Instant,
     /// Messages read when the last status was given.
     given_read: u64,
+    rejections: Rejections,
 }
 
 impl RunStatus {
-    /// The status of a run that begins at `now`, after commit `seq`.
-    pub(crate) fn new(seq: u64, now: Instant) -> Self {
-        Self { status: Status { seq, ..Status::default() }, given_at: now, given_read: 0 }
+    /// The status of a run that begins at `now`, after commit `seq` with these counts.
+    pub(crate) fn new(seq: u64, counters: &Counters, now: Instant) -> Self {
+        let mut status = Status { seq, ..Status::default() };
+        count(&mut status, counters);
+        Self { status, given_at: now, given_read: 0, rejections: Rejections::new(counters.read) }
     }
 
     /// When the next one is due.
@@ -43,17 +48,16 @@ impl RunStatus {
 
     /// The engine finished a cut.
     pub(crate) fn record_cut(&mut self, cut: &Cut) {
-        self.status.read = cut.counters.read;
-        self.status.late = cut.counters.late;
-        self.status.dead_lettered = cut.counters.dead_lettered;
+        count(&mut self.status, &cut.counters);
+        self.rejections.record(&cut.dead_letters);
         self.status.watermark_us = cut.watermark_us;
         self.status.open_windows = cut.open_windows;
     }
 
-    /// The ledger holds it.
-    pub(crate) fn record_commit(&mut self, committed: &Committed) {
+    /// The ledger holds it, with these files.
+    pub(crate) fn record_commit(&mut self, committed: &Committed, files: &[Event]) {
         self.status.seq = committed.seq;
-        self.status.files += committed.published.len() as u64;
+        self.status.files += files.iter().filter(|file| matches!(file, Event::Published { .. })).count() as u64;
     }
 
     /// Windows that are open.
@@ -63,8 +67,12 @@ impl RunStatus {
 
     /// The status as it stands.
     pub(crate) fn into_status(self, lag: Option<u64>) -> Status {
-        Status { lag, ..self.status }
+        Status { lag, rejected: self.rejections.share(self.status.read), ..self.status }
     }
+}
+
+fn count(status: &mut Status, counters: &Counters) {
+    (status.read, status.late, status.dead_lettered) = (counters.read, counters.late, counters.dead_lettered);
 }
 
 #[cfg(test)]
@@ -74,7 +82,7 @@ mod tests {
     #[test]
     fn the_rate_is_that_since_the_last_status() {
         let begin = Instant::now();
-        let mut status = RunStatus::new(7, begin);
+        let mut status = RunStatus::new(7, &Counters::default(), begin);
         assert_eq!(status.due_at(), begin + EVERY);
         assert_eq!(status.give(begin + 2 * EVERY, 1000, Some(3)).rate, 500.0);
         let next = status.give(begin + 3 * EVERY, 1100, None);

@@ -13,21 +13,19 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use turnstile_broker::{Broker, BrokerError};
 use turnstile_kafka::{
-    CityProvider, CitySettings, ClientSettings, ClockZone, FeedPlan, KafkaConnection, NewTopicPlan, Pace, Producer,
-    ProducerLimits, ProducerRecord, Provider, ProviderError, SyntheticClock, TopicAdmin, feed, pause,
+    CityProvider, CitySettings, ClientSettings, FeedPlan, KafkaConnection, NewTopicPlan, Pace, Producer,
+    ProducerLimits, SyntheticClock, TopicAdmin, feed,
 };
 use turnstile_message::TopicPartition;
 use turnstile_pipeline::Pipeline;
 
 use super::fault::client;
+use super::produce::{BEGINS_BACK, NeverAhead};
 use crate::exit::Exit;
 use crate::report::Failure;
 
 /// The port that is tried first, so that the next start has the same address.
 const PORT: u16 = 19_092;
-
-/// How far back the synthetic city begins, so that event time can run fast for a while before it reaches the clock.
-const BEGINS_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Prefix of the synthetic city's station names, as in the original's producers.
 const STATION_PREFIX: &str = "Test-Station";
@@ -156,10 +154,10 @@ impl CityFeed {
             ..CitySettings::default()
         };
         let start = chrono::DateTime::from_timestamp_millis(begun.start_ms).unwrap_or_default().naive_utc();
-        let zone: ClockZone = "America/New_York".parse().map_err(|e: ProviderError| anyhow::anyhow!(e))?;
-        let local = start.and_utc().with_timezone(&chrono_tz::America::New_York).naive_local();
+        let zone = chrono_tz::America::New_York;
+        let local = start.and_utc().with_timezone(&zone).naive_local();
         let clock = SyntheticClock::starting(local, CityProvider::default_step(turnstiles), zone);
-        let mut provider = PacedCity { city: CityProvider::new(city, clock)?, shutdown: shutdown.clone() };
+        let mut provider = NeverAhead::new(Box::new(CityProvider::new(city, clock)?), shutdown.clone());
         let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
         let producer = Producer::open(settings, limits).map_err(client)?;
         let plan = FeedPlan {
@@ -214,35 +212,4 @@ fn load_or_begin(options: &CityOptions, dir: &Path) -> anyhow::Result<CityStart>
     std::fs::write(&file, serde_json::to_string(&begun)?)
         .with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(begun)
-}
-
-/// The city, but never ahead of the clock: readings from the future would be rejected.
-struct PacedCity {
-    city: CityProvider,
-    shutdown: CancellationToken,
-}
-
-impl Provider for PacedCity {
-    fn name(&self) -> &'static str {
-        self.city.name()
-    }
-
-    fn total(&self) -> Option<u64> {
-        self.city.total()
-    }
-
-    fn next(&mut self, record: &mut ProducerRecord) -> Result<bool, ProviderError> {
-        let more = self.city.next(record)?;
-        let ahead = |record: &ProducerRecord| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-            record.event_at_ms - now
-        };
-        // Again after each pause: the wall clock may be set meanwhile.
-        while let Some(ahead_ms) = Some(ahead(record)).filter(|ms| more && *ms > 0) {
-            if pause(Duration::from_millis(ahead_ms.unsigned_abs()), &self.shutdown) {
-                return Ok(false);
-            }
-        }
-        Ok(more)
-    }
 }

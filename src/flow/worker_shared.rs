@@ -38,6 +38,8 @@ pub(crate) struct WorkerProgress {
     pub(crate) next_offset: i64,
     /// The latest event time, microseconds since the epoch.
     pub(crate) event_us: Option<i64>,
+    /// The offset after the last message that could move the event time.
+    pub(crate) active_until: Option<i64>,
     /// The last message's own timestamp, milliseconds since the epoch.
     pub(crate) timestamp_ms: Option<i64>,
 }
@@ -79,15 +81,16 @@ impl WorkerShared {
                         partition: partition.clone(),
                         next_offset: *next_offset,
                         event_us: None,
+                        active_until: None,
                         timestamp_ms: None,
                     };
                     all.insert(partition, new);
                 }
             }
         }
-        for (partition, event_us) in worker.event_times() {
-            if let Some(known) = all.get_mut(partition) {
-                known.event_us = Some(event_us);
+        for part in worker.partitions() {
+            if let Some(known) = all.get_mut(&part.partition) {
+                (known.event_us, known.active_until) = (part.max_event_us, part.active_until);
             }
         }
         for run in &batch.runs {

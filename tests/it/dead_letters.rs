@@ -3,7 +3,7 @@
 use serde_json::Value;
 use turnstile_kafka::{NewTopicPlan, Producer, ProducerLimits, ProducerRecord, TopicAdmin};
 
-use crate::scene::{PATIENCE, Scene, messages, text};
+use crate::scene::{PATIENCE, Scene, data_files, finish, messages, signal, text, until};
 
 /// Sends messages with their own timestamps.
 fn send_at(scene: &Scene, records: &[(&str, Option<&str>, i64)]) {
@@ -115,4 +115,46 @@ fn a_replay_leaves_out_what_was_ahead_of_the_clock_then() {
     let replay = scene.turnstile(&["replay", name, pipeline.to_str().unwrap(), "--to", "again"]);
     assert!(replay.status.success(), "{}", text(&replay));
     assert!(text(&replay).contains("from 2 messages: the same, byte for byte"), "{}", text(&replay));
+}
+
+/// A wrong schema, or a wrong topic: nothing of it may look like a success.
+#[test]
+fn a_run_that_rejects_most_of_what_it_reads_says_so_and_exits_with_10() {
+    let scene = Scene::embedded(1);
+    let good = messages(2);
+    scene.send(good.iter().map(String::as_bytes).chain([&b"no reading"[..]; 5]));
+    let pipeline = scene.pipeline("");
+    let run = |end: &str| scene.turnstile(&["run", pipeline.to_str().unwrap(), end]);
+    let rejected = run("--drain");
+    assert_eq!(rejected.status.code(), Some(10), "{}", text(&rejected));
+    for said in [
+        "warning: 5 of the 7 messages that this run read were rejected, 5 of them for: fields",
+        "the first: city[0]@2: fields",
+        "turnstile deadletter requeue",
+        "1 files published",
+    ] {
+        assert!(text(&rejected).contains(said), "{said:?} is not in {}", text(&rejected));
+    }
+    let again = run("--until-end");
+    assert!(again.status.success(), "{}", text(&again));
+    assert!(text(&again).contains("5 messages were rejected by earlier runs"), "{}", text(&again));
+}
+
+/// Case B8: one misdirected producer would hold all windows open for ever.
+#[test]
+fn partitions_that_bring_only_rejected_messages_do_not_hold_windows_open() {
+    let scene = Scene::embedded(3);
+    let pipeline = scene.pipeline("idle = \"1 second\"\ncommit = \"100 ms\"");
+    let run = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
+    let mut good = messages(400);
+    good.retain(|message| message.starts_with("A000,"));
+    scene.send(good.iter().map(String::as_bytes));
+    let bad: Vec<String> = (0..12).map(|key| format!("bad-{key},")).collect();
+    until("windows close beside bad messages", || {
+        scene.send(bad.iter().map(String::as_bytes));
+        data_files(&scene.lake()).len() > 2
+    });
+    signal(&run, "INT");
+    let output = finish(run);
+    assert!(text(&output).contains("dead letters"), "{}", text(&output));
 }

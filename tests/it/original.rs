@@ -143,3 +143,33 @@ fn help_of_every_verb_names_the_original_s_flags() {
         }
     }
 }
+
+/// The documented steps, on machines whose clocks show another time: the producer's local times are the job's.
+#[test]
+fn the_originals_steps_make_windows_and_no_dead_letters_in_any_zone_of_the_machine() {
+    for zone in ["UTC", "Asia/Tokyo", "Asia/Kolkata", "America/Los_Angeles", "Europe/Berlin"] {
+        let scene = Scene::embedded(1);
+        let config = properties(&scene);
+        let run = |line: &[&str], zone: &str| {
+            finish(scene.spawn(&[line, &["--topic", &scene.topic, "--config", &config]].concat(), &[("TZ", zone)]))
+        };
+        let before = chrono::Utc::now() - chrono::TimeDelta::minutes(10);
+        let produced = run(&["produce", "--count", "6", "--every", "10ms"], zone);
+        assert!(produced.status.success() && text(&produced).contains(zone), "{}", text(&produced));
+        let first = run(&["stream", "--until-end"], zone);
+        assert!(first.status.success() && text(&first).contains(&format!("zone      {zone}")), "{}", text(&first));
+        // Open windows are those of this zone's plan.
+        let elsewhere = run(&["stream", "--until-end"], "Africa/Nairobi");
+        assert!(!elsewhere.status.success() && text(&elsewhere).contains("plan"), "{}", text(&elsewhere));
+        let drained = run(&["stream", "--drain"], zone);
+        assert!(drained.status.success(), "{}", text(&drained));
+        let status =
+            text(&scene.turnstile(&["status", "--lake", "file:./turnstile-data/lake", "--pipeline", &scene.topic]));
+        assert!(status.contains("6 read = 6 aggregated"), "{zone}: {status}");
+        let file = unpack(&data_files(&scene.dir.path().join("turnstile-data/lake"))[0]);
+        let row = file.lines().nth(1).unwrap();
+        let start = row.split(',').rev().nth(1).unwrap();
+        let start = chrono::DateTime::parse_from_rfc3339(start).unwrap();
+        assert!(start > before && start <= chrono::Utc::now(), "{zone}: {row}");
+    }
+}

@@ -20,10 +20,11 @@ impl PartitionParts {
     pub(crate) fn track(&mut self, batch: &MessageBatch, rows: &[u32], event_us: &[i64], keep: &RowMask) {
         let mut at = 0;
         for run in &batch.runs {
-            let mut max_event_us = None;
+            let (mut max_event_us, mut active_until) = (None, None);
             while at < rows.len() && (rows[at] as usize) < run.rows.end {
                 if keep.keeps(at) {
                     max_event_us = max_event_us.max(Some(event_us[at]));
+                    active_until = Some(batch.offsets[rows[at] as usize] + 1);
                 }
                 at += 1;
             }
@@ -32,10 +33,12 @@ impl PartitionParts {
                 partition: run.partition.clone(),
                 next_offset: 0,
                 max_event_us: None,
+                active_until: None,
                 fingerprint: 0,
             });
             part.next_offset = batch.offsets[last] + 1;
             part.max_event_us = part.max_event_us.max(max_event_us);
+            part.active_until = part.active_until.max(active_until);
             let (key, value) = (batch.keys.get(last), batch.values.get(last));
             part.fingerprint = fingerprint(batch.offsets[last], batch.timestamps_ms[last], key, value);
         }
@@ -48,9 +51,8 @@ impl PartitionParts {
         }
     }
 
-    /// The latest event time of each partition that has one.
-    pub(crate) fn event_times(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
-        self.partitions.values().filter_map(|p| Some((&p.partition, p.max_event_us?)))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &PartitionPart> {
+        self.partitions.values()
     }
 
     pub(crate) fn to_vec(&self) -> Vec<PartitionPart> {

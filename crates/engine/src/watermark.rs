@@ -9,42 +9,62 @@ use crate::part::PartitionPart;
 /// The partitions and their common watermark.
 #[derive(Debug, Default)]
 pub(crate) struct Watermark {
-    partitions: BTreeMap<TopicPartition, PartitionPosition>,
+    partitions: BTreeMap<TopicPartition, PartitionState>,
+}
+
+#[derive(Debug)]
+struct PartitionState {
+    position: PartitionPosition,
+    /// The offset after the last message, since the start, that could move the event time.
+    active_until: Option<i64>,
+}
+
+impl PartitionState {
+    fn new(position: PartitionPosition) -> Self {
+        Self { position, active_until: None }
+    }
 }
 
 impl Watermark {
     /// Adds a partition that will be read from `next_offset`; what is known of its event time stays.
     pub(crate) fn add(&mut self, partition: TopicPartition, next_offset: i64) {
-        let new = || PartitionPosition::new(partition.clone(), next_offset);
-        self.partitions.entry(partition.clone()).or_insert_with(new).next_offset = next_offset;
+        self.state(&partition).position.next_offset = next_offset;
     }
 
-    pub(crate) fn restore(&mut self, state: PartitionPosition) {
-        self.partitions.insert(state.partition.clone(), state);
+    pub(crate) fn restore(&mut self, position: PartitionPosition) {
+        self.partitions.insert(position.partition.clone(), PartitionState::new(position));
     }
 
-    /// Applies a worker's part; new messages end idleness.
+    /// Applies a worker's part. Messages that could move the event time end idleness; others, which say nothing about time,
+    /// do not.
     pub(crate) fn update(&mut self, part: PartitionPart) {
-        let new = || PartitionPosition::new(part.partition.clone(), 0);
-        let state = self.partitions.entry(part.partition.clone()).or_insert_with(new);
-        if part.next_offset != state.next_offset {
-            state.idle = false;
-            state.fingerprint = Some(part.fingerprint);
-            state.leader_epoch = None;
+        let PartitionState { position, active_until } = self.state(&part.partition);
+        if part.active_until > *active_until {
+            (*active_until, position.idle) = (part.active_until, false);
         }
-        state.next_offset = part.next_offset;
-        state.max_event_us = state.max_event_us.max(part.max_event_us);
+        if part.next_offset != position.next_offset {
+            position.fingerprint = Some(part.fingerprint);
+            position.leader_epoch = None;
+        }
+        position.next_offset = part.next_offset;
+        position.max_event_us = position.max_event_us.max(part.max_event_us);
     }
 
-    /// Marks a partition as idle if no messages came after `next_offset`, up to which it was read and quiet.
+    fn state(&mut self, partition: &TopicPartition) -> &mut PartitionState {
+        let new = || PartitionState::new(PartitionPosition::new(partition.clone(), 0));
+        self.partitions.entry(partition.clone()).or_insert_with(new)
+    }
+
+    /// Marks a partition as idle if nothing that could move the event time came at or after `next_offset`, up to which it was
+    /// read and quiet.
     pub(crate) fn mark_idle(&mut self, partition: &TopicPartition, next_offset: i64) {
         if let Some(state) = self.partitions.get_mut(partition) {
-            state.idle |= state.next_offset <= next_offset;
+            state.position.idle |= state.active_until.is_none_or(|active_until| active_until <= next_offset);
         }
     }
 
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &PartitionPosition> {
-        self.partitions.values()
+        self.partitions.values().map(|state| &state.position)
     }
 
     /// The latest event time that every partition has reached, less `delay_us`: the minimum over the
@@ -59,9 +79,9 @@ impl Watermark {
         let updates: HashMap<&TopicPartition, i64> =
             updates.iter().map(|(partition, event_us)| (partition, *event_us)).collect();
         let event_us = |p: &PartitionPosition| p.max_event_us.max(updates.get(&p.partition).copied());
-        let mut active = self.partitions.values().filter(|p| !p.idle).peekable();
+        let mut active = self.partitions().filter(|p| !p.idle).peekable();
         let event_us = if active.peek().is_none() {
-            self.partitions.values().filter_map(event_us).max()?
+            self.partitions().filter_map(event_us).max()?
         } else {
             // None is less than any event time: one partition without a message decides.
             active.map(event_us).min().flatten()?

@@ -4,6 +4,7 @@
 //! Knows neither the other workers nor the watermark's arithmetic: [`Worker::advance`] says which windows have
 //! closed. Start at [`Worker::push`].
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch};
@@ -18,11 +19,14 @@ use crate::decode::{Decoder, Reason, Rejection};
 use crate::dedup::{Dedup, DedupBatch, RowHasher, SeenMessage};
 use crate::error::EngineError;
 use crate::frontier::Frontier;
-use crate::part::WorkerPart;
+use crate::part::{PartitionPart, WorkerPart};
 use crate::partition_parts::PartitionParts;
 use crate::row_mask::{RowMask, select};
 use crate::stream_plan::{DedupPlan, StreamPlan};
 use crate::window_deltas::WindowDeltas;
+
+/// The finest step between two zones.
+const HALF_HOUR_SECS: i64 = 1_800;
 
 /// Owns some partitions: decodes, removes duplicates, assigns windows, aggregates.
 pub struct Worker {
@@ -107,9 +111,9 @@ impl Worker {
         Ok(())
     }
 
-    /// The latest event time of each partition that had a message.
-    pub fn event_times(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
-        self.partitions.event_times()
+    /// Each partition that had a message.
+    pub fn partitions(&self) -> impl Iterator<Item = &PartitionPart> {
+        self.partitions.iter()
     }
 
     /// Bytes of dead letters waiting for the next cut: a flood of them calls for an early one.
@@ -163,7 +167,7 @@ impl Worker {
             if *event > limit {
                 keep.drop(at);
                 self.counters.dead_lettered += 1;
-                let detail = format!("the event time is {} s ahead of the clock", (event - now_us) / 1_000_000);
+                let detail = ahead_of_the_clock((event - now_us) / 1_000_000);
                 self.reject(batch, rows[at] as usize, Rejection::new(Reason::Future, None, detail));
             }
         }
@@ -291,5 +295,33 @@ impl Worker {
     #[cold]
     fn reject(&mut self, batch: &MessageBatch, row: usize, rejection: Rejection) {
         self.dead_letters.push(batch, row, rejection);
+    }
+}
+
+/// How far ahead a message is; a whole number of half hours is most often a zone that its producer did not mean.
+fn ahead_of_the_clock(ahead_secs: i64) -> String {
+    let mut text = format!("the event time is {ahead_secs} s ahead of the clock");
+    let half_hours = (ahead_secs + HALF_HOUR_SECS / 2) / HALF_HOUR_SECS;
+    // A message may have been on its way for a while.
+    let is_whole = (ahead_secs - half_hours * HALF_HOUR_SECS).abs() <= 90;
+    if half_hours > 0 && is_whole {
+        let hours = half_hours as f64 / 2.0;
+        let _ = write!(text, ", which is {hours} h: is the time zone of its field right?");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ahead_of_the_clock;
+
+    #[test]
+    fn a_message_that_is_hours_ahead_asks_for_its_zone() {
+        for (ahead, question) in [(17_999, Some("5 h")), (19_830, Some("5.5 h")), (301, None), (4_000, None)] {
+            let text = ahead_of_the_clock(ahead);
+            assert!(text.starts_with(&format!("the event time is {ahead} s ahead of the clock")), "{text}");
+            let asked = text.split_once(", which is ").map(|(_, rest)| rest.split_once(':').unwrap().0);
+            assert_eq!(asked, question, "{text}");
+        }
     }
 }

@@ -49,8 +49,8 @@ pub use pace::Pace;
 pub use pause::pause;
 pub use producer::{Producer, ProducerLimits, ProducerStats, SendError};
 pub use provider::{
-    CityProvider, CitySettings, ClockZone, DEFAULT_STEP_CAP, HeaderRowProvider, LineFormat, LineInput, LineProvider,
-    LineSettings, MAX_FILE_ROWS, MtaReplayProvider, ProducerRecord, Provider, ProviderError, RegisterMode, SkippedRows,
+    CityProvider, CitySettings, DEFAULT_STEP_CAP, HeaderRowProvider, LineFormat, LineInput, LineProvider, LineSettings,
+    MAX_FILE_ROWS, MtaReplayProvider, ProducerRecord, Provider, ProviderError, RegisterMode, SkippedRows,
     SyntheticClock, TestStationProvider,
 };
 pub use read_queue::ReadQueue;

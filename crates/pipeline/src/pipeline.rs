@@ -9,7 +9,7 @@ use crate::file::read::{Faults, Placed, TableReader};
 use crate::file::{Fault, PipelineText};
 use crate::lake::{self, LakeSettings};
 use crate::message_format::MessageFormat;
-use crate::query::{self, Query};
+use crate::query::{self, Aggregate, Query};
 use crate::schema::{FieldKind, Fields};
 use crate::source::{self, EmptyText, SourceSettings};
 use crate::stream::{self, DedupSettings, StreamSettings};
@@ -187,5 +187,9 @@ fn plan_hash(source: &SourceSettings, stream: &StreamSettings, query: &Query) ->
         line(key, value.map_or_else(|| "off".to_owned(), |us| us.to_string()));
     }
     line("query", query.canonical.clone());
+    // Releases before kept the doubles themselves in the state of min and max.
+    if query.aggregates.iter().any(Aggregate::is_of_ordered_bits) {
+        line("min and max of doubles", "by their order".to_owned());
+    }
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }

@@ -6,6 +6,7 @@
 mod caused;
 pub mod duration;
 pub mod human;
+mod local_zone;
 mod nearest;
 mod retry;
 mod scaled;
@@ -14,6 +15,7 @@ pub mod size;
 
 pub use caused::{BoxError, caused};
 pub use duration::{DAY_US, DurationError, HOUR_US, MILLISECOND_US, MINUTE_US, SECOND_US};
+pub use local_zone::{LocalTimeKind, offset_of_local};
 pub use nearest::{edit_distance, nearest, suggest};
 pub use retry::{RetryPolicy, RetryWaits};
 pub use secret::Secret;

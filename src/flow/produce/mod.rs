@@ -3,6 +3,7 @@
 //! In: a [`ProduceJob`], with the provider of a [`ProduceSource`]. Out: [`ProduceEvent`]s while it runs, and what was
 //! [`Produced`]. Prints nothing. Start at [`produce`].
 
+mod never_ahead;
 mod replay_state;
 mod source;
 
@@ -19,8 +20,9 @@ use turnstile_kafka::{
 use super::fault::client;
 use crate::exit::Exit;
 use crate::report::Failure;
+pub(crate) use never_ahead::NeverAhead;
 pub(crate) use replay_state::ReplayState;
-pub(crate) use source::{ProduceRate, ProduceSource, ProduceTimes};
+pub(crate) use source::{BEGINS_BACK, ProduceRate, ProduceSource, ProduceTimes};
 
 /// How long a stopped producer waits for the broker to acknowledge what is on its way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);

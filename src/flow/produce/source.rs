@@ -3,15 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{NaiveDate, NaiveDateTime, Timelike};
+use chrono_tz::Tz;
 use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{
-    CityProvider, CitySettings, ClockZone, HeaderRowProvider, LineFormat, LineInput, LineProvider, LineSettings,
+    CityProvider, CitySettings, HeaderRowProvider, LineFormat, LineInput, LineProvider, LineSettings,
     MtaReplayProvider, Pace, Provider, ProviderError, RegisterMode, SyntheticClock, TestStationProvider,
 };
 
+use super::never_ahead::NeverAhead;
+
 /// Time between two messages of the synthetic stations, when nothing says how many to send.
 const STATION_EVERY: Duration = Duration::from_secs(10);
+
+/// How far back event time begins that passes faster than the clock, so that it can do so for a while before it reaches the
+/// clock.
+pub(crate) const BEGINS_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The start of a stream that is produced without a rate limit, so that it is the same each time: 2026-08-01 00:00:00.
 const FIXED_START: Option<NaiveDate> = NaiveDate::from_ymd_opt(2026, 8, 1);
@@ -21,7 +28,7 @@ pub(crate) enum ProduceSource {
     TestStation { seed: u64 },
     HeaderRow { seed: u64 },
     City(CitySettings),
-    MtaReplay { files: Vec<PathBuf>, registers: RegisterMode },
+    MtaReplay { files: Vec<PathBuf>, registers: RegisterMode, skip_wrong: bool },
     Lines { inputs: Vec<LineInput>, format: LineFormat, header: bool, key_field: Option<String>, skip_wrong: bool },
 }
 
@@ -41,7 +48,8 @@ pub(crate) struct ProduceTimes {
     pub(crate) speed: Option<f64>,
     /// Event time of the first message.
     pub(crate) start: Option<NaiveDateTime>,
-    pub(crate) zone: Option<ClockZone>,
+    /// The zone of the readings' local times.
+    pub(crate) zone: Tz,
 }
 
 impl ProduceSource {
@@ -54,7 +62,8 @@ impl ProduceSource {
         times: &ProduceTimes,
         stop: &CancellationToken,
     ) -> Result<(Box<dyn Provider>, Pace), ProviderError> {
-        Ok(match self {
+        let synthetic = !matches!(self, Self::MtaReplay { .. } | Self::Lines { .. });
+        let (provider, pace): (Box<dyn Provider>, Pace) = match self {
             Self::TestStation { seed } => {
                 let (pace, clock) = times.synthetic(STATION_EVERY);
                 (Box::new(TestStationProvider::new(seed, clock)), pace)
@@ -69,24 +78,31 @@ impl ProduceSource {
                 let (pace, clock) = times.synthetic(usual);
                 (Box::new(CityProvider::new(city, clock)?), pace)
             }
-            Self::MtaReplay { files, registers } => {
-                (Box::new(MtaReplayProvider::open(&files, registers, times.mta_zone()?)?), times.replay_pace())
+            Self::MtaReplay { files, registers, skip_wrong } => {
+                (Box::new(MtaReplayProvider::open(&files, registers, times.zone, skip_wrong)?), times.replay_pace())
             }
             Self::Lines { inputs, format, header, key_field, skip_wrong } => {
-                let settings = LineSettings { format, header, key_field, skip_wrong, zone: times.mta_zone()? };
+                let settings = LineSettings { format, header, key_field, skip_wrong, zone: times.zone };
                 (Box::new(LineProvider::open(inputs, settings, stop.clone())?), times.replay_pace())
             }
+        };
+        Ok(match times.past_start().filter(|_| synthetic) {
+            Some(_) => (Box::new(NeverAhead::new(provider, stop.clone())), pace),
+            None => (provider, pace),
         })
     }
 }
 
 impl ProduceTimes {
-    fn speed(&self) -> f64 {
-        self.speed.unwrap_or(1.0)
+    /// Where event time that outruns the clock begins when nothing is said: far enough in the past.
+    pub(crate) fn past_start(&self) -> Option<NaiveDateTime> {
+        let outruns = self.start.is_none() && self.speed() > 1.0 && !matches!(self.rate, Some(ProduceRate::Max));
+        let now = chrono::Utc::now().with_timezone(&self.zone).naive_local();
+        outruns.then(|| now.with_nanosecond(0).unwrap_or(now) - BEGINS_BACK)
     }
 
-    fn mta_zone(&self) -> Result<ClockZone, ProviderError> {
-        self.zone.map_or_else(|| "America/New_York".parse(), Ok)
+    fn speed(&self) -> f64 {
+        self.speed.unwrap_or(1.0)
     }
 
     fn replay_pace(&self) -> Pace {
@@ -106,11 +122,10 @@ impl ProduceTimes {
             (None, every) => (Pace::Every(every.unwrap_or(usual)), every.unwrap_or(usual)),
         };
         let step = between.mul_f64(self.speed());
-        let zone = self.zone.unwrap_or(ClockZone::Local);
         let fixed = FIXED_START.filter(|_| pace == Pace::Unlimited).map(NaiveDateTime::from);
-        let clock = match self.start.or(fixed) {
-            Some(start) => SyntheticClock::starting(start, step, zone),
-            None => SyntheticClock::starting_now(step, zone),
+        let clock = match self.start.or(fixed).or_else(|| self.past_start()) {
+            Some(start) => SyntheticClock::starting(start, step, self.zone),
+            None => SyntheticClock::starting_now(step, self.zone),
         };
         (pace, clock)
     }

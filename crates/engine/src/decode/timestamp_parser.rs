@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use turnstile_pipeline::TimestampFormat;
+use turnstile_values::LocalTimeKind;
 
-use super::zone::{LocalTimeKind, LocalZone};
+use super::zone::LocalZone;
 
 /// Seconds of the years 1 to 9999: far from where windows' bounds would overflow.
 pub(crate) const INSTANT_SECS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;

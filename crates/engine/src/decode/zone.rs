@@ -1,19 +1,7 @@
-//! Local timestamps to instants, with a rule for the two hours a year that are ambiguous or do not exist.
-//!
-//! A local time that happens twice (clocks go back) is taken as the first of the two instants; one that
-//! never happens (clocks go forward) is moved later by the length of the gap. Both are counted. This is
-//! the rule of `java.time.ZonedDateTime.ofLocal`, and so of Spark.
+//! Local timestamps to instants of one zone, fast: by [`offset_of_local`], whose answers are kept.
 
-use chrono::{DateTime, LocalResult, Offset, TimeZone};
 use chrono_tz::Tz;
-
-/// How a local time maps to an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LocalTimeKind {
-    Unique,
-    Ambiguous,
-    Nonexistent,
-}
+use turnstile_values::{LocalTimeKind, offset_of_local};
 
 /// Converts local seconds to UTC seconds for one zone.
 ///
@@ -59,25 +47,15 @@ impl LocalZone {
 
     #[cold]
     fn look_up(&self, quarter: i64) -> OffsetSlot {
-        let naive = DateTime::from_timestamp(quarter * QUARTER_SECS, 0).unwrap_or_default().naive_utc();
-        let seconds = |offset: &<Tz as TimeZone>::Offset| i64::from(offset.fix().local_minus_utc());
-        let (offset_secs, kind) = match self.zone.offset_from_local_datetime(&naive) {
-            LocalResult::Single(offset) => (seconds(&offset), LocalTimeKind::Unique),
-            // The earlier instant is the one with the larger offset to UTC.
-            LocalResult::Ambiguous(a, b) => (seconds(&a).max(seconds(&b)), LocalTimeKind::Ambiguous),
-            // In a gap the offset before the change moves the time later by the gap's length.
-            LocalResult::None => {
-                let day_before = naive - chrono::Duration::hours(24);
-                let before = self.zone.offset_from_local_datetime(&day_before).earliest();
-                (before.as_ref().map_or(0, seconds), LocalTimeKind::Nonexistent)
-            }
-        };
+        let (offset_secs, kind) = offset_of_local(self.zone, quarter * QUARTER_SECS);
         OffsetSlot { quarter, offset_secs, kind }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     fn local(text: &str) -> i64 {

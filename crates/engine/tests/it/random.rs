@@ -20,7 +20,7 @@ impl Rng {
 
 type Row = (usize, String, i64, String, i64);
 
-/// Mostly forward in time, with stragglers, duplicates, huge and negative values. Times are those of `clock`.
+/// Mostly forward in time, with stragglers, duplicates, huge and negative values, and messages that are no rows. Times are those of `clock`.
 fn rows(rng: &mut Rng, partitions: usize, count: usize, clock: Clock) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     // From before the odd hour to after it.
@@ -33,6 +33,10 @@ fn rows(rng: &mut Rng, partitions: usize, count: usize, clock: Clock) -> Vec<Row
             rows.push(again);
             continue;
         }
+        if rng.below(12) == 0 {
+            rows.push((rng.below(partitions as u64) as usize, "none".to_owned(), 0, format!("id-{i}"), NEVER));
+            continue;
+        }
         let back = if rng.below(5) == 0 { rng.below(2_000) as i64 } else { rng.below(60) as i64 };
         let entries = match rng.below(20) {
             0 => -1_000_000_000_000,
@@ -43,6 +47,13 @@ fn rows(rng: &mut Rng, partitions: usize, count: usize, clock: Clock) -> Vec<Row
         rows.push((rng.below(partitions as u64) as usize, station.to_owned(), entries, format!("id-{i}"), now - back));
     }
     rows
+}
+
+/// The time of a message that is no row.
+const NEVER: i64 = i64::MAX;
+
+fn usable(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    rows.iter().filter(|row| row.4 != NEVER)
 }
 
 fn run(seed: u64) {
@@ -67,7 +78,8 @@ fn run(seed: u64) {
     let rows = rows(&mut rng, partitions, 300, clock);
     let mut uncommitted: Vec<Row> = Vec::new();
     let feed = |story: &mut Story, (partition, station, entries, id, time): &Row| {
-        let text = DateTime::from_timestamp(*time, 0).unwrap().format("%F %T").to_string();
+        let time = DateTime::from_timestamp(*time, 0).filter(|_| *time != NEVER);
+        let text = time.map_or("never".to_owned(), |time| time.format("%F %T").to_string());
         story.row(*partition, station, *entries, id, &text);
     };
     for row in rows {
@@ -76,10 +88,12 @@ fn run(seed: u64) {
         match rng.below(30) {
             0 | 1 => {
                 let moved: Vec<usize> = uncommitted.iter().map(|row| row.0).collect();
-                for (partition, station, entries, id, time) in uncommitted.drain(..) {
-                    let time = oracle.instant(clock, time);
-                    oracle.row(partition, &station, entries, &id, time);
+                let counting: Vec<usize> = usable(&uncommitted).map(|row| row.0).collect();
+                for (partition, station, entries, id, time) in usable(&uncommitted) {
+                    let time = oracle.instant(clock, *time);
+                    oracle.row(*partition, station, *entries, id, time);
                 }
+                uncommitted.clear();
                 let partition = rng.below(partitions as u64) as usize;
                 match rng.below(6) {
                     // Nothing more has come since.
@@ -89,9 +103,9 @@ fn run(seed: u64) {
                     }
                     // It was seen before the messages of this cut, which end it.
                     1 => {
-                        let news = moved.iter().filter(|moved| **moved == partition).count();
-                        story.idle_since(partition, story.next_offset(partition) - news as i64);
-                        oracle.idle[partition] |= news == 0;
+                        let of = |moved: &[usize]| moved.iter().filter(|moved| **moved == partition).count();
+                        story.idle_since(partition, story.next_offset(partition) - of(&moved) as i64);
+                        oracle.idle[partition] |= of(&counting) == 0;
                     }
                     _ => {}
                 }
@@ -106,9 +120,9 @@ fn run(seed: u64) {
             _ => {}
         }
     }
-    for (partition, station, entries, id, time) in uncommitted {
-        let time = oracle.instant(clock, time);
-        oracle.row(partition, &station, entries, &id, time);
+    for (partition, station, entries, id, time) in usable(&uncommitted) {
+        let time = oracle.instant(clock, *time);
+        oracle.row(*partition, station, *entries, id, time);
     }
     story.drain();
     oracle.drain();

@@ -102,6 +102,21 @@ fn a_partition_that_fell_silent_before_its_last_messages_were_cut_is_idle_and_on
     }
 }
 
+/// Case B8: one misdirected producer would hold all output back for ever.
+#[test]
+fn a_partition_that_brings_only_rejected_messages_falls_idle_and_stays_so_until_a_row_comes() {
+    let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'"));
+    let mut story = Story::new(&pipeline, 2);
+    story.row(0, "A", 1, "1", "2023-12-09 08:04:00").row(0, "A", 2, "2", "2023-12-09 08:30:00");
+    story.row(1, "A", 4, "3", "never").idle(1).row(1, "A", 4, "4", "never").cut();
+    story.expect(&["08:00: A|1|1|1|1"]);
+    story.row(1, "A", 4, "5", "never").row(0, "A", 8, "6", "2023-12-09 08:40:00").cut();
+    story.expect(&["08:00: A|1|1|1|1", "08:30: A|2|1|2|2"]);
+    // A row is a sign of life, and its partition is waited for again.
+    story.row(1, "A", 4, "7", "2023-12-09 08:41:00").row(0, "A", 8, "8", "2023-12-09 09:30:00").cut();
+    story.expect(&["08:00: A|1|1|1|1", "08:30: A|2|1|2|2"]);
+}
+
 #[test]
 fn a_duplicate_counts_once_in_whichever_partition_it_comes_and_after_a_crash() {
     let stream = "watermark = \"5 minutes\"\ndedup = [\"ID\", \"STATION\", \"TIMESTAMP\"]";

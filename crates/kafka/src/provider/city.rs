@@ -221,12 +221,11 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::*;
-    use crate::ClockZone;
 
     fn city(settings: CitySettings) -> CityProvider {
         let start = NaiveDate::from_ymd_opt(2026, 8, 1).unwrap().and_hms_opt(8, 0, 0).unwrap();
         let step = CityProvider::default_step(settings.turnstiles);
-        CityProvider::new(settings, SyntheticClock::starting(start, step, ClockZone::Named(chrono_tz::UTC))).unwrap()
+        CityProvider::new(settings, SyntheticClock::starting(start, step, chrono_tz::UTC)).unwrap()
     }
 
     fn records(city: &mut CityProvider, n: usize) -> Vec<ProducerRecord> {
@@ -302,7 +301,7 @@ mod tests {
     fn mornings_fill_some_stations_and_evenings_the_others() {
         let at = |hour: u32| {
             let start = NaiveDate::from_ymd_opt(2026, 8, 3).unwrap().and_hms_opt(hour, 0, 0).unwrap();
-            let clock = SyntheticClock::starting(start, Duration::from_millis(1), ClockZone::Named(chrono_tz::UTC));
+            let clock = SyntheticClock::starting(start, Duration::from_millis(1), chrono_tz::UTC);
             let settings = CitySettings { stations: 2, turnstiles: 2, ..CitySettings::default() };
             let mut entries = [0u32; 2];
             for (i, record) in records(&mut CityProvider::new(settings, clock).unwrap(), 400).iter().enumerate() {
@@ -317,7 +316,7 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_refused() {
-        let clock = SyntheticClock::starting_now(Duration::from_secs(1), ClockZone::Local);
+        let clock = SyntheticClock::starting_now(Duration::from_secs(1), chrono_tz::UTC);
         let refused = |settings| CityProvider::new(settings, clock).unwrap_err().to_string();
         assert!(
             refused(CitySettings { late_permille: 600, malformed_permille: 600, ..CitySettings::default() })

@@ -7,9 +7,10 @@ use flate2::bufread::MultiGzDecoder;
 use tokio_util::sync::CancellationToken;
 
 use super::ProviderError;
-use super::clock::ClockZone;
-use super::mta_file::Columns;
+use super::csv_fields::csv_fields;
+use super::mta_file::{Columns, unquoted};
 use super::stdin::{CHUNK, StdinChunks};
+use chrono_tz::Tz;
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct LineSettings {
     /// Leave wrong rows out, instead of ending with an error that names the first.
     pub skip_wrong: bool,
     /// `mta`: the zone of its times.
-    pub zone: ClockZone,
+    pub zone: Tz,
 }
 
 /// Longest line: a broker that accepts larger messages is rarer than a file without line ends.
@@ -98,6 +99,7 @@ impl LineSource {
         }
         if is_mta {
             let header = String::from_utf8_lossy(line).into_owned();
+            let header = unquoted(&header).map_err(|reason| self.row_error(reason))?;
             self.layout.mta = Some(Columns::parse(&self.name, &header)?);
             return Ok(());
         }
@@ -141,42 +143,5 @@ impl LineSource {
     pub(super) fn no_json(&self, error: serde_json::Error) -> ProviderError {
         let (file, line, reason) = (self.name.clone(), self.number, "no JSON".to_owned());
         ProviderError::Row { file, line, reason, source: Some(error) }
-    }
-}
-
-/// The fields of a row, unquoted.
-pub(super) fn csv_fields(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-    let mut fields = Vec::new();
-    let mut rest = line;
-    loop {
-        let mut field = Vec::new();
-        if let Some(quoted) = rest.strip_prefix(b"\"") {
-            rest = quoted;
-            loop {
-                let at = rest.iter().position(|byte| *byte == b'"');
-                let at = at.ok_or("a quoted field does not end on its line; a message is one line")?;
-                field.extend_from_slice(&rest[..at]);
-                rest = &rest[at + 1..];
-                match rest.strip_prefix(b"\"") {
-                    Some(more) => {
-                        field.push(b'"');
-                        rest = more;
-                    }
-                    None => break,
-                }
-            }
-            if !matches!(rest.first(), None | Some(b',')) {
-                return Err("text after a quoted field".to_owned());
-            }
-        } else {
-            let end = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
-            field.extend_from_slice(&rest[..end]);
-            rest = &rest[end..];
-        }
-        fields.push(field);
-        match rest.split_first() {
-            Some((_, more)) => rest = more,
-            None => return Ok(fields),
-        }
     }
 }

@@ -7,14 +7,13 @@ use std::path::Path;
 use std::vec::IntoIter;
 
 use tokio_util::sync::CancellationToken;
-use turnstile_values::human;
 
-use super::line_source::{LineFormat, LineInput, LineSettings, LineSource, csv_fields};
+use super::clock::instant_ms;
+use super::csv_fields::csv_fields;
+use super::line_source::{LineFormat, LineInput, LineSettings, LineSource};
+use super::mta_file::unquoted;
 use super::mta_replay::{TextBuffers, write_key, write_value};
 use super::{ProducerRecord, Provider, ProviderError, SkippedRows};
-
-/// How many skipped rows are named.
-const NAMED: usize = 10;
 
 /// The provider.
 pub struct LineProvider {
@@ -111,10 +110,11 @@ impl LineProvider {
             LineFormat::Mta => {
                 let Some(columns) = &open.layout.mta else { return Err(open.row_error("no header".to_owned())) };
                 let text = std::str::from_utf8(line).map_err(|_| open.row_error("not UTF-8".to_owned()))?;
-                let fields = columns.split(&open.name, open.number, text)?;
+                let text = unquoted(text).map_err(|reason| open.row_error(reason))?;
+                let fields = columns.split(&open.name, open.number, &text)?;
                 let reading = columns.reading(&open.name, open.number, &fields)?;
                 write_key(&reading, record);
-                record.event_at_ms = self.settings.zone.instant_ms(reading.at);
+                record.event_at_ms = instant_ms(self.settings.zone, reading.at);
                 write_value(&reading, (reading.entries, reading.exits), record, &mut self.scratch);
             }
         }
@@ -138,12 +138,7 @@ impl Provider for LineProvider {
                 continue;
             }
             match self.fill(record) {
-                Err(error) if self.settings.skip_wrong => {
-                    self.skipped_rows.rows += 1;
-                    if self.skipped_rows.first.len() < NAMED {
-                        self.skipped_rows.first.push(human::error(&error));
-                    }
-                }
+                Err(error) if self.settings.skip_wrong => self.skipped_rows.add(&error),
                 filled => return filled.map(|()| true),
             }
         }
@@ -168,10 +163,9 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::ClockZone;
 
     fn settings(format: LineFormat) -> LineSettings {
-        LineSettings { format, header: false, key_field: None, skip_wrong: false, zone: ClockZone::Local }
+        LineSettings { format, header: false, key_field: None, skip_wrong: false, zone: chrono_tz::UTC }
     }
 
     fn file(bytes: &[u8]) -> (tempfile::TempDir, LineInput) {

@@ -6,6 +6,7 @@
 
 mod city;
 mod clock;
+mod csv_fields;
 mod draw;
 mod line_source;
 mod lines;
@@ -16,8 +17,10 @@ mod stdin;
 
 use std::path::PathBuf;
 
+use turnstile_values::human;
+
 pub use city::{CityProvider, CitySettings};
-pub use clock::{ClockZone, SyntheticClock};
+pub use clock::SyntheticClock;
 pub use line_source::{LineFormat, LineInput, LineSettings};
 pub use lines::LineProvider;
 pub use mta_file::MAX_FILE_ROWS;
@@ -118,6 +121,19 @@ pub struct SkippedRows {
     pub rows: u64,
     /// Where the first ten stand and what is wrong with them.
     pub first: Vec<String>,
+}
+
+/// How many skipped rows are named.
+const NAMED_ROWS: usize = 10;
+
+impl SkippedRows {
+    /// Counts a row that `error` is about.
+    fn add(&mut self, error: &ProviderError) {
+        self.rows += 1;
+        if self.first.len() < NAMED_ROWS {
+            self.first.push(human::error(error));
+        }
+    }
 }
 
 /// Input or settings that a provider cannot use.

@@ -1,8 +1,11 @@
 //! One weekly MTA file, held in memory in event order.
 //!
-//! Both forms in use are read: `CA` or `C/A` as the first name, with or without an unnamed index column before it,
-//! with or without padding after the last name, gzip or plain.
+//! All forms in use are read: `CA` or `C/A` as the first name, with or without an unnamed index column before it, with or
+//! without quotes, with or without padding after the last name, gzip or plain; and the files from before October 2014, which
+//! have no header and up to eight readings a line: `C/A,UNIT,SCP`, then `DATE,TIME,DESC,ENTRIES,EXITS` of each. These name no
+//! station, line or division.
 
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,7 +13,8 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDate, NaiveDateTime};
 use flate2::bufread::MultiGzDecoder;
 
-use super::ProviderError;
+use super::csv_fields::csv_fields;
+use super::{ProviderError, SkippedRows};
 
 /// Most rows of one file: eight times the largest week.
 pub const MAX_FILE_ROWS: usize = 2_000_000;
@@ -62,33 +66,39 @@ pub(super) struct TurnstileReading<'a> {
 pub(super) fn summarize(file: &Path) -> Result<FileSummary, ProviderError> {
     let unreadable = |source| ProviderError::Unreadable { file: file.to_owned(), source };
     let mut lines = open(file)?;
-    let mut line = String::new();
-    lines.read_line(&mut line).map_err(unreadable)?;
-    let columns = Columns::parse(file, &line)?;
+    let (mut bytes, mut number, mut form) = (Vec::new(), 0, None);
     let (mut rows, mut first_at) = (0, None);
-    let mut bytes = Vec::new();
     loop {
         bytes.clear();
         if lines.read_until(b'\n', &mut bytes).map_err(unreadable)? == 0 {
             break;
         }
-        if bytes.trim_ascii().is_empty() {
+        number += 1;
+        let text = String::from_utf8_lossy(&bytes);
+        let Some(form) = &form else {
+            let (found, is_header) = FileForm::of_first_line(file, &text)?;
+            if !is_header {
+                rows += found.rows(file, number, &text)?.len();
+                first_at = found.first_time(file, number, &text);
+            }
+            form = Some(found);
+            continue;
+        };
+        if text.trim().is_empty() {
             continue;
         }
-        rows += 1;
-        if first_at.is_none() {
-            let text = String::from_utf8_lossy(&bytes);
-            let fields = columns.split(file, 2, text.trim_end())?;
-            first_at = Some(columns.time(file, 2, &fields)?);
-        }
+        // What is wrong is said, or skipped, when the file is loaded.
+        rows += form.rows(file, number, &text).map_or(1, |rows| rows.len());
+        first_at = first_at.or_else(|| form.first_time(file, number, &text));
     }
-    let first_at = first_at.ok_or_else(|| row_error(file, 1, "a header without rows".to_owned()))?;
+    let nothing = if rows == 0 { "a header without rows" } else { "no row has a date and a time" };
+    let first_at = first_at.ok_or_else(|| row_error(file, 1, nothing.to_owned()))?;
     Ok(FileSummary { file: file.to_owned(), rows, first_at })
 }
 
 impl MtaFile {
-    /// Reads and checks a whole file.
-    pub(super) fn load(file: &Path) -> Result<Self, ProviderError> {
+    /// Reads and checks a whole file. Rows that are wrong end it or, when `skipped` is given, are counted there.
+    pub(super) fn load(file: &Path, mut skipped: Option<&mut SkippedRows>) -> Result<Self, ProviderError> {
         let mut text = String::new();
         let mut limited = open(file)?.take(MAX_FILE_BYTES as u64 + 1);
         limited
@@ -97,22 +107,38 @@ impl MtaFile {
         if text.len() > MAX_FILE_BYTES {
             return Err(ProviderError::TooLarge { file: file.to_owned(), limit: MAX_FILE_BYTES, unit: "bytes" });
         }
-        let header = text.lines().next().unwrap_or_default();
-        let columns = Columns::parse(file, header)?;
-        let mut rows: Vec<RowRef> = Vec::new();
-        let mut start = 0;
-        for (number, raw) in text.split_inclusive('\n').enumerate() {
-            let (line, row) = (number + 1, raw.trim_end());
-            if number > 0 && !row.is_empty() {
-                let fields = columns.split(file, line, row)?;
-                let at = columns.reading(file, line, &fields)?.at;
-                rows.push(RowRef { at, line: line as u32, start: start as u32, end: (start + row.len()) as u32 });
+        let (form, mut number) = match text.lines().next() {
+            Some(first) => {
+                FileForm::of_first_line(file, first).map(|(form, is_header)| (form, usize::from(is_header)))?
             }
-            start += raw.len();
+            None => return Err(row_error(file, 1, "the file is empty".to_owned())),
+        };
+        let columns = form.columns();
+        let mut rows: Vec<RowRef> = Vec::new();
+        let mut kept = String::with_capacity(text.len());
+        for line in text.lines().skip(number) {
+            number += 1;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let mut keep = |row: &str| {
+                let fields = columns.split(file, number, row)?;
+                let at = columns.reading(file, number, &fields)?.at;
+                let start = kept.len();
+                kept.push_str(row);
+                rows.push(RowRef { at, line: number as u32, start: start as u32, end: kept.len() as u32 });
+                Ok(())
+            };
+            let taken = form.rows(file, number, line).and_then(|found| found.iter().try_for_each(|row| keep(row)));
+            match (taken, &mut skipped) {
+                (Err(error @ ProviderError::Row { .. }), Some(skipped)) => skipped.add(&error),
+                (taken, _) => taken?,
+            }
             if rows.len() > MAX_FILE_ROWS {
                 return Err(ProviderError::TooLarge { file: file.to_owned(), limit: MAX_FILE_ROWS, unit: "rows" });
             }
         }
+        let text = kept;
         // Files are ordered by turnstile; a topic is ordered by time. Rows of one moment keep the file's order.
         rows.sort_by_key(|row| (row.at, row.line));
         Ok(Self { file: file.to_owned(), text, columns, rows })
@@ -147,6 +173,87 @@ fn row_error(file: &Path, line: usize, reason: String) -> ProviderError {
     ProviderError::Row { file: file.to_owned(), line, reason, source: None }
 }
 
+/// How a file's lines hold readings.
+#[derive(Debug)]
+enum FileForm {
+    /// One a line, after a header.
+    Headed(Columns),
+    /// Up to eight a line, without a header: from before October 2014.
+    Grouped,
+}
+
+/// Fields of a reading in a line of [`FileForm::Grouped`].
+const GROUP: usize = 5;
+
+impl FileForm {
+    /// The form, and whether the line is a header.
+    fn of_first_line(file: &Path, line: &str) -> Result<(Self, bool), ProviderError> {
+        let line = unquoted(line).map_err(|reason| row_error(file, 1, reason))?;
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let grouped = fields.len() > 3 && (fields.len() - 3).is_multiple_of(GROUP);
+        if grouped && old_date(fields[3]).is_some() && time(fields[4]).is_some() {
+            return Ok((Self::Grouped, false));
+        }
+        Ok((Self::Headed(Columns::parse(file, &line)?), true))
+    }
+
+    fn columns(&self) -> Columns {
+        match self {
+            Self::Headed(columns) => *columns,
+            Self::Grouped => Columns { places: std::array::from_fn(|place| place), width: NAMES.len() },
+        }
+    }
+
+    /// The rows in a line, each with the fields of [`FileForm::columns`], in its order.
+    fn rows<'a>(&self, file: &Path, number: usize, line: &'a str) -> Result<Vec<Cow<'a, str>>, ProviderError> {
+        let line = unquoted(line.trim_end()).map_err(|reason| row_error(file, number, reason))?;
+        if let Self::Headed(_) = self {
+            return Ok(vec![line]);
+        }
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        let Some((turnstile, groups)) = fields.split_at_checked(3).filter(|(_, groups)| groups.len() % GROUP == 0)
+        else {
+            let wanted = "three names and five fields of each reading";
+            return Err(row_error(file, number, format!("{} fields where a line has {wanted}", fields.len())));
+        };
+        let row = |group: &[&str]| {
+            let date = old_date(group[0])
+                .ok_or_else(|| row_error(file, number, format!("DATE: expected mm-dd-yy, found \"{}\"", group[0])))?;
+            let date = date.format("%m/%d/%Y");
+            Ok(Cow::Owned(format!("{},,,,{date},{}", turnstile.join(","), group[1..].join(","))))
+        };
+        groups.chunks(GROUP).filter(|group| group.iter().any(|field| !field.is_empty())).map(row).collect()
+    }
+
+    /// The time of the line's first reading that has one.
+    fn first_time(&self, file: &Path, number: usize, line: &str) -> Option<NaiveDateTime> {
+        let (columns, rows) = (self.columns(), self.rows(file, number, line).ok()?);
+        let fields = columns.split(file, number, rows.first()?).ok()?;
+        columns.time(file, number, &fields).ok()
+    }
+}
+
+/// A line without the quotes around its fields.
+pub(super) fn unquoted(line: &str) -> Result<Cow<'_, str>, String> {
+    if !line.contains('"') {
+        return Ok(Cow::Borrowed(line));
+    }
+    let fields = csv_fields(line.trim_end().as_bytes())?;
+    if fields.iter().any(|field| field.contains(&b',') || field.contains(&b'"')) {
+        return Err("a field with a comma or a quote in it, which a message of this form cannot have".to_owned());
+    }
+    String::from_utf8(fields.join(&b',')).map(Cow::Owned).map_err(|_| "not UTF-8".to_owned())
+}
+
+/// `mm-dd-yy` of the years 2000 to 2099.
+fn old_date(text: &str) -> Option<NaiveDate> {
+    let t = text.as_bytes();
+    if t.len() != 8 || t[2] != b'-' || t[5] != b'-' {
+        return None;
+    }
+    NaiveDate::from_ymd_opt(2000 + number(&t[6..])? as i32, number(&t[..2])?, number(&t[3..5])?)
+}
+
 /// Where each of the eleven columns stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns {
@@ -176,9 +283,6 @@ impl Columns {
                 fields[name] = field.trim();
             }
             width += 1;
-        }
-        if row.contains('"') {
-            return Err(row_error(file, line, "a quoted field; MTA files have none".to_owned()));
         }
         if width != self.width {
             return Err(row_error(file, line, format!("{width} fields where the header has {}", self.width)));

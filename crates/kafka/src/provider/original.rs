@@ -136,11 +136,10 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::*;
-    use crate::ClockZone;
 
     fn clock() -> SyntheticClock {
         let start = NaiveDate::from_ymd_opt(2023, 9, 22).unwrap().and_hms_opt(14, 5, 0).unwrap();
-        SyntheticClock::starting(start, Duration::from_secs(10), ClockZone::Named(chrono_tz::America::New_York))
+        SyntheticClock::starting(start, Duration::from_secs(10), chrono_tz::America::New_York)
     }
 
     fn messages(provider: &mut dyn Provider, n: usize) -> Vec<(String, String)> {

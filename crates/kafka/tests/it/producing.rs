@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{
-    CityProvider, CitySettings, ClockZone, FeedPlan, Pace, PartitionReader, ProducerLimits, ReadLimits, StartAt,
-    SyntheticClock, feed,
+    CityProvider, CitySettings, FeedPlan, Pace, PartitionReader, ProducerLimits, ReadLimits, StartAt, SyntheticClock,
+    feed,
 };
 
 use crate::broker::{Topic, producer, record, settings};
@@ -28,7 +28,7 @@ fn a_full_queue_makes_the_sender_wait_and_loses_nothing() {
 fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
     let topic = Topic::new("city", 3);
     let settings_of_city = CitySettings { stations: 10, turnstiles: 50, ..CitySettings::default() };
-    let clock = SyntheticClock::starting_now(CityProvider::default_step(50), ClockZone::Named(chrono_tz::UTC));
+    let clock = SyntheticClock::starting_now(CityProvider::default_step(50), chrono_tz::UTC);
     let mut city = CityProvider::new(settings_of_city, clock).unwrap();
     let producer = producer(ProducerLimits::default());
     let plan = FeedPlan {
@@ -69,7 +69,7 @@ fn each_turnstile_stays_in_one_partition_in_the_order_of_its_readings() {
 #[ignore = "needs servers: cargo xtask test"]
 fn a_feed_keeps_its_pace() {
     let topic = Topic::new("pace", 1);
-    let clock = SyntheticClock::starting_now(Duration::from_secs(1), ClockZone::Local);
+    let clock = SyntheticClock::starting_now(Duration::from_secs(1), chrono_tz::UTC);
     let mut provider = turnstile_kafka::TestStationProvider::new(1, clock);
     let producer = producer(ProducerLimits::default());
     let plan = FeedPlan {

@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, make_array};
+use arrow::compute::cast;
 use arrow::csv::WriterBuilder;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use flate2::read::MultiGzDecoder;
@@ -46,12 +47,27 @@ fn in_utc(batch: &RecordBatch, index_column: bool) -> Result<RecordBatch, ArrowE
                 let data = column.to_data().into_builder().data_type(kind.clone()).build()?;
                 (kind, make_array(data))
             }
+            DataType::Float64 => spelled(column)?,
             kind => (kind.clone(), column.clone()),
         };
         fields.push(Field::new(field.name(), kind, true));
         columns.push(column);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// Doubles, as text when some are infinite: Spark, Java, BigQuery and pandas read `Infinity`, and Java no `inf`.
+fn spelled(column: &ArrayRef) -> Result<(DataType, ArrayRef), ArrowError> {
+    if !column.as_primitive::<Float64Type>().iter().flatten().any(f64::is_infinite) {
+        return Ok((DataType::Float64, Arc::clone(column)));
+    }
+    let text = cast(column, &DataType::Utf8)?;
+    let words = text.as_string::<i32>().iter().map(|text| match text {
+        Some("inf") => Some("Infinity"),
+        Some("-inf") => Some("-Infinity"),
+        text => text,
+    });
+    Ok((DataType::Utf8, Arc::new(words.collect::<StringArray>())))
 }
 
 /// Counts records: lines, except for line ends within quotes. The header is none.
@@ -79,7 +95,7 @@ pub(super) fn count_rows(bytes: &[u8]) -> Result<u64, FormatError> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int32Array, StringArray, TimestampMicrosecondArray, TimestampSecondArray};
+    use arrow::array::{Float64Array, Int32Array, TimestampMicrosecondArray, TimestampSecondArray};
 
     use super::*;
     use crate::format::{FileEncoding, encode_window};
@@ -111,6 +127,16 @@ mod tests {
              ,2026-08-01T08:00:00.500Z,,-1\n"
         );
         assert_eq!(count_rows(&bytes).unwrap(), 2);
+    }
+
+    /// Spark 4.2's csv source, `Double.parseDouble`, pandas and BigQuery read each of these as the number that it was.
+    #[test]
+    fn numbers_that_are_no_numbers_are_written_as_java_reads_them() {
+        let numbers = [Some(1.5), Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), None, Some(1e300)];
+        let column: ArrayRef = Arc::new(Float64Array::from(numbers.to_vec()));
+        let batch = RecordBatch::try_from_iter_with_nullable([("X", column, true)]).unwrap();
+        let text = unpack(&encode(&batch, &EncodeOptions::default()).unwrap());
+        assert_eq!(text, "X\n1.5\nNaN\nInfinity\n-Infinity\n\"\"\n1e300\n");
     }
 
     #[test]

@@ -4,12 +4,22 @@
 //! `query` decides which name of the dialect stands for which function.
 
 mod arithmetic;
+mod calendar;
+mod cast_text;
+mod digits;
+mod double;
+mod elementwise;
+mod local_time;
 mod registers;
 mod substring;
 mod sum;
 mod text_of_time;
 
 pub(crate) use arithmetic::{Arithmetic, checked};
+pub(crate) use calendar::{TimeUnitName, moved, truncated};
+pub(crate) use cast_text::text_as;
+pub(crate) use double::{DoubleFunction, ORDERED_BITS, double, from_ordered_bits};
+pub(crate) use local_time::{LocalTimeSource, local_time};
 pub(crate) use registers::{RegisterFunction, register};
 pub(crate) use substring::substring;
 pub(crate) use sum::exact_sum;

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::array::{Array, AsArray, StringViewBuilder};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use super::elementwise::over_arrays;
 
 /// `substring(utf8view, int64[, int64])`, positions and lengths in characters.
 pub(crate) fn substring() -> Arc<ScalarUDF> {
@@ -35,26 +38,24 @@ impl ScalarUDFImpl for Substring {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let text = arrays[0].as_string_view();
-        let start = arrays[1].as_primitive::<Int64Type>();
-        let length = arrays.get(2).map(|array| array.as_primitive::<Int64Type>());
-        let mut out = StringViewBuilder::with_capacity(text.len());
-        for row in 0..text.len() {
-            let null = text.is_null(row) || start.is_null(row) || length.is_some_and(|length| length.is_null(row));
-            if null {
-                out.append_null();
-            } else {
-                let length = length.map_or(i64::MAX, |length| length.value(row));
-                out.append_value(part(text.value(row), start.value(row), length));
+        over_arrays(&args, |arrays| {
+            // Other functions' texts may be of another Arrow type.
+            let text = cast(&arrays[0], &DataType::Utf8View)?;
+            let text = text.as_string_view();
+            let start = arrays[1].as_primitive::<Int64Type>();
+            let length = arrays.get(2).map(|array| array.as_primitive::<Int64Type>());
+            let mut out = StringViewBuilder::with_capacity(text.len());
+            for row in 0..text.len() {
+                let null = text.is_null(row) || start.is_null(row) || length.is_some_and(|length| length.is_null(row));
+                if null {
+                    out.append_null();
+                } else {
+                    let length = length.map_or(i64::MAX, |length| length.value(row));
+                    out.append_value(part(text.value(row), start.value(row), length));
+                }
             }
-        }
-        let array: ArrayRef = Arc::new(out.finish());
-        match scalar {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)),
-            false => Ok(ColumnarValue::Array(array)),
-        }
+            Ok(Arc::new(out.finish()))
+        })
     }
 }
 

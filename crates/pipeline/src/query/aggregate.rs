@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_common::ScalarValue;
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::{AggregateUDF, Expr, cast as cast_expr, lit, when};
+use datafusion_expr::{AggregateUDF, Expr, ScalarUDF, cast as cast_expr, lit, when};
 use datafusion_functions_aggregate as df;
 use sqlparser::tokenizer::Span;
 
@@ -13,7 +13,7 @@ use super::arguments::{Argument, check_arity};
 use super::cast;
 use super::translator::{Clause, Operand, Translator};
 use crate::file::Fault;
-use crate::functions::{RegisterFunction, exact_sum, register};
+use crate::functions::{DoubleFunction, RegisterFunction, double, exact_sum, from_ordered_bits, register};
 
 /// An aggregate function under all its names.
 pub(crate) struct Aggregation {
@@ -27,18 +27,20 @@ struct Built {
     function: Arc<AggregateUDF>,
     args: Vec<Expr>,
     output: Option<DataType>,
+    /// What is made of the result before that.
+    after: Option<ScalarUDF>,
 }
 
 fn built(function: Arc<AggregateUDF>, args: Vec<Expr>) -> Result<Built, Fault> {
-    Ok(Built { function, args, output: None })
+    Ok(Built { function, args, output: None, after: None })
 }
 
 const AGGREGATES: &[Aggregation] = &[
-    row(&["count"], (1, 1), |_, _, args, _| built(df::count::count_udaf(), plain(args))),
+    row(&["count"], (1, 1), |t, _, args, _| built(df::count::count_udaf(), normalized(t, args)?)),
     row(&["count_if"], (1, 1), count_if),
     row(&["sum"], (1, 1), sum),
-    row(&["min"], (1, 1), |_, _, args, _| built(df::min_max::min_udaf(), plain(args))),
-    row(&["max"], (1, 1), |_, _, args, _| built(df::min_max::max_udaf(), plain(args))),
+    row(&["min"], (1, 1), |t, _, args, _| extreme(t, df::min_max::min_udaf(), args)),
+    row(&["max"], (1, 1), |t, _, args, _| extreme(t, df::min_max::max_udaf(), args)),
     row(&["avg", "mean"], (1, 1), |t, _, args, _| built(df::average::avg_udaf(), doubles(t, args)?)),
     row(&["stddev", "stddev_samp", "std"], (1, 1), |t, _, args, _| built(df::stddev::stddev_udaf(), doubles(t, args)?)),
     row(&["stddev_pop"], (1, 1), |t, _, args, _| built(df::stddev::stddev_pop_udaf(), doubles(t, args)?)),
@@ -135,7 +137,7 @@ fn inside(
         );
     }
     check_arity(translator, name, span, operands.len(), found.arity)?;
-    let Built { function, args, output } = (found.build)(translator, name, operands, span)?;
+    let Built { function, args, output, after } = (found.build)(translator, name, operands, span)?;
     let filter = match filter {
         Some(filter) if RegisterFunction::of(&function).is_some() => {
             let fault = translator.fault(sqlparser::ast::Spanned::span(filter), format!("{name} takes no FILTER"));
@@ -149,10 +151,38 @@ fn inside(
     };
     let call = AggregateFunction::new_udf(function, args, distinct, filter, Vec::new(), None);
     let call = translator.coerced(Expr::AggregateFunction(call), span)?.expr;
+    let call = match after {
+        Some(after) => after.call(vec![call]),
+        None => call,
+    };
     Ok(match output {
         Some(output) => cast_expr(call, output),
         None => call,
     })
+}
+
+/// The least or the largest: of doubles by their ordered bits, since Spark's largest number is NaN.
+fn extreme(t: &Translator<'_>, function: Arc<AggregateUDF>, args: Vec<Operand>) -> Result<Built, Fault> {
+    let mut is_double = false;
+    for arg in &args {
+        is_double |= t.type_of(arg)? == DataType::Float64;
+    }
+    if !is_double {
+        return built(function, plain(args));
+    }
+    let args = plain(args).into_iter().map(|arg| double(DoubleFunction::OrderedBits).call(vec![arg])).collect();
+    Ok(Built { function, args, output: None, after: Some(from_ordered_bits()) })
+}
+
+/// The arguments, with one form of each double that Spark takes for one.
+fn normalized(t: &Translator<'_>, args: Vec<Operand>) -> Result<Vec<Expr>, Fault> {
+    let one = |arg: Operand| {
+        Ok(match t.type_of(&arg)? {
+            DataType::Float64 => double(DoubleFunction::Normalized).call(vec![arg.expr]),
+            _ => arg.expr,
+        })
+    };
+    args.into_iter().map(one).collect()
 }
 
 fn plain(args: Vec<Operand>) -> Vec<Expr> {
@@ -201,7 +231,7 @@ fn approx_distinct(t: &Translator<'_>, _: &str, args: Vec<Operand>, span: Span) 
         _ => cast::to_text(t, arg)?,
     };
     let function = df::approx_distinct::approx_distinct_udaf();
-    Ok(Built { function, args: vec![expr], output: Some(DataType::Int64) })
+    Ok(Built { function, args: vec![expr], output: Some(DataType::Int64), after: None })
 }
 
 fn percentile(t: &Translator<'_>, name: &str, args: Vec<Operand>) -> Result<Vec<Expr>, Fault> {

@@ -2,13 +2,13 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::ScalarValue;
-use datafusion_expr::{Expr, cast as cast_expr, lit, try_cast};
+use datafusion_expr::{Expr, Operator, binary_expr, cast as cast_expr, lit, try_cast};
 use sqlparser::ast::{self, ExactNumberInfo};
 use sqlparser::tokenizer::Span;
 
 use super::translator::{Operand, Translator, show};
 use crate::file::Fault;
-use crate::functions::timestamp_text;
+use crate::functions::{DoubleFunction, LocalTimeSource, double, local_time, text_as, timestamp_text};
 
 /// The Arrow type of a type name in SQL.
 pub(crate) fn target(translator: &Translator<'_>, written: &ast::DataType, span: Span) -> Result<DataType, Fault> {
@@ -53,46 +53,50 @@ pub(crate) fn cast(translator: &Translator<'_>, operand: Operand, to: &DataType,
     if from == *to {
         return Ok(operand.expr);
     }
-    if let Expr::Literal(scalar, _) = &operand.expr {
-        return constant(translator, scalar, &from, to, safe, operand.span);
+    let (span, constant) = (operand.span, matches!(operand.expr, Expr::Literal(..)));
+    let expr = built(translator, operand, &from, to, safe)?;
+    if !constant {
+        return Ok(expr);
     }
-    let plain = |expr: Expr| if safe { try_cast(expr, to.clone()) } else { cast_expr(expr, to.clone()) };
-    Ok(match (&from, to) {
-        (DataType::Timestamp(..), DataType::Utf8View) => timestamp_text().call(vec![operand.expr]),
-        (DataType::Timestamp(..), DataType::Int64) => seconds(operand.expr, true),
-        (DataType::Timestamp(..), DataType::Float64) => seconds(operand.expr, false),
-        (DataType::Timestamp(..), DataType::Timestamp(..) | DataType::Date32)
-        | (DataType::Date32, DataType::Timestamp(..) | DataType::Utf8View) => plain(operand.expr),
-        (DataType::Timestamp(..) | DataType::Date32, _) | (_, DataType::Timestamp(..) | DataType::Date32)
-            if !is_text(&from) =>
-        {
-            let message = format!("{} cannot become {}", show(&from), show(to));
-            return Err(translator.fault(operand.span, message));
-        }
-        // Spark ignores blanks around a number; Arrow does not.
-        _ if is_text(&from) && !is_text(to) => plain(datafusion_functions::string::btrim().call(vec![operand.expr])),
-        _ => plain(operand.expr),
-    })
+    // A constant is cast while planning, so that one that does not fit is found before the first row.
+    let written = translator.text.between(span);
+    match translator.folded(expr, span)? {
+        value @ Expr::Literal(..) => Ok(value),
+        _ => Err(translator.fault(span, format!("{written} cannot become {}: it is {}", show(to), show(&from)))),
+    }
 }
 
-/// A constant is cast while planning, so that one that does not fit is found before the first row.
-fn constant(
+fn built(
     translator: &Translator<'_>,
-    scalar: &ScalarValue,
+    operand: Operand,
     from: &DataType,
     to: &DataType,
     safe: bool,
-    span: Span,
 ) -> Result<Expr, Fault> {
-    let trimmed = match scalar.try_as_str() {
-        Some(Some(text)) if !is_text(to) => ScalarValue::Utf8View(Some(text.trim().to_owned())),
-        _ => scalar.clone(),
-    };
-    match trimmed.cast_to(to) {
-        Ok(value) if value.is_null() == scalar.is_null() => Ok(lit(value)),
-        _ if safe => ScalarValue::try_from(to).map(lit).map_err(|error| translator.rejected(span, error)),
-        _ => Err(translator.fault(span, format!("{scalar} cannot become {}: it is {}", show(to), show(from)))),
-    }
+    let plain = |expr: Expr| if safe { try_cast(expr, to.clone()) } else { cast_expr(expr, to.clone()) };
+    Ok(match (from, to) {
+        _ if from.is_null() => plain(operand.expr),
+        (DataType::Timestamp(..), DataType::Utf8View) => timestamp_text().call(vec![operand.expr]),
+        (DataType::Timestamp(..), DataType::Int64) => seconds(operand.expr, true),
+        (DataType::Timestamp(..), DataType::Float64) => seconds(operand.expr, false),
+        (DataType::Date32, DataType::Timestamp(..)) => {
+            local_time(LocalTimeSource::Date, translator.zone()).call(vec![operand.expr])
+        }
+        (DataType::Timestamp(..), DataType::Timestamp(..) | DataType::Date32)
+        | (DataType::Date32, DataType::Utf8View) => plain(operand.expr),
+        (DataType::Float64, DataType::Utf8View) => double(DoubleFunction::Text).call(vec![operand.expr]),
+        (DataType::Float64, DataType::Decimal128(precision, scale)) => {
+            let (precision, scale) = (*precision, *scale);
+            double(DoubleFunction::Decimal { precision, scale, safe }).call(vec![operand.expr])
+        }
+        _ if is_text(from) && is_text(to) => plain(operand.expr),
+        _ if is_text(from) => text_as(to.clone(), translator.zone(), safe).call(vec![operand.expr]),
+        (DataType::Timestamp(..) | DataType::Date32, _) | (_, DataType::Timestamp(..) | DataType::Date32) => {
+            let message = format!("{} cannot become {}", show(from), show(to));
+            return Err(translator.fault(operand.span, message));
+        }
+        _ => plain(operand.expr),
+    })
 }
 
 /// `operand` as text.
@@ -139,6 +143,11 @@ fn seconds(instant: Expr, whole: bool) -> Expr {
     let us = cast_expr(cast_expr(instant, DataType::Int64), DataType::Float64);
     let seconds = us / lit(1e6);
     if whole { cast_expr(datafusion_functions::math::floor().call(vec![seconds]), DataType::Int64) } else { seconds }
+}
+
+/// Seconds since the epoch without their fraction, which before 1970 is rounded up: Spark's `unix_timestamp`.
+pub(crate) fn whole_seconds(instant: Expr) -> Expr {
+    binary_expr(cast_expr(instant, DataType::Int64), Operator::Divide, lit(1_000_000_i64))
 }
 
 /// Whether a type is text.

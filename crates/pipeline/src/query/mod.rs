@@ -11,6 +11,7 @@ mod assemble;
 pub(crate) mod call;
 mod cast;
 mod clauses;
+mod common_type;
 mod edit;
 mod grouped_exprs;
 mod input;
@@ -29,6 +30,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion_common::DFSchemaRef;
 use datafusion_expr::{AggregateUDF, Expr};
+
+use crate::functions::ORDERED_BITS;
 
 pub(crate) use assemble::plan;
 pub use edit::with_window;
@@ -98,6 +101,15 @@ pub struct Aggregate {
     pub name: String,
     /// What it computes.
     pub kind: AggregateKind,
+}
+
+impl Aggregate {
+    /// Whether its state holds doubles as bigints, by their order.
+    pub(crate) fn is_of_ordered_bits(&self) -> bool {
+        let AggregateKind::Function { args, .. } = &self.kind else { return false };
+        let ordered = |arg: &Expr| matches!(arg, Expr::ScalarFunction(call) if call.func.name() == ORDERED_BITS);
+        args.iter().any(ordered)
+    }
 }
 
 /// What an aggregate computes.

@@ -1,14 +1,17 @@
 //! Operators with Spark's meaning.
 
-use arrow::datatypes::DataType;
-use datafusion_expr::{Expr, Operator, binary_expr, lit};
+use arrow::datatypes::{DataType, IntervalDayTime};
+use datafusion_common::ScalarValue;
+use datafusion_expr::{Expr, Operator, binary_expr, lit, when};
 use sqlparser::ast::BinaryOperator;
 use sqlparser::tokenizer::Span;
 
 use super::cast;
+use super::common_type::unified_pair;
 use super::translator::{Operand, Translator};
 use crate::file::Fault;
-use crate::functions::{Arithmetic, checked};
+use crate::functions::{Arithmetic, DoubleFunction, checked, double, moved};
+use turnstile_values::DAY_US;
 
 /// `left op right`.
 pub(crate) fn binary(
@@ -47,29 +50,21 @@ pub(crate) fn binary(
     }
 }
 
-/// A comparison: text beside a number, a boolean or a time is read as one.
+/// A comparison of values of a common type.
 pub(crate) fn compare(translator: &Translator<'_>, left: Operand, op: Operator, right: Operand) -> Result<Expr, Fault> {
-    let (left_type, right_type) = (translator.type_of(&left)?, translator.type_of(&right)?);
-    if cast::is_text(&left_type) && !cast::is_text(&right_type) {
-        let left = like_type(translator, left, &right)?;
-        return Ok(binary_expr(left, op, right.expr));
-    }
-    let right = like_type(translator, right, &left)?;
-    Ok(binary_expr(left.expr, op, right))
+    let span = left.span;
+    let (left, right) = unified_pair(translator, left, right)?;
+    let is_double = translator.type_of(&Operand { expr: left.clone(), span })? == DataType::Float64;
+    let (left, right) = if is_double { (one_nan(left), one_nan(right)) } else { (left, right) };
+    Ok(binary_expr(left, op, right))
 }
 
-/// `operand`, read as what `other` is when it is text and `other` is not.
-pub(crate) fn like_type(translator: &Translator<'_>, operand: Operand, other: &Operand) -> Result<Expr, Fault> {
-    let (from, to) = (translator.type_of(&operand)?, translator.type_of(other)?);
-    if !cast::is_text(&from) || cast::is_text(&to) || to.is_null() {
-        return Ok(operand.expr);
+/// A double with one NaN, which compares as the largest number; a computed one may have a sign, and compare as the least.
+pub(crate) fn one_nan(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(..) => expr,
+        _ => double(DoubleFunction::Normalized).call(vec![expr]),
     }
-    let to = match to {
-        DataType::Int32 | DataType::Int64 => DataType::Int64,
-        DataType::Decimal128(..) => DataType::Float64,
-        other => other,
-    };
-    cast::cast(translator, operand, &to, false)
 }
 
 fn arithmetic(
@@ -80,6 +75,9 @@ fn arithmetic(
 ) -> Result<Expr, Fault> {
     let (left, right) = (number(translator, &left, &right)?, number(translator, &right, &left)?);
     let (left_type, right_type) = (translator.type_of(&left)?, translator.type_of(&right)?);
+    if let Some(moved) = moved_time(translator, &left, operation, &right)? {
+        return Ok(moved);
+    }
     let integer = |data_type: &DataType| matches!(data_type, DataType::Int32 | DataType::Int64);
     if integer(&left_type) && integer(&right_type) {
         let both = if left_type == right_type { left_type } else { DataType::Int64 };
@@ -92,6 +90,41 @@ fn arithmetic(
         Arithmetic::Multiply => Operator::Multiply,
     };
     Ok(binary_expr(left.expr, op, right.expr))
+}
+
+/// An instant plus or minus a constant interval: its whole days are days of the calendar, as in Spark.
+fn moved_time(
+    translator: &Translator<'_>,
+    left: &Operand,
+    operation: Arithmetic,
+    right: &Operand,
+) -> Result<Option<Expr>, Fault> {
+    let (instant, interval, sign) = match (&left.expr, operation, &right.expr) {
+        (_, Arithmetic::Add, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _)) => {
+            (left, interval, 1)
+        }
+        (_, Arithmetic::Subtract, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _)) => {
+            (left, interval, -1)
+        }
+        (Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _), Arithmetic::Add, _) => {
+            (right, interval, 1)
+        }
+        _ => return Ok(None),
+    };
+    let us = sign * interval.nanoseconds / 1_000;
+    match translator.type_of(instant)? {
+        DataType::Timestamp(..) => {}
+        DataType::Date32 if us % DAY_US == 0 => {
+            let days =
+                i32::try_from(us / DAY_US).map_err(|_| translator.fault(instant.span, "the interval is too long"))?;
+            let days = lit(ScalarValue::IntervalDayTime(Some(IntervalDayTime::new(days, 0))));
+            return Ok(Some(binary_expr(instant.expr.clone(), Operator::Plus, days)));
+        }
+        DataType::Date32 => {}
+        _ => return Ok(None),
+    }
+    let instant = cast::to_timestamp(translator, instant.clone())?;
+    Ok(Some(moved(us, translator.zone()).call(vec![instant])))
 }
 
 /// Text in arithmetic is a number: a bigint beside an integer, a double otherwise.
@@ -119,8 +152,9 @@ pub(crate) fn negate(translator: &Translator<'_>, operand: Operand) -> Result<Ex
 
 /// `/` is the division of doubles; by zero it is null.
 pub(crate) fn divide(translator: &Translator<'_>, left: Operand, right: Operand) -> Result<Expr, Fault> {
+    let span = right.span;
     let (left, right) = (cast::to_double(translator, left)?, cast::to_double(translator, right)?);
-    Ok(left / null_if_zero(right, lit(0.0)))
+    Ok(left / null_if_zero(translator, Operand { expr: right, span }, lit(0.0))?)
 }
 
 fn remainder(translator: &Translator<'_>, left: Operand, right: Operand) -> Result<Expr, Fault> {
@@ -130,14 +164,19 @@ fn remainder(translator: &Translator<'_>, left: Operand, right: Operand) -> Resu
         DataType::Int32 => lit(0_i32),
         _ => lit(0.0),
     };
-    Ok(binary_expr(left.expr, Operator::Modulo, null_if_zero(right.expr, zero)))
+    Ok(binary_expr(left.expr, Operator::Modulo, null_if_zero(translator, right, zero)?))
 }
 
-fn null_if_zero(divisor: Expr, zero: Expr) -> Expr {
+fn null_if_zero(translator: &Translator<'_>, divisor: Operand, zero: Expr) -> Result<Expr, Fault> {
     // A constant divisor needs no check, and most divisors of ratios are columns.
-    match &divisor {
-        Expr::Literal(..) if divisor != zero => divisor,
-        _ => datafusion_functions::core::nullif().call(vec![divisor, zero]),
+    match &divisor.expr {
+        Expr::Literal(value, _) if *value != ScalarValue::Float64(Some(-0.0)) && divisor.expr != zero => {
+            Ok(divisor.expr)
+        }
+        // A comparison takes both zeros of a double for one.
+        _ => when(binary_expr(divisor.expr.clone(), Operator::NotEq, zero), divisor.expr)
+            .end()
+            .map_err(|error| translator.rejected(divisor.span, error)),
     }
 }
 

@@ -3,14 +3,16 @@
 //! Every node is type-checked as it is built, so errors are reported with their position. Anything not handled here
 //! is refused.
 
+use arrow::datatypes::DataType;
 use datafusion_expr::expr::InList;
-use datafusion_expr::{Between, Case, Expr, Like, Operator};
+use datafusion_expr::{Case, Expr, Like, Operator, binary_expr};
 use sqlparser::ast::{
     self, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, TrimWhereField, UnaryOperator, ValueWithSpan,
 };
 use sqlparser::tokenizer::Span;
 use turnstile_values::suggest;
 
+use super::common_type::unified;
 use super::translator::{Clause, Operand, Translator, column, lit_scalar};
 use super::{WINDOW_END, WINDOW_START, call, cast, literal, operator};
 use crate::file::Fault;
@@ -77,7 +79,15 @@ impl Translator<'_> {
                 let target = cast::target(self, data_type, span)?;
                 cast::cast(self, operand, &target, safe)?
             }
-            ast::Expr::Extract { field, expr, .. } => self.scalar(&field.to_string(), &[expr], span)?,
+            ast::Expr::Extract { field, expr, .. } => {
+                let field = field.to_string().to_ascii_lowercase();
+                let name = match field.as_str() {
+                    "week" | "weeks" | "w" => "weekofyear",
+                    "doy" => "dayofyear",
+                    other => other,
+                };
+                self.scalar(name, &[expr], span)?
+            }
             ast::Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
                 self.scalar("ceil", &[expr], span)?
             }
@@ -211,21 +221,32 @@ impl Translator<'_> {
     }
 
     fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Expr, Fault> {
-        let operand = self.translate(expr)?;
-        let mut items = Vec::with_capacity(list.len());
+        let mut operands = vec![self.translate(expr)?];
         for item in list {
-            let item = self.translate(item)?;
-            items.push(operator::like_type(self, item, &operand)?);
+            operands.push(self.translate(item)?);
         }
-        Ok(Expr::InList(InList::new(Box::new(operand.expr), items, negated)))
+        let mut unified = unified(self, operands)?.into_iter();
+        let Some(tested) = unified.next() else { unreachable!("what was put in comes out") };
+        if self.type_of(&Operand { expr: tested.clone(), span: self.place })? == DataType::Float64 {
+            // A list of constants tells one zero from the other; a comparison does not.
+            let tested = operator::one_nan(tested);
+            let equal = unified.map(|item| binary_expr(tested.clone(), Operator::Eq, operator::one_nan(item)));
+            let Some(any) = equal.reduce(|any, one| binary_expr(any, Operator::Or, one)) else {
+                return Err(self.fault(self.place, "a list has at least one item"));
+            };
+            return Ok(if negated { Expr::Not(Box::new(any)) } else { any });
+        }
+        Ok(Expr::InList(InList::new(Box::new(tested), unified.collect(), negated)))
     }
 
+    /// `low <= expr AND expr <= high`, each with the type that the two have in common, as in Spark.
     fn between(&mut self, expr: &ast::Expr, negated: bool, low: &ast::Expr, high: &ast::Expr) -> Result<Expr, Fault> {
         let operand = self.translate(expr)?;
         let (low, high) = (self.translate(low)?, self.translate(high)?);
-        let low = operator::like_type(self, low, &operand)?;
-        let high = operator::like_type(self, high, &operand)?;
-        Ok(Expr::Between(Between::new(Box::new(operand.expr), negated, Box::new(low), Box::new(high))))
+        let above = operator::compare(self, operand.clone(), Operator::GtEq, low)?;
+        let below = operator::compare(self, operand, Operator::LtEq, high)?;
+        let within = binary_expr(above, Operator::And, below);
+        Ok(if negated { Expr::Not(Box::new(within)) } else { within })
     }
 
     fn like(
@@ -252,16 +273,21 @@ impl Translator<'_> {
     ) -> Result<Expr, Fault> {
         // `CASE x WHEN a` is `CASE WHEN x = a`, so that comparisons mean the same in both forms.
         let operand = operand.map(|operand| self.translate(operand)).transpose()?;
-        let mut branches = Vec::with_capacity(conditions.len());
+        let (mut whens, mut results) = (Vec::with_capacity(conditions.len()), Vec::with_capacity(conditions.len() + 1));
         for CaseWhen { condition, result } in conditions {
             let condition = self.translate(condition)?;
             let condition = match &operand {
                 Some(operand) => operator::compare(self, operand.clone(), Operator::Eq, condition)?,
                 None => self.condition(condition)?,
             };
-            branches.push((Box::new(condition), Box::new(self.translate(result)?.expr)));
+            whens.push(Box::new(condition));
+            results.push(self.translate(result)?);
         }
-        let otherwise = otherwise.map(|expr| self.translate(expr)).transpose()?.map(|operand| Box::new(operand.expr));
-        Ok(Expr::Case(Case::new(None, branches, otherwise)))
+        if let Some(otherwise) = otherwise {
+            results.push(self.translate(otherwise)?);
+        }
+        let mut results = unified(self, results)?.into_iter().map(Box::new);
+        let branches = whens.into_iter().zip(results.by_ref()).collect();
+        Ok(Expr::Case(Case::new(None, branches, results.next())))
     }
 }

@@ -1,6 +1,7 @@
 //! What the translation of an expression needs to know, and how it says what is wrong: below all that translates.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use chrono_tz::Tz;
 use datafusion_common::{Column, DFSchemaRef, DataFusionError, ScalarValue};
 use datafusion_expr::{Expr, ExprSchemable, lit};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
@@ -111,6 +112,16 @@ impl Translator<'_> {
                 Err(self.fault(operand.span, message))
             }
         }
+    }
+
+    /// The zone of the event time.
+    pub(crate) fn zone(&self) -> Tz {
+        self.zone.parse().unwrap_or(Tz::UTC)
+    }
+
+    /// The expression with constants computed, as those of rows are; an error stays an expression.
+    pub(crate) fn folded(&self, expr: Expr, span: Span) -> Result<Expr, Fault> {
+        self.simplifier.simplify(expr).map_err(|error| self.rejected(span, error))
     }
 
     /// The type of instants: microseconds in the zone of the event time.

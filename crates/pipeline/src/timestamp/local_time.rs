@@ -1,5 +1,9 @@
 //! A date and time on a local clock.
 
+use chrono_tz::Tz;
+
+use turnstile_values::offset_of_local;
+
 /// A local time that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalTime {
@@ -15,6 +19,13 @@ impl LocalTime {
     /// The time in UTC of an instant, microseconds since the epoch.
     pub(super) fn of_instant(us: i64) -> Self {
         Self { secs: us.div_euclid(1_000_000), micros: us.rem_euclid(1_000_000), offset_secs: Some(0) }
+    }
+
+    /// The instant in microseconds since the epoch; without an offset, the time is one on the clock of `zone`. `None` beyond
+    /// 64 bits.
+    pub(crate) fn instant_us(self, zone: Tz) -> Option<i64> {
+        let offset = self.offset_secs.unwrap_or_else(|| offset_of_local(zone, self.secs).0);
+        self.secs.checked_sub(offset)?.checked_mul(1_000_000)?.checked_add(self.micros)
     }
 
     /// The instant in microseconds since the epoch; without an offset, that of the local time in UTC.

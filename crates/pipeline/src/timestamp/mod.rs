@@ -2,6 +2,7 @@
 //!
 //! In: text of a message or an instant. Out: a [`LocalTime`], or text. Knows no zone but the one that it is given.
 
+pub(crate) mod cast_text;
 mod format;
 mod iso;
 mod local_time;

@@ -7,7 +7,7 @@
 pub enum PatternItem {
     /// Text that stands for itself.
     Literal(String),
-    /// `y`, `u`: the year; two letters mean its last two digits (2000 to 2099 when read).
+    /// `y`: the year; two letters mean its last two digits (2000 to 2099 when read).
     Year(usize),
     /// `M`, `L`: the month, 1 to 12.
     Month(usize),
@@ -51,6 +51,8 @@ pub enum PatternItem {
         short: bool,
         /// Whether an offset of zero is written `Z`.
         zulu: bool,
+        /// Whether seconds are written where there are some.
+        seconds: bool,
     },
     /// `z`: the short name of the zone (`EST`).
     ZoneName,
@@ -143,7 +145,7 @@ fn quoted(rest: &str, literal: &mut String) -> Option<usize> {
 
 fn item(letter: char, count: usize) -> Option<PatternItem> {
     Some(match (letter, count) {
-        ('y' | 'u', 1..=6) => PatternItem::Year(count),
+        ('y', 1..=6) => PatternItem::Year(count),
         ('M' | 'L', 1 | 2) => PatternItem::Month(count),
         ('M' | 'L', 3 | 4) => PatternItem::MonthName { full: count == 4 },
         ('d', 1 | 2) => PatternItem::Day(count),
@@ -158,9 +160,11 @@ fn item(letter: char, count: usize) -> Option<PatternItem> {
         ('m', 1 | 2) => PatternItem::Minute(count),
         ('s', 1 | 2) => PatternItem::Second(count),
         ('S', 1..=9) => PatternItem::Fraction(count),
-        ('X' | 'x', 1..=3) => PatternItem::Offset { colon: count == 3, short: count == 1, zulu: letter == 'X' },
-        ('Z', 1..=3) => PatternItem::Offset { colon: false, short: false, zulu: false },
-        ('Z', 5) => PatternItem::Offset { colon: true, short: false, zulu: true },
+        ('X' | 'x', 1..=3) => {
+            PatternItem::Offset { colon: count == 3, short: count == 1, zulu: letter == 'X', seconds: false }
+        }
+        ('Z', 1..=3) => PatternItem::Offset { colon: false, short: false, zulu: false, seconds: false },
+        ('Z', 5) => PatternItem::Offset { colon: true, short: false, zulu: true, seconds: true },
         ('z', 1..=3) => PatternItem::ZoneName,
         ('V', 2) => PatternItem::ZoneId,
         _ => return None,
@@ -170,6 +174,7 @@ fn item(letter: char, count: usize) -> Option<PatternItem> {
 fn refusal(letter: char, count: usize) -> String {
     let run: String = std::iter::repeat_n(letter, count).collect();
     match letter {
+        'u' => "the pattern letter u is refused by Spark too; write y".to_owned(),
         'Y' => format!("the pattern letters {run} mean the year of the week, which Spark refuses too; write yyyy"),
         _ => format!("the pattern letters {run} are not supported; quote text with '…'"),
     }

@@ -9,6 +9,9 @@ use super::local_time::LocalTime;
 use super::pattern_item::PatternItem;
 use super::write::MONTHS;
 
+/// The most digits of a year.
+const YEAR_DIGITS: usize = 9;
+
 /// The fields of a local time, as far as they were read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeFields {
@@ -66,8 +69,8 @@ fn take(items: &[PatternItem], fields: &mut TimeFields, rest: &mut &[u8]) -> Opt
         match item {
             PatternItem::Literal(literal) => *rest = rest.strip_prefix(literal.as_bytes())?,
             PatternItem::Year(2) => fields.year = 2000 + number(rest, 2)?,
-            PatternItem::Year(1) => fields.year = year(rest, 1)?,
-            PatternItem::Year(3) => fields.year = year(rest, 3)?,
+            PatternItem::Year(1) => fields.year = digits(rest, 1, YEAR_DIGITS)?,
+            PatternItem::Year(3) => fields.year = digits(rest, 3, YEAR_DIGITS)?,
             PatternItem::Year(width) => fields.year = number(rest, *width)?,
             PatternItem::Month(width) => fields.month = number(rest, *width)?,
             PatternItem::MonthName { full } => fields.month = month_name(rest, *full)?,
@@ -97,9 +100,9 @@ fn take_optional(items: &[PatternItem], fields: &mut TimeFields, rest: &mut &[u8
     }
 }
 
-/// Takes all digits that come, at least `least` and at most nine.
-fn year(rest: &mut &[u8], least: usize) -> Option<i64> {
-    let len = rest.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
+/// Takes all digits that come, at least `least` and at most `most`, which is less than 19.
+pub(super) fn digits(rest: &mut &[u8], least: usize, most: usize) -> Option<i64> {
+    let len = rest.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count();
     if len < least {
         return None;
     }
@@ -184,7 +187,7 @@ pub(super) fn offset(rest: &mut &[u8]) -> Option<i64> {
 
 /// Days since 1970-01-01, or `None` for a date that is not in the calendar.
 #[inline]
-fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
+pub(super) fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
     // chrono checks month lengths and leap years; its day number counts from 0001-01-01.
     const EPOCH: i64 = 719_163;
     let date = NaiveDate::from_ymd_opt(year as i32, month as u32, day as u32)?;

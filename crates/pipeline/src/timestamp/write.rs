@@ -40,7 +40,13 @@ pub(super) fn write_item(item: &PatternItem, local: &DateTime<Tz>, out: &mut Str
             let nanos = format!("{:09}", local.nanosecond() % 1_000_000_000);
             out.write_str(&nanos[..*digits])
         }
-        PatternItem::Offset { colon, short, zulu } => write_offset(local, *colon, *short, *zulu, out),
+        PatternItem::Offset { colon, short, zulu, seconds } => {
+            write_offset(local, *colon, *short, *zulu, out)?;
+            match local.offset().fix().local_minus_utc().abs() % 60 {
+                rest if *seconds && rest > 0 => write!(out, ":{rest:02}"),
+                _ => Ok(()),
+            }
+        }
         PatternItem::ZoneName => match local.offset().abbreviation() {
             Some(name) => out.write_str(name),
             None => write_offset(local, true, false, true, out),

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::vec::IntoIter;
 
 use chrono::NaiveDateTime;
+use chrono_tz::Tz;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::clock::{ClockZone, stamp};
+use super::clock::{instant_ms, stamp};
 use super::mta_file::{FileSummary, MtaFile, TurnstileReading, summarize};
-use super::{ProducerRecord, Provider, ProviderError};
+use super::{ProducerRecord, Provider, ProviderError, SkippedRows};
 
 /// The largest step of a register, per reading, that counts as people.
 pub const DEFAULT_STEP_CAP: i64 = 10_000;
@@ -38,11 +39,13 @@ pub enum RegisterMode {
 #[derive(Debug)]
 pub struct MtaReplayProvider {
     registers: RegisterMode,
-    zone: ClockZone,
+    zone: Tz,
     total: u64,
     waiting: IntoIter<FileSummary>,
     current: Option<OpenFile>,
     last: HashMap<Box<str>, (i64, i64)>,
+    /// Wrong rows, where they are skipped.
+    skipped: Option<SkippedRows>,
     scratch: TextBuffers,
 }
 
@@ -62,11 +65,12 @@ struct OpenFile {
 }
 
 impl MtaReplayProvider {
-    /// Scans the files and sorts them by time; `zone` is the zone of their clocks.
+    /// Scans the files and sorts them by time; `zone` is the zone of their clocks. With `skip_wrong`, rows that are no readings
+    /// are counted and left out.
     ///
     /// # Errors
     /// A file that cannot be read, has another header or no rows, or begins with the same moment as another one.
-    pub fn open(files: &[PathBuf], registers: RegisterMode, zone: ClockZone) -> Result<Self, ProviderError> {
+    pub fn open(files: &[PathBuf], registers: RegisterMode, zone: Tz, skip_wrong: bool) -> Result<Self, ProviderError> {
         if files.is_empty() {
             return Err(ProviderError::Settings("mta-replay needs at least one file".to_owned()));
         }
@@ -83,6 +87,7 @@ impl MtaReplayProvider {
             waiting: waiting.into_iter(),
             current: None,
             last: HashMap::new(),
+            skipped: skip_wrong.then(SkippedRows::default),
             scratch: TextBuffers::default(),
         })
     }
@@ -98,7 +103,7 @@ impl MtaReplayProvider {
             }
             let Some(next) = self.waiting.next() else { return Ok(false) };
             let before = self.current.take().map(|done| (done.path, done.ends_at));
-            let rows = MtaFile::load(&next.file)?;
+            let rows = MtaFile::load(&next.file, self.skipped.as_mut())?;
             let span = rows.span();
             if let (Some((first, Some(ended))), Some(span)) = (before, &span)
                 && span.start < ended
@@ -139,7 +144,7 @@ impl Provider for MtaReplayProvider {
         let reading = open.rows.reading(open.place)?;
         record.reset();
         write_key(&reading, record);
-        record.event_at_ms = self.zone.instant_ms(reading.at);
+        record.event_at_ms = instant_ms(self.zone, reading.at);
 
         let (entries, exits) = match self.registers {
             RegisterMode::AsInFile => (reading.entries, reading.exits),
@@ -170,6 +175,10 @@ impl Provider for MtaReplayProvider {
         };
         write_value(&reading, (entries, exits), record, &mut self.scratch);
         Ok(true)
+    }
+
+    fn skipped_rows(&self) -> SkippedRows {
+        self.skipped.clone().unwrap_or_default()
     }
 }
 

@@ -41,12 +41,12 @@ impl Folder {
     }
 }
 
-fn new_york() -> ClockZone {
-    ClockZone::Named(chrono_tz::America::New_York)
+fn new_york() -> chrono_tz::Tz {
+    chrono_tz::America::New_York
 }
 
 fn replay(files: &[PathBuf], registers: RegisterMode) -> Result<Vec<(String, String, i64)>, ProviderError> {
-    let mut provider = MtaReplayProvider::open(files, registers, new_york())?;
+    let mut provider = MtaReplayProvider::open(files, registers, new_york(), false)?;
     let mut record = ProducerRecord::default();
     let mut all = Vec::new();
     while provider.next(&mut record)? {
@@ -140,7 +140,8 @@ fn a_bad_row_names_file_line_and_field() {
     );
     assert_eq!(error("11:00:00", "11:00"), "bad.csv:4: TIME: expected HH:MM:SS, found \"11:00\"");
     assert_eq!(error("STATION", "PLACE"), "bad.csv:1: the header has no column STATION");
-    assert_eq!(error("59 ST", "\"59 ST\""), "bad.csv:2: a quoted field; MTA files have none");
+    let comma = error("59 ST", "\"59 ST, N\"");
+    assert!(comma.starts_with("bad.csv:2: a field with a comma or a quote in it"), "{comma}");
     let header_only = folder.write("empty.csv", NEW.lines().next().unwrap());
     assert!(
         replay(&[header_only], RegisterMode::AsInFile).unwrap_err().to_string().ends_with(":1: a header without rows")
@@ -189,4 +190,38 @@ fn the_real_week_is_replayed_whole_in_order() {
 fn the_real_week_of_2023_reads_with_its_padded_header() {
     let week = real_week("turnstile_230603.csv.gz");
     assert_eq!(replay(&[week], RegisterMode::Increments { cap: DEFAULT_STEP_CAP }).unwrap().len(), 253_237);
+}
+
+/// Case E3, and quotes as spreadsheets write them.
+#[test]
+fn files_from_before_october_2014_and_quoted_ones_are_read() {
+    let folder = Folder::new();
+    let old = "B100,R900,00-00-00,05-21-11,00:00:00,REGULAR,000000100,000000050,05-21-11,04:00:00,REGULAR,000000110,000000055\r\n\
+        B100,R900,00-00-00,05-21-11,12:00:00,RECOVR AUD,000000130,000000065   \n";
+    let replayed = replay(&[folder.write("turnstile_110521.txt", old)], RegisterMode::AsInFile).unwrap();
+    let texts: Vec<&str> = replayed.iter().map(|(_, text, _)| text.as_str()).collect();
+    assert!(texts[0].starts_with("B100,R900,00-00-00,,,,05/21/2011,00:00:00,REGULAR,100,50,"), "{texts:?}");
+    assert!(texts[1].starts_with("B100,R900,00-00-00,,,,05/21/2011,04:00:00,REGULAR,110,55,"), "{texts:?}");
+    assert!(texts[2].starts_with("B100,R900,00-00-00,,,,05/21/2011,12:00:00,RECOVR AUD,130,65,"), "{texts:?}");
+    assert!(texts[0].ends_with("2011-05-21 00:00:00"), "{texts:?}");
+
+    let quoted = |row: &str| row.split(',').map(|field| format!("\"{}\"", field.trim())).collect::<Vec<_>>().join(",");
+    let plain = replay(&[folder.write("plain.txt", OLD)], RegisterMode::AsInFile).unwrap();
+    let lines: Vec<String> = OLD.lines().map(quoted).collect();
+    assert_eq!(replay(&[folder.write("quoted.csv", &lines.join("\n"))], RegisterMode::AsInFile).unwrap(), plain);
+}
+
+#[test]
+fn a_reading_without_a_number_is_named_and_skipped_where_that_is_asked_for() {
+    let folder = Folder::new();
+    let file = folder.write("week.csv", &NEW.replace(",105,", ",,"));
+    let error = MtaReplayProvider::open(std::slice::from_ref(&file), RegisterMode::AsInFile, new_york(), false)
+        .and_then(|mut provider| provider.next(&mut ProducerRecord::default()))
+        .unwrap_err();
+    assert!(error.to_string().contains("week.csv:3: ENTRIES: expected a whole number, found \"\""), "{error}");
+    let mut provider = MtaReplayProvider::open(&[file], RegisterMode::AsInFile, new_york(), true).unwrap();
+    let mut record = ProducerRecord::default();
+    let sent = std::iter::from_fn(|| provider.next(&mut record).unwrap().then_some(())).count();
+    let skipped = provider.skipped_rows();
+    assert_eq!((sent, skipped.rows, skipped.first.len()), (4, 1, 1));
 }
