@@ -8,7 +8,7 @@ use sqlparser::tokenizer::Span;
 
 use super::translator::{Operand, Translator, show};
 use crate::file::Fault;
-use crate::functions::{DoubleFunction, LocalTimeSource, double, local_time, text_as, timestamp_text};
+use crate::functions::{DoubleFunction, LocalTimeSource, double, local_time, narrowed, text_as, timestamp_text};
 
 /// The Arrow type of a type name in SQL.
 pub(crate) fn target(translator: &Translator<'_>, written: &ast::DataType, span: Span) -> Result<DataType, Fault> {
@@ -89,6 +89,10 @@ fn built(
             let (precision, scale) = (*precision, *scale);
             double(DoubleFunction::Decimal { precision, scale, safe }).call(vec![operand.expr])
         }
+        (DataType::Decimal128(..), DataType::Int32 | DataType::Int64 | DataType::Decimal128(..))
+        | (DataType::Int64, DataType::Int32 | DataType::Decimal128(..))
+        | (DataType::Int32, DataType::Decimal128(..))
+        | (DataType::Float64, DataType::Int32 | DataType::Int64) => narrowed(to.clone(), safe).call(vec![operand.expr]),
         _ if is_text(from) && is_text(to) => plain(operand.expr),
         _ if is_text(from) => text_as(to.clone(), translator.zone(), safe).call(vec![operand.expr]),
         (DataType::Timestamp(..) | DataType::Date32, _) | (_, DataType::Timestamp(..) | DataType::Date32) => {

@@ -61,10 +61,7 @@ pub(crate) fn compare(translator: &Translator<'_>, left: Operand, op: Operator, 
 
 /// A double with one NaN, which compares as the largest number; a computed one may have a sign, and compare as the least.
 pub(crate) fn one_nan(expr: Expr) -> Expr {
-    match expr {
-        Expr::Literal(..) => expr,
-        _ => double(DoubleFunction::Normalized).call(vec![expr]),
-    }
+    double(DoubleFunction::Normalized).call(vec![expr])
 }
 
 fn arithmetic(

@@ -89,6 +89,15 @@ impl Answer {
         }
     }
 
+    /// Whether both are texts of one double.
+    pub(crate) fn is_same_double(&self, other: &Self) -> bool {
+        let number = |answer: &Self| match answer {
+            Self::Text(text) => text.parse::<f64>().ok(),
+            _ => None,
+        };
+        number(self).is_some() && number(self) == number(other)
+    }
+
     /// Whether both are one number but for this part of it.
     pub(crate) fn is_within(&self, other: &Self, part: f64) -> bool {
         match (self.number(), other.number()) {
