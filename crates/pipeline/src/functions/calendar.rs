@@ -8,11 +8,9 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeDelta, Ti
 use chrono_tz::Tz;
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
-use turnstile_values::offset_of_local;
+use turnstile_values::{DAY_US, offset_of_local};
 
 use super::elementwise::over_arrays;
-
-const DAY_US: i64 = turnstile_values::DAY_US;
 
 /// The units of `date_trunc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -393,7 +393,7 @@ pub(crate) const SCALARS: &[Form] = &[
     form("CAST(CAST({d} AS decimal(20, 3)) AS int) > 1", 'b'),
     form("CAST(CAST({d} AS decimal(20, 3)) AS decimal(12, 1)) = 1.3", 'b'),
     form("CAST({l} AS int) < 100", 'b'),
-    form("CAST({d} AS bigint) = 2", 'b'),
+    form("CAST(if(abs(D) < 1e9, D, NULL) AS bigint) = 2", 'b'),
     form("CAST({b} AS int)", 'i'),
     form("CAST({b} AS double)", 'd'),
     form("CAST({t} AS bigint)", 'l'),
