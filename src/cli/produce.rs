@@ -252,7 +252,7 @@ impl ProduceArgs {
 
     fn times(&self) -> anyhow::Result<ProduceTimes> {
         let Self { rate, every, speed, start, .. } = *self;
-        Ok(ProduceTimes { rate, every, speed, start, zone: self.zone()?.tz })
+        Ok(ProduceTimes::new(rate, every, speed, start, self.zone()?.tz))
     }
 
     /// The file of `--resume`, when it is asked for.

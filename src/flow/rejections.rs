@@ -13,11 +13,9 @@ use super::event::describe_dead_letter;
 pub(crate) fn note_of_earlier(counters: &Counters) -> Option<String> {
     (counters.dead_lettered > 0).then(|| {
         format!(
-            "{} rejected by earlier runs; if the pipeline was corrected since, `turnstile deadletter requeue` sends them again",
-            match counters.dead_lettered {
-                1 => "1 message was".to_owned(),
-                many => format!("{} messages were", human::count(many)),
-            }
+            "{} {} rejected by earlier runs; if the pipeline was corrected since, `turnstile deadletter requeue` sends them again",
+            human::plural(counters.dead_lettered, "message"),
+            if counters.dead_lettered == 1 { "was" } else { "were" }
         )
     })
 }

@@ -41,15 +41,16 @@ pub(crate) enum ProduceRate {
 
 /// When messages are sent, and the event time that they carry.
 pub(crate) struct ProduceTimes {
-    pub(crate) rate: Option<ProduceRate>,
+    rate: Option<ProduceRate>,
     /// Time between two messages.
-    pub(crate) every: Option<Duration>,
+    every: Option<Duration>,
     /// How many times as fast as the clock event time passes.
-    pub(crate) speed: Option<f64>,
+    speed: Option<f64>,
     /// Event time of the first message.
-    pub(crate) start: Option<NaiveDateTime>,
+    start: Option<NaiveDateTime>,
+    past_start: Option<NaiveDateTime>,
     /// The zone of the readings' local times.
-    pub(crate) zone: Tz,
+    zone: Tz,
 }
 
 impl ProduceSource {
@@ -94,11 +95,23 @@ impl ProduceSource {
 }
 
 impl ProduceTimes {
-    /// Where event time that outruns the clock begins when nothing is said: far enough in the past.
+    /// Event time that outruns the clock begins in the past when nothing is said, far enough to go on for a while.
+    pub(crate) fn new(
+        rate: Option<ProduceRate>,
+        every: Option<Duration>,
+        speed: Option<f64>,
+        start: Option<NaiveDateTime>,
+        zone: Tz,
+    ) -> Self {
+        let outruns = start.is_none() && speed.is_some_and(|speed| speed > 1.0) && rate != Some(ProduceRate::Max);
+        let now = chrono::Utc::now().with_timezone(&zone).naive_local();
+        let past_start = outruns.then(|| now.with_nanosecond(0).unwrap_or(now) - BEGINS_BACK);
+        Self { rate, every, speed, start, past_start, zone }
+    }
+
+    /// Where synthetic event time begins that passes faster than the clock until it reaches it.
     pub(crate) fn past_start(&self) -> Option<NaiveDateTime> {
-        let outruns = self.start.is_none() && self.speed() > 1.0 && !matches!(self.rate, Some(ProduceRate::Max));
-        let now = chrono::Utc::now().with_timezone(&self.zone).naive_local();
-        outruns.then(|| now.with_nanosecond(0).unwrap_or(now) - BEGINS_BACK)
+        self.past_start
     }
 
     fn speed(&self) -> f64 {
@@ -123,7 +136,7 @@ impl ProduceTimes {
         };
         let step = between.mul_f64(self.speed());
         let fixed = FIXED_START.filter(|_| pace == Pace::Unlimited).map(NaiveDateTime::from);
-        let clock = match self.start.or(fixed).or_else(|| self.past_start()) {
+        let clock = match self.start.or(fixed).or(self.past_start) {
             Some(start) => SyntheticClock::starting(start, step, self.zone),
             None => SyntheticClock::starting_now(step, self.zone),
         };

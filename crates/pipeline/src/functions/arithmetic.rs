@@ -5,8 +5,10 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::Datum;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::DataType;
-use datafusion_common::{Result, ScalarValue, utils::take_function_args};
+use datafusion_common::{Result, utils::take_function_args};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use super::elementwise::constant_or_array;
 
 /// An operation on two integers of one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,12 +62,8 @@ impl ScalarUDFImpl for Checked {
             Arithmetic::Subtract => numeric::sub(left_datum.as_ref(), right_datum.as_ref()),
             Arithmetic::Multiply => numeric::mul(left_datum.as_ref(), right_datum.as_ref()),
         }?;
-        match (left, right) {
-            (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)) => {
-                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
-            }
-            _ => Ok(ColumnarValue::Array(result)),
-        }
+        let constant = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
+        constant_or_array(constant, result)
     }
 }
 

@@ -102,8 +102,7 @@ impl OnCalendar {
         match self.change {
             Change::Truncate(unit) => self.truncated(unit, us),
             Change::Move(by_us) => {
-                let days = by_us.div_euclid(DAY_US) + i64::from(by_us < 0 && by_us % DAY_US != 0);
-                let rest = by_us - days * DAY_US;
+                let (days, rest) = (by_us / DAY_US, by_us % DAY_US);
                 let there = if days == 0 {
                     us
                 } else {

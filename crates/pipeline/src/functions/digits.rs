@@ -20,6 +20,10 @@ impl Digits {
     /// Of two texts as short and as near, Java takes the one whose last digit is even, Rust the larger one.
     fn with_ties_to_even(mut self, number: f64) -> Self {
         let count = self.digits.len();
+        // A number of 15 digits or fewer is the only one of that length that means its double.
+        if count < 15 {
+            return self;
+        }
         let Some(exact) = Self::parse(&format!("{number:.40e}")).filter(|exact| exact.digits.len() == count + 1) else {
             return self;
         };

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, AsArray, StringViewBuilder};
+use arrow::array::{AsArray, StringViewBuilder};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono_tz::Tz;
-use datafusion_common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
+use datafusion_common::{DataFusionError, Result, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+use super::elementwise::constant_or_array;
 use crate::timestamp::TimestampPattern;
 
 /// `date_format(timestamp(us, zone), 'pattern')`: local time of the timestamp's own zone.
@@ -68,11 +69,7 @@ impl ScalarUDFImpl for TextOfTime {
                 Some(instant_us) => return exec_err!("{}: {instant_us} us is beyond the calendar", self.name),
             }
         }
-        let array: ArrayRef = Arc::new(out.finish());
-        match scalar {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)),
-            false => Ok(ColumnarValue::Array(array)),
-        }
+        constant_or_array(scalar, Arc::new(out.finish()))
     }
 }
 

@@ -6,33 +6,50 @@ use datafusion_expr::Expr;
 use super::cast;
 use super::translator::{Operand, Translator, show};
 use crate::file::Fault;
+use crate::functions::{DoubleFunction, double};
 
-/// All `operands`, cast to the type that they have in common.
+/// The type that all `operands` have in common.
 ///
 /// # Errors
 /// At the first one whose type does not go with the types before it.
-pub(crate) fn unified(translator: &Translator<'_>, operands: Vec<Operand>) -> Result<Vec<Expr>, Fault> {
+pub(crate) fn common<'a>(
+    translator: &Translator<'_>,
+    operands: impl IntoIterator<Item = &'a Operand>,
+) -> Result<DataType, Fault> {
     let mut common = DataType::Null;
-    for operand in &operands {
+    for operand in operands {
         let data_type = translator.type_of(operand)?;
         common = of_two(&common, &data_type).ok_or_else(|| {
             let message = format!("this is {}, beside {}", show(&data_type), show(&common));
             translator.fault(operand.span, message).hint("CAST one of them to the type of the other")
         })?;
     }
-    if common.is_null() {
-        return Ok(operands.into_iter().map(|operand| operand.expr).collect());
-    }
+    Ok(common)
+}
+
+/// All `operands`, cast to the type that they have in common.
+///
+/// # Errors
+/// As [`common`].
+pub(crate) fn unified(translator: &Translator<'_>, operands: Vec<Operand>) -> Result<Vec<Expr>, Fault> {
+    let common = common(translator, &operands)?;
     operands.into_iter().map(|operand| cast::cast(translator, operand, &common, false)).collect()
 }
 
 /// As [`unified`], of two.
 pub(crate) fn unified_pair(translator: &Translator<'_>, left: Operand, right: Operand) -> Result<(Expr, Expr), Fault> {
-    let mut both = unified(translator, vec![left, right])?.into_iter();
-    match (both.next(), both.next()) {
-        (Some(left), Some(right)) => Ok((left, right)),
-        _ => unreachable!("two operands stay two"),
-    }
+    let common = common(translator, [&left, &right])?;
+    Ok((cast::cast(translator, left, &common, false)?, cast::cast(translator, right, &common, false)?))
+}
+
+/// `operand` as `common`, to be compared: doubles have one zero, and one NaN, which is the largest number; a computed one may
+/// have a sign, and compare as the least.
+pub(crate) fn comparable(translator: &Translator<'_>, operand: Operand, common: &DataType) -> Result<Expr, Fault> {
+    let value = cast::cast(translator, operand, common, false)?;
+    Ok(match common {
+        DataType::Float64 => double(DoubleFunction::Normalized).call(vec![value]),
+        _ => value,
+    })
 }
 
 /// The type that values of both types can be cast to without loss. Text beside another type is read as one of it.

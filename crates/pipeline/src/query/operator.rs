@@ -7,10 +7,10 @@ use sqlparser::ast::BinaryOperator;
 use sqlparser::tokenizer::Span;
 
 use super::cast;
-use super::common_type::unified_pair;
+use super::common_type::{common, comparable};
 use super::translator::{Operand, Translator};
 use crate::file::Fault;
-use crate::functions::{Arithmetic, DoubleFunction, checked, double, moved};
+use crate::functions::{Arithmetic, checked, moved};
 use turnstile_values::DAY_US;
 
 /// `left op right`.
@@ -52,16 +52,8 @@ pub(crate) fn binary(
 
 /// A comparison of values of a common type.
 pub(crate) fn compare(translator: &Translator<'_>, left: Operand, op: Operator, right: Operand) -> Result<Expr, Fault> {
-    let span = left.span;
-    let (left, right) = unified_pair(translator, left, right)?;
-    let is_double = translator.type_of(&Operand { expr: left.clone(), span })? == DataType::Float64;
-    let (left, right) = if is_double { (one_nan(left), one_nan(right)) } else { (left, right) };
-    Ok(binary_expr(left, op, right))
-}
-
-/// A double with one NaN, which compares as the largest number; a computed one may have a sign, and compare as the least.
-pub(crate) fn one_nan(expr: Expr) -> Expr {
-    double(DoubleFunction::Normalized).call(vec![expr])
+    let common = common(translator, [&left, &right])?;
+    Ok(binary_expr(comparable(translator, left, &common)?, op, comparable(translator, right, &common)?))
 }
 
 fn arithmetic(

@@ -7,7 +7,7 @@ use datafusion_functions::{core, datetime, math, regex, string, unicode};
 
 use super::arguments::Call;
 use super::cast;
-use super::common_type::{unified, unified_pair};
+use super::common_type::{common, comparable, unified, unified_pair};
 use super::operator;
 use super::translator::{Operand, Translator};
 use crate::file::Fault;
@@ -233,15 +233,10 @@ fn locate(t: &Translator<'_>, call: Call) -> Result<Expr, Fault> {
     branch(t, start.is_null(), lit(0_i32), Some(placed), span)
 }
 
-/// Values of one type, in an order of which NaN is the last.
+/// Values of one type, to be compared.
 fn ordered(t: &Translator<'_>, call: Call) -> Result<Vec<Expr>, Fault> {
-    let span = call.span;
-    let unified = unified(t, call.args)?;
-    let one = |expr: Expr| match t.type_of(&Operand { expr: expr.clone(), span })? {
-        DataType::Float64 => Ok(operator::one_nan(expr)),
-        _ => Ok(expr),
-    };
-    unified.into_iter().map(one).collect()
+    let common = common(t, &call.args)?;
+    call.args.into_iter().map(|arg| comparable(t, arg, &common)).collect()
 }
 
 /// A time that is written by a pattern, when the call gives one; else its argument as it is.

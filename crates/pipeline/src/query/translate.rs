@@ -3,7 +3,6 @@
 //! Every node is type-checked as it is built, so errors are reported with their position. Anything not handled here
 //! is refused.
 
-use arrow::datatypes::DataType;
 use datafusion_expr::expr::InList;
 use datafusion_expr::{Case, Expr, Like, Operator, binary_expr};
 use sqlparser::ast::{
@@ -12,7 +11,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use turnstile_values::suggest;
 
-use super::common_type::unified;
+use super::common_type::{common, comparable, unified};
 use super::translator::{Clause, Operand, Translator, column, lit_scalar};
 use super::{WINDOW_END, WINDOW_START, call, cast, literal, operator};
 use crate::file::Fault;
@@ -221,22 +220,12 @@ impl Translator<'_> {
     }
 
     fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Expr, Fault> {
-        let mut operands = vec![self.translate(expr)?];
-        for item in list {
-            operands.push(self.translate(item)?);
-        }
-        let mut unified = unified(self, operands)?.into_iter();
-        let Some(tested) = unified.next() else { unreachable!("what was put in comes out") };
-        if self.type_of(&Operand { expr: tested.clone(), span: self.place })? == DataType::Float64 {
-            // A list of constants tells one zero from the other; a comparison does not.
-            let tested = operator::one_nan(tested);
-            let equal = unified.map(|item| binary_expr(tested.clone(), Operator::Eq, operator::one_nan(item)));
-            let Some(any) = equal.reduce(|any, one| binary_expr(any, Operator::Or, one)) else {
-                return Err(self.fault(self.place, "a list has at least one item"));
-            };
-            return Ok(if negated { Expr::Not(Box::new(any)) } else { any });
-        }
-        Ok(Expr::InList(InList::new(Box::new(tested), unified.collect(), negated)))
+        let tested = self.translate(expr)?;
+        let items = list.iter().map(|item| self.translate(item)).collect::<Result<Vec<_>, _>>()?;
+        let common = common(self, [&tested].into_iter().chain(&items))?;
+        let tested = comparable(self, tested, &common)?;
+        let items = items.into_iter().map(|item| comparable(self, item, &common)).collect::<Result<_, _>>()?;
+        Ok(Expr::InList(InList::new(Box::new(tested), items, negated)))
     }
 
     /// `low <= expr AND expr <= high`, each with the type that the two have in common, as in Spark.
