@@ -1,7 +1,7 @@
 //! `turnstile explain`: from a file of the lake back to its messages.
 
 use turnstile_lake::{FileKind, Published, RowLocation, explain};
-use turnstile_message::OffsetRange;
+use turnstile_message::{FailedWindow, OffsetRange};
 use turnstile_values::human;
 
 use super::ledger_args::LedgerArgs;
@@ -37,7 +37,7 @@ pub(crate) fn run(args: ExplainArgs, process: &Process) -> anyhow::Result<Exit> 
         let lake = at.open().await?;
         explain(&lake, &at.pipeline, &args.what).await.map_err(flow::ledger_failed)
     })?;
-    if explained.files.is_empty() {
+    if explained.files.is_empty() && explained.failed.is_empty() {
         return Err(Failure::new(
             Exit::Failed,
             format!("{:?} published nothing that matches {:?}", at.pipeline, args.what),
@@ -52,6 +52,9 @@ pub(crate) fn run(args: ExplainArgs, process: &Process) -> anyhow::Result<Exit> 
     for (at, published) in explained.files.iter().enumerate() {
         let (before, after) = (&explained.files[..at], &explained.files[at + 1..]);
         out!("{}", render(published, superseded(published, after), cause(published, before)));
+    }
+    for window in &explained.failed {
+        out!("{}", render_failed(window));
     }
     Ok(Exit::Done)
 }
@@ -144,6 +147,24 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
     }
     for (name, count) in &file.counts {
         line("count", format!("{name} {count}"));
+    }
+    out
+}
+
+/// The groups that a window lacks.
+fn render_failed(window: &FailedWindow) -> String {
+    let (start, end) = (human::short_instant(window.start_us), human::short_instant(window.end_us));
+    let mut out =
+        format!("window {start} .. {end}, version {}: groups that cannot be computed, left out\n", window.version);
+    for group in &window.shown {
+        out.push_str(&format!("  group    {}: {}\n", group.key, group.reason));
+    }
+    let more = window.groups - window.shown.len() as u64;
+    if more > 0 {
+        out.push_str(&format!("  group    and {} more\n", human::count(more)));
+    }
+    for range in &window.sources {
+        out.push_str(&format!("  within   {range}, {} messages\n", range.messages));
     }
     out
 }

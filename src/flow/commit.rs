@@ -62,6 +62,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         kept,
         state,
         publish,
+        failed: cut.failed,
         counters: cut.counters,
         released: context.released,
     })

@@ -228,8 +228,9 @@ pub(crate) fn engine_failed(error: EngineError) -> anyhow::Error {
         EngineError::Window { .. } => (
             Exit::Failed,
             Some(
-                "the same messages cause the same error again: change the query (a cap for increase, a double for sum), \
-                 and give the pipeline a new name; nothing was lost",
+                "nothing was lost. The same messages cause the same error again; to go on without the groups that fail, \
+                 set failed_groups = \"leave-out\" in [stream], or for one run add \
+                 --set 'stream.failed_groups=\"leave-out\"': `turnstile audit` and `turnstile explain` name them",
             ),
         ),
         EngineError::State(_) => (Exit::Ledger, None),

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use turnstile_engine::{ClosePolicy, Engine, StateChange};
 use turnstile_kafka::{LeaderWatch, LostTopic};
+use turnstile_lake::describe_failed_window;
 use turnstile_message::TopicPartition;
 use turnstile_values::human;
 
@@ -380,6 +381,7 @@ impl Flow {
             quiet_closed_at_us,
             released,
         };
+        let failed = cut.failed.iter().map(describe_failed_window).collect::<Vec<_>>();
         let cut = lake_cut(cut, &commit_context)?;
         let files: Vec<Event> = cut.publish.iter().map(|file| Event::of_file(file, &first_dead_letter)).collect();
         let committed = self.committer.commit(cut).await?;
@@ -388,6 +390,7 @@ impl Flow {
         self.observer.commit_group_offsets(self.committer.positions());
         let events = self.context.events();
         files.into_iter().for_each(|event| events.emit(event));
+        failed.into_iter().for_each(|window| events.note(format!("left out: {window}")));
         if quiet_closed_at_us.is_some() {
             events.note("the stream is quiet: its windows were closed by the wall clock");
         }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use turnstile_kafka::{Producer, ProducerLimits, ProducerRecord};
+
 use crate::scene::{PATIENCE, Scene, data_files, expected, finish, messages, signal, text};
 
 fn the_main_job(scene: &Scene) {
@@ -235,4 +237,27 @@ fn topics_are_made_listed_and_deleted_for_programs_too() {
     assert_eq!(topic(&["create", "made", "--partitions", "3"])["partitions"], 3);
     assert!(topic(&["list"]).as_array().unwrap().iter().any(|t| t["topic"] == "made" && t["partitions"] == 3));
     assert_eq!(topic(&["delete", "made"])["deleted"], "made");
+}
+
+/// Messages without a time in their value: windows go by Kafka's own timestamps.
+#[test]
+fn windows_go_by_the_time_that_kafka_gives_a_message() {
+    let scene = Scene::embedded(1);
+    let good = messages(100);
+    let producer = Producer::open(&scene.client(), ProducerLimits::default()).unwrap();
+    for message in &good {
+        let (value, time) = message.rsplit_once(',').unwrap();
+        let at = chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").unwrap().and_utc();
+        let record = ProducerRecord::resent(None, Some(value.as_bytes()), at.timestamp_millis());
+        producer.send(&scene.topic, &record).unwrap();
+    }
+    assert_eq!(producer.close(PATIENCE).0.failed, 0);
+    let pipeline = scene.pipeline("");
+    let file = std::fs::read_to_string(&pipeline).unwrap();
+    let written = "{ type = \"timestamp\", format = \"yyyy-MM-dd HH:mm:ss\", zone = \"UTC\" }";
+    assert!(file.contains(written));
+    std::fs::write(&pipeline, file.replace(written, "{ metadata = \"timestamp\" }")).unwrap();
+    let output = scene.drain(&pipeline);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(scene.rows(), expected(&good));
 }

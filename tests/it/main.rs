@@ -12,6 +12,7 @@ mod dead_letters;
 mod demo;
 mod disk;
 mod end_to_end;
+mod failed_groups;
 mod failover;
 mod interop;
 mod lag;

@@ -1,7 +1,7 @@
 //! What comes out of a cut, and what the next start resumes from.
 
 use arrow::array::RecordBatch;
-use turnstile_message::{Counters, OffsetRange, PartitionPosition};
+use turnstile_message::{Counters, FailedWindow, OffsetRange, PartitionPosition};
 
 use crate::dead_letter::DeadLetter;
 
@@ -59,6 +59,8 @@ pub enum StateChange {
 pub struct Cut {
     /// The windows that closed, oldest first.
     pub closed: Vec<ClosedWindow>,
+    /// Those among them that lack groups which cannot be computed.
+    pub failed: Vec<FailedWindow>,
     /// Messages that are in no window and are to be kept.
     pub dead_letters: Vec<DeadLetter>,
     /// Every partition's position.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringViewArray,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, StringViewArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::DataType;
@@ -181,6 +181,7 @@ enum Cells<'a> {
     Double(&'a Float64Array),
     Boolean(&'a BooleanArray),
     Micros(&'a TimestampMicrosecondArray),
+    Decimal(&'a Decimal128Array),
 }
 
 impl<'a> Cells<'a> {
@@ -191,7 +192,9 @@ impl<'a> Cells<'a> {
             DataType::Int64 => Self::Long(column.as_primitive()),
             DataType::Float64 => Self::Double(column.as_primitive()),
             DataType::Boolean => Self::Boolean(column.as_boolean()),
-            _ => Self::Micros(column.as_primitive()),
+            DataType::Decimal128(..) => Self::Decimal(column.as_primitive()),
+            DataType::Timestamp(..) => Self::Micros(column.as_primitive()),
+            other => unreachable!("no field is decoded to {other}"),
         }
     }
 
@@ -218,6 +221,7 @@ impl<'a> Cells<'a> {
             Self::Long(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
             Self::Double(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
             Self::Boolean(column) => tagged(column.is_valid(row), [u8::from(column.value(row))], out),
+            Self::Decimal(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
             Self::Micros(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
         }
     }
@@ -242,6 +246,8 @@ impl<'a> RowHasher<'a> {
 mod tests {
     use std::sync::Arc;
 
+    use turnstile_pipeline::FieldKind;
+
     use super::*;
 
     #[test]
@@ -252,6 +258,26 @@ mod tests {
         let mut hasher = RowHasher::new([&text, &int, &flag].into_iter());
         assert_eq!(hasher.hash(0), xxh3_128(&[1, 2, 0, 0, 0, b'a', b'b', 1, 7, 0, 0, 0, 1, 1]));
         assert_eq!(hasher.hash(1), xxh3_128(&[0, 1, 8, 0, 0, 0, 1, 0]));
+    }
+
+    #[test]
+    fn a_field_of_any_type_can_make_messages_unique() {
+        let zone = chrono_tz::Tz::UTC;
+        let format = Default::default();
+        let kinds = [
+            FieldKind::String,
+            FieldKind::Int,
+            FieldKind::Long,
+            FieldKind::Double,
+            FieldKind::Decimal { precision: 5, scale: 2 },
+            FieldKind::Boolean,
+            FieldKind::Timestamp { format, zone },
+        ];
+        for kind in kinds {
+            let column = arrow::array::new_null_array(&kind.arrow_type(), 2);
+            let mut hasher = RowHasher::new([&column].into_iter());
+            assert_eq!(hasher.hash(0), hasher.hash(1), "{kind:?}");
+        }
     }
 
     #[test]

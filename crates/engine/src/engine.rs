@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use turnstile_message::{Counters, OffsetRange, TopicPartition};
+use turnstile_message::{Counters, FailedWindow, OffsetRange, TopicPartition};
+use turnstile_pipeline::FailedGroupPolicy;
 use turnstile_values::human;
 
 use crate::cut::{ClosePolicy, ClosedWindow, Cut, RestoredState, StateChange};
 use crate::dead_letter::DeadLetter;
 use crate::dedup::{Dedup, SeenMessage};
 use crate::error::EngineError;
+use crate::failed_groups::without_failed_groups;
 use crate::frontier::Frontier;
 use crate::groups::Layer;
 use crate::live_changes::LiveChanges;
@@ -195,7 +197,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the query fails or the memory limit is reached; nothing is to be committed then.
     pub fn finish(&mut self) -> Result<Cut, EngineError> {
-        let mut closed = Vec::new();
+        let (mut closed, mut failed) = (Vec::new(), Vec::new());
         let due: Vec<i64> = self
             .windows
             .iter()
@@ -203,7 +205,9 @@ impl Engine {
             .map(|(start, _)| *start)
             .collect();
         for start in due {
-            closed.push(self.close(start)?);
+            let (window, left_out) = self.close(start)?;
+            closed.push(window);
+            failed.extend(left_out);
         }
         let until = self.frontier.closed_until_us;
         let plan = Arc::clone(&self.plan);
@@ -224,6 +228,7 @@ impl Engine {
         }
         Ok(Cut {
             closed,
+            failed,
             dead_letters: std::mem::take(&mut self.new.dead_letters),
             partitions: self.watermark.partitions().cloned().collect(),
             watermark_us: self.watermark.now(plan.watermark_us),
@@ -250,11 +255,12 @@ impl Engine {
         unneeded
     }
 
-    fn close(&mut self, start_us: i64) -> Result<ClosedWindow, EngineError> {
+    fn close(&mut self, start_us: i64) -> Result<(ClosedWindow, Option<FailedWindow>), EngineError> {
         let plan = Arc::clone(&self.plan);
         let window = self.windows.get_mut(&start_us).expect("the window is open");
+        let end_us = plan.end(start_us);
         let groups = window.merge(&plan)?;
-        let groups = if plan.end(start_us) > self.frontier.closed_until_us {
+        let groups = if end_us > self.frontier.closed_until_us {
             // Late rows may still correct it, so its partial states are kept.
             window.layers = vec![Arc::new(groups.into_layer()?)];
             window.merge(&plan)?
@@ -266,19 +272,31 @@ impl Engine {
             Some(carry) => carry,
             None => none.insert(Carry::new(&plan)?),
         };
+        let named = |source| EngineError::Window { start: human::instant(start_us), source: Box::new(source) };
+        let (result, left_out) = match groups.finish(start_us, carry) {
+            Ok(result) => (result, None),
+            Err(error) if plan.failed_groups == FailedGroupPolicy::Stop => return Err(named(error)),
+            Err(_) => {
+                let layer = window.merge(&plan)?.into_layer()?;
+                let partial = without_failed_groups(&plan, &layer, start_us, carry).map_err(named)?;
+                (partial.result, Some((partial.groups, partial.shown)))
+            }
+        };
+        carry.put(result.last_readings);
         window.version += 1;
         window.dirty = false;
         window.sources.sort();
-        Ok(ClosedWindow {
+        let (version, messages, sources) = (window.version, window.messages, window.sources.clone());
+        let failed = left_out.map(|(groups, shown)| FailedWindow {
             start_us,
-            end_us: plan.end(start_us),
-            version: window.version,
-            rows: groups
-                .finish(start_us, carry, start_us + plan.window.slide_us)
-                .map_err(|e| EngineError::Window { start: human::instant(start_us), source: Box::new(e) })?,
-            messages: window.messages,
-            sources: window.sources.clone(),
-        })
+            end_us,
+            version,
+            groups,
+            shown,
+            messages,
+            sources: sources.clone(),
+        });
+        Ok((ClosedWindow { start_us, end_us, version, rows: result.rows, messages, sources }, failed))
     }
 
     fn bytes(&self) -> usize {

@@ -1,5 +1,9 @@
 //! Why the engine stops.
 
+use arrow::error::ArrowError;
+use datafusion_common::DataFusionError;
+use turnstile_values::human;
+
 /// Why the engine stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -8,10 +12,10 @@ pub enum EngineError {
     Plan(String),
     /// An expression of the query failed on the data.
     #[error("the query failed")]
-    Query(#[from] datafusion_common::DataFusionError),
+    Query(#[from] DataFusionError),
     /// A column could not be built.
     #[error("a column could not be built")]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] ArrowError),
     /// A register's growth left the range of a 64-bit integer.
     #[error("the growth of a register does not fit a 64-bit integer")]
     Overflow,
@@ -41,4 +45,52 @@ pub enum EngineError {
     /// Persisted state cannot be read.
     #[error("the saved state cannot be read: {0}")]
     State(String),
+}
+
+impl EngineError {
+    /// What is wrong with the data, for a person who knows the query: without the libraries' words for the kind of error.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Query(error) => query_reason(error),
+            Self::Arrow(error) => arrow_reason(error),
+            other => human::error(other),
+        }
+    }
+}
+
+/// As [`EngineError::reason`].
+pub(crate) fn query_reason(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::Execution(message) => message.clone(),
+        DataFusionError::ArrowError(error, _) => arrow_reason(error),
+        other => other.strip_backtrace(),
+    }
+}
+
+fn arrow_reason(error: &ArrowError) -> String {
+    match error {
+        ArrowError::CastError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::ComputeError(message)
+        | ArrowError::ArithmeticOverflow(message)
+        | ArrowError::InvalidArgumentError(message) => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_no_words_for_the_kind_of_error() {
+        let cast = || ArrowError::CastError("cannot cast 'x' to int".to_owned());
+        let within = DataFusionError::ArrowError(Box::new(cast()), None).context("while evaluating");
+        for error in [EngineError::Arrow(cast()), EngineError::Query(within)] {
+            assert_eq!(error.reason(), "cannot cast 'x' to int");
+        }
+        let execution = DataFusionError::Execution("the sum 7 does not fit".to_owned());
+        assert_eq!(EngineError::Query(execution).reason(), "the sum 7 does not fit");
+        assert_eq!(EngineError::Overflow.reason(), EngineError::Overflow.to_string());
+    }
 }

@@ -13,7 +13,7 @@ use datafusion_physical_plan::aggregates::order::GroupOrdering;
 
 use crate::aggregates::{AggregateInputs, AggregateSlot};
 use crate::error::EngineError;
-use crate::registers::{Carry, RegisterReadings};
+use crate::registers::{CarriedReading, Carry, RegisterReadings};
 use crate::stream_plan::StreamPlan;
 
 /// Partial aggregates as they are handed over, merged and persisted.
@@ -29,6 +29,13 @@ impl Layer {
     pub(crate) fn bytes(&self) -> usize {
         self.groups.get_array_memory_size() + self.readings.bytes()
     }
+}
+
+/// What a window is when it closes.
+pub(crate) struct WindowResult {
+    pub(crate) rows: RecordBatch,
+    /// The readings that later windows build on.
+    pub(crate) last_readings: Vec<CarriedReading>,
 }
 
 /// Accumulates the groups of one window.
@@ -129,14 +136,8 @@ impl WindowGroups {
         Ok(Layer { groups, readings: self.readings })
     }
 
-    /// The window's result. `carry` gives the reading before the window of each group and takes the last
-    /// one before `carry_until_us`.
-    pub(crate) fn finish(
-        mut self,
-        start_us: i64,
-        carry: &mut Carry,
-        carry_until_us: i64,
-    ) -> Result<RecordBatch, EngineError> {
+    /// The result of the window that begins at `start_us`. `carry` gives the reading before it of each group.
+    pub(crate) fn finish(mut self, start_us: i64, carry: &Carry) -> Result<WindowResult, EngineError> {
         let rows = self.len();
         let keys = match &mut self.values {
             Some(values) => values.emit(EmitTo::All)?,
@@ -150,8 +151,9 @@ impl WindowGroups {
         let growth = if self.plan.registers.is_empty() {
             None
         } else {
-            Some(self.readings.growth(&self.plan, &keys, rows, start_us, carry, carry_until_us)?)
+            Some(self.readings.growth(&self.plan, &keys, rows, start_us, carry)?)
         };
+        let (growth, last_readings) = growth.unzip();
         let mut columns = Vec::with_capacity(self.plan.slots.len());
         for (at, slot) in self.plan.slots.iter().enumerate() {
             columns.push(match slot {
@@ -159,6 +161,7 @@ impl WindowGroups {
                 _ => growth.as_ref().and_then(|g| g[at].clone()).expect("a register slot has its column"),
             });
         }
-        self.plan.project(start_us, keys, columns, rows)
+        let rows = self.plan.project(start_us, keys, columns, rows)?;
+        Ok(WindowResult { rows, last_readings: last_readings.unwrap_or_default() })
     }
 }

@@ -57,20 +57,36 @@ impl RegisterReadings {
         }
     }
 
-    /// The column of every register slot of the plan, one value per group.
+    /// The readings of the groups that have a `number`, with that number.
+    pub(crate) fn of_groups(&self, number: impl Fn(u32) -> Option<u32>) -> Self {
+        let mut some = Self::new(self.values.len());
+        for (at, group) in self.groups.iter().enumerate() {
+            if let Some(group) = number(*group) {
+                some.push(group, self.event_us[at], self.orders[at], self.values.iter().map(|column| column[at]));
+            }
+        }
+        some
+    }
+
+    /// The column of every register slot of the plan, one value per group, of the window that begins at `start_us`; and the
+    /// readings that later windows build on.
     pub(crate) fn growth(
         &self,
         plan: &StreamPlan,
         keys: &[ArrayRef],
         groups: usize,
         start_us: i64,
-        carry: &mut Carry,
-        carry_until_us: i64,
-    ) -> Result<Vec<Option<ArrayRef>>, EngineError> {
+        carry: &Carry,
+    ) -> Result<(Vec<Option<ArrayRef>>, Vec<CarriedReading>), EngineError> {
+        let carry_until_us = start_us + plan.window.slide_us;
+        let mut carried = Vec::new();
         let mut order: Vec<u32> = (0..self.len() as u32).collect();
-        order.sort_unstable_by_key(|i| {
-            let i = *i as usize;
-            (self.groups[i], self.event_us[i], self.orders[i])
+        let place = |i: usize| (self.groups[i], self.event_us[i], self.orders[i]);
+        // Two topics may share a source order: what was read decides then, so that the order never depends on arrival.
+        let values = |i: usize| self.values.iter().map(move |values| values[i]);
+        order.sort_unstable_by(|a, b| {
+            let (a, b) = (*a as usize, *b as usize);
+            place(a).cmp(&place(b)).then_with(|| values(a).cmp(values(b)))
         });
         let rows = carry.rows(keys, groups)?;
         let mut sums = vec![vec![0i64; groups]; plan.slots.len()];
@@ -99,21 +115,17 @@ impl RegisterReadings {
                         });
                     }
                 }
-                if let Some(last) = last {
-                    carry.put(&rows[group as usize], register, last);
+                if let Some(reading) = last {
+                    carried.push(CarriedReading { group: rows[group as usize].clone(), register, reading });
                 }
                 at = until;
             }
         }
-        Ok(plan
-            .slots
-            .iter()
-            .zip(sums)
-            .map(|(slot, sums)| match slot {
-                AggregateSlot::Function(_) => None,
-                _ => Some(Arc::new(Int64Array::from(sums)) as ArrayRef),
-            })
-            .collect())
+        let column = |(slot, sums): (&AggregateSlot, Vec<i64>)| match slot {
+            AggregateSlot::Function(_) => None,
+            _ => Some(Arc::new(Int64Array::from(sums)) as ArrayRef),
+        };
+        Ok((plan.slots.iter().zip(sums).map(column).collect(), carried))
     }
 }
 
@@ -141,6 +153,13 @@ pub(crate) struct RegisterReading {
     pub(crate) event_us: i64,
     pub(crate) order: i64,
     pub(crate) value: i64,
+}
+
+/// A reading of a closed window that may be the last one of its group.
+pub(crate) struct CarriedReading {
+    group: GroupKey,
+    register: usize,
+    reading: RegisterReading,
 }
 
 /// Key columns and, per group, the last reading of each register.
@@ -186,12 +205,17 @@ impl Carry {
         self.last.get(group)?[register].filter(|r| r.event_us < start_us).map(|r| r.value)
     }
 
-    fn put(&mut self, group: &GroupKey, register: usize, reading: RegisterReading) {
+    /// Takes the readings of a window that has closed.
+    pub(crate) fn put(&mut self, readings: Vec<CarriedReading>) {
+        readings.into_iter().for_each(|reading| self.put_one(reading));
+    }
+
+    fn put_one(&mut self, CarriedReading { group, register, reading }: CarriedReading) {
         let registers = self.registers;
         let last = self.last.entry(group.clone()).or_insert_with(|| vec![None; registers]);
         if last[register].is_none_or(|r| (r.event_us, r.order) < (reading.event_us, reading.order)) {
             last[register] = Some(reading);
-            self.changed.insert(group.clone());
+            self.changed.insert(group);
         }
     }
 

@@ -12,7 +12,7 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_physical_expr::aggregate::AggregateExprBuilder;
 use datafusion_physical_expr::expressions::CastExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
-use turnstile_pipeline::{AggregateKind, DedupSettings, LatePolicy, Pipeline, WindowSpec};
+use turnstile_pipeline::{AggregateKind, DedupSettings, FailedGroupPolicy, LatePolicy, Pipeline, WindowSpec};
 
 use crate::aggregates::{AggregateFunction, AggregateInputs, AggregateSlot};
 use crate::decode::DecodePlan;
@@ -25,6 +25,7 @@ pub struct StreamPlan {
     pub(crate) window: WindowSpec,
     pub(crate) watermark_us: i64,
     pub(crate) late: LatePolicy,
+    pub(crate) failed_groups: FailedGroupPolicy,
     pub(crate) correct_for_us: i64,
     pub(crate) future_us: Option<i64>,
     pub(crate) memory_bytes: usize,
@@ -36,8 +37,11 @@ pub struct StreamPlan {
     /// Register expressions, as 64-bit integers.
     pub(crate) registers: Vec<Arc<dyn PhysicalExpr>>,
     pub(crate) slots: Vec<AggregateSlot>,
-    /// The decoded columns, then the window's bounds.
+    /// The decoded columns, those of the messages' order if `is_ordered`, then the window's bounds.
     pub(crate) input: SchemaRef,
+    /// `input` without the window's bounds: the rows of a batch.
+    pub(crate) table: SchemaRef,
+    pub(crate) is_ordered: bool,
     /// Keys, then every function's state columns.
     pub(crate) layer: SchemaRef,
     /// The window's bounds, keys, aggregates: what HAVING and SELECT read.
@@ -85,6 +89,8 @@ impl StreamPlan {
         let props = ExecutionProps::new();
         let physical = |expr: &Expr, schema: &DFSchema| create_physical_expr(expr, schema, &props, &Default::default());
         let input: SchemaRef = Arc::new(query.input.as_arrow().clone());
+
+        let table = Arc::new(input.project(&(0..input.fields().len() - 2).collect::<Vec<_>>())?);
 
         let mut names = query.aggregated.fields().iter().map(|f| f.name().clone()).skip(2);
         let mut key_fields: Vec<FieldRef> = Vec::new();
@@ -160,6 +166,7 @@ impl StreamPlan {
             window: query.window,
             watermark_us: pipeline.stream.watermark_us,
             late: pipeline.stream.late,
+            failed_groups: pipeline.stream.failed_groups,
             correct_for_us: pipeline.stream.correct_for_us,
             future_us: pipeline.stream.future_us,
             memory_bytes: pipeline.stream.memory_bytes as usize,
@@ -177,6 +184,8 @@ impl StreamPlan {
             output_schema: Arc::clone(&query.output_schema),
             decode,
             input,
+            table,
+            is_ordered: query.is_ordered,
         })
     }
 

@@ -17,8 +17,9 @@ use crate::aggregates::AggregateInputs;
 use crate::dead_letter::DeadLetters;
 use crate::decode::{Decoder, Reason, Rejection};
 use crate::dedup::{Dedup, DedupBatch, RowHasher, SeenMessage};
-use crate::error::EngineError;
+use crate::error::{EngineError, query_reason};
 use crate::frontier::Frontier;
+use crate::message_order::message_order;
 use crate::part::{PartitionPart, WorkerPart};
 use crate::partition_parts::PartitionParts;
 use crate::row_mask::{RowMask, select};
@@ -98,7 +99,11 @@ impl Worker {
         if decoded.rows.is_empty() {
             return Ok(());
         }
-        let table = RecordBatch::try_new(Arc::clone(self.plan.decode.schema()), decoded.columns)?;
+        let mut columns = decoded.columns;
+        if self.plan.is_ordered {
+            columns.extend(message_order(batch, &decoded.rows));
+        }
+        let table = RecordBatch::try_new(Arc::clone(&self.plan.table), columns)?;
         let filtered = self.filter(batch, &table, &decoded.rows, &mut keep)?;
         self.drop_filtered(filtered.as_ref(), &mut keep);
         let (table, rows, event_us) = match keep.mask() {
@@ -248,7 +253,7 @@ impl Worker {
                     if keep.keeps(at) {
                         keep.drop(at);
                         self.counters.dead_lettered += 1;
-                        self.reject(batch, *row as usize, Rejection::new(Reason::Query, None, error.strip_backtrace()));
+                        self.reject(batch, *row as usize, Rejection::new(Reason::Query, None, query_reason(&error)));
                     }
                 }
             }
@@ -285,7 +290,7 @@ impl Worker {
             fits.push(result.is_ok());
             if let Err(error) = result {
                 self.counters.dead_lettered += 1;
-                self.reject(batch, *row as usize, Rejection::new(Reason::Query, None, error.to_string()));
+                self.reject(batch, *row as usize, Rejection::new(Reason::Query, None, error.reason()));
             }
         }
         let (table, rows, event_us) = select(&table, &rows, &event_us, &BooleanArray::from(fits))?;

@@ -115,6 +115,7 @@ fn cut(number: i64, kept: &[crate::slot::StateRef]) -> Commit {
         kept: if number == 4 { vec![] } else { kept.to_vec() },
         state: if number == 4 { vec![] } else { vec![blob("windows"), blob("dedup")] },
         publish: vec![file(&format!("date=1970-01-01/{PIPELINE}_"), window), letters],
+        failed: vec![],
         counters: Counters {
             read,
             aggregated: read - 6,

@@ -43,7 +43,8 @@ pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered
 pub use location::StoreOptions;
 pub use read::{
     Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, LakeObject, Leaving,
-    Published, PublishedSince, RowLocation, audit, entries, explain, for_each_commit, published_since, recent_commits,
+    Published, PublishedSince, RowLocation, audit, describe_failed_window, entries, explain, for_each_commit,
+    published_since, recent_commits,
 };
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, WriterId};
 pub use store::StoreError;

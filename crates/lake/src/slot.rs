@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use turnstile_message::{Counters, OffsetRange, PartitionPosition};
+use turnstile_message::{Counters, FailedWindow, OffsetRange, PartitionPosition};
 
 use crate::chain::{ChainRecord, Ownership};
 use crate::hash::Hash;
@@ -59,6 +59,9 @@ pub struct Slot {
     /// Files of earlier commits of which it is not yet known that they are at their final names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<FileEntry>,
+    /// Windows of this commit that lack groups which could not be computed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedWindow>,
     /// What became of all rows so far.
     #[serde(default)]
     pub counters: Counters,
@@ -173,7 +176,7 @@ impl ChainRecord for Slot {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use turnstile_message::TopicPartition;
+    use turnstile_message::{FailedGroup, TopicPartition};
 
     use super::*;
     use crate::chain::Unreadable;
@@ -221,6 +224,15 @@ pub(crate) mod tests {
                 stage: "stage/1".into(),
             }],
             carried: vec![],
+            failed: vec![FailedWindow {
+                start_us: 0,
+                end_us: 1,
+                version: 1,
+                groups: 2,
+                shown: vec![FailedGroup { key: "STATION = A".into(), reason: "it does not fit".into() }],
+                messages: 40,
+                sources: vec![],
+            }],
             counters: Counters { read: 41, aggregated: 41, ..Counters::default() },
             history: None,
         }

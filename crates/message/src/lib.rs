@@ -9,12 +9,14 @@
 
 mod batch;
 mod counters;
+mod failed_window;
 mod partition_position;
 mod position;
 mod schema;
 
 pub use batch::{BatchBuilder, MessageBatch, PartitionRun, Payloads};
 pub use counters::Counters;
+pub use failed_window::{FailedGroup, FailedWindow};
 pub use partition_position::PartitionPosition;
 pub use position::{OffsetRange, SourcePosition, TopicPartition};
 pub use schema::{SchemaKind, WriterSchema};

@@ -168,6 +168,9 @@ fn plan_hash(source: &SourceSettings, stream: &StreamSettings, query: &Query) ->
         if field.path != [field.name.as_str()] {
             line("path", field.path.join("."));
         }
+        if let Some(metadata) = field.metadata {
+            line("metadata", metadata.as_str().to_owned());
+        }
     }
     // Releases that had no such key read an empty text as a text.
     let texts = || query.columns.iter().any(|field| source.schema[*field].kind == FieldKind::String);
@@ -190,6 +193,10 @@ fn plan_hash(source: &SourceSettings, stream: &StreamSettings, query: &Query) ->
     // Releases before kept the doubles themselves in the state of min and max.
     if query.aggregates.iter().any(Aggregate::is_of_ordered_bits) {
         line("min and max of doubles", "by their order".to_owned());
+    }
+    // Releases before added decimals of any length in 128 bits.
+    if query.aggregates.iter().any(Aggregate::is_wide_sum) {
+        line("sums of long decimals", "in 256 bits".to_owned());
     }
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }

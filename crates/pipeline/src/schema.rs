@@ -10,6 +10,7 @@ use turnstile_values::{nearest, suggest};
 use crate::file::read::{Faults, Placed, TableReader};
 use crate::file::{Fault, TomlNode, TomlValue};
 use crate::message_format::MessageFormat;
+use crate::message_metadata::MessageMetadata;
 use crate::timestamp::TimestampFormat;
 
 /// One field of a message.
@@ -21,6 +22,8 @@ pub struct Field {
     pub kind: FieldKind,
     /// The members of the JSON object that lead to it, outermost first; by default its name alone.
     pub path: Vec<String>,
+    /// Kafka gives it, not the message's value.
+    pub metadata: Option<MessageMetadata>,
 }
 
 /// The type of a field, by Spark's names. Every field may be null.
@@ -127,19 +130,20 @@ pub(crate) fn read(node: &TomlNode, format: Option<MessageFormat>, faults: &Faul
         } else if !seen.insert(name.to_lowercase()) {
             let message = format!("the field \"{name}\" is listed twice");
             fault(Fault::new(&entry.key_at, message).hint("SQL ignores the letter case of names"));
-        } else if let Some(Declared { kind, path }) = read_declared(name, &entry.node, faults) {
+        } else if let Some(Declared { kind, path, metadata }) = read_declared(name, &entry.node, faults) {
             if let Some(Placed { at, .. }) = path.as_ref().filter(|_| !format.is_some_and(MessageFormat::is_json)) {
                 fault(Fault::new(at, format!("\"{name}\": path is for members of JSON objects")));
             }
             let path = path.map_or_else(|| vec![name.clone()], |path| path.value);
-            if let Some(other) = fields.iter().find(|other: &&Field| leads_through(&other.path, &path)) {
+            let of_value = |field: &&Field| field.metadata.is_none() && metadata.is_none();
+            if let Some(other) = fields.iter().filter(of_value).find(|other| leads_through(&other.path, &path)) {
                 let (path, known) = (path.join("."), other.path.join("."));
                 let message = format!("\"{name}\": the path {path} and the path {known} of \"{}\" meet", other.name);
                 fault(
                     Fault::new(&entry.key_at, message).hint("a member is read as one field, or as an object of fields"),
                 );
             }
-            fields.push(Field { name: name.clone(), kind, path });
+            fields.push(Field { name: name.clone(), kind, path, metadata });
         }
     }
     fields
@@ -155,21 +159,24 @@ struct Declared {
     kind: FieldKind,
     /// The members of the JSON object that lead to it, when it names them.
     path: Option<Placed<Vec<String>>>,
+    metadata: Option<MessageMetadata>,
 }
 
 fn read_declared(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> {
     match &node.value {
-        TomlValue::Text(word) => plain_kind(word).map(|kind| Declared { kind, path: None }).or_else(|| {
-            let fault = if word == "timestamp" {
-                Fault::new(&node.at, format!("\"{name}\": a timestamp needs a zone")).hint(
-                    "write { type = \"timestamp\", format = \"yyyy-MM-dd HH:mm:ss\", zone = \"America/New_York\" }",
-                )
-            } else {
-                Fault::new(&node.at, format!("\"{name}\": unknown type \"{word}\"")).hint(suggest(word, TYPES))
-            };
-            faults.borrow_mut().push(fault);
-            None
-        }),
+        TomlValue::Text(word) => {
+            plain_kind(word).map(|kind| Declared { kind, path: None, metadata: None }).or_else(|| {
+                let fault = if word == "timestamp" {
+                    Fault::new(&node.at, format!("\"{name}\": a timestamp needs a zone")).hint(
+                        "write { type = \"timestamp\", format = \"yyyy-MM-dd HH:mm:ss\", zone = \"America/New_York\" }",
+                    )
+                } else {
+                    Fault::new(&node.at, format!("\"{name}\": unknown type \"{word}\"")).hint(suggest(word, TYPES))
+                };
+                faults.borrow_mut().push(fault);
+                None
+            })
+        }
         TomlValue::Table(_) => read_table(name, node, faults),
         other => {
             let message = format!("the type of \"{name}\" must be a string or a table, not {}", other.kind());
@@ -181,6 +188,16 @@ fn read_declared(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declare
 
 fn read_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> {
     let mut reader = TableReader::new(node, &format!("source.schema.{name}"), faults)?;
+    if reader.has("metadata") {
+        let metadata = reader.choice("metadata", &MessageMetadata::WORDS);
+        let zone = reader.parsed("zone", ZONE_HINT, zone);
+        if let (Some(zone), false) = (&zone, matches!(metadata, None | Some(MessageMetadata::Timestamp))) {
+            reader.fault(Fault::new(&zone.at, format!("\"{name}\": only metadata = \"timestamp\" has a zone")));
+        }
+        reader.finish();
+        let kind = metadata?.kind(zone.map_or(Tz::UTC, |zone| zone.value));
+        return Some(Declared { kind, path: None, metadata });
+    }
     let word = reader.text("type");
     let word = reader.required("type", word);
     let kind = match word {
@@ -188,7 +205,7 @@ fn read_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> 
             let written = reader.has("format");
             let format = reader.parsed("format", FORMAT_HINT, TimestampFormat::parse).map(|format| format.value);
             let format = if written { format } else { Some(TimestampFormat::default()) };
-            let zone = reader.parsed("zone", "write an IANA name, such as \"America/New_York\" or \"UTC\"", zone);
+            let zone = reader.parsed("zone", ZONE_HINT, zone);
             let zone = reader.required("zone", zone);
             match (format, zone) {
                 (Some(format), Some(zone)) => Some(FieldKind::Timestamp { format, zone: zone.value }),
@@ -209,7 +226,7 @@ fn read_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> 
     let path =
         reader.parsed("path", "write names with points between them, such as \"meta.location.lat\"", member_path);
     reader.finish();
-    kind.map(|kind| Declared { kind, path })
+    kind.map(|kind| Declared { kind, path, metadata: None })
 }
 
 fn member_path(text: &str) -> Result<Vec<String>, String> {
@@ -220,6 +237,7 @@ fn member_path(text: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+const ZONE_HINT: &str = "write an IANA name, such as \"America/New_York\" or \"UTC\"";
 const FORMAT_HINT: &str = "write a pattern such as \"yyyy-MM-dd HH:mm:ss\", or iso, epoch-s, epoch-ms or epoch-us";
 
 fn plain_kind(word: &str) -> Option<FieldKind> {

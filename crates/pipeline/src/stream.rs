@@ -17,6 +17,8 @@ pub struct StreamSettings {
     pub dedup: DedupSettings,
     /// What becomes of a row whose window is closed.
     pub late: LatePolicy,
+    /// What becomes of groups of a closed window that cannot be computed.
+    pub failed_groups: FailedGroupPolicy,
     /// For [`LatePolicy::Correct`]: how long after its close a window can be corrected; otherwise 0.
     pub correct_for_us: i64,
     /// How long a partition is quiet before it stops holding the watermark back. `None`: it never does.
@@ -44,6 +46,15 @@ pub enum DedupSettings {
     Value,
     /// These fields, by their schema names; at least one.
     Fields(Vec<String>),
+}
+
+/// What becomes of groups of a closed window on which an aggregate, HAVING or the SELECT list fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedGroupPolicy {
+    /// The run ends with an error; nothing of the window is published.
+    Stop,
+    /// The window is published without them, and the commit records which they are.
+    LeaveOut,
 }
 
 /// What becomes of a row whose window is closed.
@@ -78,6 +89,9 @@ pub(crate) fn read(node: &TomlNode, fields: &Fields, faults: &Faults) -> Option<
             &[("drop", LatePolicy::Drop), ("dead-letter", LatePolicy::DeadLetter), ("correct", LatePolicy::Correct)],
         )
         .unwrap_or(LatePolicy::DeadLetter);
+    let failed_groups = reader
+        .choice("failed_groups", &[("stop", FailedGroupPolicy::Stop), ("leave-out", FailedGroupPolicy::LeaveOut)])
+        .unwrap_or(FailedGroupPolicy::Stop);
     let correct_for = reader.positive_duration("correct_for");
     if let (Some(node), false) = (reader.node("correct_for"), late == LatePolicy::Correct) {
         reader.fault(Fault::new(&node.at, "correct_for has an effect only with late = \"correct\""));
@@ -99,6 +113,7 @@ pub(crate) fn read(node: &TomlNode, fields: &Fields, faults: &Faults) -> Option<
         watermark_us: watermark_us?,
         dedup: dedup?,
         late,
+        failed_groups,
         correct_for_us: if late == LatePolicy::Correct { correct_for.unwrap_or(HOUR_US) } else { 0 },
         idle_us,
         quiet_us,

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use arrow::datatypes::{DataType, TimeUnit};
 use turnstile_pipeline::TimestampFormat;
 
 /// The name of the timestamp type.
@@ -33,18 +32,5 @@ impl ColumnType {
             Self::Timestamp(..) => TIMESTAMP,
             Self::Decimal(precision, scale) => return Cow::Owned(format!("decimal({precision},{scale})")),
         })
-    }
-
-    /// The Arrow type.
-    pub(crate) fn data_type(&self) -> DataType {
-        match self {
-            Self::Text => DataType::Utf8View,
-            Self::Int => DataType::Int32,
-            Self::Long => DataType::Int64,
-            Self::Double => DataType::Float64,
-            Self::Boolean => DataType::Boolean,
-            Self::Decimal(precision, scale) => DataType::Decimal128(*precision, *scale),
-            Self::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into())),
-        }
     }
 }

@@ -12,10 +12,10 @@ use turnstile_pipeline::MessageFormat;
 use super::avro::RecordReader;
 use super::column_builder::ColumnBuilder;
 use super::csv_decoder::{CsvDecoder, RowBuilder};
-use super::decode_plan::DecodePlan;
-use super::json;
+use super::decode_plan::{DecodePlan, EventTimeSource, MetadataColumn};
 use super::rejection::{Reason, Rejection, byte_order_mark, check_utf8};
 use super::writer_schemas::{self, KnownSchema, WriterSchemas};
+use super::{json, metadata};
 
 /// The good rows of one batch as columns, and the others.
 #[derive(Debug, Default)]
@@ -125,9 +125,12 @@ impl Decoder {
                 MessageFormat::Avro | MessageFormat::JsonSchema => self.by_schema(values, start as usize, len as usize),
             };
             let event = result.and_then(|()| {
-                self.columns[self.plan.event_column].last_micros().ok_or_else(|| {
-                    let name = &self.plan.names[self.plan.field_of[self.plan.event_column]];
-                    Rejection::new(Reason::EventTime, Some(name), "the event time is missing")
+                let event_us = match self.plan.event_time {
+                    EventTimeSource::Column(column) => self.columns[column].last_micros(),
+                    EventTimeSource::MessageTimestamp => metadata::timestamp_us(batch, row),
+                };
+                event_us.ok_or_else(|| {
+                    Rejection::new(Reason::EventTime, Some(&self.plan.event_name), "the event time is missing")
                 })
             });
             match event {
@@ -150,6 +153,9 @@ impl Decoder {
             out.odd_times = (out.odd_times.0 + odd.0, out.odd_times.1 + odd.1);
         }
         out.columns = self.columns.iter_mut().map(|column| column.finish(&buffers)).collect();
+        for MetadataColumn { column, kind, data_type } in &self.plan.metadata {
+            out.columns.insert(*column, metadata::column(*kind, data_type, batch, &out.rows));
+        }
         out
     }
 

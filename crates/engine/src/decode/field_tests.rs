@@ -214,3 +214,39 @@ fn borrowed_text_of_a_nested_object_is_where_it_was_read() {
         [r#"{"T":1,"a":{"b":"longer than twelve bytes"}}"#, r#"{"a":{"b":"with \" escapes, long too"},"T":1}"#];
     assert_eq!(read(JSON, kind, &messages), ["longer than twelve bytes", "with \" escapes, long too"]);
 }
+
+/// The event time is Kafka's timestamp; the other fields say where the message stands.
+#[test]
+fn what_kafka_knows_of_a_message_is_a_field_like_others() {
+    for (format, good, short) in [("csv", "a,7", "a"), ("json", "{\"X\":\"a\",\"N\":7}", "[1]")] {
+        let text = format!(
+            "name = \"t\"\n[source]\ntopic = [\"t\", \"u\"]\nformat = \"{format}\"\n[source.schema]\n\
+             SENT = {{ metadata = \"timestamp\", zone = \"America/New_York\" }}\nX = \"string\"\n\
+             P = {{ metadata = \"partition\" }}\nO = {{ metadata = \"offset\" }}\nN = \"int\"\n\
+             FROM_TOPIC = {{ metadata = \"topic\" }}\n[stream]\nevent_time = \"SENT\"\nwatermark = \"0 seconds\"\n\
+             [query]\nsql = \"SELECT X, FROM_TOPIC, P, max(O) AS O, date_format(SENT, 'HH:mm') AS H, sum(N) AS N \
+             FROM turnstile GROUP BY window(SENT, '5 minutes'), X, FROM_TOPIC, P, date_format(SENT, 'HH:mm')\"\n\
+             [lake]\nurl = \"file:./lake\"\n"
+        );
+        let pipeline = Pipeline::from_str(&text, "test").unwrap_or_else(|error| panic!("{error}"));
+        let mut decoder = Decoder::new(Arc::new(DecodePlan::new(&pipeline).unwrap()));
+        let mut batch = BatchBuilder::default();
+        let messages =
+            [("t", 1, 5, 1_700_000_000_000, good), ("t", 1, 6, 1, short), ("t", 1, 7, -1, good), ("u", 0, 9, 2, good)];
+        for (topic, partition, offset, timestamp_ms, value) in messages {
+            let partition = TopicPartition::new(topic, partition);
+            batch.push(&partition, offset, timestamp_ms, None, Some(value.as_bytes()));
+        }
+        let decoded = decoder.decode(&batch.finish());
+        let shown = |row: usize| {
+            let cells = decoded.columns.iter().map(|column| array_value_to_string(column, row).unwrap());
+            cells.collect::<Vec<_>>().join("|")
+        };
+        assert_eq!(shown(0), "2023-11-14T17:13:20-05:00|a|1|5|7|t", "{format}");
+        assert_eq!(shown(1), "1969-12-31T19:00:00.002-05:00|a|0|9|7|u");
+        assert_eq!((&*decoded.event_us, &*decoded.rows), (&[1_700_000_000_000_000, 2_000][..], &[0, 3][..]));
+        let reasons: Vec<_> = decoded.rejected.iter().map(|(row, why)| (*row, why.reason)).collect();
+        assert_eq!(reasons[1], (2, Reason::EventTime), "a message without a timestamp has no event time");
+        assert_eq!(reasons[0].0, 1, "its value lacks a field");
+    }
+}

@@ -15,6 +15,7 @@ mod decoder;
 mod field_target;
 mod json;
 mod json_keys;
+mod metadata;
 mod rejection;
 mod scalar;
 mod text_view;

@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
 use turnstile_engine::{ClosePolicy, ClosedWindow, Cut, Engine, RestoredState, StateChange, StreamPlan, Worker};
-use turnstile_message::{BatchBuilder, Counters, TopicPartition};
+use turnstile_message::{BatchBuilder, Counters, FailedWindow, TopicPartition};
 use turnstile_pipeline::Pipeline;
 
 /// The pipeline of most stories: rows are `STATION,ENTRIES,ID,TIMESTAMP`, times are UTC.
@@ -56,6 +56,7 @@ pub(crate) struct Story {
     state: Vec<(Vec<u8>, i64)>,
     last: Option<(Vec<turnstile_message::PartitionPosition>, i64, Counters)>,
     pub(crate) closed: Vec<ClosedWindow>,
+    pub(crate) failed: Vec<FailedWindow>,
     pub(crate) dead_letters: Vec<turnstile_engine::DeadLetter>,
     pub(crate) counters: Counters,
     idle: Vec<(TopicPartition, i64)>,
@@ -76,6 +77,7 @@ impl Story {
             state: Vec::new(),
             last: None,
             closed: Vec::new(),
+            failed: Vec::new(),
             dead_letters: Vec::new(),
             counters: Counters::default(),
             idle: Vec::new(),
@@ -196,6 +198,7 @@ impl Story {
         self.last = Some((cut.partitions, cut.published_until_us, cut.counters.clone()));
         self.counters = cut.counters;
         self.closed.extend(cut.closed);
+        self.failed.extend(cut.failed);
         self.dead_letters.extend(cut.dead_letters);
     }
 

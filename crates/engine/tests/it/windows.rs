@@ -248,6 +248,76 @@ fn a_window_that_cannot_be_computed_is_named() {
 }
 
 #[test]
+fn a_group_that_cannot_be_computed_is_left_out_and_named_and_the_others_are_published() {
+    for (late, corrects) in [("dead-letter", false), ("correct", true)] {
+        let stream = format!("watermark = \"0 seconds\"\nlate = \"{late}\"\nfailed_groups = \"leave-out\"");
+        let mut story = Story::new(&pipeline(&stream, &sums("'5 minutes'")), 1);
+        for (at, station) in ["A", "B", "C", "D", "E"].iter().enumerate() {
+            let entries = if at % 3 == 1 { i64::MAX } else { 2 };
+            story.row(0, station, entries, "1", "2023-12-09 08:01:00").row(0, station, 1, "2", "2023-12-09 08:02:00");
+        }
+        story.row(0, "A", 7, "3", "2023-12-09 08:06:00").cut();
+        story.expect(&["08:00: A|3|2|1|2; C|3|2|1|2; D|3|2|1|2"]);
+        let failed = &story.failed[0];
+        let shown: Vec<&str> = failed.shown.iter().map(|group| group.key.as_str()).collect();
+        assert_eq!((failed.groups, failed.version, shown), (2, 1, vec!["STATION = B", "STATION = E"]));
+        assert!(failed.shown[0].reason.contains("9223372036854775808 does not fit 64 bits"), "{failed:?}");
+        assert_eq!((failed.messages, failed.sources[0].first, failed.sources[0].last), (10, 0, 9));
+        if corrects {
+            story.row(0, "B", -1, "4", "2023-12-09 08:03:00").cut();
+            story
+                .expect(&["08:00 v2: A|3|2|1|2; B|9223372036854775807|3|-1|9223372036854775807; C|3|2|1|2; D|3|2|1|2"]);
+            assert_eq!(story.failed.iter().map(|failed| failed.groups).collect::<Vec<_>>(), [2, 1]);
+        }
+        story.crash();
+        story.drain();
+        assert_eq!(story.text().last().unwrap(), "08:05: A|7|1|7|7", "the run goes on");
+    }
+}
+
+#[test]
+fn a_window_of_one_group_that_cannot_be_computed_has_no_rows_and_is_named() {
+    let sql = "SELECT sum(ENTRIES) AS N, CAST(max(STATION) AS int) AS S FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes')";
+    let mut story = Story::new(&pipeline("watermark = \"0 seconds\"\nfailed_groups = \"leave-out\"", sql), 1);
+    story.row(0, "x", 1, "1", "2023-12-09 08:01:00").row(0, "7", 1, "2", "2023-12-09 08:06:00").drain();
+    story.expect(&["08:00: ", "08:05: 1|7"]);
+    assert_eq!((story.failed.len(), story.failed[0].shown[0].key.as_str()), (1, ""));
+}
+
+/// `first`, `last`, `min_by` and `max_by` a window, over rows that reach three partitions in every order of arrival.
+#[test]
+fn the_first_and_the_last_row_of_a_group_do_not_depend_on_arrival() {
+    let sql = "SELECT STATION, first(ENTRIES) AS A, last(ENTRIES) AS Z, first(ENTRIES) IGNORE NULLS AS N, max_by(ID, ENTRIES) AS M, \
+               min_by(ID, ENTRIES) AS L, count(DISTINCT ID, ENTRIES) AS C FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), STATION";
+    // Partition, entries, id, time: two rows share the first instant, two the last one, two the largest number.
+    let rows = [
+        (1, "", "p", "08:01:00"),
+        (2, "5", "q", "08:01:00"),
+        (0, "9", "r", "08:02:00"),
+        (2, "9", "s", "08:03:00"),
+        (0, "1", "t", "08:04:00"),
+        (1, "3", "u", "08:04:00"),
+        (1, "3", "u", "08:03:30"),
+    ];
+    for turn in 0..rows.len() {
+        let mut story = Story::new(&pipeline("watermark = \"0 seconds\"", sql), 3);
+        let mut turned = rows;
+        turned.rotate_left(turn);
+        for (at, (partition, entries, id, time)) in turned.iter().enumerate() {
+            story.value(*partition, Some(format!("A,{entries},{id},2023-12-09 {time}").as_bytes()));
+            if at % 3 == turn % 3 {
+                story.cut();
+            }
+            if at == turn {
+                story.cut().crash();
+            }
+        }
+        story.drain();
+        story.expect(&["08:00: A||3|5|s|t|5"]);
+    }
+}
+
+#[test]
 fn a_quiet_close_that_news_prevent_is_none() {
     let mut story = tumbling("watermark = \"1 minute\"");
     story.row(0, "A", 3, "1", "2023-12-09 08:56:00").cut();

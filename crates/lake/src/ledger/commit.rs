@@ -6,7 +6,7 @@ use bytes::Bytes;
 use turnstile_message::OffsetRange;
 
 use crate::slot::{FileKind, Slot, StateRef};
-use turnstile_message::{Counters, PartitionPosition};
+use turnstile_message::{Counters, FailedWindow, PartitionPosition};
 
 /// A consistent cut through the pipeline: offsets read, state kept, files to publish, all as of
 /// one moment.
@@ -28,6 +28,8 @@ pub struct Commit {
     pub state: Vec<NewState>,
     /// Files to publish. No empty ones.
     pub publish: Vec<NewFile>,
+    /// Windows that lack groups which could not be computed.
+    pub failed: Vec<FailedWindow>,
     /// What became of all rows since the pipeline began.
     pub counters: Counters,
     /// Whether the writer releases the pipeline with this commit.

@@ -13,7 +13,7 @@ use turnstile_values::{BoxError, caused};
 
 use crate::hash::Hash;
 use crate::slot::{FileEntry, Slot};
-use turnstile_message::Counters;
+use turnstile_message::{Counters, FailedWindow};
 
 /// What history says of a file before its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct CommitRecord {
     /// Files that the commit made part of the lake.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileEntry>,
+    /// Windows of the commit that lack groups which could not be computed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedWindow>,
 }
 
 impl CommitRecord {
@@ -71,6 +74,7 @@ impl CommitRecord {
             next,
             topic_ids: slot.topic_ids.clone(),
             files: slot.publish.iter().map(lasting).collect(),
+            failed: slot.failed.clone(),
         }
     }
 }

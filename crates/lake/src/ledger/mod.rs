@@ -266,6 +266,7 @@ impl Ledger {
             state: cut.kept.into_iter().chain(new_state.iter().cloned()).collect(),
             publish,
             carried: self.pending.iter().filter(|file| !file.confirmed).map(|file| file.entry.clone()).collect(),
+            failed: cut.failed,
             counters: cut.counters,
             history: self.roll.written().or(self.newest.history),
             pipeline: self.pipeline().to_owned(),

@@ -93,6 +93,7 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before:
         Some(before) => {
             let mut claim = before.record.clone();
             claim.carried.append(&mut claim.publish);
+            claim.failed.clear();
             claim.previous = before.position.sha256;
             claim
         }
@@ -115,6 +116,7 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before:
             state: vec![],
             publish: vec![],
             carried: vec![],
+            failed: vec![],
             counters: Counters::default(),
             history: None,
         },

@@ -176,6 +176,7 @@ mod tests {
             next,
             topic_ids: BTreeMap::new(),
             files,
+            failed: vec![],
         }
     }
 

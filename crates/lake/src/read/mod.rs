@@ -13,7 +13,7 @@ mod provenance;
 mod recent;
 mod since;
 
-pub use audit::{Audit, Finding, audit};
+pub use audit::{Audit, Finding, audit, describe_failed_window};
 pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, LakeObject, Leaving};
 pub use chain::for_each_commit;
 pub use places::RowLocation;

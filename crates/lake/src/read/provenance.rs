@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDateTime};
 use serde::Serialize;
+use turnstile_message::FailedWindow;
 
 use super::chain::for_each_commit;
 use super::places::{Places, RowLocation};
@@ -36,14 +37,22 @@ pub struct Published {
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn entries(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, LedgerError> {
-    Ok(entries_and_places(lake, pipeline).await?.0)
+    Ok(committed(lake, pipeline).await?.files)
 }
 
-async fn entries_and_places(lake: &Lake, pipeline: &str) -> Result<(Vec<Published>, Places), LedgerError> {
+/// What commits published, in their order.
+struct Committed {
+    files: Vec<Published>,
+    failed: Vec<FailedWindow>,
+    places: Places,
+}
+
+async fn committed(lake: &Lake, pipeline: &str) -> Result<Committed, LedgerError> {
     // Maintenance first: what it names was committed before.
     let places = Places::read(lake, pipeline).await?;
-    let mut files = Vec::new();
+    let (mut files, mut failed) = (Vec::new(), Vec::new());
     let newest = for_each_commit(lake, pipeline, |commit| {
+        failed.extend(commit.failed);
         files.extend(commit.files.into_iter().map(|file| Published {
             file: FileEntry { stage: String::new(), ..file },
             seq: commit.seq,
@@ -63,7 +72,7 @@ async fn entries_and_places(lake: &Lake, pipeline: &str) -> Result<(Vec<Publishe
             file.place = places.of(&file.file);
         }
     }
-    Ok((files, places))
+    Ok(Committed { files, failed, places })
 }
 
 /// What a file or window was made from.
@@ -72,6 +81,8 @@ pub struct Explained {
     /// The files that match, all versions of their windows included, by window and version. Of one
     /// window, readers see the last.
     pub files: Vec<Published>,
+    /// Groups of these windows that could not be computed, by commit.
+    pub failed: Vec<FailedWindow>,
 }
 
 /// Explains a file, by its name or the end of its path; a compacted object: the files whose rows it holds; or a window, by its start
@@ -80,22 +91,23 @@ pub struct Explained {
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
-    let (all, places) = entries_and_places(lake, pipeline).await?;
+    let Committed { files: all, failed, places } = committed(lake, pipeline).await?;
     let is_named = |name: &str| {
         let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));
         name == what || ends_with(name, what) || ends_with(what, name)
     };
     if let Some(object) = places.compacted.values().find(|object| is_named(&object.name)) {
-        return Ok(Explained { files: parts(&all, object) });
+        let files = parts(&all, object);
+        let windows: HashSet<(i64, i64)> = files.iter().filter_map(|published| window(&published.file)).collect();
+        let failed = failed.into_iter().filter(|failed| windows.contains(&(failed.start_us, failed.end_us))).collect();
+        return Ok(Explained { files, failed });
     }
     let named = |file: &FileEntry| is_named(&file.name);
     let asked = parse_window(what);
-    let in_window = |file: &FileEntry| match (&file.kind, asked) {
-        (FileKind::Window { start_us, end_us, .. }, Some((start, end))) => {
-            *start_us == start && end.is_none_or(|end| *end_us == end)
-        }
-        _ => false,
+    let is_asked = |(start_us, end_us): (i64, i64)| {
+        asked.is_some_and(|(start, end)| start_us == start && end.is_none_or(|end| end_us == end))
     };
+    let in_window = |file: &FileEntry| window(file).is_some_and(is_asked);
     let matching: Vec<&FileEntry> =
         all.iter().map(|published| &published.file).filter(|file| named(file) || in_window(file)).collect();
     let windows: HashSet<(i64, i64)> = matching.iter().filter_map(|file| window(file)).collect();
@@ -106,7 +118,11 @@ pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explaine
     };
     let mut files: Vec<Published> = all.iter().filter(chosen).cloned().collect();
     files.sort_by(|a, b| (&a.file.kind, a.seq).cmp(&(&b.file.kind, b.seq)));
-    Ok(Explained { files })
+    let is_chosen = |failed: &FailedWindow| {
+        let bounds = (failed.start_us, failed.end_us);
+        windows.contains(&bounds) || is_asked(bounds)
+    };
+    Ok(Explained { files, failed: failed.into_iter().filter(is_chosen).collect() })
 }
 
 /// The files whose rows a compacted object holds, in their order in it.

@@ -10,10 +10,13 @@ use datafusion_functions_aggregate as df;
 use sqlparser::tokenizer::Span;
 
 use super::arguments::{Argument, check_arity};
-use super::cast;
-use super::translator::{Clause, Operand, Translator};
+use super::translator::{Clause, Operand, Translator, column};
+use super::{MESSAGE_ORDER, cast};
 use crate::file::Fault;
-use crate::functions::{DoubleFunction, RegisterFunction, double, exact_sum, from_ordered_bits, register};
+use crate::functions::{
+    Choice, DoubleFunction, RegisterFunction, SAFE_DIGITS, decimal_sum, double, exact_sum, from_ordered_bits, register,
+    row_choice, tuple,
+};
 
 /// An aggregate function under all its names.
 pub(crate) struct Aggregation {
@@ -29,18 +32,26 @@ struct Built {
     output: Option<DataType>,
     /// What is made of the result before that.
     after: Option<ScalarUDF>,
+    /// Rows for which it is not true do not count, as with FILTER.
+    only: Option<Expr>,
 }
 
 fn built(function: Arc<AggregateUDF>, args: Vec<Expr>) -> Result<Built, Fault> {
-    Ok(Built { function, args, output: None, after: None })
+    Ok(Built { function, args, output: None, after: None, only: None })
 }
 
 const AGGREGATES: &[Aggregation] = &[
-    row(&["count"], (1, 1), |t, _, args, _| built(df::count::count_udaf(), normalized(t, args)?)),
+    row(&["count"], (1, usize::MAX), |t, _, args, _| {
+        built(df::count::count_udaf(), combined(t, normalized(t, args)?)?)
+    }),
     row(&["count_if"], (1, 1), count_if),
     row(&["sum"], (1, 1), sum),
     row(&["min"], (1, 1), |t, _, args, _| extreme(t, df::min_max::min_udaf(), args)),
     row(&["max"], (1, 1), |t, _, args, _| extreme(t, df::min_max::max_udaf(), args)),
+    row(&["min_by"], (2, 2), |t, _, args, _| by("min_by", Choice::First, t, args)),
+    row(&["max_by"], (2, 2), |t, _, args, _| by("max_by", Choice::Last, t, args)),
+    row(&["first", "first_value", "any_value"], (1, 2), |t, _, args, _| by_time("first", Choice::First, t, args)),
+    row(&["last", "last_value"], (1, 2), |t, _, args, _| by_time("last", Choice::Last, t, args)),
     row(&["avg", "mean"], (1, 1), |t, _, args, _| built(df::average::avg_udaf(), doubles(t, args)?)),
     row(&["stddev", "stddev_samp", "std"], (1, 1), |t, _, args, _| built(df::stddev::stddev_udaf(), doubles(t, args)?)),
     row(&["stddev_pop"], (1, 1), |t, _, args, _| built(df::stddev::stddev_pop_udaf(), doubles(t, args)?)),
@@ -89,6 +100,12 @@ pub(crate) struct AggregateCall<'a> {
     pub(crate) span: Span,
     pub(crate) distinct: bool,
     pub(crate) filter: Option<&'a sqlparser::ast::Expr>,
+    pub(crate) ignore_nulls: bool,
+}
+
+/// Whether IGNORE NULLS may follow a call of `name`, in lower case.
+pub(crate) fn takes_null_treatment(name: &str) -> bool {
+    ["first", "first_value", "any_value", "last", "last_value"].contains(&name)
 }
 
 /// Translates a call; its arguments may not hold aggregates themselves.
@@ -98,8 +115,8 @@ pub(crate) fn translate(
     call: AggregateCall<'_>,
     args: &[Argument<'_>],
 ) -> Result<Expr, Fault> {
-    let AggregateCall { name, span, distinct, filter } = call;
     if !translator.clause.sees_groups() {
+        let (name, span) = (&call.name, call.span);
         let (place, hint) = match translator.clause {
             Clause::Where => ("WHERE", "filter groups with HAVING"),
             Clause::Argument => ("the argument of another aggregate", "write a second pipeline over the first's files"),
@@ -108,7 +125,7 @@ pub(crate) fn translate(
         return Err(translator.fault(span, format!("the aggregate {name} cannot be used in {place}")).hint(hint));
     }
     let clause = std::mem::replace(&mut translator.clause, Clause::Argument);
-    let result = inside(translator, found, &name, span, distinct, filter, args);
+    let result = inside(translator, found, &call, args);
     translator.clause = clause;
     result
 }
@@ -116,12 +133,11 @@ pub(crate) fn translate(
 fn inside(
     translator: &mut Translator<'_>,
     found: &Aggregation,
-    name: &str,
-    span: Span,
-    distinct: bool,
-    filter: Option<&sqlparser::ast::Expr>,
+    call: &AggregateCall<'_>,
     args: &[Argument<'_>],
 ) -> Result<Expr, Fault> {
+    let AggregateCall { name, span, distinct, filter, ignore_nulls } = call;
+    let (name, span, distinct) = (name.as_str(), *span, *distinct);
     let mut operands = Vec::with_capacity(args.len());
     for arg in args {
         operands.push(match arg {
@@ -136,11 +152,14 @@ fn inside(
             fault.hint("only count(DISTINCT x) is supported; duplicates of messages are dropped by [stream] dedup")
         );
     }
+    if *ignore_nulls && operands.len() == 1 {
+        operands.push(Operand { expr: lit(true), span });
+    }
     check_arity(translator, name, span, operands.len(), found.arity)?;
-    let Built { function, args, output, after } = (found.build)(translator, name, operands, span)?;
+    let Built { function, args, output, after, only } = (found.build)(translator, name, operands, span)?;
     let filter = match filter {
         Some(filter) if RegisterFunction::of(&function).is_some() => {
-            let fault = translator.fault(sqlparser::ast::Spanned::span(filter), format!("{name} takes no FILTER"));
+            let fault = translator.fault(sqlparser::ast::Spanned::span(*filter), format!("{name} takes no FILTER"));
             return Err(fault.hint("the previous reading must be one that counts too: filter with WHERE"));
         }
         Some(filter) => {
@@ -148,6 +167,10 @@ fn inside(
             Some(Box::new(translator.condition(filter)?))
         }
         None => None,
+    };
+    let filter = match (filter, only) {
+        (Some(filter), Some(only)) => Some(Box::new(filter.and(only))),
+        (filter, only) => filter.or(only.map(Box::new)),
     };
     let call = AggregateFunction::new_udf(function, args, distinct, filter, Vec::new(), None);
     let call = translator.coerced(Expr::AggregateFunction(call), span)?.expr;
@@ -171,18 +194,59 @@ fn extreme(t: &Translator<'_>, function: Arc<AggregateUDF>, args: Vec<Operand>) 
         return built(function, plain(args));
     }
     let args = plain(args).into_iter().map(|arg| double(DoubleFunction::OrderedBits).call(vec![arg])).collect();
-    Ok(Built { function, args, output: None, after: Some(from_ordered_bits()) })
+    Ok(Built { function, args, output: None, after: Some(from_ordered_bits()), only: None })
 }
 
 /// The arguments, with one form of each double that Spark takes for one.
-fn normalized(t: &Translator<'_>, args: Vec<Operand>) -> Result<Vec<Expr>, Fault> {
+fn normalized(t: &Translator<'_>, args: Vec<Operand>) -> Result<Vec<Operand>, Fault> {
     let one = |arg: Operand| {
-        Ok(match t.type_of(&arg)? {
+        let expr = match t.type_of(&arg)? {
             DataType::Float64 => double(DoubleFunction::Normalized).call(vec![arg.expr]),
             _ => arg.expr,
-        })
+        };
+        Ok(Operand { expr, span: arg.span })
     };
     args.into_iter().map(one).collect()
+}
+
+/// Several arguments as one, since a row counts whose arguments are all not null.
+fn combined(t: &Translator<'_>, args: Vec<Operand>) -> Result<Vec<Expr>, Fault> {
+    if args.len() < 2 {
+        return Ok(plain(args));
+    }
+    let texts = args.into_iter().map(|arg| cast::to_text(t, arg)).collect::<Result<Vec<_>, _>>()?;
+    Ok(vec![tuple().call(texts)])
+}
+
+/// `min_by(x, y)` and `max_by(x, y)`: of rows with equal `y`, the first or last message.
+fn by(name: &'static str, choice: Choice, t: &Translator<'_>, args: Vec<Operand>) -> Result<Built, Fault> {
+    let mut args = args.into_iter();
+    let (Some(value), Some(rank)) = (args.next(), args.next()) else {
+        return built(row_choice(name, choice, 2), Vec::new());
+    };
+    let is_double = t.type_of(&rank)? == DataType::Float64;
+    let rank = if is_double { double(DoubleFunction::OrderedBits).call(vec![rank.expr]) } else { rank.expr };
+    let args = [value.expr, rank].into_iter().chain(message_order(t)).collect();
+    built(row_choice(name, choice, 2), args)
+}
+
+/// `first(x)` and `last(x)`, by event time; of one event time by topic, partition and offset.
+fn by_time(name: &'static str, choice: Choice, t: &Translator<'_>, args: Vec<Operand>) -> Result<Built, Fault> {
+    let mut args = args.into_iter();
+    let Some(value) = args.next() else { return built(row_choice(name, choice, 1), Vec::new()) };
+    let skips_nulls = match args.next() {
+        None => false,
+        Some(Operand { expr: Expr::Literal(ScalarValue::Boolean(Some(skips)), _), .. }) => skips,
+        Some(other) => return Err(t.fault(other.span, "whether nulls are skipped must be true or false")),
+    };
+    let only = skips_nulls.then(|| value.expr.clone().is_not_null());
+    let args = std::iter::once(value.expr).chain(message_order(t)).collect();
+    Ok(Built { only, ..built(row_choice(name, choice, 1), args)? })
+}
+
+/// The order of messages: by event time, then by topic, partition and offset. No two messages share a place.
+fn message_order(t: &Translator<'_>) -> impl Iterator<Item = Expr> {
+    std::iter::once(column(t.event_time)).chain(MESSAGE_ORDER.map(column))
 }
 
 fn plain(args: Vec<Operand>) -> Vec<Expr> {
@@ -219,6 +283,7 @@ fn sum(t: &Translator<'_>, _: &str, args: Vec<Operand>, span: Span) -> Result<Bu
     refuse_text(t, &arg)?;
     match t.type_of(&arg)? {
         DataType::Int32 | DataType::Int64 => built(exact_sum(), vec![cast::to_long(t, arg)?]),
+        DataType::Decimal128(digits, _) if digits > SAFE_DIGITS => built(decimal_sum(), vec![arg.expr]),
         DataType::Decimal128(..) => built(df::sum::sum_udaf(), vec![arg.expr]),
         _ => built(df::sum::sum_udaf(), vec![cast::to_double(t, arg)?]),
     }
@@ -231,7 +296,7 @@ fn approx_distinct(t: &Translator<'_>, _: &str, args: Vec<Operand>, span: Span) 
         _ => cast::to_text(t, arg)?,
     };
     let function = df::approx_distinct::approx_distinct_udaf();
-    Ok(Built { function, args: vec![expr], output: Some(DataType::Int64), after: None })
+    Ok(Built { function, args: vec![expr], output: Some(DataType::Int64), after: None, only: None })
 }
 
 fn percentile(t: &Translator<'_>, name: &str, args: Vec<Operand>) -> Result<Vec<Expr>, Fault> {

@@ -31,7 +31,7 @@ pub(crate) fn plan(
     let mut shape = syntax::parse(&mut text, &source.table)?;
     let internal = |error: DataFusionError| vec![text.fault(Span::empty(), error.strip_backtrace())];
     let zone = zone_of(source, stream);
-    let everything = schema(&source.schema, (0..source.schema.len()).collect::<Vec<_>>().as_slice(), zone);
+    let everything = schema(&source.schema, (0..source.schema.len()).collect::<Vec<_>>().as_slice(), true, zone);
     let everything = Arc::new(everything.map_err(internal)?);
     let simplifier = simplifier(&everything);
     let mut translator = Translator {
@@ -40,6 +40,7 @@ pub(crate) fn plan(
         simplifier: &simplifier,
         qualifier: &shape.qualifier,
         zone,
+        event_time: &stream.event_time,
         clause: Clause::Where,
         place: Span::empty(),
         aliases: Vec::new(),
@@ -143,9 +144,10 @@ impl Assembled {
             canonical: shape.canonical,
             table: source.table.clone(),
             window,
-            input: Arc::new(schema(&source.schema, &needed.columns, zone).map_err(internal)?),
+            input: Arc::new(schema(&source.schema, &needed.columns, needed.is_ordered, zone).map_err(internal)?),
             event_time: needed.event_time,
             dedup: needed.dedup,
+            is_ordered: needed.is_ordered,
             columns: needed.columns,
             filter,
             keys,

@@ -2,7 +2,8 @@
 
 use datafusion_expr::Expr;
 use sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Spanned,
+    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArguments, NullTreatment, ObjectNamePart,
+    Spanned,
 };
 use sqlparser::tokenizer::Span;
 
@@ -33,12 +34,17 @@ pub(crate) fn function(translator: &mut Translator<'_>, function: &Function) -> 
     if let Some(reason) = refused(&name) {
         return Err(translator.fault(place, format!("{name} is not supported: {reason}")));
     }
-    if !function.within_group.is_empty() || function.null_treatment.is_some() {
-        return Err(translator.fault(place, format!("{name}: WITHIN GROUP and IGNORE NULLS are not supported")));
+    if !function.within_group.is_empty() {
+        return Err(translator.fault(place, format!("{name}: WITHIN GROUP is not supported")));
+    }
+    let ignore_nulls = function.null_treatment == Some(NullTreatment::IgnoreNulls);
+    if function.null_treatment.is_some() && !aggregate::takes_null_treatment(&name) {
+        let fault = translator.fault(place, format!("{name} takes neither IGNORE NULLS nor RESPECT NULLS"));
+        return Err(fault.hint("first, last and any_value do"));
     }
     let (args, distinct) = arguments(translator, function, &name, place)?;
     if let Some(found) = aggregate::find(&name) {
-        let call = AggregateCall { name, span: place, distinct, filter: function.filter.as_deref() };
+        let call = AggregateCall { name, span: place, distinct, filter: function.filter.as_deref(), ignore_nulls };
         return aggregate::translate(translator, found, call, &args);
     }
     if distinct || function.filter.is_some() {
@@ -114,9 +120,7 @@ fn clause_name(clause: Clause) -> &'static str {
 /// Why a function of Spark is refused on purpose.
 fn refused(name: &str) -> Option<&'static str> {
     Some(match name {
-        "first" | "first_value" | "last" | "last_value" | "any_value" | "nth_value" => {
-            "its result depends on the order of rows, which a topic's partitions do not fix"
-        }
+        "nth_value" => "it is a window function; first, last, min_by and max_by are supported",
         "collect_list" | "collect_set" | "array_agg" | "listagg" | "string_agg" => {
             "a file's column holds one value, and the order of rows is not fixed"
         }

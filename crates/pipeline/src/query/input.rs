@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Fields as ArrowFields, Tim
 use datafusion_common::{DFSchema, DataFusionError};
 use datafusion_expr::Expr;
 
-use super::{WINDOW_END, WINDOW_START};
+use super::{MESSAGE_ORDER, WINDOW_END, WINDOW_START};
 use crate::schema::{Field, FieldKind};
 use crate::source::SourceSettings;
 use crate::stream::{DedupSettings, StreamSettings};
@@ -16,6 +16,8 @@ pub(super) struct Needed {
     pub(super) columns: Vec<usize>,
     pub(super) event_time: usize,
     pub(super) dedup: Vec<usize>,
+    /// Whether an expression refers to the order of messages.
+    pub(super) is_ordered: bool,
 }
 
 impl Needed {
@@ -33,19 +35,30 @@ impl Needed {
         for expr in exprs {
             names.extend(expr.column_refs().into_iter().map(|column| column.name.as_str()));
         }
+        let is_ordered = MESSAGE_ORDER.iter().any(|name| names.contains(name));
         let needed = |i: &usize| names.contains(source.schema[*i].name.as_str());
         let columns: Vec<usize> = (0..source.schema.len()).filter(needed).collect();
         let place = |name: &str| columns.iter().position(|i| source.schema[*i].name == name);
         let event_time = place(&stream.event_time).unwrap_or_default();
         let dedup = dedup_names.iter().filter_map(|name| place(name)).collect();
-        Self { columns, event_time, dedup }
+        Self { columns, event_time, dedup, is_ordered }
     }
 }
 
-/// The columns at `columns` of `fields`, then the bounds of the window, in time zone `zone`.
-pub(super) fn schema(fields: &[Field], columns: &[usize], zone: &str) -> Result<DFSchema, DataFusionError> {
+/// The columns at `columns` of `fields`, the order of messages if `is_ordered`, then the bounds of the window, in time zone
+/// `zone`.
+pub(super) fn schema(
+    fields: &[Field],
+    columns: &[usize],
+    is_ordered: bool,
+    zone: &str,
+) -> Result<DFSchema, DataFusionError> {
     let decoded = columns.iter().map(|i| ArrowField::new(&fields[*i].name, fields[*i].kind.arrow_type(), true));
-    DFSchema::from_unqualified_fields(ArrowFields::from_iter(decoded.chain(window_bounds(zone))), HashMap::new())
+    let types = [DataType::Utf8View, DataType::Int32, DataType::Int64];
+    let order = MESSAGE_ORDER.into_iter().zip(types).map(|(name, data_type)| ArrowField::new(name, data_type, false));
+    let order = order.filter(|_| is_ordered);
+    let all = decoded.chain(order).chain(window_bounds(zone));
+    DFSchema::from_unqualified_fields(ArrowFields::from_iter(all), HashMap::new())
 }
 
 /// The columns with the start and the end of a window.

@@ -31,7 +31,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion_common::DFSchemaRef;
 use datafusion_expr::{AggregateUDF, Expr};
 
-use crate::functions::ORDERED_BITS;
+use crate::functions::{ORDERED_BITS, is_decimal_sum};
 
 pub(crate) use assemble::plan;
 pub use edit::with_window;
@@ -41,6 +41,10 @@ pub use window::WindowSpec;
 pub const WINDOW_START: &str = "__window_start";
 /// Name of the column with the window's end.
 pub const WINDOW_END: &str = "__window_end";
+
+/// The columns of [`Query::input`] that say where a row's message stands, if aggregates need its order: topic, partition,
+/// offset.
+pub const MESSAGE_ORDER: [&str; 3] = ["__topic", "__partition", "__offset"];
 
 /// A planned query.
 ///
@@ -65,10 +69,13 @@ pub struct Query {
     pub event_time: usize,
     /// Where in `columns` the fields stand that make a message unique; empty when there are none.
     pub dedup: Vec<usize>,
-    /// The columns in the order of `columns`, all nullable, then [`WINDOW_START`] and [`WINDOW_END`].
+    /// The columns in the order of `columns`, all nullable; then those of [`MESSAGE_ORDER`] if `is_ordered`; then
+    /// [`WINDOW_START`] and [`WINDOW_END`].
     ///
     /// `filter`, `keys` and `aggregates` never refer to the last two, so that a batch may lack them.
     pub input: DFSchemaRef,
+    /// Whether `input` has the columns of [`MESSAGE_ORDER`].
+    pub is_ordered: bool,
     /// WHERE, over `input`: a boolean.
     pub filter: Option<Expr>,
     /// What GROUP BY names beside the window, over `input`.
@@ -104,6 +111,11 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
+    /// Whether its state is a sum of 256 bits.
+    pub(crate) fn is_wide_sum(&self) -> bool {
+        matches!(&self.kind, AggregateKind::Function { udaf, .. } if is_decimal_sum(udaf))
+    }
+
     /// Whether its state holds doubles as bigints, by their order.
     pub(crate) fn is_of_ordered_bits(&self) -> bool {
         let AggregateKind::Function { args, .. } = &self.kind else { return false };

@@ -8,6 +8,7 @@ use datafusion_expr::Expr;
 use turnstile_values::human;
 
 use super::{AggregateKind, Query, WINDOW_END, WINDOW_START, spark_type};
+use crate::functions::written_arguments;
 
 impl Query {
     /// WHERE, a key or an argument: over the message's fields.
@@ -31,7 +32,9 @@ impl Query {
         let text = |expr: &Expr| self.readable_input(expr);
         match kind {
             AggregateKind::Function { udaf, args, distinct, filter } => {
-                let args: Vec<String> = args.iter().map(text).collect();
+                // The order of `first` and its like is part of the arguments, but not of the query's text.
+                let written = written_arguments(udaf).unwrap_or(args.len());
+                let args: Vec<String> = args.iter().take(written).map(text).collect();
                 let distinct = if *distinct { "DISTINCT " } else { "" };
                 let filter = filter.as_ref().map_or_else(String::new, |f| format!(" FILTER (WHERE {})", text(f)));
                 format!("{}({distinct}{}){filter}", udaf.name(), args.join(", "))

@@ -57,6 +57,8 @@ pub(crate) struct Translator<'a> {
     pub(crate) qualifier: &'a str,
     /// Zone of the event time, which is the zone of text that becomes a timestamp.
     pub(crate) zone: &'a str,
+    /// The field that holds the event time.
+    pub(crate) event_time: &'a str,
     pub(crate) clause: Clause,
     /// The place of the expression around the one that is being translated.
     pub(crate) place: Span,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringViewArray, new_null_array};
 use arrow::datatypes::Schema;
 use datafusion_common::DFSchema;
 use datafusion_expr::execution_props::ExecutionProps;
@@ -56,8 +56,19 @@ fn physical(expr: &Expr, schema: &DFSchema) -> Arc<dyn PhysicalExpr> {
 fn batch(rows: &Rows, pipeline: &Pipeline, chosen: &[usize]) -> RecordBatch {
     let query = &pipeline.query;
     // The batch lacks the window's bounds, as the contract of `Query::input` allows.
-    let schema: Schema = query.input.as_arrow().project(&(0..query.columns.len()).collect::<Vec<_>>()).unwrap();
-    let columns = query.columns.iter().map(|column| rows.array(*column, chosen)).collect();
+    let bounds = 2;
+    let input = query.input.as_arrow();
+    let schema: Schema = input.project(&(0..input.fields().len() - bounds).collect::<Vec<_>>()).unwrap();
+    let mut columns: Vec<ArrayRef> = query.columns.iter().map(|column| rows.array(*column, chosen)).collect();
+    if query.is_ordered {
+        let topics: StringViewArray = chosen.iter().map(|_| Some("x")).collect();
+        let offsets: Int64Array = chosen.iter().map(|row| Some(*row as i64)).collect();
+        columns.extend([
+            Arc::new(topics) as ArrayRef,
+            Arc::new(Int32Array::from(vec![0; chosen.len()])),
+            Arc::new(offsets),
+        ]);
+    }
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 

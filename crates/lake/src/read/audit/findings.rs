@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use serde::Serialize;
-use turnstile_message::Counters;
+use turnstile_message::{Counters, FailedWindow};
 use turnstile_values::human;
 
 use crate::hash::Hash;
@@ -36,6 +36,8 @@ pub struct Audit {
     pub pending: Vec<String>,
     /// Objects that a compaction made and did not come to commit: no fault, the next one on their day removes them.
     pub leftovers: Vec<String>,
+    /// Windows that were published without groups which could not be computed: recorded, so no fault.
+    pub failed: Vec<FailedWindow>,
     /// Differences, in the order found.
     pub findings: Vec<Finding>,
     /// Differences beyond those listed.
@@ -140,6 +142,15 @@ impl Audit {
     }
 }
 
+/// Which groups a window lacks, in one line.
+pub fn describe_failed_window(window: &FailedWindow) -> String {
+    let bounds = (human::short_instant(window.start_us), human::short_instant(window.end_us));
+    let groups = if window.groups == 1 { "1 group".to_owned() } else { format!("{} groups", window.groups) };
+    let first =
+        window.shown.first().map_or(String::new(), |group| format!("; the first: {}: {}", group.key, group.reason));
+    format!("window {} .. {}, version {}: {groups} that cannot be computed{first}", bounds.0, bounds.1, window.version)
+}
+
 /// One difference a line, then one line that says whether all is well.
 impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,6 +159,9 @@ impl fmt::Display for Audit {
         }
         for name in &self.leftovers {
             writeln!(f, "leftover: {name} is from an unfinished compaction")?;
+        }
+        for window in &self.failed {
+            writeln!(f, "left out: {}", describe_failed_window(window))?;
         }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;

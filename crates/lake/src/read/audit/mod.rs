@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use futures::StreamExt;
 use object_store::path::Path;
 
-pub use findings::{Audit, Finding};
+pub use findings::{Audit, Finding, describe_failed_window};
 use foreign::find_foreign;
 use maintained::{check_parts, maintenance};
 use turnstile_values::human;
@@ -73,6 +73,7 @@ impl OwnLedger {
         for reason in self.account.take(&line) {
             seen.find(Finding::Unbalanced { seq: line.seq, reason });
         }
+        seen.failed.extend(line.failed);
         for file in line.files {
             seen.files += 1;
             seen.bytes += file.bytes;
