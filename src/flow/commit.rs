@@ -10,7 +10,7 @@ use turnstile_pipeline::Pipeline;
 use super::settings::file_format;
 
 /// State that comes on top of what was there.
-const ADD: &str = "add";
+pub(super) const ADD: &str = "add";
 /// State that replaces what was there.
 const REPLACE: &str = "replace";
 

@@ -2,15 +2,19 @@
 //!
 //! In: cuts in the ledger's form. Out: what was committed and published. Holds the ledger and the state that is live in it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use turnstile_lake::{Commit, Committed, Ledger, LedgerError, StateRef};
+use turnstile_engine::{StreamPlan, merge_state};
+use turnstile_lake::{Commit, Committed, Ledger, LedgerError, NewState, StateRef};
 use turnstile_message::TopicPartition;
 use turnstile_values::{RetryPolicy, human};
 
+use super::commit::ADD;
 use super::event_sink::EventSink;
-use super::fault::ledger_failed;
+use super::fault::{engine_failed, ledger_failed};
+use super::state_merge;
 
 /// When a commit is tried again, or a request to the schema registry; each says for how long.
 pub(super) const RETRIES: RetryPolicy = RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(10));
@@ -51,6 +55,32 @@ impl Committer {
     /// The next offset of each partition, as of the newest commit.
     pub(crate) fn positions(&self) -> Vec<(TopicPartition, i64)> {
         self.ledger.newest().positions.iter().map(|p| (p.partition.clone(), p.next_offset)).collect()
+    }
+
+    /// Merges small increments of the state into one for the next commit, if there are many: it is to be part of that, and they
+    /// are live no longer.
+    ///
+    /// # Errors
+    /// The store does not give them, or the engine cannot read them.
+    pub(crate) async fn merge_state(
+        &mut self,
+        plan: Arc<StreamPlan>,
+        closed_until_us: i64,
+    ) -> anyhow::Result<Option<NewState>> {
+        let due = state_merge::due(&self.live);
+        let Some(longest) = due.iter().map(|at| self.live[*at].live_until_us.unwrap_or(i64::MAX)).max() else {
+            return Ok(None);
+        };
+        let mut blobs = Vec::with_capacity(due.len());
+        for at in &due {
+            blobs.push(self.ledger.read_state(&self.live[*at]).await.map_err(ledger_failed)?.to_vec());
+        }
+        let merged = tokio::task::spawn_blocking(move || merge_state(&plan, &blobs, closed_until_us));
+        let bytes = merged.await?.map_err(engine_failed)?.into();
+        let mut at = 0..;
+        self.live.retain(|_| at.next().is_some_and(|at| due.binary_search(&at).is_err()));
+        let live_until_us = (longest != i64::MAX).then_some(longest);
+        Ok(Some(NewState { kind: ADD.to_owned(), live_until_us, bytes }))
     }
 
     /// Commits `cut`.

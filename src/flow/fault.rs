@@ -225,6 +225,12 @@ pub(crate) fn engine_failed(error: EngineError) -> anyhow::Error {
         EngineError::Memory { .. } => {
             (Exit::Failed, Some("raise `[stream] memory`, or shorten the window or the watermark; nothing was lost"))
         }
+        EngineError::Spill(_) => (
+            Exit::Failed,
+            Some(
+                "raise `[stream] memory` or `spill`, or name a folder with more room as `spill_dir`; nothing was lost",
+            ),
+        ),
         EngineError::Window { .. } => (
             Exit::Failed,
             Some(

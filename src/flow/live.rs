@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use turnstile_engine::{ClosePolicy, Engine, RestoredState, StreamPlan};
+use turnstile_engine::{ClosePolicy, Engine, SpillSpace, StreamPlan};
 use turnstile_lake::{Lake, Slot, read_state};
 use turnstile_warehouse::{LiveRows, LiveRowsError, LiveWindow};
 
@@ -11,29 +11,36 @@ use super::restore::restore_from;
 
 /// Computes the open windows' rows for the warehouse. The commit's state is read into a separate engine, whose
 /// windows are closed and thrown away: the running pipeline is not asked.
-pub(crate) fn live_rows(lake: &Lake, plan: Arc<StreamPlan>) -> LiveRows {
+pub(crate) fn live_rows(lake: &Lake, plan: Arc<StreamPlan>, spill: Option<Arc<dyn SpillSpace>>) -> LiveRows {
     let lake = lake.clone();
     Arc::new(move |slot: Slot| {
-        let (lake, plan) = (lake.clone(), Arc::clone(&plan));
-        async move { compute(&lake, plan, &slot).await.map_err(LiveRowsError::new) }.boxed()
+        let (lake, plan, spill) = (lake.clone(), Arc::clone(&plan), spill.clone());
+        async move { compute(&lake, plan, spill, &slot).await.map_err(LiveRowsError::new) }.boxed()
     })
 }
 
-async fn compute(lake: &Lake, plan: Arc<StreamPlan>, slot: &Slot) -> anyhow::Result<Vec<LiveWindow>> {
-    let mut state = Vec::with_capacity(slot.state.len());
+async fn compute(
+    lake: &Lake,
+    plan: Arc<StreamPlan>,
+    spill: Option<Arc<dyn SpillSpace>>,
+    slot: &Slot,
+) -> anyhow::Result<Vec<LiveWindow>> {
+    let mut engine = Engine::new(plan, restore_from(slot), 1, spill)?;
     for reference in &slot.state {
         let bytes = read_state(lake, &slot.pipeline, reference).await?.ok_or_else(|| {
             anyhow::anyhow!("{} was deleted while it was read: a newer commit replaced it; retry", reference.object)
         })?;
-        state.push((bytes.to_vec(), reference.live_until_us.unwrap_or(i64::MAX)));
+        let live_until_us = reference.live_until_us.unwrap_or(i64::MAX);
+        engine = tokio::task::spawn_blocking(move || -> anyhow::Result<Engine> {
+            engine.restore_state(&bytes, live_until_us)?;
+            Ok(engine)
+        })
+        .await??;
     }
-    let restore = restore_from(slot, state);
-    let open = tokio::task::spawn_blocking(move || close_all(plan, restore));
-    open.await?
+    tokio::task::spawn_blocking(move || close_all(engine)).await?
 }
 
-fn close_all(plan: Arc<StreamPlan>, restore: RestoredState) -> anyhow::Result<Vec<LiveWindow>> {
-    let mut engine = Engine::new(plan, restore, 1)?;
+fn close_all(mut engine: Engine) -> anyhow::Result<Vec<LiveWindow>> {
     let mut open = Vec::new();
     loop {
         engine.absorb(Vec::new(), &[], ClosePolicy::All);

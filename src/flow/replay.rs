@@ -17,6 +17,7 @@ use turnstile_pipeline::{AggregateKind, DedupSettings, Pipeline};
 use super::context::Context;
 use super::fault::{client, engine_failed, ledger_failed, read_failed};
 use super::schemas::{SchemaFetcher, open_registry};
+use super::spill_folder::spill_space;
 use super::worker_task::{BATCH_BYTES, BATCH_ROWS};
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -91,7 +92,8 @@ pub(crate) async fn replay(
         .map(|r| (r.partition.clone(), if history { StartAt::Earliest } else { StartAt::Offset(r.first) }))
         .collect();
     let mut reader = PartitionReader::open(&settings, starts, ReadLimits::default()).map_err(read_failed)?;
-    let mut engine = Engine::new(plan, RestoredState::default(), 1).map_err(engine_failed)?;
+    let mut engine =
+        Engine::new(plan, RestoredState::default(), 1, spill_space(&pipeline.stream)).map_err(engine_failed)?;
     let mut worker = engine.worker();
     let mut schemas = open_registry(pipeline, context.runtime())?.map(SchemaFetcher::new);
     let mut queues = reader.split();

@@ -373,6 +373,12 @@ impl Flow {
             topic.send(&cut.dead_letters)?;
         }
         let first_dead_letter = cut.dead_letters.first().map(describe_dead_letter).unwrap_or_default();
+        let merged = match cut.state {
+            StateChange::Replace { .. } | StateChange::Clear => None,
+            StateChange::None | StateChange::Add { .. } => {
+                self.committer.merge_state(self.context.plan()?, cut.closed_until_us).await?
+            }
+        };
         let commit_context = CommitContext {
             pipeline: self.context.pipeline(),
             live: self.committer.live(),
@@ -382,7 +388,8 @@ impl Flow {
             released,
         };
         let failed = cut.failed.iter().map(describe_failed_window).collect::<Vec<_>>();
-        let cut = lake_cut(cut, &commit_context)?;
+        let mut cut = lake_cut(cut, &commit_context)?;
+        cut.state.extend(merged);
         let files: Vec<Event> = cut.publish.iter().map(|file| Event::of_file(file, &first_dead_letter)).collect();
         let committed = self.committer.commit(cut).await?;
         self.status.record_commit(&committed, &files);

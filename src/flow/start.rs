@@ -1,7 +1,7 @@
 //! Opens what a flow needs: lake, ledger, engine, reader; and finds where to resume.
 
 use std::collections::BTreeMap;
-use turnstile_engine::{Engine, RestoredState, fingerprint};
+use turnstile_engine::{Engine, fingerprint};
 use turnstile_kafka::{ClientError, ClientSettings, KafkaConnection, PartitionReader, ReadLimits, StartAt};
 use turnstile_lake::{Ledger, PartitionPosition, Slot, StateRef};
 use turnstile_message::{SourcePosition, TopicPartition};
@@ -12,6 +12,7 @@ use super::fault::{client, engine_failed, ledger_failed, open_failed, read_faile
 use super::losses::{range_lost, topic_recreated};
 use super::owner;
 use super::restore::restore_from;
+use super::spill_folder::spill_space;
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -64,12 +65,14 @@ pub(crate) async fn start(
     };
     let known = slot.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
     let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
-    let restore = match &slot {
-        Some(slot) => restore(&ledger, slot).await?,
-        None => RestoredState::default(),
-    };
+    let restore = slot.as_ref().map(restore_from).unwrap_or_default();
     let workers = options.workers.min(partitions.len()).max(1);
-    let mut engine = Engine::new(plan, restore, workers).map_err(engine_failed)?;
+    let spill = spill_space(&pipeline.stream);
+    let mut engine = Engine::new(plan, restore, workers, spill).map_err(engine_failed)?;
+    for reference in slot.iter().flat_map(|slot| &slot.state) {
+        let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
+        engine.restore_state(&bytes, reference.live_until_us.unwrap_or(i64::MAX)).map_err(engine_failed)?;
+    }
     let limits = ReadLimits { queues: workers, watch_leaders: true, ..ReadLimits::default() };
     let reader = PartitionReader::open(settings, starts, limits).map_err(read_failed)?;
     for (partition, offset) in reader.starts() {
@@ -218,13 +221,4 @@ fn same_record(connection: &mut KafkaConnection, position: &PartitionPosition, e
     Ok(found.filter(|record| record.position.offset == last).is_none_or(|record| {
         fingerprint(last, record.timestamp_ms, record.key.as_deref(), record.value.as_deref()) == expected
     }))
-}
-
-async fn restore(ledger: &Ledger, slot: &Slot) -> anyhow::Result<RestoredState> {
-    let mut state = Vec::with_capacity(slot.state.len());
-    for reference in &slot.state {
-        let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
-        state.push((bytes.to_vec(), reference.live_until_us.unwrap_or(i64::MAX)));
-    }
-    Ok(restore_from(slot, state))
 }

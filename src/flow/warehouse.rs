@@ -12,6 +12,7 @@ use turnstile_warehouse::{BUILT_IN, Models, Warehouse, WarehouseLimits, Warehous
 use super::fault::warehouse_failed;
 use super::live::live_rows;
 use super::settings::file_format;
+use super::spill_folder::spill_space;
 use crate::exit::Exit;
 use crate::report::Failure;
 
@@ -27,7 +28,7 @@ pub(super) fn open_warehouse(
 ) -> anyhow::Result<Warehouse> {
     let source = source(pipeline, &plan)?;
     let models = read_models(pipeline, folder, &source.table)?;
-    let live = live_rows(lake, plan);
+    let live = live_rows(lake, plan, spill_space(&pipeline.stream));
     Warehouse::new(lake, source, models, limits(pipeline), Some(live)).map_err(warehouse_failed)
 }
 

@@ -25,6 +25,7 @@ mod scene;
 mod schedule;
 mod security;
 mod spark;
+mod spilling;
 mod targets;
 mod topics;
 mod trouble;

@@ -62,7 +62,7 @@ fn measure(batches: &[MessageBatch], messages: usize, pipeline: &Pipeline) -> (f
     let mut runs: Vec<f64> = (0..RUNS)
         .map(|_| {
             let plan = Arc::new(StreamPlan::new(pipeline).expect("the plan compiles"));
-            let mut engine = Engine::new(plan, RestoredState::default(), 1).expect("an engine");
+            let mut engine = Engine::new(plan, RestoredState::default(), 1, None).expect("an engine");
             let mut worker = engine.worker();
             let began = Instant::now();
             let mut since = 0;

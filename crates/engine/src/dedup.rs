@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, StringViewArray,
@@ -16,6 +17,8 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::error::EngineError;
+use crate::seen_run::SeenRun;
 use crate::stream_plan::{DedupPlan, StreamPlan};
 
 /// A message seen: its event-time bucket and hash.
@@ -34,7 +37,39 @@ pub(crate) struct Dedup {
 }
 
 type SeenSet = HashSet<u128, BuildHasherDefault<IdentityHasher>>;
-type Shard = BTreeMap<i64, SeenSet>;
+type Shard = BTreeMap<i64, SeenBucket>;
+
+/// The messages of one bucket of event time, as far as they belong to one shard.
+#[derive(Debug, Default)]
+struct SeenBucket {
+    set: SeenSet,
+    /// Parts that were moved to files; they hold hashes of other shards too.
+    runs: Vec<Arc<SeenRun>>,
+}
+
+impl SeenBucket {
+    fn contains(&self, hash: u128) -> Result<bool, EngineError> {
+        Ok(self.set.contains(&hash) || self.is_in_runs(hash)?)
+    }
+
+    /// Adds the hash; false if it is there already.
+    #[inline]
+    fn insert(&mut self, hash: u128) -> Result<bool, EngineError> {
+        if !self.runs.is_empty() && !self.set.contains(&hash) && self.is_in_runs(hash)? {
+            return Ok(false);
+        }
+        Ok(self.set.insert(hash))
+    }
+
+    fn is_in_runs(&self, hash: u128) -> Result<bool, EngineError> {
+        for run in &self.runs {
+            if run.contains(hash)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
 
 /// The keys are already hashes; half of one is as good as any hash of it.
 #[derive(Debug, Default)]
@@ -84,10 +119,14 @@ fn shard_of(hash: u128, shards: usize) -> usize {
     (((hash >> 64) * shards as u128) >> 64) as usize
 }
 
-fn bucket_at(shard: &mut Shard, bucket_us: i64) -> &mut SeenSet {
+fn bucket_at(shard: &mut Shard, bucket_us: i64) -> &mut SeenBucket {
     // Neighbouring buckets are about as full: room for as many at once spares the growth.
-    let expected = if shard.contains_key(&bucket_us) { 0 } else { shard.values().next_back().map_or(0, HashSet::len) };
-    shard.entry(bucket_us).or_insert_with(|| HashSet::with_capacity_and_hasher(expected, Default::default()))
+    let is_known = shard.contains_key(&bucket_us);
+    let expected = if is_known { 0 } else { shard.values().next_back().map_or(0, |bucket| bucket.set.len()) };
+    shard.entry(bucket_us).or_insert_with(|| SeenBucket {
+        set: HashSet::with_capacity_and_hasher(expected, Default::default()),
+        runs: Vec::new(),
+    })
 }
 
 impl Dedup {
@@ -105,7 +144,14 @@ impl Dedup {
 
     /// Remembers the messages of `batch` and empties it. Calls `report` for each with its row, and with `None` when it was
     /// seen before. Messages with equal hashes are reported in their order.
-    pub(crate) fn insert(&self, batch: &mut DedupBatch, mut report: impl FnMut(u32, Option<SeenMessage>)) {
+    ///
+    /// # Errors
+    /// [`EngineError::Spill`]: a file with messages seen cannot be read; the batch was reported in part.
+    pub(crate) fn insert(
+        &self,
+        batch: &mut DedupBatch,
+        mut report: impl FnMut(u32, Option<SeenMessage>),
+    ) -> Result<(), EngineError> {
         // One lock per shard and one lookup per run of messages of a bucket, rather than both for every message.
         for (shard, keys) in self.shards.iter().zip(&mut batch.shards) {
             if keys.is_empty() {
@@ -120,26 +166,45 @@ impl Dedup {
                 let (now, later) = rest.split_at(run);
                 rest = later;
                 if self.same_time {
-                    let set = bucket_at(shard, bucket_us);
+                    let bucket = bucket_at(shard, bucket_us);
                     for DedupKey { row, hash, .. } in now {
-                        report(*row, set.insert(*hash).then_some(SeenMessage { bucket_us, hash: *hash }));
+                        report(*row, bucket.insert(*hash)?.then_some(SeenMessage { bucket_us, hash: *hash }));
                     }
                     continue;
                 }
                 for DedupKey { row, hash, .. } in now {
-                    let elsewhere = shard.iter().any(|(at, set)| *at != bucket_us && set.contains(hash));
-                    let new = !elsewhere && bucket_at(shard, bucket_us).insert(*hash);
+                    let mut elsewhere = false;
+                    for (_, bucket) in shard.iter().filter(|(at, _)| **at != bucket_us) {
+                        elsewhere = elsewhere || bucket.contains(*hash)?;
+                    }
+                    let new = !elsewhere && bucket_at(shard, bucket_us).insert(*hash)?;
                     report(*row, new.then_some(SeenMessage { bucket_us, hash: *hash }));
                 }
             }
             keys.clear();
+        }
+        Ok(())
+    }
+
+    /// Looks for `hashes` of a bucket, ascending, in `run` from now on, which holds them, instead of in memory.
+    pub(crate) fn move_to_run(&self, bucket_us: i64, hashes: &[u128], run: &Arc<SeenRun>) {
+        for (at, shard) in self.shards.iter().enumerate() {
+            // The hashes of a shard lie together.
+            let begin = hashes.partition_point(|hash| shard_of(*hash, self.shards.len()) < at);
+            let end = hashes.partition_point(|hash| shard_of(*hash, self.shards.len()) <= at);
+            let moved = &hashes[begin..end];
+            let mut shard = shard.lock();
+            let bucket = shard.entry(bucket_us).or_default();
+            bucket.runs.push(Arc::clone(run));
+            bucket.set.retain(|hash| moved.binary_search(hash).is_err());
+            bucket.set.shrink_to_fit();
         }
     }
 
     /// Restores a message from persisted state.
     pub(crate) fn restore(&self, seen: SeenMessage) {
         let mut shard = self.shards[shard_of(seen.hash, self.shards.len())].lock();
-        shard.entry(seen.bucket_us).or_default().insert(seen.hash);
+        shard.entry(seen.bucket_us).or_default().set.insert(seen.hash);
     }
 
     /// Forgets messages whose event time lies before `before_us`, a bucket at a time.
@@ -160,10 +225,10 @@ impl Dedup {
         bucket_us + self.bucket_us
     }
 
-    /// Approximate bytes held.
+    /// Approximate bytes held, without those of runs.
     pub(crate) fn bytes(&self) -> usize {
         let entry = size_of::<u128>() + 1;
-        self.shards.iter().map(|s| s.lock().values().map(|set| set.capacity() * entry).sum::<usize>()).sum()
+        self.shards.iter().map(|s| s.lock().values().map(|bucket| bucket.set.capacity() * entry).sum::<usize>()).sum()
     }
 }
 
@@ -244,8 +309,6 @@ impl<'a> RowHasher<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use turnstile_pipeline::FieldKind;
 
     use super::*;

@@ -16,17 +16,15 @@ use crate::error::EngineError;
 use crate::failed_groups::without_failed_groups;
 use crate::frontier::Frontier;
 use crate::groups::Layer;
+use crate::kept_state::KeptState;
 use crate::live_changes::LiveChanges;
-use crate::open_window::OpenWindow;
 use crate::part::WorkerPart;
 use crate::registers::Carry;
-use crate::state::{self, StateSnapshot, WindowMeta};
+use crate::spill::SpillSpace;
+use crate::state::{self, WindowMeta};
 use crate::stream_plan::StreamPlan;
 use crate::watermark::Watermark;
 use crate::worker::Worker;
-
-/// Layers that a window keeps before it merges them: bounds the work that closing leaves to do.
-const MAX_LAYERS: usize = 8;
 
 /// Most windows that one cut closes: bounds the files of a commit and the time that it takes.
 const MAX_CLOSES: usize = 4096;
@@ -35,13 +33,11 @@ const MAX_CLOSES: usize = 4096;
 pub struct Engine {
     plan: Arc<StreamPlan>,
     dedup: Option<Arc<Dedup>>,
-    /// What the workers' shared set held at the last cut: they continue while a cut is written.
-    seen: BTreeMap<i64, Vec<u128>>,
-    windows: BTreeMap<i64, OpenWindow>,
+    kept: KeptState,
+    spill: Option<Arc<dyn SpillSpace>>,
     watermark: Watermark,
     frontier: Frontier,
     counters: Counters,
-    carry: Option<Carry>,
     changes: LiveChanges,
     new: PendingCut,
     close: ClosePolicy,
@@ -57,22 +53,25 @@ struct PendingCut {
 }
 
 impl Engine {
-    /// An engine that resumes from `restore` (or starts, from the default), for up to `workers` workers.
+    /// An engine that resumes from `restore` (or starts, from the default), for up to `workers` workers. State that exceeds the
+    /// pipeline's memory is moved to `spill`; without it, that is an error.
     ///
     /// # Errors
     /// [`EngineError::State`] when the saved state cannot be read.
-    pub fn new(plan: Arc<StreamPlan>, restore: RestoredState, workers: usize) -> Result<Self, EngineError> {
-        let dedup = plan.dedup.as_ref().map(|_| Arc::new(Dedup::new(&plan, workers * 4)));
-        let carry = if plan.registers.is_empty() { None } else { Some(Carry::new(&plan)?) };
+    pub fn new(
+        plan: Arc<StreamPlan>,
+        restore: RestoredState,
+        workers: usize,
+        spill: Option<Arc<dyn SpillSpace>>,
+    ) -> Result<Self, EngineError> {
         let mut engine = Self {
+            dedup: plan.dedup.as_ref().map(|_| Arc::new(Dedup::new(&plan, workers * 4))),
+            kept: KeptState::new(&plan)?,
+            spill,
             plan,
-            dedup,
-            seen: BTreeMap::new(),
-            windows: BTreeMap::new(),
             watermark: Watermark::default(),
             frontier: Frontier::OPEN,
             counters: restore.counters,
-            carry,
             changes: LiveChanges::default(),
             new: PendingCut::default(),
             close: ClosePolicy::Passed,
@@ -83,42 +82,24 @@ impl Engine {
             engine.watermark.restore(partition);
         }
         for (bytes, live_until_us) in restore.state {
-            let snapshot = state::decode(&engine.plan, &bytes)?;
-            engine.restore(snapshot)?;
-            engine.changes.push(live_until_us, bytes.len());
-        }
-        let closed = engine.frontier.closed_until_us;
-        engine.windows.retain(|start, _| engine.plan.end(*start) > closed);
-        for window in engine.windows.values_mut() {
-            // The restored layers are slices of larger buffers; merging copies only what they need.
-            window.compact(&engine.plan)?;
+            engine.restore_state(&bytes, live_until_us)?;
         }
         Ok(engine)
     }
 
-    fn restore(&mut self, snapshot: StateSnapshot) -> Result<(), EngineError> {
-        for (start, layer) in snapshot.layers {
-            self.windows.entry(start).or_default().layers.push(Arc::new(layer));
+    /// Adds a blob of state that the last commit kept, and until when it is needed. All of them are to be added, in any order,
+    /// before the first worker is created.
+    ///
+    /// # Errors
+    /// [`EngineError::State`] when it cannot be read; [`EngineError::Spill`].
+    pub fn restore_state(&mut self, bytes: &[u8], live_until_us: i64) -> Result<(), EngineError> {
+        let snapshot = state::decode(&self.plan, bytes)?;
+        if let Some(dedup) = &self.dedup {
+            snapshot.seen.iter().for_each(|seen| dedup.restore(*seen));
         }
-        for meta in snapshot.windows {
-            let window = self.windows.entry(meta.start_us).or_default();
-            window.messages += meta.messages;
-            window.version = meta.version;
-            window.dirty = meta.dirty;
-        }
-        for (start, range) in snapshot.sources {
-            range.merge_into(&mut self.windows.entry(start).or_default().sources);
-        }
-        for seen in snapshot.seen {
-            self.seen.entry(seen.bucket_us).or_default().push(seen.hash);
-            if let Some(dedup) = &self.dedup {
-                dedup.restore(seen);
-            }
-        }
-        if let (Some(carry), Some((keys, readings))) = (&mut self.carry, snapshot.carry) {
-            carry.restore(&keys, self.plan.keys.len(), readings)?;
-        }
-        Ok(())
+        self.kept.restore(snapshot, self.frontier.closed_until_us)?;
+        self.changes.push(live_until_us, bytes.len());
+        self.spill_if_needed()
     }
 
     /// A worker for some of the partitions.
@@ -137,7 +118,7 @@ impl Engine {
         let published = self.frontier.published_until_us;
         let Some(now) = self.watermark.with(updates, self.plan.watermark_us) else { return false };
         if published == i64::MIN {
-            return self.windows.keys().next().is_some_and(|start| self.plan.end(*start) <= now);
+            return self.kept.windows.keys().next().is_some_and(|start| self.plan.end(*start) <= now);
         }
         now > published && self.plan.ends_by(now) > self.plan.ends_by(published)
     }
@@ -164,20 +145,21 @@ impl Engine {
             self.watermark.mark_idle(partition, *next_offset);
         }
         for (start, layer, sources, messages) in &self.new.layers {
-            let window = self.windows.entry(*start).or_default();
-            window.layers.push(Arc::clone(layer));
+            let window = self.kept.windows.entry(*start).or_default();
+            window.push(Arc::clone(layer));
             sources.iter().for_each(|range| range.clone().merge_into(&mut window.sources));
             window.messages += messages;
             window.dirty = true;
         }
         let passed = self.watermark.now(self.plan.watermark_us).unwrap_or(i64::MIN);
-        let all = self.windows.keys().next_back().map_or(i64::MIN, |start| self.plan.end(*start));
+        let all = self.kept.windows.keys().next_back().map_or(i64::MIN, |start| self.plan.end(*start));
         let published = match close {
             ClosePolicy::Passed => passed,
             ClosePolicy::Quiet | ClosePolicy::All => passed.max(all),
         };
         // Windows beyond the bound close with the next cut; time advances only as far as those of this one.
-        let mut due = self.windows.iter().filter(|(_, window)| window.dirty).map(|(start, _)| self.plan.end(*start));
+        let mut due =
+            self.kept.windows.iter().filter(|(_, window)| window.dirty).map(|(start, _)| self.plan.end(*start));
         let bound = due.by_ref().take_while(|end| *end <= published).nth(MAX_CLOSES - 1);
         self.more = bound.is_some() && due.next().is_some_and(|end| end <= published);
         self.publish_until(if self.more { bound.unwrap_or(published) } else { published });
@@ -199,6 +181,7 @@ impl Engine {
     pub fn finish(&mut self) -> Result<Cut, EngineError> {
         let (mut closed, mut failed) = (Vec::new(), Vec::new());
         let due: Vec<i64> = self
+            .kept
             .windows
             .iter()
             .filter(|(start, w)| w.dirty && self.plan.end(**start) <= self.frontier.published_until_us)
@@ -211,20 +194,23 @@ impl Engine {
         }
         let until = self.frontier.closed_until_us;
         let plan = Arc::clone(&self.plan);
-        self.windows.retain(|start, _| plan.end(*start) > until);
+        self.kept.windows.retain(|start, _| plan.end(*start) > until);
         // A row that is not late lies within one window's size of what is closed for good.
         let forget = until.saturating_sub(plan.window.size_us);
         if let Some(dedup) = &self.dedup {
             dedup.expire(forget);
-            self.seen.retain(|bucket, _| dedup.bucket_end(*bucket) > forget);
+            self.kept.forget_seen(|bucket| dedup.bucket_end(bucket) > forget);
         }
-        for window in self.windows.values_mut().filter(|w| w.layers.len() >= MAX_LAYERS) {
-            window.compact(&plan)?;
+        for window in self.kept.windows.values_mut() {
+            window.bound_layers(&plan)?;
         }
         let state = self.state_change(&closed)?;
+        self.spill_if_needed()?;
         let state_bytes = self.bytes();
-        if state_bytes > plan.memory_bytes {
-            return Err(EngineError::Memory { held: state_bytes, limit: plan.memory_bytes });
+        // Workers continue, and what they add to the shared set meanwhile is theirs; it can be spilled with the next cut.
+        let held = if self.spill.is_some() { self.kept.bytes() } else { state_bytes };
+        if held > plan.memory_bytes {
+            return Err(EngineError::Memory { held, limit: plan.memory_bytes });
         }
         Ok(Cut {
             closed,
@@ -238,7 +224,7 @@ impl Engine {
             state,
             close: self.close,
             more: self.more,
-            open_windows: self.windows.values().filter(|w| w.version == 0 || w.dirty).count(),
+            open_windows: self.kept.windows.values().filter(|w| w.version == 0 || w.dirty).count(),
             state_bytes,
         })
     }
@@ -247,28 +233,28 @@ impl Engine {
     /// reading, and any duplicate of a message seen so far would be late. A drained pipeline may then continue with
     /// another query.
     pub fn clear_if_unneeded(&mut self) -> bool {
-        let unneeded = self.windows.is_empty() && self.plan.retained_after_drain().is_none();
+        let unneeded = self.kept.windows.is_empty() && self.plan.retained_after_drain().is_none();
         if unneeded {
             self.changes.clear();
-            self.seen.clear();
+            self.kept.clear_seen();
         }
         unneeded
     }
 
     fn close(&mut self, start_us: i64) -> Result<(ClosedWindow, Option<FailedWindow>), EngineError> {
         let plan = Arc::clone(&self.plan);
-        let window = self.windows.get_mut(&start_us).expect("the window is open");
+        let window = self.kept.windows.get_mut(&start_us).expect("the window is open");
         let end_us = plan.end(start_us);
         let groups = window.merge(&plan)?;
         let groups = if end_us > self.frontier.closed_until_us {
             // Late rows may still correct it, so its partial states are kept.
-            window.layers = vec![Arc::new(groups.into_layer()?)];
+            window.replace(groups.into_layer()?);
             window.merge(&plan)?
         } else {
             groups
         };
         let mut none = None;
-        let carry = match &mut self.carry {
+        let carry = match &mut self.kept.carry {
             Some(carry) => carry,
             None => none.insert(Carry::new(&plan)?),
         };
@@ -299,10 +285,17 @@ impl Engine {
         Ok((ClosedWindow { start_us, end_us, version, rows: result.rows, messages, sources }, failed))
     }
 
+    /// Moves state to the spill space when there is nearly too much of it, so much that it is not done with every cut.
+    fn spill_if_needed(&mut self) -> Result<(), EngineError> {
+        let Some(space) = &self.spill else { return Ok(()) };
+        if self.bytes() > self.plan.memory_bytes / 4 * 3 {
+            self.kept.spill(&**space, self.dedup.as_deref(), self.plan.memory_bytes / 2)?;
+        }
+        Ok(())
+    }
+
     fn bytes(&self) -> usize {
-        let layers: usize = self.windows.values().flat_map(|w| &w.layers).map(|l| l.bytes()).sum();
-        let seen: usize = self.seen.values().map(|v| v.capacity() * size_of::<u128>()).sum();
-        layers + seen + self.dedup.as_ref().map_or(0, |d| d.bytes()) + self.carry.as_ref().map_or(0, |c| c.bytes())
+        self.kept.bytes() + self.dedup.as_ref().map_or(0, |dedup| dedup.bytes())
     }
 
     fn state_change(&mut self, closed: &[ClosedWindow]) -> Result<StateChange, EngineError> {
@@ -310,20 +303,21 @@ impl Engine {
         let mut new = std::mem::take(&mut self.new.layers);
         let seen = std::mem::take(&mut self.new.seen);
         for run in seen.chunk_by(|a, b| a.bucket_us == b.bucket_us) {
-            self.seen.entry(run[0].bucket_us).or_default().extend(run.iter().map(|seen| seen.hash));
+            self.kept.seen.entry(run[0].bucket_us).or_default().extend(run.iter().map(|seen| seen.hash));
         }
         new.retain(|(start, ..)| self.plan.end(*start) > until);
         self.changes.expire(until);
-        let registers = self.carry.is_some() && closed.iter().any(|w| w.messages > 0);
+        let registers = self.kept.carry.is_some() && closed.iter().any(|w| w.messages > 0);
         if new.is_empty() && seen.is_empty() && closed.is_empty() && !registers {
             return Ok(StateChange::None);
         }
-        if self.changes.need_snapshot() {
-            let bytes = self.encode_all()?;
+        // What is in files is written once, as increments; `merge_state` keeps them few.
+        if !self.kept.is_spilled() && self.changes.need_snapshot() {
+            let bytes = self.kept.encode()?;
             self.changes.replace(bytes.len());
             return Ok(StateChange::Replace { bytes });
         }
-        let carry = match &mut self.carry {
+        let carry = match &mut self.kept.carry {
             Some(carry) => Some(carry.take_changed(false)?),
             None => None,
         };
@@ -331,7 +325,7 @@ impl Engine {
         let published = closed.iter().filter(|w| w.end_us > until).map(|w| (w.start_us, w.version));
         let mut windows: BTreeMap<i64, WindowMeta> = BTreeMap::new();
         for (start, _, _, messages) in &new {
-            let version = self.windows.get(start).map_or(0, |w| w.version);
+            let version = self.kept.windows.get(start).map_or(0, |w| w.version);
             let meta =
                 windows.entry(*start).or_insert(WindowMeta { start_us: *start, messages: 0, version, dirty: true });
             meta.messages += messages;
@@ -365,27 +359,5 @@ impl Engine {
         )?;
         self.changes.push(live_until_us, bytes.len());
         Ok(StateChange::Add { bytes, live_until_us })
-    }
-
-    fn encode_all(&mut self) -> Result<Vec<u8>, EngineError> {
-        let carry = match &mut self.carry {
-            Some(carry) => Some(carry.take_changed(true)?),
-            None => None,
-        };
-        state::encode(
-            &self.plan,
-            self.windows.iter().flat_map(|(start, w)| w.layers.iter().map(|l| (*start, l.as_ref()))),
-            self.windows.iter().map(|(start, w)| WindowMeta {
-                start_us: *start,
-                messages: w.messages,
-                version: w.version,
-                dirty: w.dirty,
-            }),
-            self.windows.iter().flat_map(|(start, w)| w.sources.iter().map(|s| (*start, s))),
-            self.seen
-                .iter()
-                .flat_map(|(bucket, hashes)| hashes.iter().map(|h| SeenMessage { bucket_us: *bucket, hash: *h })),
-            carry,
-        )
     }
 }

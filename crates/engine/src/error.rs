@@ -36,6 +36,9 @@ pub enum EngineError {
         /// The limit.
         limit: usize,
     },
+    /// State that does not fit memory cannot be moved to disk, or read from there.
+    #[error("state that exceeds `[stream] memory` cannot be kept on disk")]
+    Spill(#[source] std::io::Error),
     /// A batch refers to a schema that was not registered with the worker.
     #[error("schema {id} was not registered before its messages")]
     SchemaNotRegistered {

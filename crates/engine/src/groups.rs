@@ -29,6 +29,13 @@ impl Layer {
     pub(crate) fn bytes(&self) -> usize {
         self.groups.get_array_memory_size() + self.readings.bytes()
     }
+
+    /// The same with buffers of its size.
+    pub(crate) fn copied(&self, plan: &Arc<StreamPlan>) -> Result<Self, EngineError> {
+        let mut groups = WindowGroups::new(plan)?;
+        groups.merge(self)?;
+        groups.into_layer()
+    }
 }
 
 /// What a window is when it closes.

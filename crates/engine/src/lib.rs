@@ -9,6 +9,7 @@
 //! collects what they have ([`Engine::absorb`]) and closes windows ([`Engine::finish`]).
 
 mod aggregates;
+mod bloom_filter;
 mod cut;
 mod dead_letter;
 mod decode;
@@ -20,7 +21,9 @@ mod fingerprint;
 mod frontier;
 mod groups;
 mod inspect;
+mod kept_state;
 mod live_changes;
+mod merge_state;
 mod message_order;
 mod open_window;
 mod part;
@@ -28,7 +31,10 @@ mod partition_parts;
 mod projection;
 mod registers;
 mod row_mask;
+mod seen_run;
+mod spill;
 mod state;
+mod stored_layer;
 mod stream_plan;
 mod watermark;
 mod window_deltas;
@@ -42,6 +48,8 @@ pub use error::EngineError;
 pub use fingerprint::fingerprint;
 pub use frontier::Frontier;
 pub use inspect::{Inspected, Inspector};
+pub use merge_state::merge_state;
 pub use part::{PartitionPart, WorkerPart};
+pub use spill::{SpillFile, SpillSpace};
 pub use stream_plan::StreamPlan;
 pub use worker::Worker;

@@ -155,6 +155,13 @@ pub(crate) struct RegisterReading {
     pub(crate) value: i64,
 }
 
+impl RegisterReading {
+    /// Where it stands among the readings of its group.
+    fn place(self) -> (i64, i64) {
+        (self.event_us, self.order)
+    }
+}
+
 /// A reading of a closed window that may be the last one of its group.
 pub(crate) struct CarriedReading {
     group: GroupKey,
@@ -213,7 +220,7 @@ impl Carry {
     fn put_one(&mut self, CarriedReading { group, register, reading }: CarriedReading) {
         let registers = self.registers;
         let last = self.last.entry(group.clone()).or_insert_with(|| vec![None; registers]);
-        if last[register].is_none_or(|r| (r.event_us, r.order) < (reading.event_us, reading.order)) {
+        if last[register].is_none_or(|before| before.place() < reading.place()) {
             last[register] = Some(reading);
             self.changed.insert(group);
         }
@@ -236,7 +243,7 @@ impl Carry {
         Ok((keys, readings))
     }
 
-    /// Restores what [`Carry::take_changed`] returned; later calls win.
+    /// Restores what [`Carry::take_changed`] returned. The latest reading wins, in whichever order they are restored.
     pub(crate) fn restore(
         &mut self,
         batch: &RecordBatch,
@@ -245,7 +252,12 @@ impl Carry {
     ) -> Result<(), EngineError> {
         let groups = self.rows(&batch.columns()[..keys], batch.num_rows())?;
         for (group, readings) in groups.into_iter().zip(readings) {
-            self.last.insert(group, readings);
+            let last = self.last.entry(group).or_insert_with(|| vec![None; readings.len()]);
+            for (last, reading) in last.iter_mut().zip(readings) {
+                if reading.map(RegisterReading::place) > last.map(RegisterReading::place) {
+                    *last = reading;
+                }
+            }
         }
         Ok(())
     }

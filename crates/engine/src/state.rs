@@ -110,6 +110,18 @@ pub(crate) fn encode<'a>(
     Ok(out)
 }
 
+/// One layer as a blob, of no window.
+pub(crate) fn encode_layer(plan: &StreamPlan, layer: &Layer) -> Result<Vec<u8>, EngineError> {
+    use std::iter::{empty, once};
+    encode(plan, once((0, layer)), empty(), empty(), empty(), None)
+}
+
+/// What [`encode_layer`] encoded.
+pub(crate) fn decode_layer(plan: &StreamPlan, bytes: &[u8]) -> Result<Layer, EngineError> {
+    let layers = decode(plan, bytes)?.layers;
+    layers.into_iter().next().map(|(_, layer)| layer).ok_or_else(|| EngineError::State("it has no layer".to_owned()))
+}
+
 pub(crate) fn decode(plan: &StreamPlan, bytes: &[u8]) -> Result<StateSnapshot, EngineError> {
     let bad = |what: &str| EngineError::State(what.to_owned());
     let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it does not begin with the magic bytes"))?;

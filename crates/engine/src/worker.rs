@@ -95,7 +95,7 @@ impl Worker {
         self.reject_future(batch, &decoded.rows, &decoded.event_us, now_us, &mut keep);
         self.partitions.track(batch, &decoded.rows, &decoded.event_us, &keep);
         self.drop_late(batch, &decoded.rows, &decoded.event_us, &mut keep);
-        self.drop_duplicates(batch, &decoded.rows, &decoded.columns, &decoded.event_us, &mut keep);
+        self.drop_duplicates(batch, &decoded.rows, &decoded.columns, &decoded.event_us, &mut keep)?;
         if decoded.rows.is_empty() {
             return Ok(());
         }
@@ -203,9 +203,9 @@ impl Worker {
         columns: &[ArrayRef],
         event_us: &[i64],
         keep: &mut RowMask,
-    ) {
+    ) -> Result<(), EngineError> {
         let (Some(dedup), Some(by), Some(dedup_batch)) = (&self.dedup, &self.plan.dedup, &mut self.dedup_batch) else {
-            return;
+            return Ok(());
         };
         let mut hasher = match by {
             DedupPlan::Columns { columns: by, .. } => Some(RowHasher::new(by.iter().map(|at| &columns[*at]))),
@@ -227,7 +227,7 @@ impl Worker {
                 keep.drop(at as usize);
                 self.counters.duplicate += 1;
             }
-        });
+        })
     }
 
     /// The result of WHERE for every row. A row on which it fails becomes a dead letter.

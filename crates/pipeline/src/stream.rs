@@ -1,5 +1,7 @@
 //! Time, duplicates, lateness and commits: `[stream]`.
 
+use std::path::PathBuf;
+
 use turnstile_values::{HOUR_US, MINUTE_US, SECOND_US};
 
 use crate::file::read::{Faults, TableReader};
@@ -31,6 +33,10 @@ pub struct StreamSettings {
     pub commit: CommitCadence,
     /// Limit of the memory for open windows and dedup together, in bytes.
     pub memory_bytes: u64,
+    /// Limit of the disk space for state that exceeds it, in bytes. `None`: the run ends instead.
+    pub spill_bytes: Option<u64>,
+    /// The folder for that state. `None`: the system's folder for temporary files.
+    pub spill_dir: Option<PathBuf>,
     /// A topic that receives the dead letters, beside the lake.
     pub dead_letter_topic: Option<String>,
     /// Threads that decode and aggregate. `None`: one per core.
@@ -105,6 +111,8 @@ pub(crate) fn read(node: &TomlNode, fields: &Fields, faults: &Faults) -> Option<
         let at = reader.node("memory").map_or_else(|| reader.at().clone(), |node| node.at.clone());
         reader.fault(Fault::new(&at, "memory must be at least 1 MiB"));
     }
+    let spill_bytes = read_spill(&mut reader);
+    let spill_dir = reader.text("spill_dir").map(|folder| PathBuf::from(folder.value));
     let dead_letter_topic = reader.text("dead_letter_topic").map(|topic| topic.value);
     let workers = reader.count("workers").and_then(|count| usize::try_from(count).ok());
     reader.finish();
@@ -120,9 +128,16 @@ pub(crate) fn read(node: &TomlNode, fields: &Fields, faults: &Faults) -> Option<
         future_us,
         commit: commit?,
         memory_bytes,
+        spill_bytes,
+        spill_dir,
         dead_letter_topic,
         workers,
     })
+}
+
+fn read_spill(reader: &mut TableReader<'_>) -> Option<u64> {
+    let is_off = reader.node("spill").is_some_and(|node| matches!(&node.value, TomlValue::Text(word) if word == "off"));
+    if is_off { None } else { Some(reader.bytes("spill").unwrap_or(16 << 30)) }
 }
 
 fn read_event_time(reader: &mut TableReader<'_>, fields: &Fields) -> Option<String> {

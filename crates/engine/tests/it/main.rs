@@ -4,5 +4,6 @@ mod oracle;
 mod random;
 mod registers;
 mod schemas;
+mod spilling;
 mod story;
 mod windows;

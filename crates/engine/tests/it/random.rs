@@ -113,6 +113,8 @@ fn run(seed: u64) {
                 oracle.cut();
             }
             2 => {
+                let salt = rng.below(1 << 32);
+                story.rearrange_state(|at| (at as u64 + 1).wrapping_mul(salt | 1) % 7, rng.below(5) as usize);
                 story.crash();
                 oracle.idle.fill(false);
                 uncommitted.iter().for_each(|row| feed(&mut story, row));

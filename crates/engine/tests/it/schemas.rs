@@ -10,7 +10,8 @@ use crate::story::{pipeline, sums};
 fn engine() -> Engine {
     let mut pipeline = pipeline("watermark = \"5 minutes\"", &sums("'5 minutes'"));
     pipeline.source.format = turnstile_pipeline::MessageFormat::JsonSchema;
-    let mut engine = Engine::new(Arc::new(StreamPlan::new(&pipeline).unwrap()), RestoredState::default(), 1).unwrap();
+    let mut engine =
+        Engine::new(Arc::new(StreamPlan::new(&pipeline).unwrap()), RestoredState::default(), 1, None).unwrap();
     engine.add_partition(TopicPartition::new("t", 0), 0);
     engine
 }

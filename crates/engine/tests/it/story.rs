@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
-use turnstile_engine::{ClosePolicy, ClosedWindow, Cut, Engine, RestoredState, StateChange, StreamPlan, Worker};
+use turnstile_engine::{
+    ClosePolicy, ClosedWindow, Cut, Engine, RestoredState, SpillSpace, StateChange, StreamPlan, Worker, merge_state,
+};
 use turnstile_message::{BatchBuilder, Counters, FailedWindow, TopicPartition};
 use turnstile_pipeline::Pipeline;
 
@@ -50,6 +52,7 @@ pub(crate) fn sums(window: &str) -> String {
 /// An engine with one worker a partition, driven by hand.
 pub(crate) struct Story {
     plan: Arc<StreamPlan>,
+    spill: Option<Arc<dyn SpillSpace>>,
     engine: Engine,
     workers: Vec<Worker>,
     offsets: Vec<i64>,
@@ -68,10 +71,16 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new(pipeline: &Pipeline, partitions: usize) -> Self {
+        Self::spilling(pipeline, partitions, None)
+    }
+
+    /// The same with room outside memory.
+    pub(crate) fn spilling(pipeline: &Pipeline, partitions: usize, spill: Option<Arc<dyn SpillSpace>>) -> Self {
         let plan = Arc::new(StreamPlan::new(pipeline).unwrap_or_else(|e| panic!("{e}")));
         let mut story = Self {
-            engine: Engine::new(Arc::clone(&plan), RestoredState::default(), partitions).unwrap(),
+            engine: Engine::new(Arc::clone(&plan), RestoredState::default(), partitions, spill.clone()).unwrap(),
             plan,
+            spill,
             workers: Vec::new(),
             offsets: vec![0; partitions],
             state: Vec::new(),
@@ -220,10 +229,24 @@ impl Story {
             counters,
             state: self.state.clone(),
         };
-        self.engine = Engine::new(Arc::clone(&self.plan), restore, self.offsets.len()).unwrap();
+        self.engine = Engine::new(Arc::clone(&self.plan), restore, self.offsets.len(), self.spill.clone()).unwrap();
         self.idle.clear();
         self.start();
         self.offsets.clone()
+    }
+
+    /// Takes the committed blobs of state into the order of `order`, and merges the last `merged` of that into one.
+    pub(crate) fn rearrange_state(&mut self, order: impl Fn(usize) -> u64, merged: usize) {
+        let mut state: Vec<_> = std::mem::take(&mut self.state).into_iter().enumerate().collect();
+        state.sort_by_key(|(at, _)| order(*at));
+        let mut state: Vec<_> = state.into_iter().map(|(_, blob)| blob).collect();
+        let last = state.split_off(state.len().saturating_sub(merged));
+        if let Some(live_until_us) = last.iter().map(|(_, live_until_us)| *live_until_us).max() {
+            let blobs: Vec<Vec<u8>> = last.into_iter().map(|(bytes, _)| bytes).collect();
+            let closed_until_us = self.last.as_ref().map_or(i64::MIN, |(_, published, _)| *published);
+            state.insert(0, (merge_state(&self.plan, &blobs, closed_until_us).unwrap(), live_until_us));
+        }
+        self.state = state;
     }
 
     /// The newest version of every window, as text: `start v1: a|b|…; …`.

@@ -1,6 +1,6 @@
 //! Windows, watermark, late rows, duplicates, idle partitions. Day 0 of the stories is 2023-12-09.
 
-use turnstile_engine::{ClosePolicy, EngineError, Reason};
+use turnstile_engine::{ClosePolicy, Reason};
 use turnstile_values::human;
 
 use crate::story::{Story, pipeline, sums};
@@ -369,13 +369,4 @@ fn state_is_rewritten_only_when_more_came_on_top_of_it() {
     story.values(0, again).drain();
     story.expect(&["08:00: A|20000|20000|1|1"]);
     assert_eq!(story.counters.duplicate, 200);
-}
-
-#[test]
-fn windows_and_dedup_beyond_their_memory_are_an_error_with_both_numbers() {
-    let mut story = remembering("memory = \"1 MiB\"");
-    story.values(0, (0..1_000).map(|id| format!("A,1,few-{id},2023-12-09 08:01:00"))).cut();
-    story.values(0, (0..60_000).map(|id| format!("A,1,many-{id},2023-12-09 08:01:00")));
-    let error = story.cut_error();
-    assert!(matches!(error, EngineError::Memory { held, limit: 1_048_576 } if held > 1_048_576), "{error}");
 }
