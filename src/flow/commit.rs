@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use turnstile_engine::{ClosedWindow, Cut, DeadLetter, StateChange};
-use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, StateRef};
+use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, StateRef, describe_failed_window};
 use turnstile_message::OffsetRange;
 use turnstile_pipeline::Pipeline;
 
+use super::event::Event;
 use super::settings::file_format;
 
 /// State that comes on top of what was there.
@@ -66,6 +67,14 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         counters: cut.counters,
         released: context.released,
     })
+}
+
+/// What a commit means to listeners: its files, and windows that lack groups. `first_dead_letter` describes the first one.
+pub(crate) fn commit_events(commit: &turnstile_lake::Commit, first_dead_letter: &str) -> Vec<Event> {
+    let files = commit.publish.iter().map(|file| Event::of_file(file, first_dead_letter));
+    let failed =
+        commit.failed.iter().map(|window| Event::Note(format!("left out: {}", describe_failed_window(window))));
+    files.chain(failed).collect()
 }
 
 /// A window's rows as the bytes of its file.

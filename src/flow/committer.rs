@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use turnstile_engine::{StreamPlan, merge_state};
+use turnstile_engine::{StateChange, StreamPlan, merge_state};
 use turnstile_lake::{Commit, Committed, Ledger, LedgerError, NewState, StateRef};
 use turnstile_message::TopicPartition;
 use turnstile_values::{RetryPolicy, human};
@@ -58,16 +58,21 @@ impl Committer {
     }
 
     /// Merges small increments of the state into one for the next commit, if there are many: it is to be part of that, and they
-    /// are live no longer.
+    /// are live no longer. `change` is what the commit does to the state besides.
     ///
     /// # Errors
     /// The store does not give them, or the engine cannot read them.
     pub(crate) async fn merge_state(
         &mut self,
         plan: Arc<StreamPlan>,
+        change: &StateChange,
         closed_until_us: i64,
     ) -> anyhow::Result<Option<NewState>> {
-        let due = state_merge::due(&self.live);
+        let due = match change {
+            // Nothing of before stays live.
+            StateChange::Replace { .. } | StateChange::Clear => return Ok(None),
+            StateChange::None | StateChange::Add { .. } => state_merge::due(&self.live),
+        };
         let Some(longest) = due.iter().map(|at| self.live[*at].live_until_us.unwrap_or(i64::MAX)).max() else {
             return Ok(None);
         };
@@ -112,5 +117,46 @@ impl Committer {
         live.extend(committed.state.iter().cloned());
         self.live = live;
         Ok(committed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use turnstile_lake::{Lake, StoreOptions, WriterId};
+    use turnstile_pipeline::Pipeline;
+
+    use super::*;
+
+    fn plan() -> Arc<StreamPlan> {
+        let file = "name = \"p\"\n[source]\ntopic = \"t\"\nformat = \"csv\"\n[source.schema]\n\
+                    AT = { metadata = \"timestamp\" }\nN = \"int\"\n[stream]\nevent_time = \"AT\"\nwatermark = \"0 seconds\"\n\
+                    [query]\nsql = \"SELECT sum(N) AS N FROM turnstile GROUP BY window(AT, '5 minutes')\"\n\
+                    [lake]\nurl = \"file:./lake\"\n";
+        Arc::new(StreamPlan::new(&Pipeline::from_str(file, "p.toml").unwrap()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_slot_refers_to_few_increments_however_many_were_committed() {
+        let lake = Lake::open("memory:", &StoreOptions::default()).await.unwrap();
+        let ledger = Ledger::open(&lake, "p", "plan", WriterId::default()).await.unwrap().ledger;
+        let shutdown = CancellationToken::new();
+        let mut committer = Committer::new(ledger, Vec::new(), Duration::ZERO, EventSink::default(), shutdown);
+        let plan = plan();
+        let empty = merge_state(&plan, &[], i64::MIN).unwrap();
+        for number in 1..=600 {
+            let merged = committer.merge_state(Arc::clone(&plan), &StateChange::None, i64::MIN).await.unwrap();
+            let new = NewState { kind: ADD.to_owned(), live_until_us: Some(number), bytes: empty.clone().into() };
+            let state = std::iter::once(new).chain(merged).collect();
+            committer.commit(Commit { kept: committer.live().to_vec(), state, ..Commit::default() }).await.unwrap();
+            let slot = committer.ledger.newest();
+            assert!(slot.state.len() <= 302, "commit {number}: {}", slot.state.len());
+            assert_eq!(slot.state, committer.live(), "commit {number}");
+            let newest = slot.state.iter().filter_map(|state| state.live_until_us).max();
+            assert_eq!(newest, Some(number), "what is needed longest is kept as long");
+        }
+        let mut engine = turnstile_engine::Engine::new(plan, Default::default(), 1, None).unwrap();
+        for reference in committer.live() {
+            engine.restore_state(&committer.ledger.read_state(reference).await.unwrap(), i64::MAX).unwrap();
+        }
     }
 }

@@ -11,12 +11,11 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use turnstile_engine::{ClosePolicy, Engine, StateChange};
 use turnstile_kafka::{LeaderWatch, LostTopic};
-use turnstile_lake::describe_failed_window;
 use turnstile_message::TopicPartition;
 use turnstile_values::human;
 
 use super::cadence::{Cadence, CutDue, SinceCut};
-use super::commit::{CommitContext, lake_cut};
+use super::commit::{CommitContext, commit_events, lake_cut};
 use super::committer::Committer;
 use super::context::Context;
 use super::cut::CutKind;
@@ -373,12 +372,7 @@ impl Flow {
             topic.send(&cut.dead_letters)?;
         }
         let first_dead_letter = cut.dead_letters.first().map(describe_dead_letter).unwrap_or_default();
-        let merged = match cut.state {
-            StateChange::Replace { .. } | StateChange::Clear => None,
-            StateChange::None | StateChange::Add { .. } => {
-                self.committer.merge_state(self.context.plan()?, cut.closed_until_us).await?
-            }
-        };
+        let merged = self.committer.merge_state(self.context.plan()?, &cut.state, cut.closed_until_us).await?;
         let commit_context = CommitContext {
             pipeline: self.context.pipeline(),
             live: self.committer.live(),
@@ -387,17 +381,15 @@ impl Flow {
             quiet_closed_at_us,
             released,
         };
-        let failed = cut.failed.iter().map(describe_failed_window).collect::<Vec<_>>();
         let mut cut = lake_cut(cut, &commit_context)?;
         cut.state.extend(merged);
-        let files: Vec<Event> = cut.publish.iter().map(|file| Event::of_file(file, &first_dead_letter)).collect();
+        let news = commit_events(&cut, &first_dead_letter);
         let committed = self.committer.commit(cut).await?;
-        self.status.record_commit(&committed, &files);
+        self.status.record_commit(&committed, &news);
         // For lag tools. The ledger, not this, decides where to resume.
         self.observer.commit_group_offsets(self.committer.positions());
         let events = self.context.events();
-        files.into_iter().for_each(|event| events.emit(event));
-        failed.into_iter().for_each(|window| events.note(format!("left out: {window}")));
+        news.into_iter().for_each(|event| events.emit(event));
         if quiet_closed_at_us.is_some() {
             events.note("the stream is quiet: its windows were closed by the wall clock");
         }
