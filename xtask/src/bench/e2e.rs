@@ -14,6 +14,9 @@ use super::table::{BenchTable, thousands};
 /// Every program runs this often, in turns, so that a slow minute of the machine meets all of them.
 const TURNS: usize = 3;
 
+/// What makes messages duplicates in the pipeline that the project ships, which removes them.
+const DEDUP: &str = r#"["ID", "STATION", "TIMESTAMP"]"#;
+
 /// One program's runs.
 #[derive(Debug)]
 struct Runs {
@@ -30,7 +33,8 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
 
     let mut limit = Runs::new("limit parse (librdkafka, parse and sum)");
     let mut script = Runs::new("polars_job.py (a script, no recovery)");
-    let mut turnstile = Runs::new("turnstile run --drain");
+    let mut turnstile = Runs::new("turnstile run --drain, every message counts");
+    let mut dedup = Runs::new("turnstile run --drain, duplicates removed");
     for turn in 0..TURNS {
         println!("turn {} of {TURNS} …", turn + 1);
         let scratch = ground.scratch().join(format!("e2e-{turn}"));
@@ -44,17 +48,20 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
             script.costs.push(Cost::of(command.args([&bootstrap, topic]).arg(&out), &scratch.join("polars"))?);
             script.rows = Some(rows_of(&out)?);
         }
-        let lake = scratch.join("lake");
-        let mut command = ground.product()?.run(&pipeline, &bootstrap, topic, &lake)?;
-        turnstile.costs.push(Cost::of(command.arg("--drain"), &scratch.join("turnstile"))?);
-        turnstile.rows = Some(rows_below(&lake)?);
+        for (runs, dedup, name) in [(&mut turnstile, "off", "turnstile"), (&mut dedup, DEDUP, "dedup")] {
+            let lake = scratch.join(format!("{name}-lake"));
+            let mut command = ground.product()?.run(&pipeline, &bootstrap, topic, &lake)?;
+            command.args(["--drain", "--set", &format!("stream.dedup={dedup}")]);
+            runs.costs.push(Cost::of(&mut command, &scratch.join(name))?);
+            runs.rows = Some(rows_below(&lake)?);
+        }
         // Three lakes would be two too many on a small disk.
         fs::remove_dir_all(&scratch).with_context(|| format!("cannot clear {}", scratch.display()))?;
     }
 
     let messages = ground.messages;
     let mut table = BenchTable::new(&["program", "messages/s", "CPU s per million", "peak MB", "rows out"]);
-    for runs in [&limit, &script, &turnstile] {
+    for runs in [&limit, &script, &turnstile, &dedup] {
         runs.print(&mut table, messages);
     }
     println!("\n{messages} messages, medians of {TURNS}, start-up included, the broker beside them:\n\n{table}");
