@@ -15,12 +15,12 @@ use turnstile_values::human;
 #[derive(Debug)]
 pub(crate) struct SpillFolder {
     folder: PathBuf,
-    budget: Arc<Budget>,
+    budget: Arc<SpillBudget>,
 }
 
 /// Bytes that all files hold together.
 #[derive(Debug)]
-struct Budget {
+struct SpillBudget {
     limit: u64,
     used: AtomicU64,
 }
@@ -29,7 +29,7 @@ struct Budget {
 struct UnnamedFile {
     file: File,
     len: AtomicU64,
-    budget: Arc<Budget>,
+    budget: Arc<SpillBudget>,
 }
 
 /// What a pipeline's settings allow; `None`: nothing.
@@ -41,7 +41,7 @@ pub(crate) fn spill_space(stream: &StreamSettings) -> Option<Arc<dyn SpillSpace>
 
 impl SpillFolder {
     fn new(folder: &Path, limit: u64) -> Self {
-        Self { folder: folder.to_owned(), budget: Arc::new(Budget { limit, used: AtomicU64::new(0) }) }
+        Self { folder: folder.to_owned(), budget: Arc::new(SpillBudget { limit, used: AtomicU64::new(0) }) }
     }
 }
 

@@ -41,13 +41,13 @@ pub async fn entries(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, Ledg
 }
 
 /// What commits published, in their order.
-struct Committed {
+struct CommittedFiles {
     files: Vec<Published>,
     failed: Vec<FailedWindow>,
     places: Places,
 }
 
-async fn committed(lake: &Lake, pipeline: &str) -> Result<Committed, LedgerError> {
+async fn committed(lake: &Lake, pipeline: &str) -> Result<CommittedFiles, LedgerError> {
     // Maintenance first: what it names was committed before.
     let places = Places::read(lake, pipeline).await?;
     let (mut files, mut failed) = (Vec::new(), Vec::new());
@@ -72,7 +72,7 @@ async fn committed(lake: &Lake, pipeline: &str) -> Result<Committed, LedgerError
             file.place = places.of(&file.file);
         }
     }
-    Ok(Committed { files, failed, places })
+    Ok(CommittedFiles { files, failed, places })
 }
 
 /// What a file or window was made from.
@@ -91,7 +91,7 @@ pub struct Explained {
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
-    let Committed { files: all, failed, places } = committed(lake, pipeline).await?;
+    let CommittedFiles { files: all, failed, places } = committed(lake, pipeline).await?;
     let is_named = |name: &str| {
         let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));
         name == what || ends_with(name, what) || ends_with(what, name)

@@ -80,16 +80,16 @@ impl AggregateUDFImpl for DecimalSum {
         let scale = scale_of(args.expr_fields[0].data_type())?;
         // 2^64 terms of 38 digits have fewer than 58.
         let sums = PrimitiveGroupsAccumulator::new(&wide(scale), |sum: &mut i256, term| *sum = sum.wrapping_add(term));
-        Ok(Box::new(Grouped { scale, sums }))
+        Ok(Box::new(DecimalSums { scale, sums }))
     }
 }
 
-struct Grouped<F: Fn(&mut i256, i256) + Send + Sync + 'static> {
+struct DecimalSums<F: Fn(&mut i256, i256) + Send + Sync + 'static> {
     scale: i8,
     sums: PrimitiveGroupsAccumulator<Decimal256Type, F>,
 }
 
-impl<F: Fn(&mut i256, i256) + Send + Sync + 'static> GroupsAccumulator for Grouped<F> {
+impl<F: Fn(&mut i256, i256) + Send + Sync + 'static> GroupsAccumulator for DecimalSums<F> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
