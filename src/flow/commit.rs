@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use turnstile_engine::{ClosedWindow, Cut, DeadLetter, StateChange};
-use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, StateRef, describe_failed_window};
+use turnstile_lake::{
+    EncodeOptions, FileEncoding, FileKind, NewFile, NewState, StateRef, describe_failed_window,
+};
 use turnstile_message::OffsetRange;
 use turnstile_pipeline::Pipeline;
 
@@ -79,7 +81,19 @@ pub(crate) fn commit_events(commit: &turnstile_lake::Commit, first_dead_letter: 
 
 /// A window's rows as the bytes of its file.
 pub(crate) fn encode(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<Vec<u8>> {
-    let options = EncodeOptions { index_column: pipeline.lake.index_column, ..EncodeOptions::default() };
+    encode_with(pipeline, window, EncodeOptions::default())
+}
+
+/// The bytes of a window's file as an earlier release wrote them, which stored text in Parquet as views; `None` where the
+/// format was the same.
+pub(crate) fn encode_as_before(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<Option<Vec<u8>>> {
+    let options = EncodeOptions { text_views: true, ..EncodeOptions::default() };
+    let differs = file_format(pipeline) == FileEncoding::Parquet;
+    differs.then(|| encode_with(pipeline, window, options)).transpose()
+}
+
+fn encode_with(pipeline: &Pipeline, window: &ClosedWindow, options: EncodeOptions) -> anyhow::Result<Vec<u8>> {
+    let options = EncodeOptions { index_column: pipeline.lake.index_column, ..options };
     Ok(turnstile_lake::encode_window(file_format(pipeline), &window.rows, &options)?)
 }
 

@@ -47,7 +47,7 @@ mod worker_shared;
 mod worker_task;
 
 pub(crate) use bigquery_tables::deploy_bigquery;
-pub(crate) use commit::encode;
+pub(crate) use commit::{encode, encode_as_before};
 pub(crate) use context::{Context, LakeAccess};
 pub(crate) use event::{Event, Status};
 pub(crate) use event_sink::EventSink;

@@ -34,7 +34,7 @@ pub use error::{LedgerError, Owner};
 pub use failpoint::{MAINTENANCE_STEPS as MAINTENANCE_CRASH_STEPS, STEPS as CRASH_STEPS};
 pub use format::{
     DeadLetterRecord, EncodeOptions, FileEncoding, FormatError, OwnedDeadLetter, count_rows, dead_letters_name,
-    decode_dead_letters, encode_dead_letters, encode_window, window_name,
+    decode_dead_letters, encode_dead_letters, encode_window, portable_schema, window_name,
 };
 pub use hash::{Hash, NotAHash};
 pub use lake::Lake;

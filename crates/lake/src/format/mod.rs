@@ -11,6 +11,7 @@ mod file_encoding;
 pub(crate) mod gather;
 pub(crate) mod names;
 mod parquet;
+mod portable;
 
 use arrow::record_batch::RecordBatch;
 
@@ -18,6 +19,7 @@ pub use dead_letters::{DeadLetterRecord, OwnedDeadLetter, decode_dead_letters, e
 pub use error::FormatError;
 pub use file_encoding::{EncodeOptions, FileEncoding};
 pub use names::{dead_letters_name, window_name};
+pub use portable::portable_schema;
 
 /// The file of one window. The same rows and options give the same bytes.
 ///
@@ -34,7 +36,7 @@ pub fn encode_window(
 ) -> Result<Vec<u8>, FormatError> {
     let encoded = match format {
         FileEncoding::CsvGz => csv::encode(batch, options),
-        FileEncoding::Parquet => parquet::encode(batch),
+        FileEncoding::Parquet => parquet::encode(batch, options.text_views),
     };
     encoded.map_err(|source| FormatError::Encode { format, source })
 }
