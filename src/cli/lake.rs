@@ -198,7 +198,7 @@ fn describe(plan: &MaintenancePlan) -> String {
     let mut line = |what: &str, name: &str, why: &str| out.push_str(&format!("{what:<8} {name}  {why}\n"));
     for batch in &plan.compact {
         let why = format!("{} windows, {} rows", batch.parts.len(), human::count(batch.rows()));
-        line("compact", &format!("date={}", batch.date), &why);
+        line("compact", &format!("{}={}", batch.key, batch.date), &why);
         batch.replaces.iter().for_each(|object| line("retire", &object.name, &object.reason));
     }
     plan.retire.iter().for_each(|object| line("retire", &object.name, &object.reason));

@@ -24,6 +24,8 @@ pub(crate) struct CommitContext<'a> {
     pub(crate) live: &'a [StateRef],
     /// Ids of the topics, where the cluster gives them.
     pub(crate) topic_ids: &'a BTreeMap<String, String>,
+    /// The key of the folders that windows' files are in.
+    pub(crate) partition_key: &'a str,
     /// Number of the commit, which names its dead letters.
     pub(crate) seq: u64,
     /// The wall clock closed the windows of a quiet stream, at this time.
@@ -38,7 +40,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
     for window in &cut.closed {
         // A window that HAVING left empty has no file. (HAVING and corrections do not go together.)
         if window.rows.num_rows() > 0 {
-            publish.push(window_file(context.pipeline, window)?);
+            publish.push(window_file(context, window)?);
         }
     }
     if !cut.dead_letters.is_empty() {
@@ -67,6 +69,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         publish,
         failed: cut.failed,
         counters: cut.counters,
+        partition_key: Some(context.partition_key.to_owned()),
         released: context.released,
     })
 }
@@ -97,10 +100,11 @@ fn encode_with(pipeline: &Pipeline, window: &ClosedWindow, options: EncodeOption
     Ok(turnstile_lake::encode_window(file_format(pipeline), &window.rows, &options)?)
 }
 
-fn window_file(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<NewFile> {
+fn window_file(context: &CommitContext<'_>, window: &ClosedWindow) -> anyhow::Result<NewFile> {
+    let (pipeline, key) = (context.pipeline, context.partition_key);
     let (start_us, end_us, version) = (window.start_us, window.end_us, window.version);
     Ok(NewFile {
-        name: turnstile_lake::window_name(&pipeline.name, start_us, end_us, version, file_format(pipeline)),
+        name: turnstile_lake::window_name(key, &pipeline.name, start_us, end_us, version, file_format(pipeline)),
         bytes: encode(pipeline, window)?.into(),
         rows: window.rows.num_rows() as u64,
         kind: FileKind::Window { start_us, end_us, version },

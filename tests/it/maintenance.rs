@@ -87,7 +87,7 @@ fn a_day_becomes_one_file_old_windows_are_deleted_and_every_window_is_still_expl
     assert_eq!(data_files(&scene.lake()).len(), WINDOWS);
 
     let plan = lake(&scene, "compact", &pipeline, &["--dry-run"]);
-    assert!(plan.contains("compact  date=2026-08-01  288 windows"), "{plan}");
+    assert!(plan.contains("compact  window_date=2026-08-01  288 windows"), "{plan}");
     assert_eq!(data_files(&scene.lake()).len(), WINDOWS, "a dry run changes nothing");
     let done = lake(&scene, "compact", &pipeline, &[]);
     assert!(done.contains("1 compacted from 288 windows, 288 retired"), "{done}");
@@ -99,7 +99,10 @@ fn a_day_becomes_one_file_old_windows_are_deleted_and_every_window_is_still_expl
 
     let explained = scene.turnstile(&["explain", "2026-08-01T08:00Z", pipeline.to_str().unwrap()]);
     let explained = both(&explained);
-    assert!(explained.contains("now in   date=2026-08-01/story_20260801_m") && explained.contains("@"), "{explained}");
+    assert!(
+        explained.contains("now in   window_date=2026-08-01/story_20260801_m") && explained.contains("@"),
+        "{explained}"
+    );
     let listed = lake(&scene, "files", &pipeline, &[]);
     assert!(listed.lines().next().unwrap().contains("288 windows"), "{listed}");
 
@@ -137,7 +140,7 @@ fn a_running_pipeline_compacts_past_days_while_it_reads() {
     let pipeline = scene.pipeline_with("commit = \"50 ms\"", settings, SQL);
     let running = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
     let began = Instant::now();
-    let day = scene.lake().join("date=2026-08-01");
+    let day = scene.lake().join("window_date=2026-08-01");
     // Small files come first, and then there is one.
     while !std::fs::read_dir(&day).is_ok_and(|files| {
         let names: Vec<String> = files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();

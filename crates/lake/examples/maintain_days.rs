@@ -64,7 +64,7 @@ fn cut(window: i64) -> Result<Commit, Box<dyn std::error::Error>> {
         watermark_us: Some(end_us),
         published_until_us: Some(end_us),
         publish: vec![NewFile {
-            name: window_name(PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
+            name: window_name("window_date", PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
             bytes: encode_window(FileEncoding::Parquet, &rows, &EncodeOptions::default())?.into(),
             rows: 10,
             kind: FileKind::Window { start_us, end_us, version: 1 },

@@ -199,7 +199,7 @@ pub(crate) fn window_file(format: FileEncoding, minute: i64, version: u32) -> Ne
     let batch = RecordBatch::try_from_iter([("ROW", texts), ("NUMBER", numbers)]).unwrap();
     NewFile {
         bytes: encode_window(format, &batch, &EncodeOptions::default()).unwrap().into(),
-        name: window_name(PIPELINE, start_us, end_us, version, format),
+        name: window_name("window_date", PIPELINE, start_us, end_us, version, format),
         rows: count,
         kind: FileKind::Window { start_us, end_us, version },
         sources: vec![OffsetRange { partition: TopicPartition::new("t", 0), first: minute, last: minute, messages: 1 }],

@@ -140,7 +140,7 @@ impl MaintenanceRun<'_> {
         let bytes = compaction::gather(self.lake, batch).await?;
         let first = batch.parts.first().map_or(0, |source| source.part.start_us);
         let mut slot = self.slot(vec![], batch.replaces.clone(), vec![]);
-        let name = compacted_name(self.folder.pipeline(), first, slot.seq, &slot.nonce, batch.format);
+        let name = compacted_name(&batch.key, self.folder.pipeline(), first, slot.seq, &slot.nonce, batch.format);
         slot.compacted = vec![Compacted {
             name: name.clone(),
             sha256: Hash::of(&bytes),

@@ -32,6 +32,8 @@ pub struct MaintenancePlan {
 /// One object to make from several.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CompactionBatch {
+    /// The key of its folder: that of the objects that its rows come from.
+    pub key: String,
     /// The UTC date on which its windows start.
     pub date: String,
     /// Its format, and that of the objects that its rows come from.

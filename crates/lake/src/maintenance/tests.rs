@@ -38,7 +38,7 @@ async fn stream_until(format: FileEncoding, minutes: &[i64], until_us: i64) -> T
 }
 
 async fn data_files(stream: &TestPipeline) -> Vec<String> {
-    stream.lake.list("date=1970-01-01", None).await.unwrap()
+    stream.lake.list("window_date=1970-01-01", None).await.unwrap()
 }
 
 async fn reads(stream: &TestPipeline, expected: &[(i64, u32)]) {
@@ -278,7 +278,11 @@ async fn a_death_at_any_write_changes_nothing_that_readers_read() {
         reads(&stream, &expected).await;
         let found = audit(&stream.lake, PIPELINE).await.unwrap();
         assert!(found.is_well() && found.leftovers.is_empty(), "after {writes} writes: {found}");
-        assert_eq!(stream.lake.list("date=1970-01-01", None).await.unwrap().len(), 2, "one object, and version 1");
+        assert_eq!(
+            stream.lake.list("window_date=1970-01-01", None).await.unwrap().len(),
+            2,
+            "one object, and version 1"
+        );
         if died.is_ok() {
             break;
         }

@@ -57,7 +57,7 @@ fn cut(pipeline: &str, number: i64, format: FileEncoding) -> Commit {
             bytes: Bytes::from(format!("state after {number}")),
         }],
         publish: vec![NewFile {
-            name: window_name(pipeline, start_us, end_us, 1, format),
+            name: window_name("date", pipeline, start_us, end_us, 1, format),
             bytes: encode_window(format, &batch, &EncodeOptions::default()).unwrap().into(),
             rows: 10,
             kind: FileKind::Window { start_us, end_us, version: 1 },

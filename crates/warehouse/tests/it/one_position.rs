@@ -51,7 +51,10 @@ async fn a_statement_over_models_tables_and_the_lake_sees_one_position_however_i
             "7",
         ),
         ("SELECT count(*) FROM ext_turnstile_history", "6"),
-        ("SELECT count(*) AS versions, (SELECT count(*) FROM fact_turnstile) AS facts FROM ext_turnstile_history", "3,3"),
+        (
+            "SELECT count(*) AS versions, (SELECT count(*) FROM fact_turnstile) AS facts FROM ext_turnstile_history",
+            "3,3",
+        ),
         (
             "SELECT count(*) FROM (SELECT station, start, entries FROM ext_turnstile EXCEPT \
           SELECT station, window_start, entries FROM fact_turnstile)",

@@ -10,6 +10,7 @@ use super::day::Day;
 use super::{DeadLettersFile, Leaving};
 use crate::day::day_of;
 use crate::format::dead_letters_name;
+use crate::format::names::partition_of;
 use crate::maintenance_slot::MaintenanceSlot;
 use crate::read::CommitRecord;
 use crate::slot::FileKind;
@@ -110,8 +111,8 @@ impl<'a> CatalogFold<'a> {
             return;
         }
         let holds = |day: &Arc<Day>| day.extents.iter().any(|extent| &*extent.object.name == name);
-        let found = match day_in_name(name) {
-            Some(day) => self.table.days.get(&day).is_some_and(holds).then_some(day),
+        let found = match partition_of(name) {
+            Some((_, day)) => self.table.days.get(&day).is_some_and(holds).then_some(day),
             None => self.table.days.iter().find(|(_, day)| holds(day)).map(|(day, _)| *day),
         };
         if let Some(day) = found {
@@ -143,11 +144,4 @@ impl<'a> CatalogFold<'a> {
 /// The number in `_dead_letters/<pipeline>_<seq>.jsonl.gz`.
 fn seq_in_name(name: &str) -> Option<u64> {
     name.strip_suffix(".jsonl.gz")?.rsplit_once('_')?.1.parse().ok()
-}
-
-/// The day in `date=YYYY-MM-DD/…`, which is the one that the windows in it start on.
-fn day_in_name(name: &str) -> Option<i64> {
-    let date = name.strip_prefix("date=")?.get(..10)?;
-    let date = chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
-    Some(day_of(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros()))
 }

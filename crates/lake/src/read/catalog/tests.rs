@@ -21,7 +21,10 @@ async fn readers_read_the_highest_version_of_each_window() {
     assert_eq!((corrected.seq, corrected.rows, corrected.object.windows), (seq, 2, 1));
     let superseded = catalog.extent(0, 5 * MINUTE, 1).unwrap();
     assert!(!superseded.current && !superseded.gone && superseded.object.windows == 0);
-    assert_eq!(corrected.object.name.as_ref(), window_name(PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz));
+    assert_eq!(
+        corrected.object.name.as_ref(),
+        window_name("window_date", PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz)
+    );
 }
 
 #[tokio::test]
@@ -52,7 +55,7 @@ async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
     let mut stream = TestPipeline::begin(1024).await;
     let whole = stream.publish(&[(0, 1)]).await;
     stream.publish(&[(0, 2), (5, 1)]).await;
-    let missing = window_name(PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz);
+    let missing = window_name("window_date", PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz);
     let bytes = stream.lake.read(&missing).await.unwrap().unwrap();
     // As a crash between the slot and the last file leaves it.
     stream.delete(&missing).await;
@@ -74,7 +77,7 @@ async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
 async fn a_foreign_file_at_a_final_name_is_not_read() {
     let mut stream = TestPipeline::begin(1024).await;
     stream.publish(&[(0, 1)]).await;
-    let name = window_name(PIPELINE, 0, 5 * MINUTE, 1, FileEncoding::CsvGz);
+    let name = window_name("window_date", PIPELINE, 0, 5 * MINUTE, 1, FileEncoding::CsvGz);
     stream.delete(&name).await;
     stream.lake.create(&name, "by hand".into()).await.unwrap();
     assert_eq!((stream.catalog().await.current(..), stream.catalog().await.waiting()), (vec![], &[name][..]));
