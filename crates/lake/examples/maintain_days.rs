@@ -38,8 +38,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         window += 1;
     }
     // Without grace, so that one run retires and the next deletes.
-    let policy =
-        MaintenancePolicy { compact: Compact::All, retain_us: Some(RETAIN_US), grace_us: Some(0), sweep_all: true };
+    let policy = MaintenancePolicy {
+        compact: Compact::All,
+        letters: Compact::Off,
+        retain_us: Some(RETAIN_US),
+        grace_us: Some(0),
+        sweep_all: true,
+    };
     let say = |step: MaintenanceStep<'_>| println!("{step:?}");
     maintain(&lake, PIPELINE, &policy, &[], &writer, say).await?;
     maintain(&lake, PIPELINE, &policy, &[], &writer, say).await?;

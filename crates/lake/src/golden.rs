@@ -150,6 +150,7 @@ fn compacted(writer: WriterId) -> MaintenanceSlot {
             rows: 2,
             parts: vec![part],
         }],
+        letters: vec![],
         retired: vec![Retired { name: "r".into(), bytes: 1, reason: "old".into() }],
         deleted: vec!["d".into()],
     }

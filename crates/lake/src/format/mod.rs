@@ -9,12 +9,14 @@ mod dead_letters;
 mod error;
 mod file_encoding;
 pub(crate) mod gather;
+pub(crate) mod letter_lines;
 pub(crate) mod names;
 mod parquet;
 mod portable;
 
 use arrow::record_batch::RecordBatch;
 
+pub(crate) use dead_letters::decode_dead_letter;
 pub use dead_letters::{DeadLetterRecord, OwnedDeadLetter, decode_dead_letters, encode_dead_letters};
 pub use error::FormatError;
 pub use file_encoding::{EncodeOptions, FileEncoding};

@@ -8,6 +8,12 @@ use crate::day::day_of;
 /// The key of the folders of pipelines that published before the key could be chosen.
 pub(crate) const LEGACY_KEY: &str = "date";
 
+/// The folder of dead letters, below the lake's root.
+pub(crate) const LETTERS: &str = "_dead_letters";
+
+/// How names of dead letters end.
+const LETTERS_EXTENSION: &str = "jsonl.gz";
+
 /// Name of a window's file: `<key>=YYYY-MM-DD/<pipeline>_<start>_<end>[_v2].csv.gz`.
 ///
 /// `key`: that of the pipeline's folders, see [`crate::Slot::partition_key`]. `start_us`, `end_us`: `[start, end)`,
@@ -35,7 +41,7 @@ pub(crate) fn partition_of(name: &str) -> Option<(&str, i64)> {
 
 /// Name of the dead letters of the commit with number `seq`: `_dead_letters/<pipeline>_<seq>.jsonl.gz`.
 pub fn dead_letters_name(pipeline: &str, seq: u64) -> String {
-    format!("_dead_letters/{pipeline}_{seq:020}.jsonl.gz")
+    format!("{LETTERS}/{pipeline}_{seq:020}.{LETTERS_EXTENSION}")
 }
 
 /// Name of an object that holds several windows of one UTC day:
@@ -56,20 +62,36 @@ pub(crate) fn compacted_name(
     format!("{key}={folder}/{pipeline}_{date}_m{seq:020}_{mark:.MARK$}.{}", format.extension())
 }
 
+/// Name of an object that holds the dead letters of several commits of one UTC day:
+/// `_dead_letters/<pipeline>_<YYYYMMDD>_m<seq>_<mark>.jsonl.gz`. `seq` and `mark` as in a compacted object's name.
+pub(crate) fn compacted_letters_name(pipeline: &str, at_us: i64, seq: u64, mark: &str) -> String {
+    format!("{LETTERS}/{pipeline}_{}_m{seq:020}_{mark:.MARK$}.{LETTERS_EXTENSION}", utc(at_us).format("%Y%m%d"))
+}
+
+/// The commit whose dead letters a file of the pipeline is named for; none for any other name.
+pub(crate) fn dead_letters_of(pipeline: &str, name: &str) -> Option<u64> {
+    let seq = name.strip_suffix(".jsonl.gz")?.rsplit_once('_')?.1.parse().ok()?;
+    (dead_letters_name(pipeline, seq) == name).then_some(seq)
+}
+
 /// Letters of an attempt's mark in the name of a compacted object, at most.
 const MARK: usize = 12;
 
 /// The slot of the maintenance chain for which a compacted object of the pipeline was made, by the object's name; none
 /// for any other name.
 pub(crate) fn compacted_for(pipeline: &str, name: &str) -> Option<u64> {
-    partition_of(name)?;
-    let (_, file) = name.split_once('/')?;
+    let (folder, file) = name.split_once('/')?;
+    let of_letters = folder == LETTERS;
+    if !of_letters {
+        partition_of(name)?;
+    }
     let rest = file.strip_prefix(pipeline)?.strip_prefix('_')?;
     let (date, rest) = rest.split_once("_m")?;
     let (seq, rest) = rest.split_once('_')?;
     let (mark, extension) = rest.split_once('.')?;
     let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-    let known = [FileEncoding::CsvGz, FileEncoding::Parquet].iter().any(|format| format.extension() == extension);
+    let of_windows = [FileEncoding::CsvGz, FileEncoding::Parquet].iter().any(|format| format.extension() == extension);
+    let known = if of_letters { extension == LETTERS_EXTENSION } else { of_windows };
     let marked = (1..=MARK).contains(&mark.len()) && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
     (digits(date, 8) && digits(seq, 20) && marked && known).then(|| seq.parse().ok()).flatten()
 }
@@ -132,7 +154,11 @@ mod tests {
             FileEncoding::Parquet,
         );
         assert_eq!(compacted_for("mta", &window), None);
-        assert_eq!(compacted_for("mta", "_dead_letters/mta_00000000000000000007.jsonl.gz"), None);
+        let published = dead_letters_name("mta", 7);
+        assert_eq!((compacted_for("mta", &published), dead_letters_of("mta", &published)), (None, Some(7)));
+        let letters = compacted_letters_name("mta", EIGHT, 7, "0123456789");
+        assert_eq!(letters, "_dead_letters/mta_20260801_m00000000000000000007_0123456789.jsonl.gz");
+        assert_eq!((compacted_for("mta", &letters), dead_letters_of("mta", &letters)), (Some(7), None));
     }
 
     #[test]

@@ -14,18 +14,20 @@ use turnstile_values::DAY_US;
 use super::MaintenanceError;
 use crate::error::LedgerError;
 use crate::error::corrupt;
-use crate::format::names::{compacted_for, date, partition_of};
+use crate::format::names::{LETTERS, compacted_for, date, dead_letters_of, partition_of};
 use crate::format::{FileEncoding, window_name};
 use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
 use crate::read::{Catalog, Extent};
 
-/// Deletes leftovers on the given days (since the epoch, UTC), of slots up to `newest`; returns how many.
+/// Deletes leftovers on the given days (since the epoch, UTC), and those among the dead letters if `letters`, of slots up to
+/// `newest`; returns how many.
 pub(super) async fn sweep(
     lake: &Lake,
     catalog: &Catalog,
     newest: u64,
     days: &[i64],
+    letters: bool,
 ) -> Result<usize, MaintenanceError> {
     let folder = &LedgerFolder::of(catalog.pipeline(), lake.segment())?;
     let mut put_back = Vec::new();
@@ -42,6 +44,18 @@ pub(super) async fn sweep(
                 } else if let Some(seq) = compacted_for(folder.pipeline(), &name).filter(|seq| *seq <= newest) {
                     found.entry(seq).or_default().push(name);
                 }
+            }
+        }
+    }
+    if letters {
+        let published = catalog.position().seq;
+        for name in lake.list(LETTERS, None).await? {
+            let moved = dead_letters_of(folder.pipeline(), &name)
+                .is_some_and(|seq| seq <= published && !catalog.has_dead_letters(seq));
+            if moved {
+                put_back.push(name);
+            } else if let Some(seq) = compacted_for(folder.pipeline(), &name).filter(|seq| *seq <= newest) {
+                found.entry(seq).or_default().push(name);
             }
         }
     }
@@ -86,7 +100,8 @@ pub(crate) async fn leftovers(
         if !committed.contains_key(seq) {
             let slot = folder.maintenance_chain(lake).get(*seq).await?;
             let slot = slot.ok_or_else(|| corrupt(&folder.maintenance_slot(*seq), "it is missing"))?.record;
-            committed.insert(*seq, slot.compacted.into_iter().map(|object| object.name).collect());
+            let letters = slot.letters.into_iter().map(|object| object.name);
+            committed.insert(*seq, slot.compacted.into_iter().map(|object| object.name).chain(letters).collect());
         }
         let known = &committed[seq];
         leftovers.extend(names.iter().filter(|name| !known.contains(name)).cloned());

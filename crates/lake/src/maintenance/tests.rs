@@ -8,10 +8,20 @@ use crate::format::FileEncoding;
 use crate::read::{RowLocation, audit, explain};
 use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline, read_current, rows, shown};
 
-const COMPACT: MaintenancePolicy =
-    MaintenancePolicy { compact: Compact::ClosedDays, retain_us: None, grace_us: None, sweep_all: false };
-const COLLECT: MaintenancePolicy =
-    MaintenancePolicy { compact: Compact::Off, retain_us: None, grace_us: Some(10 * MINUTE), sweep_all: true };
+const COMPACT: MaintenancePolicy = MaintenancePolicy {
+    compact: Compact::ClosedDays,
+    letters: Compact::Off,
+    retain_us: None,
+    grace_us: None,
+    sweep_all: false,
+};
+const COLLECT: MaintenancePolicy = MaintenancePolicy {
+    compact: Compact::Off,
+    letters: Compact::Off,
+    retain_us: None,
+    grace_us: Some(10 * MINUTE),
+    sweep_all: true,
+};
 
 fn retain(retain_us: i64) -> MaintenancePolicy {
     MaintenancePolicy { retain_us: Some(retain_us), ..COLLECT }

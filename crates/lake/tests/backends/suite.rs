@@ -151,7 +151,13 @@ async fn a_day_is_compacted_and_what_it_replaces_is_deleted(lake: &Lake) {
             .await
             .unwrap();
     }
-    let policy = MaintenancePolicy { compact: Compact::All, retain_us: None, grace_us: Some(0), sweep_all: true };
+    let policy = MaintenancePolicy {
+        compact: Compact::All,
+        letters: Compact::Off,
+        retain_us: None,
+        grace_us: Some(0),
+        sweep_all: true,
+    };
     for _ in 0..2 {
         let applied = maintain(lake, "kept", &policy, &[], &WriterId::default(), |_| {}).await.unwrap().unwrap();
         assert!(applied.failed.is_empty() && !applied.raced, "{applied:?}");

@@ -68,7 +68,7 @@ fn pipelines(listed: &[Path]) -> BTreeSet<String> {
 
 /// Whether maintenance of the pipeline made the object: committed, about to be, or left over by a crash.
 fn is_compacted(pipeline: &str, name: &str, places: &Places, leftovers: Option<&mut Vec<String>>) -> bool {
-    if places.compacted.contains_key(name) {
+    if places.compacted.contains_key(name) || places.letters.contains_key(name) {
         return true;
     }
     let Some(seq) = compacted_for(pipeline, name) else { return false };
