@@ -1,5 +1,6 @@
 //! `turnstile deadletter`: messages that could not be processed, and how to resend them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 use turnstile_kafka::{Producer, ProducerLimits, ProducerRecord};
-use turnstile_lake::{FileKind, OwnedDeadLetter, Published, RowLocation};
+use turnstile_lake::{DeadLetterReader, OwnedDeadLetter, Published, RowLocation};
 
 use super::last_run::context_or_last;
 use crate::exit::Exit;
@@ -95,18 +96,43 @@ pub(crate) fn run(args: DeadletterArgs, process: &Process) -> anyhow::Result<Exi
 fn list(of: &DeadletterFilter, process: &Process) -> anyhow::Result<Exit> {
     let context = context_or_last(process, of.pipeline.as_ref(), &of.set, LakeAccess::Read)?;
     let (files, _) = read(&context, of, false)?;
-    for file in &files {
+    for (name, messages, reasons) in by_object(&files) {
         if of.json {
-            outln!("{}", json!({ "name": file.file.name, "messages": file.file.rows, "reasons": file.file.counts }));
+            outln!("{}", json!({ "name": name, "messages": messages, "reasons": reasons }));
         } else {
-            let reasons: Vec<String> = file.file.counts.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
-            outln!("{}  {} messages: {}", file.file.name, file.file.rows, reasons.join(", "));
+            let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+            outln!("{name}  {messages} messages: {}", reasons.join(", "));
         }
     }
     if files.is_empty() && !of.json {
         eprintln!("{} has no dead letters", context.pipeline().name);
     }
     Ok(Exit::Done)
+}
+
+/// The files that hold the messages now, in the order of their first commits: name, messages, messages by reason.
+fn by_object(files: &[Published]) -> Vec<(&str, u64, BTreeMap<&str, u64>)> {
+    let mut at: HashMap<&str, usize> = HashMap::new();
+    let mut objects: Vec<(&str, u64, BTreeMap<&str, u64>)> = Vec::new();
+    for published in files {
+        let name = object_of(published);
+        let at = *at.entry(name).or_insert_with(|| {
+            objects.push((name, 0, BTreeMap::new()));
+            objects.len() - 1
+        });
+        let (_, messages, reasons) = &mut objects[at];
+        *messages += published.file.rows;
+        published.file.counts.iter().for_each(|(reason, n)| *reasons.entry(reason).or_default() += n);
+    }
+    objects
+}
+
+/// The file that holds the messages now.
+fn object_of(published: &Published) -> &str {
+    match &published.place {
+        RowLocation::Compacted { object, .. } => object,
+        _ => &published.file.name,
+    }
 }
 
 fn show(of: &DeadletterFilter, process: &Process, count: usize) -> anyhow::Result<Exit> {
@@ -180,12 +206,11 @@ fn read(
     let pipeline = context.pipeline();
     context.block_on(async {
         let lake = context.lake().await?;
-        let mut files = turnstile_lake::entries(lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
+        let mut files = turnstile_lake::dead_letter_files(lake, &pipeline.name).await.map_err(flow::ledger_failed)?;
         files.retain(|f| {
             // Retention may have deleted others by now.
-            f.place == RowLocation::Own
-                && f.file.kind == FileKind::DeadLetters
-                && of.file.as_ref().is_none_or(|name| *name == f.file.name)
+            !matches!(f.place, RowLocation::Retired { .. })
+                && of.file.as_ref().is_none_or(|name| *name == f.file.name || *name == object_of(f))
         });
         if let Some(word) = &of.reason {
             files.retain(|f| f.file.counts.contains_key(word));
@@ -197,12 +222,10 @@ fn read(
         }
         let mut letters = Vec::new();
         if contents {
+            let mut reader = DeadLetterReader::new(lake);
             for file in &files {
-                let name = &file.file.name;
-                let bytes = lake.read(name).await.map_err(|e| flow::ledger_failed(e.into()))?;
-                let bytes =
-                    bytes.ok_or_else(|| Failure::new(Exit::Lake, format!("{name} is no longer in the lake")))?;
-                letters.extend(turnstile_lake::decode_dead_letters(&bytes)?);
+                let gone = || Failure::new(Exit::Lake, format!("{} is no longer in the lake", object_of(file)));
+                letters.extend(reader.read(file).await?.ok_or_else(gone)?);
             }
             letters.retain(|l| of.reason.as_ref().is_none_or(|word| l.reason.split(':').next() == Some(word)));
         }

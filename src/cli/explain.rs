@@ -16,7 +16,7 @@ use crate::report::Failure;
 Examples:
   turnstile explain 2026-08-01T08:00Z pipelines/mta-turnstile.toml
   turnstile explain mta-turnstile_20260801T080000Z_20260801T080500Z.csv.gz pipelines/mta-turnstile.toml
-  turnstile explain date=2026-08-01/mta-turnstile_20260801_m00000000000000000007_0a1b2c3d4e5f.parquet
+  turnstile explain window_date=2026-08-01/mta-turnstile_20260801_m00000000000000000007_0a1b2c3d4e5f.parquet
   turnstile explain 2026-08-01T08:00Z --lake file:./lake/turnstile --pipeline mta-turnstile --json
 
 All versions of a window are shown; readers see the highest. For a compacted file, the windows it contains are shown.")]

@@ -82,11 +82,17 @@ pub(crate) fn run(args: LakeArgs, process: &Process) -> anyhow::Result<Exit> {
     match args.command {
         LakeCommand::Files(args) => files(args, process),
         LakeCommand::Compact(args) => {
-            let policy = MaintenancePolicy { compact: Compact::All, sweep_all: true, ..MaintenancePolicy::default() };
+            let policy = MaintenancePolicy {
+                compact: Compact::All,
+                letters: Compact::All,
+                sweep_all: true,
+                ..MaintenancePolicy::default()
+            };
             act(args, process, |_| policy)
         }
         LakeCommand::Gc(args) => act(args, process, |pipeline| MaintenancePolicy {
             compact: Compact::Off,
+            letters: Compact::Off,
             sweep_all: true,
             ..flow::maintenance_policy(pipeline)
         }),
@@ -196,9 +202,14 @@ async fn show_plan(context: &Context, policy: &MaintenancePolicy, json: bool) ->
 fn describe(plan: &MaintenancePlan) -> String {
     let mut out = String::new();
     let mut line = |what: &str, name: &str, why: &str| out.push_str(&format!("{what:<8} {name}  {why}\n"));
+    for batch in &plan.letters {
+        let why = format!("{} files of dead letters, {} messages", batch.parts.len(), human::count(batch.rows()));
+        line("compact", &batch.date, &why);
+        batch.replaces.iter().for_each(|object| line("retire", &object.name, &object.reason));
+    }
     for batch in &plan.compact {
         let why = format!("{} windows, {} rows", batch.parts.len(), human::count(batch.rows()));
-        line("compact", &format!("date={}", batch.date), &why);
+        line("compact", &format!("{}={}", batch.key, batch.date), &why);
         batch.replaces.iter().for_each(|object| line("retire", &object.name, &object.reason));
     }
     plan.retire.iter().for_each(|object| line("retire", &object.name, &object.reason));
@@ -209,9 +220,10 @@ fn describe(plan: &MaintenancePlan) -> String {
 
 fn closing(plan: &MaintenancePlan) -> String {
     let replaced: usize = plan.compact.iter().map(|batch| batch.replaces.len()).sum();
+    let replaced = replaced + plan.letters.iter().map(|batch| batch.replaces.len()).sum::<usize>();
     format!(
         "{} to compact, {} to retire, {} to delete ({} bytes), {} kept (files)",
-        plan.compact.len(),
+        plan.compact.len() + plan.letters.len(),
         plan.retire.len() + replaced,
         plan.delete.len(),
         human::count(plan.delete.iter().map(|object| object.bytes).sum()),
@@ -231,6 +243,13 @@ fn show_step(step: MaintenanceStep<'_>, json: bool) {
         }
         MaintenanceStep::Compacted(object) => {
             outln!("compacted {}  {} windows, {} rows", &object.name, object.parts.len(), human::count(object.rows));
+        }
+        MaintenanceStep::CompactedLetters(object) if json => {
+            outln!("{}", &json!({ "compacted": object.name, "messages": object.rows }).to_string())
+        }
+        MaintenanceStep::CompactedLetters(object) => {
+            let (files, messages) = (object.parts.len(), human::count(object.rows));
+            outln!("compacted {}  {files} files of dead letters, {messages} messages", &object.name);
         }
         MaintenanceStep::Retired(object) if json => {
             outln!("{}", &json!({ "retired": object.name, "reason": object.reason }).to_string())

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use turnstile_engine::ClosedWindow;
-use turnstile_lake::{FileKind, Hash, Published};
+use turnstile_lake::{FileKind, Hash, Ledger, Published};
 use turnstile_message::{OffsetRange, TopicPartition};
 
 use super::last_run::context_or_last;
@@ -74,10 +74,11 @@ pub(crate) fn run(args: ReplayArgs, process: &Process) -> anyhow::Result<Exit> {
     process.shutdown_on_signals()?;
     if let Some(range) = parse_range(&args.what) {
         let windows = replay(&context, &[range])?;
+        let key = key(&context)?;
         for window in &windows {
             let bytes = flow::encode(pipeline, window)?;
             let format = flow::file_format(pipeline);
-            let name = turnstile_lake::window_name(&pipeline.name, window.start_us, window.end_us, 1, format);
+            let name = turnstile_lake::window_name(&key, &pipeline.name, window.start_us, window.end_us, 1, format);
             write(&args.to, &name, &bytes)?;
             let (rows, messages) = (window.rows.num_rows(), window.messages);
             ReplayedFile { name, rows, messages, same: None }.print(args.json)?;
@@ -94,6 +95,15 @@ pub(crate) fn run(args: ReplayArgs, process: &Process) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// The key of the folders that the pipeline's files are in.
+fn key(context: &Context) -> anyhow::Result<String> {
+    let pipeline = context.pipeline();
+    context.block_on(async {
+        let slot = Ledger::peek(context.lake().await?, &pipeline.name).await.map_err(flow::ledger_failed)?;
+        flow::partition_key(pipeline, slot.as_ref())
+    })
 }
 
 /// The newest version of each window that matches `what`.
@@ -132,7 +142,13 @@ fn rebuild(context: &Context, published: &Published, to: &Path) -> anyhow::Resul
     let Some(window) = window else {
         return Ok(ReplayedFile { name: entry.name.clone(), rows: 0, messages: 0, same: Some(false) });
     };
-    let bytes = flow::encode(context.pipeline(), window)?;
+    let mut bytes = flow::encode(context.pipeline(), window)?;
+    if Hash::of(&bytes) != entry.sha256
+        && let Some(before) = flow::encode_as_before(context.pipeline(), window)?
+        && Hash::of(&before) == entry.sha256
+    {
+        bytes = before;
+    }
     write(to, &entry.name, &bytes)?;
     Ok(ReplayedFile {
         name: entry.name.clone(),

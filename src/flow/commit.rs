@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use turnstile_engine::{ClosedWindow, Cut, DeadLetter, StateChange};
-use turnstile_lake::{EncodeOptions, FileKind, NewFile, NewState, StateRef, describe_failed_window};
+use turnstile_lake::{
+    EncodeOptions, FileEncoding, FileKind, NewFile, NewState, StateRef, describe_failed_window,
+};
 use turnstile_message::OffsetRange;
 use turnstile_pipeline::Pipeline;
 
@@ -22,6 +24,8 @@ pub(crate) struct CommitContext<'a> {
     pub(crate) live: &'a [StateRef],
     /// Ids of the topics, where the cluster gives them.
     pub(crate) topic_ids: &'a BTreeMap<String, String>,
+    /// The key of the folders that windows' files are in.
+    pub(crate) partition_key: &'a str,
     /// Number of the commit, which names its dead letters.
     pub(crate) seq: u64,
     /// The wall clock closed the windows of a quiet stream, at this time.
@@ -36,7 +40,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
     for window in &cut.closed {
         // A window that HAVING left empty has no file. (HAVING and corrections do not go together.)
         if window.rows.num_rows() > 0 {
-            publish.push(window_file(context.pipeline, window)?);
+            publish.push(window_file(context, window)?);
         }
     }
     if !cut.dead_letters.is_empty() {
@@ -65,6 +69,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         publish,
         failed: cut.failed,
         counters: cut.counters,
+        partition_key: Some(context.partition_key.to_owned()),
         released: context.released,
     })
 }
@@ -79,14 +84,27 @@ pub(crate) fn commit_events(commit: &turnstile_lake::Commit, first_dead_letter: 
 
 /// A window's rows as the bytes of its file.
 pub(crate) fn encode(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<Vec<u8>> {
-    let options = EncodeOptions { index_column: pipeline.lake.index_column, ..EncodeOptions::default() };
+    encode_with(pipeline, window, EncodeOptions::default())
+}
+
+/// The bytes of a window's file as an earlier release wrote them, which stored text in Parquet as views; `None` where the
+/// format was the same.
+pub(crate) fn encode_as_before(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<Option<Vec<u8>>> {
+    let options = EncodeOptions { text_views: true, ..EncodeOptions::default() };
+    let differs = file_format(pipeline) == FileEncoding::Parquet;
+    differs.then(|| encode_with(pipeline, window, options)).transpose()
+}
+
+fn encode_with(pipeline: &Pipeline, window: &ClosedWindow, options: EncodeOptions) -> anyhow::Result<Vec<u8>> {
+    let options = EncodeOptions { index_column: pipeline.lake.index_column, ..options };
     Ok(turnstile_lake::encode_window(file_format(pipeline), &window.rows, &options)?)
 }
 
-fn window_file(pipeline: &Pipeline, window: &ClosedWindow) -> anyhow::Result<NewFile> {
+fn window_file(context: &CommitContext<'_>, window: &ClosedWindow) -> anyhow::Result<NewFile> {
+    let (pipeline, key) = (context.pipeline, context.partition_key);
     let (start_us, end_us, version) = (window.start_us, window.end_us, window.version);
     Ok(NewFile {
-        name: turnstile_lake::window_name(&pipeline.name, start_us, end_us, version, file_format(pipeline)),
+        name: turnstile_lake::window_name(key, &pipeline.name, start_us, end_us, version, file_format(pipeline)),
         bytes: encode(pipeline, window)?.into(),
         rows: window.rows.num_rows() as u64,
         kind: FileKind::Window { start_us, end_us, version },

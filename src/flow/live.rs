@@ -15,8 +15,12 @@ pub(crate) fn live_rows(lake: &Lake, plan: Arc<StreamPlan>, spill: Option<Arc<dy
     let lake = lake.clone();
     Arc::new(move |slot: Slot| {
         let (lake, plan, spill) = (lake.clone(), Arc::clone(&plan), spill.clone());
-        async move { compute(&lake, plan, spill, &slot).await.map_err(LiveRowsError::new) }.boxed()
+        async move { compute(&lake, plan, spill, &slot).await.map_err(live_failed) }.boxed()
     })
+}
+
+fn live_failed(error: anyhow::Error) -> LiveRowsError {
+    error.downcast().unwrap_or_else(|error: anyhow::Error| LiveRowsError::Failed(error.into()))
 }
 
 async fn compute(
@@ -27,9 +31,7 @@ async fn compute(
 ) -> anyhow::Result<Vec<LiveWindow>> {
     let mut engine = Engine::new(plan, restore_from(slot), 1, spill)?;
     for reference in &slot.state {
-        let bytes = read_state(lake, &slot.pipeline, reference).await?.ok_or_else(|| {
-            anyhow::anyhow!("{} was deleted while it was read: a newer commit replaced it; retry", reference.object)
-        })?;
+        let bytes = read_state(lake, &slot.pipeline, reference).await?.ok_or(LiveRowsError::Replaced)?;
         let live_until_us = reference.live_until_us.unwrap_or(i64::MAX);
         engine = tokio::task::spawn_blocking(move || -> anyhow::Result<Engine> {
             engine.restore_state(&bytes, live_until_us)?;
@@ -54,5 +56,30 @@ fn close_all(mut engine: Engine) -> anyhow::Result<Vec<LiveWindow>> {
         if !cut.more {
             return Ok(open);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use turnstile_lake::{Commit, Ledger, NewState, StoreOptions, WriterId};
+    use turnstile_pipeline::Pipeline;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn state_that_a_newer_commit_replaced_is_known_as_replaced() {
+        let lake = Lake::open("memory:", &StoreOptions::default()).await.unwrap();
+        let mut ledger = Ledger::open(&lake, "mta-turnstile", "plan", WriterId::default()).await.unwrap().ledger;
+        let state =
+            |bytes: &'static [u8]| NewState { kind: "replace".into(), live_until_us: None, bytes: bytes.into() };
+        ledger.commit(Commit { state: vec![state(b"one")], ..Commit::default() }).await.unwrap();
+        let listed = ledger.newest().clone();
+        // The state is deleted between the listing of the slot and the reading of what it names.
+        ledger.commit(Commit { state: vec![state(b"two")], ..Commit::default() }).await.unwrap();
+        let text = std::fs::read_to_string("pipelines/mta-turnstile.toml").unwrap();
+        let pipeline = Pipeline::from_str_with(&text, "mta-turnstile.toml", &[]).unwrap();
+        let plan = Arc::new(StreamPlan::new(&pipeline).unwrap());
+        let read = live_rows(&lake, plan, None)(listed).await;
+        assert!(matches!(read, Err(LiveRowsError::Replaced)), "{read:?}");
     }
 }

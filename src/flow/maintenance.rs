@@ -69,6 +69,8 @@ pub(crate) fn maintenance_policy(pipeline: &Pipeline) -> MaintenancePolicy {
     let lake = &pipeline.lake;
     MaintenancePolicy {
         compact: if lake.compact { Compact::ClosedDays } else { Compact::Off },
+        // No external table reads dead letters by the names in their folder.
+        letters: Compact::ClosedDays,
         retain_us: lake.retain_us,
         grace_us: Some(lake.grace_us),
         sweep_all: false,
@@ -102,8 +104,11 @@ pub(crate) fn summary(applied: &Applied) -> Option<String> {
     let counted = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
     let windows: usize = applied.compacted.iter().map(|object| object.parts.len()).sum();
     let compacted = counted(applied.compacted.len(), "compacted").map(|text| format!("{text} from {windows} windows"));
+    let commits: usize = applied.letters.iter().map(|object| object.parts.len()).sum();
+    let letters = counted(applied.letters.len(), "compacted");
     let done = [
         compacted,
+        letters.map(|text| format!("{text} from {commits} files of dead letters")),
         counted(applied.retired, "retired"),
         counted(applied.deleted, "deleted"),
         counted(applied.swept, "leftovers removed"),
@@ -116,13 +121,20 @@ pub(crate) fn summary(applied: &Applied) -> Option<String> {
 mod tests {
     use std::path::Path;
 
+    use turnstile_lake::maintenance::{CompactedLetters, LettersPart};
+
     use super::*;
     use crate::flow::context::LakeAccess;
     use crate::process::Process;
 
     #[test]
-    fn a_round_that_did_nothing_says_nothing() {
+    fn a_round_that_did_nothing_says_nothing_and_one_that_did_counts_windows_and_dead_letters_apart() {
         assert_eq!(summary(&Applied::default()), None);
+        let part = LettersPart { seq: 1, rows: 2, sha256: turnstile_lake::Hash::of(b"x") };
+        let (name, sha256, parts) = ("l".to_owned(), part.sha256, vec![part.clone(), part]);
+        let object = CompactedLetters { name, sha256, bytes: 9, rows: 4, until_us: 0, parts };
+        let applied = Applied { letters: vec![object], retired: 2, ..Applied::default() };
+        assert_eq!(summary(&applied).unwrap(), "lake: 1 compacted from 2 files of dead letters, 2 retired (files)");
         let applied = Applied { retired: 12, deleted: 3, ..Applied::default() };
         assert_eq!(summary(&applied).unwrap(), "lake: 12 retired, 3 deleted (files)");
     }

@@ -24,6 +24,7 @@ mod maintenance;
 mod models;
 mod observer;
 mod owner;
+mod partition_key;
 mod produce;
 mod rejections;
 mod replay;
@@ -47,7 +48,7 @@ mod worker_shared;
 mod worker_task;
 
 pub(crate) use bigquery_tables::deploy_bigquery;
-pub(crate) use commit::encode;
+pub(crate) use commit::{encode, encode_as_before};
 pub(crate) use context::{Context, LakeAccess};
 pub(crate) use event::{Event, Status};
 pub(crate) use event_sink::EventSink;
@@ -63,6 +64,7 @@ pub(crate) use loader::{load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_policy, summary};
 pub(crate) use models::{models, plan_models};
 pub(crate) use owner::{now_us, this_process};
+pub(crate) use partition_key::partition_key;
 pub(crate) use produce::{
     ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState, produce, provider_failed,
 };

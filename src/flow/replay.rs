@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use turnstile_engine::{ClosePolicy, ClosedWindow, Engine, Reason, RestoredState};
 use turnstile_kafka::{PartitionReader, ReadLimits, StartAt};
-use turnstile_lake::{FileKind, Published, RowLocation};
+use turnstile_lake::{DeadLetterReader, Published};
 use turnstile_message::{BatchBuilder, MessageBatch, OffsetRange, SourcePosition};
 use turnstile_pipeline::{AggregateKind, DedupSettings, Pipeline};
 
@@ -48,24 +48,19 @@ async fn left_out(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<E
     let by_circumstance = [Reason::Future, Reason::Late, Reason::Schema].map(Reason::as_str);
     let within = |r: &OffsetRange| ranges.iter().any(|o| o.partition == r.partition && r.first <= o.last);
     let lake = context.lake().await?;
-    let mut files = turnstile_lake::entries(lake, &context.pipeline().name).await.map_err(ledger_failed)?;
+    let mut files = turnstile_lake::dead_letter_files(lake, &context.pipeline().name).await.map_err(ledger_failed)?;
     files.retain(|Published { file, .. }| {
-        file.kind == FileKind::DeadLetters
-            && file.sources.iter().any(within)
-            && by_circumstance.iter().any(|reason| file.counts.contains_key(*reason))
+        file.sources.iter().any(within) && by_circumstance.iter().any(|reason| file.counts.contains_key(*reason))
     });
     let mut left_out = ExcludedMessages::default();
-    for Published { file, place, .. } in files {
-        let bytes = match place {
-            RowLocation::Own => lake.read(&file.name).await.map_err(|e| ledger_failed(e.into()))?,
-            _ => None,
-        };
-        let Some(bytes) = bytes else {
-            left_out.deleted.push(file.name);
+    let mut reader = DeadLetterReader::new(lake);
+    for published in files {
+        let Some(letters) = reader.read(&published).await? else {
+            left_out.deleted.push(published.file.name);
             continue;
         };
-        let letters = turnstile_lake::decode_dead_letters(&bytes)?.into_iter();
-        let rejected = letters.filter(|l| by_circumstance.iter().any(|word| l.reason.split(':').next() == Some(word)));
+        let rejected =
+            letters.into_iter().filter(|l| by_circumstance.iter().any(|word| l.reason.split(':').next() == Some(word)));
         left_out.positions.extend(rejected.map(|letter| letter.position));
     }
     Ok(left_out)

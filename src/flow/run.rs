@@ -378,6 +378,7 @@ impl Flow {
             live: self.committer.live(),
             topic_ids: &self.topics.topic_ids,
             seq: self.committer.next_seq(),
+            partition_key: &self.committer.partition_key(self.context.pipeline())?,
             quiet_closed_at_us,
             released,
         };

@@ -30,6 +30,10 @@ impl Database for Served {
     fn session(&self) -> BoxFuture<'_, Result<turnstile_wire::SessionContext, DataFusionError>> {
         async { self.0.session().await.map_err(|error| DataFusionError::External(Box::new(error))) }.boxed()
     }
+
+    fn is_replaced(&self, error: &DataFusionError) -> bool {
+        turnstile_warehouse::is_replaced(error)
+    }
 }
 
 /// Lets PostgreSQL clients ask the context's warehouse at `listen`. Without `tls` the pipeline's files of certificate and

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::fault::{client, engine_failed, ledger_failed, open_failed, read_failed};
 use super::losses::{range_lost, topic_recreated};
 use super::owner;
+use super::partition_key::partition_key;
 use super::restore::restore_from;
 use super::spill_folder::spill_space;
 use crate::exit::Exit;
@@ -51,6 +52,8 @@ pub(crate) async fn start(
     if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
         owner::refuse_if_alive(newest, lake.url())?;
     }
+    // Before this process claims the pipeline: a key that it cannot have is no reason to fence another one.
+    partition_key(pipeline, newest.as_ref())?;
     let opened = Ledger::open(lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
     let opened = opened.await.map_err(|error| open_failed(error, &plan))?;
     let ledger = opened.ledger;

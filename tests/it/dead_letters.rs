@@ -159,3 +159,48 @@ fn partitions_that_bring_only_rejected_messages_do_not_hold_windows_open() {
     let output = finish(run);
     assert!(text(&output).contains("dead letters"), "{}", text(&output));
 }
+
+#[test]
+fn dead_letters_that_were_merged_are_listed_shown_queried_and_resent_as_before() {
+    let scene = Scene::embedded(1);
+    topic(&scene, "repaired");
+    let pipeline = scene.pipeline("");
+    let file = pipeline.to_str().unwrap();
+    let good = messages(40);
+    // Three commits with dead letters, and one that confirms the last of them.
+    for round in 0..4 {
+        let bad = format!("bad {round}");
+        let bad = [bad.as_bytes(), bad.as_bytes()];
+        scene.send(
+            good[round * 10..][..10].iter().map(String::as_bytes).chain(bad.into_iter().take(2 * (3 - round).min(1))),
+        );
+        let run = scene.turnstile(&["run", file, "--until-end"]);
+        assert!(run.status.success(), "{}", text(&run));
+    }
+    let stdout = |args: &[&str]| {
+        let output = scene.turnstile(args);
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let sql = "SELECT offset, reason, file FROM _turnstile.dead_letters ORDER BY offset";
+    let query = ["sql", "--pipeline", file, "--format", "csv", sql];
+    let (listed, shown, queried) =
+        (stdout(&["deadletter", "list", file]), stdout(&["deadletter", "show", file]), stdout(&query));
+    assert_eq!((listed.lines().count(), queried.lines().count()), (3, 7), "{listed}{queried}");
+
+    let done = stdout(&["lake", "compact", file]);
+    assert!(done.contains("3 files of dead letters, 6 messages"), "{done}");
+    let merged = stdout(&["deadletter", "list", file]);
+    assert!(merged.lines().count() == 1 && merged.contains("6 messages: fields 6"), "{merged}");
+    let object = merged.split("  ").next().unwrap();
+    stdout(&["lake", "gc", file, "--set", "lake.grace=0 seconds"]);
+    assert_eq!(std::fs::read_dir(scene.lake().join("_dead_letters")).unwrap().count(), 1);
+    assert_eq!(stdout(&["deadletter", "show", file]), shown);
+    assert_eq!(stdout(&query), queried);
+    assert!(stdout(&["explain", object, file]).contains(&format!("now in   {object}, rows 0 to 1")));
+    let audit = scene.audit(&pipeline);
+    assert!(audit.contains(", 3 dead-letter files (3 retired, 1 compacted objects), "), "{audit}");
+    let sent = stdout(&["deadletter", "requeue", file, "--topic", "repaired", "--file", object]);
+    assert!(sent.contains("6 messages sent to repaired"), "{sent}");
+    assert_eq!(consumed(&scene, "repaired").len(), 6);
+}

@@ -14,6 +14,7 @@ mod disk;
 mod end_to_end;
 mod failed_groups;
 mod failover;
+mod folders;
 mod interop;
 mod lag;
 mod maintenance;

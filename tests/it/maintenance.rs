@@ -1,6 +1,6 @@
 //! The lake kept in order: days into one file, old files away, and every row still what it was.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Instant;
 
@@ -17,6 +17,52 @@ fn lake(scene: &Scene, verb: &str, pipeline: &Path, flags: &[&str]) -> String {
     let output = scene.turnstile(&[&["lake", verb, pipeline.to_str().unwrap()], flags].concat());
     assert!(output.status.success(), "{}", text(&output));
     both(&output)
+}
+
+/// The files below `folder`, at any depth, that the glob `**/*<ending>` finds.
+fn globbed(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = entries.flat_map(|path| if path.is_dir() { globbed(&path, ending) } else { vec![path] });
+    below.filter(|path| path.to_string_lossy().ends_with(ending)).collect()
+}
+
+#[test]
+fn a_search_for_data_files_below_the_root_of_a_lake_counts_each_row_once() {
+    for (format, other) in [("parquet", "csv.gz"), ("csv.gz", "parquet")] {
+        let scene = Scene::embedded(1);
+        let folder = scene.dir.path().join("models");
+        std::fs::create_dir(&folder).unwrap();
+        let sql = "-- kind: incremental\n-- key: station, window_start\n-- window: window_start\n\
+                   SELECT station, start AS window_start, entries FROM ext_turnstile\n";
+        std::fs::write(folder.join("fact.sql"), sql).unwrap();
+        let settings = format!(
+            "format = \"{format}\"\ngrace = \"0 seconds\"\n[warehouse]\ntable = \"ext_turnstile\"\n\
+             schedule = \"1 minute\"\nmodels = \"models\""
+        );
+        let pipeline = scene.pipeline_with("commit = { rows = 500 }", &settings, SQL);
+        let file = pipeline.to_str().unwrap();
+        // A dead letter, two days of windows, and some that stay open.
+        scene.send(messages(READINGS).iter().map(String::as_bytes).chain([b"nonsense".as_slice()]));
+        for _ in 0..2 {
+            let run = scene.turnstile(&["run", file, "--until-end"]);
+            assert!(run.status.success(), "{}", text(&run));
+        }
+        let loaded = scene.turnstile(&["models", "run", file]);
+        assert!(loaded.status.success(), "{}", text(&loaded));
+        for verb in ["compact", "gc"] {
+            lake(&scene, verb, &pipeline, &[]);
+        }
+        let counts = "SELECT count(*) FROM ext_turnstile UNION ALL SELECT count(*) FROM fact";
+        let counts = scene.turnstile(&["sql", "--pipeline", file, "--format", "csv", counts]);
+        let counts = String::from_utf8(counts.stdout).unwrap();
+        let expected: u64 = counts.lines().nth(1).unwrap().parse().unwrap();
+        assert!(expected > 1_000 && counts.lines().nth(2).unwrap() == counts.lines().nth(1).unwrap(), "{counts}");
+        let rows = |path: &PathBuf| {
+            turnstile_lake::count_rows(&path.to_string_lossy(), &std::fs::read(path).unwrap()).unwrap()
+        };
+        assert_eq!(globbed(&scene.lake(), &format!(".{format}")).iter().map(rows).sum::<u64>(), expected, "{format}");
+        assert_eq!(globbed(&scene.lake(), &format!(".{other}")), Vec::<PathBuf>::new());
+    }
 }
 
 /// Publishes every window, and starts once more: the last commit's files are not known to be published until the next.
@@ -41,7 +87,7 @@ fn a_day_becomes_one_file_old_windows_are_deleted_and_every_window_is_still_expl
     assert_eq!(data_files(&scene.lake()).len(), WINDOWS);
 
     let plan = lake(&scene, "compact", &pipeline, &["--dry-run"]);
-    assert!(plan.contains("compact  date=2026-08-01  288 windows"), "{plan}");
+    assert!(plan.contains("compact  window_date=2026-08-01  288 windows"), "{plan}");
     assert_eq!(data_files(&scene.lake()).len(), WINDOWS, "a dry run changes nothing");
     let done = lake(&scene, "compact", &pipeline, &[]);
     assert!(done.contains("1 compacted from 288 windows, 288 retired"), "{done}");
@@ -53,7 +99,10 @@ fn a_day_becomes_one_file_old_windows_are_deleted_and_every_window_is_still_expl
 
     let explained = scene.turnstile(&["explain", "2026-08-01T08:00Z", pipeline.to_str().unwrap()]);
     let explained = both(&explained);
-    assert!(explained.contains("now in   date=2026-08-01/story_20260801_m") && explained.contains("@"), "{explained}");
+    assert!(
+        explained.contains("now in   window_date=2026-08-01/story_20260801_m") && explained.contains("@"),
+        "{explained}"
+    );
     let listed = lake(&scene, "files", &pipeline, &[]);
     assert!(listed.lines().next().unwrap().contains("288 windows"), "{listed}");
 
@@ -91,7 +140,7 @@ fn a_running_pipeline_compacts_past_days_while_it_reads() {
     let pipeline = scene.pipeline_with("commit = \"50 ms\"", settings, SQL);
     let running = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
     let began = Instant::now();
-    let day = scene.lake().join("date=2026-08-01");
+    let day = scene.lake().join("window_date=2026-08-01");
     // Small files come first, and then there is one.
     while !std::fs::read_dir(&day).is_ok_and(|files| {
         let names: Vec<String> = files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect();

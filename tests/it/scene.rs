@@ -248,7 +248,7 @@ pub(crate) fn data_files(lake: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(days) = std::fs::read_dir(lake) else { return files };
     for day in days.map(|d| d.unwrap().path()) {
-        if day.file_name().unwrap().to_string_lossy().starts_with("date=") {
+        if day.file_name().unwrap().to_string_lossy().contains("date=") {
             files.extend(std::fs::read_dir(day).unwrap().map(|f| f.unwrap().path()));
         }
     }

@@ -72,7 +72,7 @@ fn cut(first: i64) -> Commit {
         publish: (first..first + AT_ONCE)
             .map(|window| {
                 let (start_us, end_us) = (window * WINDOW_US, (window + 1) * WINDOW_US);
-                let name = window_name(PIPELINE, start_us, end_us, 1, FileEncoding::Parquet);
+                let name = window_name("window_date", PIPELINE, start_us, end_us, 1, FileEncoding::Parquet);
                 NewFile {
                     bytes: name.clone().into_bytes().into(),
                     name,

@@ -70,7 +70,7 @@ fn cut(window: i64) -> Result<Commit, Box<dyn std::error::Error>> {
             bytes: next.to_string().into_bytes().into(),
         }],
         publish: vec![NewFile {
-            name: window_name(PIPELINE, start_us, end_us, 1, FileEncoding::CsvGz),
+            name: window_name("window_date", PIPELINE, start_us, end_us, 1, FileEncoding::CsvGz),
             bytes: encode_window(FileEncoding::CsvGz, &rows, &EncodeOptions::default())?.into(),
             rows: ROWS as u64,
             kind: FileKind::Window { start_us, end_us, version: 1 },

@@ -38,8 +38,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         window += 1;
     }
     // Without grace, so that one run retires and the next deletes.
-    let policy =
-        MaintenancePolicy { compact: Compact::All, retain_us: Some(RETAIN_US), grace_us: Some(0), sweep_all: true };
+    let policy = MaintenancePolicy {
+        compact: Compact::All,
+        letters: Compact::Off,
+        retain_us: Some(RETAIN_US),
+        grace_us: Some(0),
+        sweep_all: true,
+    };
     let say = |step: MaintenanceStep<'_>| println!("{step:?}");
     maintain(&lake, PIPELINE, &policy, &[], &writer, say).await?;
     maintain(&lake, PIPELINE, &policy, &[], &writer, say).await?;
@@ -64,7 +69,7 @@ fn cut(window: i64) -> Result<Commit, Box<dyn std::error::Error>> {
         watermark_us: Some(end_us),
         published_until_us: Some(end_us),
         publish: vec![NewFile {
-            name: window_name(PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
+            name: window_name("window_date", PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
             bytes: encode_window(FileEncoding::Parquet, &rows, &EncodeOptions::default())?.into(),
             rows: 10,
             kind: FileKind::Window { start_us, end_us, version: 1 },

@@ -127,6 +127,7 @@ fn cut(number: i64, kept: &[crate::slot::StateRef]) -> Commit {
             others: BTreeMap::from([("gaps".to_owned(), 3)]),
             ..Counters::default()
         },
+        partition_key: None,
         released: false,
     }
 }
@@ -143,12 +144,13 @@ fn compacted(writer: WriterId) -> MaintenanceSlot {
         writer,
         ledger_seq: 8,
         compacted: vec![Compacted {
-            name: crate::format::names::compacted_name(PIPELINE, 0, 9, "abc", FileEncoding::Parquet),
+            name: crate::format::names::compacted_name("date", PIPELINE, 0, 9, "abc", FileEncoding::Parquet),
             sha256,
             bytes: 10,
             rows: 2,
             parts: vec![part],
         }],
+        letters: vec![],
         retired: vec![Retired { name: "r".into(), bytes: 1, reason: "old".into() }],
         deleted: vec!["d".into()],
     }

@@ -34,7 +34,7 @@ pub use error::{LedgerError, Owner};
 pub use failpoint::{MAINTENANCE_STEPS as MAINTENANCE_CRASH_STEPS, STEPS as CRASH_STEPS};
 pub use format::{
     DeadLetterRecord, EncodeOptions, FileEncoding, FormatError, OwnedDeadLetter, count_rows, dead_letters_name,
-    decode_dead_letters, encode_dead_letters, encode_window, window_name,
+    decode_dead_letters, encode_dead_letters, encode_window, portable_schema, window_name,
 };
 pub use hash::{Hash, NotAHash};
 pub use lake::Lake;
@@ -42,9 +42,9 @@ pub use lake_error::LakeError;
 pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered, read_state};
 pub use location::StoreOptions;
 pub use read::{
-    Audit, Catalog, CatalogPosition, CommitRecord, DeadLettersFile, Explained, Extent, Finding, LakeObject, Leaving,
-    Published, PublishedSince, RowLocation, audit, describe_failed_window, entries, explain, for_each_commit,
-    published_since, recent_commits,
+    Audit, Catalog, CatalogPosition, CommitRecord, DeadLetterError, DeadLetterReader, DeadLettersFile, Explained,
+    Extent, Finding, LakeObject, Leaving, LettersObject, Published, PublishedSince, RowLocation, audit,
+    dead_letter_files, describe_failed_window, entries, explain, for_each_commit, published_since, recent_commits,
 };
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, WriterId};
 pub use store::StoreError;

@@ -30,6 +30,9 @@ pub struct MaintenanceSlot {
     /// Objects that it made part of the lake.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compacted: Vec<Compacted>,
+    /// Objects of dead letters that it made part of the lake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub letters: Vec<CompactedLetters>,
     /// Objects that readers no longer need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<Retired>,
@@ -67,6 +70,34 @@ pub struct CompactedWindow {
     pub rows: u64,
     /// The commit that published them.
     pub seq: u64,
+    /// SHA-256 of the file that was published.
+    pub sha256: Hash,
+}
+
+/// An object that holds the dead letters of several commits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactedLetters {
+    /// Its name, below the lake's root.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Hash,
+    /// Its size.
+    pub bytes: u64,
+    /// Messages in it.
+    pub rows: u64,
+    /// When the newest of these commits was written, microseconds since the epoch, UTC.
+    pub until_us: i64,
+    /// Which commits' dead letters they are, in their order in the object.
+    pub parts: Vec<LettersPart>,
+}
+
+/// The dead letters of one commit within a compacted object. Where they come from is in that commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LettersPart {
+    /// The commit that published them.
+    pub seq: u64,
+    /// How many messages.
+    pub rows: u64,
     /// SHA-256 of the file that was published.
     pub sha256: Hash,
 }
@@ -127,6 +158,14 @@ mod tests {
                 bytes: 1,
                 rows: 3,
                 parts: vec![part],
+            }],
+            letters: vec![CompactedLetters {
+                name: "l".into(),
+                sha256: Hash::of(b"l"),
+                bytes: 1,
+                rows: 2,
+                until_us: 8,
+                parts: vec![LettersPart { seq: 3, rows: 2, sha256: Hash::of(b"q") }],
             }],
             retired: vec![Retired { name: "r".into(), bytes: 1, reason: "old".into() }],
             deleted: vec!["d".into()],

@@ -13,10 +13,10 @@ use futures::future::BoxFuture;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-use turnstile_message::{OffsetRange, TopicPartition};
+use turnstile_message::{OffsetRange, SourcePosition, TopicPartition};
 
 use crate::clock::Clock;
-use crate::format::{EncodeOptions, FileEncoding, dead_letters_name, encode_window, window_name};
+use crate::format::{DeadLetterRecord, EncodeOptions, FileEncoding, dead_letters_name, encode_window, window_name};
 use crate::hash::Hash;
 use crate::lake::Lake;
 use crate::ledger::{Commit, Ledger, NewFile};
@@ -168,7 +168,15 @@ impl TestPipeline {
     pub(crate) fn dead_letters(&self) -> NewFile {
         NewFile {
             name: dead_letters_name(PIPELINE, self.ledger.next_seq()),
-            bytes: crate::format::encode_dead_letters([]).into(),
+            bytes: crate::format::encode_dead_letters([DeadLetterRecord {
+                position: SourcePosition { partition: TopicPartition::new("t", 0), offset: self.read as i64 },
+                timestamp_ms: -1,
+                reason: "type: x",
+                field: None,
+                key: None,
+                value: Some(b"x"),
+            }])
+            .into(),
             rows: 1,
             kind: FileKind::DeadLetters,
             sources: vec![],
@@ -199,7 +207,7 @@ pub(crate) fn window_file(format: FileEncoding, minute: i64, version: u32) -> Ne
     let batch = RecordBatch::try_from_iter([("ROW", texts), ("NUMBER", numbers)]).unwrap();
     NewFile {
         bytes: encode_window(format, &batch, &EncodeOptions::default()).unwrap().into(),
-        name: window_name(PIPELINE, start_us, end_us, version, format),
+        name: window_name("window_date", PIPELINE, start_us, end_us, version, format),
         rows: count,
         kind: FileKind::Window { start_us, end_us, version },
         sources: vec![OffsetRange { partition: TopicPartition::new("t", 0), first: minute, last: minute, messages: 1 }],

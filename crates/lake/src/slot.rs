@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use turnstile_message::{Counters, FailedWindow, OffsetRange, PartitionPosition};
 
 use crate::chain::{ChainRecord, Ownership};
+use crate::format::names::LEGACY_KEY;
 use crate::hash::Hash;
 
 /// The record of one commit, or of a writer's claim to the pipeline.
@@ -65,6 +66,9 @@ pub struct Slot {
     /// What became of all rows so far.
     #[serde(default)]
     pub counters: Counters,
+    /// The key of the folders that windows' files are in, where it was recorded: see [`Slot::partition_key`].
+    #[serde(default, rename = "partition_key", skip_serializing_if = "Option::is_none")]
+    pub recorded_partition_key: Option<String>,
     /// The newest file of history; slots up to its last one are read from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryRef>,
@@ -157,6 +161,15 @@ pub struct HistoryRef {
     pub sha256: Hash,
 }
 
+impl Slot {
+    /// The key of the folders that the pipeline's files are in, `<key>=YYYY-MM-DD/`. `None`: none was chosen yet, and no
+    /// window was published.
+    pub fn partition_key(&self) -> Option<&str> {
+        // Releases that recorded no key wrote this one; what they published stays in its folders.
+        self.recorded_partition_key.as_deref().or(self.published_until_us.is_some().then_some(LEGACY_KEY))
+    }
+}
+
 impl ChainRecord for Slot {
     const MAGIC: &'static str = "turnstile-ledger";
     const OWNERSHIP: Ownership = Ownership::Exclusive;
@@ -234,8 +247,19 @@ pub(crate) mod tests {
                 sources: vec![],
             }],
             counters: Counters { read: 41, aggregated: 41, ..Counters::default() },
+            recorded_partition_key: None,
             history: None,
         }
+    }
+
+    #[test]
+    fn a_pipeline_that_published_before_keys_were_recorded_stays_in_its_folders() {
+        assert_eq!(slot().partition_key(), Some("date"));
+        assert_eq!(
+            Slot { recorded_partition_key: Some("window_date".into()), ..slot() }.partition_key(),
+            Some("window_date")
+        );
+        assert_eq!(Slot { published_until_us: None, ..slot() }.partition_key(), None);
     }
 
     #[test]

@@ -147,6 +147,9 @@ impl Pipeline {
         if lake.index_column {
             out.push_str(", index column");
         }
+        if let Some(key) = &lake.partition {
+            let _ = write!(out, ", in folders {key}=…");
+        }
         match lake.retain_us {
             Some(us) => {
                 let _ = write!(out, ", kept {} and until every warehouse has loaded", human::duration(us));

@@ -1,7 +1,7 @@
 //! Where closed windows go: `[lake]`.
 
 use crate::file::read::{Faults, TableReader};
-use crate::file::{Fault, TomlNode};
+use crate::file::{Fault, TextSpan, TomlNode};
 use crate::properties::Properties;
 use turnstile_values::suggest;
 
@@ -13,6 +13,9 @@ pub struct LakeSettings {
     pub url: String,
     /// The form of the files.
     pub format: FileFormat,
+    /// The key of the folders that files are in, `<key>=YYYY-MM-DD/`. `None`: that of the ledger, or [`PARTITION_KEY`] for
+    /// a new one.
+    pub partition: Option<String>,
     /// How long files stay, in microseconds of event time. `None`: for ever.
     pub retain_us: Option<i64>,
     /// How long a file that is no longer needed stays for readers that have already begun, in microseconds.
@@ -28,6 +31,15 @@ pub struct LakeSettings {
     /// Settings of the object store by its own names (endpoint, region…). Secrets belong in the environment.
     pub options: Properties,
 }
+
+/// The key of the folders of a new pipeline's files. Readers show it as a column, under the same name in any letter case.
+pub const PARTITION_KEY: &str = "window_date";
+
+/// The key that was the only one in earlier releases: a column of that name is left to those who continue with it.
+const LEGACY_PARTITION_KEY: &str = "date";
+
+/// Letters of a key, at most.
+const PARTITION_KEY_LETTERS: usize = 64;
 
 /// How long a run waits for its store by default: ten minutes.
 const RETRY_FOR_US: i64 = 600_000_000;
@@ -62,6 +74,8 @@ pub(crate) fn read_lake(node: &TomlNode, faults: &Faults) -> Option<LakeSettings
     let url = reader.parsed("url", "write file:./lake/turnstile, s3://bucket/path, gs://… or az://…", url);
     let url = reader.required("url", url);
     let format = read_format(&mut reader);
+    let hint = "write a small letter, then small letters, digits and '_', at most 64: \"window_date\"";
+    let partition = reader.parsed("partition", hint, partition_key).map(|placed| placed.value);
     let retain_us = reader.positive_duration("retain");
     let grace_us = reader.duration("grace").unwrap_or(GRACE_US);
     // Whoever reads a folder of csv.gz by its names, as an external table does, would count rows twice for the grace.
@@ -78,7 +92,42 @@ pub(crate) fn read_lake(node: &TomlNode, faults: &Faults) -> Option<LakeSettings
     reader.finish();
     let options = options.into();
     let (url, format) = (url?.value, format?);
-    Some(LakeSettings { url, format, retain_us, grace_us, compact, maintain_us, retry_for_us, index_column, options })
+    Some(LakeSettings {
+        url,
+        format,
+        partition,
+        retain_us,
+        grace_us,
+        compact,
+        maintain_us,
+        retry_for_us,
+        index_column,
+        options,
+    })
+}
+
+/// One of the query's columns that readers cannot tell from the folders' key: Hive, Spark, BigQuery and DuckDB show both
+/// under their names, of which the letter case does not count.
+pub(crate) fn column_like_the_key<'a>(
+    lake: &LakeSettings,
+    columns: impl IntoIterator<Item = &'a str>,
+    at: &TextSpan,
+) -> Option<Fault> {
+    let key = lake.partition.as_deref().unwrap_or(PARTITION_KEY);
+    let same = |name: &&str| name.eq_ignore_ascii_case(key) && key != LEGACY_PARTITION_KEY;
+    let name = columns.into_iter().find(same)?;
+    let fact = format!("the query has a column {name}, and the files are in folders {key}=…: readers confuse the two");
+    Some(Fault::new(at, fact).hint("rename the column with AS, or set [lake] partition to another name"))
+}
+
+/// In small letters alone, so that it is the same name for readers that fold it.
+fn partition_key(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts_well || text.len() > PARTITION_KEY_LETTERS || !text.chars().all(fits) {
+        return Err(format!("\"{text}\" is not a name for folders"));
+    }
+    Ok(text.to_owned())
 }
 
 fn compact(text: &str) -> Result<bool, String> {

@@ -25,7 +25,7 @@ mod topics;
 mod warehouse;
 
 pub use error::{PipelineError, Problem};
-pub use lake::{FileFormat, LakeSettings};
+pub use lake::{FileFormat, LakeSettings, PARTITION_KEY};
 pub use message_format::MessageFormat;
 pub use message_metadata::MessageMetadata;
 pub use pipeline::Pipeline;

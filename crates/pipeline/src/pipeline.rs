@@ -118,12 +118,15 @@ fn read_sections(file: &PipelineText, faults: &Faults) -> Option<Pipeline> {
     }
     let query = plan(file, &sql, &source, &stream, faults)?;
     let plan_hash = plan_hash(&source, &stream, &query);
+    let lake = lake?;
+    let columns = query.output.iter().map(|(name, _)| name.as_str());
+    faults.borrow_mut().extend(lake::column_like_the_key(&lake, columns, &sql.at));
     Some(Pipeline {
         name: name?.value,
         source,
         stream,
         query,
-        lake: lake?,
+        lake,
         // A warehouse that is there and wrong has been reported.
         warehouse: warehouse.flatten(),
         plan_hash,

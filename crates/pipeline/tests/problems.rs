@@ -347,3 +347,22 @@ fn what_a_field_is_read_from_is_checked() {
         assert!(found.contains(said), "{set:?}: {found}");
     }
 }
+
+#[test]
+fn a_column_that_readers_take_for_the_folders_key_is_refused() {
+    let with = |column: &str, lake: &str| {
+        let text = good().replacen("sum(ENTRIES) AS N", &format!("sum(ENTRIES) AS {column}"), 1);
+        problems(&text.replacen("[lake]", &format!("[lake]\n{lake}"), 1), &[])
+    };
+    let refused = with("Window_Date", "");
+    assert!(refused.contains("a column Window_Date, and the files are in folders window_date=…"), "{refused}");
+    assert!(refused.contains("rename the column with AS, or set [lake] partition"), "{refused}");
+    assert!(with("DAY", "partition = \"day\"").contains("a column DAY"));
+    assert_eq!(with("Window_Date", "partition = \"day\""), "accepted");
+    // For those who continue with the key of earlier releases, whatever columns they have.
+    assert_eq!(with("DATE", "partition = \"date\""), "accepted");
+    for wrong in ["Day", "_day", "1st", "a=b", ""] {
+        let refused = with("N", &format!("partition = \"{wrong}\""));
+        assert!(refused.contains("is not a name for folders; write a small letter"), "{refused}");
+    }
+}

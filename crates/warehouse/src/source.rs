@@ -46,14 +46,13 @@ pub type LiveRows = Arc<dyn Fn(Slot) -> BoxFuture<'static, Result<Vec<LiveWindow
 
 /// The open windows' rows could not be computed.
 #[derive(Debug, thiserror::Error)]
-#[error("the open windows cannot be computed")]
-pub struct LiveRowsError(#[source] Box<dyn Error + Send + Sync>);
-
-impl LiveRowsError {
-    /// Computing them failed with `source`.
-    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(source.into())
-    }
+pub enum LiveRowsError {
+    /// What they are computed from was deleted, because a newer commit replaced it. A newer session has the newer.
+    #[error("newer commits replaced the open windows each time that they were read")]
+    Replaced,
+    /// Computing them failed.
+    #[error("the open windows cannot be computed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// An open window as it stands.

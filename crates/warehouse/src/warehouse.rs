@@ -16,7 +16,7 @@ use crate::model::{ModelKind, Models};
 use crate::session::{CATALOG, LEDGER, PUBLIC, SchemaProviders, SessionBuilder, runtime};
 use crate::source::{LiveRows, WarehouseSource};
 use crate::store::{LoadRecord, LoadRun, WarehouseState};
-use crate::tables::{HistoryTable, LakeTable, LedgerTable, ModelTable, WINDOWS_VIEW, live, runs};
+use crate::tables::{HistoryTable, LakeTable, LedgerTable, ModelTable, OnePosition, WINDOWS_VIEW, live, runs};
 
 /// A warehouse over one pipeline's lake. Cloning is cheap.
 #[derive(Clone)]
@@ -96,7 +96,8 @@ impl Warehouse {
         &self.inner.models
     }
 
-    /// A session whose tables are those of one position of the ledger, the newest. Nothing in it can be changed.
+    /// A session whose tables are those of one position of the ledger, the newest. Nothing in it can be changed. A
+    /// statement that also reads models' tables reads the lake as of the commit that they were loaded from.
     ///
     /// # Errors
     /// `Empty`: the pipeline has published nothing. `Ledger`, `Store`, `Damaged`.
@@ -105,13 +106,18 @@ impl Warehouse {
         let snapshot = self.snapshot().await?;
         let at = (snapshot.catalog.position(), snapshot.catalog.newest().seq, snapshot.state.load);
         let known = tables.lock().clone();
-        if let Some((_, schemas)) = known.filter(|(known, _)| *known == at) {
-            return Ok(SessionBuilder::over(runtime, schemas)?.finish());
-        }
-        let builder = SessionBuilder::new(runtime)?;
-        self.register(&builder, &snapshot).await?;
-        *tables.lock() = Some((at, builder.schemas()));
-        Ok(builder.finish())
+        let builder = match known.filter(|(known, _)| *known == at) {
+            Some((_, schemas)) => SessionBuilder::over(runtime, schemas)?,
+            None => {
+                let builder = SessionBuilder::new(runtime)?;
+                self.register(&builder, &snapshot).await?;
+                *tables.lock() = Some((at, builder.schemas()));
+                builder
+            }
+        };
+        let session = builder.finish();
+        session.add_analyzer_rule(Arc::new(OnePosition));
+        Ok(session)
     }
 
     /// Registers all tables of one snapshot.
@@ -140,9 +146,9 @@ impl Warehouse {
 
     async fn lake_tables(&self, builder: &SessionBuilder, snapshot: &WarehouseSnapshot) -> DataFusionResult<()> {
         let WarehouseInner { lake, source, live: rows, .. } = self.inner();
-        let catalog = &snapshot.catalog;
-        builder.table(PUBLIC, &source.table, Arc::new(LakeTable::new(lake, source, catalog)))?;
-        let history = HistoryTable::new(lake, source, catalog);
+        let (catalog, loaded) = (&snapshot.catalog, snapshot.state.ledger_seq);
+        builder.table(PUBLIC, &source.table, Arc::new(LakeTable::new(lake, source, catalog, loaded)))?;
+        let history = HistoryTable::new(lake, source, catalog, loaded);
         builder.table(PUBLIC, &source.history_table(), Arc::new(history))?;
         // This reads from the store only while a commit is being published.
         let slot = catalog.slot(lake).await.unwrap_or_else(|error| {

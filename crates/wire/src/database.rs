@@ -18,4 +18,10 @@ pub trait Database: Send + Sync + 'static {
     /// # Errors
     /// When the tables cannot be read.
     fn session(&self) -> BoxFuture<'_, Result<SessionContext, DataFusionError>>;
+
+    /// Whether a statement failed, before it returned a row, because what its session's tables name was replaced. It is
+    /// run again in a newer session, a few times.
+    fn is_replaced(&self, _error: &DataFusionError) -> bool {
+        false
+    }
 }

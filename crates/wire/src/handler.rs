@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::common::ParamValues;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -30,6 +32,9 @@ use crate::planner::{Planner, PreparedStatement};
 use crate::rows;
 use crate::sqlstate::{self, SqlError};
 use crate::variables::Variables;
+
+/// How many snapshots a statement is run over, in all, while what each one names is replaced before it is read.
+const SNAPSHOTS_TRIED: u32 = 5;
 
 /// Runs the statements of one connection.
 pub(crate) struct QueryHandler {
@@ -52,24 +57,34 @@ impl QueryHandler {
         self.variables().statement_timeout
     }
 
+    /// Plans a statement on a new snapshot, completes the plan by `bind`, and starts it. Again on a newer snapshot while
+    /// what the last one names is replaced before it is read.
     async fn run(
         &self,
-        session: &SessionContext,
         sql: &str,
-        plan: LogicalPlan,
+        statement: &Statement,
         format: &Format,
+        bind: impl Fn(&SessionContext, LogicalPlan) -> PgWireResult<LogicalPlan>,
     ) -> PgWireResult<QueryResponse> {
-        let engine = |error| sqlstate::from_engine(&error, Some((sql, session))).into_error();
-        let frame = session.execute_logical_plan(plan).await.map_err(engine)?;
-        let batches = frame.execute_stream().await.map_err(engine)?;
-        let zone = self.variables().zone();
-        rows::query_response(batches, format, &zone, self.max_rows)
+        let database = &self.planner.shared.database;
+        let mut left = SNAPSHOTS_TRIED;
+        loop {
+            left -= 1;
+            let session = self.planner.session().await?;
+            let plan = bind(&session, self.planner.plan(&session, sql, statement).await?)?;
+            match start(&session, plan).await {
+                Ok(batches) => {
+                    let zone = self.variables().zone();
+                    return rows::query_response(batches, format, &zone, self.max_rows);
+                }
+                Err(error) if left > 0 && database.is_replaced(&error) => {}
+                Err(error) => return Err(sqlstate::from_engine(&error, Some((sql, &session))).into_error()),
+            }
+        }
     }
 
     pub(crate) async fn query(&self, sql: &str, statement: &Statement) -> PgWireResult<QueryResponse> {
-        let session = self.planner.session().await?;
-        let plan = self.planner.plan(&session, sql, statement).await?;
-        self.run(&session, sql, plan, &Format::UnifiedText).await
+        self.run(sql, statement, &Format::UnifiedText, |_, plan| Ok(plan)).await
     }
 
     /// The result of a prepared statement, planned on a new snapshot.
@@ -80,17 +95,22 @@ impl QueryHandler {
         described: &LogicalPlan,
     ) -> PgWireResult<QueryResponse> {
         let sql = &portal.statement.statement.0;
-        let session = self.planner.session().await?;
-        let plan = self.planner.plan(&session, sql, statement).await?;
-        if plan.schema().as_arrow().fields() != described.schema().as_arrow().fields() {
-            let error = SqlError::new("0A000", "cached plan must not change result type");
-            return Err(error.hint("the tables changed since it was prepared: prepare it again").into_error());
-        }
-        let values: ParamValues = self.planner.values(portal, described)?;
-        let plan = plan.replace_params_with_values(&values);
-        let plan = plan.map_err(|error| sqlstate::from_engine(&error, Some((sql, &session))).into_error())?;
-        self.run(&session, sql, plan, &portal.result_column_format).await
+        let bind = |session: &SessionContext, plan: LogicalPlan| {
+            if plan.schema().as_arrow().fields() != described.schema().as_arrow().fields() {
+                let error = SqlError::new("0A000", "cached plan must not change result type");
+                return Err(error.hint("the tables changed since it was prepared: prepare it again").into_error());
+            }
+            let values: ParamValues = self.planner.values(portal, described)?;
+            let plan = plan.replace_params_with_values(&values);
+            plan.map_err(|error| sqlstate::from_engine(&error, Some((sql, session))).into_error())
+        };
+        self.run(sql, statement, &portal.result_column_format, bind).await
     }
+}
+
+/// Starts a plan; no row is read.
+async fn start(session: &SessionContext, plan: LogicalPlan) -> Result<SendableRecordBatchStream, DataFusionError> {
+    session.execute_logical_plan(plan).await?.execute_stream().await
 }
 
 #[async_trait]

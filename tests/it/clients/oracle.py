@@ -61,7 +61,7 @@ for (start, *keys, desc), (entries, exits) in sums.items():
     assert row not in expected
     expected[row] = 1
 
-found, files = {}, sorted(glob.glob(f"{lake}/date=*/*.csv.gz"))
+found, files = {}, sorted(glob.glob(f"{lake}/*=*/*.csv.gz"))
 for name in files:
     with gzip.open(name, "rt", newline="") as file:
         lines = csv.reader(file)

@@ -13,7 +13,7 @@ lake, turns = sys.argv[1:]
 session = SparkSession.builder.master("local[*]").config("spark.driver.memory", "2g")
 session = session.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
 spark = session.config("spark.ui.enabled", "false").config("spark.sql.shuffle.partitions", "4").getOrCreate()
-spark.read.parquet(f"{lake}/date=*/*.parquet").createOrReplaceTempView("ext_turnstile")
+spark.read.parquet(f"{lake}/*=*/*.parquet").createOrReplaceTempView("ext_turnstile")
 TOP_TEN = "SELECT STATION, sum(ENTRIES) AS n FROM ext_turnstile GROUP BY STATION ORDER BY n DESC, STATION LIMIT 10"
 
 took = []

@@ -24,7 +24,7 @@ GROUP BY STATION ORDER BY n DESC, STATION LIMIT 10"""
 postgres = psycopg.connect(host="127.0.0.1", port=port, user="turnstile", dbname="turnstile", autocommit=True)
 duck = duckdb.connect()
 duck.execute("SET TimeZone = 'UTC'")
-files = f"read_parquet('{lake}/date=*/*.parquet', hive_partitioning = false)"
+files = f"read_parquet('{lake}/*=*/*.parquet', hive_partitioning = false)"
 duck.execute(f"CREATE VIEW ext_turnstile AS SELECT * FROM {files}")
 
 

@@ -66,8 +66,8 @@ impl ExternalTable {
     pub(super) fn configuration(&self) -> Value {
         let url = self.url.trim_end_matches('/');
         let (address, spec) = match &self.files {
-            // One asterisk is all that an address may hold; it also stands for slashes.
-            ExternalFiles::All => (format!("{url}/date=*{}", self.suffix()), "FILE_SET_SPEC_TYPE_FILE_SYSTEM_MATCH"),
+            // One asterisk is all that an address may hold; it also stands for slashes. No other file of a lake ends so.
+            ExternalFiles::All => (format!("{url}/*{}", self.suffix()), "FILE_SET_SPEC_TYPE_FILE_SYSTEM_MATCH"),
             ExternalFiles::Listed(_) => {
                 (format!("{url}/{}", self.list_name()), "FILE_SET_SPEC_TYPE_NEW_LINE_DELIMITED_MANIFEST")
             }
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn an_address_holds_one_asterisk() {
         let configuration = table(ExternalFiles::All, ExternalFormat::CsvGz, false).configuration();
-        assert_eq!(configuration["sourceUris"], json!(["gs://b/turnstile/date=*.csv.gz"]));
+        assert_eq!(configuration["sourceUris"], json!(["gs://b/turnstile/*.csv.gz"]));
         assert_eq!(configuration["csvOptions"]["skipLeadingRows"], "1");
     }
 

@@ -11,6 +11,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
@@ -65,7 +66,7 @@ impl ParquetParts {
             }
             let open = match &mut writer {
                 Some(open) => open,
-                None => writer.insert(ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties()?))?),
+                None => writer.insert(new_writer(&batch)?),
             };
             open.write(&batch)?;
             rows += batch.num_rows() as u64;
@@ -104,9 +105,12 @@ impl ParquetParts {
     }
 }
 
-fn properties() -> Result<WriterProperties, BoxError> {
+fn new_writer(batch: &RecordBatch) -> Result<ArrowWriter<Vec<u8>>, BoxError> {
     let level = ZstdLevel::try_new(1)?;
-    Ok(WriterProperties::builder().set_compression(Compression::ZSTD(level)).build())
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+    // BigQuery reads the columns' Parquet types. Arrow's schema beside them has types that older readers refuse.
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    Ok(ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?)
 }
 
 /// The first 16 hexadecimal digits.
@@ -118,6 +122,7 @@ pub(super) fn short_hex(digest: &[u8]) -> String {
 mod tests {
     use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
 
@@ -156,6 +161,15 @@ mod tests {
         let hashes = |parts: &[ParquetPart]| parts.iter().map(|part| part.hash.clone()).collect::<Vec<_>>();
         assert_eq!(hashes(&one), hashes(&two));
         assert_eq!(all(&change, 1 << 20).await.iter().map(|part| part.rows).collect::<Vec<_>>(), [3]);
+    }
+
+    #[tokio::test]
+    async fn a_part_has_no_arrow_schema_and_instants_are_utc() {
+        let part = all(&change(vec![1], vec![1]), 1).await.remove(0);
+        let file = ParquetRecordBatchReaderBuilder::try_new(part.bytes).unwrap();
+        assert_eq!(file.metadata().file_metadata().key_value_metadata(), None);
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        assert_eq!(*file.schema().field(0).data_type(), utc);
     }
 
     #[tokio::test]

@@ -39,7 +39,7 @@ async fn deploying_creates_what_is_missing_and_names_it() {
     assert_eq!(
         external["externalDataConfiguration"],
         json!({
-            "sourceUris": ["gs://lake/turnstile/date=*.csv.gz"],
+            "sourceUris": ["gs://lake/turnstile/*.csv.gz"],
             "fileSetSpecType": "FILE_SET_SPEC_TYPE_FILE_SYSTEM_MATCH",
             "sourceFormat": "CSV", "compression": "GZIP", "autodetect": false, "maxBadRecords": 0,
             "csvOptions": {"skipLeadingRows": "1", "encoding": "UTF-8", "allowQuotedNewlines": true},
@@ -62,7 +62,7 @@ async fn a_plan_shows_every_request_and_sends_none() {
         "POST /bigquery/v2/projects/p/datasets/d/tables\n",
         "CREATE TABLE IF NOT EXISTS `p.d.turnstile_position`",
         "\"fact_turnstile\"",
-        "gs://lake/turnstile/date=*.csv.gz",
+        "gs://lake/turnstile/*.csv.gz",
     ] {
         assert!(plan.contains(part), "{part}: {plan}");
     }

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn the_same_rows_give_the_same_bytes_at_every_level() {
         for gzip_level in [0, 1, 6, 9] {
-            let options = EncodeOptions { gzip_level, index_column: false };
+            let options = EncodeOptions { gzip_level, ..EncodeOptions::default() };
             let (one, two) = (encode(&batch(), &options).unwrap(), encode(&batch(), &options).unwrap());
             assert_eq!(one, two);
             // Bytes 4 to 7 are the time, byte 9 the system, and bit 3 of byte 3 says that there is a name.

@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
 use turnstile_message::{SourcePosition, TopicPartition};
-use turnstile_values::caused;
+use turnstile_values::{BoxError, caused};
 
 use super::error::FormatError;
 
@@ -99,24 +99,32 @@ pub fn encode_dead_letters<'a>(letters: impl IntoIterator<Item = DeadLetterRecor
 /// `Decode`: the bytes are not such a file; names the line.
 pub fn decode_dead_letters(bytes: &[u8]) -> Result<Vec<OwnedDeadLetter>, FormatError> {
     let mut letters = Vec::new();
-    for (number, line) in BufReader::new(MultiGzDecoder::new(bytes)).lines().enumerate() {
+    for (number, line) in BufReader::new(MultiGzDecoder::new(bytes)).split(b'\n').enumerate() {
         let wrong = || format!("line {} is wrong", number + 1);
-        let text = line.map_err(|e| FormatError::decode(caused(wrong(), e)))?;
-        let line: DeadLetterLine = serde_json::from_str(&text).map_err(|e| FormatError::decode(caused(wrong(), e)))?;
-        let bytes = |text, base64| bytes_of(text, base64).map_err(|e| FormatError::decode(caused(wrong(), e)));
-        letters.push(OwnedDeadLetter {
-            position: SourcePosition {
-                partition: TopicPartition::new(line.topic, line.partition),
-                offset: line.offset,
-            },
-            timestamp_ms: line.timestamp_ms,
-            reason: line.reason,
-            field: line.field,
-            key: bytes(line.key, line.key_base64)?,
-            value: bytes(line.value, line.value_base64)?,
-        });
+        let line = line.map_err(|e| FormatError::decode(caused(wrong(), e)))?;
+        letters.push(letter(&line).map_err(|e| FormatError::decode(caused(wrong(), e)))?);
     }
     Ok(letters)
+}
+
+/// Reads one line of a file of dead letters.
+///
+/// # Errors
+/// `Decode`: it is not such a line.
+pub(crate) fn decode_dead_letter(line: &[u8]) -> Result<OwnedDeadLetter, FormatError> {
+    letter(line).map_err(|error| FormatError::decode(caused("a line is wrong", error)))
+}
+
+fn letter(line: &[u8]) -> Result<OwnedDeadLetter, BoxError> {
+    let line: DeadLetterLine = serde_json::from_slice(line)?;
+    Ok(OwnedDeadLetter {
+        position: SourcePosition { partition: TopicPartition::new(line.topic, line.partition), offset: line.offset },
+        timestamp_ms: line.timestamp_ms,
+        reason: line.reason,
+        field: line.field,
+        key: bytes_of(line.key, line.key_base64)?,
+        value: bytes_of(line.value, line.value_base64)?,
+    })
 }
 
 /// Dead letters in a file.

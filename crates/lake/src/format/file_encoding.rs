@@ -37,10 +37,13 @@ pub struct EncodeOptions {
     pub index_column: bool,
     /// 0 (none) to 9 (smallest). CSV only.
     pub gzip_level: u32,
+    /// Name text as a view in the stored schema, as earlier releases did: to rebuild a file that one of them published.
+    /// Parquet only.
+    pub text_views: bool,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { index_column: false, gzip_level: 6 }
+        Self { index_column: false, gzip_level: 6, text_views: false }
     }
 }

@@ -4,7 +4,6 @@
 //! A file's compressed bytes are held while its rows are read; rows are decompressed one batch at a time.
 
 use std::io::{BufRead, BufReader, Write};
-use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -13,8 +12,11 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
+use super::portable::portable_schema;
 use super::{FileEncoding, FormatError};
 
 /// FileRows that are unpacked at a time.
@@ -114,9 +116,15 @@ impl FileRows {
                 Ok(Self::Csv { bytes, reader, header, at: 0 })
             }
             FileEncoding::Parquet => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(FormatError::decode)?;
-                // Batches bear the file's schema without annotations; what is written must too.
-                let schema = Arc::new(builder.schema().as_ref().clone().with_metadata(Default::default()));
+                let stored =
+                    ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()).map_err(FormatError::decode)?;
+                // Batches bear the file's schema without annotations; what is written must too. Earlier releases stored
+                // text as views: their files and newer ones have the same columns.
+                let schema = portable_schema(&stored.schema().as_ref().clone().with_metadata(Default::default()));
+                let options = ArrowReaderOptions::new().with_schema(schema.clone());
+                let stored =
+                    ArrowReaderMetadata::try_new(stored.metadata().clone(), options).map_err(FormatError::decode)?;
+                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), stored);
                 let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(FormatError::decode)?;
                 Ok(Self::Parquet { bytes, reader, schema, left: None, at: 0 })
             }
@@ -219,8 +227,11 @@ fn other_columns(known: &str, found: &str) -> FormatError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use arrow::compute::concat_batches;
+    use arrow::datatypes::DataType;
     use turnstile_values::human;
 
     use super::*;
@@ -273,6 +284,32 @@ mod tests {
         let reader = ParquetRecordBatchReader::try_new(Bytes::from(bytes), 1 << 20).unwrap();
         let read: Vec<RecordBatch> = reader.collect::<Result<_, _>>().unwrap();
         assert_eq!(concat_batches(&read[0].schema(), &read).unwrap(), expected());
+    }
+
+    #[test]
+    fn files_of_releases_that_stored_text_as_views_are_gathered_with_newer_ones() {
+        let views = |batch: &RecordBatch| {
+            let text = arrow::compute::cast(batch.column(0), &DataType::Utf8View).unwrap();
+            RecordBatch::try_from_iter([("STATION", text), ("ENTRIES", batch.column(1).clone())]).unwrap()
+        };
+        let old = |batch: &RecordBatch| {
+            let options = EncodeOptions { text_views: true, ..EncodeOptions::default() };
+            Bytes::from(encode_window(FileEncoding::Parquet, &views(batch), &options).unwrap())
+        };
+        for both in [
+            [old(&batch(0, 5)), file(FileEncoding::Parquet, &batch(5, 9))],
+            [file(FileEncoding::Parquet, &batch(0, 5)), old(&batch(5, 9))],
+        ] {
+            let mut gather = Gather::new(FileEncoding::Parquet);
+            for (bytes, rows) in both.into_iter().zip([5, 4]) {
+                let mut rows_of = FileRows::open(FileEncoding::Parquet, bytes).unwrap();
+                gather.take(&mut rows_of, 0, rows).unwrap();
+            }
+            let bytes = Bytes::from(gather.finish().unwrap());
+            let reader = ParquetRecordBatchReader::try_new(bytes, 1 << 20).unwrap();
+            let read: Vec<RecordBatch> = reader.collect::<Result<_, _>>().unwrap();
+            assert_eq!(concat_batches(&read[0].schema(), &read).unwrap(), batch(0, 9));
+        }
     }
 
     #[test]

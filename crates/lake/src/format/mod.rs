@@ -9,15 +9,19 @@ mod dead_letters;
 mod error;
 mod file_encoding;
 pub(crate) mod gather;
+pub(crate) mod letter_lines;
 pub(crate) mod names;
 mod parquet;
+mod portable;
 
 use arrow::record_batch::RecordBatch;
 
+pub(crate) use dead_letters::decode_dead_letter;
 pub use dead_letters::{DeadLetterRecord, OwnedDeadLetter, decode_dead_letters, encode_dead_letters};
 pub use error::FormatError;
 pub use file_encoding::{EncodeOptions, FileEncoding};
 pub use names::{dead_letters_name, window_name};
+pub use portable::portable_schema;
 
 /// The file of one window. The same rows and options give the same bytes.
 ///
@@ -34,7 +38,7 @@ pub fn encode_window(
 ) -> Result<Vec<u8>, FormatError> {
     let encoded = match format {
         FileEncoding::CsvGz => csv::encode(batch, options),
-        FileEncoding::Parquet => parquet::encode(batch),
+        FileEncoding::Parquet => parquet::encode(batch, options.text_views),
     };
     encoded.map_err(|source| FormatError::Encode { format, source })
 }

@@ -12,6 +12,7 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::error::FormatError;
+use super::portable::portable_schema;
 
 /// Smaller files than at level 1, at a cost that a window's few thousand rows do not feel.
 const ZSTD_LEVEL: i32 = 3;
@@ -20,11 +21,12 @@ const ZSTD_LEVEL: i32 = 3;
 /// and one that wants all has enough to do for a core.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 
-pub(super) fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let batch = without_metadata(batch)?;
-    let properties = properties()?.build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).map_err(ArrowError::from)?;
-    writer.write(&batch).map_err(ArrowError::from)?;
+/// `text_views`: the stored schema names text as it was in memory, see [`super::EncodeOptions`].
+pub(super) fn encode(batch: &RecordBatch, text_views: bool) -> Result<Vec<u8>, ArrowError> {
+    let schema = without_metadata(&batch.schema());
+    let schema = if text_views { schema } else { portable_schema(&schema) };
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties()?.build())).map_err(ArrowError::from)?;
+    writer.write(batch).map_err(ArrowError::from)?;
     writer.into_inner().map_err(ArrowError::from)
 }
 
@@ -42,12 +44,10 @@ fn properties() -> Result<WriterPropertiesBuilder, ArrowError> {
         .set_created_by("turnstile".to_owned()))
 }
 
-/// The rows without the schema's metadata: it is a hash map, whose order changes from run to run.
-fn without_metadata(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let schema = batch.schema();
+/// The schema without metadata: it is a hash map, whose order changes from run to run.
+fn without_metadata(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| Field::clone(field).with_metadata(Default::default()));
-    let schema = Schema::new(fields.collect::<Vec<_>>());
-    RecordBatch::try_new(Arc::new(schema), batch.columns().to_vec())
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 pub(super) fn count_rows(bytes: &[u8]) -> Result<u64, FormatError> {
@@ -60,8 +60,9 @@ pub(super) fn count_rows(bytes: &[u8]) -> Result<u64, FormatError> {
 mod tests {
     use std::collections::HashMap;
 
-    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+    use arrow::array::{ArrayRef, Int64Array, StringArray, StringViewArray, new_null_array};
+    use arrow::datatypes::{DataType, TimeUnit};
+    use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
     use super::*;
 
@@ -73,12 +74,47 @@ mod tests {
         .unwrap()
     }
 
+    fn read_back(bytes: Vec<u8>) -> RecordBatch {
+        ParquetRecordBatchReader::try_new(Bytes::from(bytes), 10).unwrap().next().unwrap().unwrap()
+    }
+
     #[test]
     fn rows_are_read_back_as_they_were_written() {
-        let bytes = encode(&batch()).unwrap();
+        let bytes = encode(&batch(), false).unwrap();
         assert_eq!(count_rows(&bytes).unwrap(), 2);
-        let mut reader = ParquetRecordBatchReader::try_new(Bytes::from(bytes), 10).unwrap();
-        assert_eq!(reader.next().unwrap().unwrap(), batch());
+        let stations = StringArray::from(vec!["59 ST", "A station with a long name"]);
+        let plain = [("STATION", Arc::new(stations) as ArrayRef), ("ENTRIES", batch().column(1).clone())];
+        assert_eq!(read_back(bytes), RecordBatch::try_from_iter(plain).unwrap());
+    }
+
+    /// pyarrow 14 and older Arrow libraries refuse a file whose stored schema has a type that they do not know.
+    #[test]
+    fn the_stored_schema_has_types_that_older_readers_know_and_keeps_the_zone_of_instants() {
+        let zone = || Some("America/New_York".into());
+        let types = [
+            (DataType::Utf8View, DataType::Utf8),
+            (DataType::Utf8, DataType::Utf8),
+            (DataType::BinaryView, DataType::Binary),
+            (DataType::Boolean, DataType::Boolean),
+            (DataType::Int32, DataType::Int32),
+            (DataType::Int64, DataType::Int64),
+            (DataType::Float64, DataType::Float64),
+            (DataType::Decimal128(38, 10), DataType::Decimal128(38, 10)),
+            (DataType::Date32, DataType::Date32),
+            (DataType::Timestamp(TimeUnit::Microsecond, zone()), DataType::Timestamp(TimeUnit::Microsecond, zone())),
+            (DataType::Timestamp(TimeUnit::Microsecond, None), DataType::Timestamp(TimeUnit::Microsecond, None)),
+        ];
+        for (kind, stored) in types {
+            let batch = RecordBatch::try_from_iter([("X", new_null_array(&kind, 2))]).unwrap();
+            let bytes = encode(&batch, false).unwrap();
+            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+            assert_eq!(*reader.schema().field(0).data_type(), stored, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_file_can_be_rebuilt_as_releases_wrote_it_that_stored_text_as_views() {
+        assert_eq!(read_back(encode(&batch(), true).unwrap()), batch());
     }
 
     #[test]
@@ -86,6 +122,6 @@ mod tests {
         let notes: HashMap<String, String> = (0..20).map(|n| (n.to_string(), "x".to_owned())).collect();
         let schema = Arc::new(Schema::clone(&batch().schema()).with_metadata(notes));
         let annotated = batch().with_schema(schema).unwrap();
-        assert_eq!(encode(&annotated).unwrap(), encode(&batch()).unwrap());
+        assert_eq!(encode(&annotated, false).unwrap(), encode(&batch(), false).unwrap());
     }
 }

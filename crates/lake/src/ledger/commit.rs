@@ -32,6 +32,8 @@ pub struct Commit {
     pub failed: Vec<FailedWindow>,
     /// What became of all rows since the pipeline began.
     pub counters: Counters,
+    /// The key of the folders that windows' files are in; without it, that of the commit before.
+    pub partition_key: Option<String>,
     /// Whether the writer releases the pipeline with this commit.
     pub released: bool,
 }

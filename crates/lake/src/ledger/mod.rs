@@ -268,6 +268,7 @@ impl Ledger {
             carried: self.pending.iter().filter(|file| !file.confirmed).map(|file| file.entry.clone()).collect(),
             failed: cut.failed,
             counters: cut.counters,
+            recorded_partition_key: cut.partition_key.or_else(|| self.newest.recorded_partition_key.clone()),
             history: self.roll.written().or(self.newest.history),
             pipeline: self.pipeline().to_owned(),
             epoch: self.newest.epoch,

@@ -118,6 +118,7 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before:
             carried: vec![],
             failed: vec![],
             counters: Counters::default(),
+            recorded_partition_key: None,
             history: None,
         },
     };

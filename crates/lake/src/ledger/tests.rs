@@ -58,7 +58,8 @@ fn file(number: i64) -> NewFile {
         value: None,
     });
     NewFile {
-        name: window_name("mta", start, end, 1, crate::format::FileEncoding::CsvGz).replace("csv.gz", "jsonl.gz"),
+        name: window_name("date", "mta", start, end, 1, crate::format::FileEncoding::CsvGz)
+            .replace("csv.gz", "jsonl.gz"),
         bytes: crate::format::encode_dead_letters(letters).into(),
         rows: 3,
         kind: FileKind::Window { start_us: start, end_us: end, version: 1 },

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use object_store::path::Path;
 
-use super::plan::{CompactionBatch, MaintenancePlan};
-use super::{Compacted, MaintenanceError, MaintenanceSlot, Retired, compaction, sweep};
+use super::plan::{CompactionBatch, LettersBatch, MaintenancePlan};
+use super::{Compacted, CompactedLetters, MaintenanceError, MaintenanceSlot, Retired, compaction, letters, sweep};
 use crate::chain::{Appended, ChainPosition};
 use crate::error::LedgerError;
 use crate::failpoint::reach;
-use crate::format::names::compacted_name;
+use crate::format::names::{compacted_letters_name, compacted_name};
 use crate::hash::Hash;
 use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
@@ -30,6 +30,8 @@ const DELETES_AT_ONCE: usize = 256;
 pub struct Applied {
     /// Objects made.
     pub compacted: Vec<Compacted>,
+    /// Objects of dead letters made.
+    pub letters: Vec<CompactedLetters>,
     /// Objects retired, those that were compacted among them.
     pub retired: usize,
     /// Objects deleted.
@@ -49,6 +51,8 @@ pub enum MaintenanceStep<'a> {
     Compacting(&'a CompactionBatch, usize, usize),
     /// An object was made and committed.
     Compacted(&'a Compacted),
+    /// An object of dead letters was made and committed.
+    CompactedLetters(&'a CompactedLetters),
     /// An object is retired.
     Retired(&'a Retired),
     /// An object was deleted.
@@ -88,8 +92,18 @@ pub async fn apply(
             Err(of_one_day) => act.applied.failed.push(of_one_day),
         }
     }
+    for batch in &plan.letters {
+        if act.applied.raced {
+            break;
+        }
+        match act.compact_letters(batch, &mut on_step).await {
+            Ok(()) => {}
+            Err(error @ MaintenanceError::Ledger(_)) => return Err(error),
+            Err(of_one_day) => act.applied.failed.push(of_one_day),
+        }
+    }
     // By the catalog that the plan was made from: what was compacted since is not yet to be looked for.
-    act.applied.swept = sweep::sweep(lake, catalog, act.place.seq, &plan.sweep).await?;
+    act.applied.swept = sweep::sweep(lake, catalog, act.place.seq, &plan.sweep, plan.sweep_letters).await?;
     Ok(act.applied)
 }
 
@@ -140,7 +154,7 @@ impl MaintenanceRun<'_> {
         let bytes = compaction::gather(self.lake, batch).await?;
         let first = batch.parts.first().map_or(0, |source| source.part.start_us);
         let mut slot = self.slot(vec![], batch.replaces.clone(), vec![]);
-        let name = compacted_name(self.folder.pipeline(), first, slot.seq, &slot.nonce, batch.format);
+        let name = compacted_name(&batch.key, self.folder.pipeline(), first, slot.seq, &slot.nonce, batch.format);
         slot.compacted = vec![Compacted {
             name: name.clone(),
             sha256: Hash::of(&bytes),
@@ -148,23 +162,63 @@ impl MaintenanceRun<'_> {
             rows: batch.rows(),
             parts: batch.parts.iter().map(|source| source.part.clone()).collect(),
         }];
-        reach("maintain-before-object");
-        self.create_object(&name, &bytes).await?;
-        reach("maintain-after-object");
         let compacted = slot.compacted.clone();
-        if self.append(slot).await? {
+        if self.commit_object(&name, &bytes, slot).await? {
             self.applied.retired += batch.replaces.len();
             compacted.iter().for_each(|object| on_step(MaintenanceStep::Compacted(object)));
             batch.replaces.iter().for_each(|object| on_step(MaintenanceStep::Retired(object)));
             self.applied.compacted.extend(compacted);
-        } else {
-            // The slot of this number is another's, so nothing will ever name the object, unless that slot does.
-            let made = BTreeMap::from([(self.place.seq + 1, vec![name])]);
-            let leftovers = sweep::leftovers(self.lake, &self.folder, &made).await?;
-            self.lake.delete(&leftovers).await?;
         }
         reach("maintain-after-compact");
         Ok(())
+    }
+
+    /// The same for dead letters.
+    async fn compact_letters(
+        &mut self,
+        batch: &LettersBatch,
+        on_step: &mut impl FnMut(MaintenanceStep<'_>),
+    ) -> Result<(), MaintenanceError> {
+        let bytes = letters::gather(self.lake, batch).await?;
+        let mut slot = self.slot(vec![], batch.replaces.clone(), vec![]);
+        let name = compacted_letters_name(self.folder.pipeline(), batch.until_us, slot.seq, &slot.nonce);
+        let made = CompactedLetters {
+            name: name.clone(),
+            sha256: Hash::of(&bytes),
+            bytes: bytes.len() as u64,
+            rows: batch.rows(),
+            until_us: batch.until_us,
+            parts: batch.parts.iter().map(|source| source.part.clone()).collect(),
+        };
+        slot.letters = vec![made.clone()];
+        if self.commit_object(&name, &bytes, slot).await? {
+            self.applied.retired += batch.replaces.len();
+            on_step(MaintenanceStep::CompactedLetters(&made));
+            batch.replaces.iter().for_each(|object| on_step(MaintenanceStep::Retired(object)));
+            self.applied.letters.push(made);
+        }
+        reach("maintain-after-compact");
+        Ok(())
+    }
+
+    /// Creates the object, then the slot that makes it part of the lake; `false` when another process was first.
+    async fn commit_object(
+        &mut self,
+        name: &str,
+        bytes: &Bytes,
+        slot: MaintenanceSlot,
+    ) -> Result<bool, MaintenanceError> {
+        reach("maintain-before-object");
+        self.create_object(name, bytes).await?;
+        reach("maintain-after-object");
+        if self.append(slot).await? {
+            return Ok(true);
+        }
+        // The slot of this number is another's, so nothing will ever name the object, unless that slot does.
+        let made = BTreeMap::from([(self.place.seq + 1, vec![name.to_owned()])]);
+        let leftovers = sweep::leftovers(self.lake, &self.folder, &made).await?;
+        self.lake.delete(&leftovers).await?;
+        Ok(false)
     }
 
     /// The name holds a nonce, so an object of that name is an earlier try of this one, or somebody put it there.
@@ -190,6 +244,7 @@ impl MaintenanceRun<'_> {
             writer: self.writer.clone(),
             ledger_seq: self.ledger_seq,
             compacted,
+            letters: vec![],
             retired,
             deleted,
         }

@@ -8,7 +8,7 @@ use super::plan::{CompactionBatch, CompactionInput};
 use super::policy::{Compact, MaintenancePolicy};
 use super::retention::reached_us;
 use crate::format::FileEncoding;
-use crate::format::names::date;
+use crate::format::names::{LEGACY_KEY, date, partition_of};
 use crate::maintenance_slot::{CompactedWindow, Retired};
 use crate::read::{Catalog, Extent};
 
@@ -104,5 +104,7 @@ fn batch_of<'a>(extents: &[&'a Extent], format: FileEncoding, left: &mut HashMap
         first_row: extent.first_row,
     };
     let date = date(extents.first().map_or(0, |extent| extent.start_us));
-    CompactionBatch { date, format, parts: extents.iter().map(source).collect(), replaces }
+    let key = extents.iter().find_map(|extent| Some(partition_of(&extent.object.name)?.0)).unwrap_or(LEGACY_KEY);
+    let key = key.to_owned();
+    CompactionBatch { key, date, format, parts: extents.iter().map(source).collect(), replaces }
 }

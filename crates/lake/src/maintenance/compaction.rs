@@ -50,7 +50,8 @@ pub(super) async fn gather(lake: &Lake, batch: &CompactionBatch) -> Result<Bytes
     }
 }
 
-async fn verified(lake: &Lake, name: &str, expected: Hash) -> Result<Bytes, MaintenanceError> {
+/// The bytes of an object, which must be those that were published.
+pub(super) async fn verified(lake: &Lake, name: &str, expected: Hash) -> Result<Bytes, MaintenanceError> {
     let found = lake.read(name).await?;
     match found {
         Some(bytes) if Hash::of(&bytes) == expected => Ok(bytes),

@@ -9,6 +9,7 @@ mod apply;
 mod batches;
 mod compaction;
 mod error;
+mod letters;
 mod plan;
 mod planner;
 mod policy;
@@ -19,10 +20,12 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use crate::maintenance_slot::{Compacted, CompactedWindow, MaintenanceSlot, Retired};
+pub use crate::maintenance_slot::{
+    Compacted, CompactedLetters, CompactedWindow, LettersPart, MaintenanceSlot, Retired,
+};
 pub use apply::{Applied, MaintenanceStep, apply};
 pub use error::MaintenanceError;
-pub use plan::{CompactionBatch, CompactionInput, MaintenancePlan};
+pub use plan::{CompactionBatch, CompactionInput, LettersBatch, LettersInput, MaintenancePlan};
 pub use planner::plan;
 pub use policy::{Compact, LoadedBound, MaintenancePolicy};
 
@@ -68,6 +71,7 @@ impl Applied {
     /// Takes a later round; whether that one was raced is what counts.
     fn add(&mut self, later: Applied) {
         self.compacted.extend(later.compacted);
+        self.letters.extend(later.letters);
         self.retired += later.retired;
         self.deleted += later.deleted;
         self.swept += later.swept;

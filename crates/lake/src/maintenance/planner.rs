@@ -10,7 +10,7 @@ use turnstile_values::human;
 
 use super::plan::MaintenancePlan;
 use super::policy::{LoadedBound, MaintenancePolicy};
-use super::{batches, retention};
+use super::{batches, letters, retention};
 use crate::maintenance_slot::Retired;
 use crate::read::{Catalog, Leaving};
 
@@ -24,22 +24,26 @@ pub fn plan(catalog: &Catalog, policy: &MaintenancePolicy, loaded: &[LoadedBound
     let mut left_alone = unconfirmed.clone();
     left_alone.extend(due.retire.iter().map(|object| object.name.as_str()));
     let compact = batches::plan(catalog, policy, &left_alone);
+    let letters = letters::plan(catalog, policy, &left_alone);
     let mut sweep: Vec<i64> = if policy.sweep_all {
         catalog.days().map(|(day, _)| day).collect()
     } else {
         compact.iter().filter_map(|batch| batch.parts.first()).map(|source| source.part.day()).collect()
     };
     sweep.dedup();
+    let sweep_letters = policy.sweep_all || !letters.is_empty();
     let (delete, waiting) = deletions(catalog, policy.grace_us, now_us);
     let keep = due.keep.into_iter().chain(waiting).collect();
     MaintenancePlan {
         pipeline: catalog.pipeline().to_owned(),
         at: catalog.position(),
         compact,
+        letters,
         retire: due.retire,
         delete,
         keep,
         sweep,
+        sweep_letters,
     }
 }
 

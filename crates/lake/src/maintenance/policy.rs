@@ -7,6 +7,9 @@ use serde::Serialize;
 pub struct MaintenancePolicy {
     /// Which files are made into daily ones.
     pub compact: Compact,
+    /// Which files of dead letters are made into one: those of days that are over; while a day is not over, when there are
+    /// many, or all (`Compact::All`).
+    pub letters: Compact,
     /// Retire windows that ended longer ago than this before the event time reached, and dead letters that were written
     /// longer ago than this before the newest commit, microseconds. `None`: keep all.
     pub retain_us: Option<i64>,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use turnstile_values::human;
 
 use super::policy::LoadedBound;
+use crate::format::names::dead_letters_of;
 use crate::maintenance_slot::Retired;
 use crate::read::{Catalog, Extent};
 
@@ -42,11 +43,15 @@ pub(super) fn due(
     }
     let horizon = catalog.newest().committed_at_us.saturating_sub(retain_us);
     for letters in catalog.dead_letters() {
-        let nameable = crate::format::dead_letters_name(catalog.pipeline(), letters.seq) == *letters.name;
+        let nameable = dead_letters_of(catalog.pipeline(), &letters.name) == Some(letters.seq);
         if letters.committed_at_us <= horizon && !letters.gone && nameable && !unconfirmed.contains(&*letters.name) {
-            let (written, retain) = (human::short_instant(letters.committed_at_us), human::duration(retain_us));
-            let reason = format!("written {written}, retained for {retain}");
-            due.retire.push(Retired { name: letters.name.to_string(), bytes: letters.bytes, reason });
+            due.letters(&letters.name, letters.bytes, letters.committed_at_us, retain_us);
+        }
+    }
+    for object in catalog.letters_objects() {
+        let letters = &object.letters;
+        if letters.until_us <= horizon && !object.gone {
+            due.letters(&letters.name, letters.bytes, letters.until_us, retain_us);
         }
     }
     due
@@ -74,6 +79,12 @@ fn objects(extents: &[Extent]) -> BTreeMap<&str, Old> {
 }
 
 impl Due {
+    fn letters(&mut self, name: &str, bytes: u64, written_us: i64, retain_us: i64) {
+        let (written, retain) = (human::short_instant(written_us), human::duration(retain_us));
+        let reason = format!("written {written}, retained for {retain}");
+        self.retire.push(Retired { name: name.to_owned(), bytes, reason });
+    }
+
     fn window(&mut self, name: &str, object: &Old, retain_us: i64, loaded: &[LoadedBound]) {
         let (ended, retain) = (human::short_instant(object.until_us), human::duration(retain_us));
         let ended = match object.windows {

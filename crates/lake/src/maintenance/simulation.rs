@@ -122,6 +122,7 @@ async fn keep(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), Stri
         let compact = [Compact::Off, Compact::ClosedDays, Compact::All][world.roll(3) as usize];
         let policy = MaintenancePolicy {
             compact,
+            letters: compact,
             retain_us: (world.roll(2) == 0).then_some(RETAIN),
             grace_us: (world.roll(3) > 0).then_some(GRACE),
             sweep_all: world.roll(3) == 0,
@@ -206,7 +207,13 @@ async fn shows_what_was_committed(lake: &Lake, catalog: &Catalog, counts: &Count
 /// In peace: one writer ends its work, maintenance goes on until nothing is left to do, and all is well.
 async fn last(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), String> {
     write(lake.clone(), world).await?;
-    let all = MaintenancePolicy { compact: Compact::All, retain_us: Some(RETAIN), grace_us: Some(0), sweep_all: true };
+    let all = MaintenancePolicy {
+        compact: Compact::All,
+        letters: Compact::All,
+        retain_us: Some(RETAIN),
+        grace_us: Some(0),
+        sweep_all: true,
+    };
     for _ in 0..2 {
         let done =
             maintain(&lake, PIPELINE, &all, &[], &WriterId::default(), |_| {}).await.map_err(|e| e.to_string())?;

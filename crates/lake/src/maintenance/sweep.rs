@@ -7,34 +7,52 @@
 //! A writer that was fenced while publishing, and resumes much later, may recreate a file that was retired and
 //! deleted meanwhile. By the catalog, its rows are elsewhere, or gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use turnstile_values::DAY_US;
 
 use super::MaintenanceError;
 use crate::error::LedgerError;
 use crate::error::corrupt;
-use crate::format::names::{compacted_for, date};
+use crate::format::names::{LETTERS, compacted_for, date, dead_letters_of, partition_of};
 use crate::format::{FileEncoding, window_name};
 use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
-use crate::read::Catalog;
+use crate::read::{Catalog, Extent};
 
-/// Deletes leftovers on the given days (since the epoch, UTC), of slots up to `newest`; returns how many.
+/// Deletes leftovers on the given days (since the epoch, UTC), and those among the dead letters if `letters`, of slots up to
+/// `newest`; returns how many.
 pub(super) async fn sweep(
     lake: &Lake,
     catalog: &Catalog,
     newest: u64,
     days: &[i64],
+    letters: bool,
 ) -> Result<usize, MaintenanceError> {
     let folder = &LedgerFolder::of(catalog.pipeline(), lake.segment())?;
     let mut put_back = Vec::new();
     let mut found: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for day in days {
-        let below = format!("date={}", date(day * DAY_US));
-        let moved = moved(catalog, *day);
-        for name in lake.list(&below, None).await? {
-            if moved.contains(&name) {
+        let extents = extents(catalog, *day);
+        let keys: BTreeSet<&str> =
+            extents.iter().filter_map(|extent| Some(partition_of(&extent.object.name)?.0)).collect();
+        let moved = moved(catalog, extents, &keys);
+        for key in keys {
+            for name in lake.list(&format!("{key}={}", date(day * DAY_US)), None).await? {
+                if moved.contains(&name) {
+                    put_back.push(name);
+                } else if let Some(seq) = compacted_for(folder.pipeline(), &name).filter(|seq| *seq <= newest) {
+                    found.entry(seq).or_default().push(name);
+                }
+            }
+        }
+    }
+    if letters {
+        let published = catalog.position().seq;
+        for name in lake.list(LETTERS, None).await? {
+            let moved = dead_letters_of(folder.pipeline(), &name)
+                .is_some_and(|seq| seq <= published && !catalog.has_dead_letters(seq));
+            if moved {
                 put_back.push(name);
             } else if let Some(seq) = compacted_for(folder.pipeline(), &name).filter(|seq| *seq <= newest) {
                 found.entry(seq).or_default().push(name);
@@ -47,15 +65,24 @@ pub(super) async fn sweep(
     Ok(leftovers.len())
 }
 
+/// A day's extents.
+fn extents(catalog: &Catalog, day: i64) -> &[Extent] {
+    catalog.days().find(|(at, _)| *at == day).map_or(&[][..], |(_, extents)| extents)
+}
+
 /// The names under which a day's rows were published, of those that lie there no more and are known to be deleted.
-fn moved(catalog: &Catalog, day: i64) -> HashSet<String> {
+fn moved(catalog: &Catalog, extents: &[Extent], keys: &BTreeSet<&str>) -> HashSet<String> {
     let leaving: HashSet<_> = catalog.leaving().into_iter().map(|leaving| leaving.name).collect();
-    let extents = catalog.days().find(|(at, _)| *at == day).map_or(&[][..], |(_, extents)| extents);
     let names = extents.iter().flat_map(|extent| {
-        [FileEncoding::CsvGz, FileEncoding::Parquet].into_iter().filter_map(|format| {
-            let name = window_name(catalog.pipeline(), extent.start_us, extent.end_us, extent.version, format);
-            let lies_there = *extent.object.name == name && !extent.gone;
-            (!lies_there && Some(format) == extent.object.format && !leaving.contains(name.as_str())).then_some(name)
+        let formats = [FileEncoding::CsvGz, FileEncoding::Parquet].into_iter();
+        let leaving = &leaving;
+        formats.filter(|format| Some(*format) == extent.object.format).flat_map(move |format| {
+            keys.iter().filter_map(move |key| {
+                let (start_us, end_us) = (extent.start_us, extent.end_us);
+                let name = window_name(key, catalog.pipeline(), start_us, end_us, extent.version, format);
+                let lies_there = *extent.object.name == name && !extent.gone;
+                (!lies_there && !leaving.contains(name.as_str())).then_some(name)
+            })
         })
     });
     names.collect()
@@ -73,7 +100,8 @@ pub(crate) async fn leftovers(
         if !committed.contains_key(seq) {
             let slot = folder.maintenance_chain(lake).get(*seq).await?;
             let slot = slot.ok_or_else(|| corrupt(&folder.maintenance_slot(*seq), "it is missing"))?.record;
-            committed.insert(*seq, slot.compacted.into_iter().map(|object| object.name).collect());
+            let letters = slot.letters.into_iter().map(|object| object.name);
+            committed.insert(*seq, slot.compacted.into_iter().map(|object| object.name).chain(letters).collect());
         }
         let known = &committed[seq];
         leftovers.extend(names.iter().filter(|name| !known.contains(name)).cloned());

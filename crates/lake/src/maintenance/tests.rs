@@ -8,10 +8,20 @@ use crate::format::FileEncoding;
 use crate::read::{RowLocation, audit, explain};
 use crate::scene::{DAY, MINUTE, PIPELINE, TestPipeline, read_current, rows, shown};
 
-const COMPACT: MaintenancePolicy =
-    MaintenancePolicy { compact: Compact::ClosedDays, retain_us: None, grace_us: None, sweep_all: false };
-const COLLECT: MaintenancePolicy =
-    MaintenancePolicy { compact: Compact::Off, retain_us: None, grace_us: Some(10 * MINUTE), sweep_all: true };
+const COMPACT: MaintenancePolicy = MaintenancePolicy {
+    compact: Compact::ClosedDays,
+    letters: Compact::Off,
+    retain_us: None,
+    grace_us: None,
+    sweep_all: false,
+};
+const COLLECT: MaintenancePolicy = MaintenancePolicy {
+    compact: Compact::Off,
+    letters: Compact::Off,
+    retain_us: None,
+    grace_us: Some(10 * MINUTE),
+    sweep_all: true,
+};
 
 fn retain(retain_us: i64) -> MaintenancePolicy {
     MaintenancePolicy { retain_us: Some(retain_us), ..COLLECT }
@@ -38,7 +48,7 @@ async fn stream_until(format: FileEncoding, minutes: &[i64], until_us: i64) -> T
 }
 
 async fn data_files(stream: &TestPipeline) -> Vec<String> {
-    stream.lake.list("date=1970-01-01", None).await.unwrap()
+    stream.lake.list("window_date=1970-01-01", None).await.unwrap()
 }
 
 async fn reads(stream: &TestPipeline, expected: &[(i64, u32)]) {
@@ -278,7 +288,11 @@ async fn a_death_at_any_write_changes_nothing_that_readers_read() {
         reads(&stream, &expected).await;
         let found = audit(&stream.lake, PIPELINE).await.unwrap();
         assert!(found.is_well() && found.leftovers.is_empty(), "after {writes} writes: {found}");
-        assert_eq!(stream.lake.list("date=1970-01-01", None).await.unwrap().len(), 2, "one object, and version 1");
+        assert_eq!(
+            stream.lake.list("window_date=1970-01-01", None).await.unwrap().len(),
+            2,
+            "one object, and version 1"
+        );
         if died.is_ok() {
             break;
         }

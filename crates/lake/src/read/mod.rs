@@ -8,14 +8,16 @@ mod account;
 mod audit;
 pub(crate) mod catalog;
 mod chain;
+mod letters;
 mod places;
 mod provenance;
 mod recent;
 mod since;
 
 pub use audit::{Audit, Finding, audit, describe_failed_window};
-pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, LakeObject, Leaving};
+pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, LakeObject, Leaving, LettersObject};
 pub use chain::for_each_commit;
+pub use letters::{DeadLetterError, DeadLetterReader, dead_letter_files};
 pub use places::RowLocation;
 pub use provenance::{Explained, Published, entries, explain};
 pub use recent::recent_commits;

@@ -8,7 +8,7 @@ use crate::chain::ChainPosition;
 use crate::error::LedgerError;
 use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
-use crate::maintenance_slot::{Compacted, MaintenanceSlot};
+use crate::maintenance_slot::{Compacted, CompactedLetters, MaintenanceSlot};
 use crate::slot::{FileEntry, FileKind};
 
 /// Where the rows of a published file lie now.
@@ -42,8 +42,12 @@ pub(super) struct Places {
     pub(super) compacted: HashMap<String, Compacted>,
     /// Retired objects, by name: since when, and why.
     pub(super) retired: HashMap<String, (i64, String)>,
+    /// Objects that hold the dead letters of several commits, by name.
+    pub(super) letters: HashMap<String, CompactedLetters>,
     /// Which compacted object took the rows of a window's version last, and after how many rows.
     moved: HashMap<(i64, i64, u32), (String, u64)>,
+    /// The same for a commit's dead letters.
+    moved_letters: HashMap<u64, (String, u64)>,
 }
 
 impl Places {
@@ -72,15 +76,23 @@ impl Places {
             }
             self.compacted.insert(object.name.clone(), object);
         }
+        for object in slot.letters {
+            let mut first_row = 0;
+            for part in &object.parts {
+                self.moved_letters.insert(part.seq, (object.name.clone(), first_row));
+                first_row += part.rows;
+            }
+            self.letters.insert(object.name.clone(), object);
+        }
         let since_us = slot.committed_at_us;
         self.retired.extend(slot.retired.into_iter().map(|retired| (retired.name, (since_us, retired.reason))));
     }
 
-    /// Where the rows of a published file lie now.
-    pub(super) fn of(&self, file: &FileEntry) -> RowLocation {
+    /// Where the rows of a file that commit `seq` published lie now.
+    pub(super) fn of(&self, seq: u64, file: &FileEntry) -> RowLocation {
         let moved = match file.kind {
             FileKind::Window { start_us, end_us, version } => self.moved.get(&(start_us, end_us, version)),
-            FileKind::DeadLetters => None,
+            FileKind::DeadLetters => self.moved_letters.get(&seq),
         };
         let object = moved.map_or(&file.name, |(object, _)| object);
         match (self.retired.get(object), moved) {

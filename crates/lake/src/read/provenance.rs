@@ -37,7 +37,16 @@ pub struct Published {
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn entries(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, LedgerError> {
-    Ok(committed(lake, pipeline).await?.files)
+    entries_of(lake, pipeline, |_| true).await
+}
+
+/// Those of them that are wanted.
+pub(super) async fn entries_of(
+    lake: &Lake,
+    pipeline: &str,
+    wanted: impl Fn(&FileEntry) -> bool,
+) -> Result<Vec<Published>, LedgerError> {
+    Ok(committed(lake, pipeline, wanted).await?.files)
 }
 
 /// What commits published, in their order.
@@ -47,13 +56,17 @@ struct CommittedFiles {
     places: Places,
 }
 
-async fn committed(lake: &Lake, pipeline: &str) -> Result<CommittedFiles, LedgerError> {
+async fn committed(
+    lake: &Lake,
+    pipeline: &str,
+    wanted: impl Fn(&FileEntry) -> bool,
+) -> Result<CommittedFiles, LedgerError> {
     // Maintenance first: what it names was committed before.
     let places = Places::read(lake, pipeline).await?;
     let (mut files, mut failed) = (Vec::new(), Vec::new());
     let newest = for_each_commit(lake, pipeline, |commit| {
         failed.extend(commit.failed);
-        files.extend(commit.files.into_iter().map(|file| Published {
+        files.extend(commit.files.into_iter().filter(|file| wanted(file)).map(|file| Published {
             file: FileEntry { stage: String::new(), ..file },
             seq: commit.seq,
             epoch: commit.epoch,
@@ -69,7 +82,7 @@ async fn committed(lake: &Lake, pipeline: &str) -> Result<CommittedFiles, Ledger
             newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
         for file in &mut files {
             file.confirmed = !pending.contains(file.file.name.as_str());
-            file.place = places.of(&file.file);
+            file.place = places.of(file.seq, &file.file);
         }
     }
     Ok(CommittedFiles { files, failed, places })
@@ -91,7 +104,7 @@ pub struct Explained {
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
-    let CommittedFiles { files: all, failed, places } = committed(lake, pipeline).await?;
+    let CommittedFiles { files: all, failed, places } = committed(lake, pipeline, |_| true).await?;
     let is_named = |name: &str| {
         let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));
         name == what || ends_with(name, what) || ends_with(what, name)
@@ -101,6 +114,11 @@ pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explaine
         let windows: HashSet<(i64, i64)> = files.iter().filter_map(|published| window(&published.file)).collect();
         let failed = failed.into_iter().filter(|failed| windows.contains(&(failed.start_us, failed.end_us))).collect();
         return Ok(Explained { files, failed });
+    }
+    if let Some(object) = places.letters.values().find(|object| is_named(&object.name)) {
+        let seqs: HashSet<u64> = object.parts.iter().map(|part| part.seq).collect();
+        let held = |p: &&Published| p.file.kind == FileKind::DeadLetters && seqs.contains(&p.seq);
+        return Ok(Explained { files: all.iter().filter(held).cloned().collect(), failed: Vec::new() });
     }
     let named = |file: &FileEntry| is_named(&file.name);
     let asked = parse_window(what);

@@ -223,6 +223,7 @@ mod tests {
                 writer: WriterId::default(),
                 ledger_seq: 0,
                 compacted: vec![],
+                letters: vec![],
                 retired: vec![],
                 deleted: vec![],
             }

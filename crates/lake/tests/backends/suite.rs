@@ -57,7 +57,7 @@ fn cut(pipeline: &str, number: i64, format: FileEncoding) -> Commit {
             bytes: Bytes::from(format!("state after {number}")),
         }],
         publish: vec![NewFile {
-            name: window_name(pipeline, start_us, end_us, 1, format),
+            name: window_name("date", pipeline, start_us, end_us, 1, format),
             bytes: encode_window(format, &batch, &EncodeOptions::default()).unwrap().into(),
             rows: 10,
             kind: FileKind::Window { start_us, end_us, version: 1 },
@@ -151,7 +151,13 @@ async fn a_day_is_compacted_and_what_it_replaces_is_deleted(lake: &Lake) {
             .await
             .unwrap();
     }
-    let policy = MaintenancePolicy { compact: Compact::All, retain_us: None, grace_us: Some(0), sweep_all: true };
+    let policy = MaintenancePolicy {
+        compact: Compact::All,
+        letters: Compact::Off,
+        retain_us: None,
+        grace_us: Some(0),
+        sweep_all: true,
+    };
     for _ in 0..2 {
         let applied = maintain(lake, "kept", &policy, &[], &WriterId::default(), |_| {}).await.unwrap().unwrap();
         assert!(applied.failed.is_empty() && !applied.raced, "{applied:?}");

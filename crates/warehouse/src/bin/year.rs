@@ -177,7 +177,7 @@ fn file(window: i64) -> Result<NewFile, turnstile_lake::FormatError> {
     let (start_us, end_us) = (start_us(window), start_us(window + 1));
     let batch = batch(window);
     Ok(NewFile {
-        name: window_name(PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
+        name: window_name("window_date", PIPELINE, start_us, end_us, 1, FileEncoding::Parquet),
         bytes: encode_window(FileEncoding::Parquet, &batch, &EncodeOptions::default())?.into(),
         rows: batch.num_rows() as u64,
         kind: FileKind::Window { start_us, end_us, version: 1 },

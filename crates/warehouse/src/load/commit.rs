@@ -3,6 +3,7 @@
 use turnstile_values::human;
 
 use super::merge::merge;
+use super::rename::rename;
 use super::staged_tables::StagedTables;
 use crate::error::WarehouseError;
 use crate::store::{LoadEntry, LoadRun, WarehouseState, WindowSet};
@@ -44,7 +45,16 @@ async fn run_housekeeping(warehouse: &Warehouse, state: &mut WarehouseState) -> 
         Ok(()) | Err(WarehouseError::Moved) => {}
         Err(error) => return Err(error),
     }
+    rename_data_files(warehouse, state).await;
     warehouse.inner().record.clean_up(state).await
+}
+
+/// Renames files that are named as data files. One that cannot be renamed stays, and the next load tries again.
+pub(super) async fn rename_data_files(warehouse: &Warehouse, state: &mut WarehouseState) {
+    match rename(warehouse, state).await {
+        Ok(()) | Err(WarehouseError::Moved) => {}
+        Err(error) => tracing::warn!(error = human::error(&error), "a table's file was not renamed"),
+    }
 }
 
 /// Advances the position over commits that published nothing, once there are many: each load reads from it.

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use turnstile_delivery::TableKind;
 use turnstile_values::{DAY_US, HOUR_US};
 
+use super::same_rows::commit_same_rows;
 use super::staged_tables::StagedTables;
 use crate::error::WarehouseError;
-use crate::store::{DataFile, LoadEntry, TableState, WarehouseState};
+use crate::store::{DataFile, TableState, WarehouseState};
 use crate::warehouse::Warehouse;
 
 /// Files of a day that is not over: as many of about the same number of windows are merged into one.
@@ -33,14 +34,8 @@ pub(super) async fn merge(warehouse: &Warehouse, state: &mut WarehouseState) -> 
     if !any {
         return Ok(());
     }
-    let (tables, written) = staged.into_parts();
-    let entry = LoadEntry { tables, ..state.next_entry() };
-    tracing::debug!(load = entry.load, "merging files of the warehouse");
-    let committed = warehouse.inner().record.commit(state, &entry).await;
-    if matches!(committed, Err(WarehouseError::Moved)) {
-        warehouse.inner().record.discard(written).await?;
-    }
-    committed
+    tracing::debug!("merging files of the warehouse");
+    commit_same_rows(warehouse, state, staged).await
 }
 
 /// Files of the oldest day that has too many of them.

@@ -14,6 +14,8 @@ mod model_tables;
 mod outcome;
 mod plan;
 mod refresh;
+mod rename;
+mod same_rows;
 mod staged_tables;
 mod step;
 mod table_files;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use datafusion::catalog::MemTable;
 use turnstile_lake::Hash;
 use turnstile_values::human;
 
-use super::table_files::{filter_windows, read_file, split_by_day, window_starts};
+use super::table_files::{filter_windows, read_bytes, read_file, split_by_day, window_starts};
 use crate::error::WarehouseError;
 use crate::model::Model;
 use crate::session::{PUBLIC, SessionBuilder};
@@ -179,6 +180,17 @@ impl<'a> StagedTables<'a> {
         Ok(())
     }
 
+    /// Copies a table's file to a name of this load, which replaces it.
+    pub(super) async fn rename(&mut self, table: &str, file: &DataFile) -> Result<(), WarehouseError> {
+        let bytes = read_bytes(&self.warehouse.inner().lake, file).await?;
+        let name = self.create(table, bytes).await?;
+        let files = self.tables.get_mut(table).map(|table| table.files.as_mut_slice()).unwrap_or_default();
+        if let Some(renamed) = files.iter_mut().find(|known| known.name == file.name) {
+            renamed.name = name;
+        }
+        Ok(())
+    }
+
     /// The files of a model's table, which is created if it does not exist.
     fn open(&mut self, model: &Model, head: &TableHead) -> Result<Vec<DataFile>, WarehouseError> {
         match self.tables.get_mut(&model.name) {
@@ -222,20 +234,24 @@ impl<'a> StagedTables<'a> {
         batches: &[RecordBatch],
         windows: WindowSet,
     ) -> Result<DataFile, WarehouseError> {
-        let inner = self.warehouse.inner();
-        let name = new_name(inner.record.root(), table, self.base.load + 1, &self.nonce, self.written.len());
-        let unwritable = |e: ArrowError| WarehouseError::unreadable(&name, "cannot be written", e);
+        let unwritable = |e: ArrowError| WarehouseError::unreadable(table, "cannot be written", e);
         let bytes = encode(&head.schema()?, batches).map_err(unwritable)?;
-        let file = DataFile {
-            name: name.clone(),
+        Ok(DataFile {
             sha256: Hash::of(&bytes),
             bytes: bytes.len() as u64,
             rows: batches.iter().map(|batch| batch.num_rows() as u64).sum(),
             windows,
-        };
+            name: self.create(table, bytes).await?,
+        })
+    }
+
+    /// Creates a file of a table; its name.
+    async fn create(&mut self, table: &str, bytes: Bytes) -> Result<String, WarehouseError> {
+        let inner = self.warehouse.inner();
+        let name = new_name(inner.record.root(), table, self.base.load + 1, &self.nonce, self.written.len());
         inner.lake.create(&name, bytes).await?;
-        self.written.push(name);
-        Ok(file)
+        self.written.push(name.clone());
+        Ok(name)
     }
 
     async fn read(&self, file: &DataFile) -> Result<Vec<RecordBatch>, WarehouseError> {

@@ -5,7 +5,7 @@ use turnstile_values::human;
 
 use super::changed_windows::ChangedWindows;
 use super::check::compute_and_check;
-use super::commit::{commit_load, step_over};
+use super::commit::{commit_load, rename_data_files, step_over};
 use super::model_tables::{LakeAsOf, LoadStep};
 use super::outcome::{Load, LoadOptions};
 use super::refresh::{pending_tables, refresh, tables_to_refresh};
@@ -62,6 +62,7 @@ impl Warehouse {
                 return refresh(self, state, pending, started_at_us).await.map(Some);
             }
             step_over(self, state, to_seq).await?;
+            rename_data_files(self, state).await;
             return Ok(None);
         }
         let rows = changed.read(self).await?;

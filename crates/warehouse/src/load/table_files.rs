@@ -1,33 +1,52 @@
 //! The files of models' tables: read, and split by windows and days.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use turnstile_lake::{Hash, Lake};
 use turnstile_values::DAY_US;
 
 use crate::error::WarehouseError;
 use crate::store::DataFile;
 
-/// The rows of a table's file, checked against its record.
+/// The rows of a table's file, checked against its record, in the types of its table: text is a view, whatever the file's
+/// own schema calls it.
 pub(super) async fn read_file(lake: &Lake, file: &DataFile) -> Result<Vec<RecordBatch>, WarehouseError> {
+    let bytes = read_bytes(lake, file).await?;
+    let rows = || -> Result<Vec<RecordBatch>, ArrowError> {
+        let stored = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())?;
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(with_text_views(stored.schema())));
+        let stored = ArrowReaderMetadata::try_new(stored.metadata().clone(), options)?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, stored);
+        reader.with_batch_size(8192).build()?.collect()
+    };
+    rows().map_err(|e| WarehouseError::unreadable(&file.name, "cannot be read", e))
+}
+
+/// The bytes of a table's file, checked against its record.
+pub(super) async fn read_bytes(lake: &Lake, file: &DataFile) -> Result<Bytes, WarehouseError> {
     let bytes = lake.read(&file.name).await?;
-    let bytes: Bytes =
+    let bytes =
         bytes.ok_or_else(|| WarehouseError::file(&file.name, "is in the warehouse's record but does not exist"))?;
     if Hash::of(&bytes) != file.sha256 {
         return Err(WarehouseError::file(&file.name, "changed since it was written"));
     }
-    let rows = || -> Result<Vec<RecordBatch>, ArrowError> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(ArrowError::from)?;
-        reader.with_batch_size(8192).build().map_err(ArrowError::from)?.collect()
-    };
-    rows().map_err(|e| WarehouseError::unreadable(&file.name, "cannot be read", e))
+    Ok(bytes)
+}
+
+fn with_text_views(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Field::clone(field).with_data_type(DataType::Utf8View),
+        _ => Field::clone(field),
+    });
+    Schema::new(fields.collect::<Vec<_>>())
 }
 
 /// The values of the window column.

@@ -6,6 +6,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use turnstile_values::{human, nearest};
 
+use crate::replaced::is_replaced;
 use crate::sql_error::{locate, root_error};
 
 /// What is wrong with a query, for a person.
@@ -25,7 +26,8 @@ pub(crate) fn explain_error(error: &DataFusionError, tables: &[String]) -> Query
     let root = root_error(error);
     if let DataFusionError::External(inner) = root {
         let inner: &(dyn Error + 'static) = inner.as_ref();
-        return no_place(human::error(inner), None);
+        let hint = is_replaced(inner).then(|| "run the query again".to_owned());
+        return no_place(human::error(inner), hint);
     }
     if let DataFusionError::ResourcesExhausted(what) = root {
         let hint = "query less data, or raise `[warehouse] memory`".to_owned();

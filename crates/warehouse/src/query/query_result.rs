@@ -3,17 +3,22 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use datafusion::error::DataFusionError;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
 use tokio::time::Instant;
+use turnstile_lake::portable_schema;
 
 use super::query_hint::{QueryHint, explain_error};
 use super::result_table::ResultTable;
 use crate::error::WarehouseError;
+use crate::replaced::{SNAPSHOTS_TRIED, is_replaced};
 use crate::warehouse::Warehouse;
 
 /// The form of a query result.
@@ -77,20 +82,30 @@ impl Warehouse {
         let limit = self.limits().statement_timeout;
         let until = Instant::now() + limit;
         match tokio::time::timeout_at(until, self.start_query(sql)).await {
-            Ok(planned) => planned.map(|(rows, tables)| QueryResult { rows, tables, limit, until }),
+            Ok(started) => started.map(|(rows, tables)| QueryResult { rows, tables, limit, until }),
             Err(_) => Err(QueryError::Timeout(limit)),
         }
     }
 
     async fn start_query(&self, sql: &str) -> Result<(SendableRecordBatchStream, Vec<String>), QueryError> {
-        let session = self.session().await?;
-        let tables = Self::table_names(&session);
-        let wrong = |error| QueryError::explained(error, &tables);
-        let plan = crate::session::plan(&session, sql).await.map_err(wrong)?;
-        let frame = session.execute_logical_plan(plan).await.map_err(wrong)?;
-        let rows = frame.execute_stream().await.map_err(wrong)?;
-        Ok((rows, tables))
+        let mut left = SNAPSHOTS_TRIED;
+        loop {
+            left -= 1;
+            let session = self.session().await?;
+            let tables = Self::table_names(&session);
+            match start(&session, sql).await {
+                Ok(rows) => return Ok((rows, tables)),
+                Err(error) if left > 0 && is_replaced(&error) => {}
+                Err(error) => return Err(QueryError::explained(error, &tables)),
+            }
+        }
     }
+}
+
+/// Plans and starts a query; no row is read.
+async fn start(session: &SessionContext, sql: &str) -> DataFusionResult<SendableRecordBatchStream> {
+    let plan = crate::session::plan(session, sql).await?;
+    session.execute_logical_plan(plan).await?.execute_stream().await
 }
 
 impl QueryResult {
@@ -128,7 +143,7 @@ enum RowWriter<'a> {
     Table(ResultTable<'a>),
     Csv(Box<arrow::csv::Writer<&'a mut (dyn Write + Send)>>),
     Json(arrow::json::ArrayWriter<&'a mut (dyn Write + Send)>),
-    Parquet(Box<ArrowWriter<&'a mut (dyn Write + Send)>>),
+    Parquet(SchemaRef, Box<ArrowWriter<&'a mut (dyn Write + Send)>>),
 }
 
 impl<'a> RowWriter<'a> {
@@ -138,25 +153,33 @@ impl<'a> RowWriter<'a> {
             QueryResultFormat::Csv => {
                 let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
                 // The header is there even if no row is.
-                writer.write(&arrow::record_batch::RecordBatch::new_empty(schema)).map_err(unwritable)?;
+                writer.write(&RecordBatch::new_empty(schema)).map_err(unwritable)?;
                 Self::Csv(Box::new(writer))
             }
             QueryResultFormat::Json => {
                 Self::Json(arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(out))
             }
             QueryResultFormat::Parquet => {
-                let writer = ArrowWriter::try_new(out, schema, None).map_err(|e| unwritable(e.into()))?;
-                Self::Parquet(Box::new(writer))
+                let schema = portable_schema(&schema);
+                let writer = ArrowWriter::try_new(out, schema.clone(), None).map_err(|e| unwritable(e.into()))?;
+                Self::Parquet(schema, Box::new(writer))
             }
         })
     }
 
-    fn write(&mut self, batch: &arrow::record_batch::RecordBatch) -> Result<(), QueryError> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
         match self {
             Self::Table(table) => table.write(batch).map_err(unwritable),
             Self::Csv(writer) => writer.write(batch).map_err(unwritable),
             Self::Json(writer) => writer.write(batch).map_err(unwritable),
-            Self::Parquet(writer) => writer.write(batch).map_err(|e| unwritable(e.into())),
+            Self::Parquet(schema, writer) => {
+                let columns = batch.columns().iter().zip(schema.fields());
+                let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+                let columns = columns.collect::<Result<Vec<_>, _>>().map_err(unwritable)?;
+                let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &rows).map_err(unwritable)?;
+                writer.write(&batch).map_err(|e| unwritable(e.into()))
+            }
         }
     }
 
@@ -169,7 +192,7 @@ impl<'a> RowWriter<'a> {
                 writeln!(writer.into_inner())?;
                 Ok(())
             }
-            Self::Parquet(writer) => writer.close().map(|_| ()).map_err(|e| unwritable(e.into())),
+            Self::Parquet(_, writer) => writer.close().map(|_| ()).map_err(|e| unwritable(e.into())),
         }
     }
 }

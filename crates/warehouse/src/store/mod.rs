@@ -13,7 +13,7 @@ mod state;
 mod window_set;
 
 pub(crate) use column_type::{storage_type, type_name};
-pub(crate) use data::{encode, new_name};
+pub(crate) use data::{encode, is_named_as_data, new_name};
 pub(crate) use load_record::LoadRecord;
 pub use load_run::{LoadRun, LoadRunState};
 pub(crate) use record::{DataFile, LoadEntry, TableColumn, TableDelta, TableHead};

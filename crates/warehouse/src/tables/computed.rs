@@ -19,11 +19,21 @@ type ComputeRows = dyn Fn() -> BoxFuture<'static, Result<Vec<RecordBatch>>> + Se
 pub(crate) struct ComputedTable {
     schema: SchemaRef,
     compute: Arc<ComputeRows>,
+    of_newest: bool,
 }
 
 impl ComputedTable {
     pub(crate) fn new(schema: SchemaRef, compute: Arc<ComputeRows>) -> Self {
-        Self { schema, compute }
+        Self { schema, compute, of_newest: false }
+    }
+
+    /// A table that can be computed as of the newest commit only.
+    pub(super) fn of_newest(schema: SchemaRef, compute: Arc<ComputeRows>) -> Self {
+        Self { of_newest: true, ..Self::new(schema, compute) }
+    }
+
+    pub(super) fn is_of_newest(&self) -> bool {
+        self.of_newest
     }
 }
 

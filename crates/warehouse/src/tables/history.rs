@@ -16,6 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use turnstile_lake::{Catalog, Extent, Lake};
 
+use super::as_of::as_of;
 use super::record_column::ColumnValue::{Flag, Instant, Text, Version};
 use super::record_column::{RecordColumn, extend_batch, extended_schema};
 use crate::scan::{FileSlice, FileSliceStream};
@@ -37,15 +38,25 @@ pub(crate) struct HistoryTable {
     source: Arc<WarehouseSource>,
     extents: LazyExtents,
     schema: SchemaRef,
+    /// The catalog, and the commit of it that models' tables are as of.
+    loaded: Option<(Catalog, u64)>,
 }
 
 /// Found when the table is read: there are many, and most sessions never read them.
 type LazyExtents = LazyLock<Vec<Extent>, Box<dyn FnOnce() -> Vec<Extent> + Send>>;
 
 impl HistoryTable {
-    pub(crate) fn new(lake: &Lake, source: &Arc<WarehouseSource>, catalog: &Catalog) -> Self {
-        let catalog = catalog.clone();
-        Self::of(lake, source, move || catalog.history().into_iter().filter(|extent| !extent.gone).collect())
+    /// Models' tables are as of commit `loaded`.
+    pub(crate) fn new(lake: &Lake, source: &Arc<WarehouseSource>, catalog: &Catalog, loaded: u64) -> Self {
+        let all = catalog.clone();
+        let all = Self::of(lake, source, move || all.history().into_iter().filter(|extent| !extent.gone).collect());
+        Self { loaded: Some((catalog.clone(), loaded)), ..all }
+    }
+
+    /// The same as of the commit that models' tables are as of.
+    pub(super) fn as_loaded(&self) -> Option<Self> {
+        let (catalog, loaded) = self.loaded.clone()?;
+        Some(Self::of(&self.lake, &self.source, move || as_of(&catalog, loaded)))
     }
 
     /// All that `extents` finds.
@@ -55,7 +66,7 @@ impl HistoryTable {
         extents: impl FnOnce() -> Vec<Extent> + Send + 'static,
     ) -> Self {
         let extents: LazyExtents = LazyLock::new(Box::new(extents));
-        Self { lake: lake.clone(), source: source.clone(), extents, schema: schema(source) }
+        Self { lake: lake.clone(), source: source.clone(), extents, schema: schema(source), loaded: None }
     }
 }
 

@@ -21,6 +21,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use turnstile_lake::{Catalog, Extent, FileEncoding, Lake};
 
+use super::as_of::as_of;
 use crate::scan::{FileSlice, FileSliceStream, ScanFile, parquet};
 use crate::source::{WarehouseSource, timestamp_type};
 
@@ -33,13 +34,25 @@ pub(crate) struct LakeTable {
 
 /// Where the windows' extents are found.
 enum CurrentExtents {
-    Catalog(Catalog),
+    /// All, and the commit that models' tables are as of.
+    Newest(Catalog, u64),
+    /// As of a commit.
+    AsOf(Catalog, u64),
     Listed(Vec<Extent>),
 }
 
 impl LakeTable {
-    pub(crate) fn new(lake: &Lake, source: &Arc<WarehouseSource>, catalog: &Catalog) -> Self {
-        Self { lake: lake.clone(), source: source.clone(), windows: CurrentExtents::Catalog(catalog.clone()) }
+    /// Models' tables are as of commit `loaded`.
+    pub(crate) fn new(lake: &Lake, source: &Arc<WarehouseSource>, catalog: &Catalog, loaded: u64) -> Self {
+        let windows = CurrentExtents::Newest(catalog.clone(), loaded);
+        Self { lake: lake.clone(), source: source.clone(), windows }
+    }
+
+    /// The same as of the commit that models' tables are as of.
+    pub(super) fn as_loaded(&self) -> Option<Self> {
+        let CurrentExtents::Newest(catalog, loaded) = &self.windows else { return None };
+        let windows = CurrentExtents::AsOf(catalog.clone(), *loaded);
+        Some(Self { lake: self.lake.clone(), source: self.source.clone(), windows })
     }
 
     /// Over the current ones of `extents`, which are in the order of their windows.
@@ -58,7 +71,10 @@ impl LakeTable {
     /// The windows that `filters` leave, by the instants that the ledger records of them.
     fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Extent>> {
         let extents = match &self.windows {
-            CurrentExtents::Catalog(catalog) => catalog.current(..),
+            CurrentExtents::Newest(catalog, _) => catalog.current(..),
+            CurrentExtents::AsOf(catalog, seq) => {
+                as_of(catalog, *seq).into_iter().filter(|extent| extent.current).collect()
+            }
             CurrentExtents::Listed(extents) => extents.clone(),
         };
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(extents) };

@@ -16,7 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use tokio::sync::Notify;
-use turnstile_lake::{CommitRecord, FileKind, Lake, decode_dead_letters, for_each_commit};
+use turnstile_lake::{CommitRecord, DeadLetterError, DeadLetterReader, Lake, dead_letter_files, for_each_commit};
 
 use super::ledger_columns::{CONSERVATION, DEAD_LETTERS, DeadLetterRow, FILES, OFFSETS, files_of, offsets_of};
 use super::record_column::{RecordColumn, batch_of, schema_of};
@@ -177,19 +177,17 @@ impl LedgerTable {
     }
 
     async fn send_dead_letters(&self, mut rows: RowBatches<DeadLetterRow>) -> std::result::Result<(), WarehouseError> {
-        let mut files: Vec<Arc<str>> = Vec::new();
-        for_each_commit(&self.lake, &self.pipeline, |commit| {
-            if commit.seq <= self.until {
-                let dead_letters = commit.files.into_iter().filter(|file| file.kind == FileKind::DeadLetters);
-                files.extend(dead_letters.map(|file| Arc::from(file.name)));
-            }
-        })
-        .await?;
-        for file in files {
-            // Retention may have deleted it.
-            let Some(bytes) = self.lake.read(&file).await? else { continue };
-            let letters =
-                decode_dead_letters(&bytes).map_err(|e| WarehouseError::unreadable(&file, "cannot be read", e))?;
+        let files = dead_letter_files(&self.lake, &self.pipeline).await?;
+        let mut reader = DeadLetterReader::new(&self.lake);
+        for published in files.into_iter().filter(|published| published.seq <= self.until) {
+            let file: Arc<str> = Arc::from(published.file.name.as_str());
+            let letters = match reader.read(&published).await {
+                Ok(Some(letters)) => letters,
+                // Retention has deleted it.
+                Ok(None) => continue,
+                Err(DeadLetterError::Store(error)) => return Err(error.into()),
+                Err(error) => return Err(WarehouseError::unreadable(&file, "cannot be read", error)),
+            };
             if !rows.extend(letters.into_iter().map(|letter| DeadLetterRow { letter, file: file.clone() })) {
                 return Ok(());
             }

@@ -11,7 +11,7 @@ use turnstile_lake::Slot;
 use super::computed::ComputedTable;
 use super::record_column::ColumnValue::{Flag, Instant};
 use super::record_column::{RecordColumn, extend_batch, extended_schema};
-use crate::source::{LiveRows, LiveWindow, WarehouseSource};
+use crate::source::{LiveRows, LiveRowsError, LiveWindow, WarehouseSource};
 
 /// What the table adds to the columns of the external table.
 const ADDED: [RecordColumn<LiveWindow>; 4] = [
@@ -34,17 +34,15 @@ pub(crate) fn live(source: &Arc<WarehouseSource>, slot: Option<Slot>, rows: Opti
         let (source, slot, rows, schema) = (source.clone(), slot.clone(), rows.clone(), projected.clone());
         async move {
             let Some(rows) = rows else { return Ok(Vec::new()) };
-            let removed = || {
-                DataFusionError::Execution("a newer commit replaced the open windows during the read: retry".to_owned())
-            };
-            let open = rows(slot.ok_or_else(removed)?).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+            let failed = |error: LiveRowsError| DataFusionError::External(Box::new(error));
+            let open = rows(slot.ok_or_else(|| failed(LiveRowsError::Replaced))?).await.map_err(failed)?;
             let with_columns =
                 |window: &LiveWindow| extend_batch(&source.rename_columns(&window.rows)?, &ADDED, window, &schema);
             Ok(open.iter().map(with_columns).collect::<Result<Vec<_>, ArrowError>>()?)
         }
         .boxed()
     };
-    ComputedTable::new(schema, Arc::new(compute))
+    ComputedTable::of_newest(schema, Arc::new(compute))
 }
 
 pub(super) fn schema(source: &WarehouseSource) -> SchemaRef {

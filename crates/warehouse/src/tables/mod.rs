@@ -12,6 +12,7 @@ mod ledger;
 mod ledger_columns;
 mod live;
 mod model;
+mod one_position;
 mod record_column;
 mod runs;
 
@@ -22,4 +23,5 @@ pub(crate) use lake_table::LakeTable;
 pub(crate) use ledger::{LedgerTable, WINDOWS_VIEW};
 pub(crate) use live::live;
 pub(crate) use model::ModelTable;
+pub(crate) use one_position::OnePosition;
 pub(crate) use runs::runs;

@@ -1,5 +1,7 @@
 //! Loads: exactly once, corrections, steps, failures.
 
+use std::path::{Path, PathBuf};
+
 use turnstile_lake::FileEncoding;
 use turnstile_warehouse::{LoadOptions, LoadRunState, WarehouseError, WarehouseLimits};
 
@@ -110,4 +112,40 @@ async fn many_small_files_become_one_and_the_rows_stay() {
     assert!(files.len() > 60, "{}", files.len());
     let plan = query(&warehouse, "EXPLAIN SELECT entries FROM fact_turnstile").await.join("\n");
     assert!(plan.matches(".parquet").count() < 20, "{plan}");
+}
+
+/// The files below `folder`, at any depth, whose names end so.
+fn found(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = entries.flat_map(|path| if path.is_dir() { found(&path, ending) } else { vec![path] });
+    below.filter(|path| path.to_string_lossy().ends_with(ending)).collect()
+}
+
+#[tokio::test]
+async fn tables_files_that_earlier_releases_named_as_data_files_are_renamed_by_the_next_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut story = Story::at(&format!("file:{}", folder.path().display()), FileEncoding::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1), ("b", 2)])]).await;
+    load_all(&story.warehouse()).await;
+    assert!(found(folder.path(), ".parquet").is_empty(), "no table's file is one of the lake's data files");
+    // What an earlier release left: Parquet names, and a record of format 1, which is its JSON alone.
+    let entry = folder.path().join("_warehouse/p/log/00000000000000000001");
+    let text = std::fs::read_to_string(&entry).unwrap();
+    std::fs::write(&entry, text.lines().nth(1).unwrap().replace(".table\"", ".parquet\"")).unwrap();
+    for table in found(folder.path(), ".table") {
+        std::fs::rename(&table, table.with_extension("parquet")).unwrap();
+    }
+    assert_eq!(found(folder.path(), ".parquet").len(), 3);
+    let sum = "SELECT sum(f.entries), count(d.station_id) FROM fact_turnstile f JOIN dim_station d USING (station_id)";
+    assert_eq!(query(&story.warehouse(), sum).await, ["3,2"], "they are read under their old names");
+
+    assert_eq!(load(&story.warehouse()).await.unwrap(), None, "nothing is new");
+    for old in found(folder.path(), ".parquet") {
+        std::fs::remove_file(old).unwrap();
+    }
+    assert_eq!(query(&story.warehouse(), sum).await, ["3,2"]);
+    story.publish(&[(0, 2, &[("a", 5), ("b", 2)])]).await;
+    load_all(&story.warehouse()).await;
+    assert_eq!(query(&story.warehouse(), sum).await, ["7,2"]);
+    assert!(found(folder.path(), ".parquet").is_empty());
 }

@@ -4,6 +4,7 @@ mod compacted;
 mod deliveries;
 mod loading;
 mod models;
+mod one_position;
 mod queries;
 mod random;
 mod refreshing;

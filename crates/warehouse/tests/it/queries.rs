@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use turnstile_lake::FileEncoding;
-use turnstile_warehouse::{LiveRows, Models, QueryError, Warehouse, WarehouseError, WarehouseLimits};
+use turnstile_warehouse::{
+    LiveRows, LiveRowsError, Models, QueryError, QueryResultFormat, Warehouse, WarehouseError, WarehouseLimits,
+};
 
 use crate::story::{Story, load_all, query};
 
@@ -59,6 +62,21 @@ async fn a_query_sees_one_position_whatever_is_published_meanwhile() {
     assert_eq!(count("SELECT * FROM ext_turnstile").await, 1);
     assert_eq!(count("SELECT * FROM _turnstile.files").await, 1);
     assert_eq!(query(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["2"]);
+}
+
+/// pyarrow 14 and older Arrow libraries refuse a file whose stored schema names a view.
+#[tokio::test]
+async fn a_result_in_parquet_has_no_type_that_older_readers_refuse() {
+    let mut story = Story::begin(FileEncoding::Parquet).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let mut out = Vec::new();
+    let warehouse = story.warehouse();
+    let sql = "SELECT station, start, array_agg(station) AS stations FROM ext_turnstile GROUP BY 1, 2";
+    warehouse.query(sql).await.unwrap().write(QueryResultFormat::Parquet, &mut out).await.unwrap();
+    let file = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(out)).unwrap();
+    let text = format!("{:?}", file.schema());
+    assert!(!text.contains("View") && text.contains("UTC"), "{text}");
+    assert_eq!(file.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 1);
 }
 
 #[tokio::test]
@@ -182,4 +200,56 @@ async fn open_windows_are_those_of_the_position_whose_files_are_read() {
     story.lake.delete(&["date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz".to_owned()]).await.unwrap();
     assert_eq!(query(&open(), rows).await, ["1,0"]);
     assert_eq!(*seen.lock(), [newest, before]);
+}
+
+/// A warehouse whose open windows `live` computes.
+fn with_live(story: &Story, live: LiveRows) -> Warehouse {
+    let source = story.warehouse().source().clone();
+    Warehouse::new(&story.lake, source, Models::default(), WarehouseLimits::default(), Some(live)).unwrap()
+}
+
+#[tokio::test]
+async fn a_query_whose_open_windows_are_replaced_while_they_are_read_is_answered_from_a_newer_position() {
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
+    let first = story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let (asked, mut asks) = tokio::sync::mpsc::channel::<()>(1);
+    let (done, committed) = tokio::sync::mpsc::channel::<()>(1);
+    let committed = Arc::new(tokio::sync::Mutex::new(committed));
+    let live: LiveRows = Arc::new(move |slot| {
+        let (asked, committed) = (asked.clone(), Arc::clone(&committed));
+        Box::pin(async move {
+            if slot.seq > first {
+                return Ok(Vec::new());
+            }
+            // Between the session's listing of the ledger and the reading of the state, a commit replaces the state.
+            asked.send(()).await.unwrap();
+            committed.lock().await.recv().await.unwrap();
+            Err(LiveRowsError::Replaced)
+        })
+    });
+    let warehouse = with_live(&story, live);
+    let commit = async {
+        asks.recv().await.unwrap();
+        story.publish(&[(1, 1, &[("b", 2)])]).await;
+        done.send(()).await.unwrap();
+    };
+    let rows = "SELECT (SELECT count(*) FROM ext_turnstile) AS kept, (SELECT count(*) FROM live_turnstile) AS open";
+    let (answer, ()) = tokio::join!(query(&warehouse, rows), commit);
+    assert_eq!(answer, ["2,0"]);
+}
+
+#[tokio::test]
+async fn a_query_whose_open_windows_are_replaced_every_time_fails_after_a_few_snapshots() {
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)])]).await;
+    let tried: Arc<parking_lot::Mutex<u32>> = Arc::default();
+    let counted = Arc::clone(&tried);
+    let live: LiveRows = Arc::new(move |_| {
+        *counted.lock() += 1;
+        Box::pin(async { Err(LiveRowsError::Replaced) })
+    });
+    let failed = with_live(&story, live).query("SELECT count(*) FROM live_turnstile").await.err().unwrap();
+    let QueryError::Query { hint, .. } = failed else { panic!("{failed}") };
+    assert!(hint.fact.contains("newer commits replaced the open windows"), "{hint:?}");
+    assert_eq!((hint.hint.as_deref(), *tried.lock()), (Some("run the query again"), 5));
 }

@@ -76,7 +76,7 @@ impl Story {
         let (start_us, end_us) = (DAY + number * WINDOW_US, DAY + (number + 1) * WINDOW_US);
         let batch = batch(start_us, end_us, rows);
         NewFile {
-            name: window_name("p", start_us, end_us, version, self.format),
+            name: window_name("date", "p", start_us, end_us, version, self.format),
             bytes: Bytes::from(encode_window(self.format, &batch, &EncodeOptions::default()).unwrap()),
             rows: rows.len() as u64,
             kind: FileKind::Window { start_us, end_us, version },

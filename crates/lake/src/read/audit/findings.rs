@@ -19,8 +19,10 @@ pub struct Audit {
     pub pipeline: String,
     /// The newest slot; 0 when the pipeline has no ledger.
     pub seq: u64,
-    /// Files that the ledger has published.
+    /// Files of windows that the ledger has published.
     pub files: u64,
+    /// Files of dead letters that it has published.
+    pub dead_letter_files: u64,
     /// Their size.
     pub bytes: u64,
     /// Rows in files of windows and dead letters.
@@ -167,12 +169,20 @@ impl fmt::Display for Audit {
             writeln!(f, "{finding}")?;
         }
         let (name, files, seq) = (&self.pipeline, self.files, self.seq);
+        let letters = match self.dead_letter_files {
+            0 => String::new(),
+            1 => ", 1 dead-letter file".to_owned(),
+            several => format!(", {several} dead-letter files"),
+        };
         if self.seq == 0 {
             return write!(f, "no ledger: nothing was ever committed for {name:?} here");
         }
         if !self.is_well() {
             let differences = self.findings.len() as u64 + self.more_findings;
-            return write!(f, "NOT WELL: {differences} differences in {files} files and {seq} commits of {name:?}");
+            return write!(
+                f,
+                "NOT WELL: {differences} differences in {files} files{letters} and {seq} commits of {name:?}"
+            );
         }
         let mut terms: Vec<String> =
             self.counters.terms().iter().map(|(term, count)| format!("{count} {term}")).collect();
@@ -184,7 +194,7 @@ impl fmt::Display for Audit {
         };
         write!(
             f,
-            "all is well: {files} files{maintained}, {} rows, {seq} commits of {name:?}; {} read = {terms}",
+            "all is well: {files} files{letters}{maintained}, {} rows, {seq} commits of {name:?}; {} read = {terms}",
             self.rows, self.counters.read
         )
     }

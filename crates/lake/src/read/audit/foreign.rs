@@ -7,7 +7,7 @@ use object_store::path::Path;
 use super::findings::{Audit, Finding};
 use super::maintained::maintenance;
 use crate::error::LedgerError;
-use crate::format::names::compacted_for;
+use crate::format::names::{compacted_for, partition_of};
 use crate::lake::Lake;
 use crate::read::chain::{WalkStep, walk};
 use crate::read::places::Places;
@@ -22,9 +22,7 @@ pub(super) async fn find_foreign(
     places: &Places,
     seen: &mut Audit,
 ) -> Result<(), LedgerError> {
-    let data = |path: &&Path| {
-        path.parts().next().is_some_and(|part| part.as_ref().starts_with("date=") || part.as_ref() == "_dead_letters")
-    };
+    let data = |path: &&Path| path.as_ref().starts_with("_dead_letters/") || partition_of(path.as_ref()).is_some();
     let mut unknown: BTreeSet<&str> =
         listed.iter().filter(data).map(|path| path.as_ref()).filter(|name| !own.contains_key(*name)).collect();
     unknown.retain(|name| !is_compacted(pipeline, name, places, Some(&mut seen.leftovers)));
@@ -70,7 +68,7 @@ fn pipelines(listed: &[Path]) -> BTreeSet<String> {
 
 /// Whether maintenance of the pipeline made the object: committed, about to be, or left over by a crash.
 fn is_compacted(pipeline: &str, name: &str, places: &Places, leftovers: Option<&mut Vec<String>>) -> bool {
-    if places.compacted.contains_key(name) {
+    if places.compacted.contains_key(name) || places.letters.contains_key(name) {
         return true;
     }
     let Some(seq) = compacted_for(pipeline, name) else { return false };

@@ -36,6 +36,17 @@ pub(super) fn check_parts(files: &HashMap<String, (u64, FileEntry)>, places: &Pl
             FileKind::DeadLetters => None,
         })
         .collect();
+    let letters: HashMap<u64, (u64, Hash)> = files
+        .values()
+        .filter(|(_, file)| file.kind == FileKind::DeadLetters)
+        .map(|(seq, file)| (*seq, (file.rows, file.sha256)))
+        .collect();
+    for object in places.letters.values() {
+        for part in object.parts.iter().filter(|part| letters.get(&part.seq) != Some(&(part.rows, part.sha256))) {
+            let reason = format!("its dead letters of commit {} differ from those published", part.seq);
+            seen.find(Finding::Ledger { object: object.name.clone(), reason });
+        }
+    }
     for object in places.compacted.values() {
         for part in &object.parts {
             let window = (part.start_us, part.end_us, part.version);

@@ -21,7 +21,7 @@ use crate::lake::Lake;
 use crate::read::account::Account;
 use crate::read::chain::{WalkStep, walk};
 use crate::read::places::Places;
-use crate::slot::FileEntry;
+use crate::slot::{FileEntry, FileKind};
 use crate::store::StoreError;
 
 /// Files read at the same time; each is held in memory whole.
@@ -75,7 +75,10 @@ impl OwnLedger {
         }
         seen.failed.extend(line.failed);
         for file in line.files {
-            seen.files += 1;
+            match file.kind {
+                FileKind::Window { .. } => seen.files += 1,
+                FileKind::DeadLetters => seen.dead_letter_files += 1,
+            }
             seen.bytes += file.bytes;
             seen.rows += file.rows;
             let name = file.name.clone();
@@ -117,6 +120,17 @@ fn expected<'a>(
         }
     }
     for object in places.compacted.values().filter(|object| !places.retired.contains_key(&object.name)) {
+        seen.compacted += 1;
+        let seq = object.parts.iter().map(|part| part.seq).max().unwrap_or(0);
+        expected.push(Expected {
+            seq,
+            name: &object.name,
+            bytes: object.bytes,
+            sha256: object.sha256,
+            rows: object.rows,
+        });
+    }
+    for object in places.letters.values().filter(|object| !places.retired.contains_key(&object.name)) {
         seen.compacted += 1;
         let seq = object.parts.iter().map(|part| part.seq).max().unwrap_or(0);
         expected.push(Expected {

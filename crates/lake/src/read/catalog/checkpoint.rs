@@ -3,7 +3,7 @@
 //! A checkpoint is an immutable object under `_turnstile/<pipeline>/catalog/`. It only saves time: one that is
 //! missing, damaged or from another ledger is ignored. Source: docs/ledger.md, "Checkpoints".
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::sync::Arc;
 
@@ -15,16 +15,17 @@ use serde::{Deserialize, Serialize};
 use turnstile_values::{BoxError, caused, human};
 
 use super::day::Day;
-use super::fold::ExtentTable;
-use super::{Catalog, CatalogPosition, CatalogStart, DeadLettersFile, Extent, LakeObject, Leaving};
+use super::fold::{ExtentTable, take_letters};
+use super::{Catalog, CatalogPosition, CatalogStart, DeadLettersFile, Extent, LakeObject, Leaving, LettersObject};
 use crate::chain::{ChainPosition, Checkpoints};
 use crate::day::day_of;
-use crate::error::LedgerError;
+use crate::error::{LedgerError, corrupt};
 use crate::format::FileEncoding;
 use crate::framed::FORMAT;
 use crate::hash::Hash;
 use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
+use crate::maintenance_slot::{CompactedLetters, MaintenanceSlot};
 use crate::read::chain::Anchor;
 use crate::store::StoreError;
 
@@ -45,6 +46,9 @@ struct CheckpointHeader {
     maintained: ChainPosition,
     longest_us: i64,
     lines: u64,
+    /// Whether its program knew objects of dead letters.
+    #[serde(default)]
+    letters: bool,
 }
 
 /// One line of a checkpoint.
@@ -67,6 +71,11 @@ enum CheckpointLine {
         rows: u64,
         bytes: u64,
         sha256: Hash,
+        gone: bool,
+    },
+    Letters {
+        #[serde(flatten)]
+        letters: CompactedLetters,
         gone: bool,
     },
     Leaving {
@@ -129,6 +138,7 @@ impl Catalog {
             maintained: self.inner.maintained,
             longest_us: self.inner.table.longest_us,
             lines: lines.len() as u64,
+            letters: true,
         };
         let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::fast());
         let mut line = |json: Vec<u8>| gzip.write_all(&json).and_then(|()| gzip.write_all(b"\n"));
@@ -149,7 +159,12 @@ pub(super) async fn newest(lake: &Lake, folder: &LedgerFolder) -> Result<Vec<Cat
     let mut skipped = 0;
     while let Some((object, bytes)) = checkpoints.newest(skipped).await? {
         match decode(&bytes, folder) {
-            Ok(start) if is_of(lake, folder, &start).await? => return Ok(vec![start]),
+            Ok((mut start, knows_letters)) if is_of(lake, folder, &start).await? => {
+                if !knows_letters {
+                    start.table.letters = letters_until(lake, folder, start.maintained.seq).await?;
+                }
+                return Ok(vec![start]);
+            }
             Ok(_) => tracing::warn!(object, "a checkpoint from another ledger is ignored"),
             Err(damage) => {
                 let reason = human::error(&*damage);
@@ -211,6 +226,12 @@ fn lines(table: &ExtentTable) -> Vec<CheckpointLine> {
         sha256: file.sha256,
         gone: file.gone,
     }));
+    lines.extend(
+        table
+            .letters
+            .values()
+            .map(|object| CheckpointLine::Letters { letters: object.letters.clone(), gone: object.gone }),
+    );
     lines.extend(table.leaving.values().map(|leaving| CheckpointLine::Leaving {
         name: leaving.name.to_string(),
         bytes: leaving.bytes,
@@ -249,7 +270,23 @@ impl ExtentLine {
     }
 }
 
-fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<CatalogStart, BoxError> {
+/// What maintenance did with dead letters, up to a slot: an earlier release's checkpoint says nothing of it.
+async fn letters_until(
+    lake: &Lake,
+    folder: &LedgerFolder,
+    until: u64,
+) -> Result<BTreeMap<String, LettersObject>, LedgerError> {
+    let mut objects = BTreeMap::new();
+    let take = |slot: MaintenanceSlot| {
+        let path = folder.maintenance_slot(slot.seq);
+        take_letters(&mut objects, &slot).map(|()| true).map_err(|reason| corrupt(&path, reason))
+    };
+    folder.maintenance_chain(lake).walk(ChainPosition::default(), until, take).await?;
+    Ok(objects)
+}
+
+/// What a checkpoint says, and whether its program knew objects of dead letters.
+fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<(CatalogStart, bool), BoxError> {
     let unpacked = |error| caused("it cannot be decompressed", error);
     let parsed = |error| caused("one of its lines cannot be read", error);
     let mut text = BufReader::new(GzDecoder::new(bytes)).lines();
@@ -271,7 +308,7 @@ fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<CatalogStart, BoxError>
     for day in table.days.values_mut() {
         order(Arc::make_mut(day));
     }
-    Ok(CatalogStart { anchor: header.anchor, maintained: header.maintained, table })
+    Ok((CatalogStart { anchor: header.anchor, maintained: header.maintained, table }, header.letters))
 }
 
 fn take(table: &mut ExtentTable, line: CheckpointLine) {
@@ -288,6 +325,9 @@ fn take(table: &mut ExtentTable, line: CheckpointLine) {
             let day = table.dead_letters.entry(day_of(committed_at_us)).or_default();
             let file = DeadLettersFile { name: name.into(), seq, committed_at_us, rows, bytes, sha256, gone };
             Arc::make_mut(day).push(file);
+        }
+        CheckpointLine::Letters { letters, gone } => {
+            table.letters.insert(letters.name.clone(), LettersObject { letters, gone });
         }
         CheckpointLine::Leaving { name, bytes, since_us } => {
             let leaving = Leaving { name: name.as_str().into(), bytes, since_us };

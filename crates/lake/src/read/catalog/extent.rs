@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::format::FileEncoding;
 use crate::hash::Hash;
+use crate::maintenance_slot::CompactedLetters;
 
 /// The rows of one version of one window, and where they lie: a whole file, or a run of rows in a compacted one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,15 @@ pub struct DeadLettersFile {
     pub bytes: u64,
     /// SHA-256 of its bytes.
     pub sha256: Hash,
+    /// Whether it was retired: it may no longer exist.
+    pub gone: bool,
+}
+
+/// An object that maintenance made of several files of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LettersObject {
+    /// What it holds.
+    pub letters: CompactedLetters,
     /// Whether it was retired: it may no longer exist.
     pub gone: bool,
 }

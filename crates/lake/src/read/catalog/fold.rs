@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::day::Day;
-use super::{DeadLettersFile, Leaving};
+use super::{DeadLettersFile, Leaving, LettersObject};
 use crate::day::day_of;
-use crate::format::dead_letters_name;
+use crate::format::names::{dead_letters_of, partition_of};
 use crate::maintenance_slot::MaintenanceSlot;
 use crate::read::CommitRecord;
 use crate::slot::FileKind;
@@ -21,6 +21,8 @@ pub(super) struct ExtentTable {
     pub(super) days: BTreeMap<i64, Arc<Day>>,
     /// By the UTC day of their commits; deleted ones are left out.
     pub(super) dead_letters: BTreeMap<i64, Arc<Vec<DeadLettersFile>>>,
+    /// Objects that hold dead letters of several commits, by name; deleted ones are left out.
+    pub(super) letters: BTreeMap<String, LettersObject>,
     /// Retired objects that are not known to be deleted, by name.
     pub(super) leaving: BTreeMap<String, Leaving>,
     /// The length of the longest window.
@@ -76,6 +78,7 @@ impl<'a> CatalogFold<'a> {
             }
             self.day(day).compact(compacted).map_err(|reason| format!("{}: {reason}", compacted.name))?;
         }
+        take_letters(&mut self.table.letters, slot)?;
         for retired in &slot.retired {
             self.retire(&retired.name);
             let leaving =
@@ -110,8 +113,8 @@ impl<'a> CatalogFold<'a> {
             return;
         }
         let holds = |day: &Arc<Day>| day.extents.iter().any(|extent| &*extent.object.name == name);
-        let found = match day_in_name(name) {
-            Some(day) => self.table.days.get(&day).is_some_and(holds).then_some(day),
+        let found = match partition_of(name) {
+            Some((_, day)) => self.table.days.get(&day).is_some_and(holds).then_some(day),
             None => self.table.days.iter().find(|(_, day)| holds(day)).map(|(day, _)| *day),
         };
         if let Some(day) = found {
@@ -131,8 +134,7 @@ impl<'a> CatalogFold<'a> {
 
     /// Where dead letters are in the table.
     fn dead_letters(&self, name: &str) -> Option<(i64, usize)> {
-        let named_by_seq = name.starts_with("_dead_letters/").then(|| seq_in_name(name)).flatten();
-        let seq = named_by_seq.filter(|seq| dead_letters_name(self.pipeline, *seq) == name)?;
+        let seq = dead_letters_of(self.pipeline, name)?;
         self.table.dead_letters.iter().find_map(|(day, letters)| {
             let at = letters.binary_search_by_key(&seq, |file| file.seq).ok()?;
             Some((*day, at))
@@ -140,14 +142,27 @@ impl<'a> CatalogFold<'a> {
     }
 }
 
-/// The number in `_dead_letters/<pipeline>_<seq>.jsonl.gz`.
-fn seq_in_name(name: &str) -> Option<u64> {
-    name.strip_suffix(".jsonl.gz")?.rsplit_once('_')?.1.parse().ok()
-}
-
-/// The day in `date=YYYY-MM-DD/…`, which is the one that the windows in it start on.
-fn day_in_name(name: &str) -> Option<i64> {
-    let date = name.strip_prefix("date=")?.get(..10)?;
-    let date = chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
-    Some(day_of(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros()))
+/// Takes what an act of maintenance did with objects that hold dead letters of several commits.
+///
+/// # Errors
+/// What it says of one is no sum: the reason.
+pub(super) fn take_letters(
+    objects: &mut BTreeMap<String, LettersObject>,
+    slot: &MaintenanceSlot,
+) -> Result<(), String> {
+    for letters in &slot.letters {
+        if letters.rows != letters.parts.iter().map(|part| part.rows).sum::<u64>() {
+            return Err(format!("{}: its rows are not the sum of its parts'", letters.name));
+        }
+        objects.insert(letters.name.clone(), LettersObject { letters: letters.clone(), gone: false });
+    }
+    for retired in &slot.retired {
+        if let Some(object) = objects.get_mut(&retired.name) {
+            object.gone = true;
+        }
+    }
+    for name in &slot.deleted {
+        objects.remove(name);
+    }
+    Ok(())
 }

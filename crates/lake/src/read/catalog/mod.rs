@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use extent::{DeadLettersFile, Extent, LakeObject, Leaving};
+pub use extent::{DeadLettersFile, Extent, LakeObject, Leaving, LettersObject};
 pub(super) use read::published_until;
 
 use super::chain::Anchor;
@@ -115,6 +115,17 @@ impl Catalog {
     /// Files of dead letters, in the order of their commits. Deleted ones are left out.
     pub fn dead_letters(&self) -> Vec<DeadLettersFile> {
         self.inner.table.dead_letters.values().flat_map(|day| day.iter().cloned()).collect()
+    }
+
+    /// Objects that hold the dead letters of several commits. Deleted ones are left out.
+    pub(crate) fn letters_objects(&self) -> impl Iterator<Item = &LettersObject> {
+        self.inner.table.letters.values()
+    }
+
+    /// Whether the file of a commit's dead letters is not known to be deleted.
+    pub(crate) fn has_dead_letters(&self, seq: u64) -> bool {
+        let by_seq = |day: &Arc<Vec<DeadLettersFile>>| day.binary_search_by_key(&seq, |file| file.seq).is_ok();
+        self.inner.table.dead_letters.values().any(by_seq)
     }
 
     /// Retired objects of which it is not known that they are deleted, by name.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::format::{FileEncoding, window_name};
+use crate::maintenance::{Compact, MaintenancePolicy, maintain};
 use crate::read::{entries, published_since};
 use crate::scene::{MINUTE, PIPELINE, TestPipeline, shown};
-use crate::slot::FileKind;
+use crate::slot::{FileKind, WriterId};
 
 #[tokio::test]
 async fn readers_read_the_highest_version_of_each_window() {
@@ -21,7 +22,10 @@ async fn readers_read_the_highest_version_of_each_window() {
     assert_eq!((corrected.seq, corrected.rows, corrected.object.windows), (seq, 2, 1));
     let superseded = catalog.extent(0, 5 * MINUTE, 1).unwrap();
     assert!(!superseded.current && !superseded.gone && superseded.object.windows == 0);
-    assert_eq!(corrected.object.name.as_ref(), window_name(PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz));
+    assert_eq!(
+        corrected.object.name.as_ref(),
+        window_name("window_date", PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz)
+    );
 }
 
 #[tokio::test]
@@ -52,7 +56,7 @@ async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
     let mut stream = TestPipeline::begin(1024).await;
     let whole = stream.publish(&[(0, 1)]).await;
     stream.publish(&[(0, 2), (5, 1)]).await;
-    let missing = window_name(PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz);
+    let missing = window_name("window_date", PIPELINE, 0, 5 * MINUTE, 2, FileEncoding::CsvGz);
     let bytes = stream.lake.read(&missing).await.unwrap().unwrap();
     // As a crash between the slot and the last file leaves it.
     stream.delete(&missing).await;
@@ -74,7 +78,7 @@ async fn a_commit_that_is_not_published_yet_is_left_out_with_those_after_it() {
 async fn a_foreign_file_at_a_final_name_is_not_read() {
     let mut stream = TestPipeline::begin(1024).await;
     stream.publish(&[(0, 1)]).await;
-    let name = window_name(PIPELINE, 0, 5 * MINUTE, 1, FileEncoding::CsvGz);
+    let name = window_name("window_date", PIPELINE, 0, 5 * MINUTE, 1, FileEncoding::CsvGz);
     stream.delete(&name).await;
     stream.lake.create(&name, "by hand".into()).await.unwrap();
     assert_eq!((stream.catalog().await.current(..), stream.catalog().await.waiting()), (vec![], &[name][..]));
@@ -238,4 +242,36 @@ async fn checkpoints_are_written_when_due_and_two_stay() {
         }
     }
     assert_eq!(stream.lake.list("_turnstile/mta/catalog", None).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_a_release_that_knew_no_objects_of_dead_letters_hides_none() {
+    let mut stream = TestPipeline::begin(1024).await;
+    for _ in 0..3 {
+        let letters = stream.dead_letters();
+        stream.commit(vec![letters]).await;
+    }
+    stream.commit(vec![]).await;
+    let policy = MaintenancePolicy { letters: Compact::All, ..MaintenancePolicy::default() };
+    maintain(&stream.lake, PIPELINE, &policy, &[], &WriterId::default(), |_| {}).await.unwrap();
+    let whole = stream.catalog().await;
+    assert_eq!(whole.letters_objects().count(), 1);
+    // The same checkpoint as this release writes it, and as the other would have.
+    let text = std::io::read_to_string(flate2::read::GzDecoder::new(&whole.encode()[..])).unwrap();
+    let count = text.lines().count() as u64 - 1;
+    let older = text.lines().filter(|line| !line.starts_with("{\"letters\":")).map(|line| format!("{line}\n"));
+    let older: String = older.collect();
+    let older = older
+        .replace(",\"letters\":true", "")
+        .replace(&format!("\"lines\":{count}"), &format!("\"lines\":{}", count - 1));
+    assert_ne!(older, text);
+    for text in [text, older] {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        let at = whole.position();
+        let name = format!("_turnstile/{PIPELINE}/catalog/{:020}-{:020}.jsonl.gz", at.seq, at.maintenance);
+        assert!(stream.lake.create(&name, packed.finish().unwrap().into()).await.unwrap());
+        assert_eq!(stream.catalog().await.inner.table, whole.inner.table);
+        stream.delete(&name).await;
+    }
 }

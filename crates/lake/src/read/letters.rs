@@ -1,0 +1,76 @@
+//! The dead letters of published files, wherever they lie now.
+
+use bytes::Bytes;
+
+use super::places::RowLocation;
+use super::provenance::{Published, entries_of};
+use crate::error::LedgerError;
+use crate::format::letter_lines::LetterLines;
+use crate::format::{FormatError, OwnedDeadLetter, decode_dead_letter};
+use crate::lake::Lake;
+use crate::slot::FileKind;
+use crate::store::StoreError;
+
+/// The files of dead letters that the pipeline ever published, in the order of their commits.
+///
+/// # Errors
+/// As [`super::for_each_commit`].
+pub async fn dead_letter_files(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, LedgerError> {
+    entries_of(lake, pipeline, |file| file.kind == FileKind::DeadLetters).await
+}
+
+/// Reads the dead letters of files, one file after the other. The object that was read last is kept: files that were
+/// merged follow each other in it.
+#[derive(Debug)]
+pub struct DeadLetterReader {
+    lake: Lake,
+    open: Option<(String, LetterLines)>,
+}
+
+/// Dead letters that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadLetterError {
+    /// The store does not answer or refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The object is not what was published.
+    #[error("{name} cannot be read as dead letters")]
+    Format {
+        /// The object, below the lake's root.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
+    },
+}
+
+impl DeadLetterReader {
+    /// Reads from `lake`.
+    pub fn new(lake: &Lake) -> Self {
+        Self { lake: lake.clone(), open: None }
+    }
+
+    /// The dead letters of one file; `None`: they were deleted.
+    ///
+    /// # Errors
+    /// `Store`; `Format`: the object that holds them is damaged.
+    pub async fn read(&mut self, published: &Published) -> Result<Option<Vec<OwnedDeadLetter>>, DeadLetterError> {
+        let (name, first) = match &published.place {
+            RowLocation::Own => (&published.file.name, 0),
+            RowLocation::Compacted { object, first_row } => (object, *first_row),
+            RowLocation::Retired { .. } => return Ok(None),
+        };
+        if self.open.as_ref().is_none_or(|(open, _)| open != name) {
+            let Some(bytes) = self.lake.read(name).await? else { return Ok(None) };
+            self.open = Some((name.clone(), LetterLines::of(Bytes::clone(&bytes))));
+        }
+        let Some((_, lines)) = &mut self.open else { return Ok(None) };
+        let mut letters = Vec::new();
+        let taken = lines.take(first, published.file.rows, |line| {
+            letters.push(decode_dead_letter(line)?);
+            Ok(())
+        });
+        taken.map_err(|source| DeadLetterError::Format { name: name.clone(), source })?;
+        Ok(Some(letters))
+    }
+}
