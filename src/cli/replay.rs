@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use turnstile_engine::ClosedWindow;
 use turnstile_lake::{FileKind, Hash, Ledger, Published};
-use turnstile_message::{OffsetRange, TopicPartition};
+use turnstile_message::{FailedWindow, OffsetRange, TopicPartition};
 
 use super::last_run::context_or_last;
 use crate::exit::Exit;
@@ -85,12 +85,12 @@ pub(crate) fn run(args: ReplayArgs, process: &Process) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let files = published(&context, &args.what)?;
+    let windows = recorded(&context, &args.what)?;
     let mut exit = Exit::Done;
-    for published in &files {
-        let file = rebuild(&context, published, &args.to)?;
+    for window in &windows {
+        let file = rebuild(&context, window, &args.to)?;
         file.print(args.json)?;
-        if file.same != Some(true) {
+        if file.same == Some(false) {
             exit = Exit::Difference;
         }
     }
@@ -106,25 +106,42 @@ fn key(context: &Context) -> anyhow::Result<String> {
     })
 }
 
+/// A window as the ledger records it.
+#[derive(Debug, Clone, PartialEq)]
+struct RecordedWindow {
+    start_us: i64,
+    version: u32,
+    /// Its file, below the lake's root.
+    name: String,
+    /// The file's hash; none if no group could be computed, so that nothing was published.
+    sha256: Option<Hash>,
+    sources: Vec<OffsetRange>,
+}
+
 /// The newest version of each window that matches `what`.
-fn published(context: &Context, what: &str) -> anyhow::Result<Vec<Published>> {
-    let files = context.block_on(async {
+fn recorded(context: &Context, what: &str) -> anyhow::Result<Vec<RecordedWindow>> {
+    let pipeline = context.pipeline();
+    let explained = context.block_on(async {
         let lake = context.lake().await?;
-        turnstile_lake::explain(lake, &context.pipeline().name, what).await.map_err(flow::ledger_failed)
+        turnstile_lake::explain(lake, &pipeline.name, what).await.map_err(flow::ledger_failed)
     })?;
-    let mut newest: Vec<Published> = Vec::new();
-    for file in files.files {
-        let FileKind::Window { start_us, version, .. } = file.file.kind else { continue };
-        let same = |other: &Published| matches!(other.file.kind, FileKind::Window { start_us: s, .. } if s == start_us);
-        match newest.iter_mut().find(|other| same(other)) {
-            Some(other) => {
-                if matches!(other.file.kind, FileKind::Window { version: v, .. } if v < version) {
-                    *other = file;
-                }
-            }
-            None => newest.push(file),
-        }
-    }
+    let published = explained.files.into_iter().filter_map(|Published { file, .. }| match file.kind {
+        FileKind::Window { start_us, version, .. } => Some(RecordedWindow {
+            start_us,
+            version,
+            name: file.name,
+            sha256: Some(file.sha256),
+            sources: file.sources,
+        }),
+        FileKind::DeadLetters => None,
+    });
+    let (key, format) = (key(context)?, flow::file_format(pipeline));
+    let without_file = explained.failed.into_iter().map(|failed| {
+        let FailedWindow { start_us, end_us, version, sources, .. } = failed;
+        let name = turnstile_lake::window_name(&key, &pipeline.name, start_us, end_us, version, format);
+        RecordedWindow { start_us, version, name, sha256: None, sources }
+    });
+    let newest = newest(published.chain(without_file));
     if newest.is_empty() {
         return Err(Failure::new(Exit::Failed, format!("no published window matches {what:?}"))
             .hint("name a file below the lake's root, or a window's start such as 2026-08-01T08:00Z")
@@ -133,29 +150,37 @@ fn published(context: &Context, what: &str) -> anyhow::Result<Vec<Published>> {
     Ok(newest)
 }
 
-/// Rebuilds a published window's file.
-fn rebuild(context: &Context, published: &Published, to: &Path) -> anyhow::Result<ReplayedFile> {
-    let entry = &published.file;
-    let windows = replay(context, &entry.sources)?;
-    let window =
-        windows.iter().find(|w| matches!(entry.kind, FileKind::Window { start_us, .. } if start_us == w.start_us));
-    let Some(window) = window else {
-        return Ok(ReplayedFile { name: entry.name.clone(), rows: 0, messages: 0, same: Some(false) });
+/// One of each window: the highest version, and of one version the first.
+fn newest(windows: impl Iterator<Item = RecordedWindow>) -> Vec<RecordedWindow> {
+    let mut newest: Vec<RecordedWindow> = Vec::new();
+    for window in windows {
+        match newest.iter_mut().find(|other| other.start_us == window.start_us) {
+            Some(other) if other.version < window.version => *other = window,
+            Some(_) => {}
+            None => newest.push(window),
+        }
+    }
+    newest
+}
+
+/// Rebuilds a window's file.
+fn rebuild(context: &Context, recorded: &RecordedWindow, to: &Path) -> anyhow::Result<ReplayedFile> {
+    let windows = replay(context, &recorded.sources)?;
+    let name = recorded.name.clone();
+    let Some(window) = windows.iter().find(|window| window.start_us == recorded.start_us) else {
+        return Ok(ReplayedFile { name, rows: 0, messages: 0, same: Some(false) });
     };
     let mut bytes = flow::encode(context.pipeline(), window)?;
-    if Hash::of(&bytes) != entry.sha256
+    let is_same = |bytes: &[u8]| recorded.sha256.map(|sha256| Hash::of(bytes) == sha256);
+    if is_same(&bytes) == Some(false)
         && let Some(before) = flow::encode_as_before(context.pipeline(), window)?
-        && Hash::of(&before) == entry.sha256
+        && is_same(&before) == Some(true)
     {
         bytes = before;
     }
-    write(to, &entry.name, &bytes)?;
-    Ok(ReplayedFile {
-        name: entry.name.clone(),
-        rows: window.rows.num_rows(),
-        messages: window.messages,
-        same: Some(Hash::of(&bytes) == entry.sha256),
-    })
+    write(to, &name, &bytes)?;
+    let same = is_same(&bytes);
+    Ok(ReplayedFile { name, rows: window.rows.num_rows(), messages: window.messages, same })
 }
 
 fn replay(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<Vec<ClosedWindow>> {
@@ -187,6 +212,19 @@ fn parse_range(text: &str) -> Option<OffsetRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_version_of_a_window_is_rebuilt_and_its_file_before_what_it_lacks() {
+        let window = |start_us, version, published: bool| RecordedWindow {
+            start_us,
+            version,
+            name: String::new(),
+            sha256: published.then(|| Hash::of(b"")),
+            sources: Vec::new(),
+        };
+        let all = [window(0, 1, true), window(0, 2, true), window(0, 2, false), window(5, 1, false)];
+        assert_eq!(newest(all.into_iter()), [window(0, 2, true), window(5, 1, false)]);
+    }
 
     #[test]
     fn a_range_is_written_as_explain_prints_it() {

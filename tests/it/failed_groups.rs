@@ -50,6 +50,18 @@ fn a_window_that_cannot_be_computed_is_published_without_the_groups_that_fail_if
     for part in ["group    STATION = HUGE: the sum 18446744073709551614", "within   city[0]@0..=44, 45 messages"] {
         assert!(text(&explained).contains(part), "{part}: {}", text(&explained));
     }
+    // A query that can compute them finds them in the messages.
+    let file = std::fs::read_to_string(&pipeline).unwrap();
+    let corrected = scene.dir.path().join("corrected.toml");
+    std::fs::write(&corrected, file.replace("sum(ENTRIES)", "sum(CAST(ENTRIES AS decimal(20, 0)))")).unwrap();
+    let args = ["replay", "2026-08-01T00:00Z", corrected.to_str().unwrap(), "--to", "again"];
+    let replayed = scene.turnstile(&args);
+    assert!(
+        text(&replayed).contains("5 rows from 45 messages: differs from what was published"),
+        "{}",
+        text(&replayed)
+    );
+
     let explained = scene.turnstile(&["explain", "2026-08-01T00:05Z", path]);
     assert!(!text(&explained).contains("group"), "{}", text(&explained));
 }
@@ -64,5 +76,7 @@ fn a_window_whose_only_group_fails_has_no_file_and_is_explained() {
     assert!(output.status.success() && scene.rows().is_empty(), "{}", text(&output));
     let explained = scene.turnstile(&["explain", "2026-08-01T00:00Z", pipeline.to_str().unwrap()]);
     assert!(explained.status.success() && text(&explained).contains("STATION = HUGE"), "{}", text(&explained));
+    let replayed = scene.turnstile(&["replay", "2026-08-01T00:00Z", pipeline.to_str().unwrap(), "--to", "again"]);
+    assert!(replayed.status.success() && text(&replayed).contains("0 rows from 2 messages"), "{}", text(&replayed));
     assert!(scene.audit(&pipeline).contains("2 read = 2 aggregated"));
 }
