@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use turnstile_engine::{ClosedWindow, Cut, DeadLetter, StateChange};
-use turnstile_lake::{EncodeOptions, FileEncoding, FileKind, NewFile, NewState, StateRef, describe_failed_window};
+use turnstile_lake::{
+    EncodeOptions, FileEncoding, FileKind, NewFile, NewState, Slot, StateRef, describe_failed_window,
+};
 use turnstile_message::OffsetRange;
 use turnstile_pipeline::Pipeline;
 
 use super::event::Event;
+use super::partition_key::partition_key;
 use super::settings::file_format;
 
 /// State that comes on top of what was there.
@@ -22,10 +25,8 @@ pub(crate) struct CommitContext<'a> {
     pub(crate) live: &'a [StateRef],
     /// Ids of the topics, where the cluster gives them.
     pub(crate) topic_ids: &'a BTreeMap<String, String>,
-    /// The key of the folders that windows' files are in.
-    pub(crate) partition_key: &'a str,
-    /// Number of the commit, which names its dead letters.
-    pub(crate) seq: u64,
+    /// The commit before: the number of this one, which names its dead letters, and the key of the folders follow from it.
+    pub(crate) newest: &'a Slot,
     /// The wall clock closed the windows of a quiet stream, at this time.
     pub(crate) quiet_closed_at_us: Option<i64>,
     /// The last commit of this process.
@@ -34,11 +35,12 @@ pub(crate) struct CommitContext<'a> {
 
 /// The ledger's form of `cut`. What it keeps of `context.live` is in its `kept`.
 pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<turnstile_lake::Commit> {
+    let key = partition_key(context.pipeline, Some(context.newest))?;
     let mut publish = Vec::with_capacity(cut.closed.len() + 1);
     for window in &cut.closed {
         // A window that HAVING left empty has no file. (HAVING and corrections do not go together.)
         if window.rows.num_rows() > 0 {
-            publish.push(window_file(context, window)?);
+            publish.push(window_file(context.pipeline, &key, window)?);
         }
     }
     if !cut.dead_letters.is_empty() {
@@ -67,7 +69,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         publish,
         failed: cut.failed,
         counters: cut.counters,
-        partition_key: Some(context.partition_key.to_owned()),
+        partition_key: Some(key),
         released: context.released,
     })
 }
@@ -98,8 +100,7 @@ fn encode_with(pipeline: &Pipeline, window: &ClosedWindow, options: EncodeOption
     Ok(turnstile_lake::encode_window(file_format(pipeline), &window.rows, &options)?)
 }
 
-fn window_file(context: &CommitContext<'_>, window: &ClosedWindow) -> anyhow::Result<NewFile> {
-    let (pipeline, key) = (context.pipeline, context.partition_key);
+fn window_file(pipeline: &Pipeline, key: &str, window: &ClosedWindow) -> anyhow::Result<NewFile> {
     let (start_us, end_us, version) = (window.start_us, window.end_us, window.version);
     Ok(NewFile {
         name: turnstile_lake::window_name(key, &pipeline.name, start_us, end_us, version, file_format(pipeline)),
@@ -132,7 +133,7 @@ fn dead_letter_file(context: &CommitContext<'_>, letters: &[DeadLetter]) -> NewF
         OffsetRange { partition: partition.clone(), first: offset, last: offset, messages: 1 }.merge_into(&mut sources);
     }
     NewFile {
-        name: turnstile_lake::dead_letters_name(&context.pipeline.name, context.seq),
+        name: turnstile_lake::dead_letters_name(&context.pipeline.name, context.newest.seq + 1),
         bytes: bytes.into(),
         rows: letters.len() as u64,
         kind: FileKind::DeadLetters,

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use turnstile_engine::{StateChange, StreamPlan, merge_state};
-use turnstile_lake::{Commit, Committed, Ledger, LedgerError, NewState, StateRef};
+use turnstile_lake::{Commit, Committed, Ledger, LedgerError, NewState, Slot, StateRef};
 use turnstile_message::TopicPartition;
-use turnstile_pipeline::Pipeline;
 use turnstile_values::{RetryPolicy, human};
 
 use super::commit::ADD;
 use super::event_sink::EventSink;
 use super::fault::{engine_failed, ledger_failed};
-use super::partition_key::partition_key;
 use super::state_merge;
 
 /// When a commit is tried again, or a request to the schema registry; each says for how long.
@@ -49,17 +47,9 @@ impl Committer {
         &self.live
     }
 
-    /// The number that the next commit gets.
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.ledger.next_seq()
-    }
-
-    /// The key of the folders that windows' files are in.
-    ///
-    /// # Errors
-    /// The pipeline is given another one than its files have.
-    pub(crate) fn partition_key(&self, pipeline: &Pipeline) -> anyhow::Result<String> {
-        partition_key(pipeline, Some(self.ledger.newest()))
+    /// The newest commit.
+    pub(crate) fn newest(&self) -> &Slot {
+        self.ledger.newest()
     }
 
     /// The next offset of each partition, as of the newest commit.

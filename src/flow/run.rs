@@ -377,8 +377,7 @@ impl Flow {
             pipeline: self.context.pipeline(),
             live: self.committer.live(),
             topic_ids: &self.topics.topic_ids,
-            seq: self.committer.next_seq(),
-            partition_key: &self.committer.partition_key(self.context.pipeline())?,
+            newest: self.committer.newest(),
             quiet_closed_at_us,
             released,
         };
