@@ -109,6 +109,7 @@ fn every_word_of_the_document_is_accepted_and_every_other_one_is_refused_with_it
             "idle",
             "quiet",
             "future",
+            "spill",
             "format",
             "compact",
             "maintain"
