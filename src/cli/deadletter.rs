@@ -68,7 +68,8 @@ Examples:
 
 #[derive(Debug, ClapArgs)]
 struct DeadletterFilter {
-    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
+    /// ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
     /// Only this dead-letter file

@@ -37,8 +37,8 @@ Examples:
 The time to catch up is the records left, divided by how much faster the last minute's commits read than the topic grows;
 it is \"unknown\" if either rate is unknown. A group's rate is known only with --watch.")]
 pub(crate) struct LagArgs {
-    /// The pipeline file, which names the brokers too [default: the pipeline that `turnstile up` runs under
-    /// ./turnstile-data]
+    /// The pipeline file, which names the brokers too [default: the pipeline that `turnstile up` or
+    /// `stream` ran last in ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml", conflicts_with_all = ["lake", "group", "config", "bootstrap"])]
     file: Option<PathBuf>,
     /// The lake's URL, instead of a pipeline file

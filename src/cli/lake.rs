@@ -64,7 +64,8 @@ gc retires windows and dead letters that are older than `[lake] retain` and load
 deletes what was retired longer than `[lake] grace` ago. Both may run at the same time as the pipeline, which does
 the same every `[lake] maintain`; after a crash run either again.")]
 struct LakeMaintenanceArgs {
-    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
+    /// ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     file: Option<PathBuf>,
     /// Set a key of the pipeline file; may be given several times

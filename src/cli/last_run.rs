@@ -1,4 +1,4 @@
-//! The pipeline of the last `turnstile up`, for verbs that are given no pipeline file.
+//! The pipeline that `turnstile up` or `turnstile stream` ran last, for verbs that are given no pipeline file.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::flow::{Context, LakeAccess};
 use crate::process::Process;
 use crate::report::Failure;
 
-/// The default data folder of `turnstile up`.
+/// The default data folder of `turnstile up` and `turnstile stream`.
 pub(super) const DATA: &str = "turnstile-data";
 
 /// The file in it.
@@ -24,7 +24,7 @@ struct LastRun {
     /// Where the text came from, for messages.
     origin: String,
     text: String,
-    /// The broker and lake set by `up`, followed by --set of its command line, which overrides them.
+    /// Of `up`: broker and lake, followed by --set of its command line, which overrides them.
     set: Vec<(String, String)>,
 }
 
@@ -49,7 +49,7 @@ fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     std::io::Write::write_all(&mut opened, text.as_bytes())
 }
 
-/// The pipeline of `file`, or without a file that of `turnstile up` under ./turnstile-data. `set` are `KEY=VALUE`
+/// The pipeline of `file`, or without a file the one that ran last in ./turnstile-data. `set` are `KEY=VALUE`
 /// pairs; client settings in the environment override them.
 pub(super) fn pipeline_or_last(file: Option<&PathBuf>, set: &[String]) -> anyhow::Result<Pipeline> {
     if let Some(file) = file {
@@ -82,13 +82,16 @@ pub(super) fn context_or_last(
     Ok(Context::new(process, pipeline_or_last(file, set)?, &folder, access))
 }
 
-/// The pipeline that `turnstile up` saved under ./turnstile-data.
+/// The pipeline that was saved in ./turnstile-data.
 fn load() -> anyhow::Result<LastRun> {
     let kept = Path::new(DATA).join(FILE);
     let text = std::fs::read_to_string(&kept).map_err(|e| {
         Failure::new(Exit::Usage, format!("no pipeline file was named, and there is no ./{}", kept.display()))
             .cause(e)
-            .hint("name a pipeline file, or run `turnstile up` in this folder first")
+            .hint(
+                "name a pipeline file, or run `turnstile up` or `turnstile stream` in this folder first; \
+                 `turnstile stream … --print-pipeline` prints the file of a stream with another lake",
+            )
     })?;
     serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))
 }

@@ -13,7 +13,8 @@ use crate::report::Failure;
 /// Which ledger: that of a pipeline file, or one named by lake and pipeline.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LedgerArgs {
-    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
+    /// ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml", conflicts_with = "lake")]
     file: Option<PathBuf>,
     /// The lake's URL, instead of a pipeline file
@@ -49,7 +50,7 @@ impl LedgerArgs {
     }
 }
 
-/// The ledger that `turnstile up` keeps in ./turnstile-data; of several, the one that was written to last.
+/// The ledger in ./turnstile-data; of several, the one that was written to last.
 fn demo() -> anyhow::Result<LedgerAt> {
     let lake = Path::new(DATA).join("lake");
     let written = |entry: std::fs::DirEntry| {

@@ -17,6 +17,7 @@ mod models;
 mod pipeline_args;
 mod pipeline_file;
 mod produce;
+mod produce_display;
 mod replay;
 mod run;
 mod serve;

@@ -9,7 +9,8 @@ use crate::process::Process;
 /// The pipeline of the warehouse.
 #[derive(Debug, clap::Args)]
 pub(super) struct PipelineArgs {
-    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
+    /// ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     pub(super) file: Option<PathBuf>,
     /// Set a key of the pipeline file; may be given several times

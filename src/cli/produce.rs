@@ -1,27 +1,21 @@
 //! `turnstile produce`: readings of a provider, or lines of files, into a topic.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use turnstile_kafka::{CitySettings, FeedProgress, LineFormat, LineInput, ProducerStats, RegisterMode};
+use turnstile_kafka::{CitySettings, LineFormat, LineInput, RegisterMode};
 use turnstile_values::{duration, human};
 
+use super::produce_display::{ProduceDisplay, REPORT_EVERY, average_rate};
 use super::zone::{Zone, zone};
 use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::exit::Exit;
 use crate::flow::{self, ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState};
 use crate::process::Process;
 use crate::report::Failure;
-
-/// Time between two updates of the progress bar.
-const BAR_EVERY: Duration = Duration::from_millis(200);
-
-/// Time between two lines of progress without a terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Produce turnstile readings into a topic, or the lines of files and standard input
 #[derive(Debug, clap::Args)]
@@ -162,7 +156,7 @@ pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> 
     let (provider, pace) = args.source()?.open(&times, &shutdown).map_err(flow::provider_failed)?;
     let resume = args.resume_file()?.map(|file| ReplayState::open(file, &args.topic)).transpose()?;
     let (topic, partitions, count) = (args.topic.clone(), args.partitions, args.count);
-    let job = ProduceJob { topic, partitions, provider, pace, count, resume, report_every: BAR_EVERY };
+    let job = ProduceJob { topic, partitions, provider, pace, count, resume, report_every: REPORT_EVERY };
     let mut display = ProduceDisplay::new();
     let produced = flow::produce(job, &settings, &shutdown, |event| match event {
         ProduceEvent::Resuming(text) => eprintln!("{text}"),
@@ -170,6 +164,7 @@ pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> 
             args.print_times(&times);
             display.start(total);
         }
+        ProduceEvent::Sent(record) => display.show_sent(record),
         ProduceEvent::Progress(progress) => display.show(progress),
     })?;
     display.finish();
@@ -290,56 +285,6 @@ impl ProduceArgs {
     }
 }
 
-/// A progress bar on a terminal for bounded work, plain lines otherwise; both on stderr.
-struct ProduceDisplay {
-    bar: Option<ProgressBar>,
-    shown_at: Instant,
-}
-
-impl ProduceDisplay {
-    fn new() -> Self {
-        Self { bar: None, shown_at: Instant::now() }
-    }
-
-    fn start(&mut self, total: Option<u64>) {
-        self.bar = total.filter(|_| std::io::stderr().is_terminal()).map(|total| {
-            let style =
-                ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} · {rate} · {eta} left · {msg}");
-            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&human::rate(state.per_sec()));
-            };
-            let style = style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.with_key("rate", rate));
-            ProgressBar::new(total).with_style(style)
-        });
-    }
-
-    fn show(&mut self, progress: &FeedProgress) {
-        let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
-        if self.shown_at.elapsed() + BAR_EVERY / 2 < every {
-            return;
-        }
-        self.shown_at = Instant::now();
-        let ProducerStats { sent, delivered, failed } = progress.stats;
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position(delivered + failed);
-                bar.set_message(format!("{failed} failed"));
-            }
-            None => eprintln!(
-                "{:.0} s: {sent} sent, {delivered} delivered, {failed} failed, {:.0}/s",
-                progress.elapsed.as_secs_f64(),
-                per_second(delivered, progress.elapsed)
-            ),
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
     let Produced { stats, failures, skipped_rows, delivered_before, took, .. } = produced;
     for failure in failures {
@@ -356,7 +301,6 @@ fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
     if unnamed > 0 {
         eprintln!("and {unnamed} more rows were skipped");
     }
-    let rate = per_second(stats.delivered, *took);
     let failed = stats.failed + stats.outstanding();
     let line = if args.json {
         serde_json::json!({
@@ -367,24 +311,21 @@ fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
             "left_out": skipped_rows.rows,
             "delivered_before": delivered_before,
             "seconds": took.as_secs_f64(),
-            "messages_per_second": rate,
+            "messages_per_second": stats.delivered as f64 / took.as_secs_f64().max(0.001),
         })
         .to_string()
     } else {
-        let out = if skipped_rows.rows > 0 { format!(", {} rows skipped", skipped_rows.rows) } else { String::new() };
-        let seconds = took.as_secs_f64();
-        let delivered = stats.delivered;
-        format!(
-            "{delivered} messages to \"{}\" in {seconds:.1} s, {rate:.0} a second; {failed} failed{out}",
-            args.topic
-        )
+        let out = if skipped_rows.rows > 0 {
+            format!(", {} skipped", human::plural(skipped_rows.rows, "row"))
+        } else {
+            String::new()
+        };
+        let (delivered, seconds) = (human::plural(stats.delivered, "message"), took.as_secs_f64());
+        let rate = average_rate(stats.delivered, *took);
+        format!("{delivered} to \"{}\" in {seconds:.1} s, {rate}; {failed} failed{out}", args.topic)
     };
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
-}
-
-fn per_second(messages: u64, took: Duration) -> f64 {
-    messages as f64 / took.as_secs_f64().max(0.001)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -29,7 +29,8 @@ pub(crate) struct ReplayArgs {
     /// A published file, a window's start, or an offset range `TOPIC[PARTITION]@FIRST..=LAST`
     #[arg(value_name = "FILE_OR_RANGE")]
     what: String,
-    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
+    /// ./turnstile-data]
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
     /// The folder to write to

@@ -10,6 +10,7 @@ use turnstile_pipeline::{Pipeline, with_window};
 use turnstile_values::duration;
 
 use super::cluster::ClusterArgs;
+use super::last_run::{self, DATA};
 use super::pipeline_file::add_environment;
 use super::run::RunOptionArgs;
 use super::zone::{Zone, zone};
@@ -20,6 +21,9 @@ use crate::report::Failure;
 /// The pipeline that the flags are applied to.
 const BUILT_IN: &str = include_str!("../../pipelines/mta-turnstile.toml");
 
+/// What stands for its file in messages.
+const BUILT_IN_NAME: &str = "the built-in pipeline";
+
 /// The comment at its top.
 const TITLE: &str = "\
 # Turnstile readings in windows: entries and exits of every turnstile. Printed by `turnstile stream`.
@@ -27,9 +31,6 @@ const TITLE: &str = "\
 # Every key, its unit and its default: docs/pipeline-file.md. The SQL: docs/sql.md.
 
 ";
-
-/// The default lake.
-const LAKE: &str = "turnstile-data/lake";
 
 /// Run the turnstile job on a topic: sums of entries and exits in windows, published to a lake
 ///
@@ -101,13 +102,25 @@ pub(crate) fn run(args: StreamArgs, process: &Process) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     // The built-in text is valid, so an error comes from the command line.
-    let mut pipeline = Pipeline::from_str(&text, "the built-in pipeline").map_err(|error| {
+    let mut pipeline = Pipeline::from_str(&text, BUILT_IN_NAME).map_err(|error| {
         Failure::of(Exit::Usage, error).hint("--print-pipeline prints the pipeline file for these flags")
     })?;
+    if args.lake.is_none() {
+        save_as_last(&text)?;
+    }
     add_environment(&mut pipeline)?;
     print_summary(&args, &pipeline);
     let timeout = args.cluster.connect_timeout();
     args.how.run(process, pipeline, Path::new(""), timeout)
+}
+
+/// Saves the pipeline for verbs that are given no pipeline file. A folder that cannot be made is the lake's too, which
+/// reports it.
+fn save_as_last(text: &str) -> anyhow::Result<()> {
+    match std::fs::create_dir_all(DATA) {
+        Ok(()) => last_run::save(Path::new(DATA), BUILT_IN_NAME, text, &[]),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Prints what runs. The original prints the schemas of the message and of the aggregate too.
@@ -118,6 +131,11 @@ fn print_summary(args: &StreamArgs, pipeline: &Pipeline) {
     eprintln!("windows   {}{slide}", args.duration.text);
     eprintln!("zone      {}", args.zone);
     eprintln!("lake      {}", pipeline.lake.url);
+    if args.lake.is_none() {
+        let table = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table);
+        let sql = format!("SELECT STATION, ENTRIES, EXITS FROM {table} WHERE STATION LIKE 'Test%' LIMIT 5");
+        eprintln!("query     turnstile sql \"{sql}\"");
+    }
     eprint!("message\n{}aggregate\n{}", pipeline.message_schema_tree(), pipeline.output_schema_tree());
 }
 
@@ -153,7 +171,7 @@ impl StreamArgs {
         let sql = query.get("sql").and_then(Item::as_str).and_then(|sql| self.with_window(sql));
         let sql = sql.context("the built-in pipeline does not group by a window")?;
         set(query, "sql", sql);
-        set(section(&mut file, "lake")?, "url", self.lake.clone().unwrap_or_else(|| format!("file:./{LAKE}")));
+        set(section(&mut file, "lake")?, "url", self.lake.clone().unwrap_or_else(|| format!("file:./{DATA}/lake")));
         Ok(file.to_string())
     }
 

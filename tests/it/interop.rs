@@ -105,6 +105,29 @@ fn rows_of_aborted_transactions_of_javas_client_reach_no_window() {
     let next = |line: &str| line.split_once(" next ")?.1.split_once(',')?.0.parse::<usize>().ok();
     assert!(status.lines().filter_map(next).sum::<usize>() > rows.len(), "{status}");
     assert_eq!(publishes(&scene, &pipeline, &committed), became);
+    assert_eq!(records_behind(&scene, &pipeline), 0);
+}
+
+/// The lag of a pipeline, by its ledger.
+fn records_behind(scene: &Scene, pipeline: &Path) -> i64 {
+    let output = scene.turnstile(&["lag", pipeline.to_str().unwrap(), "--json"]);
+    let lag: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+    lag["records"].as_i64().unwrap_or_else(|| panic!("{lag}"))
+}
+
+/// Case C1.
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_topic_of_nothing_but_aborted_rows_is_drained_to_its_end_and_has_no_lag() {
+    let scene = Scene::apache("interop-aborted", 1);
+    let mut command = turnstile_testkit::kafka_home().program(&client("Sender.java")).unwrap();
+    with_rows(command.args([&scene.servers, &scene.topic, "all"]), &messages(150));
+    let pipeline = scene.pipeline("");
+    let output = scene.drain(&pipeline);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(data_files(&scene.lake()), Vec::<PathBuf>::new());
+    assert_eq!(records_behind(&scene, &pipeline), 0);
+    assert!(scene.audit(&pipeline).contains("all is well"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Stories without their own server use the embedded broker inside the test process; those marked
 //! `ignore` need the servers that `cargo xtask test` starts.
 
+mod advertised;
 mod bad_input;
 mod canary;
 mod consume;
@@ -19,6 +20,7 @@ mod interop;
 mod lag;
 mod maintenance;
 mod models;
+mod odd_messages;
 mod original;
 mod produce;
 mod registry;

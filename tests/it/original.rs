@@ -173,3 +173,29 @@ fn the_originals_steps_make_windows_and_no_dead_letters_in_any_zone_of_the_machi
         assert!(start > before && start <= chrono::Utc::now(), "{zone}: {row}");
     }
 }
+
+/// The original's last step: the external table, queried by the test station's name.
+#[test]
+fn the_external_table_of_a_stream_is_queried_without_a_file() {
+    let scene = Scene::embedded(1);
+    let config = properties(&scene);
+    let topic = ["--topic", &scene.topic, "--config", &config];
+    let produced = scene.turnstile(&[&["produce", "--count", "3", "--every", "10ms"], &topic[..]].concat());
+    assert!(produced.status.success(), "{}", text(&produced));
+
+    let sql = "SELECT STATION, ENTRIES, EXITS FROM ext_turnstile WHERE STATION LIKE 'Test%' LIMIT 5";
+    // A stream into another lake leaves nothing in this folder; the error says where its file is printed.
+    let elsewhere = format!("file:{}", scene.dir.path().join("elsewhere").display());
+    let drained = scene.turnstile(&[&["stream", "--drain", "--lake", &elsewhere], &topic[..]].concat());
+    assert!(drained.status.success() && !text(&drained).contains("query "), "{}", text(&drained));
+    let refused = scene.turnstile(&["sql", sql]);
+    assert!(!refused.status.success() && text(&refused).contains("--print-pipeline"), "{}", text(&refused));
+
+    let drained = scene.turnstile(&[&["stream", "--drain"], &topic[..]].concat());
+    assert!(drained.status.success(), "{}", text(&drained));
+    assert!(text(&drained).contains(&format!("query     turnstile sql \"{sql}\"")), "{}", text(&drained));
+    let answer = scene.turnstile(&["sql", sql]);
+    assert!(answer.status.success() && text(&answer).contains("Test-Station"), "{}", text(&answer));
+    let audit = scene.turnstile(&["audit"]);
+    assert!(audit.status.success() && text(&audit).contains("3 read = 3 aggregated"), "{}", text(&audit));
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::scene::{PATIENCE, Scene, finish, text};
+use crate::scene::{PATIENCE, Scene, finish, signal, text, until};
 
 fn produce(scene: &Scene, flags: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
@@ -53,7 +53,7 @@ fn a_wrong_row_is_named_and_ends_it_or_is_left_out_and_counted() {
     let skipped = produce(&scene, &["--from", "-", "--format", "json", "--skip-wrong"], input);
     assert!(skipped.status.success(), "{}", text(&skipped));
     assert!(
-        text(&skipped).contains("2 messages to \"city\"") && text(&skipped).contains("1 rows skipped"),
+        text(&skipped).contains("2 messages to \"city\"") && text(&skipped).contains("1 row skipped"),
         "{}",
         text(&skipped)
     );
@@ -175,4 +175,38 @@ fn a_row_that_the_broker_refuses_ends_the_replay_there_each_time_and_no_row_befo
     assert_eq!((times(&after, "a"), times(&after, "b")), (1, 1), "{after:?}");
     assert_eq!(times(&after, "c"), times(&before, "c") + 1, "{after:?}");
     assert_eq!(after.len(), 2 + times(&after, "c"), "{after:?}");
+}
+
+#[test]
+fn a_producer_of_few_messages_shows_each_of_them_and_a_rate_that_is_not_nothing() {
+    let scene = Scene::embedded(1);
+    let output = produce(&scene, &["--count", "2", "--every", "1s"], b"");
+    assert!(output.status.success(), "{}", text(&output));
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    let shown: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("sent ")).collect();
+    let sent = topic(&scene);
+    assert_eq!(shown, sent.iter().map(|message| message["value"].as_str().unwrap()).collect::<Vec<_>>());
+    let closing = String::from_utf8(output.stdout).unwrap();
+    assert!(closing.starts_with("2 messages to \"city\" in 1.") && closing.contains("/s; 0 failed"), "{closing}");
+
+    let fast = produce(&scene, &["--count", "2", "--every", "10ms"], b"");
+    assert!(!text(&fast).contains("sent "), "{}", text(&fast));
+}
+
+/// Event time that passes faster than the clock began at the clock once, and all readings were rejected.
+#[test]
+fn readings_whose_time_outruns_the_clock_keep_to_it_and_none_is_rejected() {
+    let scene = Scene::embedded(1);
+    let line = ["produce", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--zone", "UTC"];
+    // Ten days a message: the fourth is of now, the fifth would be of ten days ahead.
+    let child = scene.spawn(&[&line[..], &["--every", "10ms", "--speed", "86400000"]].concat(), &[]);
+    until("the readings reach the clock", || topic(&scene).len() == 4);
+    signal(&child, "INT");
+    let output = finish(child);
+    assert!(output.status.success() && text(&output).contains("30 days ago"), "{}", text(&output));
+    let stream = ["stream", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--zone", "UTC", "--drain"];
+    let drained = scene.turnstile(&stream);
+    assert!(drained.status.success(), "{}", text(&drained));
+    let status = text(&scene.turnstile(&["status"]));
+    assert!(status.contains("4 read = 4 aggregated"), "{status}");
 }

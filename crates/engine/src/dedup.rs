@@ -284,12 +284,17 @@ impl<'a> Cells<'a> {
             }
             Self::Int(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
             Self::Long(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
-            Self::Double(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
+            Self::Double(column) => tagged(column.is_valid(row), canonical(column.value(row)).to_le_bytes(), out),
             Self::Boolean(column) => tagged(column.is_valid(row), [u8::from(column.value(row))], out),
             Self::Decimal(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
             Self::Micros(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
         }
     }
+}
+
+/// One zero and one NaN: doubles that are equal have equal bytes.
+fn canonical(number: f64) -> f64 {
+    if number.is_nan() { f64::NAN } else { number + 0.0 }
 }
 
 impl<'a> RowHasher<'a> {

@@ -44,6 +44,15 @@ pub struct FeedProgress {
     pub event_at_ms: Option<i64>,
 }
 
+/// What a feed reports while it runs.
+#[derive(Debug)]
+pub enum FeedReport<'a> {
+    /// The message was handed to the producer. Only if a second or more lies between two messages.
+    Sent(&'a ProducerRecord),
+    /// About as often as the plan says.
+    Progress(&'a FeedProgress),
+}
+
 /// Why a feed ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -67,7 +76,7 @@ pub fn feed(
     producer: &Producer,
     plan: &FeedPlan,
     shutdown: &CancellationToken,
-    mut report: impl FnMut(&FeedProgress),
+    mut report: impl FnMut(FeedReport<'_>),
 ) -> Result<FeedProgress, FeedError> {
     let started = Instant::now();
     let mut schedule = PaceSchedule::new(plan.pace);
@@ -100,6 +109,9 @@ pub fn feed(
             while producer.stats().outstanding() > 0 && !pause(SHORTEST_SLEEP, shutdown) {}
         }
         progress.event_at_ms = Some(record.event_at_ms);
+        if plan.pace.is_slow() {
+            report(FeedReport::Sent(&record));
+        }
         nth += 1;
         // A clock read a message would cost as much as the message.
         if nth % 256 == 0 {
@@ -134,12 +146,12 @@ fn report_if_due(
     started: Instant,
     reported_at: &mut Instant,
     progress: &mut FeedProgress,
-    report: &mut impl FnMut(&FeedProgress),
+    report: &mut impl FnMut(FeedReport<'_>),
 ) {
     if reported_at.elapsed() >= plan.report_every {
         *reported_at = Instant::now();
         progress.stats = producer.stats();
         progress.elapsed = started.elapsed();
-        report(progress);
+        report(FeedReport::Progress(progress));
     }
 }

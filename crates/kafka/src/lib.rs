@@ -40,7 +40,7 @@ pub use connection::KafkaConnection;
 pub use consumer::{Consumed, ConsumedMessage, Consumer, Subscription};
 pub use delivery::DeliveryFailure;
 pub use error::{BrokerReason, ClientError, ReadError};
-pub use feed::{FeedError, FeedPlan, FeedProgress, feed};
+pub use feed::{FeedError, FeedPlan, FeedProgress, FeedReport, feed};
 pub use leader_watch::LeaderWatch;
 pub use leaders::LeaderChange;
 pub use link::LinkState;

@@ -18,6 +18,20 @@ pub enum Pace {
     },
 }
 
+/// Time between messages from which on each one is worth a report.
+const SLOW: Duration = Duration::from_secs(1);
+
+impl Pace {
+    /// Whether a person can follow every message: one a second at most.
+    pub(crate) fn is_slow(self) -> bool {
+        match self {
+            Pace::Rate(rate) => after(1.0 / rate) >= SLOW,
+            Pace::Every(every) => every >= SLOW,
+            Pace::Unlimited | Pace::EventTime { .. } => false,
+        }
+    }
+}
+
 /// Turns a [`Pace`] into due times. Due times count from the feed's start, so a delay is caught up afterwards.
 #[derive(Debug)]
 pub(crate) struct PaceSchedule {
@@ -52,6 +66,18 @@ fn after(seconds: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pace_of_a_message_a_second_or_less_is_slow() {
+        for slow in [Pace::Every(Duration::from_secs(10)), Pace::Rate(1.0), Pace::Rate(0.01)] {
+            assert!(slow.is_slow(), "{slow:?}");
+        }
+        for fast in
+            [Pace::Every(Duration::from_millis(999)), Pace::Rate(1.1), Pace::Unlimited, Pace::EventTime { speed: 1.0 }]
+        {
+            assert!(!fast.is_slow(), "{fast:?}");
+        }
+    }
 
     #[test]
     fn each_pace_gives_its_due_times() {

@@ -366,3 +366,21 @@ fn a_column_that_readers_take_for_the_folders_key_is_refused() {
         assert!(refused.contains("is not a name for folders; write a small letter"), "{refused}");
     }
 }
+
+/// Case B15: where Spark's own windows differ, the query is refused with its place.
+#[test]
+fn a_window_of_another_kind_is_refused_where_it_stands() {
+    for (sql, said) in [
+        (
+            "SELECT STATION\nFROM turnstile\nGROUP BY session_window(AT, '5 minutes'), STATION",
+            "x.toml:22:10: session_window is not supported: only windows of a fixed size are supported; write window(…)",
+        ),
+        (
+            "SELECT STATION, session_window(AT, '5 minutes') AS W FROM turnstile GROUP BY window(AT, '5 minutes'), STATION",
+            "x.toml:20:17: session_window is not supported",
+        ),
+    ] {
+        let found = problems(&GOOD.replace("SQL", sql), &[]);
+        assert!(found.contains(said), "{found}");
+    }
+}

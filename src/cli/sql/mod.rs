@@ -32,7 +32,8 @@ pub(crate) struct SqlArgs {
     /// A SELECT statement, or @FILE with one; without it a shell starts
     #[arg(value_name = "QUERY")]
     query: Option<String>,
-    /// The pipeline file [default: the pipeline that `turnstile up` runs under ./turnstile-data]
+    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
+    /// ./turnstile-data]
     #[arg(long, value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
     /// Format of the result

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use turnstile_kafka::{
-    ClientError, ClientSettings, DeliveryFailure, FeedError, FeedPlan, FeedProgress, KafkaConnection, NewTopicPlan,
-    Pace, Producer, ProducerLimits, ProducerStats, Provider, ProviderError, SendError, SkippedRows, TopicAdmin, feed,
+    ClientError, ClientSettings, DeliveryFailure, FeedError, FeedPlan, FeedProgress, FeedReport, KafkaConnection,
+    NewTopicPlan, Pace, Producer, ProducerLimits, ProducerRecord, ProducerStats, Provider, ProviderError, SendError,
+    SkippedRows, TopicAdmin, feed,
 };
 
 use super::fault::client;
@@ -53,6 +54,8 @@ pub(crate) enum ProduceEvent<'a> {
     Started {
         total: Option<u64>,
     },
+    /// The message was sent. Only if a second or more lies between two messages.
+    Sent(&'a ProducerRecord),
     Progress(&'a FeedProgress),
 }
 
@@ -118,7 +121,12 @@ pub(crate) fn produce(
         let (feeding, ended) = sync_channel::<Infallible>(1);
         let saving =
             resume.as_ref().map(|resume| scope.spawn(move || save_periodically(resume, producer, &ended, shutdown)));
-        let fed = feed(&mut *provider, producer, &plan, shutdown, |progress| listen(ProduceEvent::Progress(progress)));
+        let fed = feed(&mut *provider, producer, &plan, shutdown, |report| {
+            listen(match report {
+                FeedReport::Sent(record) => ProduceEvent::Sent(record),
+                FeedReport::Progress(progress) => ProduceEvent::Progress(progress),
+            });
+        });
         drop(feeding);
         let saved = saving.map_or(Ok(()), |saving| {
             saving.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that saves progress panicked")))

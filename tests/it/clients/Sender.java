@@ -9,13 +9,14 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Sends the rows on standard input to a topic in transactions of 100, of which every third is aborted.
+ * Sends the rows on standard input to a topic in transactions of 100, of which every third is aborted, or all.
  *
- * <p>Arguments: servers, topic.
+ * <p>Arguments: servers, topic, and `all` to abort all.
  */
 public class Sender {
     public static void main(String[] args) throws Exception {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        boolean all = args.length > 2 && args[2].equals("all");
         List<String> rows = in.lines().collect(Collectors.toList());
         Properties settings = new Properties();
         settings.put("bootstrap.servers", args[0]);
@@ -34,7 +35,7 @@ public class Sender {
                 }
                 // What is aborted is in the log all the same.
                 producer.flush();
-                if (begin / 100 % 3 == 1) {
+                if (all || begin / 100 % 3 == 1) {
                     producer.abortTransaction();
                 } else {
                     producer.commitTransaction();

@@ -191,6 +191,39 @@ fn decimals_are_read_from_bytes_numbers_and_text_and_plain_numbers_as_times() {
     );
 }
 
+/// Case A13: what Java's and Python's serializers make of an enum and of an identifier.
+#[test]
+fn the_symbol_of_an_enum_and_a_uuid_are_texts() {
+    let writer = |kind: &str| {
+        record(&format!(
+            r#"{{"name": "STATION", "type": {kind}}}, {{"name": "TIMESTAMP", "type": {{"type": "long", "logicalType": "timestamp-millis"}}}}"#
+        ))
+    };
+    let writers = [
+        (1, writer(r#"{"type": "enum", "name": "s", "symbols": ["NORTH", "A_SYMBOL_LONGER_THAN_A_VIEW"]}"#)),
+        (2, writer(r#"{"type": "string", "logicalType": "uuid"}"#)),
+        (3, writer(r#"["null", {"type": "enum", "name": "s", "symbols": ["NORTH"]}]"#)),
+        (4, writer(r#"{"type": "fixed", "size": 16, "name": "u", "logicalType": "uuid"}"#)),
+    ];
+    let uuid = "c1aff138-fa51-4e39-9627-2305dbade9bc";
+    let values = [
+        Bytes::of(1).long(0),
+        Bytes::of(1).long(1),
+        Bytes::of(2).text(uuid),
+        Bytes::of(3).long(1).long(0),
+        Bytes::of(3).long(0),
+        Bytes::of(1).long(2),
+        Bytes::of(4).raw(&[7; 16]),
+    ]
+    .map(|value| value.long(AT * 1_000).0);
+    let decoded = decode_with(decoder("avro", ""), &writers, &values.each_ref().map(Vec::as_slice));
+    let texts: Vec<Option<&str>> = decoded.columns[0].as_string_view().iter().collect();
+    assert_eq!(texts, [Some("NORTH"), Some("A_SYMBOL_LONGER_THAN_A_VIEW"), Some(uuid), Some("NORTH"), None]);
+    let rejected = rejections(&decoded);
+    assert!(rejected[0].starts_with("avro STATION: an enum's symbol has the number 2"), "{rejected:?}");
+    assert_eq!(rejected[1], "type STATION: expected string, found fixed bytes (schema 4)");
+}
+
 #[test]
 fn times_of_every_kind_are_instants() {
     let writer = |kind: &str| {

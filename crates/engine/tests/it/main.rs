@@ -1,5 +1,7 @@
 //! The engine's promises, as stories and against a slow, obvious oracle.
 
+mod field_kinds;
+mod messages;
 mod oracle;
 mod random;
 mod registers;

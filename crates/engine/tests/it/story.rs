@@ -64,6 +64,8 @@ pub(crate) struct Story {
     pub(crate) counters: Counters,
     idle: Vec<(TopicPartition, i64)>,
     pub(crate) now_us: Option<i64>,
+    /// Kafka's timestamp of the messages that follow.
+    pub(crate) timestamp_ms: i64,
     closed_as: ClosePolicy,
     /// Bytes of state that cuts wrote on top of what was there, and bytes that replaced it.
     pub(crate) written: (Vec<usize>, Vec<usize>),
@@ -91,6 +93,7 @@ impl Story {
             counters: Counters::default(),
             idle: Vec::new(),
             now_us: None,
+            timestamp_ms: 0,
             closed_as: ClosePolicy::Passed,
             written: Default::default(),
         };
@@ -128,7 +131,7 @@ impl Story {
 
     fn append(&mut self, batch: &mut BatchBuilder, partition: usize, value: Option<&[u8]>) {
         let at = TopicPartition::new("t", partition as i32);
-        batch.push(&at, self.offsets[partition], 0, None, value);
+        batch.push(&at, self.offsets[partition], self.timestamp_ms, None, value);
         self.offsets[partition] += 1;
     }
 

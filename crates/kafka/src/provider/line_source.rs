@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use flate2::bufread::MultiGzDecoder;
 use tokio_util::sync::CancellationToken;
 
-use super::ProviderError;
 use super::csv_fields::csv_fields;
 use super::mta_file::{Columns, unquoted};
 use super::stdin::{CHUNK, StdinChunks};
+use super::{BYTE_ORDER_MARK, ProviderError};
 use chrono_tz::Tz;
 
 /// What a line is.
@@ -56,6 +56,7 @@ const MAX_LINE: usize = 64 << 20;
 /// An input that is being read.
 pub(super) struct LineSource {
     pub(super) name: PathBuf,
+    format: LineFormat,
     from: Box<dyn BufRead + Send>,
     /// Number of the last line read.
     pub(super) number: usize,
@@ -71,7 +72,11 @@ pub(super) struct LineLayout {
 }
 
 impl LineSource {
-    pub(super) fn new(input: LineInput, shutdown: &CancellationToken) -> Result<Self, ProviderError> {
+    pub(super) fn new(
+        input: LineInput,
+        format: LineFormat,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, ProviderError> {
         let (name, plain): (PathBuf, Box<dyn Read + Send>) = match input {
             LineInput::Stdin => ("standard input".into(), Box::new(StdinChunks::start(shutdown.clone()))),
             LineInput::File(file) => {
@@ -88,7 +93,7 @@ impl LineSource {
         } else {
             Box::new(plain)
         };
-        Ok(Self { name, from, number: 0, layout: LineLayout::default() })
+        Ok(Self { name, format, from, number: 0, layout: LineLayout::default() })
     }
 
     /// Reads the first line.
@@ -103,7 +108,7 @@ impl LineSource {
             self.layout.mta = Some(Columns::parse(&self.name, &header)?);
             return Ok(());
         }
-        let names = csv_fields(line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)).map_err(|e| self.row_error(e))?;
+        let names = csv_fields(line).map_err(|e| self.row_error(e))?;
         if let Some(key) = &settings.key_field {
             let place = names.iter().position(|name| name.trim_ascii() == key.as_bytes());
             let place = place.ok_or_else(|| {
@@ -132,6 +137,9 @@ impl LineSource {
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
+        }
+        if self.number == 1 && self.format != LineFormat::Raw && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
         }
         Ok(true)
     }

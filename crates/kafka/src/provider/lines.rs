@@ -66,7 +66,7 @@ impl LineProvider {
         loop {
             if self.current.is_none() {
                 let Some(input) = self.waiting.next() else { return Ok(false) };
-                let mut open = LineSource::new(input, &self.shutdown)?;
+                let mut open = LineSource::new(input, self.settings.format, &self.shutdown)?;
                 open.read_header(&self.settings, &mut self.line)?;
                 self.current = Some(open);
             }
@@ -223,6 +223,21 @@ mod tests {
         assert_eq!(rows.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["1,2", "6,7"]);
         assert_eq!(skipped_rows.rows, 2);
         assert!(skipped_rows.first[1].contains(":4: a quoted field does not end"), "{skipped_rows:?}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text_and_bytes_keep_it() {
+        let header = LineSettings { header: true, key_field: Some("CA".into()), ..settings(LineFormat::Csv) };
+        let json = LineSettings { key_field: Some("CA".into()), ..settings(LineFormat::Json) };
+        for (settings, text, key, value) in [
+            (header, "CA,N\nA1,1", Some("A1"), "A1,1"),
+            (settings(LineFormat::Csv), "\"A1\",1", None, "\"A1\",1"),
+            (json, "{\"CA\":\"A1\"}", Some("A1"), "{\"CA\":\"A1\"}"),
+            (settings(LineFormat::Raw), "A1", None, "\u{feff}A1"),
+        ] {
+            let (rows, _) = sent(format!("\u{feff}{text}\n").as_bytes(), settings).unwrap();
+            assert_eq!(rows, [(key.map(str::to_owned), value.to_owned())]);
+        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub use mta_file::MAX_FILE_ROWS;
 pub use mta_replay::{DEFAULT_STEP_CAP, MtaReplayProvider, RegisterMode};
 pub use original::{HeaderRowProvider, TestStationProvider};
 
+/// U+FEFF in UTF-8. At the beginning of a text it is a signature and no part of it.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// A message about to be sent. One is used again and again: a provider clears and fills it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProducerRecord {

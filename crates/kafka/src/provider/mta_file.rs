@@ -14,7 +14,7 @@ use chrono::{NaiveDate, NaiveDateTime};
 use flate2::bufread::MultiGzDecoder;
 
 use super::csv_fields::csv_fields;
-use super::{ProviderError, SkippedRows};
+use super::{BYTE_ORDER_MARK, ProviderError, SkippedRows};
 
 /// Most rows of one file: eight times the largest week.
 pub const MAX_FILE_ROWS: usize = 2_000_000;
@@ -166,7 +166,12 @@ fn open(file: &Path) -> Result<Box<dyn BufRead>, ProviderError> {
     let mut plain = BufReader::with_capacity(1 << 16, std::fs::File::open(file).map_err(unreadable)?);
     // The content decides, not the name: files are renamed more often than they are repacked.
     let is_gzip = plain.fill_buf().map_err(unreadable)?.starts_with(&[0x1F, 0x8B]);
-    Ok(if is_gzip { Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain))) } else { Box::new(plain) })
+    let mut text: Box<dyn BufRead> =
+        if is_gzip { Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain))) } else { Box::new(plain) };
+    if text.fill_buf().map_err(unreadable)?.starts_with(BYTE_ORDER_MARK) {
+        text.consume(BYTE_ORDER_MARK.len());
+    }
+    Ok(text)
 }
 
 fn row_error(file: &Path, line: usize, reason: String) -> ProviderError {
@@ -266,7 +271,7 @@ pub(super) type RowFields<'a> = [&'a str; 11];
 
 impl Columns {
     pub(super) fn parse(file: &Path, header: &str) -> Result<Self, ProviderError> {
-        let names: Vec<&str> = header.trim_start_matches('\u{FEFF}').split(',').map(str::trim).collect();
+        let names: Vec<&str> = header.split(',').map(str::trim).collect();
         let mut places = [0; 11];
         for (place, name) in places.iter_mut().zip(NAMES) {
             let found = names.iter().position(|n| *n == name || (name == "CA" && *n == "C/A"));

@@ -139,6 +139,48 @@ mod tests {
         assert_eq!(text, "X\n1.5\nNaN\nInfinity\n-Infinity\n\"\"\n1e300\n");
     }
 
+    /// Case D2: RFC 4180, which pandas, DuckDB, Polars, pyarrow and Spark read alike. Only null and the empty text are one.
+    #[test]
+    fn odd_texts_are_written_as_they_are_and_quoted_where_a_reader_would_cut_them() {
+        let texts = [
+            ("NULL", "NULL"),
+            ("NaN", "NaN"),
+            ("007", "007"),
+            ("\\N", "\\N"),
+            ("1e5", "1e5"),
+            ("true", "true"),
+            ("2026-01-05", "2026-01-05"),
+            (" padded ", " padded "),
+            ("a\tb", "a\tb"),
+            ("it's", "it's"),
+            ("#no comment", "#no comment"),
+            ("back\\slash", "back\\slash"),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("a,b", "\"a,b\""),
+            ("a\nb", "\"a\nb\""),
+            ("a\r\nb", "\"a\r\nb\""),
+            ("a\rb", "\"a\rb\""),
+            ("Ménilmontant 本", "Ménilmontant 本"),
+            ("\u{feff}mark", "\u{feff}mark"),
+        ];
+        let column = |texts: Vec<Option<&str>>| Arc::new(StringArray::from(texts)) as ArrayRef;
+        let numbers: Vec<String> = (0..texts.len() + 2).map(|n| n.to_string()).collect();
+        let rows = RecordBatch::try_from_iter_with_nullable([
+            ("K", column(numbers.iter().map(|number| Some(number.as_str())).collect()), true),
+            ("X", column(texts.iter().map(|(text, _)| Some(*text)).chain([Some(""), None]).collect()), true),
+        ]);
+        let bytes = encode(&rows.unwrap(), &EncodeOptions::default()).unwrap();
+        let written: String = texts
+            .iter()
+            .map(|(_, written)| *written)
+            .chain(["", ""])
+            .zip(&numbers)
+            .map(|(text, k)| format!("{k},{text}\n"))
+            .collect();
+        assert_eq!(unpack(&bytes), format!("K,X\n{written}"));
+        assert_eq!(count_rows(&bytes).unwrap(), numbers.len() as u64);
+    }
+
     #[test]
     fn the_index_column_is_unnamed_and_counts_from_zero() {
         let options = EncodeOptions { index_column: true, ..EncodeOptions::default() };

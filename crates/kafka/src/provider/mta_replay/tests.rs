@@ -225,3 +225,43 @@ fn a_reading_without_a_number_is_named_and_skipped_where_that_is_asked_for() {
     let skipped = provider.skipped_rows();
     assert_eq!((sent, skipped.rows, skipped.first.len()), (4, 1, 1));
 }
+
+/// Cases E1 and E3, as spreadsheets write them.
+#[test]
+fn a_byte_order_mark_before_a_weekly_file_is_no_part_of_it() {
+    let folder = Folder::new();
+    let quoted: String = OLD
+        .lines()
+        .map(|row| row.split(',').map(|field| format!("\"{}\"", field.trim())).collect::<Vec<_>>().join(",") + "\n")
+        .collect();
+    let grouped = "B100,R900,00-00-00,05-21-11,00:00:00,REGULAR,000000100,000000050\n";
+    for text in [OLD, NEW, &quoted, grouped] {
+        let marked = format!("\u{feff}{text}");
+        let plain = replay(&[folder.write("plain.csv", text)], RegisterMode::AsInFile).unwrap();
+        assert_eq!(replay(&[folder.write("marked.csv", &marked)], RegisterMode::AsInFile).unwrap(), plain);
+        assert_eq!(replay(&[folder.write_gz("marked.csv.gz", &marked)], RegisterMode::AsInFile).unwrap(), plain);
+        assert!(plain[0].0.starts_with(['A', 'B']), "{plain:?}");
+    }
+}
+
+/// Odd readings of real weeks: another reading of a moment, a counter that runs back, one that leaps.
+#[test]
+fn a_recovered_reading_a_counter_that_runs_back_and_one_that_leaps_are_sent_and_counted_as_such() {
+    let folder = Folder::new();
+    let row = |time: &str, desc: &str, entries: u32, exits: u32| {
+        format!("B100,R900,00-00-00,NORTH GATE,1,IRT,05/06/2017,{time},{desc},{entries},{exits}\n")
+    };
+    let header = OLD.lines().next().unwrap();
+    let rows = [
+        row("01:00:00", "REGULAR", 100, 50),
+        row("04:00:00", "REGULAR", 110, 55),
+        row("04:00:00", "RECOVR AUD", 111, 55),
+        row("04:00:00", "REGULAR", 110, 55),
+        row("08:00:00", "REGULAR", 90, 60),
+        row("12:22:37", "REGULAR", 2_000_000_000, 70),
+    ];
+    let file = folder.write("odd.csv", &format!("{header}\n{}", rows.concat()));
+    let all = replay(&[file], RegisterMode::Increments { cap: DEFAULT_STEP_CAP }).unwrap();
+    assert_eq!(counts(&all), ["00 01 0 0", "00 04 10 5", "00 04 1 0", "00 04 0 0", "00 08 0 5", "00 12 0 10"]);
+    assert!(all[2].1.contains(",RECOVR AUD,") && all[5].1.ends_with("2017-05-06 12:22:37"), "{all:?}");
+}
