@@ -122,7 +122,10 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
         line("cause", cause);
     }
     line("content", format!("{} rows, {} bytes, SHA-256 {}", file.rows, file.bytes, file.sha256));
-    let state = if published.confirmed { "published" } else { "publishing is not confirmed yet" };
+    let state = match published.confirmed {
+        true => "published",
+        false => "not published yet: the next commit or start publishes it",
+    };
     line(
         "commit",
         format!(

@@ -352,6 +352,20 @@ async fn explain_finds_a_file_by_name_path_or_window_with_all_versions() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_last_commit_is_explained_as_published_once_it_is_there() {
+    let lake = lake(4);
+    let mut ledger = open(&lake, "one").await.ledger;
+    ledger.commit(cut(0)).await.unwrap();
+    let name = file(0).name;
+    let confirmed = async || explain(&lake, "mta", &name).await.unwrap().files[0].confirmed;
+    assert!(confirmed().await);
+    lake.delete(std::slice::from_ref(&name)).await.unwrap();
+    assert!(!confirmed().await, "as after a crash between the commit and its publishing");
+    assert!(lake.create(&name, Bytes::from_static(b"another file")).await.unwrap());
+    assert!(!confirmed().await, "other bytes under its name are not the file");
+}
+
+#[tokio::test]
 async fn an_audit_names_what_is_missing_changed_or_foreign() {
     let lake = lake(4);
     let mut ledger = open(&lake, "one").await.ledger;
