@@ -326,9 +326,9 @@ impl ProduceDisplay {
                 bar.set_message(format!("{failed} failed"));
             }
             None => eprintln!(
-                "{:.0} s: {sent} sent, {delivered} delivered, {failed} failed, {:.0}/s",
+                "{:.0} s: {sent} sent, {delivered} delivered, {failed} failed, {}",
                 progress.elapsed.as_secs_f64(),
-                per_second(delivered, progress.elapsed)
+                human::rate(per_second(delivered, progress.elapsed))
             ),
         }
     }
@@ -354,7 +354,7 @@ fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
     }
     let unnamed = skipped_rows.rows.saturating_sub(skipped_rows.first.len() as u64);
     if unnamed > 0 {
-        eprintln!("and {unnamed} more rows were skipped");
+        eprintln!("and {} more were skipped", human::plural(unnamed, "row"));
     }
     let rate = per_second(stats.delivered, *took);
     let failed = stats.failed + stats.outstanding();
@@ -371,13 +371,11 @@ fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
         })
         .to_string()
     } else {
-        let out = if skipped_rows.rows > 0 { format!(", {} rows skipped", skipped_rows.rows) } else { String::new() };
-        let seconds = took.as_secs_f64();
-        let delivered = stats.delivered;
-        format!(
-            "{delivered} messages to \"{}\" in {seconds:.1} s, {rate:.0} a second; {failed} failed{out}",
-            args.topic
-        )
+        let skipped = human::plural(skipped_rows.rows, "row");
+        let out = if skipped_rows.rows > 0 { format!(", {skipped} skipped") } else { String::new() };
+        let (seconds, rate) = (took.as_secs_f64(), human::rate(rate));
+        let delivered = human::plural(stats.delivered, "message");
+        format!("{delivered} to \"{}\" in {seconds:.1} s, {rate}; {failed} failed{out}", args.topic)
     };
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())

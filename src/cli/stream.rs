@@ -10,6 +10,7 @@ use turnstile_pipeline::{Pipeline, with_window};
 use turnstile_values::duration;
 
 use super::cluster::ClusterArgs;
+use super::pipeline_args::location;
 use super::pipeline_file::add_environment;
 use super::run::RunOptionArgs;
 use super::zone::{Zone, zone};
@@ -64,8 +65,8 @@ pub(crate) struct StreamArgs {
     /// of the plan: a run elsewhere needs the same
     #[arg(long, default_value = "local", value_parser = zone)]
     zone: Zone,
-    /// URL of the lake, such as s3://bucket/turnstile [default: file:./turnstile-data/lake]
-    #[arg(long, value_name = "URL")]
+    /// The lake: a URL such as s3://bucket/turnstile, or a folder [default: ./turnstile-data/lake]
+    #[arg(long, value_name = "LOCATION")]
     lake: Option<String>,
     /// Name of the pipeline: it names the ledger and is part of file names [default: the topic]
     #[arg(long, value_name = "NAME")]
@@ -153,7 +154,7 @@ impl StreamArgs {
         let sql = query.get("sql").and_then(Item::as_str).and_then(|sql| self.with_window(sql));
         let sql = sql.context("the built-in pipeline does not group by a window")?;
         set(query, "sql", sql);
-        set(section(&mut file, "lake")?, "url", self.lake.clone().unwrap_or_else(|| format!("file:./{LAKE}")));
+        set(section(&mut file, "lake")?, "url", location(self.lake.as_deref().unwrap_or(&format!("./{LAKE}"))));
         Ok(file.to_string())
     }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use turnstile_engine::{ClosedWindow, Cut, DeadLetter, StateChange};
-use turnstile_lake::{
-    EncodeOptions, FileEncoding, FileKind, NewFile, NewState, StateRef, describe_failed_window,
-};
+use turnstile_lake::{EncodeOptions, FileEncoding, FileKind, NewFile, NewState, StateRef, describe_failed_window};
 use turnstile_message::OffsetRange;
 use turnstile_pipeline::Pipeline;
 

@@ -5,10 +5,12 @@
 
 mod bad_input;
 mod canary;
+mod connect;
 mod consume;
 mod containers;
 mod crash;
 mod dead_letters;
+mod debug_log;
 mod demo;
 mod disk;
 mod end_to_end;
@@ -16,6 +18,7 @@ mod failed_groups;
 mod failover;
 mod folders;
 mod interop;
+mod json;
 mod lag;
 mod maintenance;
 mod models;
@@ -28,6 +31,7 @@ mod security;
 mod spark;
 mod spilling;
 mod targets;
+mod terminal;
 mod topics;
 mod trouble;
 mod two_writers;

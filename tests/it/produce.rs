@@ -53,7 +53,7 @@ fn a_wrong_row_is_named_and_ends_it_or_is_left_out_and_counted() {
     let skipped = produce(&scene, &["--from", "-", "--format", "json", "--skip-wrong"], input);
     assert!(skipped.status.success(), "{}", text(&skipped));
     assert!(
-        text(&skipped).contains("2 messages to \"city\"") && text(&skipped).contains("1 rows skipped"),
+        text(&skipped).contains("2 messages to \"city\"") && text(&skipped).contains("1 row skipped"),
         "{}",
         text(&skipped)
     );

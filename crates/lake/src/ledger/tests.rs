@@ -15,7 +15,7 @@ use super::*;
 use crate::chain::ChainRecord;
 use crate::clock::SystemClock;
 use crate::format::window_name;
-use crate::read::{audit, entries, explain};
+use crate::read::{audit, entries, explain, plan_hash_at};
 use crate::slot::FileKind;
 use crate::store::StoreError;
 use crate::store::{Creation, LakeStore, Remote};
@@ -349,6 +349,18 @@ async fn explain_finds_a_file_by_name_path_or_window_with_all_versions() {
         assert_eq!(names, vec![file(0).name, second.name.clone()], "{what}");
     }
     assert!(explain(&lake, "mta", "1970-01-02T00:00Z").await.unwrap().files.is_empty());
+}
+
+#[tokio::test]
+async fn the_plan_of_a_slot_is_known_until_history_takes_it_over() {
+    let lake = lake(4);
+    let mut ledger = open(&lake, "one").await.ledger;
+    for number in 0..12 {
+        ledger.commit(cut(number)).await.unwrap();
+    }
+    let newest = ledger.newest().seq;
+    assert_eq!(plan_hash_at(&lake, "mta", newest).await.unwrap().as_deref(), Some("plan"));
+    assert_eq!(plan_hash_at(&lake, "mta", 1).await.unwrap(), None);
 }
 
 #[tokio::test]
