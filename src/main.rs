@@ -9,6 +9,7 @@ mod flow;
 mod process;
 mod progress;
 mod report;
+mod style;
 
 use std::process::ExitCode;
 

@@ -42,7 +42,8 @@ impl Process {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("signal handler")?;
         let shutdown = self.shutdown.clone();
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            if signals.forever().next().is_some() {
+            if let Some(signal) = signals.forever().next() {
+                tracing::debug!(signal, "shutting down");
                 shutdown.cancel();
                 std::thread::sleep(SAME_SIGNAL);
                 armed.store(true, Ordering::Relaxed);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use console::Term;
 use turnstile_values::human;
 
-use crate::flow::{Event, EventSink, Loaded, Status};
+use crate::flow::{self, Event, EventSink, Loaded, RunCounts, Status};
+use crate::style::{self, Tone};
 
 /// Events that may wait to be printed; more than that are left out, and their number is printed.
 const EVENTS: usize = 8192;
@@ -24,13 +25,12 @@ impl Printing {
         let mut stream = events.subscribe(EVENTS);
         let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
             let mut progress = ProgressPrinter::new(json);
-            while let Some(event) = stream.blocking_next() {
-                progress.show(&event);
+            while let Some((at_us, event)) = stream.blocking_next_with_time() {
+                progress.show(at_us, &event);
                 let left_out = stream.take_left_out();
                 if left_out > 0 {
-                    progress.show(&Event::Note(format!(
-                        "{left_out} events were not printed: the output is read too slowly"
-                    )));
+                    let text = format!("{left_out} events were not printed: the output is read too slowly");
+                    progress.show(flow::now_us(), &Event::Note(text));
                 }
             }
             progress
@@ -64,6 +64,7 @@ impl Drop for Printing {
 pub(crate) struct ProgressPrinter {
     json: bool,
     live: bool,
+    colours: bool,
     shown: bool,
     /// Status events since the last one that was printed without a terminal.
     quiet_statuses: u32,
@@ -81,12 +82,12 @@ const PLAIN_EVERY: u32 = 10;
 impl ProgressPrinter {
     fn new(json: bool) -> Self {
         let live = !json && std::io::stderr().is_terminal();
-        Self { json, live, shown: false, quiet_statuses: 0, dead: 0, dead_at: None }
+        Self { json, live, colours: style::on_stderr(), shown: false, quiet_statuses: 0, dead: 0, dead_at: None }
     }
 
-    fn show(&mut self, event: &Event) {
+    fn show(&mut self, at_us: i64, event: &Event) {
         if self.json {
-            return outln!("{}", &as_json(event).to_string());
+            return outln!("{}", as_json(at_us, event));
         }
         match event {
             Event::Ready { topics, partitions, resumed_at, took } => {
@@ -95,13 +96,15 @@ impl ProgressPrinter {
                     None => "from the beginning".to_owned(),
                 };
                 let took = took.as_secs_f64();
-                self.note(&format!("ready: reading {partitions} partitions of {topics}, {from} ({took:.2} s)"));
+                let partitions = human::plural(*partitions as u64, "partition");
+                self.note(&format!("ready: reading {partitions} of {topics}, {from} ({took:.2} s)"));
             }
             Event::Published { name, rows, messages, version } => {
                 let correction =
                     if *version > 1 { format!(", corrects version {}", version - 1) } else { String::new() };
                 self.clear();
-                outln!("{}", &format!("published {name}  {rows} rows from {messages} messages{correction}"));
+                let (rows, messages) = (human::plural(*rows, "row"), human::plural(*messages, "message"));
+                outln!("published {name}  {rows} from {messages}{correction}");
             }
             Event::DeadLetters { name, count, first } => {
                 self.dead += count;
@@ -122,20 +125,25 @@ impl ProgressPrinter {
     /// One line that sums up a run.
     pub(crate) fn closing(&mut self, pipeline: &str, lake: &str, status: &Status) {
         if self.json {
-            let mut closing = as_json(&Event::Status(status.clone()));
+            let mut closing = as_json(flow::now_us(), &Event::Status(status.clone()));
             closing["event"] = "stopped".into();
             if let Some(share) = &status.rejected {
                 closing["rejected"] = share.rejected.into();
                 closing["rejected_reason"] = share.reason.into();
             }
-            return outln!("{}", &closing.to_string());
+            return outln!("{closing}");
         }
+        let RunCounts { read, files, .. } = status.run;
+        let before = match status.read - read {
+            0 => String::new(),
+            _ => format!(" ({} in all)", human::count(status.read)),
+        };
         self.note(&format!(
-            "{pipeline} stopped at commit {}: {} messages read so far, {} files published to {lake}, {} windows open",
+            "{pipeline} stopped at commit {}: {} read{before}, {} published to {lake}, {} open",
             status.seq,
-            human::count(status.read),
-            status.files,
-            status.open_windows
+            human::plural(read, "message"),
+            human::plural(files, "file"),
+            human::plural(status.open_windows as u64, "window")
         ));
     }
 
@@ -151,11 +159,11 @@ impl ProgressPrinter {
         }
         if self.live {
             let width = Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
-            eprint!("\r\x1b[2K{}", live_line(status, width));
+            eprint!("\r\x1b[2K{}", live_line(status, width, self.colours));
             let _ = std::io::stderr().flush();
             self.shown = true;
         } else {
-            eprintln!("{}", live_line(status, usize::MAX));
+            eprintln!("{}", live_line(status, usize::MAX, false));
         }
     }
 
@@ -167,38 +175,44 @@ impl ProgressPrinter {
     }
 }
 
-/// The state of things in one line of less than `width` columns: where it is narrow, what matters least is left out.
-fn live_line(status: &Status, width: usize) -> String {
-    let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), human::instant);
+/// The state of things in one line of less than `width` columns: where it is narrow, what matters least is left out. All
+/// counts are since the run's start.
+fn live_line(status: &Status, width: usize, colours: bool) -> String {
+    let RunCounts { read, files, dead_lettered, late } = status.run;
+    let count = |label, number| (label, human::count(number));
     // In the order of the line, each with its rank: the highest goes first.
-    let mut parts = vec![
-        (0, format!("in {} ({})", human::count(status.read), human::rate(status.rate))),
-        (2, status.lag.map(|lag| format!("lag {}", human::count(lag))).unwrap_or_default()),
-        (3, format!("watermark {watermark}")),
-        (4, format!("open windows {}", status.open_windows)),
-        (5, format!("files {}", human::count(status.files))),
-    ];
-    if status.late > 0 || status.dead_lettered > 0 {
-        parts.push((6, format!("late {}", human::count(status.late))));
-        parts.push((1, format!("dead letters {}", human::count(status.dead_lettered))));
+    let mut parts = vec![(0, ("in", format!("{} ({})", human::count(read), human::rate(status.rate))))];
+    parts.extend(status.lag.map(|lag| (2, count("lag", lag))));
+    let watermark = status.watermark_us.map_or_else(|| "-".to_owned(), human::instant);
+    parts.push((3, ("watermark", watermark)));
+    parts.push((4, count("open windows", status.open_windows as u64)));
+    parts.push((5, count("files", files)));
+    if late > 0 || dead_lettered > 0 {
+        parts.push((6, count("late", late)));
+        parts.push((1, count("dead letters", dead_lettered)));
     }
-    parts.retain(|(_, text)| !text.is_empty());
-    let line = |parts: &[(u8, String)]| {
-        let texts: Vec<&str> = parts.iter().map(|(_, text)| text.as_str()).collect();
-        texts.join("  ")
+    let columns = |parts: &[(u8, (&str, String))]| {
+        parts.iter().map(|(_, (label, value))| label.len() + 1 + value.len() + 2).sum::<usize>() - 2
     };
-    while parts.len() > 1 && line(&parts).len() >= width {
+    while parts.len() > 1 && columns(&parts) >= width {
         let least = parts.iter().map(|(rank, _)| *rank).max();
         parts.retain(|(rank, _)| Some(*rank) != least);
     }
-    let mut line = line(&parts);
-    line.truncate(width.saturating_sub(1));
-    line
+    if columns(&parts) >= width {
+        let mut line = parts.iter().map(|(_, (label, value))| format!("{label} {value}")).collect::<String>();
+        line.truncate(width.saturating_sub(1));
+        return line;
+    }
+    let tone = |label: &str| if label == "dead letters" { Tone::Warning } else { Tone::Label };
+    let texts =
+        parts.iter().map(|(_, (label, value))| format!("{} {value}", style::paint(tone(label), label, colours)));
+    texts.collect::<Vec<_>>().join("  ")
 }
 
-fn as_json(event: &Event) -> serde_json::Value {
+/// An event for a program: docs/command-line.md.
+fn as_json(at_us: i64, event: &Event) -> serde_json::Value {
     use serde_json::json;
-    match event {
+    let mut object = match event {
         Event::Ready { topics, partitions, resumed_at, took } => json!({
             "event": "ready", "topics": topics, "partitions": partitions, "resumed_at": resumed_at,
             "took_ms": took.as_millis() as u64,
@@ -209,24 +223,33 @@ fn as_json(event: &Event) -> serde_json::Value {
         Event::DeadLetters { name, count, first } => json!({
             "event": "dead_letters", "name": name, "count": count, "first": first,
         }),
-        Event::Status(s) => json!({
-            "event": "status", "read": s.read, "rate": s.rate as u64, "lag": s.lag,
-            "watermark": s.watermark_us.map(human::instant), "open_windows": s.open_windows, "files": s.files,
-            "late": s.late, "dead_lettered": s.dead_lettered, "seq": s.seq,
-        }),
+        Event::Status(s) => {
+            let RunCounts { read, files, dead_lettered, late } = s.run;
+            json!({
+                "event": "status", "read": s.read, "rate": s.rate as u64, "lag": s.lag,
+                "watermark": s.watermark_us.map(human::instant), "open_windows": s.open_windows,
+                "late": s.late, "dead_lettered": s.dead_lettered, "seq": s.seq,
+                "run": { "read": read, "files": files, "late": late, "dead_lettered": dead_lettered },
+            })
+        }
         Event::Loaded(_) | Event::NotLoaded(_) | Event::Note(_) => json!({ "event": "note", "text": text_of(event) }),
-    }
+    };
+    object["at"] = human::instant(at_us).into();
+    object
 }
 
 /// What a note or a load says to a person.
 fn text_of(event: &Event) -> String {
     match event {
         Event::Loaded(Loaded::Load(load)) => format!(
-            "loaded {} windows, {} rows, up to commit {}, {} tests passed",
-            load.run.windows, load.run.rows_out, load.run.to_seq, load.run.tests_passed
+            "loaded {}, {}, up to commit {}, {} passed",
+            human::plural(load.run.windows, "window"),
+            human::plural(load.run.rows_out, "row"),
+            load.run.to_seq,
+            human::plural(load.run.tests_passed, "test")
         ),
         Event::Loaded(Loaded::Delivery(run)) => {
-            format!("delivered {} rows to {}, up to commit {}", run.rows_out, run.target, run.to_seq)
+            format!("delivered {} to {}, up to commit {}", human::plural(run.rows_out, "row"), run.target, run.to_seq)
         }
         Event::NotLoaded(text) | Event::Note(text) => text.clone(),
         _ => String::new(),
@@ -237,25 +260,37 @@ fn text_of(event: &Event) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_live_line_fits_the_terminal_and_keeps_what_matters_most() {
-        let status = Status {
+    fn status() -> Status {
+        Status {
             read: 2_710_982,
             rate: 1_874.0,
             lag: Some(12),
             watermark_us: Some(1_793_463_167_000_000),
             open_windows: 2,
-            files: 1_017,
-            dead_lettered: 7,
-            late: 3,
+            run: RunCounts { read: 1_710_982, files: 1_017, dead_lettered: 7, late: 3 },
             ..Status::default()
-        };
-        let whole = live_line(&status, usize::MAX);
-        for width in 1..=whole.len() + 1 {
-            assert!(live_line(&status, width).len() < width.max(1), "{width}");
         }
-        assert_eq!(live_line(&status, whole.len() + 1), whole);
-        let narrow = live_line(&status, 60);
-        assert!(narrow.starts_with("in 2,710,982 (1,874/s)  lag 12") && narrow.ends_with("dead letters 7"), "{narrow}");
+    }
+
+    #[test]
+    fn the_live_line_fits_the_terminal_and_keeps_what_matters_most() {
+        let status = status();
+        let whole = live_line(&status, usize::MAX, false);
+        for width in 1..=whole.len() + 1 {
+            assert!(live_line(&status, width, false).len() < width.max(1), "{width}");
+        }
+        assert_eq!(live_line(&status, whole.len() + 1, false), whole);
+        let narrow = live_line(&status, 60, false);
+        assert!(narrow.starts_with("in 1,710,982 (1,874/s)  lag 12") && narrow.ends_with("dead letters 7"), "{narrow}");
+        let coloured = live_line(&status, 60, true);
+        let plain = coloured.replace("\x1b[2m", "").replace("\x1b[33m", "").replace("\x1b[0m", "");
+        assert_eq!(plain, narrow, "colours take no columns");
+    }
+
+    #[test]
+    fn a_status_tells_programs_the_pipeline_s_counts_and_the_run_s_apart() {
+        let event = as_json(1_785_571_200_000_000, &Event::Status(status()));
+        assert_eq!((&event["read"], &event["run"]["read"]), (&2_710_982.into(), &1_710_982.into()));
+        assert_eq!((&event["at"], event["event"].as_str()), (&"2026-08-01T08:00:00Z".into(), Some("status")));
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::exit::Exit;
+use crate::style::{self, Tone};
 
 /// An error that carries its next step and its exit code. Rooms' own errors are wrapped in it where they reach the top:
 /// [`Failure::of`] keeps such an error with all its causes, [`Failure::new`] states a fact of the top's own.
@@ -34,7 +35,8 @@ impl Failure {
 
     /// Adds the next step.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        // A room may have nothing to advise.
+        self.hint = Some(hint.into()).filter(|hint| !hint.is_empty());
         self
     }
 
@@ -83,13 +85,23 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     match exit {
         // Ctrl-C while it waited is no error.
         Exit::Done => eprintln!("{error}"),
-        _ => eprint!("{}", render(error)),
+        _ => eprint!("{}", render(error, style::on_stderr())),
     }
     exit.into()
 }
 
-fn render(error: &anyhow::Error) -> String {
-    let mut out = format!("error: {error}\n");
+/// Prints to stderr what a person should know although nothing failed.
+pub(crate) fn warn(text: &str) {
+    eprintln!("{} {text}", style::paint(Tone::Warning, "warning:", style::on_stderr()));
+}
+
+/// Prints to stderr that something failed, in one line.
+pub(crate) fn print_error(text: &str) {
+    eprintln!("{} {text}", style::paint(Tone::Error, "error:", style::on_stderr()));
+}
+
+fn render(error: &anyhow::Error, colours: bool) -> String {
+    let mut out = format!("{} {error}\n", style::paint(Tone::Error, "error:", colours));
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
@@ -117,9 +129,15 @@ mod tests {
                 .hint("stop that process"),
         );
         assert_eq!(
-            render(&error),
+            render(&error, false),
             "error: window W was not published\ncause: another process owns this pipeline\nhint:  stop that process\n"
         );
+    }
+
+    #[test]
+    fn a_hint_without_words_is_none() {
+        let error = anyhow::Error::from(Failure::new(Exit::Failed, "it failed").hint(""));
+        assert_eq!(render(&error, false), "error: it failed\n");
     }
 
     #[test]
@@ -129,7 +147,7 @@ mod tests {
         let failure = Failure::of(Exit::Lake, error).hint("free some");
         let failure = anyhow::Error::from(failure);
         let text = "error: the state cannot be written\ncause: disk full\nhint:  free some\n";
-        assert_eq!(render(&failure), text);
+        assert_eq!(render(&failure, false), text);
         assert!(failure.chain().any(|cause| cause.is::<std::io::Error>()));
         assert_eq!(turnstile_values::human::error(failure.as_ref()), "the state cannot be written: disk full");
     }

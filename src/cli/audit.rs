@@ -1,6 +1,7 @@
 //! `turnstile audit`: verifies the ledger, and the lake's files against it.
 
-use super::ledger_args::LedgerArgs;
+use super::json::record_as_json;
+use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;
@@ -17,14 +18,14 @@ compares its hash and rows, and lists files in the data folders that are in no l
 Exit code 0: all is well; 9: differences were found, one line each.")]
 pub(crate) struct AuditArgs {
     #[command(flatten)]
-    ledger: LedgerArgs,
+    pipeline: PipelineArgs,
     /// Print as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: AuditArgs, process: &Process) -> anyhow::Result<Exit> {
-    let at = args.ledger.resolve()?;
+    let at = args.pipeline.ledger(process)?;
     let audit = process.runtime.block_on(async {
         let lake = at.open().await?;
         turnstile_lake::audit(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
@@ -33,7 +34,7 @@ pub(crate) fn run(args: AuditArgs, process: &Process) -> anyhow::Result<Exit> {
         return Err(at.no_ledger());
     }
     if args.json {
-        outln!("{}", serde_json::to_string(&audit)?);
+        outln!("{}", record_as_json(&audit)?);
     } else {
         outln!("{audit}");
         if !audit.leftovers.is_empty() {

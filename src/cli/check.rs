@@ -46,7 +46,7 @@ pub(crate) fn run(args: CheckArgs, process: &Process) -> anyhow::Result<Exit> {
         Ok(pipeline) if args.connect => {
             return connect::run(process, pipeline, Duration::from_secs(args.connect_timeout), args.json);
         }
-        Ok(pipeline) if args.json => outln!("{:#}", describe(&pipeline)),
+        Ok(pipeline) if args.json => outln!("{}", describe(&pipeline)),
         Ok(pipeline) => out!(
             "{}\nmessage\n{}result\n{}",
             pipeline.explain(),
@@ -54,7 +54,7 @@ pub(crate) fn run(args: CheckArgs, process: &Process) -> anyhow::Result<Exit> {
             pipeline.output_schema_tree()
         ),
         Err(error) if args.json && !error.problems().is_empty() => {
-            outln!("{:#}", json!({ "ok": false, "problems": problems(&error) }));
+            outln!("{}", json!({ "ok": false, "problems": problems(&error) }));
             return Ok(Exit::Config);
         }
         Err(error) => return Err(pipeline_failure(error)),

@@ -20,9 +20,9 @@ pub(crate) struct ClusterArgs {
     /// Broker addresses; they override the file's, and without --config no file is read
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
-    /// Give up when no broker has answered for this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
-    connect_timeout: u64,
+    /// Give up when no broker has answered for this many seconds [default: 30; of `lag`, for a pipeline: 5]
+    #[arg(long, value_name = "SECONDS")]
+    connect_timeout: Option<u64>,
 }
 
 impl ClusterArgs {
@@ -67,9 +67,19 @@ impl ClusterArgs {
         }
     }
 
+    /// Whether the arguments say which cluster.
+    pub(crate) fn is_named(&self) -> bool {
+        self.bootstrap.is_some() || self.config.as_os_str() != turnstile_kafka::DEFAULT_PROPERTIES
+    }
+
     /// How long to wait for a broker.
     pub(crate) fn connect_timeout(&self) -> Duration {
-        Duration::from_secs(self.connect_timeout)
+        self.connect_timeout_or(turnstile_kafka::DEFAULT_CONNECT_TIMEOUT)
+    }
+
+    /// The same, where a verb has its own default.
+    pub(crate) fn connect_timeout_or(&self, default: Duration) -> Duration {
+        self.connect_timeout.map_or(default, Duration::from_secs)
     }
 }
 

@@ -30,6 +30,8 @@ enum StepOutcome {
 struct ConnectSteps {
     all: Vec<(&'static str, StepOutcome)>,
     ranges: Vec<PartitionRange>,
+    /// What may be wrong although every step went well.
+    question: Option<String>,
 }
 
 pub(super) fn run(process: &Process, mut pipeline: Pipeline, timeout: Duration, json: bool) -> anyhow::Result<Exit> {
@@ -38,11 +40,11 @@ pub(super) fn run(process: &Process, mut pipeline: Pipeline, timeout: Duration, 
     let settings = add_environment(&mut pipeline).and_then(|()| flow::client_settings(&pipeline, &stop));
     let settings = settings.map(|settings| settings.with_connect_timeout(timeout));
     if let Some(settings) = steps.note("settings", settings.map(|s| (describe_settings(&s), s))) {
-        steps.try_cluster(&pipeline, &settings, timeout);
+        steps.try_cluster(&pipeline, &settings, timeout, process);
     }
     steps.skip_the_rest();
     if json {
-        outln!("{:#}", steps.as_json());
+        outln!("{}", steps.as_json());
     } else {
         out!("{}", steps.as_text());
     }
@@ -85,7 +87,7 @@ impl ConnectSteps {
         self.note(step, result.map(|found| (describe(&found), found)).map_err(flow::diagnosis_failed))
     }
 
-    fn try_cluster(&mut self, pipeline: &Pipeline, settings: &ClientSettings, timeout: Duration) {
+    fn try_cluster(&mut self, pipeline: &Pipeline, settings: &ClientSettings, timeout: Duration, process: &Process) {
         let resolved = diagnosis::resolve_brokers(settings, timeout);
         let Some(resolved) = self.probe("resolve", resolved, describe_resolved) else { return };
         let connected = diagnosis::connect_brokers(&resolved.addresses, timeout);
@@ -101,7 +103,12 @@ impl ConnectSteps {
             && let Some(ranges) =
                 self.probe("offsets", diagnosis::partition_ranges(&connection, &partitions), |r| describe_ranges(r))
         {
-            self.probe("read", diagnosis::fetch_each_topic(&mut connection, &ranges), |found| describe_fetches(found));
+            let fetched = diagnosis::fetch_each_topic(&mut connection, &ranges);
+            if self.probe("read", fetched, |found| describe_fetches(found)).is_some() {
+                // A message that cannot be decoded is no fault of the connection.
+                let question = flow::zone_question(pipeline, &mut connection, &ranges, &process.runtime);
+                self.question = question.ok().flatten();
+            }
             self.ranges = ranges;
         }
         self.skip_up_to("group");
@@ -159,12 +166,13 @@ impl ConnectSteps {
             if *step == "offsets" {
                 for range in &self.ranges {
                     let PartitionRange { partition, earliest, latest } = range;
-                    let held = range.len();
-                    let line = format!("{:23}{partition}: earliest {earliest}, latest {latest}, {held} offsets\n", "");
+                    let held = human::plural(range.len().unsigned_abs(), "offset");
+                    let line = format!("{:23}{partition}: earliest {earliest}, latest {latest}, {held}\n", "");
                     text.push_str(&line);
                 }
             }
         }
+        text.extend(self.question.iter().map(|question| format!("question {question}\n")));
         text
     }
 
@@ -192,6 +200,7 @@ impl ConnectSteps {
             "ok": !self.all.iter().any(|(_, outcome)| matches!(outcome, StepOutcome::Failed(_))),
             "steps": self.all.iter().map(step).collect::<Vec<_>>(),
             "partitions": self.ranges.iter().map(partition).collect::<Vec<_>>(),
+            "question": self.question,
         })
     }
 }
@@ -231,14 +240,14 @@ fn describe_brokers(client: &AuthenticatedClient) -> String {
 fn describe_topics(partitions: &[TopicPartition]) -> String {
     let topics = partitions.chunk_by(|a, b| a.topic == b.topic).map(|of_topic| {
         let count = of_topic.len();
-        format!("{}, {count} {}", of_topic[0].topic, if count == 1 { "partition" } else { "partitions" })
+        format!("{}, {}", of_topic[0].topic, human::plural(count as u64, "partition"))
     });
     topics.collect::<Vec<_>>().join("; ")
 }
 
 fn describe_ranges(ranges: &[PartitionRange]) -> String {
     let held: i64 = ranges.iter().map(PartitionRange::len).sum();
-    format!("{held} offsets between earliest and latest")
+    format!("{} between earliest and latest", human::plural(held.unsigned_abs(), "offset"))
 }
 
 fn describe_fetches(found: &[FetchProbe]) -> String {

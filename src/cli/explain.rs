@@ -4,7 +4,8 @@ use turnstile_lake::{FileKind, Published, RowLocation, explain};
 use turnstile_message::{FailedWindow, OffsetRange};
 use turnstile_values::human;
 
-use super::ledger_args::LedgerArgs;
+use super::json::record_as_json;
+use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;
@@ -25,14 +26,14 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "FILE_OR_WINDOW")]
     what: String,
     #[command(flatten)]
-    ledger: LedgerArgs,
+    pipeline: PipelineArgs,
     /// Print as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: ExplainArgs, process: &Process) -> anyhow::Result<Exit> {
-    let at = args.ledger.resolve()?;
+    let at = args.pipeline.ledger(process)?;
     let explained = process.runtime.block_on(async {
         let lake = at.open().await?;
         explain(&lake, &at.pipeline, &args.what).await.map_err(flow::ledger_failed)
@@ -46,7 +47,7 @@ pub(crate) fn run(args: ExplainArgs, process: &Process) -> anyhow::Result<Exit> 
         .into());
     }
     if args.json {
-        outln!("{}", serde_json::to_string(&explained)?);
+        outln!("{}", record_as_json(&explained)?);
         return Ok(Exit::Done);
     }
     for (at, published) in explained.files.iter().enumerate() {
@@ -82,7 +83,7 @@ fn cause(published: &Published, earlier: &[Published]) -> Option<String> {
         .collect();
     let ranges: Vec<String> = late.iter().map(ToString::to_string).collect();
     let messages: u64 = late.iter().map(|range| range.messages).sum();
-    let rows = if messages == 1 { "1 late row".to_owned() } else { format!("{messages} late rows") };
+    let rows = human::plural(messages, "late row");
     Some(format!("{rows} within {}, read after the window had closed", ranges.join(", ")))
 }
 
@@ -121,8 +122,12 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
     if let Some(cause) = cause {
         line("cause", cause);
     }
-    line("content", format!("{} rows, {} bytes, SHA-256 {}", file.rows, file.bytes, file.sha256));
-    let state = if published.confirmed { "published" } else { "publishing is not confirmed yet" };
+    let (rows, bytes) = (human::plural(file.rows, "row"), human::plural(file.bytes, "byte"));
+    line("content", format!("{rows}, {bytes}, SHA-256 {}", file.sha256));
+    let state = match published.confirmed {
+        true => "published",
+        false => "not published yet: the next commit or start publishes it",
+    };
     line(
         "commit",
         format!(
@@ -143,10 +148,10 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
         }
     }
     for range in &file.sources {
-        line("from", format!("{range}, {} messages", range.messages));
+        line("from", format!("{range}, {}", human::plural(range.messages, "message")));
     }
     for (name, count) in &file.counts {
-        line("count", format!("{name} {count}"));
+        line("count", format!("{name} {}", human::count(*count)));
     }
     out
 }

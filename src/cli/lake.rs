@@ -1,7 +1,6 @@
 //! `turnstile lake`: the lake's files, compaction of past days, and garbage collection.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -12,14 +11,21 @@ use turnstile_lake::{Catalog, Extent};
 use turnstile_pipeline::Pipeline;
 use turnstile_values::human;
 
-use super::last_run::context_or_last;
-use super::ledger_args::LedgerArgs;
+use super::json::record_as_json;
+use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
+use crate::report;
 
 /// List the lake's files, compact those of past days, delete those no longer needed
 #[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = "\
+Examples:
+  turnstile lake files
+  turnstile lake compact pipelines/mta-turnstile.toml
+  turnstile lake gc --dry-run")]
 pub(crate) struct LakeArgs {
     #[command(subcommand)]
     command: LakeCommand,
@@ -28,8 +34,8 @@ pub(crate) struct LakeArgs {
 #[derive(Debug, Subcommand)]
 enum LakeCommand {
     Files(LakeFilesArgs),
-    Compact(LakeMaintenanceArgs),
-    Gc(LakeMaintenanceArgs),
+    Compact(LakeCompactArgs),
+    Gc(LakeGcArgs),
 }
 
 /// List the files that readers read, as the ledger has them
@@ -42,7 +48,7 @@ Examples:
 One line per file, with its current windows. The ledger is read, the store is not listed.")]
 struct LakeFilesArgs {
     #[command(flatten)]
-    ledger: LedgerArgs,
+    pipeline: PipelineArgs,
     /// All versions of all windows, superseded and retired ones too
     #[arg(long)]
     all: bool,
@@ -51,26 +57,39 @@ struct LakeFilesArgs {
     json: bool,
 }
 
-/// `compact`: merge the small files of each past day into one. `gc`: retire and delete files no longer needed
+/// Merge the small files of each past day into one
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   turnstile lake compact pipelines/mta-turnstile.toml
+  turnstile lake compact --dry-run --dir /data/turnstile
+
+One file for each past UTC day; rows, order and provenance are kept. It may run at the same time as the pipeline, which
+does the same every `[lake] maintain`; after a crash run it again.")]
+struct LakeCompactArgs {
+    #[command(flatten)]
+    maintenance: LakeMaintenanceArgs,
+}
+
+/// Retire and delete files that are no longer needed
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
   turnstile lake gc --dry-run pipelines/mta-turnstile.toml
   turnstile lake gc --json
 
-compact merges the small files of each past UTC day into one; rows, order and provenance are kept.
-gc retires windows and dead letters that are older than `[lake] retain` and loaded by every warehouse, and
-deletes what was retired longer than `[lake] grace` ago. Both may run at the same time as the pipeline, which does
-the same every `[lake] maintain`; after a crash run either again.")]
+It retires windows and dead letters that are older than `[lake] retain` and loaded by every warehouse, and deletes what
+was retired longer than `[lake] grace` ago. It may run at the same time as the pipeline, which does the same every
+`[lake] maintain`; after a crash run it again.")]
+struct LakeGcArgs {
+    #[command(flatten)]
+    maintenance: LakeMaintenanceArgs,
+}
+
+#[derive(Debug, clap::Args)]
 struct LakeMaintenanceArgs {
-    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
-    /// ./turnstile-data]
-    #[arg(value_name = "PIPELINE.toml")]
-    file: Option<PathBuf>,
-    /// Set a key of the pipeline file; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
     /// Show what would be done and why, one line per file, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -89,9 +108,9 @@ pub(crate) fn run(args: LakeArgs, process: &Process) -> anyhow::Result<Exit> {
                 sweep_all: true,
                 ..MaintenancePolicy::default()
             };
-            act(args, process, |_| policy)
+            act(args.maintenance, process, |_| policy)
         }
-        LakeCommand::Gc(args) => act(args, process, |pipeline| MaintenancePolicy {
+        LakeCommand::Gc(args) => act(args.maintenance, process, |pipeline| MaintenancePolicy {
             compact: Compact::Off,
             letters: Compact::Off,
             sweep_all: true,
@@ -101,7 +120,7 @@ pub(crate) fn run(args: LakeArgs, process: &Process) -> anyhow::Result<Exit> {
 }
 
 fn files(args: LakeFilesArgs, process: &Process) -> anyhow::Result<Exit> {
-    let at = args.ledger.resolve()?;
+    let at = args.pipeline.ledger(process)?;
     let catalog = process.runtime.block_on(async {
         let lake = at.open().await?;
         Catalog::read(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
@@ -115,8 +134,8 @@ fn files(args: LakeFilesArgs, process: &Process) -> anyhow::Result<Exit> {
     out!("{}", &list(&extents));
     let position = catalog.position();
     eprintln!(
-        "{} windows of {:?} at commit {}, maintenance {}",
-        human::count(extents.len() as u64),
+        "{} of {:?} at commit {}, maintenance {}",
+        human::plural(extents.len() as u64, "window"),
         at.pipeline,
         position.seq,
         position.maintenance
@@ -142,16 +161,16 @@ fn list(extents: &[Extent]) -> String {
             (false, 0) => "  superseded",
             _ => "",
         };
-        let several = if *windows == 1 { "window" } else { "windows" };
-        let (rows, bytes) = (human::count(*rows), human::count(extent.object.bytes));
-        format!("{}  {windows} {several}, {rows} rows, {bytes} bytes{state}\n", extent.object.name)
+        let (windows, rows) = (human::plural(*windows as u64, "window"), human::plural(*rows, "row"));
+        let bytes = human::plural(extent.object.bytes, "byte");
+        format!("{}  {windows}, {rows}, {bytes}{state}\n", extent.object.name)
     };
     objects.iter().map(line).collect()
 }
 
 fn as_json(extent: &Extent) -> serde_json::Value {
     json!({
-        "start": human::short_instant(extent.start_us), "end": human::short_instant(extent.end_us),
+        "start": human::instant(extent.start_us), "end": human::instant(extent.end_us),
         "version": extent.version, "seq": extent.seq, "rows": extent.rows, "sha256": extent.sha256,
         "object": &*extent.object.name, "object_sha256": extent.object.sha256, "object_bytes": extent.object.bytes,
         "first_row": extent.first_row, "compacted": extent.object.compacted, "current": extent.current,
@@ -166,7 +185,7 @@ fn act(
 ) -> anyhow::Result<Exit> {
     // Maintenance does not create a lake that does not exist.
     let access = if args.dry_run { LakeAccess::Read } else { LakeAccess::WriteExisting };
-    let context = context_or_last(process, args.file.as_ref(), &args.set, access)?;
+    let context = args.pipeline.open(process, access)?;
     let pipeline = context.pipeline();
     let policy = policy(pipeline);
     context.block_on(async {
@@ -191,7 +210,7 @@ async fn show_plan(context: &Context, policy: &MaintenancePolicy, json: bool) ->
     let loaded = flow::loaded_bounds(context).await?;
     let plan = plan(&catalog, policy, &loaded, flow::now_us());
     if json {
-        outln!("{}", &serde_json::to_string(&plan)?);
+        outln!("{}", record_as_json(&plan)?);
     } else {
         out!("{}", &describe(&plan));
         eprintln!("nothing was changed: {}", closing(&plan));
@@ -209,7 +228,7 @@ fn describe(plan: &MaintenancePlan) -> String {
         batch.replaces.iter().for_each(|object| line("retire", &object.name, &object.reason));
     }
     for batch in &plan.compact {
-        let why = format!("{} windows, {} rows", batch.parts.len(), human::count(batch.rows()));
+        let why = sizes(batch.parts.len(), batch.rows());
         line("compact", &format!("{}={}", batch.key, batch.date), &why);
         batch.replaces.iter().for_each(|object| line("retire", &object.name, &object.reason));
     }
@@ -217,6 +236,10 @@ fn describe(plan: &MaintenancePlan) -> String {
     plan.delete.iter().for_each(|object| line("delete", &object.name, &object.reason));
     plan.keep.iter().for_each(|object| line("keep", &object.name, &object.reason));
     out
+}
+
+fn sizes(windows: usize, rows: u64) -> String {
+    format!("{}, {}", human::plural(windows as u64, "window"), human::plural(rows, "row"))
 }
 
 fn closing(plan: &MaintenancePlan) -> String {
@@ -236,14 +259,14 @@ fn closing(plan: &MaintenancePlan) -> String {
 fn show_step(step: MaintenanceStep<'_>, json: bool) {
     match step {
         MaintenanceStep::Compacting(batch, at, of) if !json && std::io::stderr().is_terminal() => {
-            eprintln!("compacting {}: {} windows, {} rows ({at} of {of})", batch.date, batch.parts.len(), batch.rows());
+            eprintln!("compacting {}: {} ({at} of {of})", batch.date, sizes(batch.parts.len(), batch.rows()));
         }
         MaintenanceStep::Compacting(..) => {}
         MaintenanceStep::Compacted(object) if json => {
             outln!("{}", &json!({ "compacted": object.name, "rows": object.rows }).to_string())
         }
         MaintenanceStep::Compacted(object) => {
-            outln!("compacted {}  {} windows, {} rows", &object.name, object.parts.len(), human::count(object.rows));
+            outln!("compacted {}  {}", &object.name, sizes(object.parts.len(), object.rows));
         }
         MaintenanceStep::CompactedLetters(object) if json => {
             outln!("{}", &json!({ "compacted": object.name, "messages": object.rows }).to_string())
@@ -272,6 +295,6 @@ fn finish(applied: Applied, json: bool) -> anyhow::Result<Exit> {
     }
     let mut failed = applied.failed.into_iter().map(flow::maintenance_failed);
     let Some(first) = failed.next() else { return Ok(Exit::Done) };
-    failed.for_each(|error| eprintln!("error: {}", human::error(error.as_ref())));
+    failed.for_each(|error| report::print_error(&human::error(error.as_ref())));
     Err(first)
 }

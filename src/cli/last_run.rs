@@ -6,11 +6,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use turnstile_pipeline::Pipeline;
 
-use super::pipeline_file::{add_environment, load_pipeline_for_cluster, parse_pipeline, split_set};
-use crate::exit::Exit;
-use crate::flow::{Context, LakeAccess};
-use crate::process::Process;
-use crate::report::Failure;
+use super::pipeline_file::parse_pipeline;
 
 /// The default data folder of `turnstile up` and `turnstile stream`.
 pub(super) const DATA: &str = "turnstile-data";
@@ -20,20 +16,53 @@ const FILE: &str = "up.json";
 
 /// A pipeline file's text as it ran.
 #[derive(Debug, Serialize, Deserialize)]
-struct LastRun {
+pub(super) struct LastRun {
     /// Where the text came from, for messages.
     origin: String,
+    /// The folder that its relative paths begin at; files of earlier versions do not say.
+    #[serde(default)]
+    folder: Option<PathBuf>,
     text: String,
     /// Of `up`: broker and lake, followed by --set of its command line, which overrides them.
-    set: Vec<(String, String)>,
+    pub(super) set: Vec<(String, String)>,
 }
 
-/// Saves the pipeline that runs in the data folder `dir`.
-pub(super) fn save(dir: &Path, origin: &str, text: &str, set: &[(String, String)]) -> anyhow::Result<()> {
-    let file = dir.join(FILE);
-    let last_run = LastRun { origin: origin.to_owned(), text: text.to_owned(), set: set.to_vec() };
-    write_private(&file, &serde_json::to_string_pretty(&last_run)?)
-        .with_context(|| format!("{} cannot be written", file.display()))
+impl LastRun {
+    /// Saves the pipeline that runs in the data folder `dir`.
+    pub(super) fn save(
+        dir: &Path,
+        origin: &str,
+        folder: &Path,
+        text: &str,
+        set: &[(String, String)],
+    ) -> anyhow::Result<()> {
+        let file = dir.join(FILE);
+        let folder = Some(std::path::absolute(Path::new(".").join(folder))?);
+        let last_run = Self { origin: origin.to_owned(), folder, text: text.to_owned(), set: set.to_vec() };
+        write_private(&file, &serde_json::to_string_pretty(&last_run)?)
+            .with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    /// The pipeline that was saved in the data folder `dir`, if one was.
+    pub(super) fn read(dir: &Path) -> anyhow::Result<Option<Self>> {
+        let file = dir.join(FILE);
+        let failed = || format!("{} cannot be read", file.display());
+        match std::fs::read_to_string(&file) {
+            Ok(text) => serde_json::from_str(&text).with_context(failed).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(failed),
+        }
+    }
+
+    /// The pipeline; `set` overrides what was saved.
+    pub(super) fn pipeline(&self, set: &[(String, String)]) -> anyhow::Result<Pipeline> {
+        parse_pipeline(&self.text, &self.origin, &[self.set.as_slice(), set].concat())
+    }
+
+    /// The folder that the file's relative paths begin at.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.folder.clone().unwrap_or_else(|| crate::flow::folder_of(Path::new(&self.origin)))
+    }
 }
 
 /// A pipeline file may contain a password that its file mode protects; so must a copy of it.
@@ -49,53 +78,6 @@ fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     std::io::Write::write_all(&mut opened, text.as_bytes())
 }
 
-/// The pipeline of `file`, or without a file the one that ran last in ./turnstile-data. `set` are `KEY=VALUE`
-/// pairs; client settings in the environment override them.
-pub(super) fn pipeline_or_last(file: Option<&PathBuf>, set: &[String]) -> anyhow::Result<Pipeline> {
-    if let Some(file) = file {
-        return load_pipeline_for_cluster(file, set);
-    }
-    let last_run = load()?;
-    let mut all = last_run.set;
-    all.extend(split_set(set)?);
-    let mut pipeline = parse_pipeline(&last_run.text, &last_run.origin, &all)?;
-    add_environment(&mut pipeline)?;
-    Ok(pipeline)
-}
-
-/// The folder of the pipeline file that [`pipeline_or_last`] reads: where its relative paths begin.
-fn folder_or_last(file: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(file) = file {
-        return Ok(crate::flow::folder_of(file));
-    }
-    Ok(crate::flow::folder_of(Path::new(&load()?.origin)))
-}
-
-/// The context of [`pipeline_or_last`].
-pub(super) fn context_or_last(
-    process: &Process,
-    file: Option<&PathBuf>,
-    set: &[String],
-    access: LakeAccess,
-) -> anyhow::Result<Context> {
-    let folder = folder_or_last(file.map(PathBuf::as_path))?;
-    Ok(Context::new(process, pipeline_or_last(file, set)?, &folder, access))
-}
-
-/// The pipeline that was saved in ./turnstile-data.
-fn load() -> anyhow::Result<LastRun> {
-    let kept = Path::new(DATA).join(FILE);
-    let text = std::fs::read_to_string(&kept).map_err(|e| {
-        Failure::new(Exit::Usage, format!("no pipeline file was named, and there is no ./{}", kept.display()))
-            .cause(e)
-            .hint(
-                "name a pipeline file, or run `turnstile up` or `turnstile stream` in this folder first; \
-                 `turnstile stream … --print-pipeline` prints the file of a stream with another lake",
-            )
-    })?;
-    serde_json::from_str(&text).with_context(|| format!("{} cannot be read", kept.display()))
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -108,7 +90,7 @@ mod tests {
         let file = dir.path().join(FILE);
         std::fs::write(&file, "{}").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        save(dir.path(), "p.toml", "password = \"hush\"", &[]).unwrap();
+        LastRun::save(dir.path(), "p.toml", Path::new(""), "password = \"hush\"", &[]).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(std::fs::read_to_string(&file).unwrap().contains("p.toml"));
     }

@@ -9,10 +9,11 @@ mod connect;
 mod consume;
 mod deadletter;
 mod explain;
+mod json;
 mod lag;
 mod lake;
 mod last_run;
-mod ledger_args;
+mod ledger_at;
 mod models;
 mod pipeline_args;
 mod pipeline_file;
@@ -30,9 +31,9 @@ mod up;
 mod warehouse;
 mod zone;
 
-use std::io::IsTerminal;
-
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use crate::exit::Exit;
 use crate::process::Process;
@@ -71,7 +72,7 @@ enum CliCommand {
 
 /// Parses the command line and runs its verb.
 pub(crate) fn run(process: &Process) -> anyhow::Result<Exit> {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| without_escape_tip(error).exit());
     start_logging();
     match cli.command {
         CliCommand::Up(args) => up::run(args, process),
@@ -96,16 +97,32 @@ pub(crate) fn run(process: &Process) -> anyhow::Result<Exit> {
     }
 }
 
+/// clap advises to pass an unknown flag as a value, after `--`: no verb has such values.
+fn without_escape_tip(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains("as a value, use"));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
+    error
+}
+
+/// The environment variable that says what is logged.
+const LOG: &str = "TURNSTILE_LOG";
+
 /// Logs go to stderr: warnings, or what TURNSTILE_LOG asks for.
 fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TURNSTILE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let colour = std::io::stderr().is_terminal();
+    let asked = std::env::var(LOG).ok().filter(|text| !text.is_empty());
+    let filter = asked.map_or_else(|| Ok(EnvFilter::new("warn")), EnvFilter::try_new).unwrap_or_else(|error| {
+        crate::report::warn(&format!("{LOG} is not used: {error}; write it as in {LOG}=debug"));
+        EnvFilter::new("warn")
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(colour)
+        .with_ansi(crate::style::on_stderr())
         .init();
 }
 
@@ -133,6 +150,15 @@ mod tests {
             let examples = help.split_once("Example").unwrap_or_else(|| panic!("{path} --help has no example")).1;
             assert!(examples.contains(&path), "no example of {path} --help runs that command");
         }
+    }
+
+    #[test]
+    fn an_unknown_flag_is_answered_with_the_nearest_one_and_no_way_to_escape_it() {
+        let error = |line: &[&str]| without_escape_tip(Cli::try_parse_from(line).unwrap_err()).to_string();
+        let text = error(&["turnstile", "status", "--pipelin", "x"]);
+        assert!(text.contains("'--pipeline'") && !text.contains("-- --pipelin"), "{text}");
+        let text = error(&["turnstile", "status", "--zzz"]);
+        assert!(text.contains("unexpected argument '--zzz'") && !text.contains("tip"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `turnstile models`: checks, runs, tests and describes the SQL files that define tables.
 
+use serde_json::json;
+use turnstile_values::human;
 use turnstile_warehouse::{LoadOptions, Models};
 
 use super::pipeline_args::PipelineArgs;
@@ -13,6 +15,13 @@ use crate::report::Failure;
 /// Check, run, test and describe the models: SQL files that define tables
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = "\
+Examples:
+  turnstile models check pipelines/mta-turnstile.toml
+  turnstile models run --full-refresh fact_turnstile
+  turnstile models test
+
+What a model is: docs/models.md.")]
 pub(crate) struct ModelsArgs {
     #[command(subcommand)]
     command: ModelsCommand,
@@ -31,10 +40,13 @@ enum ModelsCommand {
 #[command(after_help = "\
 Examples:
   turnstile models check pipelines/mta-turnstile.toml
-  turnstile models check")]
+  turnstile models check --json")]
 struct ModelsCheckArgs {
     #[command(flatten)]
     pipeline: PipelineArgs,
+    /// Print as JSON, one model per line
+    #[arg(long)]
+    json: bool,
 }
 
 /// Load like `warehouse run --once`, optionally rebuilding tables
@@ -106,12 +118,20 @@ fn check(args: &ModelsCheckArgs, process: &Process) -> anyhow::Result<Exit> {
     let context = args.pipeline.open(process, LakeAccess::Read)?;
     let models = models(&context)?;
     context.block_on(flow::plan_models(&context, &models))?;
+    if args.json {
+        for model in models.iter() {
+            let (kind, tests) = (model.kind.word(), model.checks.len());
+            let (key, reads) = (&model.key, &model.reads);
+            outln!("{}", json!({ "model": model.name, "kind": kind, "key": key, "reads": reads, "tests": tests }));
+        }
+        return Ok(Exit::Done);
+    }
     let mut table = TextTable::headless(0..0);
     for model in models.iter() {
         let key = if model.key.is_empty() { String::new() } else { format!(", key {}", model.key.join(", ")) };
         let kind = model.kind.word();
-        let (reads, tests) = (model.reads.join(", "), model.checks.len());
-        table.row([model.name.clone(), format!("{kind}{key}; reads {reads}; {tests} tests")]);
+        let (reads, tests) = (model.reads.join(", "), human::plural(model.checks.len() as u64, "test"));
+        table.row([model.name.clone(), format!("{kind}{key}; reads {reads}; {tests}")]);
     }
     out!("{table}");
     Ok(Exit::Done)
@@ -142,11 +162,14 @@ fn test(args: &ModelsTestArgs, process: &Process) -> anyhow::Result<Exit> {
         let mut table = TextTable::headless(0..0);
         for result in &results {
             let example = result.example.as_ref().map(|text| format!(", such as {text}")).unwrap_or_default();
-            let outcome = if result.passed() { "ok".to_owned() } else { format!("{} rows{example}", result.failures) };
+            let outcome = match result.passed() {
+                true => "ok".to_owned(),
+                false => format!("{}{example}", human::plural(result.failures, "row")),
+            };
             table.row([result.model.clone(), format!("{}: {outcome}", result.check)]);
         }
         out!("{table}");
-        outln!("{} tests, {failed} failed", results.len());
+        outln!("{}, {failed} failed", human::plural(results.len() as u64, "test"));
     }
     Ok(if failed == 0 { Exit::Done } else { Exit::Difference })
 }

@@ -10,18 +10,14 @@ use crate::exit::Exit;
 use crate::flow;
 use crate::report::Failure;
 
-/// Reads a pipeline file; `set` are `KEY=VALUE` pairs.
-pub(super) fn load_pipeline(path: &Path, set: &[String]) -> anyhow::Result<Pipeline> {
-    load_pipeline_with(path, &split_set(set)?)
-}
-
+/// Reads a pipeline file.
 pub(super) fn load_pipeline_with(path: &Path, set: &[(String, String)]) -> anyhow::Result<Pipeline> {
     Pipeline::from_path_with(path, set).map_err(pipeline_failure)
 }
 
 /// Reads a pipeline file for a verb that talks to its cluster: client settings in the environment override the file's.
 pub(super) fn load_pipeline_for_cluster(path: &Path, set: &[String]) -> anyhow::Result<Pipeline> {
-    let mut pipeline = load_pipeline(path, set)?;
+    let mut pipeline = load_pipeline_with(path, &split_set(set)?)?;
     add_environment(&mut pipeline)?;
     Ok(pipeline)
 }

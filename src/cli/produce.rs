@@ -299,7 +299,7 @@ fn report(args: &ProduceArgs, produced: &Produced) -> anyhow::Result<()> {
     }
     let unnamed = skipped_rows.rows.saturating_sub(skipped_rows.first.len() as u64);
     if unnamed > 0 {
-        eprintln!("and {unnamed} more rows were skipped");
+        eprintln!("and {} more were skipped", human::plural(unnamed, "row"));
     }
     let failed = stats.failed + stats.outstanding();
     let line = if args.json {

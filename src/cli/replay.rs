@@ -8,8 +8,9 @@ use serde::Serialize;
 use turnstile_engine::ClosedWindow;
 use turnstile_lake::{FileKind, Hash, Ledger, Published};
 use turnstile_message::{FailedWindow, OffsetRange, TopicPartition};
+use turnstile_values::human;
 
-use super::last_run::context_or_last;
+use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
@@ -29,16 +30,11 @@ pub(crate) struct ReplayArgs {
     /// A published file, a window's start, or an offset range `TOPIC[PARTITION]@FIRST..=LAST`
     #[arg(value_name = "FILE_OR_RANGE")]
     what: String,
-    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
-    /// ./turnstile-data]
-    #[arg(value_name = "PIPELINE.toml")]
-    pipeline: Option<PathBuf>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
     /// The folder to write to
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Set a key of the pipeline file; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
     /// Print a JSON line for each file
     #[arg(long)]
     json: bool,
@@ -58,19 +54,20 @@ struct ReplayedFile {
 impl ReplayedFile {
     fn print(&self, json: bool) -> anyhow::Result<()> {
         let Self { name, rows, messages, same } = self;
+        let of = || format!("{} from {}", human::plural(*rows as u64, "row"), human::plural(*messages, "message"));
         match same {
             _ if json => outln!("{}", serde_json::to_string(self)?),
-            None => outln!("{name}  {rows} rows from {messages} messages"),
-            Some(true) => outln!("{name}  {rows} rows from {messages} messages: the same, byte for byte"),
+            None => outln!("{name}  {}", of()),
+            Some(true) => outln!("{name}  {}: the same, byte for byte", of()),
             Some(false) if *messages == 0 => outln!("{name}  differs: its messages produce no such window now"),
-            Some(false) => outln!("{name}  {rows} rows from {messages} messages: differs from what was published"),
+            Some(false) => outln!("{name}  {}: differs from what was published", of()),
         }
         Ok(())
     }
 }
 
 pub(crate) fn run(args: ReplayArgs, process: &Process) -> anyhow::Result<Exit> {
-    let context = context_or_last(process, args.pipeline.as_ref(), &args.set, LakeAccess::Read)?;
+    let context = args.pipeline.open(process, LakeAccess::Read)?;
     let pipeline = context.pipeline();
     process.shutdown_on_signals()?;
     if let Some(range) = parse_range(&args.what) {

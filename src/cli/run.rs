@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess, PortChoice, RejectedShare, RunOptions, Services, StopCondition};
 use crate::process::Process;
 use crate::progress::Printing;
+use crate::report;
 
 /// Read a topic, aggregate it in event-time windows, publish every closed window exactly once.
 #[derive(Debug, ClapArgs)]
@@ -127,9 +128,9 @@ pub(super) fn run_pipeline(
 fn warn_of(share: &RejectedShare) {
     let RejectedShare { read, rejected, reason, of_reason, first } = share;
     let (read, rejected, of_reason) = (human::count(*read), human::count(*rejected), human::count(*of_reason));
-    eprintln!(
-        "warning: {rejected} of the {read} messages that this run read were rejected, {of_reason} of them for: {reason}"
-    );
+    report::warn(&format!(
+        "{rejected} of the {read} messages that this run read were rejected, {of_reason} of them for: {reason}"
+    ));
     eprintln!("  the first: {first}");
     eprintln!(
         "  hint: `turnstile deadletter show` prints them; once the pipeline is right, `turnstile deadletter requeue` sends \

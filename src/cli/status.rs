@@ -1,9 +1,10 @@
 //! `turnstile status`: the state of a pipeline, from its ledger alone.
 
-use turnstile_lake::{Ledger, Slot};
+use turnstile_lake::{FileEntry, Ledger, Slot};
 use turnstile_values::{duration, human};
 
-use super::ledger_args::LedgerArgs;
+use super::json::record_as_json;
+use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;
@@ -19,12 +20,12 @@ Examples:
 Reads only the ledger: no broker is contacted, and a running pipeline is not disturbed.")]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
-    ledger: LedgerArgs,
+    pipeline: PipelineArgs,
     /// Exit with 1 if the pipeline has ended, or if its newest commit is older than this, such as 5m, and not all of its
     /// partitions were idle at that commit (`[stream] idle`). For health checks
     #[arg(long, value_name = "TIME", value_parser = max_age)]
     max_age: Option<i64>,
-    /// Print the newest slot of the ledger as JSON
+    /// Print the newest slot of the ledger as JSON: docs/command-line.md
     #[arg(long)]
     json: bool,
 }
@@ -44,14 +45,14 @@ fn health_problem(slot: &Slot, max_age_us: i64, now_us: i64) -> Option<String> {
 }
 
 pub(crate) fn run(args: StatusArgs, process: &Process) -> anyhow::Result<Exit> {
-    let at = args.ledger.resolve()?;
+    let at = args.pipeline.ledger(process)?;
     let newest = process.runtime.block_on(async {
         let lake = at.open().await?;
         Ledger::peek(&lake, &at.pipeline).await.map_err(flow::ledger_failed)
     })?;
     let Some(slot) = newest else { return Err(at.no_ledger()) };
     if args.json {
-        outln!("{}", serde_json::to_string(&slot)?);
+        outln!("{}", record_as_json(&slot)?);
     } else {
         out!("{}", render(&slot, &at.url));
     }
@@ -63,23 +64,24 @@ pub(crate) fn run(args: StatusArgs, process: &Process) -> anyhow::Result<Exit> {
     }
 }
 
+/// Files of a commit that are listed; a drain can publish thousands.
+const FILES: usize = 3;
+
 fn render(slot: &Slot, url: &str) -> String {
     let mut lines = vec![("pipeline", format!("{} in {url}", slot.pipeline))];
-    let writer = &slot.writer;
-    let owner = if slot.released { "released by" } else { "owned by" };
-    let commit = format!("{} at {}, plan {}", slot.seq, human::short_instant(slot.committed_at_us), slot.plan_hash);
+    let instant = |us: Option<i64>| us.map_or("none yet".to_owned(), human::instant);
+    let commit = format!("{} at {}, plan {}", slot.seq, human::instant(slot.committed_at_us), slot.plan_hash);
     lines.push(("commit", commit));
+    let writer = &slot.writer;
+    let process = format!("host {}, process {}, epoch {}", writer.host, writer.pid, slot.epoch);
+    let since = human::instant(slot.claimed_at_us);
     lines.push((
         "owner",
-        format!(
-            "{owner} host {}, process {}, epoch {}, since {}",
-            writer.host,
-            writer.pid,
-            slot.epoch,
-            human::short_instant(slot.claimed_at_us)
-        ),
+        match slot.released {
+            true => format!("none; the last was {process}, which started at {since} and has ended"),
+            false => format!("{process}, since {since}"),
+        },
     ));
-    let instant = |us: Option<i64>| us.map_or("none yet".to_owned(), human::short_instant);
     lines.push(("watermark", instant(slot.watermark_us)));
     lines.push(("published", format!("until {}", instant(slot.published_until_us))));
     lines.push(("rows", rows(slot)));
@@ -95,19 +97,26 @@ fn render(slot: &Slot, url: &str) -> String {
         ));
     }
     let bytes: u64 = slot.state.iter().map(|state| state.bytes).sum();
-    lines.push(("state", format!("{} parts, {bytes} bytes", slot.state.len())));
-    for file in &slot.publish {
-        lines.push(("file", format!("{}, {} rows", file.name, file.rows)));
-    }
-    for file in &slot.carried {
-        lines.push(("pending", format!("{}, committed earlier, publishing not confirmed", file.name)));
-    }
+    let parts = human::plural(slot.state.len() as u64, "part");
+    lines.push(("state", format!("{parts}, {}", human::plural(bytes, "byte"))));
+    let mut list = |label, files: Vec<String>| {
+        let more = files.len().saturating_sub(FILES);
+        lines.extend(files.into_iter().take(FILES).map(|text| (label, text)));
+        if more > 0 {
+            lines.push((label, format!("and {} more: `turnstile lake files` lists them", human::count(more as u64))));
+        }
+    };
+    let published = slot.publish.iter().map(|file| format!("{}, {}", file.name, human::plural(file.rows, "row")));
+    list("file", published.collect());
+    let pending = |file: &FileEntry| format!("{}, committed earlier, publishing not confirmed", file.name);
+    list("pending", slot.carried.iter().map(pending).collect());
     lines.iter().map(|(name, text)| format!("{name:<10} {text}\n")).collect()
 }
 
 fn rows(slot: &Slot) -> String {
-    let terms: Vec<String> = slot.counters.terms().iter().map(|(name, count)| format!("{count} {name}")).collect();
-    format!("{} read = {}", slot.counters.read, terms.join(" + "))
+    let term = |(name, count): &(&str, u64)| format!("{} {name}", human::count(*count));
+    let terms: Vec<String> = slot.counters.terms().iter().map(term).collect();
+    format!("{} read = {}", human::count(slot.counters.read), terms.join(" + "))
 }
 
 /// Ambiguous and nonexistent local times, if there were any.

@@ -10,7 +10,8 @@ use turnstile_pipeline::{Pipeline, with_window};
 use turnstile_values::duration;
 
 use super::cluster::ClusterArgs;
-use super::last_run::{self, DATA};
+use super::last_run::{DATA, LastRun};
+use super::pipeline_args::location;
 use super::pipeline_file::add_environment;
 use super::run::RunOptionArgs;
 use super::zone::{Zone, zone};
@@ -65,8 +66,8 @@ pub(crate) struct StreamArgs {
     /// of the plan: a run elsewhere needs the same
     #[arg(long, default_value = "local", value_parser = zone)]
     zone: Zone,
-    /// URL of the lake, such as s3://bucket/turnstile [default: file:./turnstile-data/lake]
-    #[arg(long, value_name = "URL")]
+    /// The lake: a URL such as s3://bucket/turnstile, or a folder [default: ./turnstile-data/lake]
+    #[arg(long, value_name = "LOCATION")]
     lake: Option<String>,
     /// Name of the pipeline: it names the ledger and is part of file names [default: the topic]
     #[arg(long, value_name = "NAME")]
@@ -118,7 +119,7 @@ pub(crate) fn run(args: StreamArgs, process: &Process) -> anyhow::Result<Exit> {
 /// reports it.
 fn save_as_last(text: &str) -> anyhow::Result<()> {
     match std::fs::create_dir_all(DATA) {
-        Ok(()) => last_run::save(Path::new(DATA), BUILT_IN_NAME, text, &[]),
+        Ok(()) => LastRun::save(Path::new(DATA), BUILT_IN_NAME, Path::new(""), text, &[]),
         Err(_) => Ok(()),
     }
 }
@@ -171,7 +172,8 @@ impl StreamArgs {
         let sql = query.get("sql").and_then(Item::as_str).and_then(|sql| self.with_window(sql));
         let sql = sql.context("the built-in pipeline does not group by a window")?;
         set(query, "sql", sql);
-        set(section(&mut file, "lake")?, "url", self.lake.clone().unwrap_or_else(|| format!("file:./{DATA}/lake")));
+        let lake = self.lake.as_deref().map_or_else(|| format!("file:./{DATA}/lake"), location);
+        set(section(&mut file, "lake")?, "url", lake);
         Ok(file.to_string())
     }
 

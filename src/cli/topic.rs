@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use turnstile_kafka::{ClientError, NewTopicPlan, TopicAdmin, TopicDescription};
+use turnstile_values::human;
 
 use crate::cli::cluster::{ClusterArgs, client_failure};
 use crate::cli::text_table::TextTable;
@@ -87,7 +88,10 @@ pub(crate) fn run(args: TopicArgs, process: &Process) -> anyhow::Result<Exit> {
             let plan = NewTopicPlan { topic: topic.clone(), partitions: *partitions, replication, config: set.clone() };
             open(cluster)?.create(&plan).map(|()| match json {
                 true => serde_json::json!({ "created": topic, "partitions": partitions }).to_string(),
-                false => format!("created topic \"{topic}\" with {partitions} partitions"),
+                false => {
+                    let partitions = human::plural(u64::try_from(*partitions).unwrap_or_default(), "partition");
+                    format!("created topic \"{topic}\" with {partitions}")
+                }
             })
         }
         TopicCommand::List { json, cluster } => open(cluster)?.list().map(|topics| list(&topics, *json)),
@@ -134,7 +138,8 @@ fn describe(found: &TopicDescription, json: bool) -> String {
         let config: serde_json::Map<_, _> = found.config.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
         return serde_json::json!({ "topic": found.topic, "partitions": partitions, "config": config }).to_string();
     }
-    let mut text = format!("topic {}, {} partitions", found.topic, found.partitions.len());
+    let partitions = human::plural(found.partitions.len() as u64, "partition");
+    let mut text = format!("topic {}, {partitions}", found.topic);
     for (key, value) in &found.config {
         text.push_str(&format!("\n  {key}={value}"));
     }

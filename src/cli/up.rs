@@ -1,20 +1,18 @@
 //! `turnstile up`: broker, producer and pipeline in one process, for one machine and for evaluation.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use turnstile_pipeline::Pipeline;
+use turnstile_values::{MILLISECOND_US, human};
 
-use super::last_run::{self, DATA};
+use super::last_run::{DATA, LastRun};
 use super::pipeline_file::{parse_pipeline, split_set};
 use super::run::run_pipeline;
 use crate::exit::Exit;
-use crate::flow::{
-    self, CityOptions, Context, LakeAccess, LocalTopic, PortChoice, RunOptions, Services, StopCondition,
-};
+use crate::flow::{self, City, Context, LakeAccess, LocalTopic, PortChoice, RunOptions, Services, StopCondition};
 use crate::process::Process;
 use crate::progress::Printing;
 use crate::report::Failure;
@@ -30,7 +28,9 @@ Examples:
   turnstile up --speed 1 --dir /data/turnstile
   turnstile up my-pipeline.toml --no-producer
 
-Everything is kept under --dir; the next start resumes where the last one stopped.")]
+The city's event time begins 30 days ago, so that there is history to query, and passes at --speed until it reaches the
+clock. Everything is kept under --dir; the next start resumes where the last one stopped, and other verbs find it with
+the same --dir.")]
 pub(crate) struct UpArgs {
     /// The pipeline file [default: the turnstile job, built in]
     pipeline: Option<PathBuf>,
@@ -38,13 +38,14 @@ pub(crate) struct UpArgs {
     #[arg(long, default_value = DATA)]
     dir: PathBuf,
     /// How many times as fast as real time event time passes
-    #[arg(long, default_value_t = 60.0, value_name = "X")]
+    #[arg(long, default_value_t = 60.0, value_name = "X", value_parser = speed)]
     speed: f64,
-    /// Stations of the synthetic city, with 13 turnstiles each, each read every 10 s of event time
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    stations: u64,
+    /// Stations of the synthetic city, with 13 turnstiles each, each read every 10 s of event time; a city that exists keeps
+    /// its number [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    stations: Option<u64>,
     /// Partitions of the topic, when it is created
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
     /// The broker's port on the loopback address; 0 picks a free one [default: 19092, or a free one]
     #[arg(long)]
@@ -60,10 +61,14 @@ pub(crate) struct UpArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
-    if !(args.speed.is_finite() && args.speed > 0.0) {
-        return Err(Failure::new(Exit::Usage, "--speed must be above 0").into());
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if speed > 0.0 && f64::is_finite(speed) => Ok(speed),
+        _ => Err("it must be a number above 0".to_owned()),
     }
+}
+
+pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
     let began = Instant::now();
     std::fs::create_dir_all(&args.dir).map_err(|e| {
         Failure::new(Exit::Failed, format!("the folder {} cannot be created", args.dir.display())).cause(e)
@@ -75,9 +80,14 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
     let folder = args.pipeline.as_deref().map(flow::folder_of).unwrap_or_default();
     process.shutdown_on_signals()?;
     let local = LocalTopic::open(broker, &pipeline, args.partitions)?;
+    let city = match args.no_producer {
+        true => None,
+        false => Some(City::open(&dir, args.stations, args.speed)?),
+    };
     let topic = local.name();
     eprintln!("broker    {servers}  (embedded, for one machine; for production use Apache Kafka)");
     eprintln!("topic     {topic}");
+    city.iter().for_each(|city| eprintln!("city      {}", describe(city, args.stations)));
     eprintln!("pipeline  {}", pipeline.name);
     eprintln!("lake      {}", pipeline.lake.url);
     eprintln!("messages  turnstile consume --topic {topic} --bootstrap {servers}");
@@ -88,41 +98,56 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
     if let Some(at) = services.address() {
         eprintln!("warehouse psql -h {} -p {} -U {} {}", at.ip(), at.port(), flow::USER, turnstile_wire::DATABASE);
     }
-    eprintln!("audit     turnstile audit --lake {} --pipeline {}", pipeline.lake.url, pipeline.name);
+    let at = dir_flag(&dir);
+    eprintln!("audit     turnstile audit{at}");
     eprintln!("started in {:.2} s; Ctrl-C stops it, the next start resumes", began.elapsed().as_secs_f64());
-    let query = example_query(&args, pipeline, services.address());
+    let query = example_query(&args, pipeline, &at);
     eprintln!("query     {query}");
 
-    let shutdown = &process.shutdown;
-    let city = CityOptions { stations: args.stations, speed: args.speed };
     let options = RunOptions {
         until: StopCondition::Shutdown,
         takeover: false,
         accept_loss: false,
         connect_timeout: turnstile_kafka::DEFAULT_CONNECT_TIMEOUT,
     };
-    let city = Some(&city).filter(|_| !args.no_producer);
-    let result = local.serve(city, &dir, shutdown, || run_pipeline(&context, &options, services, printing));
-    if result.is_ok() && !args.json && args.dir == Path::new(DATA) {
+    let run = || run_pipeline(&context, &options, services, printing);
+    let result = local.serve(city.as_ref(), &process.shutdown, run);
+    if result.is_ok() && !args.json {
         eprintln!("query     {query}");
     }
     result
 }
 
-/// A command that queries the warehouse for what is published: through the port if the data is not in the default folder.
-fn example_query(args: &UpArgs, pipeline: &Pipeline, port: Option<SocketAddr>) -> String {
+/// What the city sends; `asked` stations are those of the command line.
+fn describe(city: &City, asked: Option<u64>) -> String {
+    let begun = human::short_instant(city.start_ms.saturating_mul(MILLISECOND_US));
+    let stations = human::plural(city.stations, "station");
+    let kept = match asked {
+        Some(asked) if asked != city.stations => format!(" (it exists, so --stations {asked} has no effect)"),
+        _ => String::new(),
+    };
+    let speed = city.speed;
+    format!(
+        "{stations}{kept}; event time begins at {begun} and passes {speed} times as fast until it reaches the clock"
+    )
+}
+
+/// How other verbs find the data folder `dir`: it is theirs by default, or they need `--dir`.
+fn dir_flag(dir: &Path) -> String {
+    match Path::new(DATA).canonicalize().is_ok_and(|default| default == dir) {
+        true => String::new(),
+        false => format!(" --dir {}", dir.display()),
+    }
+}
+
+/// A command that queries the warehouse for what is published.
+fn example_query(args: &UpArgs, pipeline: &Pipeline, dir_flag: &str) -> String {
     let table = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table);
     let sql = match &args.pipeline {
         None => format!("SELECT STATION, ENTRIES, EXITS FROM {table} WHERE STATION LIKE 'Test%' LIMIT 5"),
         Some(_) => format!("SELECT * FROM {table} LIMIT 5"),
     };
-    match port {
-        Some(at) if args.dir != Path::new(DATA) => {
-            let (ip, port, user) = (at.ip(), at.port(), flow::USER);
-            format!("psql -h {ip} -p {port} -U {user} -d {} -c \"{sql}\"", turnstile_wire::DATABASE)
-        }
-        _ => format!("turnstile sql \"{sql}\""),
-    }
+    format!("turnstile sql{dir_flag} \"{sql}\"")
 }
 
 fn pipeline(args: &UpArgs, dir: &Path, servers: &str) -> anyhow::Result<Pipeline> {
@@ -142,6 +167,6 @@ fn pipeline(args: &UpArgs, dir: &Path, servers: &str) -> anyhow::Result<Pipeline
     // A secret in --set would have been refused.
     set.extend(split_set(&args.set)?);
     let pipeline = parse_pipeline(&text, &origin, &set)?;
-    last_run::save(dir, &origin, &text, &set)?;
+    LastRun::save(dir, &origin, &flow::folder_of(Path::new(&origin)), &text, &set)?;
     Ok(pipeline)
 }

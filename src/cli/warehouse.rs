@@ -4,16 +4,22 @@ use turnstile_lake::Ledger;
 use turnstile_values::human;
 use turnstile_warehouse::LoadOptions;
 
+use super::json::record_as_json;
 use super::pipeline_args::PipelineArgs;
 use super::text_table::TextTable;
 use crate::exit::Exit;
 use crate::flow::{self, Context, Event, LakeAccess, Loaded};
 use crate::process::Process;
-use crate::report::Failure;
+use crate::report::{self, Failure};
 
-/// Load the warehouse, show its state, serve it
+/// Load the warehouse, show its state, serve it, deploy it to another database
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = "\
+Examples:
+  turnstile warehouse status
+  turnstile warehouse run --once pipelines/mta-turnstile.toml
+  turnstile warehouse serve pipelines/mta-turnstile.toml")]
 pub(crate) struct WarehouseArgs {
     #[command(subcommand)]
     command: WarehouseCommand,
@@ -142,7 +148,7 @@ fn print_loads(context: &Context, json: bool, work: impl Future<Output = anyhow:
                     loads += 1;
                     show(&loaded, json);
                 }
-                Event::NotLoaded(error) => eprintln!("warning: {error}"),
+                Event::NotLoaded(error) => report::warn(&error),
                 _ => {}
             }
         }
@@ -156,25 +162,25 @@ fn print_loads(context: &Context, json: bool, work: impl Future<Output = anyhow:
 
 fn show(loaded: &Loaded, json: bool) {
     match loaded {
-        Loaded::Load(load) if json => outln!("{}", serde_json::to_string(load).unwrap_or_default()),
-        Loaded::Delivery(run) if json => outln!("{}", serde_json::to_string(run).unwrap_or_default()),
+        Loaded::Load(load) if json => outln!("{}", record_as_json(load).unwrap_or_default()),
+        Loaded::Delivery(run) if json => outln!("{}", record_as_json(run).unwrap_or_default()),
         Loaded::Load(load) => outln!(
-            "load {}: commits {}..{}, {} windows, {} rows in, {} rows out, {} tests passed, {} ms",
+            "load {}: commits {}..{}, {}, {} in, {} out, {} passed, {} ms",
             load.run.load,
             load.run.from_seq,
             load.run.to_seq,
-            load.run.windows,
-            load.run.rows_in,
-            load.run.rows_out,
-            load.run.tests_passed,
+            human::plural(load.run.windows, "window"),
+            human::plural(load.run.rows_in, "row"),
+            human::plural(load.run.rows_out, "row"),
+            human::plural(load.run.tests_passed, "test"),
             (load.run.ended_at_us - load.run.started_at_us) / 1000
         ),
         Loaded::Delivery(run) => outln!(
-            "{}: commits {}..{}, {} rows, {} ms",
+            "{}: commits {}..{}, {}, {} ms",
             run.target,
             run.from_seq,
             run.to_seq,
-            run.rows_out,
+            human::plural(run.rows_out, "row"),
             (run.ended_at_us - run.started_at_us) / 1000
         ),
     }
@@ -193,6 +199,7 @@ fn status(args: &WarehouseStatusArgs, process: &Process) -> anyhow::Result<Exit>
     if args.json {
         let standing: Vec<_> =
             standing.iter().map(|at| serde_json::json!({"target": at.target, "ledger_seq": at.seq})).collect();
+        let runs = record_as_json(&runs)?;
         outln!("{}", serde_json::json!({"ledger_seq": newest, "targets": standing, "runs": runs}));
         return Ok(Exit::Done);
     }
@@ -204,12 +211,13 @@ fn status(args: &WarehouseStatusArgs, process: &Process) -> anyhow::Result<Exit>
         outln!("nothing has been loaded yet");
     }
     let mut table = TextTable::headless(1..2);
-    for run in runs {
+    // The newest first: it says whether all is well.
+    for run in runs.iter().rev() {
         let state = match &run.error {
             Some(error) => format!("failed: {error}"),
-            None => format!("commits {}..{}, {} rows", run.from_seq, run.to_seq, run.rows_out),
+            None => format!("commits {}..{}, {}", run.from_seq, run.to_seq, human::plural(run.rows_out, "row")),
         };
-        let started = human::short_instant(run.started_at_us);
+        let started = human::instant(run.started_at_us);
         table.row([started, run.load.to_string(), run.target.clone(), state]);
     }
     out!("{table}");
@@ -222,7 +230,9 @@ fn behind(seq: Option<u64>, newest: u64) -> String {
         None => "cannot be reached: the loads below may say why".to_owned(),
         Some(seq) if seq >= newest => "is up to date".to_owned(),
         Some(0) => "has loaded nothing yet".to_owned(),
-        Some(seq) => format!("is at commit {seq}, {} behind", newest - seq),
+        Some(seq) => {
+            format!("is at commit {seq}, {} behind; each load takes all of them", human::plural(newest - seq, "commit"))
+        }
     }
 }
 

@@ -104,6 +104,11 @@ impl Committer {
                         return Err(ledger_failed(LedgerError::Store(error)));
                     };
                     let seconds = wait.as_secs_f32();
+                    tracing::debug!(
+                        wait_ms = wait.as_millis() as u64,
+                        error = human::error(&error),
+                        "retrying a commit"
+                    );
                     self.events.note(format!("{}; trying again in {seconds} s", human::error(&error)));
                     tokio::select! {
                         () = self.shutdown.cancelled() => return Err(ledger_failed(LedgerError::Store(error))),

@@ -127,6 +127,7 @@ impl Context {
 
     async fn open_lake(&self) -> anyhow::Result<Lake> {
         let (url, options) = (&self.pipeline().lake.url, store_options(self.pipeline()));
+        tracing::debug!(url, access = ?self.inner.access, "opening the lake");
         if self.inner.access != LakeAccess::Write {
             let lake = Lake::open_for_reading(url, &options).await.map_err(lake_failed)?;
             if self.inner.access == LakeAccess::Read {

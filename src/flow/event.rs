@@ -75,6 +75,19 @@ pub(crate) fn describe_dead_letter(letter: &DeadLetter) -> String {
     format!("{}: {} ({field}{})", letter.position, letter.rejection.reason, letter.rejection.detail)
 }
 
+/// Counts of one run, since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RunCounts {
+    /// Messages read.
+    pub(crate) read: u64,
+    /// Windows' files published.
+    pub(crate) files: u64,
+    /// Messages in the dead letters.
+    pub(crate) dead_lettered: u64,
+    /// Messages that came late.
+    pub(crate) late: u64,
+}
+
 /// The state of a flow.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
@@ -88,14 +101,14 @@ pub(crate) struct Status {
     pub(crate) watermark_us: Option<i64>,
     /// Windows that are open.
     pub(crate) open_windows: usize,
-    /// Windows' files published by this run.
-    pub(crate) files: u64,
     /// Messages in the dead letters since the pipeline began.
     pub(crate) dead_lettered: u64,
     /// Messages that came late since the pipeline began.
     pub(crate) late: u64,
     /// Number of the last commit.
     pub(crate) seq: u64,
+    /// What this run has done since its start.
+    pub(crate) run: RunCounts,
     /// At the end of a run: what it rejected.
     pub(crate) rejected: Option<RejectedShare>,
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::event::Event;
+use super::owner::now_us;
 
 /// Where events go. Cloning is cheap; all clones have the same listeners.
 #[derive(Debug, Clone, Default)]
@@ -21,14 +22,14 @@ pub(crate) struct EventSink {
 
 #[derive(Debug)]
 struct Listener {
-    queue: mpsc::Sender<Event>,
+    queue: mpsc::Sender<(i64, Event)>,
     left_out: Arc<AtomicU64>,
 }
 
 /// One listener's events.
 #[derive(Debug)]
 pub(crate) struct EventStream {
-    queue: mpsc::Receiver<Event>,
+    queue: mpsc::Receiver<(i64, Event)>,
     left_out: Arc<AtomicU64>,
 }
 
@@ -43,7 +44,8 @@ impl EventSink {
 
     /// Gives `event` to every listener that has room. Never waits.
     pub(crate) fn emit(&self, event: Event) {
-        self.listeners.lock().retain(|listener| match listener.queue.try_send(event.clone()) {
+        let now_us = now_us();
+        self.listeners.lock().retain(|listener| match listener.queue.try_send((now_us, event.clone())) {
             Ok(()) => true,
             Err(TrySendError::Full(_)) => {
                 listener.left_out.fetch_add(1, Ordering::Relaxed);
@@ -67,6 +69,11 @@ impl EventSink {
 impl EventStream {
     /// The next event, for a listener with its own thread; `None` once the sink is closed.
     pub(crate) fn blocking_next(&mut self) -> Option<Event> {
+        Some(self.blocking_next_with_time()?.1)
+    }
+
+    /// The same, with the moment when it was emitted, microseconds since the epoch.
+    pub(crate) fn blocking_next_with_time(&mut self) -> Option<(i64, Event)> {
         self.queue.blocking_recv()
     }
 

@@ -275,9 +275,13 @@ pub(crate) fn warehouse_failed(error: WarehouseError) -> anyhow::Error {
             (Exit::Difference, "nothing was loaded, and the tables are unchanged; see load_runs".to_owned())
         }
         WarehouseError::Moved => (Exit::Fenced, "load again".to_owned()),
-        WarehouseError::Changed { models } => {
-            (Exit::Config, format!("rebuild its table with `turnstile models run --full-refresh {}`", models.join(" ")))
-        }
+        WarehouseError::Changed { models } => (
+            Exit::Config,
+            format!(
+                "rebuild its table with `turnstile models run --full-refresh {}`, of the same pipeline",
+                models.join(" --full-refresh ")
+            ),
+        ),
         WarehouseError::Query(_) => (Exit::Failed, "`\\d` in `turnstile sql` lists tables and columns".to_owned()),
     };
     Failure::of(exit, error).hint(hint).into()

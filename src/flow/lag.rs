@@ -50,18 +50,50 @@ pub(crate) struct LagMonitor {
     samples: VecDeque<LagSample>,
 }
 
+/// What a pipeline's ledger tells without a broker.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CommittedPositions {
+    /// The next offset of each partition, as of the newest commit.
+    pub(crate) next: Vec<(TopicPartition, i64)>,
+    pub(crate) commits: RecentCommits,
+}
+
 impl LagMonitor {
+    /// Nothing is asked yet.
+    ///
+    /// # Errors
+    /// The client settings cannot be used.
+    pub(crate) fn open(reader: LagReader, settings: &ClientSettings, process: &Process) -> anyhow::Result<Self> {
+        let connection = KafkaConnection::open(settings).map_err(client)?;
+        Ok(Self { reader, connection, process: process.clone(), samples: VecDeque::new() })
+    }
+
+    /// What the ledger tells; `None` of a group, which has none. No broker is asked.
+    ///
+    /// # Errors
+    /// The lake or the ledger cannot be read.
+    pub(crate) fn committed(&self) -> anyhow::Result<Option<CommittedPositions>> {
+        let LagReader::Pipeline { name, url, options, .. } = &self.reader else { return Ok(None) };
+        let recent = self.process.runtime.block_on(async {
+            let lake = Lake::open_for_reading(url, options).await.map_err(lake_failed)?;
+            turnstile_lake::recent_commits(&lake, name, COMMITS).await.map_err(ledger_failed)
+        })?;
+        let Some((slot, records)) = recent else {
+            return Err(no_ledger(url, name));
+        };
+        let next = slot.positions.iter().map(|p| (p.partition.clone(), p.next_offset)).collect();
+        Ok(Some(CommittedPositions { next, commits: RecentCommits::of(&slot, &records) }))
+    }
+
     /// Takes the first sample, and waits until a second one shows growth.
     ///
     /// # Errors
     /// The brokers, the lake or the ledger cannot be read.
-    pub(crate) fn start(reader: LagReader, settings: &ClientSettings, process: &Process) -> anyhow::Result<Self> {
-        let connection = KafkaConnection::open(settings).map_err(client)?;
-        let mut monitor = Self { reader, connection, process: process.clone(), samples: VecDeque::new() };
-        let first = monitor.sample()?;
-        monitor.samples.push_back(first);
-        process.sleep(GROWTH);
-        Ok(monitor)
+    pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
+        let first = self.sample()?;
+        self.samples.push_back(first);
+        self.process.sleep(GROWTH);
+        Ok(())
     }
 
     /// Whose lag.
@@ -110,27 +142,21 @@ impl LagMonitor {
     }
 
     fn positions(&self) -> anyhow::Result<ReaderPositions> {
-        let (name, url, options, named) = match &self.reader {
+        let named = match &self.reader {
             LagReader::Group { topic, .. } => {
                 return Ok(ReaderPositions { known: None, commits: None, topics: vec![topic.clone()] });
             }
-            LagReader::Pipeline { name, url, options, topics } => (name, url, options, topics),
+            LagReader::Pipeline { topics, .. } => topics,
         };
-        let recent = self.process.runtime.block_on(async {
-            let lake = Lake::open_for_reading(url, options).await.map_err(lake_failed)?;
-            turnstile_lake::recent_commits(&lake, name, COMMITS).await.map_err(ledger_failed)
-        })?;
-        let Some((slot, records)) = recent else {
-            return Err(no_ledger(url, name));
-        };
-        let mut topics: Vec<String> = slot.positions.iter().map(|p| p.partition.topic.to_string()).collect();
+        let committed = self.committed()?;
+        let (known, commits) = committed.map(|CommittedPositions { next, commits }| (next, commits)).unzip();
+        let mut topics: Vec<String> = known.iter().flatten().map(|(p, _)| p.topic.to_string()).collect();
         if let Some(named) = named {
             topics.extend(topic_names(&self.connection, named).map_err(client)?);
         }
         topics.sort();
         topics.dedup();
-        let known = slot.positions.iter().map(|p| (p.partition.clone(), p.next_offset)).collect();
-        Ok(ReaderPositions { known: Some(known), commits: Some(RecentCommits::of(&slot, &records)), topics })
+        Ok(ReaderPositions { known, commits, topics })
     }
 }
 
@@ -176,9 +202,13 @@ impl PartitionLag {
 
 /// What a pipeline's recent commits tell.
 #[derive(Debug, Clone, PartialEq)]
-struct RecentCommits {
-    released: bool,
-    last_at_us: i64,
+pub(crate) struct RecentCommits {
+    /// Number of the newest one.
+    pub(crate) seq: u64,
+    /// When it was written, microseconds since the epoch.
+    pub(crate) last_at_us: i64,
+    /// No process owns the pipeline.
+    pub(crate) released: bool,
     /// Messages read per second; `None` if there are too few commits.
     rate: Option<f64>,
 }
@@ -192,7 +222,7 @@ impl RecentCommits {
             let read = slot.counters.read.saturating_sub(first.counters.read);
             (us >= SHORTEST.as_micros() as i64).then(|| read as f64 * 1e6 / us as f64)
         });
-        Self { released: slot.released, last_at_us, rate }
+        Self { seq: slot.seq, last_at_us, released: slot.released, rate }
     }
 }
 
@@ -254,6 +284,8 @@ impl CatchUp {
 /// The lag at one moment, and the rates that lead on from there.
 pub(crate) struct LagReport {
     pub(crate) partitions: Vec<PartitionLag>,
+    /// A pipeline's commits.
+    pub(crate) commits: Option<RecentCommits>,
     now_us: i64,
     /// Messages read per second, if known.
     pub(crate) rate: Option<f64>,
@@ -287,7 +319,7 @@ impl LagReport {
         for partition in &mut partitions {
             partition.next_at_ms = times.iter().find(|(p, _)| *p == partition.partition).and_then(|(_, at)| *at);
         }
-        Self { partitions, now_us, rate, growth, catch_up }
+        Self { partitions, commits: last.commits.clone(), now_us, rate, growth, catch_up }
     }
 
     /// Messages left, in all partitions.
@@ -317,7 +349,7 @@ pub(crate) mod tests {
     pub(crate) const NOW: i64 = 1_785_542_400_000_000;
 
     fn commits(released: bool, ago_us: i64, rate: Option<f64>) -> RecentCommits {
-        RecentCommits { released, last_at_us: NOW - ago_us, rate }
+        RecentCommits { seq: 9, last_at_us: NOW - ago_us, released, rate }
     }
 
     #[test]
@@ -344,6 +376,12 @@ pub(crate) mod tests {
             next_at_ms: None,
         };
         LagSample { at, partitions: vec![partition(0), partition(1)], commits }
+    }
+
+    /// What a pipeline that has ended told in its last commit.
+    pub(crate) fn committed() -> CommittedPositions {
+        let next = vec![(TopicPartition::new("t", 0), 2), (TopicPartition::new("t", 1), 40)];
+        CommittedPositions { next, commits: commits(true, 0, None) }
     }
 
     /// Of a pipeline that is 195 messages behind.

@@ -69,12 +69,15 @@ impl Loader {
     /// The first failure. What was loaded before it stays; a target that fails holds no other back.
     async fn load(&mut self, options: &LoadOptions) -> Result<(), NotLoaded> {
         let warehouse = self.context.warehouse().await?;
+        tracing::debug!(full_refresh = ?options.full_refresh, "loading the warehouse");
         let (mut options, mut any) = (options.clone(), false);
         loop {
             match warehouse.load(&options).await {
                 Ok(Some(load)) => {
                     let more = load.more;
                     any = true;
+                    let LoadRun { load: number, from_seq, to_seq, windows, rows_out, .. } = &load.run;
+                    tracing::debug!(load = number, from_seq, to_seq, windows, rows_out, more, "loaded");
                     self.context.events().emit(Event::Loaded(Loaded::Load(load)));
                     if !more {
                         break;
@@ -93,7 +96,10 @@ impl Loader {
         }
         for target in self.context.targets()?.iter() {
             match deliver(warehouse, &mut *target.lock().await, &mut self.failing).await {
-                Ok(Some(run)) => self.context.events().emit(Event::Loaded(Loaded::Delivery(run))),
+                Ok(Some(run)) => {
+                    tracing::debug!(target_name = run.target, to_seq = run.to_seq, rows = run.rows_out, "delivered");
+                    self.context.events().emit(Event::Loaded(Loaded::Delivery(run)));
+                }
                 Ok(None) => {}
                 Err(error) => failed = failed.or(Some(error)),
             }

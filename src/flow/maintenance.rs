@@ -57,6 +57,7 @@ async fn round(context: &Context) {
 }
 
 async fn once(context: &Context) -> anyhow::Result<Applied> {
+    tracing::debug!("maintaining the lake");
     let (lake, pipeline) = (context.lake().await?, context.pipeline());
     let loaded = loaded_bounds(context).await?;
     let applied =
@@ -103,7 +104,8 @@ pub(crate) async fn loaded_bounds(context: &Context) -> anyhow::Result<Vec<Loade
 pub(crate) fn summary(applied: &Applied) -> Option<String> {
     let counted = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
     let windows: usize = applied.compacted.iter().map(|object| object.parts.len()).sum();
-    let compacted = counted(applied.compacted.len(), "compacted").map(|text| format!("{text} from {windows} windows"));
+    let compacted = counted(applied.compacted.len(), "compacted")
+        .map(|text| format!("{text} from {}", human::plural(windows as u64, "window")));
     let commits: usize = applied.letters.iter().map(|object| object.parts.len()).sum();
     let letters = counted(applied.letters.len(), "compacted");
     let done = [

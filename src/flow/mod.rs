@@ -11,6 +11,7 @@ mod committer;
 mod context;
 mod cut;
 mod dead_letter_topic;
+mod dead_letters;
 mod event;
 mod event_sink;
 mod fault;
@@ -28,6 +29,7 @@ mod partition_key;
 mod produce;
 mod rejections;
 mod replay;
+mod requeue;
 mod restore;
 mod retention;
 mod run;
@@ -46,19 +48,21 @@ mod warehouse;
 mod worker;
 mod worker_shared;
 mod worker_task;
+mod zone_question;
 
 pub(crate) use bigquery_tables::deploy_bigquery;
 pub(crate) use commit::{encode, encode_as_before};
 pub(crate) use context::{Context, LakeAccess};
-pub(crate) use event::{Event, Status};
+pub(crate) use dead_letters::{DeadLetterFiles, dead_letter_files, dead_letters, object_of};
+pub(crate) use event::{Event, RunCounts, Status};
 pub(crate) use event_sink::EventSink;
 pub(crate) use fault::{
     client, diagnosis_failed, lake_failed, lake_file_hint, ledger_failed, maintenance_failed, no_ledger, read_failed,
     registry_failed, warehouse_failed,
 };
 #[cfg(test)]
-pub(crate) use lag::tests::report as lag_example;
-pub(crate) use lag::{CatchUp, LagMonitor, LagReader, LagReport, PartitionLag};
+pub(crate) use lag::tests::{committed as committed_example, report as lag_example};
+pub(crate) use lag::{CatchUp, CommittedPositions, LagMonitor, LagReader, LagReport, PartitionLag, RecentCommits};
 pub(crate) use loaded::Loaded;
 pub(crate) use loader::{load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_policy, summary};
@@ -70,6 +74,7 @@ pub(crate) use produce::{
 };
 pub(crate) use rejections::RejectedShare;
 pub(crate) use replay::replay;
+pub(crate) use requeue::{rejected_again, requeue};
 pub(crate) use run::{RunOptions, run};
 pub(crate) use schemas::open_registry;
 pub(crate) use serve::{LISTEN, USER, address, serve};
@@ -77,5 +82,6 @@ pub(crate) use services::{PortChoice, Services};
 pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format, store_options};
 pub(crate) use start::partitions;
 pub(crate) use stop_condition::StopCondition;
-pub(crate) use up::{CityOptions, LocalTopic, start_broker};
+pub(crate) use up::{City, LocalTopic, start_broker};
 pub(crate) use warehouse::folder_of;
+pub(crate) use zone_question::zone_question;

@@ -105,7 +105,7 @@ impl Flow {
             workers: pipeline.stream.workers.unwrap_or(cores),
         };
         let started = start(context, &settings, &start_options).await?;
-        let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at, accepted } =
+        let Started { ledger, engine, mut reader, connection, live, partitions, topic_ids, resumed_at, notes } =
             started;
         let end = RunEnd::find(options.until, &connection, &partitions)?;
         let dead_letters = match &pipeline.stream.dead_letter_topic {
@@ -139,7 +139,7 @@ impl Flow {
             maintenance: Maintenance::start(context),
             partitions,
         };
-        accepted.into_iter().for_each(|lost| context.events().note(lost));
+        notes.into_iter().for_each(|note| context.events().note(note));
         context.events().emit(Event::Ready {
             topics: pipeline.source.topics.to_string(),
             partitions: flow.partitions.len(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use turnstile_engine::Cut;
 use turnstile_lake::Committed;
 use turnstile_message::Counters;
+use turnstile_values::human;
 
 use super::event::{Event, Status};
 use super::rejections::Rejections;
@@ -19,15 +20,19 @@ pub(crate) struct RunStatus {
     given_at: Instant,
     /// Messages read when the last status was given.
     given_read: u64,
+    /// What the pipeline had counted before this run.
+    before: Counters,
     rejections: Rejections,
 }
 
 impl RunStatus {
     /// The status of a run that begins at `now`, after commit `seq` with these counts.
     pub(crate) fn new(seq: u64, counters: &Counters, now: Instant) -> Self {
-        let mut status = Status { seq, ..Status::default() };
-        count(&mut status, counters);
-        Self { status, given_at: now, given_read: 0, rejections: Rejections::new(counters.read) }
+        let status = Status { seq, ..Status::default() };
+        let rejections = Rejections::new(counters.read);
+        let mut this = Self { status, given_at: now, given_read: 0, before: counters.clone(), rejections };
+        this.count(counters);
+        this
     }
 
     /// When the next one is due.
@@ -48,8 +53,11 @@ impl RunStatus {
 
     /// The engine finished a cut.
     pub(crate) fn record_cut(&mut self, cut: &Cut) {
-        count(&mut self.status, &cut.counters);
+        self.count(&cut.counters);
         self.rejections.record(&cut.dead_letters);
+        let (closed, dead_letters) = (cut.closed.len(), cut.dead_letters.len());
+        let watermark = cut.watermark_us.map(human::instant);
+        tracing::debug!(read = cut.counters.read, closed, dead_letters, open = cut.open_windows, watermark, "cut");
         self.status.watermark_us = cut.watermark_us;
         self.status.open_windows = cut.open_windows;
     }
@@ -57,7 +65,9 @@ impl RunStatus {
     /// The ledger holds it, with these files.
     pub(crate) fn record_commit(&mut self, committed: &Committed, files: &[Event]) {
         self.status.seq = committed.seq;
-        self.status.files += files.iter().filter(|file| matches!(file, Event::Published { .. })).count() as u64;
+        let (published, pending) = (committed.published.len(), committed.pending.len());
+        tracing::debug!(seq = committed.seq, published, pending, "committed");
+        self.status.run.files += files.iter().filter(|file| matches!(file, Event::Published { .. })).count() as u64;
     }
 
     /// Windows that are open.
@@ -69,15 +79,21 @@ impl RunStatus {
     pub(crate) fn into_status(self, lag: Option<u64>) -> Status {
         Status { lag, rejected: self.rejections.share(self.status.read), ..self.status }
     }
-}
 
-fn count(status: &mut Status, counters: &Counters) {
-    (status.read, status.late, status.dead_lettered) = (counters.read, counters.late, counters.dead_lettered);
+    fn count(&mut self, counters: &Counters) {
+        let (status, before) = (&mut self.status, &self.before);
+        (status.read, status.late, status.dead_lettered) = (counters.read, counters.late, counters.dead_lettered);
+        let run = &mut status.run;
+        run.read = counters.read.saturating_sub(before.read);
+        run.late = counters.late.saturating_sub(before.late);
+        run.dead_lettered = counters.dead_lettered.saturating_sub(before.dead_lettered);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::event::RunCounts;
 
     #[test]
     fn the_rate_is_that_since_the_last_status() {
@@ -88,5 +104,18 @@ mod tests {
         let next = status.give(begin + 3 * EVERY, 1100, None);
         assert_eq!((next.rate, next.lag, next.seq), (100.0, None, 7));
         assert_eq!(status.due_at(), begin + 4 * EVERY);
+    }
+
+    #[test]
+    fn a_run_s_counts_begin_with_it_and_the_pipeline_s_do_not() {
+        let counters = |read, late, dead_lettered| Counters { read, late, dead_lettered, ..Counters::default() };
+        let begin = Instant::now();
+        let mut status = RunStatus::new(7, &counters(3_000, 5, 7), begin);
+        let first = status.give(begin + EVERY, 0, None);
+        assert_eq!((first.read, first.late, first.dead_lettered), (3_000, 5, 7), "as the ledger has them");
+        assert_eq!(first.run, RunCounts::default());
+        status.count(&counters(3_010, 6, 9));
+        let next = status.give(begin + 2 * EVERY, 10, None);
+        assert_eq!((next.read, next.run), (3_010, RunCounts { read: 10, files: 0, dead_lettered: 2, late: 1 }));
     }
 }

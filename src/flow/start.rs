@@ -27,8 +27,8 @@ pub(crate) struct Started {
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) topic_ids: BTreeMap<String, String>,
     pub(crate) resumed_at: Option<u64>,
-    /// What was accepted as lost.
-    pub(crate) accepted: Vec<String>,
+    /// What a person should know of this start: what was accepted as lost, a new plan.
+    pub(crate) notes: Vec<String>,
 }
 
 /// How to start.
@@ -47,6 +47,7 @@ pub(crate) async fn start(
     let (pipeline, plan) = (context.pipeline(), context.plan()?);
     let mut connection = KafkaConnection::open(settings).map_err(client)?;
     let partitions = partitions_of(&connection, &pipeline.source.topics, options.accept_loss)?;
+    tracing::debug!(servers = settings.servers(), partitions = partitions.len(), "connected to the brokers");
     let lake = context.lake().await?;
     let newest = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)?;
     if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
@@ -59,13 +60,17 @@ pub(crate) async fn start(
     let ledger = opened.ledger;
     let mut slot = opened.recovered.map(|recovered| recovered.slot);
     let resumed_at = slot.as_ref().map(|slot| slot.seq);
+    tracing::debug!(url = lake.url(), epoch = ledger.newest().epoch, ?resumed_at, "claimed the ledger");
     let live = slot.as_ref().map(|slot| slot.state.clone()).unwrap_or_default();
     // Offsets and state must come from the same slot: another writer may have committed since the peek.
     let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
-    let accepted = match &mut slot {
-        Some(slot) if options.accept_loss => forget_lost(slot, &partitions, &topic_ids),
-        _ => Vec::new(),
-    };
+    let mut notes = Vec::new();
+    if let Some(slot) = &mut slot {
+        notes.extend(new_plan(slot, &pipeline.plan_hash));
+        if options.accept_loss {
+            notes.extend(forget_lost(slot, &partitions, &topic_ids));
+        }
+    }
     let known = slot.as_ref().map(|slot| slot.positions.clone()).unwrap_or_default();
     let starts = starts(&mut connection, &partitions, &known, options.accept_loss)?;
     let restore = slot.as_ref().map(restore_from).unwrap_or_default();
@@ -74,14 +79,16 @@ pub(crate) async fn start(
     let mut engine = Engine::new(plan, restore, workers, spill).map_err(engine_failed)?;
     for reference in slot.iter().flat_map(|slot| &slot.state) {
         let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
+        tracing::debug!(object = reference.object, bytes = bytes.len(), "restoring state");
         engine.restore_state(&bytes, reference.live_until_us.unwrap_or(i64::MAX)).map_err(engine_failed)?;
     }
     let limits = ReadLimits { queues: workers, watch_leaders: true, ..ReadLimits::default() };
     let reader = PartitionReader::open(settings, starts, limits).map_err(read_failed)?;
     for (partition, offset) in reader.starts() {
+        tracing::debug!(%partition, offset, "assigned");
         engine.add_partition(partition.clone(), *offset);
     }
-    Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at, accepted })
+    Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at, notes })
 }
 
 /// The names of a pipeline's topics: those that it names, or those that match now.
@@ -224,4 +231,14 @@ fn same_record(connection: &mut KafkaConnection, position: &PartitionPosition, e
     Ok(found.filter(|record| record.position.offset == last).is_none_or(|record| {
         fingerprint(last, record.timestamp_ms, record.key.as_deref(), record.value.as_deref()) == expected
     }))
+}
+
+/// The plan is another one than that of the last commit. The ledger takes a new plan only while no state is kept.
+fn new_plan(slot: &Slot, plan_hash: &str) -> Option<String> {
+    (slot.plan_hash != plan_hash).then(|| {
+        format!(
+            "the plan has changed since commit {} (schema, time rules or query): no window was open, so this run uses the new one",
+            slot.seq
+        )
+    })
 }

@@ -55,12 +55,16 @@ pub(crate) fn start_broker(dir: &Path, port: Option<u16>) -> anyhow::Result<Brok
         }),
     };
     started.map_err(|e| {
-        Failure::new(Exit::Failed, "the embedded broker did not start")
-            .cause(e)
-            .hint("another `turnstile up` may be using the same --dir; choose another one")
-            .into()
+        let hint = match e {
+            BrokerError::Listen { .. } => "choose another port with --port; 0 picks a free one",
+            _ => "another `turnstile up` may be using the same --dir; choose another one",
+        };
+        Failure::new(Exit::Failed, "the embedded broker did not start").cause(e).hint(hint).into()
     })
 }
+
+/// Stations of a city when none are asked for.
+const STATIONS: u64 = 20;
 
 /// An embedded broker with the topic of one pipeline.
 pub(crate) struct LocalTopic {
@@ -98,12 +102,11 @@ impl LocalTopic {
     /// Those of the producer and of `run`.
     pub(crate) fn serve<T>(
         self,
-        city: Option<&CityOptions>,
-        dir: &Path,
+        city: Option<&City>,
         shutdown: &CancellationToken,
         run: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let city = city.map(|city| CityFeed::start(city, dir, &self.settings, self.topic, shutdown)).transpose()?;
+        let city = city.map(|city| CityFeed::start(city, &self.settings, self.topic, shutdown)).transpose()?;
         let result = run();
         let produced = city.map_or(Ok(()), CityFeed::join);
         let result = result.and_then(|done| produced.map(|()| done));
@@ -113,11 +116,24 @@ impl LocalTopic {
 }
 
 /// The synthetic city.
-pub(crate) struct CityOptions {
-    /// Stations, with 13 turnstiles each; an existing city keeps its own number.
+pub(crate) struct City {
+    /// Event time of its first message, milliseconds since the epoch.
+    pub(crate) start_ms: i64,
+    /// Stations, with 13 turnstiles each.
     pub(crate) stations: u64,
     /// How many times as fast as real time event time passes.
     pub(crate) speed: f64,
+}
+
+impl City {
+    /// The city that is kept in `dir`, or a new one with so many stations, which begins a month ago.
+    ///
+    /// # Errors
+    /// What is kept of it cannot be read, or written.
+    pub(crate) fn open(dir: &Path, stations: Option<u64>, speed: f64) -> anyhow::Result<Self> {
+        let CityStart { start_ms, stations } = load_or_begin(stations.unwrap_or(STATIONS), dir)?;
+        Ok(Self { start_ms, stations, speed })
+    }
 }
 
 /// A city that is produced on its own thread.
@@ -129,15 +145,13 @@ impl CityFeed {
     /// Produces the city into `topic` until shutdown, from where it stopped; a failure of the producer ends the process.
     ///
     /// # Errors
-    /// The topic cannot be read, or what is kept of the city.
+    /// The topic cannot be read.
     fn start(
-        options: &CityOptions,
-        dir: &Path,
+        begun: &City,
         settings: &ClientSettings,
         topic: String,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let begun = load_or_begin(options, dir)?;
         let connection = KafkaConnection::open(settings).map_err(client)?;
         let ids = connection.topic_partitions(&topic).map_err(client)?;
         let partitions: Vec<_> = ids.into_iter().map(|id| TopicPartition::new(topic.as_str(), id)).collect();
@@ -162,7 +176,7 @@ impl CityFeed {
         let producer = Producer::open(settings, limits).map_err(client)?;
         let plan = FeedPlan {
             topic,
-            pace: Pace::EventTime { speed: options.speed },
+            pace: Pace::EventTime { speed: begun.speed },
             count: None,
             report_every: Duration::from_secs(3600),
         };
@@ -200,7 +214,7 @@ struct CityStart {
     stations: u64,
 }
 
-fn load_or_begin(options: &CityOptions, dir: &Path) -> anyhow::Result<CityStart> {
+fn load_or_begin(stations: u64, dir: &Path) -> anyhow::Result<CityStart> {
     let file = dir.join("city.json");
     if let Ok(text) = std::fs::read_to_string(&file) {
         return serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()));
@@ -208,7 +222,7 @@ fn load_or_begin(options: &CityOptions, dir: &Path) -> anyhow::Result<CityStart>
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let start = now - BEGINS_BACK;
     // Rounded to five minutes, so that the first window is complete.
-    let begun = CityStart { start_ms: (start.as_secs() / 300 * 300 * 1000) as i64, stations: options.stations };
+    let begun = CityStart { start_ms: (start.as_secs() / 300 * 300 * 1000) as i64, stations };
     std::fs::write(&file, serde_json::to_string(&begun)?)
         .with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(begun)

@@ -116,7 +116,7 @@ fn dead_letters_are_sent_again_as_they_were() {
     // All of it was rejected.
     assert_eq!(scene.drain(&pipeline).status.code(), Some(10));
     let sent = scene.turnstile(&["deadletter", "requeue", pipeline.to_str().unwrap()]);
-    assert!(sent.status.success() && text(&sent).contains("1 messages sent to city"), "{}", text(&sent));
+    assert!(sent.status.success() && text(&sent).contains("1 message sent to city"), "{}", text(&sent));
     assert_eq!(scene.drain(&pipeline).status.code(), Some(10));
     let list = scene.turnstile(&["deadletter", "list", pipeline.to_str().unwrap()]);
     assert_eq!(String::from_utf8_lossy(&list.stdout).lines().count(), 2, "{}", text(&list));

@@ -84,6 +84,64 @@ fn dead_letters_are_sent_again_with_their_key_and_timestamp() {
 }
 
 #[test]
+fn requeue_counts_by_reason_and_warns_of_what_the_same_plan_rejects_again() {
+    let scene = Scene::embedded(1);
+    let broken = messages(1)[0].replace(",REGULAR,0,", ",REGULAR,abc,");
+    scene.send([&b"A,B"[..], b"C", broken.as_bytes()]);
+    let pipeline = scene.pipeline("");
+    assert_eq!(scene.drain(&pipeline).status.code(), Some(10));
+    let file = pipeline.to_str().unwrap();
+    let requeue = |flags: &[&str]| {
+        let output = scene.turnstile(&[&["deadletter", "requeue", file], flags].concat());
+        (output.status.code(), text(&output))
+    };
+    let (code, said) = requeue(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("3 messages sent to city: fields 2, type 1"), "{said}");
+    let warning =
+        "warning: the plan of story is the one that rejected 3 messages, and will reject these again: fields 2";
+    assert!(said.contains(warning), "{said}");
+    // Another program reads that topic.
+    topic(&scene, "repaired");
+    let (_, said) = requeue(&["--topic", "repaired", "--reason", "type"]);
+    assert!(said.contains("1 message sent to repaired: type 1") && !said.contains("warning"), "{said}");
+    // The warning holds for a plan, not for a run.
+    assert!(scene.turnstile(&["run", file, "--until-end"]).status.code().is_some());
+    let (_, said) = requeue(&["--reason", "fields"]);
+    assert!(said.contains("will reject these again: fields"), "{said}");
+    let changed = std::fs::read_to_string(&pipeline).unwrap().replace("ENTRIES = \"long\"", "ENTRIES = \"string\"");
+    std::fs::write(&pipeline, changed.replace("sum(ENTRIES)", "count(ENTRIES)")).unwrap();
+    let (_, said) = requeue(&["--reason", "type"]);
+    assert!(said.contains("sent to city: type") && !said.contains("warning"), "{said}");
+}
+
+#[test]
+fn requeue_refuses_a_topic_that_does_not_exist() {
+    let scene = Scene::embedded(1);
+    scene.send([&b"A,B"[..]]);
+    let pipeline = scene.pipeline("");
+    assert_eq!(scene.drain(&pipeline).status.code(), Some(10));
+    let output = scene.turnstile(&["deadletter", "requeue", pipeline.to_str().unwrap(), "--topic", "nosuch", "--json"]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output));
+    assert!(text(&output).contains("nosuch") && text(&output).contains("turnstile topic create"), "{}", text(&output));
+}
+
+#[test]
+fn a_reason_that_no_dead_letter_has_is_answered_with_those_there_are() {
+    let scene = Scene::embedded(1);
+    scene.send([&b"A,B"[..], b"C"]);
+    let pipeline = scene.pipeline("");
+    let file = pipeline.to_str().unwrap();
+    assert_eq!(scene.drain(&pipeline).status.code(), Some(10));
+    for verb in ["list", "show", "requeue"] {
+        let output = scene.turnstile(&["deadletter", verb, file, "--reason", "nosuch"]);
+        assert!(output.status.success(), "{}", text(&output));
+        let said = "story has no dead letters of the reason \"nosuch\"; there are: fields 2";
+        assert!(text(&output).contains(said), "{verb}: {}", text(&output));
+    }
+}
+
+#[test]
 fn a_message_without_a_value_stays_one_when_it_is_sent_again() {
     let scene = Scene::embedded(1);
     send_at(&scene, &[("null", None, 1_000), ("empty", Some(""), 2_000)]);
@@ -109,7 +167,7 @@ fn a_replay_leaves_out_what_was_ahead_of_the_clock_then() {
     let output = scene.drain(&pipeline);
     assert!(output.status.success(), "{}", text(&output));
     let explained = scene.turnstile(&["deadletter", "list", pipeline.to_str().unwrap()]);
-    assert!(text(&explained).contains("1 messages: future 1"), "{}", text(&explained));
+    assert!(text(&explained).contains("1 message: future 1"), "{}", text(&explained));
 
     let files = crate::scene::data_files(&scene.lake());
     let name = files[0].file_name().unwrap().to_str().unwrap();
@@ -132,7 +190,7 @@ fn a_run_that_rejects_most_of_what_it_reads_says_so_and_exits_with_10() {
         "warning: 5 of the 7 messages that this run read were rejected, 5 of them for: fields",
         "the first: city[0]@2: fields",
         "turnstile deadletter requeue",
-        "1 files published",
+        "1 file published",
     ] {
         assert!(text(&rejected).contains(said), "{said:?} is not in {}", text(&rejected));
     }

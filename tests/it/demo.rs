@@ -35,6 +35,28 @@ fn up_publishes_files_stops_on_ctrl_c_and_goes_on() {
         assert!(rest.last().is_some_and(|line| line.contains("\"stopped\"")), "{rest:?}");
     }
     assert!(commits[0].is_none() && commits[1].is_some_and(|seq| seq > 0), "{commits:?}");
+    for verb in [
+        &["status"][..],
+        &["audit"],
+        &["lag", "--connect-timeout", "1"],
+        &["sql", "SELECT count(*) FROM ext_turnstile"],
+        &["deadletter", "list"],
+        &["models", "check"],
+        &["warehouse", "status"],
+        &["lake", "files"],
+        &["lake", "gc", "--dry-run"],
+        &["status", "--pipeline", "mta-turnstile"],
+    ] {
+        let output = scene.turnstile(&[verb, &["--dir", "data"]].concat());
+        // The broker ended with `up`, which only lag misses.
+        let expected = if verb[0] == "lag" { 4 } else { 0 };
+        assert_eq!(output.status.code(), Some(expected), "{verb:?}: {}", text(&output));
+        let output = scene.turnstile(verb);
+        assert!(!output.status.success(), "{verb:?} finds nothing without --dir: {}", text(&output));
+    }
+    let sql = ["sql", "--lake", "data/lake", "--pipeline", "mta-turnstile", "SELECT count(*) FROM ext_turnstile"];
+    let output = scene.turnstile(&sql);
+    assert!(output.status.success(), "{}", text(&output));
     let lake = scene.dir.path().join("data/lake");
     let pipeline = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/mta-turnstile.toml");
     let url = format!("lake.url=file:{}", lake.display());
@@ -74,4 +96,17 @@ fn other_verbs_find_what_up_runs_without_a_file() {
 
     let elsewhere = scene.turnstile(&["deadletter", "list", "--set", "x"]);
     assert_eq!(elsewhere.status.code(), Some(2), "{}", text(&elsewhere));
+}
+
+#[test]
+fn what_up_cannot_do_is_refused_before_anything_starts() {
+    let scene = Scene::embedded(1);
+    for wrong in [["--stations", "0"], ["--partitions", "0"], ["--speed", "0"], ["--speed", "fast"]] {
+        let output = scene.turnstile(&[&["up", "--port", "0"], &wrong[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", text(&output));
+        assert!(!text(&output).contains("broker "), "{wrong:?}: {}", text(&output));
+    }
+    let port = scene.servers.rsplit(':').next().unwrap();
+    let taken = scene.turnstile(&["up", "--port", port]);
+    assert!(text(&taken).contains("hint:  choose another port with --port"), "{}", text(&taken));
 }

@@ -48,6 +48,8 @@ fn explain_gives_the_offsets_of_a_file_and_they_make_its_rows_again() {
         let name = file.strip_prefix(scene.lake()).unwrap().to_str().unwrap().to_owned();
         let explain = scene.turnstile(&["explain", &name, pipeline.to_str().unwrap()]);
         assert!(explain.status.success() && text(&explain).contains("city["), "{}", text(&explain));
+        // The drain has ended, so no commit will follow that of the last files.
+        assert!(text(&explain).contains("; published\n"), "{}", text(&explain));
         let replay = scene.turnstile(&["replay", &name, pipeline.to_str().unwrap(), "--to", "again"]);
         assert!(replay.status.success(), "{}", text(&replay));
         let again = std::fs::read(scene.dir.path().join("again").join(&name)).unwrap();
@@ -196,6 +198,25 @@ fn a_quiet_stream_closes_its_windows_by_the_wall_clock_and_the_next_messages_go_
     assert!(slots.iter().all(|files| *files > 0), "{slots:?}");
     assert_eq!(scene.rows(), expected(&messages));
     assert!(scene.audit(&pipeline).contains("all is well"));
+}
+
+#[test]
+fn a_plan_that_changed_while_no_window_was_open_is_noted_when_the_run_starts() {
+    let scene = Scene::embedded(1);
+    scene.send(messages(100).iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("");
+    let noted = |output: &std::process::Output| text(output).contains("the plan has changed since commit ");
+    for _ in 0..2 {
+        let drained = scene.drain(&pipeline);
+        assert!(drained.status.success() && !noted(&drained), "{}", text(&drained));
+    }
+    let changed = std::fs::read_to_string(&pipeline).unwrap().replace("zone = \"UTC\"", "zone = \"Asia/Tokyo\"");
+    std::fs::write(&pipeline, changed).unwrap();
+    for is_first in [true, false] {
+        let drained = scene.drain(&pipeline);
+        assert!(drained.status.success(), "{}", text(&drained));
+        assert_eq!(noted(&drained), is_first, "{}", text(&drained));
+    }
 }
 
 /// Of the commits that closed windows by the wall clock, how many files each published.

@@ -49,7 +49,7 @@ pub(crate) fn what_became_of_messages(scene: &Scene, pipeline: &Path) -> String 
     let status = scene.turnstile(&["status", pipeline.to_str().unwrap()]);
     let status = String::from_utf8(status.stdout).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("rows"));
-    line.unwrap_or_else(|| panic!("{status}")).trim().to_owned()
+    line.unwrap_or_else(|| panic!("{status}")).trim().replace(',', "")
 }
 
 #[test]

@@ -47,6 +47,28 @@ fn lag_counts_what_a_pipeline_has_not_read_and_how_long_it_has_waited() {
 }
 
 #[test]
+fn without_a_broker_lag_tells_what_the_ledger_knows_and_exits_with_4() {
+    let scene = Scene::embedded(2);
+    scene.send(messages(200).iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("");
+    let pipeline = pipeline.to_str().unwrap();
+    assert!(scene.turnstile(&["run", pipeline, "--until-end"]).status.success());
+    let nowhere = "source.kafka={ \"bootstrap.servers\" = \"127.0.0.1:1\" }";
+    let began = Instant::now();
+    let output = scene.turnstile(&["lag", pipeline, "--json", "--set", nowhere]);
+    assert!(began.elapsed() < Duration::from_secs(25), "it waits less than other verbs");
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    let known: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let next: i64 = known["partitions"].as_array().unwrap().iter().map(|p| p["next"].as_i64().unwrap()).sum();
+    assert_eq!((next, &known["records"]), (200, &Value::Null), "{known}");
+    assert!(known["commit"].is_u64() && known["committed_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{known}");
+    let output = scene.turnstile(&["lag", pipeline, "--connect-timeout", "1", "--set", nowhere]);
+    for said in ["as of commit ", "; the pipeline is not running", "lag: unknown: ", "error: "] {
+        assert!(text(&output).contains(said), "{said}: {}", text(&output));
+    }
+}
+
+#[test]
 fn a_running_pipeline_s_rate_is_computed_from_its_commits_and_watching_ends_with_ctrl_c() {
     let scene = Scene::embedded(1);
     let pipeline = scene.pipeline("commit = \"200 ms\"");

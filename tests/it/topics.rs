@@ -100,7 +100,7 @@ fn partitions_added_while_running_are_read(scene: &Scene) {
     let path = pipeline.to_str().unwrap();
     let mut run = scene.spawn(&["run", path, "--set", DISCOVER], &[]);
     let lines = lines(&mut run);
-    wait_for(&lines, "ready: reading 1 partitions");
+    wait_for(&lines, "ready: reading 1 partition");
     grow(scene, 4);
     // These are sent at once: they lie in the new partitions before anybody looks there.
     send_to(scene, &scene.topic, &messages[400..]);
@@ -344,7 +344,7 @@ fn a_topic_that_comes_to_match_is_read_from_its_beginning(scene: &Scene, prefix:
     let path = pipeline.to_str().unwrap();
     let mut run = scene.spawn(&["run", path, "--set", DISCOVER], &[]);
     let lines = lines(&mut run);
-    wait_for(&lines, &format!("ready: reading 1 partitions of ^{prefix}line-.*"));
+    wait_for(&lines, &format!("ready: reading 1 partition of ^{prefix}line-.*"));
     // Its first messages are gone before anybody could see them: it begins at offset 50.
     signal(&run, "STOP");
     create(scene, &second, 1);

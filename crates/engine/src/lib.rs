@@ -52,4 +52,4 @@ pub use merge_state::merge_state;
 pub use part::{PartitionPart, WorkerPart};
 pub use spill::{SpillFile, SpillSpace};
 pub use stream_plan::StreamPlan;
-pub use worker::Worker;
+pub use worker::{Worker, half_hours_ahead};

@@ -306,14 +306,19 @@ impl Worker {
 /// How far ahead a message is; a whole number of half hours is most often a zone that its producer did not mean.
 fn ahead_of_the_clock(ahead_secs: i64) -> String {
     let mut text = format!("the event time is {ahead_secs} s ahead of the clock");
-    let half_hours = (ahead_secs + HALF_HOUR_SECS / 2) / HALF_HOUR_SECS;
-    // A message may have been on its way for a while.
-    let is_whole = (ahead_secs - half_hours * HALF_HOUR_SECS).abs() <= 90;
-    if half_hours > 0 && is_whole {
+    if let Some(half_hours) = half_hours_ahead(ahead_secs) {
         let hours = half_hours as f64 / 2.0;
         let _ = write!(text, ", which is {hours} h: is the time zone of its field right?");
     }
     text
+}
+
+/// How many half hours a message is ahead, if it is ahead by a whole number of them.
+pub fn half_hours_ahead(ahead_secs: i64) -> Option<i64> {
+    let half_hours = (ahead_secs + HALF_HOUR_SECS / 2) / HALF_HOUR_SECS;
+    // A message may have been on its way for a while.
+    let is_whole = (ahead_secs - half_hours * HALF_HOUR_SECS).abs() <= 90;
+    (half_hours > 0 && is_whole).then_some(half_hours)
 }
 
 #[cfg(test)]

@@ -44,7 +44,8 @@ pub use location::StoreOptions;
 pub use read::{
     Audit, Catalog, CatalogPosition, CommitRecord, DeadLetterError, DeadLetterReader, DeadLettersFile, Explained,
     Extent, Finding, LakeObject, Leaving, LettersObject, Published, PublishedSince, RowLocation, audit,
-    dead_letter_files, describe_failed_window, entries, explain, for_each_commit, published_since, recent_commits,
+    dead_letter_files, describe_failed_window, entries, explain, for_each_commit, plan_hash_at, published_since,
+    recent_commits,
 };
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, WriterId};
 pub use store::StoreError;

@@ -67,8 +67,11 @@ pub fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
-/// How many a second: `1,234/s`.
+/// How many a second: `1,234/s`, and `0.2/s` where whole numbers would say little.
 pub fn rate(per_second: f64) -> String {
+    if per_second > 0.0 && per_second < 9.95 {
+        return format!("{per_second:.1}/s");
+    }
     // `as` goes to the nearest that fits: no rate is negative or beyond 64 bits.
     format!("{}/s", count(per_second as u64))
 }
@@ -149,7 +152,7 @@ mod tests {
     fn counts_have_their_thousands_apart() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!((plural(1, "file"), plural(1_000, "file")), ("1 file".to_owned(), "1,000 files".to_owned()));
-        assert_eq!(rate(1_234.9), "1,234/s");
+        assert_eq!([1_234.9, 10.0, 0.0, 0.1, 9.9].map(rate), ["1,234/s", "10/s", "0/s", "0.1/s", "9.9/s"]);
     }
 
     #[test]

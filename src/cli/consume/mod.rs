@@ -6,7 +6,6 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,10 @@ use turnstile_kafka::{
 };
 use turnstile_message::{BatchBuilder, TopicPartition};
 use turnstile_registry::SchemaRegistry;
+use turnstile_values::human;
 
 use crate::cli::cluster::{ClusterArgs, client_failure, read_failure};
-use crate::cli::pipeline_file::load_pipeline;
+use crate::cli::pipeline_args::PipelineFlags;
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;
@@ -78,9 +78,9 @@ pub(crate) struct ConsumeArgs {
     /// Only messages with exactly this key
     #[arg(long, value_name = "TEXT")]
     key: Option<String>,
-    /// Decode values by this pipeline's schema and show their columns
-    #[arg(long, value_name = "PIPELINE.toml")]
-    pipeline: Option<PathBuf>,
+    /// Decode values by this pipeline's schema and show their columns: its file, or the name of that of `turnstile up`
+    #[arg(long, value_name = "NAME|FILE")]
+    pipeline: Option<String>,
     /// Print one JSON object per message; bytes that are not UTF-8 are in base64
     #[arg(long)]
     json: bool,
@@ -90,11 +90,11 @@ pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> 
     let stop = process.shutdown_on_signals()?;
     let (inspector, registry) = match &args.pipeline {
         None => (None, None),
-        Some(file) => {
-            let pipeline = load_pipeline(file, &[])?;
+        Some(named) => {
+            let (pipeline, _) = PipelineFlags::of(named).find(None, process)?.whole()?;
             let inspector = Inspector::new(&pipeline);
-            let inspector = inspector
-                .map_err(|e| Failure::new(Exit::Config, format!("{} cannot be used", file.display())).cause(e))?;
+            let inspector =
+                inspector.map_err(|e| Failure::new(Exit::Config, format!("{named} cannot be used")).cause(e))?;
             (Some(inspector), flow::open_registry(&pipeline, &process.runtime)?)
         }
     };
@@ -131,8 +131,11 @@ pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> 
 
 fn print_summary(args: &ConsumeArgs, output: &ConsumeOutput, partitions: Option<Vec<i32>>, took: Duration) {
     let (printed, read) = (output.printed, output.read);
-    let of = if printed >= read { String::new() } else { format!(" of {read}") };
-    eprintln!("{printed}{of} messages from \"{}\" in {:.1} s", args.topic, took.as_secs_f64());
+    let messages = match printed >= read {
+        true => human::plural(printed, "message"),
+        false => format!("{} of {}", human::count(printed), human::plural(read, "message")),
+    };
+    eprintln!("{messages} from \"{}\" in {:.1} s", args.topic, took.as_secs_f64());
     if let (Some(group), Some([]), 0) = (&args.groupid, partitions.as_deref(), read) {
         eprintln!("the group \"{group}\" assigned no partition to this client: other members have them all");
     }

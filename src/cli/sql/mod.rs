@@ -4,13 +4,12 @@ mod result;
 mod shell;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use turnstile_warehouse::QueryResultFormat;
 
 use self::result::{failure, summary, write_result};
-use super::last_run::context_or_last;
+use super::pipeline_args::PipelineFlags;
 use crate::exit::Exit;
 use crate::flow::LakeAccess;
 use crate::process::Process;
@@ -32,16 +31,11 @@ pub(crate) struct SqlArgs {
     /// A SELECT statement, or @FILE with one; without it a shell starts
     #[arg(value_name = "QUERY")]
     query: Option<String>,
-    /// The pipeline file [default: the pipeline that `turnstile up` or `stream` ran last in
-    /// ./turnstile-data]
-    #[arg(long, value_name = "PIPELINE.toml")]
-    pipeline: Option<PathBuf>,
+    #[command(flatten)]
+    pipeline: PipelineFlags,
     /// Format of the result
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: FormatArg,
-    /// Set a key of the pipeline file; may be given several times
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -64,7 +58,7 @@ impl From<FormatArg> for QueryResultFormat {
 }
 
 pub(crate) fn run(args: SqlArgs, process: &Process) -> anyhow::Result<Exit> {
-    let context = context_or_last(process, args.pipeline.as_ref(), &args.set, LakeAccess::Read)?;
+    let context = args.pipeline.open(process, LakeAccess::Read)?;
     let warehouse = context.block_on(context.warehouse())?;
     let query = match args.query {
         Some(query) => query,

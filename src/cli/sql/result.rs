@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::time::Instant;
 
+use turnstile_values::human;
 use turnstile_warehouse::{QueryError, QueryResultFormat, Warehouse};
 
 use crate::exit::Exit;
@@ -29,7 +30,7 @@ pub(super) async fn write_result(
 /// `(3 rows, 12 ms)`.
 pub(super) fn summary(rows: u64, began: Instant) -> String {
     let took = began.elapsed();
-    format!("({rows} {}, {} ms)", if rows == 1 { "row" } else { "rows" }, took.as_millis())
+    format!("({}, {} ms)", human::plural(rows, "row"), took.as_millis())
 }
 
 /// A failed query as fact, position and hint.

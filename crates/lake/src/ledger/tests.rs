@@ -15,7 +15,7 @@ use super::*;
 use crate::chain::ChainRecord;
 use crate::clock::SystemClock;
 use crate::format::window_name;
-use crate::read::{audit, entries, explain};
+use crate::read::{audit, entries, explain, plan_hash_at};
 use crate::slot::FileKind;
 use crate::store::StoreError;
 use crate::store::{Creation, LakeStore, Remote};
@@ -349,6 +349,32 @@ async fn explain_finds_a_file_by_name_path_or_window_with_all_versions() {
         assert_eq!(names, vec![file(0).name, second.name.clone()], "{what}");
     }
     assert!(explain(&lake, "mta", "1970-01-02T00:00Z").await.unwrap().files.is_empty());
+}
+
+#[tokio::test]
+async fn the_plan_of_a_slot_is_known_until_history_takes_it_over() {
+    let lake = lake(4);
+    let mut ledger = open(&lake, "one").await.ledger;
+    for number in 0..12 {
+        ledger.commit(cut(number)).await.unwrap();
+    }
+    let newest = ledger.newest().seq;
+    assert_eq!(plan_hash_at(&lake, "mta", newest).await.unwrap().as_deref(), Some("plan"));
+    assert_eq!(plan_hash_at(&lake, "mta", 1).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_file_of_the_last_commit_is_explained_as_published_once_it_is_there() {
+    let lake = lake(4);
+    let mut ledger = open(&lake, "one").await.ledger;
+    ledger.commit(cut(0)).await.unwrap();
+    let name = file(0).name;
+    let confirmed = async || explain(&lake, "mta", &name).await.unwrap().files[0].confirmed;
+    assert!(confirmed().await);
+    lake.delete(std::slice::from_ref(&name)).await.unwrap();
+    assert!(!confirmed().await, "as after a crash between the commit and its publishing");
+    assert!(lake.create(&name, Bytes::from_static(b"another file")).await.unwrap());
+    assert!(!confirmed().await, "other bytes under its name are not the file");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub use chain::for_each_commit;
 pub use letters::{DeadLetterError, DeadLetterReader, dead_letter_files};
 pub use places::RowLocation;
 pub use provenance::{Explained, Published, entries, explain};
-pub use recent::recent_commits;
+pub use recent::{plan_hash_at, recent_commits};
 pub use since::{PublishedSince, published_since};
 
 pub use crate::ledger::history::CommitRecord;

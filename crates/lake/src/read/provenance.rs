@@ -9,6 +9,7 @@ use turnstile_message::FailedWindow;
 use super::chain::for_each_commit;
 use super::places::{Places, RowLocation};
 use crate::error::LedgerError;
+use crate::hash::Hash;
 use crate::lake::Lake;
 use crate::maintenance_slot::{Compacted, CompactedWindow};
 use crate::slot::{FileEntry, FileKind};
@@ -26,7 +27,7 @@ pub struct Published {
     pub committed_at_us: i64,
     /// The writer's host.
     pub host: String,
-    /// Whether a later commit has confirmed that the file is at its final name.
+    /// Whether the file is known to be at its final name: a later commit has confirmed it, or [`explain`] found it there.
     pub confirmed: bool,
     /// Where its rows lie now.
     pub place: RowLocation,
@@ -104,6 +105,26 @@ pub struct Explained {
 /// # Errors
 /// As [`for_each_commit`].
 pub async fn explain(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
+    let mut explained = find(lake, pipeline, what).await?;
+    confirm(lake, &mut explained.files).await?;
+    Ok(explained)
+}
+
+/// No commit may ever follow the one that published a file: then the lake itself tells.
+async fn confirm(lake: &Lake, files: &mut [Published]) -> Result<(), LedgerError> {
+    for published in files.iter_mut().filter(|published| !published.confirmed) {
+        published.confirmed = match published.place {
+            RowLocation::Own => {
+                lake.read(&published.file.name).await?.is_some_and(|bytes| Hash::of(&bytes) == published.file.sha256)
+            }
+            // Maintenance moves and retires only what it found there.
+            RowLocation::Compacted { .. } | RowLocation::Retired { .. } => true,
+        };
+    }
+    Ok(())
+}
+
+async fn find(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
     let CommittedFiles { files: all, failed, places } = committed(lake, pipeline, |_| true).await?;
     let is_named = |name: &str| {
         let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));

@@ -1,4 +1,4 @@
-//! Only the newest commits: a pipeline's throughput, without walking its whole chain.
+//! Single commits and the newest ones, without walking a pipeline's whole chain.
 
 use futures::StreamExt;
 
@@ -42,4 +42,13 @@ pub async fn recent_commits(
     }
     lines.push(CommitRecord::of(&newest));
     Ok(Some((newest, lines)))
+}
+
+/// The hash of the plan under which slot `seq` was written; `None` when that is not known any more: history does not keep it.
+///
+/// # Errors
+/// `Corrupt`: the slot is damaged. `Store`, `NewerVersion`, `Name`.
+pub async fn plan_hash_at(lake: &Lake, pipeline: &str, seq: u64) -> Result<Option<String>, LedgerError> {
+    let folder = LedgerFolder::of(pipeline, lake.segment())?;
+    Ok(folder.log_chain(lake).get(seq).await?.map(|slot| slot.record.plan_hash))
 }

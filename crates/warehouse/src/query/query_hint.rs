@@ -40,9 +40,19 @@ pub(crate) fn explain_error(error: &DataFusionError, tables: &[String]) -> Query
         return no_place(format!("column {} does not exist", field.name), Some(suggest_name(&field.name, &names)));
     }
     let (position, fact) = locate(root);
+    if let Some(kind) = changes(&fact) {
+        let hint = "tables change through loads; a new table is a model: docs/models.md".to_owned();
+        return no_place(format!("this session is read-only: {kind} is refused"), Some(hint));
+    }
     let Some(table) = unknown_table(&fact) else { return QueryHint { fact, position, hint: None } };
     let names: Vec<&str> = tables.iter().map(String::as_str).collect();
     QueryHint { fact: format!("table {table} does not exist"), position, hint: Some(suggest_name(&table, &names)) }
+}
+
+/// `DDL not supported: DropTable`: what a statement that is no query would have done.
+fn changes(fact: &str) -> Option<&str> {
+    let kinds = ["DDL not supported: ", "DML not supported: ", "Statement not supported: "];
+    kinds.iter().find_map(|kind| fact.split_once(kind)).map(|(_, what)| what.trim())
 }
 
 /// The nearest of the known names, or all of them.
@@ -81,6 +91,21 @@ mod tests {
         let hint = explain("SELECT station\nFROM ext_turnstile ORDER station").await;
         assert_eq!(hint.position.map(|(line, _)| line), Some(2), "{hint:?}");
         assert!(!hint.fact.contains("Line:"), "{hint:?}");
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_changes_something_is_refused_with_the_way_to_do_it() {
+        let session = SessionContext::new();
+        let read_only = datafusion::execution::context::SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        for sql in ["CREATE TABLE t (a INT)", "SET x = 1"] {
+            let error = session.sql_with_options(sql, read_only).await.unwrap_err();
+            let hint = explain_error(&error, &[]);
+            assert!(hint.fact.starts_with("this session is read-only: "), "{hint:?}");
+            assert!(hint.hint.is_some_and(|hint| hint.contains("docs/models.md")));
+        }
     }
 
     #[tokio::test]

@@ -34,9 +34,18 @@ impl<'a> ResultTable<'a> {
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &FORMAT));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let is_plan = is_plan(&self.schema);
         for row in 0..batch.num_rows() {
-            let cell = |column: &ArrayFormatter<'_>| column.value(row).try_to_string().map(|text| on_one_line(&text));
-            self.held.push(columns.iter().map(cell).collect::<Result<Vec<_>, _>>()?);
+            let cell = |column: &ArrayFormatter<'_>| column.value(row).try_to_string();
+            let cells = columns.iter().map(cell).collect::<Result<Vec<_>, _>>()?;
+            match cells.as_slice() {
+                [kind, plan] if is_plan => {
+                    let kinds = std::iter::once(kind.as_str()).chain(std::iter::repeat(""));
+                    self.held
+                        .extend(kinds.zip(plan.lines()).map(|(kind, line)| vec![kind.to_owned(), line.to_owned()]));
+                }
+                cells => self.held.push(cells.iter().map(|text| on_one_line(text)).collect()),
+            }
             if self.widths.is_some() || self.held.len() >= MEASURED {
                 self.flush()?;
             }
@@ -76,6 +85,11 @@ impl<'a> ResultTable<'a> {
     }
 }
 
+/// Whether the rows are the answer to EXPLAIN: a plan is a tree on several lines.
+fn is_plan(schema: &SchemaRef) -> bool {
+    schema.fields().iter().map(|field| field.name().as_str()).eq(["plan_type", "plan"])
+}
+
 fn is_number(kind: &DataType) -> bool {
     kind.is_numeric()
 }
@@ -91,6 +105,21 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 
     use super::*;
+
+    #[test]
+    fn a_plan_is_shown_as_a_tree() {
+        let batch = RecordBatch::try_from_iter([
+            ("plan_type", Arc::new(StringArray::from(vec!["logical_plan"])) as ArrayRef),
+            ("plan", Arc::new(StringArray::from(vec!["Limit\n  Scan: t"]))),
+        ])
+        .unwrap();
+        let mut out = Vec::new();
+        let mut table = ResultTable::new(batch.schema(), &mut out);
+        table.write(&batch).unwrap();
+        table.finish().unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with(" logical_plan | Limit\n              |   Scan: t\n"), "{text}");
+    }
 
     #[test]
     fn numbers_stand_right_and_text_left_under_their_names() {

@@ -1,0 +1,34 @@
+//! `TURNSTILE_LOG=debug`: what happens inside a run.
+
+use crate::scene::{Scene, finish, messages, text};
+
+#[test]
+fn a_debug_log_tells_of_connections_assignments_cuts_and_commits_and_no_secrets() {
+    let scene = Scene::embedded(2);
+    scene.send(messages(200).iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("");
+    let run = ["run", pipeline.to_str().unwrap(), "--drain"];
+    let logged = finish(scene.spawn(&run, &[("TURNSTILE_LOG", "debug"), ("TURNSTILE_KAFKA_SASL_PASSWORD", "hush-1")]));
+    let stderr = String::from_utf8(logged.stderr).unwrap();
+    assert!(logged.status.success(), "{stderr}");
+    for said in [
+        "connected to the brokers",
+        "opening the lake",
+        "claimed the ledger",
+        "assigned partition=city[0]",
+        "assigned partition=city[1]",
+        "cut read=",
+        "committed seq=",
+    ] {
+        assert!(stderr.contains(said), "{said:?} is not in {stderr}");
+    }
+    assert!(!stderr.contains("hush-1"), "{stderr}");
+    let stdout = String::from_utf8(logged.stdout).unwrap();
+    assert!(!stdout.contains("DEBUG") && stdout.contains("published "), "{stdout}");
+
+    let audit = ["audit", pipeline.to_str().unwrap()];
+    let logged = finish(scene.spawn(&audit, &[("TURNSTILE_LOG", "debug")]));
+    assert!(text(&logged).contains("opening the lake to read"), "{}", text(&logged));
+    let wrong = finish(scene.spawn(&audit, &[("TURNSTILE_LOG", "turnstile=loud")]));
+    assert!(text(&wrong).contains("warning: TURNSTILE_LOG"), "{}", text(&wrong));
+}
