@@ -64,8 +64,8 @@ Examples:
   turnstile lake compact pipelines/mta-turnstile.toml
   turnstile lake compact --dry-run --dir /data/turnstile
 
-One file for each past UTC day; rows, order and provenance are kept. It may run at the same time as the pipeline, which
-does the same every `[lake] maintain`; after a crash run it again.")]
+One file for each past UTC day, and one of its dead letters; rows, order and provenance are kept. It may run at the same
+time as the pipeline, which does the same every `[lake] maintain`; after a crash run it again.")]
 struct LakeCompactArgs {
     #[command(flatten)]
     maintenance: LakeMaintenanceArgs,
