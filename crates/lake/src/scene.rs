@@ -16,7 +16,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use turnstile_message::{OffsetRange, SourcePosition, TopicPartition};
 
 use crate::clock::Clock;
-use crate::format::{DeadLetterRecord, EncodeOptions, FileEncoding, dead_letters_name, encode_window, window_name};
+use crate::format::{
+    DeadLetterRecord, EncodeOptions, FileEncoding, dead_letters_name, encode_dead_letters, encode_window, window_name,
+};
 use crate::hash::Hash;
 use crate::lake::Lake;
 use crate::ledger::{Commit, Ledger, NewFile};
@@ -166,22 +168,7 @@ impl TestPipeline {
     }
 
     pub(crate) fn dead_letters(&self) -> NewFile {
-        NewFile {
-            name: dead_letters_name(PIPELINE, self.ledger.next_seq()),
-            bytes: crate::format::encode_dead_letters([DeadLetterRecord {
-                position: SourcePosition { partition: TopicPartition::new("t", 0), offset: self.read as i64 },
-                timestamp_ms: -1,
-                reason: "type: x",
-                field: None,
-                key: None,
-                value: Some(b"x"),
-            }])
-            .into(),
-            rows: 1,
-            kind: FileKind::DeadLetters,
-            sources: vec![],
-            counts: BTreeMap::new(),
-        }
+        letters_file(self.ledger.next_seq(), self.read as i64)
     }
 
     pub(crate) async fn catalog(&self) -> Catalog {
@@ -195,6 +182,26 @@ impl TestPipeline {
 
 async fn open(lake: &Lake) -> Ledger {
     Ledger::open(lake, PIPELINE, "plan", WriterId::default()).await.unwrap().ledger
+}
+
+/// The file of the one dead letter of commit `seq`.
+pub(crate) fn letters_file(seq: u64, offset: i64) -> NewFile {
+    let letter = DeadLetterRecord {
+        position: SourcePosition { partition: TopicPartition::new("t", 0), offset },
+        timestamp_ms: -1,
+        reason: "type: x",
+        field: None,
+        key: None,
+        value: Some(b"x"),
+    };
+    NewFile {
+        name: dead_letters_name(PIPELINE, seq),
+        bytes: encode_dead_letters([letter]).into(),
+        rows: 1,
+        kind: FileKind::DeadLetters,
+        sources: vec![],
+        counts: BTreeMap::new(),
+    }
 }
 
 /// The file of a version of the five-minute window that begins at a minute.

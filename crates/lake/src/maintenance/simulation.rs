@@ -1,7 +1,7 @@
 //! Maintenance in a hostile environment: concurrent writers, maintainers and readers, with crashes, sleeps, lost
 //! responses and late effects, on the store of the ledger's own simulation. Start at [`run`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use turnstile_message::TopicPartition;
 
 use super::{Compact, MaintenanceError, MaintenancePolicy, maintain};
@@ -9,8 +9,8 @@ use crate::error::LedgerError;
 use crate::format::FileEncoding;
 use crate::lake::Lake;
 use crate::ledger::{Commit, Ledger};
-use crate::read::{Catalog, audit, entries};
-use crate::scene::{DAY, MINUTE, PIPELINE, read_current, rows, window_file};
+use crate::read::{Catalog, DeadLetterReader, audit, dead_letter_files, entries};
+use crate::scene::{DAY, MINUTE, PIPELINE, letters_file, read_current, rows, window_file};
 use crate::simulation::{self, Chaos, SharedWorld, SimTask, finish};
 use crate::slot::{FileKind, WriterId};
 use turnstile_message::{Counters, PartitionPosition};
@@ -33,6 +33,7 @@ const GRACE: i64 = 40;
 #[derive(Debug, Default, Clone, Copy)]
 struct Outcome {
     maintained: u64,
+    merged: u64,
     raced: u64,
     crashes: u64,
     read: u64,
@@ -70,14 +71,19 @@ async fn write(lake: Lake, world: SharedWorld) -> Result<(), String> {
         Err(error) => return stopped(error),
     };
     for _ in 0..COMMITS {
-        let read = ledger.newest().counters.read + 1;
+        let before = &ledger.newest().counters;
+        let (read, rejected) = (before.read + 1, u64::from(world.roll(3) == 0));
+        let (aggregated, dead_lettered) = (before.aggregated + 1 - rejected, before.dead_lettered + rejected);
         let mut cut = Commit {
             positions: vec![position(read)],
             // Half a day a commit.
             published_until_us: Some(read as i64 * DAY / 2),
-            counters: Counters { read, aggregated: read, ..Counters::default() },
+            counters: Counters { read, aggregated, dead_lettered, ..Counters::default() },
             ..Commit::default()
         };
+        if rejected > 0 {
+            cut.publish.push(letters_file(ledger.next_seq(), read as i64 - 1));
+        }
         let first = read as i64 * 12 * 60;
         for window in 0..world.roll(3) as i64 {
             cut.publish.push(window_file(FileEncoding::CsvGz, first - 60 + window * 5, 1));
@@ -132,6 +138,7 @@ async fn keep(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), Stri
             Ok(Some(applied)) => {
                 count(&counts, |counts| {
                     counts.maintained += applied.compacted.len() as u64;
+                    counts.merged += applied.letters.len() as u64;
                     counts.raced += u64::from(applied.raced);
                 });
                 // Another one may have deleted what this one planned to read, long after it had planned.
@@ -227,8 +234,25 @@ async fn last(lake: Lake, world: SharedWorld, counts: Counts) -> Result<(), Stri
     if counts.get().read == before {
         return Err("in peace a reader could not read".to_owned());
     }
+    every_dead_letter_is_found(&lake, catalog.newest().counters.dead_lettered).await?;
     let found = audit(&lake, PIPELINE).await.map_err(|e| e.to_string())?;
     if found.is_well() && found.leftovers.is_empty() { Ok(()) } else { Err(found.to_string()) }
+}
+
+/// Each message that was rejected is in one file, wherever that lies now: none was old enough to go.
+async fn every_dead_letter_is_found(lake: &Lake, rejected: u64) -> Result<(), String> {
+    let mut reader = DeadLetterReader::new(lake);
+    let mut offsets = BTreeSet::new();
+    let files = dead_letter_files(lake, PIPELINE).await.map_err(|e| e.to_string())?;
+    for file in &files {
+        let letters = reader.read(file).await.map_err(|e| e.to_string())?;
+        let letters = letters.ok_or_else(|| format!("the dead letters of commit {} are gone", file.seq))?;
+        offsets.extend(letters.into_iter().map(|letter| letter.position.offset));
+    }
+    match (files.len() as u64, offsets.len() as u64) {
+        (files, found) if (files, found) == (rejected, rejected) => Ok(()),
+        found => Err(format!("{rejected} dead letters were counted, and {found:?} found")),
+    }
 }
 
 fn count(counts: &Counts, change: impl FnOnce(&mut Outcome)) {
@@ -250,6 +274,7 @@ fn whatever_happens_readers_read_what_was_committed() {
             Outcome::default()
         });
         sum.maintained += one.maintained;
+        sum.merged += one.merged;
         sum.raced += one.raced;
         sum.crashes += one.crashes;
         sum.read += one.read;
@@ -257,5 +282,12 @@ fn whatever_happens_readers_read_what_was_committed() {
     assert!(broken.is_empty(), "{} seeds: {}", broken.len(), broken.join("\n"));
     println!("{SEEDS} seeds: {sum:?}");
     // Without compactions, races, crashes and reads the run would prove nothing.
-    assert!(sum.maintained > SEEDS && sum.raced > 0 && sum.crashes > SEEDS && sum.read > 2 * SEEDS, "{sum:?}");
+    assert!(
+        sum.maintained > SEEDS
+            && sum.merged > SEEDS / 4
+            && sum.raced > 0
+            && sum.crashes > SEEDS
+            && sum.read > 2 * SEEDS,
+        "{sum:?}"
+    );
 }
