@@ -51,7 +51,7 @@ pub(super) async fn entries_of(
 }
 
 /// What commits published, in their order.
-struct CommittedFiles {
+struct LedgerFiles {
     files: Vec<Published>,
     failed: Vec<FailedWindow>,
     places: Places,
@@ -61,7 +61,7 @@ async fn committed(
     lake: &Lake,
     pipeline: &str,
     wanted: impl Fn(&FileEntry) -> bool,
-) -> Result<CommittedFiles, LedgerError> {
+) -> Result<LedgerFiles, LedgerError> {
     // Maintenance first: what it names was committed before.
     let places = Places::read(lake, pipeline).await?;
     let (mut files, mut failed) = (Vec::new(), Vec::new());
@@ -86,7 +86,7 @@ async fn committed(
             file.place = places.of(file.seq, &file.file);
         }
     }
-    Ok(CommittedFiles { files, failed, places })
+    Ok(LedgerFiles { files, failed, places })
 }
 
 /// What a file or window was made from.
@@ -125,7 +125,7 @@ async fn confirm(lake: &Lake, files: &mut [Published]) -> Result<(), LedgerError
 }
 
 async fn find(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
-    let CommittedFiles { files: all, failed, places } = committed(lake, pipeline, |_| true).await?;
+    let LedgerFiles { files: all, failed, places } = committed(lake, pipeline, |_| true).await?;
     let is_named = |name: &str| {
         let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));
         name == what || ends_with(name, what) || ends_with(what, name)
