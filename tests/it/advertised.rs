@@ -52,7 +52,6 @@ fn a_name_that_a_broker_advertises_and_that_does_not_resolve_is_named() {
         &["run", pipeline, "--until-end", "--set", &set][..],
         &["check", pipeline, "--connect", "--set", &set],
         &["consume", "--topic", &scene.topic, "--until-end", "--bootstrap", &servers],
-        &["produce", "--topic", &scene.topic, "--count", "1", "--bootstrap", &servers],
     ] {
         let output = scene.turnstile(&[verb, &["--connect-timeout", "3"]].concat());
         assert_eq!(output.status.code(), Some(4), "{verb:?}: {}", text(&output));

@@ -31,6 +31,22 @@ pub struct DeliveryFailure {
     pub reason: BrokerReason,
 }
 
+impl DeliveryFailure {
+    /// Replaces a general reason by the specific one: the client's fatal error, or why no broker took the record while it
+    /// waited.
+    pub(crate) fn specify(&mut self, fatal: Option<RDKafkaErrorCode>, unreachable: Option<String>) {
+        use RDKafkaErrorCode::{Fatal, MessageTimedOut, PurgeInflight, PurgeQueue};
+        let specific = match self.reason {
+            BrokerReason::Code(Fatal) => fatal.map(BrokerReason::Code),
+            BrokerReason::Code(MessageTimedOut | PurgeInflight | PurgeQueue) => unreachable.map(BrokerReason::Text),
+            _ => None,
+        };
+        if let Some(reason) = specific {
+            self.reason = reason;
+        }
+    }
+}
+
 /// The outcomes of the records.
 pub(crate) struct Accounts {
     pub(crate) sent: AtomicU64,
@@ -172,6 +188,22 @@ impl ProducerContext for DeliveryContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_waited_in_vain_fails_for_the_reason_of_the_connection() {
+        use RDKafkaErrorCode::{Fatal, InvalidProducerEpoch, MessageSizeTooLarge, PurgeQueue};
+        let unreachable = || Some("Failed to resolve 'x.invalid:9092'".to_owned());
+        for (code, unreachable, expected) in [
+            (PurgeQueue, unreachable(), "Failed to resolve 'x.invalid:9092'".into()),
+            (PurgeQueue, None, BrokerReason::Code(PurgeQueue)),
+            (Fatal, unreachable(), BrokerReason::Code(InvalidProducerEpoch)),
+            (MessageSizeTooLarge, unreachable(), BrokerReason::Code(MessageSizeTooLarge)),
+        ] {
+            let mut failure = DeliveryFailure { topic: "t".into(), key: None, reason: code.into() };
+            failure.specify(Some(InvalidProducerEpoch), unreachable);
+            assert_eq!(failure.reason, expected);
+        }
+    }
 
     #[test]
     fn the_prefix_ends_at_the_first_record_that_is_not_delivered() {

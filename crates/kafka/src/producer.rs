@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
 use crate::connection::{LEADER_BACKOFF, creation_error};
 use crate::delivery::{Accounts, DeliveryContext, DeliveryFailure};
-use crate::error::{BrokerReason, ClientError, topic_error};
+use crate::error::{ClientError, topic_error};
 use crate::link::{BrokerLink, LinkContext, LinkState};
 use crate::provider::ProducerRecord;
 use crate::settings::ClientSettings;
@@ -256,17 +256,14 @@ impl Producer {
     /// [`ProducerLimits::track_prefix`] is set. Final once every record's outcome is known.
     pub fn first_failure(&self) -> Option<(u64, DeliveryFailure)> {
         let (number, mut failure) = self.accounts.prefix()?.end.clone()?;
-        self.name_fatal(&mut failure);
+        self.specify(&mut failure);
         Some((number, failure))
     }
 
-    /// Replaces the generic reason by the client's fatal error.
-    fn name_fatal(&self, failure: &mut DeliveryFailure) {
-        if failure.reason == BrokerReason::Code(RDKafkaErrorCode::Fatal)
-            && let Some((code, _)) = self.client.client().fatal_error()
-        {
-            failure.reason = code.into();
-        }
+    /// Gives the failure the specific reason that the client knows.
+    fn specify(&self, failure: &mut DeliveryFailure) {
+        let fatal = self.client.client().fatal_error().map(|(code, _)| code);
+        failure.specify(fatal, self.link.is_suspect().then(|| self.link.reason()));
     }
 
     /// Whether [`Producer::delivered_prefix`] is kept.
@@ -277,7 +274,7 @@ impl Producer {
     /// The first failed deliveries, as many as [`ProducerLimits::kept_failures`] says.
     pub fn failures(&self) -> Vec<DeliveryFailure> {
         let mut kept = self.accounts.kept().clone();
-        kept.iter_mut().for_each(|failure| self.name_fatal(failure));
+        kept.iter_mut().for_each(|failure| self.specify(failure));
         kept
     }
 

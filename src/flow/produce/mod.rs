@@ -17,6 +17,7 @@ use turnstile_kafka::{
     NewTopicPlan, Pace, Producer, ProducerLimits, ProducerRecord, ProducerStats, Provider, ProviderError, SendError,
     SkippedRows, TopicAdmin, feed,
 };
+use turnstile_values::human;
 
 use super::fault::client;
 use crate::exit::Exit;
@@ -191,10 +192,10 @@ fn check_delivery(
         return Ok(());
     }
     let reason = failures.first().map_or("the broker did not accept them".into(), |failure| failure.reason.clone());
-    Err(Failure::new(Exit::Source, format!("{} messages did not reach topic \"{topic}\"", stats.failed))
-        .cause(reason)
-        .hint("`turnstile topic describe` shows whether the topic can be reached; delivered messages stay")
-        .into())
+    let usual = "`turnstile topic describe` shows whether the topic can be reached; delivered messages stay";
+    let hint = turnstile_kafka::advice(&reason.to_string()).unwrap_or(usual);
+    let failed = human::plural(stats.failed, "message");
+    Err(Failure::new(Exit::Source, format!("{failed} did not reach topic \"{topic}\"")).cause(reason).hint(hint).into())
 }
 
 /// A resumable replay ends at the first row that is not delivered, and resumes there. A broker refuses whole batches, so the

@@ -10,7 +10,7 @@ use crate::story::{Story, pipeline};
 
 /// A double of the flow's files: bytes in memory, with a limit, and a count of those that were ever stored.
 #[derive(Debug)]
-struct MemoryFiles {
+pub(crate) struct MemoryFiles {
     limit: usize,
     stored: Arc<Mutex<usize>>,
 }
@@ -23,7 +23,7 @@ struct MemoryFile {
 }
 
 impl MemoryFiles {
-    fn new(limit: usize) -> (Arc<Self>, Arc<Mutex<usize>>) {
+    pub(crate) fn new(limit: usize) -> (Arc<Self>, Arc<Mutex<usize>>) {
         let stored = Arc::new(Mutex::new(0));
         (Arc::new(Self { limit, stored: Arc::clone(&stored) }), stored)
     }
