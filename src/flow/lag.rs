@@ -378,7 +378,7 @@ pub(crate) mod tests {
         LagSample { at, partitions: vec![partition(0), partition(1)], commits }
     }
 
-    /// What a pipeline that has ended told in its last commit.
+    /// The last commit of a pipeline that has ended.
     pub(crate) fn committed() -> CommittedPositions {
         let next = vec![(TopicPartition::new("t", 0), 2), (TopicPartition::new("t", 1), 40)];
         CommittedPositions { next, commits: commits(true, 0, None) }

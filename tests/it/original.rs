@@ -43,7 +43,7 @@ fn the_original_s_three_command_lines_work_as_they_are(scene: &Scene, streamed: 
     let line = ["consume", "--topic", topic, "--groupid", topic, "--clientid", "c", "--config", &config];
     let (_, consumer) = until_line(scene.spawn(&line, &[]), "Test-Station");
     assert!(
-        consumer.status.success() && text(&consumer).contains(&format!("messages from {topic:?}")),
+        consumer.status.success() && text(&consumer).contains(&format!(" from {topic:?} in ")),
         "{}",
         text(&consumer)
     );

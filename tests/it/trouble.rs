@@ -151,7 +151,8 @@ fn a_run_beyond_its_memory_ends_and_the_next_one_with_more_resumes() {
     let scene = Scene::embedded(1);
     scene.send(messages.iter().map(String::as_bytes));
     let sql = crate::scene::SQL.replace("'5 minutes'", "'36500 days'");
-    let pipeline = scene.pipeline_with("dedup = [\"ID\"]\nmemory = \"1 MiB\"\ncommit = { rows = 5000 }", "", &sql);
+    let stream = "dedup = [\"ID\"]\nmemory = \"1 MiB\"\nspill = \"off\"\ncommit = { rows = 5000 }";
+    let pipeline = scene.pipeline_with(stream, "", &sql);
     let path = pipeline.to_str().unwrap();
     let ended = scene.turnstile(&["run", path, "--drain"]);
     assert_eq!(ended.status.code(), Some(1), "{}", text(&ended));

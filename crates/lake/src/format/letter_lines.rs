@@ -120,11 +120,12 @@ mod tests {
         let mut lines = LetterLines::of(file(0..4));
         let mut seen = 0;
         for (first, rows) in [(2, 2), (0, 1), (1, 3)] {
-            let count = |_: &[u8]| {
-                seen += 1;
-                Ok(())
-            };
-            lines.take(first, rows, count).unwrap();
+            lines
+                .take(first, rows, |_| {
+                    seen += 1;
+                    Ok(())
+                })
+                .unwrap();
         }
         assert_eq!(seen, 6);
         assert!(lines.take(3, 2, |_| Ok(())).unwrap_err().to_string().contains("cannot be read"));
