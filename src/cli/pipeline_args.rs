@@ -60,10 +60,11 @@ impl PipelineArgs {
     /// The pipeline's ledger; its file is not needed.
     pub(super) fn ledger(&self, process: &Process) -> anyhow::Result<LedgerAt> {
         let file = self.pipeline_file.as_deref();
-        if file.is_none() && self.flags.names_nothing() {
-            if let Some(newest) = newest_ledger(self.flags.data_dir()) {
-                return Ok(newest);
-            }
+        if file.is_none()
+            && self.flags.names_nothing()
+            && let Some(newest) = newest_ledger(self.flags.data_dir())
+        {
+            return Ok(newest);
         }
         Ok(match self.flags.find(file, process)? {
             FoundPipeline::Ledger(at) => at,

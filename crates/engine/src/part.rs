@@ -28,12 +28,12 @@ pub(crate) struct WindowPart {
 pub struct PartitionPart {
     /// The partition.
     pub partition: TopicPartition,
-    /// The offset after the last message read.
+    /// The offset after the last message read, or after what does not exist behind it.
     pub next_offset: i64,
     /// The latest event time seen, microseconds since the epoch.
     pub max_event_us: Option<i64>,
     /// The offset after the last message that could move the event time: rejected ones and those ahead of the clock cannot.
     pub active_until: Option<i64>,
-    /// A hash of the last message read: detects a recreated topic.
-    pub fingerprint: u64,
+    /// A hash of the last message read: detects a recreated topic. `None` before the first one.
+    pub fingerprint: Option<u64>,
 }

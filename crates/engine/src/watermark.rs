@@ -43,7 +43,7 @@ impl Watermark {
             (*active_until, position.idle) = (part.active_until, false);
         }
         if part.next_offset != position.next_offset {
-            position.fingerprint = Some(part.fingerprint);
+            position.fingerprint = part.fingerprint;
             position.leader_epoch = None;
         }
         position.next_offset = part.next_offset;

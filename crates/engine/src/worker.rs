@@ -116,7 +116,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Each partition that had a message.
+    /// Each partition that was read.
     pub fn partitions(&self) -> impl Iterator<Item = &PartitionPart> {
         self.partitions.iter()
     }
