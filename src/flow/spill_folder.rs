@@ -35,8 +35,14 @@ struct UnnamedFile {
 /// What a pipeline's settings allow; `None`: nothing.
 pub(crate) fn spill_space(stream: &StreamSettings) -> Option<Arc<dyn SpillSpace>> {
     let limit = stream.spill_bytes?;
-    let folder = stream.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let folder = stream.spill_dir.clone().unwrap_or_else(temporary_folder);
     Some(Arc::new(SpillFolder::new(&folder, limit)))
+}
+
+/// The folder for large temporary files: `/tmp` is in memory on many systems.
+fn temporary_folder() -> PathBuf {
+    let on_disk = Path::new("/var/tmp");
+    if std::env::var_os("TMPDIR").is_none() && on_disk.is_dir() { on_disk.to_owned() } else { std::env::temp_dir() }
 }
 
 impl SpillFolder {

@@ -35,7 +35,7 @@ pub struct StreamSettings {
     pub memory_bytes: u64,
     /// Limit of the disk space for state that exceeds it, in bytes. `None`: the run ends instead.
     pub spill_bytes: Option<u64>,
-    /// The folder for that state. `None`: the system's folder for temporary files.
+    /// The folder for that state. `None`: the system's folder for large temporary files.
     pub spill_dir: Option<PathBuf>,
     /// A topic that receives the dead letters, beside the lake.
     pub dead_letter_topic: Option<String>,
