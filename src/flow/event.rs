@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use turnstile_engine::DeadLetter;
 use turnstile_lake::{FileKind, NewFile};
 
 use super::loaded::Loaded;
@@ -67,12 +66,6 @@ impl Event {
             }
         }
     }
-}
-
-/// Where a dead letter stands and what is wrong with it.
-pub(crate) fn describe_dead_letter(letter: &DeadLetter) -> String {
-    let field = letter.rejection.field.as_ref().map(|f| format!("{f}: ")).unwrap_or_default();
-    format!("{}: {} ({field}{})", letter.position, letter.rejection.reason, letter.rejection.detail)
 }
 
 /// Counts of one run, since its start.

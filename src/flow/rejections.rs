@@ -7,8 +7,6 @@ use turnstile_engine::{DeadLetter, Reason};
 use turnstile_message::Counters;
 use turnstile_values::human;
 
-use super::event::describe_dead_letter;
-
 /// What a run that goes on should say of the messages that earlier ones rejected.
 pub(crate) fn note_of_earlier(counters: &Counters) -> Option<String> {
     (counters.dead_lettered > 0).then(|| {
@@ -79,6 +77,12 @@ impl Rejections {
             first: first.clone(),
         })
     }
+}
+
+/// Where a dead letter stands and what is wrong with it.
+pub(crate) fn describe_dead_letter(letter: &DeadLetter) -> String {
+    let field = letter.rejection.field.as_ref().map(|f| format!("{f}: ")).unwrap_or_default();
+    format!("{}: {} ({field}{})", letter.position, letter.rejection.reason, letter.rejection.detail)
 }
 
 #[cfg(test)]

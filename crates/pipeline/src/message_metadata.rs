@@ -1,10 +1,5 @@
 //! What Kafka knows of a message beside its value: `metadata` in `[source.schema]`.
 
-use chrono_tz::Tz;
-
-use crate::schema::FieldKind;
-use crate::timestamp::TimestampFormat;
-
 /// A property of a message that a field may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageMetadata {
@@ -31,15 +26,5 @@ impl MessageMetadata {
     /// The word of the schema.
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, metadata)| *metadata == self).map_or("", |(word, _)| word)
-    }
-
-    /// The type of the field; `zone` is that of a timestamp.
-    pub(crate) fn kind(self, zone: Tz) -> FieldKind {
-        match self {
-            Self::Timestamp => FieldKind::Timestamp { format: TimestampFormat::default(), zone },
-            Self::Topic => FieldKind::String,
-            Self::Partition => FieldKind::Int,
-            Self::Offset => FieldKind::Long,
-        }
     }
 }

@@ -195,7 +195,7 @@ fn read_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> 
             reader.fault(Fault::new(&zone.at, format!("\"{name}\": only metadata = \"timestamp\" has a zone")));
         }
         reader.finish();
-        let kind = metadata?.kind(zone.map_or(Tz::UTC, |zone| zone.value));
+        let kind = metadata_kind(metadata?, zone.map_or(Tz::UTC, |zone| zone.value));
         return Some(Declared { kind, path: None, metadata });
     }
     let word = reader.text("type");
@@ -227,6 +227,16 @@ fn read_table(name: &str, node: &TomlNode, faults: &Faults) -> Option<Declared> 
         reader.parsed("path", "write names with points between them, such as \"meta.location.lat\"", member_path);
     reader.finish();
     kind.map(|kind| Declared { kind, path, metadata: None })
+}
+
+/// The type of a field that Kafka fills; `zone` is that of a timestamp.
+fn metadata_kind(metadata: MessageMetadata, zone: Tz) -> FieldKind {
+    match metadata {
+        MessageMetadata::Timestamp => FieldKind::Timestamp { format: TimestampFormat::default(), zone },
+        MessageMetadata::Topic => FieldKind::String,
+        MessageMetadata::Partition => FieldKind::Int,
+        MessageMetadata::Offset => FieldKind::Long,
+    }
 }
 
 fn member_path(text: &str) -> Result<Vec<String>, String> {
