@@ -15,6 +15,7 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
+use turnstile_pipeline::normalized_double;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::EngineError;
@@ -284,17 +285,14 @@ impl<'a> Cells<'a> {
             }
             Self::Int(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
             Self::Long(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
-            Self::Double(column) => tagged(column.is_valid(row), canonical(column.value(row)).to_le_bytes(), out),
+            Self::Double(column) => {
+                tagged(column.is_valid(row), normalized_double(column.value(row)).to_le_bytes(), out)
+            }
             Self::Boolean(column) => tagged(column.is_valid(row), [u8::from(column.value(row))], out),
             Self::Decimal(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
             Self::Micros(column) => tagged(column.is_valid(row), column.value(row).to_le_bytes(), out),
         }
     }
-}
-
-/// One zero and one NaN: doubles that are equal have equal bytes.
-fn canonical(number: f64) -> f64 {
-    if number.is_nan() { f64::NAN } else { number + 0.0 }
 }
 
 impl<'a> RowHasher<'a> {

@@ -2,23 +2,43 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Builder, Int64Builder, StringViewBuilder};
-use turnstile_message::MessageBatch;
+use arrow::array::{ArrayRef, Int32Array, Int64Array, StringViewBuilder};
+use turnstile_message::{MessageBatch, TopicPartition};
 
 /// The columns of [`turnstile_pipeline::MESSAGE_ORDER`] for `rows` of `batch`, ascending.
 pub(crate) fn message_order(batch: &MessageBatch, rows: &[u32]) -> [ArrayRef; 3] {
+    [topics(batch, rows), partitions(batch, rows), offsets(batch, rows)]
+}
+
+/// The topic of each row.
+pub(crate) fn topics(batch: &MessageBatch, rows: &[u32]) -> ArrayRef {
     let mut topics = StringViewBuilder::with_capacity(rows.len()).with_deduplicate_strings();
-    let mut partitions = Int32Builder::with_capacity(rows.len());
-    let mut offsets = Int64Builder::with_capacity(rows.len());
-    let mut at = 0;
-    for run in &batch.runs {
-        let until = at + rows[at..].partition_point(|row| (*row as usize) < run.rows.end);
-        for row in &rows[at..until] {
-            topics.append_value(&run.partition.topic);
-            partitions.append_value(run.partition.partition);
-            offsets.append_value(batch.offsets[*row as usize]);
-        }
-        at = until;
+    for (partition, rows) in by_partition(batch, rows) {
+        rows.iter().for_each(|_| topics.append_value(&partition.topic));
     }
-    [Arc::new(topics.finish()), Arc::new(partitions.finish()), Arc::new(offsets.finish())]
+    Arc::new(topics.finish())
+}
+
+/// The partition of each row.
+pub(crate) fn partitions(batch: &MessageBatch, rows: &[u32]) -> ArrayRef {
+    let runs = by_partition(batch, rows);
+    let numbers = runs.flat_map(|(partition, rows)| rows.iter().map(|_| partition.partition));
+    Arc::new(Int32Array::from_iter_values(numbers))
+}
+
+/// The offset of each row.
+pub(crate) fn offsets(batch: &MessageBatch, rows: &[u32]) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| batch.offsets[*row as usize])))
+}
+
+/// The rows of each run of a partition.
+fn by_partition<'a>(
+    batch: &'a MessageBatch,
+    mut rows: &'a [u32],
+) -> impl Iterator<Item = (&'a TopicPartition, &'a [u32])> {
+    batch.runs.iter().map(move |run| {
+        let (of_run, later) = rows.split_at(rows.partition_point(|row| (*row as usize) < run.rows.end));
+        rows = later;
+        (&run.partition, of_run)
+    })
 }

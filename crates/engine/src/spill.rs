@@ -1,4 +1,4 @@
-//! Room outside memory, given to the engine by whoever runs it: the engine itself opens no file.
+//! Room outside memory, given to the engine by its caller: the engine itself opens no file.
 
 use std::fmt;
 use std::io;

@@ -25,6 +25,7 @@ mod topics;
 mod warehouse;
 
 pub use error::{PipelineError, Problem};
+pub use functions::normalized_double;
 pub use lake::{FileFormat, LakeSettings, PARTITION_KEY};
 pub use message_format::MessageFormat;
 pub use message_metadata::MessageMetadata;

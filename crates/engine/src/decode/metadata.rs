@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use turnstile_message::MessageBatch;
 use turnstile_pipeline::MessageMetadata;
 
-use crate::message_order::message_order;
+use crate::message_order::{offsets, partitions, topics};
 
 /// When the message in `row` was made, microseconds since the epoch.
 #[inline]
@@ -19,7 +19,6 @@ pub(crate) fn timestamp_us(batch: &MessageBatch, row: usize) -> Option<i64> {
 
 /// The column of `metadata` for `rows` of `batch`, ascending. `data_type` is the column's.
 pub(crate) fn column(metadata: MessageMetadata, data_type: &DataType, batch: &MessageBatch, rows: &[u32]) -> ArrayRef {
-    let [topics, partitions, offsets] = message_order(batch, rows);
     match metadata {
         MessageMetadata::Timestamp => {
             let instants: TimestampMicrosecondArray =
@@ -31,8 +30,8 @@ pub(crate) fn column(metadata: MessageMetadata, data_type: &DataType, batch: &Me
                 _ => Arc::new(instants),
             }
         }
-        MessageMetadata::Topic => topics,
-        MessageMetadata::Partition => partitions,
-        MessageMetadata::Offset => offsets,
+        MessageMetadata::Topic => topics(batch, rows),
+        MessageMetadata::Partition => partitions(batch, rows),
+        MessageMetadata::Offset => offsets(batch, rows),
     }
 }

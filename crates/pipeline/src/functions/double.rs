@@ -97,7 +97,7 @@ impl ScalarUDFImpl for OfDouble {
             Ok(match self.function {
                 DoubleFunction::SquareRoot => Arc::new(numbers.unary::<_, Float64Type>(f64::sqrt)) as ArrayRef,
                 DoubleFunction::OrderedBits => Arc::new(numbers.unary::<_, Int64Type>(ordered_bits)),
-                DoubleFunction::Normalized => Arc::new(numbers.unary::<_, Float64Type>(normalized)),
+                DoubleFunction::Normalized => Arc::new(numbers.unary::<_, Float64Type>(normalized_double)),
                 DoubleFunction::Sign => {
                     Arc::new(numbers.unary::<_, Float64Type>(|x| if x == 0.0 { x } else { x.signum() }))
                 }
@@ -120,13 +120,14 @@ impl ScalarUDFImpl for OfDouble {
 /// The name of [`DoubleFunction::OrderedBits`].
 pub(crate) const ORDERED_BITS: &str = "ordered_bits";
 
-fn normalized(number: f64) -> f64 {
+/// One zero and one NaN: doubles that Spark takes for equal are equal bit for bit.
+pub fn normalized_double(number: f64) -> f64 {
     if number.is_nan() { f64::NAN } else { number + 0.0 }
 }
 
 /// The bits of a double, those of a negative one turned over but for the sign: as f64::total_cmp has it.
 fn ordered_bits(number: f64) -> i64 {
-    flipped(normalized(number).to_bits() as i64)
+    flipped(normalized_double(number).to_bits() as i64)
 }
 
 fn flipped(bits: i64) -> i64 {

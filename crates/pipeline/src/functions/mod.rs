@@ -23,6 +23,7 @@ pub(crate) use arithmetic::{Arithmetic, checked};
 pub(crate) use calendar::{TimeUnitName, moved, truncated};
 pub(crate) use cast_text::text_as;
 pub(crate) use decimal_sum::{SAFE_DIGITS, decimal_sum, is_decimal_sum};
+pub use double::normalized_double;
 pub(crate) use double::{DoubleFunction, ORDERED_BITS, double, from_ordered_bits};
 pub(crate) use local_time::{LocalTimeSource, local_time};
 pub(crate) use narrowed::narrowed;

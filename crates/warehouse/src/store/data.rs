@@ -27,7 +27,7 @@ pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Byte
     Ok(writer.into_inner().map_err(ArrowError::from)?.into())
 }
 
-/// How names of tables' files end. Not as the lake's data files do: whoever reads all Parquet files below the lake's root
+/// How names of tables' files end. Not as the lake's data files do: a reader of all Parquet files below the lake's root
 /// would count tables' rows beside those that they were computed from.
 const EXTENSION: &str = "table";
 

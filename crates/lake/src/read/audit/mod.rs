@@ -119,27 +119,17 @@ fn expected<'a>(
             });
         }
     }
-    for object in places.compacted.values().filter(|object| !places.retired.contains_key(&object.name)) {
-        seen.compacted += 1;
+    let compacted = places.compacted.values().map(|object| {
         let seq = object.parts.iter().map(|part| part.seq).max().unwrap_or(0);
-        expected.push(Expected {
-            seq,
-            name: &object.name,
-            bytes: object.bytes,
-            sha256: object.sha256,
-            rows: object.rows,
-        });
-    }
-    for object in places.letters.values().filter(|object| !places.retired.contains_key(&object.name)) {
-        seen.compacted += 1;
+        Expected { seq, name: &object.name, bytes: object.bytes, sha256: object.sha256, rows: object.rows }
+    });
+    let letters = places.letters.values().map(|object| {
         let seq = object.parts.iter().map(|part| part.seq).max().unwrap_or(0);
-        expected.push(Expected {
-            seq,
-            name: &object.name,
-            bytes: object.bytes,
-            sha256: object.sha256,
-            rows: object.rows,
-        });
+        Expected { seq, name: &object.name, bytes: object.bytes, sha256: object.sha256, rows: object.rows }
+    });
+    for object in compacted.chain(letters).filter(|object| !places.retired.contains_key(object.name)) {
+        seen.compacted += 1;
+        expected.push(object);
     }
     expected.sort_by_key(|file| (file.seq, file.name));
     expected
