@@ -32,11 +32,13 @@ const BUILD: [SystemPackage; 7] = [
 ];
 
 /// For the servers. A Go that is missing or too old is fetched with them, see `fetch::go`.
-const SERVERS: [SystemPackage; 7] = [
+const SERVERS: [SystemPackage; 8] = [
     package("default-jdk-headless", "java", &["-version"]),
     package("maven", "mvn", &["--version"]),
     package("python3-venv", "python3", &["-c", "import venv, ensurepip"]),
     package("npm", "npm", &["--version"]),
+    // Debian's has the system's libraries below it, where a browser by npm brings none; it starts no service.
+    package("chromium", "chromium", &["--version"]),
     // Makes the certificates of the tests that need some.
     package("openssl", "openssl", &["version"]),
     package("postgresql-client", "psql", &["--version"]),
@@ -114,8 +116,16 @@ mod tests {
     fn a_bare_machine_lacks_each_package_once() {
         let build = ["build-essential", "cmake", "pkg-config", "libssl-dev", "zlib1g-dev"];
         assert_eq!(missing(false, |_| false), build);
-        let servers =
-            ["default-jdk-headless", "maven", "python3-venv", "npm", "openssl", "postgresql-client", "postgresql"];
+        let servers = [
+            "default-jdk-headless",
+            "maven",
+            "python3-venv",
+            "npm",
+            "chromium",
+            "openssl",
+            "postgresql-client",
+            "postgresql",
+        ];
         assert_eq!(missing(true, |_| false), [&build[..], &servers].concat());
     }
 

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use turnstile_testkit::servers::{
-    BigQueryEmulator, HttpServer, KafkaConfig, KafkaServer, PostgresServer, RegistryServer, start_azurite,
-    start_fake_gcs, start_versity,
+    BigQueryEmulator, HttpServer, KafkaConfig, KafkaServer, PostgresServer, PrefectHome, PrefectServer, RegistryServer,
+    start_azurite, start_fake_gcs, start_versity,
 };
 use turnstile_testkit::var;
 
@@ -29,6 +29,7 @@ pub(crate) struct Servers {
     registry: RegistryServer,
     postgres: PostgresServer,
     bigquery: BigQueryEmulator,
+    prefect: PrefectServer,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -40,21 +41,22 @@ impl Servers {
     pub(crate) fn start(fetched: &Fetched, dir: &Path) -> Result<Self> {
         let begin = Instant::now();
         println!(
-            "xtask: starting Kafka, versitygw, fake-gcs-server, azurite, bqemulator, Apicurio Registry and PostgreSQL on loopback …"
+            "xtask: starting Kafka, versitygw, fake-gcs-server, azurite, bqemulator, Apicurio Registry, Prefect and PostgreSQL on loopback …"
         );
         let folder = |name: &str| -> Result<_> {
             let folder = dir.join(name);
             fs::create_dir_all(&folder)?;
             Ok(folder)
         };
-        let (kafka_dir, azure_dir) = (folder("kafka")?, folder("azurite")?);
+        let (kafka_dir, azure_dir, prefect_dir) = (folder("kafka")?, folder("azurite")?, folder("prefect")?);
         let config = KafkaConfig::default().heap_mb(KAFKA_HEAP_MB).data(kafka_dir);
-        let (kafka, azure) = std::thread::scope(|scope| {
+        let (kafka, azure, prefect) = std::thread::scope(|scope| {
             let azure = scope.spawn(|| start_azurite(&fetched.azurite, &azure_dir));
+            let prefect = scope.spawn(|| PrefectServer::start(&PrefectHome::at(&fetched.prefect), &prefect_dir));
             let kafka = KafkaServer::start(&fetched.kafka, config);
-            (kafka, azure.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            (kafka, joined(azure), joined(prefect))
         });
-        let (kafka, azure) = (kafka?, azure?);
+        let (kafka, azure, prefect) = (kafka?, azure?, prefect?);
         let registry = RegistryServer::start(&fetched.registry, &folder("apicurio")?)?;
         let bigquery = BigQueryEmulator::start(&fetched.bigquery, &folder("bqemulator")?)?;
         let s3 = start_versity(&fetched.versitygw, &folder("versitygw")?)?;
@@ -71,14 +73,20 @@ impl Servers {
             (var::REGISTRY, registry.url()),
             (var::BIGQUERY, bigquery.server().endpoint()),
             (var::BIGQUERY_STORAGE, bigquery.storage().display().to_string()),
+            (var::PREFECT, prefect.api()),
+            (var::PREFECT_PYTHON, fetched.prefect.display().to_string()),
+            (var::BROWSER, fetched.browser.display().to_string()),
+            (var::BROWSER_MODULES, fetched.browser_modules.display().to_string()),
             (var::PYTHON, fetched.python.display().to_string()),
             (var::CHECKERS, fetched.checkers.display().to_string()),
+            (var::TELEMETRY, fetched.telemetry.display().to_string()),
+            (var::PROMTOOL, fetched.promtool.display().to_string()),
             (var::SPARK, fetched.spark.display().to_string()),
             (var::JDBC, fetched.jdbc.display().to_string()),
             (var::POSTGRES, postgres.address().port.to_string()),
             (var::POSTGRES_CERTIFICATES, postgres.certificates_dir().display().to_string()),
         ];
-        Ok(Self { kafka, s3, gcs, azure, registry, bigquery, postgres, variables })
+        Ok(Self { kafka, s3, gcs, azure, registry, bigquery, postgres, prefect, variables })
     }
 
     /// The variables that tests read, see `testkit::var`.
@@ -96,9 +104,14 @@ impl Servers {
             ("Apicurio Registry", self.registry.server_mut().process_mut()),
             ("PostgreSQL", self.postgres.process_mut()),
             ("bqemulator", self.bigquery.server_mut().process_mut()),
+            ("Prefect", self.prefect.process_mut()),
         ];
         servers.into_iter().filter_map(|(name, p)| (!p.is_running().unwrap_or(false)).then_some(name)).collect()
     }
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The `servers` chore: starts them and keeps them until the terminal says stop.

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::servers::PrefectHome;
+
 /// The names of the variables: the contract between `cargo xtask test` and this crate.
 pub mod var {
     /// Bootstrap servers of the shared Apache Kafka broker, `host:port`.
@@ -29,8 +31,20 @@ pub mod var {
     pub const CHECKERS: &str = "TURNSTILE_TEST_CHECKERS";
     /// A Python interpreter that has pyspark, with Spark itself.
     pub const SPARK: &str = "TURNSTILE_TEST_SPARK";
+    /// A Python interpreter that has prometheus-client, openlineage-python and opentelemetry-proto.
+    pub const TELEMETRY: &str = "TURNSTILE_TEST_TELEMETRY";
+    /// Prometheus' checker of rules.
+    pub const PROMTOOL: &str = "TURNSTILE_TEST_PROMTOOL";
+    /// The Chromium that opens the console's pages.
+    pub const BROWSER: &str = "TURNSTILE_TEST_BROWSER";
+    /// The folder in which Node finds puppeteer-core, which drives that browser, and axe-core.
+    pub const BROWSER_MODULES: &str = "TURNSTILE_TEST_BROWSER_MODULES";
     /// The jar of PostgreSQL's JDBC driver.
     pub const JDBC: &str = "TURNSTILE_TEST_JDBC";
+    /// URL of the Prefect server's API, with `/api`.
+    pub const PREFECT: &str = "TURNSTILE_TEST_PREFECT";
+    /// A Python interpreter that has Prefect.
+    pub const PREFECT_PYTHON: &str = "TURNSTILE_TEST_PREFECT_PYTHON";
     /// Port of the PostgreSQL server on 127.0.0.1.
     pub const POSTGRES: &str = "TURNSTILE_TEST_POSTGRES";
     /// The folder with that server's certificates.
@@ -196,6 +210,22 @@ pub fn registry() -> String {
     text(var::REGISTRY)
 }
 
+/// URL of the shared Prefect server's API, with `/api`. It asks for no key.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn prefect() -> String {
+    text(var::PREFECT)
+}
+
+/// Where Prefect is installed, for a test that kills its server or gives it a password.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn prefect_home() -> PrefectHome {
+    PrefectHome::at(&PathBuf::from(text(var::PREFECT_PYTHON)))
+}
+
 /// A Python interpreter that has confluent-kafka.
 ///
 /// # Panics
@@ -218,6 +248,38 @@ pub fn checkers() -> PathBuf {
 /// As [`kafka`].
 pub fn spark() -> PathBuf {
     text(var::SPARK).into()
+}
+
+/// A Python interpreter that has prometheus-client, openlineage-python and opentelemetry-proto.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn telemetry() -> PathBuf {
+    text(var::TELEMETRY).into()
+}
+
+/// Prometheus' checker of rules.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn promtool() -> PathBuf {
+    text(var::PROMTOOL).into()
+}
+
+/// The Chromium that opens the console's pages.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn browser() -> PathBuf {
+    text(var::BROWSER).into()
+}
+
+/// The folder in which Node finds puppeteer-core, which drives that browser, and axe-core, which judges pages.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn browser_modules() -> PathBuf {
+    text(var::BROWSER_MODULES).into()
 }
 
 /// The jar of PostgreSQL's JDBC driver.

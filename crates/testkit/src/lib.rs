@@ -1,7 +1,8 @@
 //! How tests get servers.
 //!
 //! In: environment variables that `cargo xtask test` sets once its servers answer.
-//! Out: addresses of shared servers ([`kafka`], [`registry`], [`s3`], [`gcs`], [`azure`], [`postgres`], [`bigquery`])
+//! Out: addresses of shared servers ([`kafka`], [`registry`], [`s3`], [`gcs`], [`azure`], [`postgres`], [`bigquery`],
+//! [`prefect`])
 //! and, for tests that kill their broker, their own servers ([`servers`]).
 //! Refuses to know: how servers are fetched (that is xtask's), and what the tests send to them.
 //! Start reading at [`kafka`]; for a separate broker at [`servers::KafkaServer`].
@@ -24,7 +25,7 @@ mod address;
 pub mod servers;
 
 pub use address::{
-    Azure, BigQuery, Gcs, Postgres, S3, azure, bigquery, checkers, gcs, jdbc, kafka, postgres, python, registry, s3,
-    spark, var,
+    Azure, BigQuery, Gcs, Postgres, S3, azure, bigquery, browser, browser_modules, checkers, gcs, jdbc, kafka,
+    postgres, prefect, prefect_home, promtool, python, registry, s3, spark, telemetry, var,
 };
 pub use servers::kafka_home;

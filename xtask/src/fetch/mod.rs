@@ -5,9 +5,11 @@
 
 mod azurite;
 mod bigquery;
+mod browser;
 mod go;
 mod jdbc;
 mod kafka;
+mod promtool;
 pub(crate) mod python;
 mod registry;
 mod step;
@@ -29,10 +31,15 @@ pub(crate) struct Fetched {
     pub(crate) azurite: Azurite,
     pub(crate) python: PathBuf,
     pub(crate) checkers: PathBuf,
+    pub(crate) telemetry: PathBuf,
+    pub(crate) promtool: PathBuf,
     pub(crate) spark: PathBuf,
     pub(crate) registry: PathBuf,
     pub(crate) jdbc: PathBuf,
     pub(crate) bigquery: BigQueryHome,
+    pub(crate) prefect: PathBuf,
+    pub(crate) browser: PathBuf,
+    pub(crate) browser_modules: PathBuf,
 }
 
 /// Fetches what is missing. What mostly waits for a network goes beside what mostly computes.
@@ -42,12 +49,16 @@ pub(crate) fn all() -> Result<Fetched> {
         let computing = scope.spawn(|| -> Result<_> { Ok((go::versitygw()?, go::fake_gcs_server()?)) });
         let python = python::tests()?;
         let checkers = python::checkers()?;
+        let telemetry = python::telemetry()?;
+        let promtool = promtool::program()?;
         let spark = python::spark()?;
         let bigquery = bigquery::emulator()?;
+        let prefect = python::prefect()?;
         let kafka_dir = kafka::home()?;
         let registry = registry::runner()?;
         let jdbc = jdbc::driver()?;
         let azurite = azurite::installed()?;
+        let (browser, browser_modules) = (browser::chromium()?, browser::modules()?);
         let (versitygw, fake_gcs_server) = join(computing)?;
         let kafka = KafkaHome::at(&kafka_dir);
         Ok(Fetched {
@@ -58,10 +69,15 @@ pub(crate) fn all() -> Result<Fetched> {
             azurite,
             python,
             checkers,
+            telemetry,
+            promtool,
             spark,
             registry,
             jdbc,
             bigquery,
+            prefect,
+            browser,
+            browser_modules,
         })
     })
 }

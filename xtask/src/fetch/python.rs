@@ -57,11 +57,23 @@ pub(super) fn checkers() -> Result<PathBuf> {
     environment("checkers of container files, shell scripts and dependencies", "python-checkers-2", &packages)
 }
 
+/// A Python with what reads metrics, lineage and traces: the parser of OpenMetrics, and the models of OpenLineage and
+/// OpenTelemetry.
+pub(super) fn telemetry() -> Result<PathBuf> {
+    let packages = ["prometheus-client==0.26.0", "openlineage-python==1.54.0", "opentelemetry-proto==1.45.2"];
+    environment("parsers of metrics, lineage and traces", "python-telemetry-1", &packages)
+}
+
 /// A Python with the emulator of BigQuery. The resolver alone would take a DuckDB for which there is no extension.
 pub(super) fn bigquery(duckdb: &str) -> Result<PathBuf> {
     let (duckdb, spatial) = (format!("duckdb=={duckdb}"), format!("duckdb-extension-spatial=={duckdb}"));
     let packages = ["bqemulator==1.4.0", "numpy==2.4.6", duckdb.as_str(), spatial.as_str()];
     environment("the emulator of BigQuery", "python-bigquery-1", &packages)
+}
+
+/// A Python with Prefect's server. Newer releases of the two libraries below it break this version.
+pub(super) fn prefect() -> Result<PathBuf> {
+    environment("Prefect", "python-prefect-1", &["prefect==3.8.8", "fastapi<0.151", "sqlalchemy<2.1"])
 }
 
 /// A Go for machines whose own is missing or too old.

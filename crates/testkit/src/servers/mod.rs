@@ -16,6 +16,7 @@ mod kafka_config;
 mod kafka_home;
 mod port;
 mod postgres;
+mod prefect;
 mod process;
 mod registry;
 mod s3;
@@ -33,6 +34,7 @@ pub use kafka_config::KafkaConfig;
 pub use kafka_home::{KafkaHome, kafka_home};
 pub use port::free_port;
 pub use postgres::PostgresServer;
+pub use prefect::{PrefectHome, PrefectServer};
 pub use process::{ServerProcess, tail};
 pub use registry::RegistryServer;
 pub use s3::start_versity;
@@ -55,6 +57,13 @@ mod tests {
         assert_eq!(get(&s3.endpoint, &format!("/{}", s3.bucket)), 403);
         assert_eq!(get(&gcs.endpoint, &format!("/storage/v1/b/{}", gcs.bucket)), 200);
         assert_eq!(get(&azure.endpoint, &format!("/{}/{}?restype=container", azure.account, azure.container)), 403);
+    }
+
+    #[test]
+    #[ignore = "needs servers: cargo xtask test"]
+    fn the_shared_prefect_server_answers() {
+        let api = crate::prefect();
+        assert_eq!(get(api.strip_suffix("/api").unwrap(), "/api/health"), 200);
     }
 
     #[test]
