@@ -4,12 +4,14 @@
 mod stdout;
 
 mod cli;
+mod console;
 mod exit;
 mod flow;
 mod process;
 mod progress;
 mod report;
 mod style;
+mod tracking;
 
 use std::process::ExitCode;
 

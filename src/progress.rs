@@ -20,11 +20,11 @@ pub(crate) struct Printing {
 }
 
 impl Printing {
-    /// Prints what is emitted from now on.
-    pub(crate) fn start(events: &EventSink, json: bool) -> std::io::Result<Self> {
+    /// Prints what is emitted from now on; `schemas` once reading has begun.
+    pub(crate) fn start(events: &EventSink, json: bool, schemas: String) -> std::io::Result<Self> {
         let mut stream = events.subscribe(EVENTS);
         let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
-            let mut progress = ProgressPrinter::new(json);
+            let mut progress = ProgressPrinter::new(json, schemas);
             while let Some((at_us, event)) = stream.blocking_next_with_time() {
                 progress.show(at_us, &event);
                 let left_out = stream.take_left_out();
@@ -65,6 +65,8 @@ pub(crate) struct ProgressPrinter {
     json: bool,
     live: bool,
     colours: bool,
+    /// The schemas of the message and of the aggregate, until they are printed.
+    schemas: String,
     shown: bool,
     /// Status events since the last one that was printed without a terminal.
     quiet_statuses: u32,
@@ -80,17 +82,29 @@ const DEAD_EVERY: Duration = Duration::from_secs(30);
 const PLAIN_EVERY: u32 = 10;
 
 impl ProgressPrinter {
-    fn new(json: bool) -> Self {
+    fn new(json: bool, schemas: String) -> Self {
         let live = !json && std::io::stderr().is_terminal();
-        Self { json, live, colours: style::on_stderr(), shown: false, quiet_statuses: 0, dead: 0, dead_at: None }
+        Self {
+            json,
+            live,
+            schemas,
+            colours: style::on_stderr(),
+            shown: false,
+            quiet_statuses: 0,
+            dead: 0,
+            dead_at: None,
+        }
     }
 
     fn show(&mut self, at_us: i64, event: &Event) {
+        if matches!(event, Event::Ready { .. }) {
+            eprint!("{}", std::mem::take(&mut self.schemas));
+        }
         if self.json {
-            return outln!("{}", as_json(at_us, event));
+            return as_json(at_us, event).into_iter().for_each(|object| outln!("{object}"));
         }
         match event {
-            Event::Ready { topics, partitions, resumed_at, took } => {
+            Event::Ready { topics, partitions, resumed_at, took, .. } => {
                 let from = match resumed_at {
                     Some(seq) => format!("resuming from commit {seq}"),
                     None => "from the beginning".to_owned(),
@@ -118,14 +132,21 @@ impl ProgressPrinter {
                 }
             }
             Event::Status(status) => self.status(status),
-            Event::Loaded(_) | Event::NotLoaded(_) | Event::Note(_) => self.note(&text_of(event)),
+            Event::Committed(_) => {}
+            Event::Retried { .. }
+            | Event::Loaded(_)
+            | Event::NotLoaded { .. }
+            | Event::Maintained(_)
+            | Event::Note(_) => {
+                self.note(&text_of(event));
+            }
         }
     }
 
     /// One line that sums up a run.
     pub(crate) fn closing(&mut self, pipeline: &str, lake: &str, status: &Status) {
         if self.json {
-            let mut closing = as_json(flow::now_us(), &Event::Status(status.clone()));
+            let mut closing = as_json(flow::now_us(), &Event::Status(status.clone())).unwrap_or_default();
             closing["event"] = "stopped".into();
             if let Some(share) = &status.rejected {
                 closing["rejected"] = share.rejected.into();
@@ -209,11 +230,11 @@ fn live_line(status: &Status, width: usize, colours: bool) -> String {
     texts.collect::<Vec<_>>().join("  ")
 }
 
-/// An event for a program: docs/command-line.md.
-fn as_json(at_us: i64, event: &Event) -> serde_json::Value {
+/// An event for a program: docs/command-line.md. A commit is none: its files and the status tell of it.
+fn as_json(at_us: i64, event: &Event) -> Option<serde_json::Value> {
     use serde_json::json;
     let mut object = match event {
-        Event::Ready { topics, partitions, resumed_at, took } => json!({
+        Event::Ready { topics, partitions, resumed_at, took, .. } => json!({
             "event": "ready", "topics": topics, "partitions": partitions, "resumed_at": resumed_at,
             "took_ms": took.as_millis() as u64,
         }),
@@ -232,10 +253,13 @@ fn as_json(at_us: i64, event: &Event) -> serde_json::Value {
                 "run": { "read": read, "files": files, "late": late, "dead_lettered": dead_lettered },
             })
         }
-        Event::Loaded(_) | Event::NotLoaded(_) | Event::Note(_) => json!({ "event": "note", "text": text_of(event) }),
+        Event::Committed(_) => return None,
+        Event::Retried { .. } | Event::Loaded(_) | Event::NotLoaded { .. } | Event::Maintained(_) | Event::Note(_) => {
+            json!({ "event": "note", "text": text_of(event) })
+        }
     };
     object["at"] = human::instant(at_us).into();
-    object
+    Some(object)
 }
 
 /// What a note or a load says to a person.
@@ -251,7 +275,10 @@ fn text_of(event: &Event) -> String {
         Event::Loaded(Loaded::Delivery(run)) => {
             format!("delivered {} to {}, up to commit {}", human::plural(run.rows_out, "row"), run.target, run.to_seq)
         }
-        Event::NotLoaded(text) | Event::Note(text) => text.clone(),
+        Event::Retried { cause, wait } => format!("{cause}; trying again in {} s", wait.as_secs_f32()),
+        Event::NotLoaded { error, .. } => flow::not_loaded_text(error),
+        Event::Maintained(round) => round.summary.clone(),
+        Event::Note(text) => text.clone(),
         _ => String::new(),
     }
 }
@@ -289,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_status_tells_programs_the_pipeline_s_counts_and_the_run_s_apart() {
-        let event = as_json(1_785_571_200_000_000, &Event::Status(status()));
+        let event = as_json(1_785_571_200_000_000, &Event::Status(status())).unwrap();
         assert_eq!((&event["read"], &event["run"]["read"]), (&2_710_982.into(), &1_710_982.into()));
         assert_eq!((&event["at"], event["event"].as_str()), (&"2026-08-01T08:00:00Z".into(), Some("status")));
     }

@@ -1,6 +1,7 @@
 //! `turnstile deadletter`: messages that could not be processed, and how to resend them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::{Args as ClapArgs, Subcommand};
@@ -10,7 +11,7 @@ use turnstile_values::human;
 
 use super::pipeline_args::PipelineArgs;
 use crate::exit::Exit;
-use crate::flow::{self, DeadLetterFiles, LakeAccess};
+use crate::flow::{self, ByReason, DeadLetterFiles, LakeAccess, RequeueOutcome, Requeued};
 use crate::process::Process;
 use crate::report;
 
@@ -54,13 +55,20 @@ Examples:
       --file _dead_letters/mta-turnstile_00000000000000000007.jsonl.gz
 
 It prints how many messages were sent, by topic and reason, and warns of those that the pipeline is certain to reject
-again: its plan is still the one that rejected them. Correct the pipeline first.")]
+again: its plan is still the one that rejected them. Correct the pipeline first. While the pipeline runs it waits until
+the messages were read, and prints how many of them were rejected again, and why.")]
     Requeue {
         #[command(flatten)]
         of: DeadletterFilter,
         /// The topic to send to [default: the one that each came from]
         #[arg(long)]
         topic: Option<String>,
+        /// How long to wait until the running pipeline has read the messages
+        #[arg(long, value_name = "TIME", default_value = "1 minute", value_parser = super::duration)]
+        wait: Duration,
+        /// End as soon as the messages are sent
+        #[arg(long, conflicts_with = "wait")]
+        no_wait: bool,
     },
 }
 
@@ -83,7 +91,9 @@ pub(crate) fn run(args: DeadletterArgs, process: &Process) -> anyhow::Result<Exi
     match args.command {
         DeadletterCommand::List(of) => list(&of, process),
         DeadletterCommand::Show { of, count } => show(&of, process, count.unwrap_or(usize::MAX)),
-        DeadletterCommand::Requeue { of, topic } => requeue(&of, process, topic.as_deref()),
+        DeadletterCommand::Requeue { of, topic, wait, no_wait } => {
+            requeue(&of, process, topic.as_deref(), if no_wait { Duration::ZERO } else { wait })
+        }
     }
 }
 
@@ -164,7 +174,7 @@ fn print_letter(letter: &OwnedDeadLetter, json: bool) {
     }
 }
 
-fn requeue(of: &DeadletterFilter, process: &Process, topic: Option<&str>) -> anyhow::Result<Exit> {
+fn requeue(of: &DeadletterFilter, process: &Process, topic: Option<&str>, wait: Duration) -> anyhow::Result<Exit> {
     let context = of.pipeline.open(process, LakeAccess::Read)?;
     process.shutdown_on_signals()?;
     let (letters, again) = context.block_on(async {
@@ -180,18 +190,14 @@ fn requeue(of: &DeadletterFilter, process: &Process, topic: Option<&str>) -> any
         anyhow::Ok((letters, again))
     })?;
     let all = letters.iter().flat_map(|(_, letters)| letters);
-    let sent = if all.clone().next().is_some() { flow::requeue(&context, all, topic)? } else { Default::default() };
-    let total: u64 = sent.values().flat_map(|reasons| reasons.values()).sum();
-    if of.json {
-        let topics: Vec<_> =
-            sent.iter().map(|(topic, reasons)| json!({ "topic": topic, "reasons": reasons })).collect();
-        outln!("{}", json!({ "sent": total, "topics": topics, "rejected_again": again }));
-    } else {
-        for (topic, reasons) in &sent {
+    let requeued =
+        if all.clone().next().is_some() { flow::requeue(&context, all, topic)? } else { Requeued::default() };
+    if !of.json {
+        for (topic, reasons) in &requeued.sent {
             let messages = human::plural(reasons.values().sum(), "message");
             outln!("{messages} sent to {topic}: {}", by_reason(reasons));
         }
-        if sent.is_empty() {
+        if requeued.sent.is_empty() {
             outln!("0 messages sent");
         }
     }
@@ -203,7 +209,53 @@ fn requeue(of: &DeadletterFilter, process: &Process, topic: Option<&str>) -> any
             by_reason(&again)
         ));
     }
+    if requeued.positions.is_empty() && !of.json {
+        return Ok(Exit::Done);
+    }
+    let outcome = context.block_on(flow::requeue_outcome(&context, &requeued.positions, wait))?;
+    if of.json {
+        outln!("{}", requeued_json(&requeued, &again, &outcome));
+    } else if let Some(line) = outcome_line(&outcome, &context.pipeline().name) {
+        outln!("{line}");
+    }
     Ok(Exit::Done)
+}
+
+/// What became of the messages, as far as it is known.
+fn outcome_line(outcome: &RequeueOutcome, pipeline: &str) -> Option<String> {
+    match outcome {
+        RequeueOutcome::Unknown => None,
+        RequeueOutcome::NotRunning => Some(format!(
+            "{pipeline} is not running: its next run reads them, and `turnstile deadletter list` then shows what it rejects"
+        )),
+        RequeueOutcome::NotReadYet => {
+            Some(format!("{pipeline} has not read all of them yet; `turnstile deadletter list` shows what it rejects"))
+        }
+        RequeueOutcome::Read { came_back, accepted } if came_back.is_empty() => {
+            Some(format!("{pipeline} has accepted {}", human::plural(*accepted, "message")))
+        }
+        RequeueOutcome::Read { came_back, accepted } => Some(format!(
+            "{pipeline} has accepted {}, and rejected {} again: {}",
+            human::plural(*accepted, "message"),
+            human::plural(came_back.values().sum(), "message"),
+            by_reason(came_back)
+        )),
+    }
+}
+
+fn requeued_json(requeued: &Requeued, again: &ByReason, outcome: &RequeueOutcome) -> serde_json::Value {
+    let topics = requeued.sent.iter().map(|(topic, reasons)| json!({ "topic": topic, "reasons": reasons }));
+    let (accepted, came_back) = match outcome {
+        RequeueOutcome::Read { came_back, accepted } => (Some(accepted), Some(came_back)),
+        _ => (None, None),
+    };
+    json!({
+        "sent": requeued.sent.values().flat_map(|reasons| reasons.values()).sum::<u64>(),
+        "topics": topics.collect::<Vec<_>>(),
+        "rejected_again": again,
+        "accepted": accepted,
+        "came_back": came_back,
+    })
 }
 
 /// `type 20, late 3`.

@@ -125,10 +125,10 @@ impl LagArgs {
         }
         let (reader, settings) = match self.pipeline.find(process)? {
             FoundPipeline::Whole(..) if self.cluster.is_named() => return Err(brokers_named_twice().into()),
-            FoundPipeline::Whole(mut pipeline, _) => {
+            FoundPipeline::Whole(mut pipeline, ..) => {
                 add_environment(&mut pipeline)?;
                 let settings = flow::client_settings(&pipeline, shutdown)?;
-                let options = flow::store_options(&pipeline);
+                let options = process.runtime.block_on(flow::lake_options(&pipeline))?;
                 let (name, url, topics) = (pipeline.name, pipeline.lake.url, Some(pipeline.source.topics));
                 (LagReader::Pipeline { name, url, options, topics }, settings)
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use turnstile_pipeline::Pipeline;
 
 use super::pipeline_file::parse_pipeline;
+use crate::console::PipelineFileText;
 
 /// The default data folder of `turnstile up` and `turnstile stream`.
 pub(super) const DATA: &str = "turnstile-data";
@@ -57,6 +58,11 @@ impl LastRun {
     /// The pipeline; `set` overrides what was saved.
     pub(super) fn pipeline(&self, set: &[(String, String)]) -> anyhow::Result<Pipeline> {
         parse_pipeline(&self.text, &self.origin, &[self.set.as_slice(), set].concat())
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> PipelineFileText {
+        PipelineFileText { name: self.origin.clone(), text: self.text.clone() }
     }
 
     /// The folder that the file's relative paths begin at.

@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod completions;
 mod connect;
+mod console;
 mod consume;
 mod deadletter;
 mod explain;
@@ -14,6 +15,7 @@ mod lag;
 mod lake;
 mod last_run;
 mod ledger_at;
+mod listeners;
 mod models;
 mod pipeline_args;
 mod pipeline_file;
@@ -21,6 +23,7 @@ mod produce;
 mod produce_display;
 mod replay;
 mod run;
+mod runs;
 mod serve;
 mod sql;
 mod status;
@@ -31,9 +34,13 @@ mod up;
 mod warehouse;
 mod zone;
 
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use turnstile_values::duration;
 
 use crate::exit::Exit;
 use crate::process::Process;
@@ -41,7 +48,9 @@ use crate::process::Process;
 /// Turn a Kafka topic into tables in a data lake: aggregated in event-time windows, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "turnstile", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug prints debug logs.")]
+#[command(
+    after_help = "Exit codes: docs/exit-codes.md. TURNSTILE_LOG=debug prints debug logs, TURNSTILE_LOG_FORMAT=human or json how."
+)]
 struct Cli {
     #[command(subcommand)]
     command: CliCommand,
@@ -65,6 +74,8 @@ enum CliCommand {
     Audit(audit::AuditArgs),
     Replay(replay::ReplayArgs),
     Deadletter(deadletter::DeadletterArgs),
+    Runs(runs::RunsArgs),
+    Console(console::ConsoleArgs),
     Topic(topic::TopicArgs),
     Broker(broker::BrokerArgs),
     Completions(completions::CompletionsArgs),
@@ -91,6 +102,8 @@ pub(crate) fn run(process: &Process) -> anyhow::Result<Exit> {
         CliCommand::Audit(args) => audit::run(args, process),
         CliCommand::Replay(args) => replay::run(args, process),
         CliCommand::Deadletter(args) => deadletter::run(args, process),
+        CliCommand::Runs(args) => runs::run(args, process),
+        CliCommand::Console(args) => console::run(args, process),
         CliCommand::Topic(args) => topic::run(args, process),
         CliCommand::Broker(args) => broker::run(args, process),
         CliCommand::Completions(args) => completions::run(args, Cli::command()),
@@ -108,22 +121,39 @@ fn without_escape_tip(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// A duration that an option gives.
+fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| format!("{error}; {}", duration::HINT))
+}
+
 /// The environment variable that says what is logged.
 const LOG: &str = "TURNSTILE_LOG";
 
-/// Logs go to stderr: warnings, or what TURNSTILE_LOG asks for.
+/// The environment variable that says how: `human` or `json`.
+const LOG_FORMAT: &str = "TURNSTILE_LOG_FORMAT";
+
+/// Logs go to stderr: warnings, or what TURNSTILE_LOG asks for; as text on a terminal, as JSON lines otherwise.
 fn start_logging() {
     let asked = std::env::var(LOG).ok().filter(|text| !text.is_empty());
     let filter = asked.map_or_else(|| Ok(EnvFilter::new("warn")), EnvFilter::try_new).unwrap_or_else(|error| {
         crate::report::warn(&format!("{LOG} is not used: {error}; write it as in {LOG}=debug"));
         EnvFilter::new("warn")
     });
-    tracing_subscriber::fmt()
+    let logging = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(crate::style::on_stderr())
-        .init();
+        .with_ansi(crate::style::on_stderr());
+    match std::env::var(LOG_FORMAT).as_deref() {
+        Ok("human") => logging.init(),
+        Ok("json") => logging.json().flatten_event(true).init(),
+        Err(_) | Ok("") if std::io::stderr().is_terminal() => logging.init(),
+        Err(_) | Ok("") => logging.json().flatten_event(true).init(),
+        Ok(other) => {
+            logging.init();
+            crate::report::warn(&format!("{LOG_FORMAT} is not used: {other:?} is neither human nor json"));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +167,17 @@ mod tests {
         }
         for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
             leaves(verb, &format!("{path} {}", verb.get_name()), out);
+        }
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_and_is_above_0() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2 min"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["10", "s", "-1s", "0s", "1e30h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 

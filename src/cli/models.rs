@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use turnstile_values::human;
-use turnstile_warehouse::{LoadOptions, Models};
+use turnstile_warehouse::{DropTable, LoadOptions, Models};
 
 use super::pipeline_args::PipelineArgs;
 use super::text_table::TextTable;
@@ -12,7 +12,7 @@ use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
 use crate::report::Failure;
 
-/// Check, run, test and describe the models: SQL files that define tables
+/// Check, run, test, describe and drop the models: SQL files that define tables
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 #[command(after_help = "\
@@ -33,6 +33,7 @@ enum ModelsCommand {
     Run(ModelsRunArgs),
     Test(ModelsTestArgs),
     Docs(ModelsDocsArgs),
+    Drop(ModelsDropArgs),
 }
 
 /// Check the models against the tables that they read, and list them in the order in which they run
@@ -91,6 +92,22 @@ struct ModelsDocsArgs {
     pipeline: PipelineArgs,
 }
 
+/// Drop the table of a model that was deleted
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  turnstile models drop fact_by_hour pipelines/mta-turnstile.toml
+
+Delete the model's file first: a load builds the table of every model. Copies in PostgreSQL or BigQuery stay; drop them
+there.")]
+struct ModelsDropArgs {
+    /// The table
+    #[arg(value_name = "TABLE")]
+    table: String,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+}
+
 pub(crate) fn run(args: ModelsArgs, process: &Process) -> anyhow::Result<Exit> {
     match args.command {
         ModelsCommand::Check(args) => check(&args, process),
@@ -100,6 +117,7 @@ pub(crate) fn run(args: ModelsArgs, process: &Process) -> anyhow::Result<Exit> {
             out!("{}", models(&args.pipeline.open(process, LakeAccess::Read)?)?.describe());
             Ok(Exit::Done)
         }
+        ModelsCommand::Drop(args) => drop_table(&args, process),
     }
 }
 
@@ -147,6 +165,32 @@ fn load(args: &ModelsRunArgs, process: &Process) -> anyhow::Result<Exit> {
             .into());
     }
     load_once(&context, &LoadOptions { full_refresh: args.full_refresh.clone() }, args.json)
+}
+
+fn drop_table(args: &ModelsDropArgs, process: &Process) -> anyhow::Result<Exit> {
+    let context = args.pipeline.open(process, LakeAccess::Write)?;
+    let dropped = context.block_on(async {
+        let warehouse = context.warehouse().await?;
+        warehouse.drop_table(&args.table).await.map_err(flow::warehouse_failed)
+    })?;
+    let failure = |fact: String, hint: String| Err(Failure::new(Exit::Usage, fact).hint(hint).into());
+    match dropped {
+        DropTable::Dropped { rows } => {
+            outln!("{} dropped, with {}", args.table, human::plural(rows, "row"));
+            Ok(Exit::Done)
+        }
+        DropTable::HasModel => {
+            let hint = "delete the model's file first: the next load would build the table again".to_owned();
+            failure(format!("the table {} has a model", args.table), hint)
+        }
+        DropTable::Unknown { without_model } => {
+            let hint = match without_model.as_slice() {
+                [] => "every table has a model".to_owned(),
+                names => format!("tables without a model: {}", names.join(", ")),
+            };
+            failure(format!("there is no table {}", args.table), hint)
+        }
+    }
 }
 
 fn test(args: &ModelsTestArgs, process: &Process) -> anyhow::Result<Exit> {

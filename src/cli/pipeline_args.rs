@@ -10,6 +10,7 @@ use turnstile_pipeline::Pipeline;
 use super::last_run::{DATA, LastRun};
 use super::ledger_at::LedgerAt;
 use super::pipeline_file::{add_environment, load_pipeline_with, split_set, store_set};
+use crate::console::PipelineFileText;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
@@ -45,8 +46,8 @@ pub(super) struct PipelineFlags {
 
 /// What the arguments lead to.
 pub(super) enum FoundPipeline {
-    /// A pipeline, and the folder that its file's relative paths begin at.
-    Whole(Box<Pipeline>, PathBuf),
+    /// A pipeline, the folder that its file's relative paths begin at, and the file's text where it can be read again.
+    Whole(Box<Pipeline>, PathBuf, Option<PipelineFileText>),
     /// Its ledger: no file is known.
     Ledger(LedgerAt),
 }
@@ -68,8 +69,8 @@ impl PipelineArgs {
         }
         Ok(match self.flags.find(file, process)? {
             FoundPipeline::Ledger(at) => at,
-            FoundPipeline::Whole(pipeline, _) => {
-                let options = flow::store_options(&pipeline);
+            FoundPipeline::Whole(pipeline, ..) => {
+                let options = process.runtime.block_on(flow::lake_options(&pipeline))?;
                 LedgerAt { url: pipeline.lake.url, pipeline: pipeline.name, options }
             }
         })
@@ -99,8 +100,13 @@ impl FoundPipeline {
     /// # Errors
     /// Only its name is known.
     pub(super) fn whole(self) -> anyhow::Result<(Pipeline, PathBuf)> {
+        self.whole_with_file().map(|(pipeline, folder, _)| (pipeline, folder))
+    }
+
+    /// The same, with the file.
+    pub(super) fn whole_with_file(self) -> anyhow::Result<(Pipeline, PathBuf, Option<PipelineFileText>)> {
         match self {
-            Self::Whole(pipeline, folder) => Ok((*pipeline, folder)),
+            Self::Whole(pipeline, folder, file) => Ok((*pipeline, folder, file)),
             Self::Ledger(at) => {
                 let fact = format!("only the name of pipeline {:?} is known, and this needs its file", at.pipeline);
                 Err(Failure::new(Exit::Usage, fact)
@@ -174,11 +180,13 @@ impl PipelineFlags {
         };
         set.extend(self.lake.as_deref().map(|lake| ("lake.url".to_owned(), location(lake))));
         set.extend(split_set(&self.set)?);
-        Ok(FoundPipeline::Whole(Box::new(load_pipeline_with(file, &set)?), flow::folder_of(file)))
+        let pipeline = Box::new(load_pipeline_with(file, &set)?);
+        Ok(FoundPipeline::Whole(pipeline, flow::folder_of(file), PipelineFileText::read(file)))
     }
 
     fn of_last_run(&self, last_run: &LastRun) -> anyhow::Result<FoundPipeline> {
-        Ok(FoundPipeline::Whole(Box::new(last_run.pipeline(&split_set(&self.set)?)?), last_run.folder()))
+        let pipeline = Box::new(last_run.pipeline(&split_set(&self.set)?)?);
+        Ok(FoundPipeline::Whole(pipeline, last_run.folder(), Some(last_run.file())))
     }
 
     fn data_dir(&self) -> &Path {

@@ -7,7 +7,9 @@ use clap::Args as ClapArgs;
 use turnstile_pipeline::Pipeline;
 use turnstile_values::human;
 
+use super::listeners::Listeners;
 use super::pipeline_file::load_pipeline_for_cluster;
+use crate::console::PipelineFileText;
 use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess, PortChoice, RejectedShare, RunOptions, Services, StopCondition};
 use crate::process::Process;
@@ -66,6 +68,7 @@ impl RunOptionArgs {
         process: &Process,
         pipeline: Pipeline,
         folder: &Path,
+        file: Option<PipelineFileText>,
         connect_timeout: Duration,
     ) -> anyhow::Result<Exit> {
         let until = match (self.until_end, self.drain) {
@@ -75,15 +78,17 @@ impl RunOptionArgs {
         };
         process.shutdown_on_signals()?;
         let context = Context::new(process, pipeline, folder, LakeAccess::Write);
-        let printing = Printing::start(context.events(), self.json)?;
+        let printing = Printing::start(context.events(), self.json, schemas(context.pipeline()))?;
         // A run that ends by itself is one step of somebody's script; `warehouse run --once` is the next.
         let services = match until {
             StopCondition::Shutdown => context.block_on(Services::start(&context, PortChoice::AsConfigured))?,
             StopCondition::End | StopCondition::Drained => Services::default(),
         };
+        let listeners = Listeners::start(&context, PortChoice::AsConfigured, file)?;
+        listeners.url().into_iter().for_each(|url| eprintln!("console   {url}"));
         let (takeover, accept_loss) = (self.takeover, self.accept_loss);
         let options = RunOptions { until, takeover, accept_loss, connect_timeout };
-        run_pipeline(&context, &options, services, printing)
+        run_pipeline(&context, &options, services, listeners, printing)
     }
 }
 
@@ -93,7 +98,8 @@ pub(crate) fn run(args: RunArgs, process: &Process) -> anyhow::Result<Exit> {
         pipeline.source.kafka.insert("bootstrap.servers".to_owned(), servers);
     }
     let timeout = Duration::from_secs(args.connect_timeout);
-    args.how.run(process, pipeline, &flow::folder_of(&args.pipeline), timeout)
+    let file = PipelineFileText::read(&args.pipeline);
+    args.how.run(process, pipeline, &flow::folder_of(&args.pipeline), file, timeout)
 }
 
 /// Runs with its events printed; the last line says where everything stands.
@@ -101,16 +107,19 @@ pub(super) fn run_pipeline(
     context: &Context,
     options: &RunOptions,
     services: Services,
+    listeners: Listeners,
     printing: Printing,
 ) -> anyhow::Result<Exit> {
-    let result = context.block_on(async {
+    let (result, asked) = context.block_on(async {
         let result = flow::run(context, options).await;
         // A run that ends by itself ends what runs beside it.
+        let asked = context.shutdown().is_cancelled();
         context.shutdown().cancel();
         services.stop().await;
-        result
+        (result, asked)
     });
     let progress = printing.end();
+    listeners.end(context, &result, asked);
     let status = result?;
     if let Some(mut progress) = progress {
         progress.closing(&context.pipeline().name, &context.pipeline().lake.url, &status);
@@ -122,6 +131,11 @@ pub(super) fn run_pipeline(
         }
         None => Ok(Exit::Done),
     }
+}
+
+/// The schemas of the message and of the aggregate, as the original prints them when it starts.
+pub(super) fn schemas(pipeline: &Pipeline) -> String {
+    format!("message\n{}aggregate\n{}", pipeline.message_schema_tree(), pipeline.output_schema_tree())
 }
 
 /// What a person must know of a run that took in little of what it read.

@@ -15,6 +15,7 @@ use super::pipeline_args::location;
 use super::pipeline_file::add_environment;
 use super::run::RunOptionArgs;
 use super::zone::{Zone, zone};
+use crate::console::PipelineFileText;
 use crate::exit::Exit;
 use crate::process::Process;
 use crate::report::Failure;
@@ -112,7 +113,8 @@ pub(crate) fn run(args: StreamArgs, process: &Process) -> anyhow::Result<Exit> {
     add_environment(&mut pipeline)?;
     print_summary(&args, &pipeline);
     let timeout = args.cluster.connect_timeout();
-    args.how.run(process, pipeline, Path::new(""), timeout)
+    let file = PipelineFileText { name: BUILT_IN_NAME.to_owned(), text };
+    args.how.run(process, pipeline, Path::new(""), Some(file), timeout)
 }
 
 /// Saves the pipeline for verbs that are given no pipeline file. A folder that cannot be made is the lake's too, which
@@ -124,7 +126,7 @@ fn save_as_last(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Prints what runs. The original prints the schemas of the message and of the aggregate too.
+/// Prints what runs.
 fn print_summary(args: &StreamArgs, pipeline: &Pipeline) {
     eprintln!("pipeline  {}, built in; --print-pipeline prints its file", pipeline.name);
     let slide = args.slide.as_ref().filter(|slide| slide.us != args.duration.us);
@@ -137,7 +139,6 @@ fn print_summary(args: &StreamArgs, pipeline: &Pipeline) {
         let sql = format!("SELECT STATION, ENTRIES, EXITS FROM {table} WHERE STATION LIKE 'Test%' LIMIT 5");
         eprintln!("query     turnstile sql \"{sql}\"");
     }
-    eprint!("message\n{}aggregate\n{}", pipeline.message_schema_tree(), pipeline.output_schema_tree());
 }
 
 impl StreamArgs {

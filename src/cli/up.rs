@@ -9,8 +9,10 @@ use turnstile_pipeline::Pipeline;
 use turnstile_values::{MILLISECOND_US, human};
 
 use super::last_run::{DATA, LastRun};
+use super::listeners::Listeners;
 use super::pipeline_file::{parse_pipeline, split_set};
-use super::run::run_pipeline;
+use super::run::{run_pipeline, schemas};
+use crate::console::PipelineFileText;
 use crate::exit::Exit;
 use crate::flow::{self, City, Context, LakeAccess, LocalTopic, PortChoice, RunOptions, Services, StopCondition};
 use crate::process::Process;
@@ -19,6 +21,9 @@ use crate::report::Failure;
 
 /// The pipeline that runs when no file is named.
 const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mta-turnstile.toml");
+
+/// Its name.
+const DEFAULT_NAME: &str = "pipelines/mta-turnstile.toml";
 
 /// Run everything on this machine: embedded broker, producer, pipeline, lake.
 #[derive(Debug, ClapArgs)]
@@ -76,7 +81,7 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
     let dir = args.dir.canonicalize().context("the data folder")?;
     let broker = flow::start_broker(&dir, args.port)?;
     let servers = broker.address().to_string();
-    let pipeline = pipeline(&args, &dir, &servers)?;
+    let (pipeline, text) = pipeline(&args, &dir, &servers)?;
     let folder = args.pipeline.as_deref().map(flow::folder_of).unwrap_or_default();
     process.shutdown_on_signals()?;
     let local = LocalTopic::open(broker, &pipeline, args.partitions)?;
@@ -93,10 +98,15 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
     eprintln!("messages  turnstile consume --topic {topic} --bootstrap {servers}");
     let context = Context::new(process, pipeline, &folder, LakeAccess::Write);
     let pipeline = context.pipeline();
-    let printing = Printing::start(context.events(), args.json)?;
+    let printing = Printing::start(context.events(), args.json, schemas(context.pipeline()))?;
     let services = context.block_on(Services::start(&context, PortChoice::Any))?;
     if let Some(at) = services.address() {
         eprintln!("warehouse psql -h {} -p {} -U {} {}", at.ip(), at.port(), flow::USER, turnstile_wire::DATABASE);
+    }
+    let file = PipelineFileText { name: args.pipeline_name(), text };
+    let listeners = Listeners::start(&context, PortChoice::Any, Some(file))?;
+    if let Some(url) = listeners.url() {
+        eprintln!("console   {url}");
     }
     let at = dir_flag(&dir);
     eprintln!("audit     turnstile audit{at}");
@@ -110,7 +120,7 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
         accept_loss: false,
         connect_timeout: turnstile_kafka::DEFAULT_CONNECT_TIMEOUT,
     };
-    let run = || run_pipeline(&context, &options, services, printing);
+    let run = || run_pipeline(&context, &options, services, listeners, printing);
     let result = local.serve(city.as_ref(), &process.shutdown, run);
     if result.is_ok() && !args.json {
         eprintln!("query     {query}");
@@ -150,23 +160,32 @@ fn example_query(args: &UpArgs, pipeline: &Pipeline, dir_flag: &str) -> String {
     format!("turnstile sql{dir_flag} \"{sql}\"")
 }
 
-fn pipeline(args: &UpArgs, dir: &Path, servers: &str) -> anyhow::Result<Pipeline> {
+impl UpArgs {
+    /// The pipeline file's name.
+    fn pipeline_name(&self) -> String {
+        self.pipeline.as_ref().map_or_else(|| DEFAULT_NAME.to_owned(), |path| path.display().to_string())
+    }
+}
+
+/// The pipeline, and the text that it was read from.
+fn pipeline(args: &UpArgs, dir: &Path, servers: &str) -> anyhow::Result<(Pipeline, String)> {
     let lake = dir.join("lake");
     let mut set = vec![
         ("source.kafka".to_owned(), format!("{{ \"bootstrap.servers\" = \"{servers}\" }}")),
         ("lake.url".to_owned(), format!("file:{}", lake.display())),
+        ("track.store".to_owned(), dir.join("runs.sqlite").display().to_string()),
     ];
     let (origin, text) = match &args.pipeline {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| Failure::new(Exit::Config, format!("{} cannot be read", path.display())).cause(e))?;
-            (path.display().to_string(), text)
+            (args.pipeline_name(), text)
         }
-        None => ("pipelines/mta-turnstile.toml".to_owned(), DEFAULT_PIPELINE.to_owned()),
+        None => (args.pipeline_name(), DEFAULT_PIPELINE.to_owned()),
     };
     // A secret in --set would have been refused.
     set.extend(split_set(&args.set)?);
     let pipeline = parse_pipeline(&text, &origin, &set)?;
     LastRun::save(dir, &origin, &flow::folder_of(Path::new(&origin)), &text, &set)?;
-    Ok(pipeline)
+    Ok((pipeline, text))
 }

@@ -148,7 +148,7 @@ fn print_loads(context: &Context, json: bool, work: impl Future<Output = anyhow:
                     loads += 1;
                     show(&loaded, json);
                 }
-                Event::NotLoaded(error) => report::warn(&error),
+                Event::NotLoaded { error, .. } => report::warn(&flow::not_loaded_text(&error)),
                 _ => {}
             }
         }

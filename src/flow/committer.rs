@@ -12,6 +12,7 @@ use turnstile_message::TopicPartition;
 use turnstile_values::{RetryPolicy, human};
 
 use super::commit::ADD;
+use super::event::Event;
 use super::event_sink::EventSink;
 use super::fault::{engine_failed, ledger_failed};
 use super::state_merge;
@@ -50,6 +51,11 @@ impl Committer {
     /// The newest commit.
     pub(crate) fn newest(&self) -> &Slot {
         self.ledger.newest()
+    }
+
+    /// The newest commit, shared.
+    pub(crate) fn newest_shared(&self) -> Arc<Slot> {
+        self.ledger.newest_shared()
     }
 
     /// The next offset of each partition, as of the newest commit.
@@ -103,13 +109,12 @@ impl Committer {
                     let Some(wait) = waits.next_after(began.elapsed()) else {
                         return Err(ledger_failed(LedgerError::Store(error)));
                     };
-                    let seconds = wait.as_secs_f32();
                     tracing::debug!(
                         wait_ms = wait.as_millis() as u64,
                         error = human::error(&error),
                         "retrying a commit"
                     );
-                    self.events.note(format!("{}; trying again in {seconds} s", human::error(&error)));
+                    self.events.emit(Event::Retried { cause: human::error(&error), wait });
                     tokio::select! {
                         () = self.shutdown.cancelled() => return Err(ledger_failed(LedgerError::Store(error))),
                         () = tokio::time::sleep(wait) => {}

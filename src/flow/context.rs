@@ -19,7 +19,8 @@ use turnstile_warehouse::Warehouse;
 
 use super::event_sink::EventSink;
 use super::fault::{engine_failed, lake_failed};
-use super::settings::{client_settings, store_options};
+use super::lake_credentials::lake_options;
+use super::settings::client_settings;
 use super::targets::Targets;
 use super::warehouse::open_warehouse;
 use crate::process::Process;
@@ -126,7 +127,7 @@ impl Context {
     }
 
     async fn open_lake(&self) -> anyhow::Result<Lake> {
-        let (url, options) = (&self.pipeline().lake.url, store_options(self.pipeline()));
+        let (url, options) = (&self.pipeline().lake.url, lake_options(self.pipeline()).await?);
         tracing::debug!(url, access = ?self.inner.access, "opening the lake");
         if self.inner.access != LakeAccess::Write {
             let lake = Lake::open_for_reading(url, &options).await.map_err(lake_failed)?;

@@ -2,6 +2,11 @@
 
 use turnstile_warehouse::{Load, LoadRun};
 
+/// What is said of a load or a delivery that failed for `error`.
+pub(crate) fn not_loaded_text(error: &str) -> String {
+    format!("loading the warehouse failed and will be retried: {error}")
+}
+
 /// What happened in one round.
 #[derive(Debug, Clone)]
 pub(crate) enum Loaded {

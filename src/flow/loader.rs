@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use turnstile_delivery::{Target, TargetError};
 use turnstile_pipeline::LoadSchedule;
 use turnstile_values::{HOUR_US, RetryPolicy, human};
-use turnstile_warehouse::{LoadOptions, LoadRun, LoadRunState, Warehouse, WarehouseError};
+use turnstile_warehouse::{EMBEDDED, LoadOptions, LoadRun, LoadRunState, Warehouse, WarehouseError};
 
 use super::bigquery_tables::list_for_bigquery;
 use super::context::Context;
@@ -44,17 +44,20 @@ struct NotLoaded {
     error: anyhow::Error,
     /// The pipeline has published nothing yet, which is no fault while it runs.
     empty: bool,
+    /// What was loaded.
+    target: String,
 }
 
 impl From<anyhow::Error> for NotLoaded {
     fn from(error: anyhow::Error) -> Self {
-        Self { error, empty: false }
+        Self { error, empty: false, target: EMBEDDED.to_owned() }
     }
 }
 
 impl From<WarehouseError> for NotLoaded {
     fn from(error: WarehouseError) -> Self {
-        Self { empty: matches!(error, WarehouseError::Empty { .. }), error: warehouse_failed(error) }
+        let empty = matches!(error, WarehouseError::Empty { .. });
+        Self { empty, ..Self::from(warehouse_failed(error)) }
     }
 }
 
@@ -92,19 +95,23 @@ impl Loader {
         }
         let mut failed = None;
         if any {
-            failed = list_for_bigquery(&self.context).await.err();
+            failed = list_for_bigquery(&self.context).await.err().map(NotLoaded::from);
         }
         for target in self.context.targets()?.iter() {
-            match deliver(warehouse, &mut *target.lock().await, &mut self.failing).await {
+            let mut target = target.lock().await;
+            match deliver(warehouse, &mut *target, &mut self.failing).await {
                 Ok(Some(run)) => {
                     tracing::debug!(target_name = run.target, to_seq = run.to_seq, rows = run.rows_out, "delivered");
                     self.context.events().emit(Event::Loaded(Loaded::Delivery(run)));
                 }
                 Ok(None) => {}
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => {
+                    let target = target.name().to_owned();
+                    failed = failed.or(Some(NotLoaded { target, ..NotLoaded::from(error) }));
+                }
             }
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -232,8 +239,7 @@ pub(crate) async fn load_on_schedule(context: &Context, schedule: &LoadSchedule)
             Err(failed) if failed.empty => due_us = due_us.min(now + RETRIES.first_wait.as_micros() as i64),
             Err(failed) => {
                 let why = human::error(failed.error.as_ref());
-                let error = format!("loading the warehouse failed and will be retried: {why}");
-                context.events().emit(Event::NotLoaded(error));
+                context.events().emit(Event::NotLoaded { target: failed.target, error: why });
                 due_us = waits.next().map_or(due_us, |wait| due_us.min(now_us() + wait.as_micros() as i64));
             }
         }

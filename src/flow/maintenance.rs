@@ -11,7 +11,8 @@ use turnstile_pipeline::Pipeline;
 use turnstile_values::human;
 
 use super::context::Context;
-use super::owner::this_process;
+use super::event::{Event, MaintenanceRound};
+use super::owner::{now_us, this_process};
 
 /// Maintenance in the background.
 pub(crate) struct Maintenance {
@@ -44,10 +45,13 @@ impl Maintenance {
 
 /// One round, and what it did or met, as events.
 async fn round(context: &Context) {
-    let events = context.events();
+    let (events, started_at_us) = (context.events(), now_us());
     match once(context).await {
         Ok(applied) => {
-            summary(&applied).into_iter().for_each(|text| events.note(text));
+            let windows = applied.compacted.iter().map(|object| object.parts.len() as u64).sum();
+            let files = (applied.retired + applied.deleted + applied.swept) as u64;
+            let round = |summary| MaintenanceRound { summary, started_at_us, ended_at_us: now_us(), windows, files };
+            summary(&applied).into_iter().for_each(|text| events.emit(Event::Maintained(round(text))));
             applied.failed.iter().for_each(|error| events.note(human::error(error)));
         }
         Err(error) => {

@@ -17,6 +17,7 @@ mod event_sink;
 mod fault;
 mod idleness;
 mod lag;
+mod lake_credentials;
 mod live;
 mod loaded;
 mod loader;
@@ -35,6 +36,7 @@ mod retention;
 mod run;
 mod run_status;
 mod schemas;
+mod secret;
 mod serve;
 mod services;
 mod settings;
@@ -53,9 +55,9 @@ mod zone_question;
 pub(crate) use bigquery_tables::deploy_bigquery;
 pub(crate) use commit::{encode, encode_as_before};
 pub(crate) use context::{Context, LakeAccess};
-pub(crate) use dead_letters::{DeadLetterFiles, dead_letter_files, dead_letters, object_of};
-pub(crate) use event::{Event, RunCounts, Status};
-pub(crate) use event_sink::EventSink;
+pub(crate) use dead_letters::{DeadLetterFiles, dead_letter_files, dead_letters, object_of, reason_of};
+pub(crate) use event::{CommitEvent, Event, PartitionProgress, RunCounts, Status};
+pub(crate) use event_sink::{EventSink, EventStream};
 pub(crate) use fault::{
     client, diagnosis_failed, lake_failed, lake_file_hint, ledger_failed, maintenance_failed, no_ledger, read_failed,
     registry_failed, warehouse_failed,
@@ -63,23 +65,25 @@ pub(crate) use fault::{
 #[cfg(test)]
 pub(crate) use lag::tests::{committed as committed_example, report as lag_example};
 pub(crate) use lag::{CatchUp, CommittedPositions, LagMonitor, LagReader, LagReport, PartitionLag, RecentCommits};
-pub(crate) use loaded::Loaded;
+pub(crate) use lake_credentials::lake_options;
+pub(crate) use loaded::{Loaded, not_loaded_text};
 pub(crate) use loader::{load_on_schedule, load_once};
 pub(crate) use maintenance::{loaded_bounds, maintenance_policy, summary};
 pub(crate) use models::{models, plan_models};
-pub(crate) use owner::{now_us, this_process};
+pub(crate) use owner::{now_us, process_is_alive, seems_running, this_process};
 pub(crate) use partition_key::partition_key;
 pub(crate) use produce::{
     ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState, produce, provider_failed,
 };
 pub(crate) use rejections::RejectedShare;
 pub(crate) use replay::replay;
-pub(crate) use requeue::{rejected_again, requeue};
+pub(crate) use requeue::{ByReason, RequeueOutcome, Requeued, rejected_again, requeue, requeue_outcome};
 pub(crate) use run::{RunOptions, run};
 pub(crate) use schemas::open_registry;
+pub(crate) use secret::{prefect_key, read_secret};
 pub(crate) use serve::{LISTEN, USER, address, serve};
 pub(crate) use services::{PortChoice, Services};
-pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format, store_options};
+pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format};
 pub(crate) use start::partitions;
 pub(crate) use stop_condition::StopCondition;
 pub(crate) use up::{City, LocalTopic, start_broker};

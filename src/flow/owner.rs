@@ -25,11 +25,10 @@ pub(crate) fn now_us() -> i64 {
 
 /// Refuses when the writer of `newest` seems alive.
 pub(crate) fn refuse_if_alive(newest: &Slot, lake: &str) -> anyhow::Result<()> {
-    let writer = &newest.writer;
-    let age = Duration::from_micros(now_us().saturating_sub(newest.committed_at_us).max(0) as u64);
-    if newest.released || !seems_alive(writer, age, &this_process(), runs_turnstile) {
+    if !seems_running(newest) {
         return Ok(());
     }
+    let writer = &newest.writer;
     let since = chrono::DateTime::from_timestamp_micros(newest.claimed_at_us).unwrap_or_default();
     let cause = format!(
         "another process owns this pipeline since {} (epoch {}, host {}, process {})",
@@ -42,6 +41,19 @@ pub(crate) fn refuse_if_alive(newest: &Slot, lake: &str) -> anyhow::Result<()> {
         .cause(anyhow::anyhow!(cause))
         .hint("stop that process, or take over with `--takeover`; nothing was lost")
         .into())
+}
+
+/// Whether the writer of `newest` seems to run the pipeline still.
+pub(crate) fn seems_running(newest: &Slot) -> bool {
+    let age = Duration::from_micros(now_us().saturating_sub(newest.committed_at_us).max(0) as u64);
+    !newest.released && seems_alive(&newest.writer, age, &this_process(), runs_turnstile)
+}
+
+/// Whether process `pid` of `host`, last seen at `seen_at_us` (microseconds since the epoch), seems to live.
+pub(crate) fn process_is_alive(host: &str, pid: u32, seen_at_us: i64) -> bool {
+    let age = Duration::from_micros(now_us().saturating_sub(seen_at_us).max(0) as u64);
+    let writer = WriterId { host: host.to_owned(), pid, ..WriterId::default() };
+    seems_alive(&writer, age, &this_process(), runs_turnstile)
 }
 
 /// Whether `writer`, who committed `age` ago, seems to live beside process `this`; `runs` tells whether a process of

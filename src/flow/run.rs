@@ -4,6 +4,7 @@
 //! [`Cadence`], [`Idleness`], [`SoundPositions`] and [`RetentionWatch`]; its actions in [`Workers`], [`Committer`] and
 //! [`DeadLetterTopic`]. Start at [`run`].
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,6 @@ use tokio::sync::watch;
 use turnstile_engine::{ClosePolicy, Engine, StateChange};
 use turnstile_kafka::{LeaderWatch, LostTopic};
 use turnstile_message::TopicPartition;
-use turnstile_values::human;
 
 use super::cadence::{Cadence, CutDue, SinceCut};
 use super::commit::{CommitContext, commit_events, lake_cut};
@@ -20,7 +20,7 @@ use super::committer::Committer;
 use super::context::Context;
 use super::cut::CutKind;
 use super::dead_letter_topic::DeadLetterTopic;
-use super::event::{Event, Status};
+use super::event::{CommitEvent, Event, PartitionProgress, Status};
 use super::fault::engine_failed;
 use super::idleness::Idleness;
 use super::losses::{SoundPositions, topic_lost};
@@ -34,8 +34,9 @@ use super::schemas::open_registry;
 use super::start::{StartOptions, Started, start};
 use super::stop_condition::{RunEnd, StopCondition};
 use super::worker::{WorkerErrors, Workers};
-use crate::exit::Exit;
-use crate::report::Failure;
+use super::worker_shared::WorkerProgress;
+
+mod loss;
 
 /// Choices of one run.
 #[derive(Debug, Clone)]
@@ -49,16 +50,16 @@ pub(crate) struct RunOptions {
     pub(crate) connect_timeout: Duration,
 }
 
+/// Open windows of which listeners learn more than how many there are.
+const OPEN_WINDOWS_SHOWN: usize = 200;
+
 /// The shortest time from one reaction to the workers' progress to the next: they may read thousands of batches a second.
 const PROGRESS_EVERY: Duration = Duration::from_millis(5);
-/// How long a run that ends over lost offsets waits for the observer to tell why.
-const OBSERVE: Duration = Duration::from_secs(4);
-
 /// Runs the context's pipeline until it ends; what happens goes to the context's events. Shutdown commits what was read and
 /// leaves windows open.
 ///
 /// # Errors
-/// A [`Failure`] with fact, cause, next step and exit code. What was committed stays; the rest is read again
+/// A [`Failure`](crate::report::Failure) with fact, cause, next step and exit code. What was committed stays; the rest is read again
 /// by the next run.
 pub(crate) async fn run(context: &Context, options: &RunOptions) -> anyhow::Result<Status> {
     let (mut flow, end) = Flow::start(context, options).await?;
@@ -82,6 +83,8 @@ struct Flow {
     idleness: Idleness,
     retention: RetentionWatch,
     cadence: Cadence,
+    /// When the last two cuts were taken; at first, when reading began.
+    cuts_at_us: (i64, i64),
     /// More windows are due than the last cut closed.
     more: bool,
     dead_letters: Option<DeadLetterTopic>,
@@ -132,6 +135,7 @@ impl Flow {
             idleness: Idleness::new(pipeline.stream.idle_us, pipeline.stream.quiet_us, now),
             retention: RetentionWatch::default(),
             cadence: Cadence::new(&pipeline.stream.commit, now),
+            cuts_at_us: (now_us(), now_us()),
             more: false,
             dead_letters,
             status: RunStatus::new(ledger.newest().seq, &ledger.newest().counters, now),
@@ -144,6 +148,7 @@ impl Flow {
             topics: pipeline.source.topics.to_string(),
             partitions: flow.partitions.len(),
             resumed_at,
+            counters: flow.committer.newest().counters.clone(),
             took: began.elapsed(),
         });
         earlier.into_iter().for_each(|note| context.events().note(note));
@@ -225,9 +230,27 @@ impl Flow {
         self.workers.shared.take_notes().into_iter().for_each(|note| events.note(note));
         let now = Instant::now();
         if now >= self.status.due_at() {
-            events.emit(Event::Status(self.status.give(now, self.read(), self.idleness.lag())));
+            let status = self.status.give(now, self.read(), self.idleness.lag());
+            let read_bytes = self.workers.shared.read_bytes.load(Ordering::Relaxed);
+            let (memory_bytes, partitions) = (self.engine.memory_bytes(), self.partition_progress());
+            events.emit(Event::Status(Status { read_bytes, memory_bytes, partitions, ..status }));
             self.leaders.take().iter().for_each(|change| events.note(change.to_string()));
         }
+    }
+
+    /// How far each partition was read, and how far it reaches.
+    fn partition_progress(&self) -> Vec<PartitionProgress> {
+        let ranges = self.topics.ranges.as_deref().unwrap_or_default();
+        let ends: HashMap<&TopicPartition, i64> =
+            ranges.iter().map(|(partition, (_, end))| (partition, *end)).collect();
+        let progress = |worker: WorkerProgress| PartitionProgress {
+            end_offset: ends.get(&worker.partition).copied(),
+            partition: worker.partition,
+            next_offset: worker.next_offset,
+            event_us: worker.event_us,
+            timestamp_ms: worker.timestamp_ms,
+        };
+        self.workers.shared.progress().into_iter().map(progress).collect()
     }
 
     /// Messages read since the start.
@@ -249,56 +272,6 @@ impl Flow {
     fn quiet_at(&self) -> Option<Instant> {
         let waits = self.status.open_windows() > 0 && self.read() == self.cadence.cut_read();
         self.idleness.quiet_at().filter(|_| waits)
-    }
-
-    /// What a worker's `error` means. When messages are gone, what was read before them is committed first.
-    async fn end_with(&mut self, error: anyhow::Error) -> anyhow::Error {
-        let is_loss = |error: &anyhow::Error| {
-            error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::SourceData)
-        };
-        if !is_loss(&error) {
-            return error;
-        }
-        let error = self.explain_loss(error).await;
-        self.cut_before_loss().await;
-        error
-    }
-
-    /// Offsets that are out of range can be those of another topic under the same name, which the observer can tell.
-    async fn explain_loss(&mut self, error: anyhow::Error) -> anyhow::Error {
-        // The round that is under way may have begun before the fault.
-        let enough = self.topics.round + 2;
-        let recreated = async {
-            loop {
-                self.topics = self.topics_changed.borrow_and_update().clone();
-                if matches!(self.topics.lost, Some(LostTopic::Recreated { .. })) {
-                    return true;
-                }
-                if self.topics.round >= enough || self.topics_changed.changed().await.is_err() {
-                    return false;
-                }
-            }
-        };
-        match tokio::time::timeout(OBSERVE, recreated).await {
-            Ok(true) => self.topic_lost().unwrap_or(error),
-            _ => error,
-        }
-    }
-
-    /// The failure of the topic that is lost, when one is.
-    fn topic_lost(&self) -> Option<anyhow::Error> {
-        Some(topic_lost(self.topics.lost.as_ref()?, &self.workers.shared.progress()).into())
-    }
-
-    /// Commits what was read of topics that are lost now, unless some of it may be of another topic under the same name.
-    async fn cut_before_loss(&mut self) {
-        if !self.sound.cover(self.topics.lost.as_ref(), &self.workers.shared.progress()) {
-            return;
-        }
-        if let Err(error) = self.cut(CutKind::Last { drain: false }).await {
-            let why = human::error(error.as_ref());
-            self.context.events().note(format!("what was read since the last commit was not committed: {why}"));
-        }
     }
 
     /// Acts on what the observer saw: lag, idle and new partitions, topics that vanished.
@@ -342,6 +315,7 @@ impl Flow {
     /// Takes a consistent cut and commits it. At most one commit is in flight; workers continue meanwhile.
     async fn cut(&mut self, kind: CutKind) -> anyhow::Result<()> {
         self.cadence.record(Instant::now(), self.read());
+        self.cuts_at_us = (self.cuts_at_us.1, now_us());
         let parts = self.workers.take(&mut self.worker_errors).await?;
         let idle = self.idleness.take_fell_idle();
         let frontier = self.engine.absorb(parts, &idle, kind.close());
@@ -384,12 +358,23 @@ impl Flow {
         let mut cut = lake_cut(cut, &commit_context)?;
         cut.state.extend(merged);
         let news = commit_events(&cut, &first_dead_letter);
+        let commit_began_at_us = now_us();
         let committed = self.committer.commit(cut).await?;
         self.status.record_commit(&committed, &news);
         // For lag tools. The ledger, not this, decides where to resume.
         self.observer.commit_group_offsets(self.committer.positions());
         let events = self.context.events();
         news.into_iter().for_each(|event| events.emit(event));
+        events.emit(Event::Committed(CommitEvent {
+            slot: self.committer.newest_shared(),
+            read_from_us: self.cuts_at_us.0,
+            cut_at_us: self.cuts_at_us.1,
+            commit_began_at_us,
+            published_at_us: now_us(),
+            open_windows: self.status.open_windows(),
+            first_open: self.engine.open_windows(OPEN_WINDOWS_SHOWN),
+            memory_bytes: self.engine.memory_bytes(),
+        }));
         if quiet_closed_at_us.is_some() {
             events.note("the stream is quiet: its windows were closed by the wall clock");
         }

@@ -10,57 +10,29 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use turnstile_engine::Worker;
 use turnstile_message::{MessageBatch, WriterSchema};
-use turnstile_pipeline::{PasswordSource, Pipeline, RegistrySettings};
+use turnstile_pipeline::Pipeline;
 use turnstile_registry::{RegistryError, SchemaRegistry, SchemaRegistrySettings};
-use turnstile_values::{RetryPolicy, RetryWaits, Secret, human};
+use turnstile_values::{RetryPolicy, RetryWaits, human};
 
 use super::committer;
 use super::fault::{client, registry_failed};
-use crate::exit::Exit;
-use crate::report::Failure;
+use super::secret::read_secret;
 
 /// How long a schema registry may be silent before the run gives up.
 const RETRIES: RetryPolicy = committer::RETRIES.give_up_after(Duration::from_secs(600));
-/// Most bytes of a file that is said to hold a password.
-const PASSWORD_BYTES: usize = 4096;
-
 /// A client of the pipeline's registry, for the formats that need one.
 pub(crate) fn open_registry(pipeline: &Pipeline, runtime: &Handle) -> anyhow::Result<Option<Arc<SchemaRegistry>>> {
     let Some(settings) = &pipeline.source.registry else { return Ok(None) };
     let user = match (&settings.user, &settings.password) {
-        (Some(user), Some(source)) => Some((user.clone(), password(settings, source)?)),
+        (Some(user), Some(source)) => {
+            let what = format!("a password for the schema registry {}", settings.url);
+            Some((user.clone(), read_secret(source, &what)?))
+        }
         _ => None,
     };
     let registry = SchemaRegistry::new(SchemaRegistrySettings { url: settings.url.clone(), user }, runtime.clone());
     let registry = registry.map_err(registry_failed)?;
     Ok(Some(Arc::new(registry)))
-}
-
-fn password(settings: &RegistrySettings, source: &PasswordSource) -> anyhow::Result<Secret> {
-    let missing = |cause: anyhow::Error, hint: &str| {
-        let fact = format!("there is no password for the schema registry {}", settings.url);
-        Failure::new(Exit::Config, fact).cause(cause).hint(hint)
-    };
-    let text = match source {
-        // The error would repeat what is no text.
-        PasswordSource::Environment(name) => std::env::var(name).map_err(|_| {
-            let cause = anyhow::anyhow!("the environment variable {name} is not set, or is not UTF-8 text");
-            missing(cause, "set it, or use password_file")
-        })?,
-        PasswordSource::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| {
-                let cause = anyhow::Error::from(e).context(format!("{} cannot be read", path.display()));
-                missing(cause, "write the password into that file")
-            })?;
-            text.lines().next().unwrap_or_default().to_owned()
-        }
-    };
-    if text.is_empty() || text.len() > PASSWORD_BYTES {
-        return Err(
-            missing(anyhow::anyhow!("its content is empty, or not a password"), "write the password there").into()
-        );
-    }
-    Ok(Secret::new(text))
 }
 
 /// Most schemas that are fetched before the worker handles its commands again.

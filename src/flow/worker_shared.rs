@@ -16,6 +16,8 @@ const NOTES: usize = 16;
 pub(crate) struct WorkerShared {
     /// Messages read since the start.
     pub(crate) read: AtomicU64,
+    /// Bytes of their keys and values.
+    pub(crate) read_bytes: AtomicU64,
     /// A worker's part has grown so large that a cut cannot wait.
     pub(crate) urgent: AtomicBool,
     /// Notified when a partition was read further, a cut has become urgent, or there is a note.

@@ -103,6 +103,7 @@ impl WorkerTask {
             if !batch.is_empty() {
                 self.worker.push(&batch, Some(now_us())).map_err(engine_failed)?;
                 self.shared.read.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                self.shared.read_bytes.fetch_add(batch.payload_bytes() as u64, Ordering::Relaxed);
                 self.batches = self.batches.wrapping_add(1);
             }
             self.shared.record(self.queue.positions(), &self.worker, &batch);

@@ -116,6 +116,45 @@ fn requeue_counts_by_reason_and_warns_of_what_the_same_plan_rejects_again() {
 }
 
 #[test]
+fn requeue_tells_what_a_running_pipeline_made_of_the_messages() {
+    let scene = Scene::embedded(1);
+    let broken = messages(1)[0].replace(",REGULAR,0,", ",REGULAR,abc,");
+    scene.send([&b"A,B"[..], b"C", broken.as_bytes()]);
+    let pipeline = scene.pipeline("commit = \"100 ms\"");
+    assert_eq!(scene.drain(&pipeline).status.code(), Some(10));
+    let file = pipeline.to_str().unwrap();
+    let requeue = |flags: &[&str]| {
+        let output = scene.turnstile(&[&["deadletter", "requeue", file], flags].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let said = requeue(&["--reason", "fields"]);
+    assert!(said.contains("story is not running"), "{said}");
+    // The drained windows are closed, so the query may change; a text can be counted.
+    let changed = std::fs::read_to_string(&pipeline).unwrap().replace("ENTRIES = \"long\"", "ENTRIES = \"string\"");
+    std::fs::write(&pipeline, changed.replace("sum(ENTRIES)", "count(ENTRIES)")).unwrap();
+    let listed = scene.turnstile(&["deadletter", "list", file, "--json"]);
+    let first: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let first = first["name"].as_str().unwrap();
+    let running = scene.spawn(&["run", file], &[]);
+    until("the second run has read what was sent", || {
+        let status = scene.turnstile(&["status", file, "--json"]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        status["counters"]["read"] == 5
+    });
+    let said = requeue(&["--file", first]);
+    assert!(said.contains("3 messages sent to city: fields 2, type 1"), "{said}");
+    assert!(said.contains("story has accepted 1 message, and rejected 2 messages again: fields 2"), "{said}");
+    let again = ["deadletter", "requeue", file, "--file", first, "--reason", "type", "--json"];
+    let said: Value = serde_json::from_slice(&scene.turnstile(&again).stdout).unwrap();
+    assert_eq!((&said["sent"], &said["accepted"], &said["came_back"]), (&1.into(), &1.into(), &serde_json::json!({})));
+    let said = requeue(&["--file", first, "--no-wait"]);
+    assert!(said.contains("has not read all of them yet") || said.contains("story has accepted"), "{said}");
+    signal(&running, "INT");
+    finish(running);
+}
+
+#[test]
 fn requeue_refuses_a_topic_that_does_not_exist() {
     let scene = Scene::embedded(1);
     scene.send([&b"A,B"[..]]);

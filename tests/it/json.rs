@@ -145,6 +145,12 @@ fn every_json_has_one_form_of_times_and_no_number_beyond_2_to_the_53() {
     run("models run", &["--full-refresh", "fact_turnstile"]);
     run("models test", &[]);
     run("warehouse status", &[]);
+    run("runs list", &[]);
+    let newest = scene.turnstile(&["runs", "list", "--limit", "1", "--json"]);
+    let newest: Value = serde_json::from_slice(&newest.stdout).unwrap();
+    let newest = newest["id"].as_str().unwrap();
+    run("runs show", &[newest]);
+    run("runs logs", &[newest]);
     // The record is that of `models run`; there may be nothing left to load.
     let loaded = scene.turnstile(&["warehouse", "run", "--once", "--json"]);
     assert!(loaded.status.success() && loaded.stdout.is_empty(), "{}", text(&loaded));

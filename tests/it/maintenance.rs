@@ -137,7 +137,8 @@ fn a_running_pipeline_compacts_past_days_while_it_reads() {
     let messages = messages(READINGS);
     scene.send(messages.iter().map(String::as_bytes));
     let settings = "grace = \"0 seconds\"\ncompact = \"daily\"\nmaintain = \"100 ms\"";
-    let pipeline = scene.pipeline_with("commit = \"50 ms\"", settings, SQL);
+    // The last commit's files are known to be published with the next one, which comes when the partition is idle.
+    let pipeline = scene.pipeline_with("commit = \"50 ms\"\nidle = \"2 seconds\"", settings, SQL);
     let running = scene.spawn(&["run", pipeline.to_str().unwrap()], &[]);
     let began = Instant::now();
     let day = scene.lake().join("window_date=2026-08-01");

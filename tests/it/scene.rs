@@ -24,7 +24,7 @@ pub(crate) struct Scene {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) servers: String,
     pub(crate) topic: String,
-    _broker: Option<Broker>,
+    broker: Option<Broker>,
 }
 
 impl Scene {
@@ -47,7 +47,7 @@ impl Scene {
 
     /// On brokers whose topic the story creates.
     pub(crate) fn without_topic(servers: String, topic: &str) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), _broker: None }
+        Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), broker: None }
     }
 
     /// On running brokers, in its own topic with these settings.
@@ -57,7 +57,7 @@ impl Scene {
     }
 
     fn on(servers: String, topic: &str, partitions: i32, config: &[(&str, &str)], broker: Option<Broker>) -> Self {
-        let scene = Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), _broker: broker };
+        let scene = Self { dir: tempfile::tempdir().unwrap(), servers, topic: topic.to_owned(), broker };
         let topics = TopicAdmin::open(&scene.client()).unwrap();
         topics
             .create(&NewTopicPlan {
@@ -72,6 +72,11 @@ impl Scene {
             })
             .unwrap();
         scene
+    }
+
+    /// Ends the scene's own broker, as a machine that goes away does.
+    pub(crate) fn stop_broker(&mut self) {
+        assert!(self.broker.take().is_some(), "the scene has its own broker, once");
     }
 
     pub(crate) fn client(&self) -> ClientSettings {

@@ -18,6 +18,7 @@ use crate::frontier::Frontier;
 use crate::groups::Layer;
 use crate::kept_state::KeptState;
 use crate::live_changes::LiveChanges;
+use crate::open_window::{OpenWindow, OpenWindowSummary};
 use crate::part::WorkerPart;
 use crate::registers::Carry;
 use crate::spill::SpillSpace;
@@ -28,6 +29,9 @@ use crate::worker::Worker;
 
 /// Most windows that one cut closes: bounds the files of a commit and the time that it takes.
 const MAX_CLOSES: usize = 4096;
+
+/// The share of `[stream] memory` that one move to the spill space is for at least, as a divisor: bounds the number of files.
+const LEAST_SPILLED: usize = 16;
 
 /// Owns the open windows of a pipeline.
 pub struct Engine {
@@ -206,7 +210,7 @@ impl Engine {
         }
         let state = self.state_change(&closed)?;
         self.spill_if_needed()?;
-        let state_bytes = self.bytes();
+        let state_bytes = self.memory_bytes();
         // Workers continue, and what they add to the shared set meanwhile is theirs; it can be spilled with the next cut.
         let held = if self.spill.is_some() { self.kept.bytes() } else { state_bytes };
         if held > plan.memory_bytes {
@@ -224,7 +228,7 @@ impl Engine {
             state,
             close: self.close,
             more: self.more,
-            open_windows: self.kept.windows.values().filter(|w| w.version == 0 || w.dirty).count(),
+            open_windows: self.kept.windows.values().filter(|window| window.is_open()).count(),
             state_bytes,
         })
     }
@@ -285,16 +289,32 @@ impl Engine {
         Ok((ClosedWindow { start_us, end_us, version, rows: result.rows, messages, sources }, failed))
     }
 
-    /// Moves state to the spill space when there is nearly too much of it, so much that it is not done with every cut.
+    /// Moves state to the spill space when there is nearly too much of it, so much that it is not done with every cut: where
+    /// most of it has to stay in memory, what can be moved is let grow first.
     fn spill_if_needed(&mut self) -> Result<(), EngineError> {
         let Some(space) = &self.spill else { return Ok(()) };
-        if self.bytes() > self.plan.memory_bytes / 4 * 3 {
+        let movable = self.kept.movable_bytes() + self.dedup.as_ref().map_or(0, |dedup| dedup.bytes());
+        if self.memory_bytes() > self.plan.memory_bytes / 4 * 3 && movable > self.plan.memory_bytes / LEAST_SPILLED {
             self.kept.spill(&**space, self.dedup.as_deref(), self.plan.memory_bytes / 2)?;
         }
         Ok(())
     }
 
-    fn bytes(&self) -> usize {
+    /// The windows that wait to be published, in order, `limit` of them at most: start, end, messages so far, and the version
+    /// that was published before.
+    pub fn open_windows(&self, limit: usize) -> Vec<OpenWindowSummary> {
+        let open = self.kept.windows.iter().filter(|(_, window)| window.is_open());
+        let summary = |(start, window): (&i64, &OpenWindow)| OpenWindowSummary {
+            start_us: *start,
+            end_us: self.plan.end(*start),
+            messages: window.messages,
+            published_version: window.version,
+        };
+        open.take(limit).map(summary).collect()
+    }
+
+    /// Bytes of memory that windows, messages seen and last readings take, about.
+    pub fn memory_bytes(&self) -> usize {
         self.kept.bytes() + self.dedup.as_ref().map_or(0, |dedup| dedup.bytes())
     }
 

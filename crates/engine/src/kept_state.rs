@@ -10,6 +10,7 @@ use crate::registers::Carry;
 use crate::seen_run::SeenRun;
 use crate::spill::{SpillFile, SpillSpace};
 use crate::state::{self, StateSnapshot, WindowMeta};
+use crate::stored_layer::StoredLayer;
 use crate::stream_plan::StreamPlan;
 
 /// Hashes below which moving a bucket to a file is not worth it.
@@ -115,6 +116,13 @@ impl KeptState {
         let seen: usize = self.seen.values().map(|v| v.capacity() * size_of::<u128>()).sum();
         let runs: usize = self.seen_runs.values().flatten().map(|run| run.bytes()).sum();
         layers + seen + runs + self.carry.as_ref().map_or(0, Carry::bytes)
+    }
+
+    /// Of these bytes those that can be moved to files.
+    pub(crate) fn movable_bytes(&self) -> usize {
+        let layers = self.windows.values().flat_map(|window| &window.layers).filter(|layer| !layer.is_spilled());
+        let seen: usize = self.seen.values().map(|v| v.capacity() * size_of::<u128>()).sum();
+        layers.map(StoredLayer::bytes).sum::<usize>() + seen
     }
 
     /// Moves messages seen, oldest buckets first, then layers, largest first, to a file of `space` until `self` and `dedup`

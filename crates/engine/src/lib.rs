@@ -49,6 +49,7 @@ pub use fingerprint::fingerprint;
 pub use frontier::Frontier;
 pub use inspect::{Inspected, Inspector};
 pub use merge_state::merge_state;
+pub use open_window::OpenWindowSummary;
 pub use part::{PartitionPart, WorkerPart};
 pub use spill::{SpillFile, SpillSpace};
 pub use stream_plan::StreamPlan;

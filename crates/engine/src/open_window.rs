@@ -25,7 +25,25 @@ pub(crate) struct OpenWindow {
     pub(crate) dirty: bool,
 }
 
+/// A window that waits to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWindowSummary {
+    /// First instant, microseconds since the epoch, UTC.
+    pub start_us: i64,
+    /// First instant after it.
+    pub end_us: i64,
+    /// Messages that are part of it so far.
+    pub messages: u64,
+    /// The version that was published before; 0 if none was.
+    pub published_version: u32,
+}
+
 impl OpenWindow {
+    /// Whether it has rows that no published version contains.
+    pub(crate) fn is_open(&self) -> bool {
+        self.version == 0 || self.dirty
+    }
+
     pub(crate) fn push(&mut self, layer: Arc<Layer>) {
         self.layers.push(StoredLayer::Memory(layer));
     }

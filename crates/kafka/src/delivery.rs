@@ -14,6 +14,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
+use turnstile_message::{SourcePosition, TopicPartition};
 
 use crate::error::BrokerReason;
 use crate::link::LinkContext;
@@ -57,6 +58,7 @@ pub(crate) struct Accounts {
     /// Number and value's bytes of the largest record that failed.
     pub(crate) largest: Mutex<Option<(u64, usize)>>,
     pub(crate) prefix: Option<Mutex<DeliveredPrefix>>,
+    pub(crate) positions: Option<Mutex<Vec<SourcePosition>>>,
     /// The prefix has come to its end: whatever is sent from now on would have to be sent again.
     pub(crate) ended: AtomicBool,
     /// The first topic that this client may not write to.
@@ -64,18 +66,17 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    pub(crate) fn new(keep: usize, track_prefix: bool) -> Self {
+    pub(crate) fn new(keep: usize, track_prefix: bool, track_positions: bool) -> Self {
         let zero = || AtomicU64::new(0);
-        let prefix = track_prefix.then(|| Mutex::new(DeliveredPrefix::default()));
-        let kept = Mutex::new(Vec::new());
         Self {
             sent: zero(),
             delivered: zero(),
             failed: zero(),
             keep,
-            kept,
+            kept: Mutex::new(Vec::new()),
             largest: Mutex::new(None),
-            prefix,
+            prefix: track_prefix.then(Mutex::default),
+            positions: track_positions.then(Mutex::default),
             ended: AtomicBool::new(false),
             refused: OnceLock::new(),
         }
@@ -147,8 +148,12 @@ impl ProducerContext for DeliveryContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         match result {
-            Ok(_) => {
+            Ok(record) => {
                 self.link.0.note_answer();
+                if let Some(positions) = &self.accounts.positions {
+                    let partition = TopicPartition::new(record.topic(), record.partition());
+                    positions.lock().push(SourcePosition { partition, offset: record.offset() });
+                }
                 if let Some(mut prefix) = self.accounts.prefix() {
                     prefix.deliver(number as u64);
                 }

@@ -8,6 +8,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use turnstile_message::SourcePosition;
 
 use crate::connection::{LEADER_BACKOFF, creation_error};
 use crate::delivery::{Accounts, DeliveryContext, DeliveryFailure};
@@ -43,6 +44,8 @@ pub struct ProducerLimits {
     /// Whether [`Producer::delivered_prefix`] is kept. One thread may then send, and nothing is taken any more after a
     /// delivery that failed. Default no.
     pub track_prefix: bool,
+    /// Whether [`Producer::delivered_positions`] are kept, some 32 bytes a record. Default no.
+    pub track_positions: bool,
 }
 
 impl Default for ProducerLimits {
@@ -56,6 +59,7 @@ impl Default for ProducerLimits {
             kept_failures: 10,
             idempotent: true,
             track_prefix: false,
+            track_positions: false,
         }
     }
 }
@@ -145,7 +149,7 @@ impl Producer {
         ];
         let config = settings.config(&defaults, &forced);
         let link = Arc::new(BrokerLink::new(settings.servers()));
-        let accounts = Arc::new(Accounts::new(limits.kept_failures, limits.track_prefix));
+        let accounts = Arc::new(Accounts::new(limits.kept_failures, limits.track_prefix, limits.track_positions));
         let context = DeliveryContext { link: LinkContext(link.clone()), accounts: accounts.clone() };
         let client =
             BaseProducer::from_config_and_context(&config, context).map_err(|e| creation_error(settings, &e))?;
@@ -250,6 +254,12 @@ impl Producer {
     /// [`ProducerLimits::track_prefix`] is set.
     pub fn delivered_prefix(&self) -> u64 {
         self.accounts.prefix().map_or(0, |prefix| prefix.delivered)
+    }
+
+    /// Where the delivered records stand in their topics, in the order of their acknowledgements. Empty unless
+    /// [`ProducerLimits::track_positions`] is set.
+    pub fn delivered_positions(&self) -> Vec<SourcePosition> {
+        self.accounts.positions.as_ref().map_or_else(Vec::new, |positions| positions.lock().clone())
     }
 
     /// The first record in the order of sending that was not delivered, with its number from 0; `None` unless

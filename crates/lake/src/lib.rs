@@ -43,9 +43,9 @@ pub use ledger::{Commit, Committed, Ledger, NewFile, NewState, Opened, Recovered
 pub use location::StoreOptions;
 pub use read::{
     Audit, Catalog, CatalogPosition, CommitRecord, DeadLetterError, DeadLetterReader, DeadLettersFile, Explained,
-    Extent, Finding, LakeObject, Leaving, LettersObject, Published, PublishedSince, RowLocation, audit,
+    Extent, Finding, LakeObject, Leaving, LettersObject, Published, PublishedSince, RowLocation, audit, commit_record,
     dead_letter_files, describe_failed_window, entries, explain, for_each_commit, plan_hash_at, published_since,
-    recent_commits,
+    recent_commits, recent_dead_letter_files,
 };
 pub use slot::{FileEntry, FileKind, HistoryRef, Slot, StateRef, WriterId};
 pub use store::StoreError;

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use turnstile_values::human;
 
+use crate::endpoint::PasswordSource;
 use crate::pipeline::Pipeline;
 use crate::query::spark_type;
-use crate::registry::PasswordSource;
 use crate::stream::{DedupSettings, LatePolicy};
 use crate::warehouse::LoadSchedule;
 

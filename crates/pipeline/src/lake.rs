@@ -28,6 +28,8 @@ pub struct LakeSettings {
     pub retry_for_us: i64,
     /// Whether CSV files begin with an unnamed column of row numbers, as the system this replaces wrote.
     pub index_column: bool,
+    /// A block of a Prefect server, `TYPE/NAME`, that holds the store's credentials.
+    pub prefect_block: Option<String>,
     /// Settings of the object store by its own names (endpoint, region…). Secrets belong in the environment.
     pub options: Properties,
 }
@@ -88,6 +90,7 @@ pub(crate) fn read_lake(node: &TomlNode, faults: &Faults) -> Option<LakeSettings
         let at = reader.node("index_column").map_or_else(|| reader.at().clone(), |node| node.at.clone());
         reader.fault(Fault::new(&at, "index_column is for csv.gz only"));
     }
+    let prefect_block = reader.text("prefect_block").map(|block| block.value);
     let options = reader.properties("options");
     reader.finish();
     let options = options.into();
@@ -102,6 +105,7 @@ pub(crate) fn read_lake(node: &TomlNode, faults: &Faults) -> Option<LakeSettings
         maintain_us,
         retry_for_us,
         index_column,
+        prefect_block,
         options,
     })
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::alerts::{self, AlertSettings};
+use crate::console::{self, ConsoleSection};
 use crate::error::{PipelineError, Problem};
 use crate::file::read::{Faults, Placed, TableReader};
 use crate::file::{Fault, PipelineText};
@@ -13,6 +15,7 @@ use crate::query::{self, Aggregate, Query};
 use crate::schema::{FieldKind, Fields};
 use crate::source::{self, EmptyText, SourceSettings};
 use crate::stream::{self, DedupSettings, StreamSettings};
+use crate::track::{self, TrackSettings};
 use crate::warehouse::{self, WarehouseSettings};
 
 /// A checked pipeline file with its planned query.
@@ -30,6 +33,12 @@ pub struct Pipeline {
     pub lake: LakeSettings,
     /// `[warehouse]`.
     pub warehouse: Option<WarehouseSettings>,
+    /// `[track]`.
+    pub track: TrackSettings,
+    /// `[console]`.
+    pub console: ConsoleSection,
+    /// `[alerts]`.
+    pub alerts: AlertSettings,
     /// 32 hexadecimal digits that change when results could: with the format, the schema, the time and
     /// dedup rules and the query, but not with urls, cadence, limits or the way the file is written.
     pub plan_hash: String,
@@ -111,6 +120,9 @@ fn read_sections(file: &PipelineText, faults: &Faults) -> Option<Pipeline> {
     let lake = reader.node("lake");
     let lake = reader.required("lake", lake).and_then(|node| lake::read_lake(node, faults));
     let warehouse = reader.node("warehouse").map(|node| warehouse::read(node, file, faults));
+    let track = reader.node("track").and_then(|node| track::read(node, faults)).unwrap_or_default();
+    let console = reader.node("console").and_then(|node| console::read(node, faults)).unwrap_or_default();
+    let alerts = reader.node("alerts").and_then(|node| alerts::read(node, faults)).unwrap_or_default();
     reader.finish();
     let (source, stream, sql) = (source?, stream?, sql?);
     if fields.broken {
@@ -129,6 +141,9 @@ fn read_sections(file: &PipelineText, faults: &Faults) -> Option<Pipeline> {
         lake,
         // A warehouse that is there and wrong has been reported.
         warehouse: warehouse.flatten(),
+        track,
+        console,
+        alerts,
         plan_hash,
     })
 }

@@ -1,8 +1,7 @@
 //! The schema registry that messages' schema ids belong to: `[source.registry]`.
 
-use std::path::PathBuf;
-
-use crate::file::read::{Faults, Placed, TableReader};
+use crate::endpoint::{PasswordSource, http_url, password_source};
+use crate::file::read::{Faults, TableReader};
 use crate::file::{Fault, TomlNode};
 use crate::message_format::MessageFormat;
 
@@ -15,15 +14,6 @@ pub struct RegistrySettings {
     pub user: Option<String>,
     /// Where the user's password is.
     pub password: Option<PasswordSource>,
-}
-
-/// Where a password is to be found; never the password itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PasswordSource {
-    /// In this environment variable.
-    Environment(String),
-    /// In this file: its first line.
-    File(PathBuf),
 }
 
 /// `[source.registry]`, which the formats that use one need and the others have no use for.
@@ -54,17 +44,10 @@ pub(crate) fn read(
 fn read_registry_table(node: &TomlNode, faults: &Faults) -> Option<RegistrySettings> {
     let mut reader = TableReader::new(node, "source.registry", faults)?;
     let url =
-        reader.parsed("url", "write http://host:port or https://host, as the registry's own clients do", registry_url);
+        reader.parsed("url", "write http://host:port or https://host, as the registry's own clients do", http_url);
     let url = reader.required("url", url);
     let user = reader.text("user");
-    let environment = reader.text("password_env");
-    let file = reader.text("password_file");
-    if let (Some(_), Some(file)) = (&environment, &file) {
-        reader.fault(Fault::new(&file.at, "password_env and password_file are both set").hint("write one of them"));
-    }
-    let password = environment
-        .map(|name| Placed { value: PasswordSource::Environment(name.value), at: name.at })
-        .or(file.map(|path| Placed { value: PasswordSource::File(path.value.into()), at: path.at }));
+    let password = password_source(&mut reader, "password", "password_env", "password_file");
     match (&user, &password) {
         (Some(user), None) => {
             let fault = Fault::new(&user.at, "user has no password");
@@ -81,21 +64,4 @@ fn read_registry_table(node: &TomlNode, faults: &Faults) -> Option<RegistrySetti
         user: user.map(|user| user.value),
         password: password.map(|password| password.value),
     })
-}
-
-/// The url is never repeated in an error: one with a password in it would show it.
-fn registry_url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let Some(rest) = rest else { return Err("it must begin with http:// or https://".to_owned()) };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err("it contains a user: write user, and password_env or password_file, instead".to_owned());
-    }
-    if authority.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err("it has no host".to_owned());
-    }
-    if rest.contains(['?', '#']) {
-        return Err("it has a query or a fragment".to_owned());
-    }
-    Ok(text.trim_end_matches('/').to_owned())
 }

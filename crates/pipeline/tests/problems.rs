@@ -312,6 +312,46 @@ fn a_targets_keys_are_checked_like_all_others() {
 }
 
 #[test]
+fn tracking_console_and_alerts_have_defaults_and_wrong_values_are_named() {
+    let pipeline = Pipeline::from_str(&good(), "p.toml").unwrap();
+    assert_eq!(pipeline.track.flow, "MTA Spark Data Stream flow");
+    assert_eq!(
+        (pipeline.track.tasks.write.as_str(), pipeline.track.retain_us),
+        ("Write to Storage", 30 * 86_400_000_000)
+    );
+    assert_eq!((pipeline.console.listen, pipeline.alerts.webhook), (None, None));
+    let api = "api = \"http://h/api/\"\n";
+    for (section, keys, expected) in [
+        ("track", "store = \"off\"\nretain = \"0 s\"", "retain: it must be greater than zero"),
+        ("track", "prefect = \"http://h\"", "[track.prefect] must be a table, not a string"),
+        ("track.prefect", "api = \"h:4200\"", "it must begin with http:// or https://"),
+        (
+            "track.prefect",
+            "api = \"http://u:hush@h\"",
+            "it contains a user: write the user or key into its own setting",
+        ),
+        (
+            "track.prefect",
+            &format!("{api}key = \"hush\""),
+            "key does not belong here, where others can read it; write key_env = \"NAME\"",
+        ),
+        ("track.prefect", &format!("{api}key_env = \"A\"\nkey_file = \"b\""), "key_env and key_file are both set"),
+        ("track.prefect", &format!("{api}tags = \"a\""), "tags must be a list of strings, not a string"),
+        ("track.prefect", &format!("{api}tags = [1]"), "tags must be a list of strings, not an integer"),
+        ("track.lineage", "namespace = \"x\"", "[track.lineage] needs either file or url"),
+        ("track.lineage", "file = \"x\"\nkey_env = \"K\"", "a file needs no key"),
+        ("track.otlp", "interval = \"1 s\"", "[track.otlp] needs the key \"endpoint\""),
+        ("console", "tls_cert = \"x\"", "tls_cert and tls_key have no effect without each other"),
+        ("console", "token = \"hush\"", "token does not belong here"),
+        ("alerts", "lag = \"soon\"", "lag: \"soon\" is not a duration"),
+        ("alerts", "webhook = \"https://h/hush\"", "webhook does not belong here"),
+    ] {
+        let found = problems(&format!("{}\n[{section}]\n{keys}\n", good()), &[]);
+        assert!(found.contains(expected) && !found.contains("hush"), "[{section}] {keys}: {found}");
+    }
+}
+
+#[test]
 fn a_target_takes_digits_as_a_name_and_hides_its_secrets() {
     let sections = "[warehouse]\ntable = \"t\"\nschedule = \"hourly\"\n\
                     [warehouse.postgres]\nurl = \"postgres://u:hush@h/d\"\ndatabase = 2026\nport = 1\nconnect_timeout = 5\n\

@@ -22,10 +22,10 @@ mod warehouse;
 
 pub use error::WarehouseError;
 pub use limits::WarehouseLimits;
-pub use load::{Load, LoadOptions};
+pub use load::{DropTable, Load, LoadOptions};
 pub use model::{BUILT_IN, Check, ColumnDoc, Model, ModelError, ModelKind, Models, TestResult};
-pub use query::{QueryError, QueryHint, QueryResult, QueryResultFormat};
+pub use query::{QueryError, QueryHint, QueryResult, QueryResultFormat, TextColumn, TextRows};
 pub use replaced::is_replaced;
 pub use source::{LiveRows, LiveRowsError, LiveWindow, SourceError, WarehouseSource};
-pub use store::{LoadRun, LoadRunState};
+pub use store::{EMBEDDED, LoadRun, LoadRunState};
 pub use warehouse::{Warehouse, loaded_until};

@@ -99,7 +99,7 @@ impl WarehouseSource {
     }
 
     /// The name of the table of all versions.
-    pub(crate) fn history_table(&self) -> String {
+    pub fn history_table(&self) -> String {
         history_table(&self.table)
     }
 

@@ -8,31 +8,38 @@ use turnstile_engine::{EngineError, SpillFile, SpillSpace};
 
 use crate::story::{Story, pipeline};
 
-/// A double of the flow's files: bytes in memory, with a limit, and a count of those that were ever stored.
+/// A double of the flow's files: bytes in memory, with a limit.
 #[derive(Debug)]
 pub(crate) struct MemoryFiles {
     limit: usize,
-    stored: Arc<Mutex<usize>>,
+    usage: Arc<Mutex<SpillUsage>>,
+}
+
+/// What was ever stored.
+#[derive(Debug, Default)]
+pub(crate) struct SpillUsage {
+    pub(crate) files: usize,
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
 struct MemoryFile {
     bytes: Mutex<Vec<u8>>,
     limit: usize,
-    stored: Arc<Mutex<usize>>,
+    usage: Arc<Mutex<SpillUsage>>,
 }
 
 impl MemoryFiles {
-    pub(crate) fn new(limit: usize) -> (Arc<Self>, Arc<Mutex<usize>>) {
-        let stored = Arc::new(Mutex::new(0));
-        (Arc::new(Self { limit, stored: Arc::clone(&stored) }), stored)
+    pub(crate) fn new(limit: usize) -> (Arc<Self>, Arc<Mutex<SpillUsage>>) {
+        let usage = Arc::default();
+        (Arc::new(Self { limit, usage: Arc::clone(&usage) }), usage)
     }
 }
 
 impl SpillSpace for MemoryFiles {
     fn create(&self) -> io::Result<Arc<dyn SpillFile>> {
-        let (limit, stored) = (self.limit, Arc::clone(&self.stored));
-        Ok(Arc::new(MemoryFile { bytes: Mutex::default(), limit, stored }))
+        self.usage.lock().files += 1;
+        Ok(Arc::new(MemoryFile { bytes: Mutex::default(), limit: self.limit, usage: Arc::clone(&self.usage) }))
     }
 }
 
@@ -42,7 +49,7 @@ impl SpillFile for MemoryFile {
         if all.len() + bytes.len() > self.limit {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "there is no more room"));
         }
-        *self.stored.lock() += bytes.len();
+        self.usage.lock().bytes += bytes.len();
         all.extend_from_slice(bytes);
         Ok((all.len() - bytes.len()) as u64)
     }
@@ -109,9 +116,9 @@ fn what_does_not_fit_memory_is_kept_on_disk_and_nothing_else_changes() {
     .enumerate()
     {
         let roomy = day(seed as u64, &format!("{settings}\nmemory = \"1 GiB\""), None);
-        let (space, stored) = MemoryFiles::new(usize::MAX);
+        let (space, usage) = MemoryFiles::new(usize::MAX);
         let tight = day(seed as u64, &format!("{settings}\nmemory = \"1 MiB\""), Some(space));
-        assert!(*stored.lock() > 1 << 20, "{settings}: only {} bytes were spilled", stored.lock());
+        assert!(usage.lock().bytes > 1 << 20, "{settings}: {:?}", usage.lock());
         assert_eq!(tight.text(), roomy.text(), "{settings}");
         assert_eq!(tight.counters, roomy.counters, "{settings}");
         assert!(roomy.counters.duplicate > 5_000 || settings.is_empty(), "{:?}", roomy.counters);
@@ -121,6 +128,9 @@ fn what_does_not_fit_memory_is_kept_on_disk_and_nothing_else_changes() {
         assert_eq!(shape(&tight), shape(&roomy), "{settings}");
     }
 }
+
+/// Groups whose last readings fill more than three quarters of 1 MiB, and less than all of it.
+const STATIONS_FOR_A_MIB: usize = 9_000;
 
 fn remembering(spill: Option<Arc<dyn SpillSpace>>) -> Story {
     let stream = "watermark = \"1 hour\"\ndedup = [\"ID\"]\nmemory = \"1 MiB\"";
@@ -141,4 +151,23 @@ fn a_spill_space_that_is_full_is_an_error_with_its_reason() {
     let (space, _) = MemoryFiles::new(100_000);
     let error = remembering(Some(space)).cut_error();
     assert!(matches!(&error, EngineError::Spill(reason) if reason.to_string() == "there is no more room"), "{error}");
+}
+
+#[test]
+fn where_most_of_the_memory_holds_last_readings_files_hold_many_cuts() {
+    const CUTS: usize = 100;
+    let sql =
+        "SELECT STATION, increase(ENTRIES) AS GROWTH FROM turnstile GROUP BY window(TIMESTAMP, '1 hour'), STATION";
+    let (space, usage) = MemoryFiles::new(usize::MAX);
+    let stream = "watermark = \"1 hour\"\nmemory = \"1 MiB\"";
+    let mut story = Story::spilling(&pipeline(stream, sql), 1, Some(space));
+    let stations = 0..STATIONS_FOR_A_MIB;
+    story.values(0, stations.map(|station| format!("S{station},1,id,2023-12-09 08:01:00"))).cut();
+    story.values(0, ["S0,1,id,2023-12-09 11:01:00".to_owned()]).cut();
+    for cut in 0..CUTS {
+        story.values(0, (0..100).map(|n| format!("S{},{cut},id,2023-12-09 11:{:02}:00", n * 31, cut % 60))).cut();
+    }
+    story.drain();
+    let usage = usage.lock();
+    assert!((1..CUTS / 4).contains(&usage.files), "{usage:?}");
 }

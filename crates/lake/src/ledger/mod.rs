@@ -173,6 +173,11 @@ impl Ledger {
         &self.newest
     }
 
+    /// The same, to be kept.
+    pub fn newest_shared(&self) -> Arc<Slot> {
+        Arc::clone(&self.newest)
+    }
+
     /// The number that the next commit will have: it names that commit's dead letters.
     pub fn next_seq(&self) -> u64 {
         self.newest.seq + 1

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
-use super::places::RowLocation;
+use super::catalog::Catalog;
+use super::places::{Places, RowLocation};
 use super::provenance::{Published, entries_of};
+use super::recent::commit_record;
 use crate::error::LedgerError;
 use crate::format::letter_lines::LetterLines;
 use crate::format::{FormatError, OwnedDeadLetter, decode_dead_letter};
@@ -17,6 +19,33 @@ use crate::store::StoreError;
 /// As [`super::for_each_commit`].
 pub async fn dead_letter_files(lake: &Lake, pipeline: &str) -> Result<Vec<Published>, LedgerError> {
     entries_of(lake, pipeline, |file| file.kind == FileKind::DeadLetters).await
+}
+
+/// The newest `most` files of dead letters of a catalog that retention has not deleted, oldest first. Reads their commits only,
+/// however many there are.
+///
+/// # Errors
+/// As [`commit_record`].
+pub async fn recent_dead_letter_files(
+    lake: &Lake,
+    catalog: &Catalog,
+    most: usize,
+) -> Result<Vec<Published>, LedgerError> {
+    let pipeline = catalog.pipeline();
+    let places = Places::read(lake, pipeline).await?;
+    let known = catalog.dead_letters();
+    let mut recent = Vec::new();
+    for letters in &known[known.len().saturating_sub(most)..] {
+        let Some(commit) = commit_record(lake, pipeline, letters.seq).await? else { continue };
+        let Some(file) = commit.files.into_iter().find(|file| file.kind == FileKind::DeadLetters) else { continue };
+        let place = places.of(commit.seq, &file);
+        if matches!(place, RowLocation::Retired { .. }) {
+            continue;
+        }
+        let (seq, epoch, committed_at_us, host) = (commit.seq, commit.epoch, commit.committed_at_us, commit.host);
+        recent.push(Published { file, seq, epoch, committed_at_us, host, confirmed: true, place });
+    }
+    Ok(recent)
 }
 
 /// Reads the dead letters of files, one file after the other. The object that was read last is kept: files that were

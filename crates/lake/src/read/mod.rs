@@ -17,10 +17,10 @@ mod since;
 pub use audit::{Audit, Finding, audit, describe_failed_window};
 pub use catalog::{Catalog, CatalogPosition, DeadLettersFile, Extent, LakeObject, Leaving, LettersObject};
 pub use chain::for_each_commit;
-pub use letters::{DeadLetterError, DeadLetterReader, dead_letter_files};
+pub use letters::{DeadLetterError, DeadLetterReader, dead_letter_files, recent_dead_letter_files};
 pub use places::RowLocation;
 pub use provenance::{Explained, Published, entries, explain};
-pub use recent::{plan_hash_at, recent_commits};
+pub use recent::{commit_record, plan_hash_at, recent_commits};
 pub use since::{PublishedSince, published_since};
 
 pub use crate::ledger::history::CommitRecord;

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use crate::error::LedgerError;
 use crate::lake::Lake;
 use crate::ledger::LedgerFolder;
-use crate::ledger::history::CommitRecord;
+use crate::ledger::history::{CommitRecord, HistorySegment};
 use crate::ledger::open::find_newest;
 use crate::slot::Slot;
 
@@ -42,6 +42,22 @@ pub async fn recent_commits(
     }
     lines.push(CommitRecord::of(&newest));
     Ok(Some((newest, lines)))
+}
+
+/// The record of commit `seq`, from the log or from history; `None`: there is none.
+///
+/// # Errors
+/// `Corrupt`: the slot or its file of history is damaged. `Store`, `NewerVersion`, `Name`.
+pub async fn commit_record(lake: &Lake, pipeline: &str, seq: u64) -> Result<Option<CommitRecord>, LedgerError> {
+    let folder = LedgerFolder::of(pipeline, lake.segment())?;
+    if let Some(slot) = folder.log_chain(lake).get(seq).await? {
+        return Ok(Some(CommitRecord::of(&slot.record)));
+    }
+    let path = folder.history(seq);
+    let Some(bytes) = lake.persist(|| lake.store().get(&path)).await? else { return Ok(None) };
+    let segment =
+        HistorySegment::decode(&bytes).map_err(|reason| LedgerError::Corrupt { object: path.to_string(), reason })?;
+    Ok(segment.lines.into_iter().find(|line| line.seq == seq))
 }
 
 /// The hash of the plan under which slot `seq` was written; `None` when that is not known any more: history does not keep it.

@@ -176,6 +176,20 @@ impl<'a> TableReader<'a> {
         }
     }
 
+    /// Strings; none when the key is not given.
+    pub(crate) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let TomlValue::List(items) = &node.value else {
+            self.wrong::<()>(key, node, "a list of strings");
+            return Vec::new();
+        };
+        let text = |item: &TomlNode| match &item.value {
+            TomlValue::Text(text) => Some(text.clone()),
+            _ => self.wrong(key, item, "a list of strings"),
+        };
+        items.iter().filter_map(text).collect()
+    }
+
     /// A table of settings whose keys are not ours: strings, numbers and booleans, all taken as text.
     pub(crate) fn properties(&mut self, key: &'static str) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();

@@ -3,6 +3,7 @@
 //! Every node is type-checked as it is built, so errors are reported with their position. Anything not handled here
 //! is refused.
 
+use datafusion_common::ScalarValue;
 use datafusion_expr::expr::InList;
 use datafusion_expr::{Case, Expr, Like, Operator, binary_expr};
 use sqlparser::ast::{
@@ -224,8 +225,15 @@ impl Translator<'_> {
         let items = list.iter().map(|item| self.translate(item)).collect::<Result<Vec<_>, _>>()?;
         let common = common(self, [&tested].into_iter().chain(&items))?;
         let tested = comparable(self, tested, &common)?;
-        let items = items.into_iter().map(|item| comparable(self, item, &common)).collect::<Result<_, _>>()?;
-        Ok(Expr::InList(InList::new(Box::new(tested), items, negated)))
+        let items = items.into_iter().map(|item| comparable(self, item, &common)).collect::<Result<Vec<_>, _>>()?;
+        if items.iter().all(|item| item.column_refs().is_empty()) {
+            return Ok(Expr::InList(InList::new(Box::new(tested), items, negated)));
+        }
+        // DataFusion takes a list for constant when its items evaluate to scalars on a batch without rows, as CASE does.
+        let equal = |item| binary_expr(tested.clone(), Operator::Eq, item);
+        let any = items.into_iter().map(equal).reduce(|any, one| binary_expr(any, Operator::Or, one));
+        let any = any.unwrap_or_else(|| lit_scalar(ScalarValue::Boolean(Some(false))));
+        Ok(if negated { Expr::Not(Box::new(any)) } else { any })
     }
 
     /// `low <= expr AND expr <= high`, each with the type that the two have in common, as in Spark.

@@ -150,6 +150,8 @@ pub(crate) const SCALARS: &[Form] = &[
     form("{x} IS NOT NULL", 'b'),
     form("{x} IN ({x}, {x})", 'b'),
     form("{x} NOT IN ({x}, NULL)", 'b'),
+    form("I IN (CASE WHEN B THEN J WHEN J > 0 THEN I END, CASE WHEN B THEN I WHEN J < 0 THEN J END)", 'b'),
+    form("S NOT IN (CASE WHEN B THEN S WHEN J > 0 THEN U END, CASE WHEN B THEN U WHEN J < 0 THEN S END)", 'b'),
     form("{x} BETWEEN {x} AND {x}", 'b'),
     form("{x} NOT BETWEEN {x} AND {x}", 'b'),
     form("{i} = {l}", 'b'),

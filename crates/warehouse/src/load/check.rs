@@ -11,6 +11,7 @@ use crate::error::WarehouseError;
 use crate::model::{Check, Model, ModelKind, Models, TestResult};
 use crate::replaced::{SNAPSHOTS_TRIED, is_replaced};
 use crate::session::{PUBLIC, SessionBuilder};
+use crate::tables::deleted_windows;
 use crate::warehouse::Warehouse;
 
 /// The name of a model's rows of the windows, beside its table with all of them. No model can have it.
@@ -102,19 +103,6 @@ fn scope(models: &Models, model: &Model, check: &Check) -> CheckScope {
     }
 }
 
-/// Runs the tests of one model over the tables of `session`.
-async fn run_checks(
-    model: &Model,
-    session: &SessionContext,
-    external: &str,
-) -> Result<Vec<TestResult>, WarehouseError> {
-    let mut results = Vec::new();
-    for check in &model.checks {
-        results.push(run_check(model, check, session, &check.sql(model, external)).await?);
-    }
-    Ok(results)
-}
-
 async fn run_check(
     model: &Model,
     check: &Check,
@@ -161,11 +149,15 @@ impl Warehouse {
     }
 
     async fn test_once(&self) -> Result<Vec<TestResult>, WarehouseError> {
-        let session = self.session().await?;
+        let (session, snapshot) = (self.session().await?, self.snapshot().await?);
+        let deleted = deleted_windows(&snapshot.catalog);
         let known = Self::table_names(&session);
         let mut results = Vec::new();
         for model in self.models().iter().filter(|model| known.contains(&model.name)) {
-            results.extend(run_checks(model, &session, &self.source().table).await?);
+            for check in &model.checks {
+                let sql = check.sql_without(model, &self.source().table, &deleted);
+                results.push(run_check(model, check, &session, &sql).await?);
+            }
         }
         Ok(results)
     }

@@ -9,6 +9,7 @@ mod check;
 mod commit;
 mod compute;
 mod deliver;
+mod drop_table;
 mod merge;
 mod model_tables;
 mod outcome;
@@ -21,4 +22,5 @@ mod step;
 mod table_files;
 mod table_head;
 
+pub use drop_table::DropTable;
 pub use outcome::{Load, LoadOptions};

@@ -1,5 +1,9 @@
 //! The SELECT that looks for rows for which a check does not hold.
 
+use std::ops::RangeInclusive;
+
+use chrono::DateTime;
+
 use super::check::Check;
 use super::definition::Model;
 
@@ -12,7 +16,25 @@ impl Check {
 
     /// The same for the model's rows in `table`.
     pub(crate) fn sql_over(&self, model: &Model, table: &str, external: &str) -> String {
-        let table = &quote(table);
+        self.sql_of(model, &quote(table), external)
+    }
+
+    /// The same for a model's whole table, when the external table has lost the windows that start within `deleted`,
+    /// microseconds since the epoch, UTC: facts of them have nothing to be compared with.
+    pub(crate) fn sql_without(&self, model: &Model, external: &str, deleted: &[RangeInclusive<i64>]) -> String {
+        let (Self::Conservation(_), Some(window), false) = (self, &model.window, deleted.is_empty()) else {
+            return self.sql(model, external);
+        };
+        let instant = |us: &i64| DateTime::from_timestamp_micros(*us).unwrap_or_default().to_rfc3339();
+        let within = deleted.iter().map(|range| {
+            format!("{} BETWEEN '{}' AND '{}'", quote(window), instant(range.start()), instant(range.end()))
+        });
+        let within = within.collect::<Vec<_>>().join(" OR ");
+        self.sql_of(model, &format!("(SELECT * FROM {} WHERE NOT ({within}))", quote(&model.name)), external)
+    }
+
+    /// `table` is SQL, as is what stands for it.
+    fn sql_of(&self, model: &Model, table: &str, external: &str) -> String {
         match self {
             Self::Unique(columns) => {
                 let columns = columns.iter().map(|c| quote(c)).collect::<Vec<_>>();

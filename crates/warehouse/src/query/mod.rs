@@ -6,7 +6,9 @@
 mod query_hint;
 mod query_result;
 mod result_table;
+mod text_rows;
 
 pub use query_hint::QueryHint;
 pub(crate) use query_hint::explain_error;
 pub use query_result::{QueryError, QueryResult, QueryResultFormat};
+pub use text_rows::{TextColumn, TextRows};

@@ -17,6 +17,7 @@ use turnstile_lake::portable_schema;
 
 use super::query_hint::{QueryHint, explain_error};
 use super::result_table::ResultTable;
+use super::text_rows::{TextColumn, TextRows};
 use crate::error::WarehouseError;
 use crate::replaced::{SNAPSHOTS_TRIED, is_replaced};
 use crate::warehouse::Warehouse;
@@ -124,6 +125,31 @@ impl QueryResult {
             Ok(result) => result,
             Err(_) => Err(QueryError::Timeout(limit)),
         }
+    }
+
+    /// The first rows as text: `max_rows` of them, and `max_bytes` of text, at most. The query ends there.
+    ///
+    /// # Errors
+    /// `Query`, `Timeout`, `Write`: a value has no text.
+    pub async fn text_rows(self, max_rows: usize, max_bytes: usize) -> Result<TextRows, QueryError> {
+        let (limit, until) = (self.limit, self.until);
+        match tokio::time::timeout_at(until, self.collect_text(max_rows, max_bytes)).await {
+            Ok(result) => result,
+            Err(_) => Err(QueryError::Timeout(limit)),
+        }
+    }
+
+    async fn collect_text(mut self, max_rows: usize, max_bytes: usize) -> Result<TextRows, QueryError> {
+        let columns = self.schema().fields().iter().map(|field| TextColumn::of(field)).collect();
+        let (mut rows, mut room) = (TextRows { columns, ..TextRows::default() }, max_bytes);
+        while let Some(batch) = self.rows.next().await {
+            let batch = batch.map_err(|error| QueryError::explained(error, &self.tables))?;
+            room = rows.extend(&batch, max_rows, room).map_err(unwritable)?;
+            if rows.truncated {
+                break;
+            }
+        }
+        Ok(rows)
     }
 
     async fn write_all(mut self, format: QueryResultFormat, out: &mut (dyn Write + Send)) -> Result<u64, QueryError> {

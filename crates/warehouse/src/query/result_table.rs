@@ -13,7 +13,7 @@ const MEASURED: usize = 5_000;
 /// The widest column: longer values stick out, and push the rest of their row to the right.
 const WIDEST: usize = 60;
 
-const FORMAT: FormatOptions<'static> = FormatOptions::new()
+pub(super) const FORMAT: FormatOptions<'static> = FormatOptions::new()
     .with_null("")
     .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
     .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:::z"));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The name of this warehouse among the targets of `load_runs`.
-const EMBEDDED: &str = "embedded";
+pub const EMBEDDED: &str = "embedded";
 
 /// How a load or a delivery ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

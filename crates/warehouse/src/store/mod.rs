@@ -15,7 +15,7 @@ mod window_set;
 pub(crate) use column_type::{storage_type, type_name};
 pub(crate) use data::{encode, is_named_as_data, new_name};
 pub(crate) use load_record::LoadRecord;
-pub use load_run::{LoadRun, LoadRunState};
+pub use load_run::{EMBEDDED, LoadRun, LoadRunState};
 pub(crate) use record::{DataFile, LoadEntry, TableColumn, TableDelta, TableHead};
 pub(crate) use state::{TableState, WarehouseState};
 pub(crate) use window_set::WindowSet;

@@ -36,7 +36,10 @@ pub(crate) struct LoadEntry {
     pub(crate) windows: WindowSet,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) tables: BTreeMap<String, TableDelta>,
-    /// None where files were only merged.
+    /// Tables that are no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dropped: Vec<String>,
+    /// None where files were only merged, or tables dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<LoadRun>,
 }

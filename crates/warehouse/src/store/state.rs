@@ -84,6 +84,7 @@ impl WarehouseState {
             ledger_seq: self.ledger_seq,
             windows: WindowSet::default(),
             tables: BTreeMap::new(),
+            dropped: Vec::new(),
             run: None,
         }
     }
@@ -92,10 +93,12 @@ impl WarehouseState {
     pub(super) fn apply(&mut self, entry: &LoadEntry, position: ChainPosition, now_us: i64) {
         self.warehouse.clone_from(&entry.warehouse);
         (self.load, self.hash, self.ledger_seq) = (position.seq, position.sha256, entry.ledger_seq);
+        for name in &entry.dropped {
+            self.remove_table(name, now_us);
+        }
         for (name, delta) in &entry.tables {
             if let Some(head) = &delta.made {
-                let files = self.tables.remove(name).map(|table| table.files).unwrap_or_default();
-                self.removed.extend(files.into_iter().map(|file| (file.name, now_us)));
+                self.remove_table(name, now_us);
                 let (made_at, changed_at) = (entry.load, entry.load);
                 self.tables
                     .insert(name.clone(), TableState { head: head.clone(), made_at, changed_at, files: Vec::new() });
@@ -114,5 +117,10 @@ impl WarehouseState {
                 self.runs.pop_front();
             }
         }
+    }
+
+    fn remove_table(&mut self, name: &str, now_us: i64) {
+        let files = self.tables.remove(name).map(|table| table.files).unwrap_or_default();
+        self.removed.extend(files.into_iter().map(|file| (file.name, now_us)));
     }
 }

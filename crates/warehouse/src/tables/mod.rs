@@ -16,7 +16,7 @@ mod one_position;
 mod record_column;
 mod runs;
 
-pub(crate) use as_of::as_of;
+pub(crate) use as_of::{as_of, deleted_windows};
 pub(crate) use empty::register_empty_tables;
 pub(crate) use history::{HistoryTable, history_of};
 pub(crate) use lake_table::LakeTable;

@@ -60,3 +60,34 @@ async fn files_that_are_unpacked_whole_count_as_memory_of_the_query() {
     };
     assert!(error.contains("files of the lake"), "{error}");
 }
+
+#[tokio::test]
+async fn facts_whose_windows_retention_has_deleted_are_not_missed_by_the_test_of_conservation() {
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
+    for number in [0, 1, 2, 40, 41, 500] {
+        story.publish(&[(number, 1, &[("a", number), ("b", 1)])]).await;
+    }
+    let warehouse = story.warehouse();
+    load_all(&warehouse).await;
+    let policy =
+        MaintenancePolicy { retain_us: Some(3_600_000_000), grace_us: Some(0), ..MaintenancePolicy::default() };
+    for _ in 0..2 {
+        let done = maintain(&story.lake, "p", &policy, &[], &WriterId::default(), |_| {}).await.unwrap().unwrap();
+        assert!(done.failed.is_empty(), "{:?}", done.failed);
+    }
+    assert_eq!(query(&warehouse, "SELECT count(*) FROM ext_turnstile").await, ["2"]);
+    assert_eq!(query(&warehouse, "SELECT count(*) FROM fact_turnstile").await, ["12"]);
+    let results = warehouse.test().await.unwrap();
+    assert!(results.iter().any(|result| result.check.starts_with("conservation")), "{results:?}");
+    assert!(results.iter().all(turnstile_warehouse::TestResult::passed), "{results:?}");
+    // A difference in a window that is there is still found.
+    let twice = "-- kind: incremental\n-- key: station, w\n-- window: w\n\
+                 SELECT station, start AS w, 2 * sum(entries) AS entries FROM ext_turnstile GROUP BY station, start";
+    let checked = twice.replace("SELECT", "-- check: conservation(entries)\nSELECT");
+    load_all(&story.warehouse_of(&[("models/twice.sql", twice)], WarehouseLimits::default())).await;
+    let results =
+        story.warehouse_of(&[("models/twice.sql", &checked)], WarehouseLimits::default()).test().await.unwrap();
+    let failed: Vec<_> = results.iter().filter(|result| !result.passed()).collect();
+    assert_eq!(failed.len(), 1, "{results:?}");
+    assert_eq!(failed[0].example.as_deref(), Some("entries 1002 of 501"));
+}

@@ -1,7 +1,7 @@
 //! Models that read other models, rebuilt, added later, tested whole.
 
 use turnstile_lake::FileEncoding;
-use turnstile_warehouse::{BUILT_IN, LoadOptions, Models, WarehouseError, WarehouseLimits, loaded_until};
+use turnstile_warehouse::{BUILT_IN, DropTable, LoadOptions, Models, WarehouseError, WarehouseLimits, loaded_until};
 
 use crate::story::{Story, load, load_all, query};
 
@@ -237,6 +237,28 @@ async fn a_table_is_rebuilt_as_of_the_position_of_the_others() {
     assert_eq!(query(&warehouse, sums).await, ["1,1"]);
     load_all(&warehouse).await;
     assert_eq!(query(&warehouse, sums).await, ["12,12"]);
+}
+
+#[tokio::test]
+async fn the_table_of_a_deleted_model_is_dropped_and_that_of_another_is_not() {
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1), ("b", 2)])]).await;
+    load_all(&story.warehouse_of(&[FACT, PLACE, TOTAL], WarehouseLimits::default())).await;
+    let warehouse = story.warehouse_of(&[PLACE], WarehouseLimits::default());
+    assert_eq!(warehouse.drop_table("place").await.unwrap(), DropTable::HasModel);
+    let without_model = vec!["fact".to_owned(), "total".to_owned()];
+    assert_eq!(warehouse.drop_table("nothing").await.unwrap(), DropTable::Unknown { without_model });
+    assert_eq!(warehouse.drop_table("fact").await.unwrap(), DropTable::Dropped { rows: 2 });
+    let without_model = vec!["total".to_owned()];
+    assert_eq!(warehouse.drop_table("fact").await.unwrap(), DropTable::Unknown { without_model });
+    let tables =
+        "SELECT table_name FROM information_schema.tables WHERE table_name IN ('fact', 'place', 'total') ORDER BY 1";
+    assert_eq!(query(&warehouse, tables).await, ["place", "total"]);
+    // A model of that name starts from all that the lake has.
+    story.publish(&[(1, 1, &[("a", 5)])]).await;
+    let again = story.warehouse_of(&[FACT, PLACE], WarehouseLimits::default());
+    load_all(&again).await;
+    assert_eq!(query(&again, "SELECT sum(entries) FROM fact").await, ["8"]);
 }
 
 #[tokio::test]
