@@ -1,11 +1,13 @@
 //! One value of one row, in a form that both engines' values have.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type};
 use arrow::datatypes::{TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::array_value_to_string;
+use regex::{Captures, Regex};
 
 /// What an expression came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,13 +91,17 @@ impl Answer {
         }
     }
 
-    /// Whether both are texts of one double.
+    /// Whether both are one text, but for the digits of the doubles in it.
     pub(crate) fn is_same_double(&self, other: &Self) -> bool {
-        let number = |answer: &Self| match answer {
-            Self::Text(text) => text.parse::<f64>().ok(),
+        static DOUBLE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9]+\.[0-9]+(E-?[0-9]+)?").unwrap());
+        let shortest = |answer: &Self| match answer {
+            Self::Text(text) => {
+                let short = |found: &Captures<'_>| format!("{:e}", found[0].parse::<f64>().unwrap());
+                Some(DOUBLE.replace_all(text, short).into_owned())
+            }
             _ => None,
         };
-        number(self).is_some() && number(self) == number(other)
+        shortest(self).is_some() && shortest(self) == shortest(other)
     }
 
     /// Whether both are one number but for this part of it.
