@@ -174,7 +174,7 @@ impl LiveState {
         positions.iter().any(|position| position.partition == *partition && position.idle)
     }
 
-    /// The partition that holds the watermark back, `idle_after_us` after whose last message it no longer does.
+    /// The partition that holds the watermark back.
     pub(crate) fn holder(&self) -> Option<WatermarkHolder> {
         let (partition, since_us) = self.holder.clone()?;
         let (_, status) = self.status.as_ref()?;

@@ -41,9 +41,6 @@ const READ_EVERY: Duration = Duration::from_millis(500);
 /// Commits that are kept to be shown again.
 const COMMITS: usize = 1_000;
 
-/// Files that are listed as the newest.
-const RECENT_FILES: usize = 10;
-
 /// Rows of a window that are shown.
 const PREVIEW_ROWS: usize = 20;
 
@@ -161,14 +158,11 @@ impl PipelineConsole {
     }
 
     /// The newest files of windows, newest first.
-    async fn recent_files(&self, catalog: &Catalog) -> Result<Vec<RecentFile>, ConsoleError> {
-        let mut extents = catalog.history();
-        extents.sort_by_key(|extent| std::cmp::Reverse((extent.seq, extent.start_us)));
-        extents.truncate(RECENT_FILES);
-        let mut files = Vec::with_capacity(extents.len());
-        for extent in extents {
+    async fn recent_files(&self, windows: &PublishedWindows) -> Result<Vec<RecentFile>, ConsoleError> {
+        let mut files = Vec::with_capacity(windows.recent.len());
+        for extent in windows.recent.iter() {
             let at_us = self.commit(extent.seq).await?.map_or(0, |commit| commit.committed_at_us);
-            files.push(overview::recent_file(&extent, at_us));
+            files.push(overview::recent_file(extent, at_us));
         }
         Ok(files)
     }
@@ -233,11 +227,11 @@ impl ConsoleData for PipelineConsole {
             }
             _ => Vec::new(),
         };
-        let catalog = ledger.as_ref().map(|ledger| &ledger.catalog);
-        let files = match catalog {
-            Some(catalog) => self.recent_files(catalog).await?,
+        let files = match &ledger {
+            Some(ledger) => self.recent_files(&ledger.windows).await?,
             None => Vec::new(),
         };
+        let catalog = ledger.as_ref().map(|ledger| &ledger.catalog);
         let open = self.open_windows();
         let overview = overview::overview(&self.context, catalog, self.live.as_deref(), &open, &runs);
         Ok(PipelineOverview { files, ..overview })
@@ -277,13 +271,14 @@ impl ConsoleData for PipelineConsole {
         let waiting = open.iter().find(|window| window.start_us == start_us);
         let published = ledger.windows.find(start_us).cloned();
         let not_found = || ConsoleError::NotFound { what: "window", name: human::short_instant(start_us) };
+        let newest_version = published.as_ref().map_or(0, |published| published.version);
         let mut window = match (waiting, published) {
             (Some(waiting), _) => open_listings(std::slice::from_ref(waiting)).remove(0),
             (None, Some(published)) => published,
             (None, None) => return Err(not_found()),
         };
-        let history = ledger.catalog.history();
-        let versions: Vec<Extent> = history.into_iter().filter(|extent| extent.start_us == start_us).collect();
+        let version = |version| ledger.catalog.extent(start_us, window.end_us, version).cloned();
+        let versions: Vec<Extent> = (1..=newest_version).filter_map(version).collect();
         let (mut commits, mut failed) = (HashMap::new(), Vec::new());
         for extent in &versions {
             let Some(commit) = self.commit(extent.seq).await? else { continue };

@@ -10,6 +10,7 @@ use turnstile_console::data::{
 use turnstile_engine::OpenWindowSummary;
 use turnstile_lake::{Catalog, Extent, Slot};
 use turnstile_message::{Counters, TopicPartition};
+use turnstile_track::resident_bytes;
 use turnstile_warehouse::{EMBEDDED, LoadRun, LoadRunState};
 
 use super::live_view::{LiveState, LiveView};
@@ -73,14 +74,6 @@ fn memory(context: &Context, live: &LiveState) -> Option<MemoryUse> {
         spilled_bytes: None,
         process_bytes: resident_bytes(),
     })
-}
-
-/// Resident memory of this process, bytes. Source: proc(5), `VmRSS` of `/proc/self/status`, in KiB.
-fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
 }
 
 /// The file of a window's version that commit published at `at_us`.

@@ -8,12 +8,17 @@ use turnstile_engine::OpenWindowSummary;
 use turnstile_lake::{Catalog, CatalogPosition, CommitRecord, Extent, FileEntry, FileKind};
 use turnstile_message::OffsetRange;
 
+/// Files that are listed as the newest.
+const RECENT_FILES: usize = 10;
+
 /// The published windows at one position of the ledger, newest first.
 #[derive(Debug, Clone)]
 pub(crate) struct PublishedWindows {
     pub(crate) at: CatalogPosition,
     windows: Arc<Vec<PublishedWindow>>,
     counts: WindowCounts,
+    /// The versions that were published last, newest first.
+    pub(crate) recent: Arc<[Extent]>,
 }
 
 /// A window as it is listed, and the commit that published its newest version.
@@ -27,7 +32,7 @@ pub(crate) struct PublishedWindow {
 impl PublishedWindows {
     /// Those of `catalog`.
     pub(crate) fn of(catalog: &Catalog) -> Self {
-        let extents = catalog.history();
+        let mut extents = catalog.history();
         let mut windows: Vec<PublishedWindow> = Vec::with_capacity(extents.len());
         for extent in &extents {
             let window = PublishedWindow { listing: listing(extent), seq: Some(extent.seq) };
@@ -48,7 +53,9 @@ impl PublishedWindows {
                 WindowCondition::Retired => &mut counts.retired,
             } += 1;
         }
-        Self { at: catalog.position(), windows: Arc::new(windows), counts }
+        extents.sort_by_key(|extent| std::cmp::Reverse((extent.seq, extent.start_us)));
+        extents.truncate(RECENT_FILES);
+        Self { at: catalog.position(), windows: Arc::new(windows), counts, recent: extents.into() }
     }
 
     /// How many windows there are, with `open` windows that were never published.
@@ -89,11 +96,7 @@ impl PublishedWindows {
 impl PublishedWindow {
     /// Adds what its commit tells.
     pub(crate) fn with_commit(mut self, commit: &CommitRecord) -> WindowListing {
-        let is_own = |file: &&FileEntry| {
-            matches!(file.kind, FileKind::Window { start_us, end_us, version }
-            if (start_us, end_us, version) == (self.listing.start_us, self.listing.end_us, self.listing.version))
-        };
-        let file = commit.files.iter().find(is_own);
+        let file = file_of(commit, self.listing.start_us, self.listing.end_us, self.listing.version);
         self.listing.messages = file.map(|file| file.sources.iter().map(|range| range.messages).sum());
         self.listing.bytes = file.map(|file| file.bytes);
         self.listing.published_at_us = Some(commit.committed_at_us);
@@ -145,7 +148,7 @@ pub(crate) fn open_listings(open: &[OpenWindowSummary]) -> Vec<WindowListing> {
 pub(crate) fn window_files(extents: &[Extent], commits: &HashMap<u64, Arc<CommitRecord>>) -> Vec<WindowFile> {
     let file = |extent: &Extent| {
         let commit = commits.get(&extent.seq);
-        let entry = commit.and_then(|commit| commit.files.iter().find(|file| holds(&file.kind, extent)));
+        let entry = commit.and_then(|commit| file_of(commit, extent.start_us, extent.end_us, extent.version));
         WindowFile {
             version: extent.version,
             name: entry.map_or_else(|| extent.object.name.to_string(), |entry| entry.name.clone()),
@@ -162,9 +165,10 @@ pub(crate) fn window_files(extents: &[Extent], commits: &HashMap<u64, Arc<Commit
     extents.iter().map(file).collect()
 }
 
-fn holds(kind: &FileKind, extent: &Extent) -> bool {
-    let (start_us, end_us, version) = (extent.start_us, extent.end_us, extent.version);
-    *kind == FileKind::Window { start_us, end_us, version }
+/// The file that a commit wrote of one version of a window.
+fn file_of(commit: &CommitRecord, start_us: i64, end_us: i64, version: u32) -> Option<&FileEntry> {
+    let kind = FileKind::Window { start_us, end_us, version };
+    commit.files.iter().find(|file| file.kind == kind)
 }
 
 /// Messages that later versions have and the first has not.
@@ -190,7 +194,7 @@ mod tests {
         let published = published.map(|listing| PublishedWindow { listing, seq: Some(1) });
         let windows = Arc::new(published.to_vec());
         let counts = WindowCounts { closed: 2, corrected: 1, ..WindowCounts::default() };
-        let published = PublishedWindows { at: CatalogPosition::default(), windows, counts };
+        let published = PublishedWindows { at: CatalogPosition::default(), windows, counts, recent: Arc::default() };
         let open = [window(40, Open), window(20, Open), window(15, Open)];
         let starts = |condition, offset, limit| {
             let selected = published.select(open.to_vec(), WindowSelection { condition, offset, limit });

@@ -1,6 +1,6 @@
 //! What the pages show: plain values, and the trait that gives them.
 //!
-//! In: nothing; whoever runs the console implements [`ConsoleData`]. Out: values with units in their names.
+//! In: nothing; the program that runs the console implements [`ConsoleData`]. Out: values with units in their names.
 //! Knows neither lake, engine nor SQL engine. Instants are microseconds since the epoch, UTC; `None` means unknown, which
 //! a page says in words. Start at [`ConsoleData`].
 

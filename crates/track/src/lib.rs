@@ -36,7 +36,7 @@ pub use lineage::{
 };
 pub use metrics::{
     CounterStart, MAX_LABEL_VALUES, MAX_PARTITION_SERIES, METRICS, METRICS_CONTENT_TYPE, MetricFamily, MetricHistogram,
-    MetricInfo, MetricKind, MetricPoint, MetricValue, Metrics,
+    MetricInfo, MetricKind, MetricPoint, MetricValue, Metrics, resident_bytes,
 };
 pub use otlp::{OTLP_CAPACITY, OTLP_METRICS_INTERVAL, OtlpExporter, OtlpResource, OtlpSettings};
 pub use outbox::{HttpOutbox, OUTBOX_RETRIES, OutboxCounts, OutboxError, OutboxSettings};

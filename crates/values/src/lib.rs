@@ -4,6 +4,7 @@
 //! Knows no other room, reads no clock, does no I/O. Start at [`duration`].
 
 mod caused;
+mod connection;
 pub mod duration;
 pub mod human;
 mod local_zone;
@@ -14,6 +15,7 @@ mod secret;
 pub mod size;
 
 pub use caused::{BoxError, caused};
+pub use connection::is_private;
 pub use duration::{DAY_US, DurationError, HOUR_US, MILLISECOND_US, MINUTE_US, SECOND_US};
 pub use local_zone::{LocalTimeKind, offset_of_local};
 pub use nearest::{edit_distance, nearest, suggest};

@@ -32,8 +32,9 @@ pub(crate) struct WarehouseInner {
     pub(crate) record: LoadRecord,
     pub(crate) runtime: Arc<RuntimeEnv>,
     live: Option<LiveRows>,
-    /// The newest snapshot that was read: the next one is found from it.
-    newest: Mutex<Option<WarehouseSnapshot>>,
+    /// The record and the ledger as they were read last: the next reading goes on from there.
+    state: Mutex<Option<Arc<WarehouseState>>>,
+    catalog: Mutex<Option<Catalog>>,
     /// The tables of the newest session: until something is published all sessions share them.
     tables: Mutex<Option<(SessionKey, SchemaProviders)>>,
 }
@@ -71,10 +72,9 @@ impl Warehouse {
         let record = LoadRecord::new(lake, &source.pipeline);
         let runtime = runtime(lake, &limits)?;
         let (lake, source) = (lake.clone(), Arc::new(source));
-        let (newest, tables) = (Mutex::new(None), Mutex::new(None));
-        Ok(Self {
-            inner: Arc::new(WarehouseInner { lake, source, models, limits, record, runtime, live, newest, tables }),
-        })
+        let (state, catalog, tables) = Default::default();
+        let inner = WarehouseInner { lake, source, models, limits, record, runtime, live, state, catalog, tables };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub(crate) fn inner(&self) -> &WarehouseInner {
@@ -169,25 +169,34 @@ impl Warehouse {
 
     /// The newest position of the ledger, with the record.
     pub(crate) async fn snapshot(&self) -> Result<WarehouseSnapshot, WarehouseError> {
-        let WarehouseInner { lake, source, record, newest, .. } = self.inner();
-        let before = newest.lock().clone();
-        let snapshot = match before {
-            Some(WarehouseSnapshot { catalog, state }) => {
-                // The record is read first: what it has loaded is in the ledger, which is read after it.
-                let mut newer = WarehouseState::clone(&state);
-                let state = if record.advance(&mut newer).await? { Arc::new(newer) } else { state };
-                let catalog = catalog.advance(lake).await?;
-                WarehouseSnapshot { catalog, state }
-            }
+        let WarehouseInner { lake, source, catalog: known, .. } = self.inner();
+        // The record is read first: what it has loaded is in the ledger, which is read after it.
+        let state = self.state().await?;
+        let before = known.lock().clone();
+        let catalog = match before {
+            Some(catalog) => catalog.advance(lake).await?,
             None => {
                 let empty = || WarehouseError::Empty { lake: lake.url().to_owned(), pipeline: source.pipeline.clone() };
-                let state = Arc::new(record.newest().await?);
-                let catalog = Catalog::read(lake, &source.pipeline).await?.ok_or_else(empty)?;
-                WarehouseSnapshot { catalog, state }
+                Catalog::read(lake, &source.pipeline).await?.ok_or_else(empty)?
             }
         };
-        *newest.lock() = Some(snapshot.clone());
-        Ok(snapshot)
+        *known.lock() = Some(catalog.clone());
+        Ok(WarehouseSnapshot { catalog, state })
+    }
+
+    /// The record as of its newest entry.
+    async fn state(&self) -> Result<Arc<WarehouseState>, WarehouseError> {
+        let WarehouseInner { record, state: known, .. } = self.inner();
+        let before = known.lock().clone();
+        let state = match before {
+            Some(state) => {
+                let mut newer = WarehouseState::clone(&state);
+                if record.advance(&mut newer).await? { Arc::new(newer) } else { state }
+            }
+            None => Arc::new(record.newest().await?),
+        };
+        *known.lock() = Some(state.clone());
+        Ok(state)
     }
 
     /// The newest loads and deliveries, oldest first.
@@ -195,7 +204,7 @@ impl Warehouse {
     /// # Errors
     /// `Store`, `Damaged`.
     pub async fn runs(&self) -> Result<Vec<LoadRun>, WarehouseError> {
-        Ok(self.inner.record.newest().await?.runs.into_iter().collect())
+        Ok(self.state().await?.runs.iter().cloned().collect())
     }
 
     /// The names of the tables that a query can read, as a person writes them.

@@ -17,7 +17,7 @@ pub(crate) const LOGIN_COOKIE: &str = "turnstile_login";
 /// How long a browser need not give the token again.
 const LOGIN_SECS: i64 = 12 * 3600;
 
-/// Time between two wrong tokens, whoever sends them: three a second are no way to guess 16 characters.
+/// Time between two wrong tokens, of all clients together: three a second are no way to guess 16 characters.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_millis(300);
 
 /// Wrong tokens that wait at once; more are refused without being compared.

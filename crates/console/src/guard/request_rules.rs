@@ -1,4 +1,4 @@
-//! What a request must look like, whoever sends it: its path, its host, where its form was.
+//! What every request must look like: its path, its host, where its form was.
 
 use std::net::SocketAddr;
 

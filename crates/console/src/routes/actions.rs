@@ -77,7 +77,7 @@ pub(super) async fn cancel(
 }
 
 /// Runs an action to its end, even if the browser leaves meanwhile; the same one is not run twice at once, as by a double
-/// click. A console that only reads refuses, whoever made the form.
+/// click. A console that only reads refuses every form.
 async fn carry_out(
     site: &Arc<Site>,
     what: String,

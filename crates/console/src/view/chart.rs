@@ -1,6 +1,6 @@
 //! Charts as SVG, made on the server: shapes only, their colours are the style sheet's.
 //!
-//! Every chart has a title and a description for those who do not see it; whoever draws one puts a table beside it.
+//! Every chart has a title and a description for those who do not see it; the page that draws one puts a table beside it.
 
 use maud::{Markup, html};
 use turnstile_values::human;

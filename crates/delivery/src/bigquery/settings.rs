@@ -137,12 +137,7 @@ impl BigQuerySettings {
 /// Whether a connection there is private: encrypted, or on this machine.
 pub(super) fn is_private(url: &str) -> bool {
     let Ok(url) = reqwest::Url::parse(url) else { return false };
-    let loopback = match url.host_str() {
-        Some("localhost" | "[::1]") => true,
-        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+    turnstile_values::is_private(url.scheme(), url.host_str())
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use collect::Scrape;
 use counts::FlowCounts;
 pub use counts::MAX_LABEL_VALUES;
 pub use family::{CounterStart, MetricFamily, MetricHistogram, MetricInfo, MetricKind, MetricPoint, MetricValue};
+pub use process::resident_bytes;
 
 /// The `Content-Type` of [`Metrics::encode`]'s text.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -22,7 +22,7 @@ pub(super) struct ProcessUse {
 pub(super) fn read() -> ProcessUse {
     ProcessUse {
         cpu_seconds: fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu_seconds),
-        resident_bytes: fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_bytes),
+        resident_bytes: resident_bytes(),
         // The descriptor with which the folder is read is one of them.
         open_files: fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count() as u64).saturating_sub(1)),
     }
@@ -36,7 +36,12 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) as f64 / TICKS_PER_SECOND)
 }
 
-fn resident_bytes(status: &str) -> Option<u64> {
+/// Resident memory of this process, in bytes; `None` on systems without /proc.
+pub fn resident_bytes() -> Option<u64> {
+    fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_in)
+}
+
+fn resident_in(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
@@ -55,8 +60,8 @@ mod tests {
 
     #[test]
     fn resident_memory_is_in_bytes() {
-        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    12 kB\n"), Some(12 * 1024));
-        assert_eq!(resident_bytes("VmRSS:\tmuch\n"), None);
+        assert_eq!(resident_in("Name:\tx\nVmRSS:\t    12 kB\n"), Some(12 * 1024));
+        assert_eq!(resident_in("VmRSS:\tmuch\n"), None);
     }
 
     #[test]

@@ -11,11 +11,11 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
-use turnstile_values::{Secret, human};
+use turnstile_values::{Secret, human, is_private};
 use uuid::Uuid;
 
 use super::error::PrefectError;
-use super::settings::{PrefectSettings, checked, is_private};
+use super::settings::{PrefectSettings, checked};
 
 /// The version of the API that the requests are written for.
 const API_VERSION: &str = "0.8.4";
@@ -69,7 +69,7 @@ impl PrefectClient {
     /// As [`PrefectClient::new`].
     pub fn connect(api: &str, key: Option<Secret>, timeout: Duration) -> Result<Self, PrefectError> {
         let url = checked(api, key.is_some()).map_err(PrefectError::Settings)?;
-        let private = is_private(&url);
+        let private = is_private(url.scheme(), url.host_str());
         let client = Client::builder().timeout(timeout).pool_idle_timeout(IDLE).redirect(Policy::none());
         let client = client.build().map_err(|e| PrefectError::Settings(human::error(&e)))?;
         let api = url.as_str().trim_end_matches('/').to_owned();

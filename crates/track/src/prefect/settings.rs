@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
-use turnstile_values::Secret;
+use turnstile_values::{Secret, is_private};
 
 /// Settings of the connection to Prefect.
 #[derive(Debug, Clone)]
@@ -64,20 +64,10 @@ pub(super) fn checked(api: &str, keyed: bool) -> Result<Url, String> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(format!("{api:?} is neither an http nor an https address"));
     }
-    if keyed && !is_private(&url) {
+    if keyed && !is_private(url.scheme(), url.host_str()) {
         return Err(format!("{api} is neither https nor on loopback, and the key would be sent to it"));
     }
     Ok(url)
-}
-
-/// Whether no one between here and the server can read what is sent.
-pub(super) fn is_private(url: &Url) -> bool {
-    let loopback = match url.host_str() {
-        Some("localhost" | "[::1]") => true,
-        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
 #[cfg(test)]
