@@ -1,7 +1,7 @@
 //! `turnstile explain`: from a file of the lake back to its messages.
 
 use turnstile_lake::{FileKind, Published, RowLocation, explain};
-use turnstile_message::{FailedWindow, OffsetRange};
+use turnstile_message::{ExcludedMessages, FailedWindow, OffsetRange};
 use turnstile_values::human;
 
 use super::json::record_as_json;
@@ -56,6 +56,9 @@ pub(crate) fn run(args: ExplainArgs, process: &Process) -> anyhow::Result<Exit> 
     }
     for window in &explained.failed {
         out!("{}", render_failed(window));
+    }
+    for window in &explained.excluded {
+        out!("{}", render_excluded(window));
     }
     Ok(Exit::Done)
 }
@@ -154,6 +157,13 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
         line("count", format!("{name} {}", human::count(*count)));
     }
     out
+}
+
+/// Messages whose event time lies in a window and that are no part of it.
+fn render_excluded(window: &ExcludedMessages) -> String {
+    let span = format!("{} .. {}", human::short_instant(window.start_us), human::short_instant(window.end_us));
+    let (late, duplicates) = (human::plural(window.late, "late row"), human::plural(window.duplicates, "duplicate"));
+    format!("not in {span}: {late}, {duplicates}\n")
 }
 
 /// The groups that a window lacks.

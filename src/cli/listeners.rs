@@ -7,7 +7,7 @@ use turnstile_console::{ConsoleProbes, ConsoleServer};
 use turnstile_track::METRICS_CONTENT_TYPE;
 use turnstile_values::human;
 
-use crate::console::{LiveView, PipelineConsole, PipelineFileText, serve};
+use crate::console::{LiveView, PipelineConsole, PipelineFileText, PipelineSource, serve};
 use crate::flow::{self, Context, PortChoice};
 use crate::tracking::Tracking;
 
@@ -41,8 +41,8 @@ impl Listeners {
                 }
             });
         }
-        let data = PipelineConsole::new(context, Some(Arc::clone(&live)), file);
-        let served = context.block_on(serve(context, data, probes(&tracking), choice));
+        let data = PipelineConsole::new(PipelineSource::Whole(context.clone()), Some(Arc::clone(&live)), file);
+        let served = context.block_on(serve(&context.pipeline().console, data, probes(&tracking), choice));
         let mut listeners = Self { tracking, live, follower: Some(follower), console: None };
         match served {
             Ok(console) => listeners.console = console,

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use turnstile_lake::Lake;
 use turnstile_pipeline::Pipeline;
+use turnstile_track::MessageMove;
 
 use super::last_run::{DATA, LastRun};
 use super::ledger_at::LedgerAt;
@@ -15,6 +17,7 @@ use crate::exit::Exit;
 use crate::flow::{self, Context, LakeAccess};
 use crate::process::Process;
 use crate::report::Failure;
+use crate::tracking::TopicRun;
 
 /// The pipeline: its file, or its name in a lake.
 #[derive(Debug, clap::Args)]
@@ -27,7 +30,7 @@ pub(super) struct PipelineArgs {
 }
 
 /// The same by flags alone, for verbs whose arguments are something else.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct PipelineFlags {
     /// The data folder of `turnstile up` and `stream` [default: ./turnstile-data]
     #[arg(long, value_name = "DIR", conflicts_with = "lake")]
@@ -127,6 +130,17 @@ impl PipelineFlags {
         Self { pipeline: Some(pipeline.to_owned()), ..Self::default() }
     }
 
+    /// The same, with the pipeline `name` of the lake that they name.
+    pub(super) fn named(&self, name: &str) -> Self {
+        Self { pipeline: Some(name.to_owned()), ..self.clone() }
+    }
+
+    /// The lake, if it is all that these flags name.
+    pub(super) fn lake_alone(&self) -> Option<anyhow::Result<LedgerAt>> {
+        let url = self.lake.as_deref().filter(|_| self.pipeline.is_none()).map(location)?;
+        Some(store_set(&self.set).map(|options| LedgerAt { url, pipeline: String::new(), options }))
+    }
+
     /// The pipeline's context, which opens the lake by `access`.
     pub(super) fn open(&self, process: &Process, access: LakeAccess) -> anyhow::Result<Context> {
         self.find(None, process)?.open(process, access)
@@ -198,6 +212,19 @@ impl PipelineFlags {
     }
 }
 
+/// The run of a verb that only moves messages, kept with the runs of the pipeline that is `named` by its file, or by its name
+/// where `turnstile up` ran it.
+pub(super) fn track_beside(
+    named: Option<&str>,
+    process: &Process,
+    moves: MessageMove,
+    topic: &str,
+) -> anyhow::Result<Option<TopicRun>> {
+    let Some(named) = named else { return Ok(None) };
+    let context = PipelineFlags::of(named).open(process, LakeAccess::Read)?;
+    Ok(Some(TopicRun::start(&context, moves, topic)))
+}
+
 /// Whether `--pipeline` names a file.
 fn is_file(text: &str) -> bool {
     text.ends_with(".toml") || Path::new(text).is_file()
@@ -231,21 +258,26 @@ fn newest_ledger(dir: &Path) -> Option<LedgerAt> {
     Some(LedgerAt { url: format!("file:{}", lake.display()), pipeline, options: Default::default() })
 }
 
+/// The names of the pipelines that have a ledger in `lake`.
+///
+/// # Errors
+/// The store does not answer.
+pub(super) async fn ledgers(lake: &Lake) -> anyhow::Result<Vec<String>> {
+    let folders = async |folder: &str| lake.folders(folder).await.map_err(|e| flow::ledger_failed(e.into()));
+    let mut names = Vec::new();
+    // Other folders beside the ledgers are no pipelines': only a ledger has a log.
+    for folder in folders("_turnstile").await? {
+        if folders(&folder).await?.iter().any(|part| part.ends_with("/log")) {
+            names.extend(folder.rsplit('/').next().map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
 /// The name of a lake's only pipeline.
 fn only_pipeline(process: &Process, url: &str, options: turnstile_lake::StoreOptions) -> anyhow::Result<String> {
     let at = LedgerAt { url: url.to_owned(), pipeline: String::new(), options };
-    let names = process.runtime.block_on(async {
-        let lake = at.open().await?;
-        let folders = async |folder: &str| lake.folders(folder).await.map_err(|e| flow::ledger_failed(e.into()));
-        let mut names = Vec::new();
-        // Other folders beside the ledgers are no pipelines': only a ledger has a log.
-        for folder in folders("_turnstile").await? {
-            if folders(&folder).await?.iter().any(|part| part.ends_with("/log")) {
-                names.extend(folder.rsplit('/').next().map(str::to_owned));
-            }
-        }
-        anyhow::Ok(names)
-    })?;
+    let names = process.runtime.block_on(async { ledgers(&at.open().await?).await })?;
     match names.as_slice() {
         [name] => Ok(name.clone()),
         [] => Err(Failure::new(Exit::Failed, format!("the lake {url} has no ledger"))

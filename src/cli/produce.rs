@@ -7,8 +7,10 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use clap::ValueEnum;
 use turnstile_kafka::{CitySettings, LineFormat, LineInput, RegisterMode};
+use turnstile_track::MessageMove;
 use turnstile_values::human;
 
+use super::pipeline_args::track_beside;
 use super::produce_display::{ProduceDisplay, REPORT_EVERY, average_rate};
 use super::zone::{Zone, zone};
 use crate::cli::cluster::{ClusterArgs, client_failure};
@@ -16,6 +18,7 @@ use crate::exit::Exit;
 use crate::flow::{self, ProduceEvent, ProduceJob, ProduceRate, ProduceSource, ProduceTimes, Produced, ReplayState};
 use crate::process::Process;
 use crate::report::Failure;
+use crate::tracking::{SIGNAL, TopicRun};
 
 /// Produce turnstile readings into a topic, or the lines of files and standard input
 #[derive(Debug, clap::Args)]
@@ -103,6 +106,10 @@ pub(crate) struct ProduceArgs {
     /// Compression: none, gzip, snappy, lz4 or zstd [default: the properties file's, otherwise lz4]
     #[arg(long, value_name = "CODEC")]
     compression: Option<String>,
+    /// Keep this run among the runs of a pipeline, in its store and in Prefect: the pipeline's file, or the name of that of
+    /// `turnstile up`
+    #[arg(long, value_name = "NAME|FILE")]
+    track: Option<String>,
     /// Print the closing line as JSON
     #[arg(long)]
     json: bool,
@@ -157,6 +164,8 @@ pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> 
     let resume = args.resume_file()?.map(|file| ReplayState::open(file, &args.topic)).transpose()?;
     let (topic, partitions, count) = (args.topic.clone(), args.partitions, args.count);
     let job = ProduceJob { topic, partitions, provider, pace, count, resume, report_every: REPORT_EVERY };
+    let tracked = track_beside(args.track.as_deref(), process, MessageMove::Produce, &args.topic)?;
+    let progress = tracked.as_ref().map(TopicRun::progress);
     let mut display = ProduceDisplay::new();
     let produced = flow::produce(job, &settings, &shutdown, |event| match event {
         ProduceEvent::Resuming(text) => eprintln!("{text}"),
@@ -165,12 +174,21 @@ pub(crate) fn run(args: ProduceArgs, process: &Process) -> anyhow::Result<Exit> 
             display.start(total);
         }
         ProduceEvent::Sent(record) => display.show_sent(record),
-        ProduceEvent::Progress(progress) => display.show(progress),
-    })?;
+        ProduceEvent::Progress(now) => {
+            progress.iter().for_each(|progress| progress.tell(now.stats.delivered, now.stats.failed));
+            display.show(now);
+        }
+    });
     display.finish();
-    // What was sent is reported even if producing failed.
-    report(&args, &produced)?;
-    produced.result.map(|()| Exit::Done)
+    let result = produced.and_then(|produced| {
+        let failed = produced.stats.failed + produced.stats.outstanding();
+        progress.iter().for_each(|progress| progress.tell(produced.stats.delivered, failed));
+        // What was sent is reported even if producing failed.
+        report(&args, &produced)?;
+        produced.result.map(|()| Exit::Done)
+    });
+    tracked.into_iter().for_each(|run| run.end(&result, shutdown.is_cancelled().then_some(SIGNAL)));
+    result
 }
 
 impl ProduceArgs {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use turnstile_pipeline::Pipeline;
+use turnstile_track::MessageMove;
 use turnstile_values::{MILLISECOND_US, human};
 
 use super::last_run::{DATA, LastRun};
@@ -18,6 +19,7 @@ use crate::flow::{self, City, Context, LakeAccess, LocalTopic, PortChoice, RunOp
 use crate::process::Process;
 use crate::progress::Printing;
 use crate::report::Failure;
+use crate::tracking::{SIGNAL, TopicRun};
 
 /// The pipeline that runs when no file is named.
 const DEFAULT_PIPELINE: &str = include_str!("../../pipelines/mta-turnstile.toml");
@@ -120,8 +122,23 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
         accept_loss: false,
         connect_timeout: turnstile_kafka::DEFAULT_CONNECT_TIMEOUT,
     };
-    let run = || run_pipeline(&context, &options, services, listeners, printing);
-    let result = local.serve(city.as_ref(), &process.shutdown, run);
+    let produced = city.is_some().then(|| TopicRun::start(&context, MessageMove::Produce, local.name()));
+    let progress = produced.as_ref().map(TopicRun::progress);
+    let listen = move |delivered, failed| progress.iter().for_each(|progress| progress.tell(delivered, failed));
+    let mut pipeline_ended = false;
+    let run = || {
+        let result = run_pipeline(&context, &options, services, listeners, printing);
+        pipeline_ended = result.is_ok();
+        result
+    };
+    let result = local.serve(city.as_ref(), &process.shutdown, listen, run);
+    if let Some(produced) = produced {
+        match (&result, pipeline_ended) {
+            (Ok(_), _) => produced.end(&result, Some(SIGNAL)),
+            (Err(_), true) => produced.end(&result, None),
+            (Err(_), false) => produced.end(&anyhow::Ok(()), Some("the pipeline failed")),
+        }
+    }
     if result.is_ok() && !args.json {
         eprintln!("query     {query}");
     }

@@ -20,7 +20,7 @@ const SAMPLE_BYTES: usize = 1 << 10;
 
 /// The newest dead letters of a catalog. `read_only`: why none can be sent again.
 pub(super) async fn summary(
-    context: &Context,
+    context: Option<&Context>,
     lake: &Lake,
     catalog: &Catalog,
     read_only: Option<String>,
@@ -56,7 +56,11 @@ pub(super) async fn summary(
             reason.into_iter().for_each(|reason| reason.samples.push(sample(letter)));
         }
     }
-    if let (None, Some(warning)) = (read_only, same_plan_warning(context, &files).await?) {
+    let same_plan = match context {
+        Some(context) => same_plan_warning(context, &files).await?,
+        None => None,
+    };
+    if let (None, Some(warning)) = (read_only, same_plan) {
         reasons.values_mut().for_each(|reason| reason.warning = Some(warning.clone()));
     }
     let mut reasons: Vec<DeadLetterReason> = reasons.into_values().collect();

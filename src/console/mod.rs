@@ -10,6 +10,8 @@ mod overview;
 mod queries;
 mod runs;
 mod server;
+mod several;
+mod source;
 mod windows;
 
 use std::collections::HashMap;
@@ -30,9 +32,11 @@ use turnstile_values::human;
 pub(crate) use description::PipelineFileText;
 pub(crate) use live_view::LiveView;
 pub(crate) use server::{FOLLOW_EVERY, LISTEN, serve};
-use windows::{PublishedWindows, corrections, open_listings, window_files};
+pub(crate) use several::SeveralPipelines;
+pub(crate) use source::PipelineSource;
+use windows::{PublishedWindows, corrections, count_excluded, open_listings, window_files};
 
-use crate::flow::{Context, ledger_failed, seems_running};
+use crate::flow::{ledger_failed, seems_running};
 use crate::report::Failure;
 
 /// The shortest time from one reading of the ledger to the next.
@@ -47,9 +51,12 @@ const PREVIEW_ROWS: usize = 20;
 /// Bytes of text of a window's rows that are shown.
 const PREVIEW_BYTES: usize = 64 << 10;
 
+/// Why a console offers no action that runs beside no flow.
+const READ_ONLY: &str = "this console only reads: the pipeline does not run in this process";
+
 /// One pipeline, for the console.
 pub(crate) struct PipelineConsole {
-    context: Context,
+    source: PipelineSource,
     /// The flow, where it runs in this process.
     live: Option<Arc<LiveView>>,
     file: Option<PipelineFileText>,
@@ -69,10 +76,14 @@ struct LedgerView {
 }
 
 impl PipelineConsole {
-    /// The console of `context`'s pipeline, which was read from `file`, and of the flow that `live` follows.
-    pub(crate) fn new(context: &Context, live: Option<Arc<LiveView>>, file: Option<PipelineFileText>) -> Arc<Self> {
+    /// The console of the pipeline of `source`, which was read from `file`, and of the flow that `live` follows.
+    pub(crate) fn new(
+        source: PipelineSource,
+        live: Option<Arc<LiveView>>,
+        file: Option<PipelineFileText>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            context: context.clone(),
+            source,
             live,
             file,
             ledger: Mutex::new(None),
@@ -91,21 +102,26 @@ impl PipelineConsole {
                 self.ledger_version.send_modify(|version| *version += 1);
             }
             tokio::select! {
-                () = self.context.shutdown().cancelled() => return,
+                () = self.source.shutdown().cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
         }
     }
 
+    /// The pipeline's name.
+    pub(crate) fn name(&self) -> &str {
+        self.source.name()
+    }
+
     fn check(&self, pipeline: &str) -> Result<(), ConsoleError> {
-        match pipeline == self.context.pipeline().name {
+        match pipeline == self.source.name() {
             true => Ok(()),
             false => Err(ConsoleError::NotFound { what: "pipeline", name: pipeline.to_owned() }),
         }
     }
 
     async fn lake(&self) -> Result<&Lake, ConsoleError> {
-        self.context.lake().await.map_err(unavailable)
+        self.source.lake().await
     }
 
     /// The ledger, not older than a moment.
@@ -114,7 +130,7 @@ impl PipelineConsole {
         if let Some(known) = ledger.as_ref().filter(|known| known.at.elapsed() < READ_EVERY) {
             return Ok(known.clone());
         }
-        let (lake, name) = (self.lake().await?, &self.context.pipeline().name);
+        let (lake, name) = (self.lake().await?, self.source.name());
         let catalog = match ledger.as_ref() {
             Some(known) => known.catalog.advance(lake).await,
             None => match Catalog::read(lake, name).await {
@@ -145,7 +161,7 @@ impl PipelineConsole {
         if let Some(commit) = commits.get(&seq) {
             return Ok(Some(Arc::clone(commit)));
         }
-        let (lake, name) = (self.lake().await?, &self.context.pipeline().name);
+        let (lake, name) = (self.lake().await?, self.source.name());
         let commit = turnstile_lake::commit_record(lake, name, seq).await;
         let Some(commit) = commit.map_err(|error| unavailable(ledger_failed(error)))?.map(Arc::new) else {
             return Ok(None);
@@ -174,7 +190,7 @@ impl PipelineConsole {
     }
 
     async fn preview(&self, start_us: i64) -> Option<SqlTable> {
-        let warehouse = self.context.warehouse().await.ok()?;
+        let warehouse = self.source.known()?.warehouse().await.ok()?;
         let table = warehouse.source().history_table();
         let start = human::instant(start_us);
         let request = SqlRequest {
@@ -201,7 +217,7 @@ impl ConsoleData for PipelineConsole {
     }
 
     fn read_only(&self) -> Option<String> {
-        self.live.is_none().then(|| "this console only reads: the pipeline does not run in this process".to_owned())
+        self.live.is_none().then(|| READ_ONLY.to_owned())
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineListing>, ConsoleError> {
@@ -209,7 +225,7 @@ impl ConsoleData for PipelineConsole {
             Some(_) => true,
             None => self.ledger().await.is_ok_and(|ledger| seems_running(ledger.catalog.newest())),
         };
-        Ok(vec![PipelineListing { name: self.context.pipeline().name.clone(), running }])
+        Ok(vec![PipelineListing { name: self.source.name().to_owned(), running }])
     }
 
     async fn overview(&self, pipeline: &str) -> Result<PipelineOverview, ConsoleError> {
@@ -220,9 +236,9 @@ impl ConsoleData for PipelineConsole {
             (Err(ConsoleError::Unavailable { source: None, .. }), Some(_)) => None,
             (ledger, _) => Some(ledger?),
         };
-        let runs = match &ledger {
-            Some(_) if self.context.pipeline().warehouse.is_some() => {
-                let warehouse = self.context.warehouse().await.map_err(unavailable)?;
+        let runs = match self.source.known() {
+            Some(context) if ledger.is_some() && context.pipeline().warehouse.is_some() => {
+                let warehouse = context.warehouse().await.map_err(unavailable)?;
                 warehouse.runs().await.unwrap_or_default()
             }
             _ => Vec::new(),
@@ -233,7 +249,7 @@ impl ConsoleData for PipelineConsole {
         };
         let catalog = ledger.as_ref().map(|ledger| &ledger.catalog);
         let open = self.open_windows();
-        let overview = overview::overview(&self.context, catalog, self.live.as_deref(), &open, &runs);
+        let overview = overview::overview(self.source.known(), catalog, self.live.as_deref(), &open, &runs);
         Ok(PipelineOverview { files, ..overview })
     }
 
@@ -251,10 +267,12 @@ impl ConsoleData for PipelineConsole {
                 Some(seq) => self.commit(seq).await?,
                 None => None,
             };
-            windows.push(match commit {
+            let mut window = match commit {
                 Some(commit) => window.with_commit(&commit),
                 None => window.listing,
-            });
+            };
+            count_excluded(&mut window, &ledger.catalog);
+            windows.push(window);
         }
         Ok(WindowPage {
             windows,
@@ -289,6 +307,7 @@ impl ConsoleData for PipelineConsole {
         if window.messages.is_none() {
             window.messages = files.last().map(|file| file.sources.iter().map(|range| range.messages).sum());
         }
+        count_excluded(&mut window, &ledger.catalog);
         window.published_at_us = files.last().and_then(|file| file.published_at_us);
         let open = waiting.map(|_| OpenReason {
             watermark_us: ledger.catalog.newest().watermark_us,
@@ -303,44 +322,45 @@ impl ConsoleData for PipelineConsole {
     async fn partitions(&self, pipeline: &str) -> Result<PartitionOverview, ConsoleError> {
         self.check(pipeline)?;
         let ledger = self.ledger().await?;
-        Ok(overview::partitions(&self.context, ledger.catalog.newest(), self.live.as_deref()))
+        Ok(overview::partitions(self.source.known(), ledger.catalog.newest(), self.live.as_deref()))
     }
 
     async fn dead_letters(&self, pipeline: &str) -> Result<DeadLetterSummary, ConsoleError> {
         self.check(pipeline)?;
         let ledger = self.ledger().await?;
-        dead_letters::summary(&self.context, self.lake().await?, &ledger.catalog, self.read_only()).await
+        dead_letters::summary(self.source.known(), self.lake().await?, &ledger.catalog, self.read_only()).await
     }
 
     async fn requeue(&self, pipeline: &str, reason: &str) -> Result<RequeueSummary, ConsoleError> {
         self.check(pipeline)?;
-        dead_letters::send_again(&self.context, reason).await
+        dead_letters::send_again(self.source.whole()?, reason).await
     }
 
     async fn charts(&self, pipeline: &str) -> Result<Vec<ChartSpec>, ConsoleError> {
         self.check(pipeline)?;
-        let plan = self.context.plan().map_err(unavailable)?;
-        Ok(queries::charts(&self.context, plan.output_schema()))
+        let context = self.source.whole()?;
+        let plan = context.plan().map_err(unavailable)?;
+        Ok(queries::charts(context, plan.output_schema()))
     }
 
     async fn tables(&self, pipeline: &str) -> Result<Vec<TableListing>, ConsoleError> {
         self.check(pipeline)?;
-        queries::tables(self.context.warehouse().await.map_err(unavailable)?).await
+        queries::tables(self.source.whole()?.warehouse().await.map_err(unavailable)?).await
     }
 
     async fn sql(&self, pipeline: &str, request: SqlRequest) -> Result<SqlTable, ConsoleError> {
         self.check(pipeline)?;
-        queries::query(self.context.warehouse().await.map_err(unavailable)?, &request).await
+        queries::query(self.source.whole()?.warehouse().await.map_err(unavailable)?, &request).await
     }
 
     async fn description(&self, pipeline: &str) -> Result<PipelineDescription, ConsoleError> {
         self.check(pipeline)?;
-        Ok(description::describe(self.context.pipeline(), self.file.as_ref()))
+        Ok(description::describe(self.source.whole()?.pipeline(), self.file.as_ref()))
     }
 
     async fn runs(&self, pipeline: &str, offset: u64, limit: usize) -> Result<RunPage, ConsoleError> {
         self.check(pipeline)?;
-        runs::page(&self.context, offset, limit).await
+        runs::page(self.source.whole()?, offset, limit).await
     }
 
     async fn run(
@@ -351,11 +371,11 @@ impl ConsoleData for PipelineConsole {
         max_logs: usize,
     ) -> Result<RunDetail, ConsoleError> {
         self.check(pipeline)?;
-        runs::detail(&self.context, id, max_tasks, max_logs).await
+        runs::detail(self.source.whole()?, id, max_tasks, max_logs).await
     }
 
     async fn cancel(&self, pipeline: &str, id: &str) -> Result<(), ConsoleError> {
         self.check(pipeline)?;
-        runs::cancel(&self.context, id).await
+        runs::cancel(self.source.whole()?, id).await
     }
 }

@@ -28,7 +28,7 @@ fn activity_of(slot: &Slot) -> PipelineActivity {
 
 /// The overview: of a flow that `live` follows, with `open` windows; of the ledger alone otherwise. `runs`: of the warehouse.
 pub(super) fn overview(
-    context: &Context,
+    context: Option<&Context>,
     catalog: Option<&Catalog>,
     live: Option<&LiveView>,
     open: &[OpenWindowSummary],
@@ -42,7 +42,7 @@ pub(super) fn overview(
         imbalance: counters.imbalance(&Counters::default()),
         counters,
         last_commit: slot.map(|slot| CommitSummary { seq: slot.seq, at_us: slot.committed_at_us, took: None }),
-        targets: targets(context, runs, slot),
+        targets: context.map_or_else(Vec::new, |context| targets(context, runs, slot)),
         next_close: open.first().map(|window| NextClose { start_us: window.start_us, end_us: window.end_us }),
         ..PipelineOverview::default()
     };
@@ -55,7 +55,7 @@ pub(super) fn overview(
         watermark_us: live.status.as_ref().and_then(|(_, status)| status.watermark_us).or(ledger.watermark_us),
         holder: live.holder(),
         open_windows: live.status.as_ref().map(|(_, status)| status.open_windows as u64),
-        memory: memory(context, live),
+        memory: context.and_then(|context| memory(context, live)),
         last_commit: ledger.last_commit.map(|commit| CommitSummary { took: took(live, commit.seq), ..commit }),
         notes: live.notes.iter().cloned().collect(),
         ..ledger
@@ -128,8 +128,8 @@ fn targets(context: &Context, runs: &[LoadRun], slot: Option<&Slot>) -> Vec<Targ
 }
 
 /// The partitions of the newest commit `slot`, with what a running flow knows of them.
-pub(super) fn partitions(context: &Context, slot: &Slot, live: Option<&LiveView>) -> PartitionOverview {
-    let stream = &context.pipeline().stream;
+pub(super) fn partitions(context: Option<&Context>, slot: &Slot, live: Option<&LiveView>) -> PartitionOverview {
+    let stream = context.map(|context| &context.pipeline().stream);
     let (at_us, progress, holder) = live
         .map(|live| {
             live.read(|live| {
@@ -161,8 +161,8 @@ pub(super) fn partitions(context: &Context, slot: &Slot, live: Option<&LiveView>
     PartitionOverview {
         partitions: slot.positions.iter().map(row).collect(),
         watermark_us: slot.watermark_us,
-        watermark_delay_us: Some(stream.watermark_us),
-        idle_after_us: stream.idle_us,
+        watermark_delay_us: stream.map(|stream| stream.watermark_us),
+        idle_after_us: stream.and_then(|stream| stream.idle_us),
         broker_error: live.is_none().then(|| "the pipeline does not run in this process".to_owned()),
     }
 }

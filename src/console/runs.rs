@@ -40,7 +40,7 @@ pub(super) async fn detail(
         tasks_total: details.task_count,
         logs: logs.into_iter().map(line).collect(),
         logs_total,
-        can_cancel: details.run.state == RunState::Running,
+        can_cancel: matches!(details.run.state, RunState::Running | RunState::Late),
         run: listing(&details.run),
     })
 }
@@ -124,6 +124,7 @@ fn condition(state: RunState) -> RunCondition {
         RunState::Scheduled => RunCondition::Scheduled,
         RunState::Pending => RunCondition::Pending,
         RunState::Running => RunCondition::Running,
+        RunState::Late => RunCondition::Late,
         RunState::Completed => RunCondition::Completed,
         RunState::Failed => RunCondition::Failed,
         RunState::Crashed => RunCondition::Crashed,

@@ -4,30 +4,31 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use turnstile_console::data::ConsoleData;
 use turnstile_console::{ConsoleLimits, ConsoleProbes, ConsoleServer, ConsoleSettings, ConsoleStartError, server_tls};
+use turnstile_pipeline::ConsoleSection;
 use turnstile_values::duration;
 
-use super::PipelineConsole;
 use crate::exit::Exit;
-use crate::flow::{self, Context, PortChoice, read_secret};
+use crate::flow::{self, PortChoice, read_secret};
 use crate::report::Failure;
 
 /// Where browsers find it when nothing says where.
 pub(crate) const LISTEN: &str = "127.0.0.1:8080";
 
-/// Serves `data` as `choice` says; `None`: nothing says where.
+/// Serves `data` as `given` and `choice` say; `None`: nothing says where.
 ///
 /// # Errors
 /// A setting is wrong, or the address cannot be used.
 pub(crate) async fn serve(
-    context: &Context,
-    data: Arc<PipelineConsole>,
+    given: &ConsoleSection,
+    data: Arc<dyn ConsoleData>,
     probes: ConsoleProbes,
     choice: PortChoice,
 ) -> anyhow::Result<Option<ConsoleServer>> {
-    let configured = context.pipeline().console.listen.as_deref().map(flow::address).transpose()?;
+    let configured = given.listen.as_deref().map(flow::address).transpose()?;
     let start = async |listen: SocketAddr| {
-        let settings = settings(context, listen, probes.clone())?;
+        let settings = settings(given, listen, probes.clone())?;
         ConsoleServer::start(settings, data.clone(), None).await.map_err(failed)
     };
     match (configured, choice) {
@@ -41,8 +42,7 @@ pub(crate) async fn serve(
     }
 }
 
-fn settings(context: &Context, listen: SocketAddr, probes: ConsoleProbes) -> anyhow::Result<ConsoleSettings> {
-    let given = &context.pipeline().console;
+fn settings(given: &ConsoleSection, listen: SocketAddr, probes: ConsoleProbes) -> anyhow::Result<ConsoleSettings> {
     let token = given.token.as_ref().map(|source| read_secret(source, "a token for the console")).transpose()?;
     let tls = given.tls.as_ref().map(|(certificate, key)| server_tls(certificate.as_ref(), key.as_ref()));
     let tls = tls.transpose().map_err(failed)?;

@@ -126,6 +126,17 @@ fn listing(extent: &Extent) -> WindowListing {
     }
 }
 
+/// Adds how many messages of the window came late, and how many were seen before.
+pub(crate) fn count_excluded(window: &mut WindowListing, catalog: &Catalog) {
+    let published_at = catalog.extent(window.start_us, window.end_us, 1).map_or(u64::MAX, |extent| extent.seq);
+    // An earlier release published it, which did not count them by window.
+    if published_at < catalog.excluded_from() {
+        return;
+    }
+    let excluded = catalog.excluded(window.start_us, window.end_us);
+    (window.late, window.duplicates) = (Some(excluded.late), Some(excluded.duplicates));
+}
+
 /// Windows that wait to be published, newest first.
 pub(crate) fn open_listings(open: &[OpenWindowSummary]) -> Vec<WindowListing> {
     let listing = |window: &OpenWindowSummary| WindowListing {

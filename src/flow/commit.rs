@@ -68,6 +68,7 @@ pub(crate) fn lake_cut(cut: Cut, context: &CommitContext<'_>) -> anyhow::Result<
         state,
         publish,
         failed: cut.failed,
+        excluded: Some(cut.excluded),
         counters: cut.counters,
         partition_key: Some(key),
         released: context.released,

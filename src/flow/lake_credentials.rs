@@ -53,6 +53,10 @@ fn store_keys(credentials: BlockCredentials) -> Vec<(&'static str, String)> {
     let exposed = |secret: turnstile_values::Secret| secret.expose().to_owned();
     let mut keys = Vec::new();
     let mut set = |key, value: Option<String>| keys.extend(value.map(|value| (key, value)));
+    // Only an address that the block itself gives without TLS is taken without.
+    let open = |endpoint: &Option<String>| {
+        endpoint.as_ref().filter(|endpoint| endpoint.starts_with("http://")).map(|_| "true".to_owned())
+    };
     match credentials {
         BlockCredentials::Ambient => {}
         BlockCredentials::Google { service_account, file, project: _ } => {
@@ -64,14 +68,14 @@ fn store_keys(credentials: BlockCredentials) -> Vec<(&'static str, String)> {
             set("aws_secret_access_key", secret_access_key.map(exposed));
             set("aws_session_token", session_token.map(exposed));
             set("aws_region", region);
-            let open = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-            set("allow_http", open.then(|| "true".to_owned()));
+            set("allow_http", open(&endpoint));
             set("aws_endpoint", endpoint);
         }
         BlockCredentials::Azure { account, account_key, shared_access_signature, endpoint } => {
             set("azure_storage_account_name", account);
             set("azure_storage_account_key", account_key.map(exposed));
             set("azure_storage_sas_key", shared_access_signature.map(exposed));
+            set("allow_http", open(&endpoint));
             set("azure_storage_endpoint", endpoint);
         }
     }

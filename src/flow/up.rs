@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use turnstile_broker::{Broker, BrokerError};
 use turnstile_kafka::{
-    CityProvider, CitySettings, ClientSettings, FeedPlan, KafkaConnection, NewTopicPlan, Pace, Producer,
+    CityProvider, CitySettings, ClientSettings, FeedPlan, FeedReport, KafkaConnection, NewTopicPlan, Pace, Producer,
     ProducerLimits, SyntheticClock, TopicAdmin, feed,
 };
 use turnstile_message::TopicPartition;
@@ -29,6 +29,9 @@ const PORT: u16 = 19_092;
 
 /// Prefix of the synthetic city's station names, as in the original's producers.
 const STATION_PREFIX: &str = "Test-Station";
+
+/// How often the producer's progress is told.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the producer may take to deliver what it has sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,8 +98,9 @@ impl LocalTopic {
         &self.topic
     }
 
-    /// Does `run` while a city is produced into the topic, if one is to be; then stops the broker. The pipeline's failure is
-    /// returned rather than what it caused in the producer.
+    /// Does `run` while a city is produced into the topic, if one is to be, and `listen` is told about once a second how many
+    /// messages were delivered and how many were not; then stops the broker. The pipeline's failure is returned rather than
+    /// what it caused in the producer.
     ///
     /// # Errors
     /// Those of the producer and of `run`.
@@ -104,9 +108,10 @@ impl LocalTopic {
         self,
         city: Option<&City>,
         shutdown: &CancellationToken,
+        listen: impl Fn(u64, u64) + Send + 'static,
         run: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let city = city.map(|city| CityFeed::start(city, &self.settings, self.topic, shutdown)).transpose()?;
+        let city = city.map(|city| CityFeed::start(city, &self.settings, self.topic, shutdown, listen)).transpose()?;
         let result = run();
         let produced = city.map_or(Ok(()), CityFeed::join);
         let result = result.and_then(|done| produced.map(|()| done));
@@ -151,6 +156,7 @@ impl CityFeed {
         settings: &ClientSettings,
         topic: String,
         shutdown: &CancellationToken,
+        listen: impl Fn(u64, u64) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let connection = KafkaConnection::open(settings).map_err(client)?;
         let ids = connection.topic_partitions(&topic).map_err(client)?;
@@ -174,16 +180,17 @@ impl CityFeed {
         let mut provider = NeverAhead::new(Box::new(CityProvider::new(city, clock)?), shutdown.clone());
         let limits = ProducerLimits { linger: Duration::from_millis(20), ..ProducerLimits::default() };
         let producer = Producer::open(settings, limits).map_err(client)?;
-        let plan = FeedPlan {
-            topic,
-            pace: Pace::EventTime { speed: begun.speed },
-            count: None,
-            report_every: Duration::from_secs(3600),
-        };
+        let plan =
+            FeedPlan { topic, pace: Pace::EventTime { speed: begun.speed }, count: None, report_every: REPORT_EVERY };
         let shutdown = shutdown.clone();
         let thread = std::thread::Builder::new().name("producer".to_owned()).spawn(move || {
-            let fed = feed(&mut provider, &producer, &plan, &shutdown, |_| {});
+            let fed = feed(&mut provider, &producer, &plan, &shutdown, |report| {
+                if let FeedReport::Progress(progress) = report {
+                    listen(progress.stats.delivered, progress.stats.failed);
+                }
+            });
             let (stats, failures) = producer.close(CLOSE_TIMEOUT);
+            listen(stats.delivered, stats.failed);
             // Without its producer the stream would only become idle; ending reports the error.
             shutdown.cancel();
             fed.context("the producer stopped")?;

@@ -31,6 +31,9 @@ const REGISTRY_WAIT: Duration = Duration::from_millis(10);
 /// Dead letters that a worker holds before it asks for a cut and waits for it.
 const DEAD_LETTER_BYTES: usize = 16 << 20;
 
+/// Windows with late rows or duplicates that a worker holds before it asks for a cut and waits for it: bounds a slot.
+const EXCLUDED_WINDOWS: usize = 4_096;
+
 /// Batches between two checks of how much memory a worker's part takes.
 const CHECK_EVERY: u32 = 8;
 
@@ -155,6 +158,7 @@ impl WorkerTask {
 
     fn is_full(&self) -> bool {
         self.worker.dead_letter_bytes() > DEAD_LETTER_BYTES
+            || self.worker.excluded_windows() > EXCLUDED_WINDOWS
             || (self.batches % CHECK_EVERY == CHECK_EVERY - 1 && self.worker.bytes() > self.part_bytes)
     }
 }

@@ -4,36 +4,34 @@
 //! be opened is a warning. Start at [`Tracking::start`].
 
 mod prefect;
+mod recorder;
 mod report;
 mod reporters;
 mod run_store;
+mod topic_run;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use turnstile_pipeline::{TaskNames, TrackSettings};
-use turnstile_track::{
-    AlertChange, EVENT_CAPACITY, FlowStart, Health, LineageEnd, Metrics, PrefectReporter, StoreWriter, TrackEnd,
-    TrackEvent, TrackNames, TrackSender, Tracker, TrackerBuilder,
-};
+use turnstile_pipeline::Pipeline;
+use turnstile_track::{AlertChange, Health, LineageEnd, Metrics, TrackEvent, TrackSender};
 use turnstile_values::human;
 
 use crate::flow::{self, Context, Event, EventStream};
-use crate::report::warn;
 
+pub(crate) use recorder::SIGNAL;
 pub(crate) use run_store::{open_to_read, open_to_write};
 
+use recorder::{RunRecorder, untracked};
 use report::{RejectionLog, track_events};
 use reporters::Reporters;
+pub(crate) use topic_run::{TopicProgress, TopicRun};
 
 /// A flow that is tracked.
 pub(crate) struct Tracking {
-    tracker: Option<Tracker>,
-    store: Option<StoreWriter>,
-    prefect: Option<PrefectReporter>,
+    recorder: RunRecorder,
     metrics: Arc<Metrics>,
     health: Arc<Mutex<Health>>,
     alerts: Option<mpsc::Receiver<AlertChange>>,
@@ -46,32 +44,20 @@ impl Tracking {
         let (pipeline, started_at_us) = (context.pipeline(), flow::now_us());
         let metrics = Arc::new(Metrics::new(&pipeline.name, env!("CARGO_PKG_VERSION"), started_at_us));
         let health = Arc::new(Mutex::new(Health::new(started_at_us)));
-        let mut builder = TrackerBuilder::new(flow_start(context));
-        let store = run_store::attach(context, &mut builder);
-        let prefect = prefect::attach(context, &mut builder);
-        let (cancel, run) = (builder.cancel_signal(), builder.run().id);
-        let untracked = |error| warn(&format!("runs are not tracked: {}", human::error(&error)));
-        let tracker = builder.start(EVENT_CAPACITY).map_err(untracked).ok();
-        let (shutdown, token) = (context.shutdown().clone(), cancel.token().clone());
-        context.runtime().spawn(async move {
-            tokio::select! {
-                () = token.cancelled() => shutdown.cancel(),
-                () = shutdown.cancelled() => {}
-            }
-        });
+        let mut recorder = RunRecorder::start(context, None, parameters(pipeline));
         prefect::serve_deployment(context, context.shutdown().clone());
-        let (reporters, alerts) = Reporters::start(context, run, &metrics);
+        let (reporters, alerts) = Reporters::start(context, recorder.run(), &metrics, recorder.take_previous_failure());
         let pump = EventPump {
             events: context.events().subscribe(pipeline.track.queue as usize),
             lake: pipeline.lake.url.clone(),
-            sender: tracker.as_ref().map(|tracker| tracker.sender().clone()),
+            sender: recorder.sender().cloned(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             reporters,
         };
         let pump = std::thread::Builder::new().name("tracking".to_owned()).spawn(move || pump.run());
         let pump = pump.map_err(untracked).ok();
-        Self { tracker, store, prefect, metrics, health, alerts: Some(alerts), pump }
+        Self { recorder, metrics, health, alerts: Some(alerts), pump }
     }
 
     /// The metrics of this run.
@@ -92,29 +78,16 @@ impl Tracking {
     /// Ends the flow run as `result` says, once the context's events are closed. `asked`: it was asked to end, by a signal or by
     /// a person.
     pub(crate) fn end<T>(mut self, context: &Context, result: &anyhow::Result<T>, asked: bool) {
-        let (end, lineage) = match result {
-            Err(error) => {
-                let error = human::error(error.as_ref());
-                (TrackEnd::Failed { error: error.clone() }, LineageEnd::Failed(error))
-            }
-            Ok(_) if asked => (TrackEnd::Cancelled { cause: self.cause() }, LineageEnd::Aborted),
-            Ok(_) => (TrackEnd::Completed { message: None }, LineageEnd::Complete),
+        let lineage = match result {
+            Err(error) => LineageEnd::Failed(human::error(error.as_ref())),
+            Ok(_) if asked => LineageEnd::Aborted,
+            Ok(_) => LineageEnd::Complete,
         };
         // A panic there was printed; the flow's result is what counts.
         if let Some(Ok(reporters)) = self.pump.take().map(JoinHandle::join) {
             reporters.end(context, lineage);
         }
-        if let Some(tracker) = self.tracker {
-            tracker.end(end);
-        }
-        self.store.map(StoreWriter::join);
-        self.prefect.map(PrefectReporter::join);
-    }
-
-    /// Why it was asked to end.
-    fn cause(&self) -> String {
-        let asked = self.tracker.as_ref().and_then(|tracker| tracker.cancel_signal().cause());
-        asked.unwrap_or_else(|| "a signal asked it to end".to_owned())
+        self.recorder.end(result, asked.then_some(SIGNAL));
     }
 }
 
@@ -155,25 +128,12 @@ impl EventPump {
     }
 }
 
-fn flow_start(context: &Context) -> FlowStart {
-    let (pipeline, this) = (context.pipeline(), flow::this_process());
-    let parameters = BTreeMap::from([
-        ("topic".to_owned(), pipeline.source.topics.to_string()),
-        ("lake".to_owned(), pipeline.lake.url.clone()),
-        ("window".to_owned(), human::duration(pipeline.query.window.size_us)),
-        ("plan".to_owned(), pipeline.plan_hash.clone()),
-    ]);
-    FlowStart {
-        pipeline: pipeline.name.clone(),
-        host: this.host,
-        pid: this.pid,
-        parameters,
-        produces: false,
-        names: names(&pipeline.track),
-    }
-}
-
-fn names(track: &TrackSettings) -> TrackNames {
-    let TaskNames { read, aggregate, write, load, tests, retain } = track.tasks.clone();
-    TrackNames { flow: track.flow.clone(), read, aggregate, write, load, tests, retain, ..TrackNames::default() }
+/// What a person may want to see of the pipeline that runs; no secret.
+fn parameters(pipeline: &Pipeline) -> [(&'static str, String); 4] {
+    [
+        ("topic", pipeline.source.topics.to_string()),
+        ("lake", pipeline.lake.url.clone()),
+        ("window", human::duration(pipeline.query.window.size_us)),
+        ("plan", pipeline.plan_hash.clone()),
+    ]
 }

@@ -119,6 +119,7 @@ fn status_report(status: &Status, now_us: i64) -> StatusReport {
         read: status.read,
         read_bytes: status.read_bytes,
         rate: status.rate,
+        brokers_silent: status.lag.is_none(),
         lag: status.partitions.iter().filter_map(lag).collect(),
         watermark_us: status.watermark_us,
         open_windows: status.open_windows,

@@ -18,6 +18,7 @@ use turnstile_track::{
 use turnstile_values::{Secret, duration, human};
 use uuid::Uuid;
 
+use super::run_store::PreviousFailure;
 use crate::flow::{self, Context, read_secret};
 use crate::report::warn;
 
@@ -48,11 +49,21 @@ struct Telemetry {
 
 impl Reporters {
     /// The reports that the pipeline asks for, of flow run `run`; and the changes of alerts.
-    pub(super) fn start(context: &Context, run: Uuid, metrics: &Arc<Metrics>) -> (Self, mpsc::Receiver<AlertChange>) {
+    /// `previous`: how the run before it failed.
+    pub(super) fn start(
+        context: &Context,
+        run: Uuid,
+        metrics: &Arc<Metrics>,
+        previous: Option<PreviousFailure>,
+    ) -> (Self, mpsc::Receiver<AlertChange>) {
         let pipeline = context.pipeline();
-        let rules = AlertEvaluator::new(&pipeline.name, rules(&pipeline.alerts));
+        let mut rules = AlertEvaluator::new(&pipeline.name, rules(&pipeline.alerts));
         let alerts = alerts(context);
         let changes = alerts.subscribe(ALERTS);
+        if let Some(PreviousFailure { at_us, error, reported }) = previous {
+            let changes = rules.previous_run_failed(flow::now_us(), at_us, &error, reported);
+            changes.iter().for_each(|change| alerts.deliver(change));
+        }
         let mut lineage = pipeline.track.lineage.as_ref().and_then(|settings| lineage(context, settings, run));
         if let Some((run, sink)) = &mut lineage {
             sink.send(&run.start(flow::now_us()));

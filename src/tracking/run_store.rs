@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use turnstile_track::{RetentionLimits, RunStore, RunStoreError, StoreWriter, TrackerBuilder};
+use turnstile_track::{RetentionLimits, RunFilter, RunState, RunStore, RunStoreError, StoreWriter, TrackerBuilder};
 use turnstile_values::human;
 
 use crate::exit::Exit;
@@ -12,6 +12,9 @@ use crate::report::{Failure, warn};
 
 /// The folder beside the pipeline file.
 const DATA: &str = "turnstile-data";
+
+/// Among how many of the newest runs the one before is looked for.
+const PREVIOUS_RUNS: u64 = 50;
 
 /// Where the runs of a context's pipeline are kept; `None`: nowhere.
 pub(crate) fn store_path(context: &Context) -> Option<PathBuf> {
@@ -56,6 +59,35 @@ pub(crate) fn open_to_write(context: &Context) -> anyhow::Result<RunStore> {
         return Err(failed(RunStoreError::Missing { path }));
     }
     RunStore::open(&path, &RetentionLimits::default()).map_err(failed)
+}
+
+/// How the run before this one failed.
+pub(super) struct PreviousFailure {
+    /// When it ended, or was seen last, microseconds since the epoch, UTC.
+    pub(super) at_us: i64,
+    /// Why, in one line.
+    pub(super) error: String,
+    /// Whether it could still tell so itself.
+    pub(super) reported: bool,
+}
+
+/// How the pipeline's newest run in the store failed, if it did: to be asked once crashed runs are marked, and before the run
+/// that begins is stored.
+pub(super) fn previous_failure(context: &Context) -> Option<PreviousFailure> {
+    let store = RunStore::open_read_only(&store_path(context)?).ok()?;
+    let pipeline = context.pipeline();
+    let filter = RunFilter { pipeline: Some(pipeline.name.clone()), ..RunFilter::default() };
+    // Runs that only move messages are kept with the pipeline's.
+    let runs = store.runs(&filter, PREVIOUS_RUNS).ok()?;
+    let before = runs.into_iter().find(|run| run.flow == pipeline.track.flow)?;
+    if !matches!(before.state, RunState::Failed | RunState::Crashed) {
+        return None;
+    }
+    Some(PreviousFailure {
+        at_us: before.ended_at_us.unwrap_or(before.seen_at_us),
+        error: before.message.unwrap_or_else(|| "its process ended without a word".to_owned()),
+        reported: before.state == RunState::Failed,
+    })
 }
 
 fn path_of(context: &Context) -> anyhow::Result<PathBuf> {

@@ -25,6 +25,40 @@ fn numbers_in_the_pages_are_those_of_the_ledger() {
     shown.console.stop();
 }
 
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn late_rows_and_duplicates_are_shown_with_their_windows() {
+    let scene = Scene::embedded(1);
+    let sent = messages(1_500);
+    scene.send(sent.iter().map(String::as_bytes));
+    let mut shown = ShownConsole::run(scene, "commit = \"100 ms\"");
+    shown.wait_for_messages(1_500);
+    // Three rows of the first window, which has closed, and two of the last, which is open.
+    let again = [&sent[..3], &sent[1_498..]].concat();
+    shown.scene.send(again.iter().map(String::as_bytes));
+    shown.wait_for_messages(1_505);
+    shown.open("/windows/2026-08-01T00:00:00Z");
+    shown.browser.see("#window dl.facts div", "Late 3", PATIENCE);
+    assert!(shown.browser.texts("#window dl.facts div").contains(&"Duplicates 0".to_owned()));
+    let explained = shown.printed(&["explain", "2026-08-01T00:00Z"]);
+    assert!(
+        explained.contains("not in 2026-08-01T00:00Z .. 2026-08-01T00:05Z: 3 late rows, 0 duplicates"),
+        "{explained}"
+    );
+    shown.open("/windows");
+    same("late rows and duplicates", || {
+        let rows = shown.browser.rows("#windows table.data");
+        let counts = rows.iter().map(|row| (number(&row.cells[4]), number(&row.cells[5])));
+        let sums = counts.fold((0, 0), |sum, (late, duplicates)| (sum.0 + late, sum.1 + duplicates));
+        let slot = shown.slot();
+        let kept = |name: &str| slot["counters"][name].as_u64().unwrap();
+        (sums, (kept("late"), kept("duplicate")))
+    });
+    let open = shown.browser.rows("#windows table.data").remove(0);
+    assert_eq!((open.cells[1].as_str(), open.cells[4].as_str(), open.cells[5].as_str()), ("open", "0", "2"));
+    shown.console.stop();
+}
+
 fn overview_is_the_ledgers(shown: &mut ShownConsole) {
     shown.open("");
     same("overview", || {

@@ -1,17 +1,19 @@
 //! No secret leaks: not into what a verb prints, with every log on, not into the lake or what is kept next to it, and
 //! not into the list of processes, where every user of the machine can see arguments.
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use turnstile_testkit::servers::SecuredListener;
 
 use crate::interop::python;
-use crate::scene::{Scene, finish, messages, signal, text, until};
+use crate::scene::{PATIENCE, SQL, Scene, messages, signal, text, until};
 use crate::security::{PLAIN, SECRET, Secured};
 use crate::targets::{FACTS, Targets};
 
@@ -55,11 +57,13 @@ impl<'a> Canary<'a> {
         while child.try_wait().unwrap().is_none() && arguments_of(pid).is_empty() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        Watched { child, ended, watcher }
+        // What it prints must not fill the pipes.
+        let output = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
+        Watched { child, ended, watcher, output }
     }
 
-    fn end(&self, verb: &str, watched: Watched) -> Output {
-        let output = finish(watched.child);
+    fn end(&self, verb: &str, mut watched: Watched) -> Output {
+        let output = watched.output_at_end();
         watched.ended.store(true, Ordering::Relaxed);
         let looks = watched.watcher.join().expect("no secret is an argument");
         let all = text(&output);
@@ -109,6 +113,36 @@ struct Watched {
     child: Child,
     ended: Arc<AtomicBool>,
     watcher: std::thread::JoinHandle<usize>,
+    /// What it prints: stdout and stderr.
+    output: (Printed, Printed),
+}
+
+type Printed = Option<std::thread::JoinHandle<Vec<u8>>>;
+
+fn drain(mut pipe: impl Read + Send + 'static) -> Printed {
+    Some(std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        bytes
+    }))
+}
+
+impl Watched {
+    /// Waits for its end; what it has printed.
+    fn output_at_end(&mut self) -> Output {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if began.elapsed() > PATIENCE {
+                self.child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let printed = |printed: &mut Printed| printed.take().unwrap().join().unwrap();
+        Output { status, stdout: printed(&mut self.output.0), stderr: printed(&mut self.output.1) }
+    }
 }
 
 /// The arguments of a process and of those that it has started; of none that has ended.
@@ -303,4 +337,68 @@ fn passwords_of_the_registry_and_of_a_database_stay_hidden() {
     scene.send(messages(500).iter().map(String::as_bytes));
     wrong.none(&[&["warehouse", "run", "--once", file, "--set", "warehouse.retry_for=\"1 second\""]]);
     wrong.search(&scene.lake());
+}
+
+/// A port of this machine at which nothing listens.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn secrets_of_reports_and_of_the_console_are_in_no_page_metric_spool_or_store() {
+    let scene = Scene::embedded(1);
+    scene.send(messages(300).iter().map(String::as_bytes).chain([b"nonsense".as_slice(), b"more of it"]));
+    // Nothing takes the reports: what is to be delivered later waits on disk.
+    let (away, port) = (free_port(), free_port());
+    let settings = format!(
+        "[warehouse]\ntable = \"ext_story\"\nschedule = \"1 minute\"\n\
+         [console]\nlisten = \"127.0.0.1:{port}\"\ntoken_env = \"CONSOLE\"\n\
+         [alerts]\nwebhook_env = \"HOOK\"\ndead_letters_per_minute = 1\nfor = \"0 s\"\n\
+         [track.prefect]\napi = \"http://127.0.0.1:{away}/api\"\nkey_env = \"PREFECT\"\n\
+         [track.lineage]\nurl = \"http://127.0.0.1:{away}/lineage\"\nkey_env = \"LINEAGE\"\n\
+         [track.otlp]\nendpoint = \"http://127.0.0.1:{away}\"\nheader_env = \"OTLP\"\n"
+    );
+    let pipeline = scene.pipeline_with("commit = \"100 ms\"", &settings, SQL);
+    let (file, hook) = (pipeline.to_str().unwrap(), format!("http://127.0.0.1:{away}/hook-hush-hush"));
+    let secrets = ["console-hush-hush", "hook-hush-hush", "prefect-hush-hush", "lineage-hush-hush", "otlp-hush-hush"];
+    let canary = Canary::new(&scene, &secrets)
+        .with("CONSOLE", "console-hush-hush")
+        .with("HOOK", &hook)
+        .with("PREFECT", "prefect-hush-hush")
+        .with("LINEAGE", "lineage-hush-hush")
+        .with("OTLP", "x-key: otlp-hush-hush");
+    let running = canary.start(&["run", file]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = reqwest::Client::new();
+    let get = |path: &str| {
+        runtime.block_on(async {
+            let request = client.get(format!("http://127.0.0.1:{port}{path}")).bearer_auth("console-hush-hush");
+            let answer = request.send().await.ok()?;
+            let (status, headers) = (answer.status().as_u16(), format!("{:?}", answer.headers()));
+            Some((status, headers + &answer.text().await.ok()?))
+        })
+    };
+    until("all is read", || get("/metrics").is_some_and(|(_, text)| text.contains("fate=\"dead_lettered\"} 2")));
+    until("an alert was raised", || get("/p/story").is_some_and(|(_, page)| page.contains("dead_letters_per_minute")));
+    let listed = scene.turnstile(&["runs", "list", file, "--json"]);
+    let run: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let window = "/windows/2026-08-01T00:00:00Z".to_owned();
+    let own = ["", "/windows", "/partitions", "/dead-letters", "/stations", "/runs", "/sql", "/pipeline", "/nosuch"];
+    let of_pipeline =
+        own.map(str::to_owned).into_iter().chain([window, format!("/runs/{}", run["id"].as_str().unwrap())]);
+    let pages = of_pipeline.map(|path| format!("/p/story{path}"));
+    for path in pages.chain(["/metrics", "/healthz", "/readyz", "/login"].map(str::to_owned)) {
+        let (status, page) = get(&path).unwrap();
+        assert!(status == 200 || path.ends_with("nosuch"), "{path}: {status} {page}");
+        if let Some(secret) = shown(&canary.secrets, page.as_bytes()) {
+            panic!("{path} shows {secret:?}");
+        }
+    }
+    signal(&running.child, "INT");
+    let ended = canary.end("run", running);
+    assert!(ended.status.success(), "{}", text(&ended));
+    canary.search(&scene.lake());
+    let data = scene.dir.path().join("turnstile-data");
+    assert!(data.join("runs.sqlite").exists() && data.join("prefect").exists(), "{}", data.display());
+    canary.search(&data);
 }

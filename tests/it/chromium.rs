@@ -86,6 +86,11 @@ impl Chromium {
         self.ask(&json!({"do": "click", "selector": selector}));
     }
 
+    /// Clicks on what `selector` finds, which leads to another page; its address.
+    pub(crate) fn click_to(&mut self, selector: &str) -> String {
+        self.ask(&json!({"do": "click", "selector": selector, "leads": true})).as_str().unwrap().to_owned()
+    }
+
     /// Presses keys that lead to another page; its address.
     pub(crate) fn navigate(&mut self, keys: &[&str]) -> String {
         self.ask(&json!({"do": "press", "keys": keys, "leads": true})).as_str().unwrap().to_owned()

@@ -39,6 +39,47 @@ fn every_page_of_a_running_pipeline_shows_what_its_ledger_has() {
 }
 
 #[test]
+fn one_console_shows_every_pipeline_of_a_lake_those_too_whose_files_are_not_named() {
+    let scene = Scene::embedded(1);
+    scene.send(messages(300).iter().map(String::as_bytes));
+    let pipeline = scene.pipeline("");
+    let file = pipeline.to_str().unwrap();
+    assert!(scene.turnstile(&["run", file, "--drain"]).status.success());
+    let other = scene.dir.path().join("other.toml");
+    let text_of_other = std::fs::read_to_string(&pipeline).unwrap().replace("name = \"story\"", "name = \"other\"");
+    std::fs::write(&other, text_of_other).unwrap();
+    assert!(scene.turnstile(&["run", other.to_str().unwrap(), "--until-end"]).status.success());
+    let lake = scene.lake();
+    for (arguments, whole) in [
+        (vec!["console", file], vec!["story"]),
+        (vec!["console", file, other.to_str().unwrap()], vec!["story", "other"]),
+        (vec!["console", "--lake", lake.to_str().unwrap()], vec![]),
+    ] {
+        let args = [&arguments[..], &["--listen", "127.0.0.1:0"]].concat();
+        let served = ConsoleProcess::start(&scene, &args);
+        for name in ["story", "other"] {
+            let overview = served.page(&format!("/p/{name}"));
+            assert!(overview.contains("Read 300") && overview.contains("story"), "{name}: {overview}");
+            let windows = served.page(&format!("/p/{name}/windows"));
+            assert!(windows.contains("2026-08-01"), "{name}: {windows}");
+            for page in ["partitions", "dead-letters"] {
+                let page = served.page(&format!("/p/{name}/{page}"));
+                assert!(!page.contains("only the ledger"), "{page}");
+            }
+            for page in ["runs", "pipeline", "sql"] {
+                let (status, page) = served.get(&format!("/p/{name}/{page}"));
+                let lacks = page.contains(&format!("Of {name} only the ledger is known here"));
+                assert_eq!(lacks, !whole.contains(&name), "{arguments:?} {status} {page}");
+            }
+        }
+        assert_eq!(served.get("/p/nosuch").0, 404);
+        served.stop();
+    }
+    let twice = scene.turnstile(&["console", file, file]);
+    assert!(text(&twice).contains("two of the pipelines are named \"story\""), "{}", text(&twice));
+}
+
+#[test]
 fn a_console_beyond_loopback_needs_a_token_and_tls_or_the_run_is_refused() {
     let scene = Scene::embedded(1);
     let pipeline = scene.pipeline("");

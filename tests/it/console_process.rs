@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, sink};
 use std::process::Child;
 use std::time::Duration;
 
-use crate::scene::{Scene, signal};
+use crate::scene::{Scene, signal, until};
 
 /// A process that serves a console, and where. Dropping it kills it.
 pub(crate) struct ConsoleProcess {
@@ -71,6 +71,16 @@ impl ConsoleProcess {
             }
         }
         text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Waits until it has ended by itself, as it should.
+    pub(crate) fn wait(&mut self) {
+        let mut status = None;
+        until("it ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(status.unwrap().success(), "{status:?}");
     }
 
     /// Ends it as Ctrl-C does.

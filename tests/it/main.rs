@@ -6,6 +6,7 @@
 mod advertised;
 mod bad_input;
 mod browser;
+mod browser_actions;
 mod browser_failures;
 mod browser_numbers;
 mod canary;

@@ -1,6 +1,7 @@
 //! The same runs in a real Prefect server: what it knows of a pipeline's runs, and what a person does there.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use turnstile_testkit::servers::PrefectServer;
@@ -33,6 +34,27 @@ impl PrefectAnswers {
             }
             serde_json::from_slice(&answer.bytes().await.ok()?).ok()
         })
+    }
+
+    fn get(&self, path: &str) -> Value {
+        self.runtime.block_on(async {
+            let answer = self.client.get(format!("{}{path}", self.api)).send().await.unwrap();
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+        })
+    }
+
+    /// Creates a block of a type that the server knows.
+    fn create_block(&self, slug: &str, name: &str, data: &Value) {
+        let kind = self.get(&format!("/block_types/slug/{slug}"))["id"].clone();
+        let mut created = None;
+        until("the block is created", || {
+            let schemas =
+                self.list("/block_schemas/filter", &json!({"block_schemas": {"block_type_id": {"any_": [kind]}}}));
+            let Some(schema) = schemas.first() else { return false };
+            let body = json!({"name": name, "block_type_id": kind, "block_schema_id": schema["id"], "data": data});
+            created = self.post("/block_documents/", &body);
+            created.is_some()
+        });
     }
 
     fn list(&self, path: &str, filter: &Value) -> Vec<Value> {
@@ -213,6 +235,79 @@ fn a_run_whose_lake_is_full_is_failed_in_prefect_and_says_why() {
     let message = flow_run["state"]["message"].as_str().unwrap();
     assert!(message.contains("No space left on device"), "{message}");
     prefect.flow_run_in(&id_of_run_in(&scene, &file, "COMPLETED"), "COMPLETED");
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_lake_in_a_cloud_s_store_is_written_and_read_with_the_credentials_of_a_block() {
+    let api = turnstile_testkit::prefect();
+    let prefect = PrefectAnswers::of(&api);
+    let (s3, azure) = (turnstile_testkit::s3(), turnstile_testkit::azure());
+    let of_s3 = json!({"aws_access_key_id": s3.access_key, "aws_secret_access_key": s3.secret_key,
+                       "region_name": s3.region, "aws_client_parameters": {"endpoint_url": s3.endpoint}});
+    let connection = format!(
+        "AccountName={};AccountKey={};BlobEndpoint={}/{}",
+        azure.account, azure.key, azure.endpoint, azure.account
+    );
+    let stores = [
+        ("aws-credentials", of_s3, format!("s3://{}", s3.bucket), s3.secret_key),
+        (
+            "azure-blob-storage-credentials",
+            json!({"connection_string": connection}),
+            format!("az://{}", azure.container),
+            azure.key,
+        ),
+    ];
+    for (slug, data, root, secret) in stores {
+        let scene = Scene::embedded(1);
+        scene.send(messages(300).iter().map(String::as_bytes));
+        let unique = scene.dir.path().file_name().unwrap().to_string_lossy().to_ascii_lowercase();
+        let name = format!("lake-{}", unique.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()));
+        prefect.create_block(slug, &name, &data);
+        let file = pipeline(&scene, &api, &format!("prefect_block = \"{slug}/{name}\""));
+        let at = format!("lake.url={root}/{name}");
+        let drained = scene.spawn(&["run", &file, "--drain", "--set", &at], &[("TURNSTILE_LOG", "debug")]);
+        let drained = finish(drained);
+        assert!(drained.status.success(), "{slug}: {}", text(&drained));
+        assert!(!text(&drained).contains(secret), "{slug}: the log shows the secret");
+        let audit = text(&scene.turnstile(&["audit", &file, "--set", &at]));
+        assert!(audit.contains("all is well"), "{slug}: {audit}");
+        let explained = text(&scene.turnstile(&["explain", "2026-08-01T00:00Z", &file, "--set", &at]));
+        assert!(explained.contains("43 messages"), "{slug}: {explained}");
+        // Without the block there is no way in.
+        let without = scene.turnstile(&["audit", "--lake", &format!("{root}/{name}"), "--pipeline", "story"]);
+        assert!(!without.status.success(), "{slug}: {}", text(&without));
+        let wrong = ["audit", &file, "--set", &at, "--set", "lake.prefect_block=aws-credentials/no-such"];
+        let wrong = text(&scene.turnstile(&wrong));
+        assert!(wrong.contains("block aws-credentials/no-such"), "{wrong}");
+    }
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_run_whose_broker_goes_away_is_late_in_prefect_within_five_seconds() {
+    let mut scene = Scene::embedded(1);
+    let api = turnstile_testkit::prefect();
+    let prefect = PrefectAnswers::of(&api);
+    scene.send(messages(300).iter().map(String::as_bytes));
+    let file = pipeline(&scene, &api, "");
+    let running = scene.spawn(&["run", &file], &[]);
+    let id = id_of_run_in(&scene, &file, "RUNNING");
+    prefect.flow_run_in(&id, "RUNNING");
+    scene.stop_broker();
+    let gone = Instant::now();
+    let mut state = Value::Null;
+    until("the run is late in Prefect", || {
+        state = prefect.flow_run_in(&id, "RUNNING")["state"].clone();
+        state["name"] == "Late"
+    });
+    // The server itself, a Python program on this machine, takes a moment for every answer.
+    assert!(gone.elapsed() < Duration::from_secs(8), "{:?}", gone.elapsed());
+    assert_eq!(state["message"], "the brokers do not answer");
+    assert_eq!(newest(&scene, &file).unwrap()["state"], "LATE");
+    signal(&running, "INT");
+    finish(running);
+    prefect.flow_run_in(&id, "CANCELLED");
 }
 
 #[test]

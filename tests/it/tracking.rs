@@ -128,6 +128,68 @@ fn a_store_that_cannot_be_used_is_a_warning_and_a_damaged_one_is_replaced() {
 }
 
 #[test]
+fn what_only_moves_messages_is_kept_with_the_runs_of_the_pipeline_that_it_names() {
+    let scene = Scene::embedded(1);
+    let pipeline = scene.pipeline("");
+    let file = pipeline.to_str().unwrap();
+    let at = ["--topic", scene.topic.as_str(), "--bootstrap", scene.servers.as_str(), "--track", file];
+    let moved = |verb: &[&str]| {
+        let output = scene.turnstile(&[verb, &at].concat());
+        (output.status.success(), text(&output))
+    };
+    let produced = moved(&["produce", "--count", "30", "--rate", "max"]);
+    assert!(produced.0, "{}", produced.1);
+    let run = newest(&scene, &pipeline);
+    assert_eq!((&run["state"], &run["flow"]), (&"COMPLETED".into(), &"MTA - Kafka Data Stream flow".into()), "{run}");
+    assert_eq!((&run["message"], &run["parameters"]["topic"]), (&"30 messages".into(), &scene.topic.as_str().into()));
+    let task = &run["tasks"][0];
+    assert_eq!((&task["task"], &task["counts"]["messages"]), (&"Produce messages".into(), &30.into()), "{run}");
+    let consumed = moved(&["consume", "--until-end", "--json"]);
+    assert!(consumed.0, "{}", consumed.1);
+    let run = newest(&scene, &pipeline);
+    let task = &run["tasks"][0];
+    assert_eq!((&task["task"], &task["counts"]["messages"]), (&"Consume messages".into(), &30.into()), "{run}");
+    // One that fails says why.
+    let nowhere = ["produce", "--topic", "nosuch", "--bootstrap", &scene.servers, "--track", file, "--count", "1"];
+    assert!(!scene.turnstile(&nowhere).status.success());
+    let run = newest(&scene, &pipeline);
+    assert_eq!(run["state"], "FAILED", "{run}");
+    assert!(run["message"].as_str().unwrap().contains("nosuch"), "{run}");
+    assert_eq!(runs(&scene, &pipeline).len(), 3);
+    let unknown = ["produce", "--topic", "t", "--bootstrap", &scene.servers, "--track", "nosuch.toml"];
+    let unknown = text(&scene.turnstile(&unknown));
+    assert!(unknown.contains("nosuch.toml"), "{unknown}");
+}
+
+#[test]
+fn a_run_that_was_killed_raises_an_alert_at_the_next_start_which_resolves_once_that_reads() {
+    let scene = Scene::embedded(1);
+    scene.send(messages(50).iter().map(String::as_bytes));
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", receiver.local_addr().unwrap());
+    let settings = "[alerts]\nwebhook_env = \"HOOK\"\nrun_failed = true\n";
+    let pipeline = scene.pipeline_with("commit = \"100 ms\"", settings, crate::scene::SQL);
+    let file = pipeline.to_str().unwrap();
+    let running = scene.spawn(&["run", file], &[("HOOK", &url)]);
+    until("the run is listed as running", || {
+        runs(&scene, &pipeline).first().is_some_and(|run| run["state"] == "RUNNING")
+    });
+    signal(&running, "KILL");
+    finish(running);
+    // A run that moves messages is none that the alert is about.
+    let beside = ["produce", "--topic", &scene.topic, "--bootstrap", &scene.servers, "--count", "1", "--every", "1ms"];
+    assert!(scene.turnstile(&[&beside[..], &["--track", file]].concat()).status.success());
+    let bodies = std::thread::spawn(move || [received(&receiver), received(&receiver)]);
+    let next = scene.spawn(&["run", file], &[("HOOK", &url)]);
+    let bodies = bodies.join().unwrap().map(|body| serde_json::from_str::<Value>(&body).unwrap());
+    signal(&next, "INT");
+    assert!(finish(next).status.success());
+    let said = bodies.iter().map(|body| (body["rule"].as_str().unwrap(), body["status"].as_str().unwrap()));
+    assert_eq!(said.collect::<Vec<_>>(), [("run_failed", "fired"), ("run_failed", "resolved")]);
+    assert!(bodies[0]["summary"].as_str().unwrap().contains("ended without a word"), "{}", bodies[0]);
+}
+
+#[test]
 fn alerts_go_to_a_webhook_and_lineage_to_a_file_and_no_secret_is_shown() {
     let scene = Scene::embedded(1);
     scene.send(messages(200).iter().map(String::as_bytes).chain([b"A".as_slice(), b"B", b"C"]));

@@ -1,7 +1,7 @@
 //! What comes out of a cut, and what the next start resumes from.
 
 use arrow::array::RecordBatch;
-use turnstile_message::{Counters, FailedWindow, OffsetRange, PartitionPosition};
+use turnstile_message::{Counters, ExcludedMessages, FailedWindow, OffsetRange, PartitionPosition};
 
 use crate::dead_letter::DeadLetter;
 
@@ -61,6 +61,8 @@ pub struct Cut {
     pub closed: Vec<ClosedWindow>,
     /// Those among them that lack groups which cannot be computed.
     pub failed: Vec<FailedWindow>,
+    /// Late rows and duplicates since the last cut, by window.
+    pub excluded: Vec<ExcludedMessages>,
     /// Messages that are in no window and are to be kept.
     pub dead_letters: Vec<DeadLetter>,
     /// Every partition's position.

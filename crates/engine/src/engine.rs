@@ -13,6 +13,7 @@ use crate::cut::{ClosePolicy, ClosedWindow, Cut, RestoredState, StateChange};
 use crate::dead_letter::DeadLetter;
 use crate::dedup::{Dedup, SeenMessage};
 use crate::error::EngineError;
+use crate::excluded_rows::ExcludedRows;
 use crate::failed_groups::without_failed_groups;
 use crate::frontier::Frontier;
 use crate::groups::Layer;
@@ -54,6 +55,7 @@ struct PendingCut {
     layers: Vec<(i64, Arc<Layer>, Vec<OffsetRange>, u64)>,
     seen: Vec<SeenMessage>,
     dead_letters: Vec<DeadLetter>,
+    excluded: ExcludedRows,
 }
 
 impl Engine {
@@ -144,6 +146,7 @@ impl Engine {
             }
             self.new.seen.extend(part.seen);
             self.new.dead_letters.extend(part.dead_letters);
+            self.new.excluded.add(part.excluded);
         }
         for (partition, next_offset) in idle {
             self.watermark.mark_idle(partition, *next_offset);
@@ -220,6 +223,7 @@ impl Engine {
             closed,
             failed,
             dead_letters: std::mem::take(&mut self.new.dead_letters),
+            excluded: self.new.excluded.take(&plan),
             partitions: self.watermark.partitions().cloned().collect(),
             watermark_us: self.watermark.now(plan.watermark_us),
             closed_until_us: until,

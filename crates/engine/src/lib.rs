@@ -16,6 +16,7 @@ mod decode;
 mod dedup;
 mod engine;
 mod error;
+mod excluded_rows;
 mod failed_groups;
 mod fingerprint;
 mod frontier;

@@ -4,6 +4,7 @@ use turnstile_message::{Counters, OffsetRange, TopicPartition};
 
 use crate::dead_letter::DeadLetter;
 use crate::dedup::SeenMessage;
+use crate::excluded_rows::ExcludedRows;
 use crate::groups::Layer;
 
 /// What a worker hands over at a cut: everything since the last one.
@@ -14,6 +15,7 @@ pub struct WorkerPart {
     pub(crate) counters: Counters,
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) seen: Vec<SeenMessage>,
+    pub(crate) excluded: ExcludedRows,
 }
 
 #[derive(Debug)]

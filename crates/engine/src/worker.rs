@@ -18,6 +18,7 @@ use crate::dead_letter::DeadLetters;
 use crate::decode::{Decoder, Reason, Rejection};
 use crate::dedup::{Dedup, DedupBatch, RowHasher, SeenMessage};
 use crate::error::{EngineError, query_reason};
+use crate::excluded_rows::{ExcludedRows, Exclusion};
 use crate::frontier::Frontier;
 use crate::message_order::message_order;
 use crate::part::{PartitionPart, WorkerPart};
@@ -42,6 +43,7 @@ pub struct Worker {
     counters: Counters,
     dead_letters: DeadLetters,
     seen: Vec<SeenMessage>,
+    excluded: ExcludedRows,
 }
 
 impl Worker {
@@ -57,6 +59,7 @@ impl Worker {
             counters: Counters::default(),
             dead_letters: DeadLetters::default(),
             seen: Vec::new(),
+            excluded: ExcludedRows::default(),
         }
     }
 
@@ -126,6 +129,11 @@ impl Worker {
         self.dead_letters.bytes()
     }
 
+    /// Windows with late rows or duplicates that wait for the next cut: very many of them call for an early one.
+    pub fn excluded_windows(&self) -> usize {
+        self.excluded.len()
+    }
+
     /// Approximate bytes held since the last cut.
     pub fn bytes(&self) -> usize {
         // Messages seen are held here and in the shared set.
@@ -147,6 +155,7 @@ impl Worker {
             counters: std::mem::take(&mut self.counters),
             dead_letters: self.dead_letters.take(),
             seen: std::mem::take(&mut self.seen),
+            excluded: std::mem::take(&mut self.excluded),
         })
     }
 
@@ -188,6 +197,7 @@ impl Worker {
             if end <= closed && keep.keeps(at) {
                 keep.drop(at);
                 self.counters.late += 1;
+                self.excluded.count(&self.plan, *event, Exclusion::Late);
                 if matches!(self.plan.late, LatePolicy::DeadLetter | LatePolicy::Correct) {
                     let detail = format!("the window that ends at {} was already closed", human::instant(end));
                     self.reject(batch, rows[at] as usize, Rejection::new(Reason::Late, None, detail));
@@ -226,6 +236,7 @@ impl Worker {
             None => {
                 keep.drop(at as usize);
                 self.counters.duplicate += 1;
+                self.excluded.count(&self.plan, event_us[at as usize], Exclusion::Duplicate);
             }
         })
     }

@@ -116,6 +116,7 @@ fn cut(number: i64, kept: &[crate::slot::StateRef]) -> Commit {
         state: if number == 4 { vec![] } else { vec![blob("windows"), blob("dedup")] },
         publish: vec![file(&format!("date=1970-01-01/{PIPELINE}_"), window), letters],
         failed: vec![],
+        excluded: None,
         counters: Counters {
             read,
             aggregated: read - 6,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use turnstile_message::{Counters, FailedWindow, OffsetRange, PartitionPosition};
+use turnstile_message::{Counters, ExcludedMessages, FailedWindow, OffsetRange, PartitionPosition};
 
 use crate::chain::{ChainRecord, Ownership};
 use crate::format::names::LEGACY_KEY;
@@ -63,6 +63,9 @@ pub struct Slot {
     /// Windows of this commit that lack groups which could not be computed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedWindow>,
+    /// Late rows and duplicates of this commit, by window; `None`: the writer did not count them so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Vec<ExcludedMessages>>,
     /// What became of all rows so far.
     #[serde(default)]
     pub counters: Counters,
@@ -246,6 +249,7 @@ pub(crate) mod tests {
                 messages: 40,
                 sources: vec![],
             }],
+            excluded: Some(vec![ExcludedMessages { start_us: 0, end_us: 1, late: 1, duplicates: 0 }]),
             counters: Counters { read: 41, aggregated: 41, ..Counters::default() },
             recorded_partition_key: None,
             history: None,

@@ -9,6 +9,7 @@
 
 mod batch;
 mod counters;
+mod excluded;
 mod failed_window;
 mod partition_position;
 mod position;
@@ -16,6 +17,7 @@ mod schema;
 
 pub use batch::{BatchBuilder, MessageBatch, PartitionRun, Payloads};
 pub use counters::Counters;
+pub use excluded::ExcludedMessages;
 pub use failed_window::{FailedGroup, FailedWindow};
 pub use partition_position::PartitionPosition;
 pub use position::{OffsetRange, SourcePosition, TopicPartition};

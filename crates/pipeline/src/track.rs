@@ -15,6 +15,8 @@ use crate::file::read::{Faults, TableReader};
 pub struct TrackSettings {
     /// The flow's name.
     pub flow: String,
+    /// The name of the flows that only move messages to or from a topic: `turnstile produce` and `consume`.
+    pub topic_flow: String,
     /// The names of its tasks.
     pub tasks: TaskNames,
     /// The file of the runs, relative to the pipeline file's folder. `None`: runs are not kept.
@@ -50,6 +52,10 @@ pub struct TaskNames {
     pub tests: String,
     /// Files were merged or deleted.
     pub retain: String,
+    /// Messages are written to a topic.
+    pub produce: String,
+    /// Messages are read from a topic, and nothing is computed of them.
+    pub consume: String,
 }
 
 /// `[track.prefect]`: a Prefect server or Prefect Cloud.
@@ -125,6 +131,8 @@ impl Default for TaskNames {
             load: "Load warehouse".to_owned(),
             tests: "Run tests".to_owned(),
             retain: "Retain".to_owned(),
+            produce: "Produce messages".to_owned(),
+            consume: "Consume messages".to_owned(),
         }
     }
 }
@@ -133,6 +141,7 @@ impl Default for TrackSettings {
     fn default() -> Self {
         Self {
             flow: "MTA Spark Data Stream flow".to_owned(),
+            topic_flow: "MTA - Kafka Data Stream flow".to_owned(),
             tasks: TaskNames::default(),
             store: Some(STORE.into()),
             retain_us: RETAIN_US,
@@ -150,6 +159,7 @@ pub(crate) fn read(node: &TomlNode, faults: &Faults) -> Option<TrackSettings> {
     let defaults = TrackSettings::default();
     let mut reader = TableReader::new(node, "track", faults)?;
     let flow = reader.text("flow").map_or(defaults.flow, |flow| flow.value);
+    let topic_flow = reader.text("topic_flow").map_or(defaults.topic_flow, |flow| flow.value);
     let tasks = reader.node("tasks").and_then(|node| read_tasks(node, faults)).unwrap_or_default();
     let store = match reader.text("store").map(|store| store.value) {
         Some(word) if word == "off" => None,
@@ -165,7 +175,7 @@ pub(crate) fn read(node: &TomlNode, faults: &Faults) -> Option<TrackSettings> {
     let lineage = reader.node("lineage").and_then(|node| read_lineage(node, faults));
     let otlp = reader.node("otlp").and_then(|node| read_otlp(node, faults));
     reader.finish();
-    Some(TrackSettings { flow, tasks, store, retain_us, runs, log_lines, queue, prefect, lineage, otlp })
+    Some(TrackSettings { flow, topic_flow, tasks, store, retain_us, runs, log_lines, queue, prefect, lineage, otlp })
 }
 
 fn read_tasks(node: &TomlNode, faults: &Faults) -> Option<TaskNames> {
@@ -179,6 +189,8 @@ fn read_tasks(node: &TomlNode, faults: &Faults) -> Option<TaskNames> {
         load: name("load", defaults.load),
         tests: name("tests", defaults.tests),
         retain: name("retain", defaults.retain),
+        produce: name("produce", defaults.produce),
+        consume: name("consume", defaults.consume),
     };
     reader.finish();
     Some(names)

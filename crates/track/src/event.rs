@@ -37,8 +37,8 @@ pub enum TrackEvent {
     },
     /// Old windows and files were removed, or the day's files merged.
     Retained(RetainReport),
-    /// How far a producer is, about once a second.
-    Produced(ProduceReport),
+    /// How many messages a flow of [`MessageMove`](crate::MessageMove) has moved, about once a second.
+    Moved(MoveReport),
     /// Something was tried again.
     Retried {
         /// What: `publish`, `commit`.
@@ -180,6 +180,8 @@ pub struct StatusReport {
     pub read_bytes: u64,
     /// Messages a second since the last report.
     pub rate: f64,
+    /// Whether the brokers do not answer.
+    pub brokers_silent: bool,
     /// Messages that are not read yet, by partition, where the broker tells.
     pub lag: Vec<(TopicPartition, u64)>,
     /// The watermark, microseconds since the epoch, UTC.
@@ -232,13 +234,11 @@ pub struct RetainReport {
     pub bytes: u64,
 }
 
-/// How far a producer is.
+/// How many messages a flow has moved to or from a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProduceReport {
-    /// Messages that the broker acknowledged since the run began.
+pub struct MoveReport {
+    /// Messages that the broker acknowledged, or that were read, since the run began.
     pub messages: u64,
-    /// Bytes of their keys and values.
-    pub bytes: u64,
     /// Messages that the broker did not take.
     pub failed: u64,
 }

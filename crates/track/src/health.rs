@@ -63,7 +63,7 @@ impl Health {
             TrackEvent::Loaded(_)
             | TrackEvent::LoadFailed { .. }
             | TrackEvent::Retained(_)
-            | TrackEvent::Produced(_)
+            | TrackEvent::Moved(_)
             | TrackEvent::Log { .. } => {}
         }
     }

@@ -26,8 +26,8 @@ pub use alerts::{
 };
 pub use change::{RunChange, WindowArtifact};
 pub use event::{
-    CommitPhases, CommitReport, FileContent, FileReport, LoadReport, LogLevel, ProduceReport, RetainReport,
-    StatusReport, TrackEvent,
+    CommitPhases, CommitReport, FileContent, FileReport, LoadReport, LogLevel, MoveReport, RetainReport, StatusReport,
+    TrackEvent,
 };
 pub use health::{Health, HealthCheck, HealthReport, STATUS_OVERDUE_US};
 pub use lineage::{
@@ -50,6 +50,6 @@ pub use store::{
     StoreWriter, StoreWriterCounts,
 };
 pub use tracker::{
-    CHANGE_CAPACITY, CancelSignal, ChangeStream, EVENT_CAPACITY, FlowStart, SEEN_EVERY, TrackCore, TrackEnd,
-    TrackNames, TrackSender, Tracker, TrackerBuilder,
+    CHANGE_CAPACITY, CancelSignal, ChangeStream, EVENT_CAPACITY, FlowStart, MessageMove, SEEN_EVERY, TrackCore,
+    TrackEnd, TrackNames, TrackSender, Tracker, TrackerBuilder,
 };

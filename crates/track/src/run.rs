@@ -19,6 +19,8 @@ pub enum RunState {
     Pending,
     /// It runs.
     Running,
+    /// It runs, and waits for a broker or a store that does not answer. Prefect has it as a running one named `Late`.
+    Late,
     /// It ended as it should.
     Completed,
     /// It ended with an error.
@@ -35,10 +37,11 @@ pub enum RunState {
 
 impl RunState {
     /// Every state.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Scheduled,
         Self::Pending,
         Self::Running,
+        Self::Late,
         Self::Completed,
         Self::Failed,
         Self::Crashed,
@@ -47,12 +50,13 @@ impl RunState {
         Self::Paused,
     ];
 
-    /// Its type as Prefect and the store write it: `COMPLETED`.
+    /// As the store writes it: `COMPLETED`.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Scheduled => "SCHEDULED",
             Self::Pending => "PENDING",
             Self::Running => "RUNNING",
+            Self::Late => "LATE",
             Self::Completed => "COMPLETED",
             Self::Failed => "FAILED",
             Self::Crashed => "CRASHED",
@@ -62,12 +66,21 @@ impl RunState {
         }
     }
 
+    /// Its type in Prefect: `COMPLETED`.
+    pub const fn prefect_type(self) -> &'static str {
+        match self {
+            Self::Late => Self::Running.code(),
+            other => other.code(),
+        }
+    }
+
     /// Its name for people: `Completed`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scheduled => "Scheduled",
             Self::Pending => "Pending",
             Self::Running => "Running",
+            Self::Late => "Late",
             Self::Completed => "Completed",
             Self::Failed => "Failed",
             Self::Crashed => "Crashed",
@@ -103,6 +116,9 @@ pub struct FlowRun {
     pub state: RunState,
     /// Why it is in this state, in one line.
     pub message: Option<String>,
+    /// Since when, microseconds since the epoch, UTC; 0 where that is not kept. A run can be late more than once.
+    #[serde(default)]
+    pub state_since_us: i64,
     /// When it began, microseconds since the epoch, UTC.
     pub started_at_us: i64,
     /// When it ended.
@@ -178,6 +194,7 @@ mod tests {
             assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{}\"", state.code()));
             assert_eq!((RunState::parse(state.code()), RunState::parse(state.name())), (Some(state), Some(state)));
         }
-        assert_eq!(RunState::parse("late"), None);
+        assert_eq!(RunState::parse("lost"), None);
+        assert_eq!((RunState::Late.prefect_type(), RunState::Failed.prefect_type()), ("RUNNING", "FAILED"));
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn status() -> StatusReport {
     StatusReport {
         read: 1_000,
         read_bytes: 64_000,
+        brokers_silent: false,
         rate: 500.0,
         lag: vec![(partition(0), 7), (partition(1), 0)],
         watermark_us: Some(EIGHT_US),

@@ -16,14 +16,16 @@ use turnstile_kafka::{
 };
 use turnstile_message::{BatchBuilder, TopicPartition};
 use turnstile_registry::SchemaRegistry;
+use turnstile_track::MessageMove;
 use turnstile_values::human;
 
 use crate::cli::cluster::{ClusterArgs, client_failure, read_failure};
-use crate::cli::pipeline_args::PipelineFlags;
+use crate::cli::pipeline_args::{PipelineFlags, track_beside};
 use crate::exit::Exit;
 use crate::flow;
 use crate::process::Process;
 use crate::report::Failure;
+use crate::tracking::{SIGNAL, TopicProgress, TopicRun};
 use show::MessagePrinter;
 use start::StartPlace;
 use watch::TopicWatch;
@@ -81,6 +83,10 @@ pub(crate) struct ConsumeArgs {
     /// Decode values by this pipeline's schema and show their columns: its file, or the name of that of `turnstile up`
     #[arg(long, value_name = "NAME|FILE")]
     pipeline: Option<String>,
+    /// Keep this run among the runs of a pipeline, in its store and in Prefect: the pipeline's file, or the name of that of
+    /// `turnstile up`
+    #[arg(long, value_name = "NAME|FILE")]
+    track: Option<String>,
     /// Print one JSON object per message; bytes that are not UTF-8 are in base64
     #[arg(long)]
     json: bool,
@@ -88,6 +94,18 @@ pub(crate) struct ConsumeArgs {
 
 pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> {
     let stop = process.shutdown_on_signals()?;
+    let tracked = track_beside(args.track.as_deref(), process, MessageMove::Consume, &args.topic)?;
+    let result = consume(&args, process, &stop, tracked.as_ref().map(TopicRun::progress));
+    tracked.into_iter().for_each(|run| run.end(&result, stop.is_cancelled().then_some(SIGNAL)));
+    result
+}
+
+fn consume(
+    args: &ConsumeArgs,
+    process: &Process,
+    stop: &CancellationToken,
+    progress: Option<TopicProgress>,
+) -> anyhow::Result<Exit> {
     let (inspector, registry) = match &args.pipeline {
         None => (None, None),
         Some(named) => {
@@ -98,13 +116,13 @@ pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> 
             (Some(inspector), flow::open_registry(&pipeline, &process.runtime)?)
         }
     };
-    let mut settings = args.cluster.settings(&stop)?;
+    let mut settings = args.cluster.settings(stop)?;
     for (key, value, flag) in [("group.id", &args.groupid, "--groupid"), ("client.id", &args.clientid, "--clientid")] {
         if let Some(value) = value {
             settings = settings.with(key, value, flag).map_err(|error| client_failure(error.into()))?;
         }
     }
-    let mut reading = match TopicReading::open(&args, &settings) {
+    let mut reading = match TopicReading::open(args, &settings) {
         Err(ReadError::Client(ClientError::Stopped)) => {
             eprintln!("0 messages from \"{}\"", args.topic);
             return Ok(Exit::Done);
@@ -113,13 +131,13 @@ pub(crate) fn run(args: ConsumeArgs, process: &Process) -> anyhow::Result<Exit> 
     };
     let started = Instant::now();
     let fields = inspector.as_ref().map(|inspector| inspector.names().to_vec());
-    let mut output =
-        ConsumeOutput { show: MessagePrinter::new(args.json, fields), inspector, registry, printed: 0, read: 0 };
-    let outcome = print_all(&args, &mut reading, &mut output, &stop);
+    let show = MessagePrinter::new(args.json, fields);
+    let mut output = ConsumeOutput { show, inspector, registry, printed: 0, read: 0, progress };
+    let outcome = print_all(args, &mut reading, &mut output, stop);
     // Leaves the group, which keeps what was printed.
     let partitions = reading.consumer.partitions();
     drop(reading);
-    print_summary(&args, &output, partitions, started.elapsed());
+    print_summary(args, &output, partitions, started.elapsed());
     match outcome {
         // The program that reads our output has seen enough.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
@@ -244,6 +262,8 @@ struct ConsumeOutput {
     registry: Option<Arc<SchemaRegistry>>,
     printed: u64,
     read: u64,
+    /// Takes how many messages were read.
+    progress: Option<TopicProgress>,
 }
 
 fn print_all(
@@ -266,6 +286,7 @@ fn print_all(
         output.print(&batch, &mut out)?;
         let done = read.map_err(read_failure)?;
         output.read += done.read;
+        output.progress.iter().for_each(|progress| progress.tell(output.read, 0));
         for (partition, next) in done.positions {
             reading.consumer.store_offset(partition, next);
         }

@@ -11,6 +11,8 @@ pub enum RunCondition {
     Pending,
     /// It runs.
     Running,
+    /// It runs, and waits for a broker or a store that does not answer.
+    Late,
     /// It ended as it should.
     Completed,
     /// It ended with an error.

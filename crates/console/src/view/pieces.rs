@@ -78,6 +78,7 @@ pub(crate) fn run_words(condition: RunCondition) -> (StateTone, &'static str) {
         RunCondition::Scheduled => (StateTone::Calm, "Scheduled"),
         RunCondition::Pending => (StateTone::Calm, "Pending"),
         RunCondition::Running => (StateTone::Busy, "Running"),
+        RunCondition::Late => (StateTone::Warn, "Late"),
         RunCondition::Completed => (StateTone::Good, "Completed"),
         RunCondition::Failed => (StateTone::Bad, "Failed"),
         RunCondition::Crashed => (StateTone::Bad, "Crashed"),

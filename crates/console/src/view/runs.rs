@@ -170,7 +170,7 @@ fn took(context: &PageContext, started_at_us: i64, ended_at_us: Option<i64>, con
     html! {
         @match ended_at_us {
             Some(at_us) => (short_duration(at_us - started_at_us)),
-            None if matches!(condition, RunCondition::Running | RunCondition::Cancelling) => (elapsed(started_at_us, context.now_us)),
+            None if matches!(condition, RunCondition::Running | RunCondition::Late | RunCondition::Cancelling) => (elapsed(started_at_us, context.now_us)),
             None => (words::unknown()),
         }
     }

@@ -8,7 +8,7 @@ use arrow::util::display::array_value_to_string;
 use turnstile_engine::{
     ClosePolicy, ClosedWindow, Cut, Engine, RestoredState, SpillSpace, StateChange, StreamPlan, Worker, merge_state,
 };
-use turnstile_message::{BatchBuilder, Counters, FailedWindow, TopicPartition};
+use turnstile_message::{BatchBuilder, Counters, ExcludedMessages, FailedWindow, TopicPartition};
 use turnstile_pipeline::Pipeline;
 
 /// The pipeline of most stories: rows are `STATION,ENTRIES,ID,TIMESTAMP`, times are UTC.
@@ -60,6 +60,10 @@ pub(crate) struct Story {
     last: Option<(Vec<turnstile_message::PartitionPosition>, i64, Counters)>,
     pub(crate) closed: Vec<ClosedWindow>,
     pub(crate) failed: Vec<FailedWindow>,
+    /// Late rows and duplicates, of all commits.
+    pub(crate) excluded: Vec<ExcludedMessages>,
+    /// In how many windows a row lies, at least and at most.
+    windows_per_row: (u64, u64),
     pub(crate) dead_letters: Vec<turnstile_engine::DeadLetter>,
     pub(crate) counters: Counters,
     idle: Vec<(TopicPartition, i64)>,
@@ -69,6 +73,11 @@ pub(crate) struct Story {
     closed_as: ClosePolicy,
     /// Bytes of state that cuts wrote on top of what was there, and bytes that replaced it.
     pub(crate) written: (Vec<usize>, Vec<usize>),
+}
+
+fn windows_per_row(pipeline: &Pipeline) -> (u64, u64) {
+    let (size, slide) = (pipeline.query.window.size_us as u64, pipeline.query.window.slide_us as u64);
+    (size / slide, size.div_ceil(slide))
 }
 
 impl Story {
@@ -89,6 +98,8 @@ impl Story {
             last: None,
             closed: Vec::new(),
             failed: Vec::new(),
+            excluded: Vec::new(),
+            windows_per_row: windows_per_row(pipeline),
             dead_letters: Vec::new(),
             counters: Counters::default(),
             idle: Vec::new(),
@@ -195,6 +206,15 @@ impl Story {
             "read is not the sum of its terms: {:?}",
             cut.counters
         );
+        let excluded = |count: fn(&ExcludedMessages) -> u64| cut.excluded.iter().map(count).sum::<u64>();
+        // Where the size is no multiple of the slide, some rows lie in one window more than others.
+        let expected = |count: fn(&Counters) -> u64| {
+            let new = count(&cut.counters) - count(&self.counters);
+            new * self.windows_per_row.0..=new * self.windows_per_row.1
+        };
+        let (late, duplicates) = (excluded(|window| window.late), excluded(|window| window.duplicates));
+        assert!(expected(|counters| counters.late).contains(&late), "{late} late rows, {:?}", cut.counters);
+        assert!(expected(|counters| counters.duplicate).contains(&duplicates), "{duplicates}, {:?}", cut.counters);
         match &cut.state {
             StateChange::Add { bytes, .. } => self.written.0.push(bytes.len()),
             StateChange::Replace { bytes } => self.written.1.push(bytes.len()),
@@ -211,6 +231,7 @@ impl Story {
         self.counters = cut.counters;
         self.closed.extend(cut.closed);
         self.failed.extend(cut.failed);
+        self.excluded.extend(cut.excluded);
         self.dead_letters.extend(cut.dead_letters);
     }
 

@@ -74,6 +74,20 @@ fn a_hopping_row_counts_in_every_window_that_holds_it() {
 }
 
 #[test]
+fn a_late_row_and_a_duplicate_are_counted_in_every_window_that_their_time_lies_in() {
+    let stream = "watermark = \"0 seconds\"\ndedup = [\"ID\"]";
+    let mut story = Story::new(&pipeline(stream, &sums("'10 minutes', '5 minutes'")), 1);
+    story.row(0, "A", 1, "1", "2023-12-09 08:04:00").row(0, "A", 1, "1", "2023-12-09 08:04:00");
+    story.row(0, "A", 2, "2", "2023-12-09 08:30:00").cut();
+    story.row(0, "A", 3, "3", "2023-12-09 08:04:30").row(0, "A", 3, "4", "2023-12-09 08:16:00").cut();
+    let minute = |start_us: i64| (start_us / 60_000_000).rem_euclid(60);
+    let counts = story.excluded.iter().map(|window| (minute(window.start_us), window.late, window.duplicates));
+    // 08:16 lies in 08:10, which has closed with its end, and in 08:15, which has closed too.
+    assert_eq!(counts.collect::<Vec<_>>(), [(55, 0, 1), (0, 0, 1), (55, 1, 0), (0, 1, 0), (10, 1, 0), (15, 1, 0)]);
+    assert!(story.excluded.iter().all(|window| window.end_us - window.start_us == 600_000_000));
+}
+
+#[test]
 fn the_slowest_partition_holds_windows_open_until_it_is_idle() {
     let pipeline = pipeline("watermark = \"0 seconds\"", &sums("'5 minutes'"));
     let mut story = Story::new(&pipeline, 2);

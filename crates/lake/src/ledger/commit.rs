@@ -6,7 +6,7 @@ use bytes::Bytes;
 use turnstile_message::OffsetRange;
 
 use crate::slot::{FileKind, Slot, StateRef};
-use turnstile_message::{Counters, FailedWindow, PartitionPosition};
+use turnstile_message::{Counters, ExcludedMessages, FailedWindow, PartitionPosition};
 
 /// A consistent cut through the pipeline: offsets read, state kept, files to publish, all as of
 /// one moment.
@@ -30,6 +30,8 @@ pub struct Commit {
     pub publish: Vec<NewFile>,
     /// Windows that lack groups which could not be computed.
     pub failed: Vec<FailedWindow>,
+    /// Late rows and duplicates since the commit before, by window, where the writer counts them so.
+    pub excluded: Option<Vec<ExcludedMessages>>,
     /// What became of all rows since the pipeline began.
     pub counters: Counters,
     /// The key of the folders that windows' files are in; without it, that of the commit before.

@@ -13,7 +13,7 @@ use turnstile_values::{BoxError, caused};
 
 use crate::hash::Hash;
 use crate::slot::{FileEntry, Slot};
-use turnstile_message::{Counters, FailedWindow};
+use turnstile_message::{Counters, ExcludedMessages, FailedWindow};
 
 /// What history says of a file before its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct CommitRecord {
     /// Windows of the commit that lack groups which could not be computed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedWindow>,
+    /// Late rows and duplicates of the commit, by window; `None`: its writer did not count them so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Vec<ExcludedMessages>>,
 }
 
 impl CommitRecord {
@@ -75,6 +78,7 @@ impl CommitRecord {
             topic_ids: slot.topic_ids.clone(),
             files: slot.publish.iter().map(lasting).collect(),
             failed: slot.failed.clone(),
+            excluded: slot.excluded.clone(),
         }
     }
 }

@@ -272,6 +272,7 @@ impl Ledger {
             publish,
             carried: self.pending.iter().filter(|file| !file.confirmed).map(|file| file.entry.clone()).collect(),
             failed: cut.failed,
+            excluded: cut.excluded,
             counters: cut.counters,
             recorded_partition_key: cut.partition_key.or_else(|| self.newest.recorded_partition_key.clone()),
             history: self.roll.written().or(self.newest.history),

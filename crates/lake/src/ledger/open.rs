@@ -94,6 +94,7 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before:
             let mut claim = before.record.clone();
             claim.carried.append(&mut claim.publish);
             claim.failed.clear();
+            claim.excluded.iter_mut().for_each(Vec::clear);
             claim.previous = before.position.sha256;
             claim
         }
@@ -117,6 +118,7 @@ fn claim(lake: &Lake, pipeline: &str, plan_hash: &str, writer: WriterId, before:
             publish: vec![],
             carried: vec![],
             failed: vec![],
+            excluded: None,
             counters: Counters::default(),
             recorded_partition_key: None,
             history: None,

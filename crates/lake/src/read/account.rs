@@ -177,6 +177,7 @@ mod tests {
             topic_ids: BTreeMap::new(),
             files,
             failed: vec![],
+            excluded: None,
         }
     }
 

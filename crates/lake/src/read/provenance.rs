@@ -1,10 +1,10 @@
 //! From a file back to its messages.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDateTime};
 use serde::Serialize;
-use turnstile_message::FailedWindow;
+use turnstile_message::{ExcludedMessages, FailedWindow};
 
 use super::chain::for_each_commit;
 use super::places::{Places, RowLocation};
@@ -54,6 +54,8 @@ pub(super) async fn entries_of(
 struct LedgerFiles {
     files: Vec<Published>,
     failed: Vec<FailedWindow>,
+    /// By the start and end of a window.
+    excluded: BTreeMap<(i64, i64), ExcludedMessages>,
     places: Places,
 }
 
@@ -65,8 +67,15 @@ async fn committed(
     // Maintenance first: what it names was committed before.
     let places = Places::read(lake, pipeline).await?;
     let (mut files, mut failed) = (Vec::new(), Vec::new());
+    let mut excluded: BTreeMap<(i64, i64), ExcludedMessages> = BTreeMap::new();
     let newest = for_each_commit(lake, pipeline, |commit| {
         failed.extend(commit.failed);
+        for more in commit.excluded.into_iter().flatten() {
+            let new = ExcludedMessages { late: 0, duplicates: 0, ..more };
+            let known = excluded.entry((more.start_us, more.end_us)).or_insert(new);
+            known.late += more.late;
+            known.duplicates += more.duplicates;
+        }
         files.extend(commit.files.into_iter().filter(|file| wanted(file)).map(|file| Published {
             file: FileEntry { stage: String::new(), ..file },
             seq: commit.seq,
@@ -86,7 +95,7 @@ async fn committed(
             file.place = places.of(file.seq, &file.file);
         }
     }
-    Ok(LedgerFiles { files, failed, places })
+    Ok(LedgerFiles { files, failed, excluded, places })
 }
 
 /// What a file or window was made from.
@@ -97,6 +106,8 @@ pub struct Explained {
     pub files: Vec<Published>,
     /// Groups of these windows that could not be computed, by commit.
     pub failed: Vec<FailedWindow>,
+    /// Late rows and duplicates of these windows, where there were any; earlier releases did not count them by window.
+    pub excluded: Vec<ExcludedMessages>,
 }
 
 /// Explains a file, by its name or the end of its path; a compacted object: the files whose rows it holds; or a window, by its start
@@ -125,7 +136,7 @@ async fn confirm(lake: &Lake, files: &mut [Published]) -> Result<(), LedgerError
 }
 
 async fn find(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, LedgerError> {
-    let LedgerFiles { files: all, failed, places } = committed(lake, pipeline, |_| true).await?;
+    let LedgerFiles { files: all, failed, excluded, places } = committed(lake, pipeline, |_| true).await?;
     let is_named = |name: &str| {
         let ends_with = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|head| head.ends_with('/'));
         name == what || ends_with(name, what) || ends_with(what, name)
@@ -134,12 +145,15 @@ async fn find(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, Ledg
         let files = parts(&all, object);
         let windows: HashSet<(i64, i64)> = files.iter().filter_map(|published| window(&published.file)).collect();
         let failed = failed.into_iter().filter(|failed| windows.contains(&(failed.start_us, failed.end_us))).collect();
-        return Ok(Explained { files, failed });
+        let excluded = excluded.into_iter().filter(|(bounds, _)| windows.contains(bounds)).map(|(_, counts)| counts);
+        let excluded = excluded.collect();
+        return Ok(Explained { files, failed, excluded });
     }
     if let Some(object) = places.letters.values().find(|object| is_named(&object.name)) {
         let seqs: HashSet<u64> = object.parts.iter().map(|part| part.seq).collect();
         let held = |p: &&Published| p.file.kind == FileKind::DeadLetters && seqs.contains(&p.seq);
-        return Ok(Explained { files: all.iter().filter(held).cloned().collect(), failed: Vec::new() });
+        let files = all.iter().filter(held).cloned().collect();
+        return Ok(Explained { files, failed: Vec::new(), excluded: Vec::new() });
     }
     let named = |file: &FileEntry| is_named(&file.name);
     let asked = parse_window(what);
@@ -161,7 +175,9 @@ async fn find(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, Ledg
         let bounds = (failed.start_us, failed.end_us);
         windows.contains(&bounds) || is_asked(bounds)
     };
-    Ok(Explained { files, failed: failed.into_iter().filter(is_chosen).collect() })
+    let excluded =
+        excluded.into_iter().filter(|(bounds, _)| windows.contains(bounds)).map(|(_, counts)| counts).collect();
+    Ok(Explained { files, failed: failed.into_iter().filter(is_chosen).collect(), excluded })
 }
 
 /// The files whose rows a compacted object holds, in their order in it.

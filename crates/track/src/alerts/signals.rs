@@ -76,8 +76,7 @@ impl AlertSignals {
             TrackEvent::Loaded(load) => {
                 self.failed_loads.remove(&load.target);
             }
-            TrackEvent::Retried { .. } | TrackEvent::Retained(_) | TrackEvent::Produced(_) | TrackEvent::Log { .. } => {
-            }
+            TrackEvent::Retried { .. } | TrackEvent::Retained(_) | TrackEvent::Moved(_) | TrackEvent::Log { .. } => {}
         }
     }
 

@@ -146,7 +146,7 @@ impl FlowCounts {
                     LogLevel::Error => 2,
                 }] += 1;
             }
-            TrackEvent::Retained(_) | TrackEvent::Produced(_) => {}
+            TrackEvent::Retained(_) | TrackEvent::Moved(_) => {}
         }
     }
 

@@ -46,16 +46,19 @@ pub(super) fn tags(pipeline: &str, settings: &PrefectSettings) -> Vec<String> {
 
 /// Body of `POST /flow_runs/{id}/set_state`, sent at `now_us`.
 pub(super) fn set_state(run: &FlowRun, force: bool, now_us: i64) -> Value {
-    let at_us = run.ended_at_us.unwrap_or(run.started_at_us);
+    let since_us = if run.state_since_us == 0 { run.started_at_us } else { run.state_since_us };
+    let at_us = run.ended_at_us.unwrap_or(since_us);
     let mut message = run.message.clone().unwrap_or_default();
-    if now_us.saturating_sub(at_us) > LATE_US && (run.state.is_final() || run.state == RunState::Running) {
+    if now_us.saturating_sub(at_us) > LATE_US
+        && (run.state.is_final() || matches!(run.state, RunState::Running | RunState::Late))
+    {
         let said = if message.is_empty() { String::new() } else { format!("{message} ") };
         message = format!("{said}(at {})", human::instant(at_us / 1_000_000 * 1_000_000));
     }
-    let transition = derived(run.id, run.state as u128 + 1);
+    let transition = derived(run.id, (run.state_since_us.unsigned_abs() as u128) << 8 | (run.state as u128 + 1));
     json!({
         "state": {
-            "type": run.state.code(),
+            "type": run.state.prefect_type(),
             "name": run.state.name(),
             "message": message,
             "state_details": {"transition_id": transition.to_string()},

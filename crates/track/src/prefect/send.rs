@@ -89,7 +89,7 @@ impl PrefectSender {
         match status {
             Some("ACCEPT") => Ok(()),
             // The server has it already: this is a repetition.
-            Some("REJECT" | "ABORT") if there == Some(run.state.code()) => Ok(()),
+            Some("REJECT" | "ABORT") if there == Some(run.state.prefect_type()) => Ok(()),
             // Cancelling ends as cancelled and in no other way: a person asked for it while the run was ending.
             Some("REJECT" | "ABORT") if there == Some("CANCELLING") && run.state == RunState::Completed => {
                 let cancelled = FlowRun { state: RunState::Cancelled, ..run.clone() };

@@ -25,6 +25,7 @@ pub(super) fn flow_run(row: &Row<'_>) -> Result<FlowRun, Error> {
         name: row.get(3)?,
         state: state(row, 4)?,
         message: row.get(5)?,
+        state_since_us: 0,
         started_at_us: row.get(6)?,
         ended_at_us: row.get(7)?,
         seen_at_us: row.get(8)?,

@@ -20,6 +20,7 @@ fn flow(id: u128, pipeline: &str, started_at_us: i64) -> FlowRun {
         name: format!("run {id}"),
         state: RunState::Running,
         message: None,
+        state_since_us: 0,
         started_at_us,
         ended_at_us: None,
         seen_at_us: started_at_us,
@@ -267,7 +268,7 @@ fn start() -> FlowStart {
         host: "here".into(),
         pid: 7,
         parameters: BTreeMap::new(),
-        produces: false,
+        moves: None,
         names: TrackNames::default(),
     }
 }

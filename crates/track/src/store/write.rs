@@ -26,9 +26,9 @@ const FLOW_UPSERT: &str = "INSERT INTO flow_runs
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO UPDATE SET
     -- Someone may have asked it to end while this change was on its way.
-    state = CASE WHEN flow_runs.state = 'CANCELLING' AND excluded.state IN ('PENDING', 'RUNNING')
+    state = CASE WHEN flow_runs.state = 'CANCELLING' AND excluded.state IN ('PENDING', 'RUNNING', 'LATE')
                  THEN flow_runs.state ELSE excluded.state END,
-    message = CASE WHEN flow_runs.state = 'CANCELLING' AND excluded.state IN ('PENDING', 'RUNNING')
+    message = CASE WHEN flow_runs.state = 'CANCELLING' AND excluded.state IN ('PENDING', 'RUNNING', 'LATE')
                    THEN flow_runs.message ELSE excluded.message END,
     ended_at_us = excluded.ended_at_us,
     seen_at_us = max(flow_runs.seen_at_us, excluded.seen_at_us),
@@ -114,7 +114,7 @@ impl RunStore {
     ) -> Result<Vec<CrashedRun>, RunStoreError> {
         self.transaction(|transaction| {
             let sql = format!(
-                "SELECT {FLOW_RUN} FROM flow_runs WHERE pipeline = ? AND state IN ('PENDING', 'RUNNING', 'CANCELLING', 'PAUSED')
+                "SELECT {FLOW_RUN} FROM flow_runs WHERE pipeline = ? AND state IN ('PENDING', 'RUNNING', 'LATE', 'CANCELLING', 'PAUSED')
                  ORDER BY started_at_us"
             );
             let open: Vec<_> = transaction.prepare(&sql)?.query_map([pipeline], flow_run)?.collect::<Result<_, _>>()?;

@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub use self::cancel::CancelSignal;
 pub use self::listeners::ChangeStream;
 pub use self::names::TrackNames;
-pub use self::track_core::{FlowStart, TrackCore, TrackEnd};
+pub use self::track_core::{FlowStart, MessageMove, TrackCore, TrackEnd};
 
 use self::listeners::{ChangeQueue, change_queue};
 use crate::change::RunChange;

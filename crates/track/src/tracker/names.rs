@@ -19,6 +19,8 @@ pub struct TrackNames {
     pub retain: String,
     /// Writing messages to a topic.
     pub produce: String,
+    /// Reading messages of a topic, without computing anything of them.
+    pub consume: String,
 }
 
 impl Default for TrackNames {
@@ -32,13 +34,14 @@ impl Default for TrackNames {
             tests: "Run tests".into(),
             retain: "Retain".into(),
             produce: "Produce messages".into(),
+            consume: "Consume messages".into(),
         }
     }
 }
 
 impl TrackNames {
-    /// The default names of a flow that produces messages.
-    pub fn producing() -> Self {
+    /// The default names of a flow that only moves messages to or from a topic.
+    pub fn moving() -> Self {
         Self { flow: "MTA - Kafka Data Stream flow".into(), ..Self::default() }
     }
 }

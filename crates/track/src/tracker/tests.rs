@@ -6,7 +6,7 @@ use turnstile_message::{Counters, OffsetRange, TopicPartition};
 use uuid::Uuid;
 
 use super::*;
-use crate::event::{CommitReport, FileContent, FileReport, LoadReport, LogLevel, RetainReport};
+use crate::event::{CommitReport, FileContent, FileReport, LoadReport, LogLevel, RetainReport, StatusReport};
 use crate::run::{RunState, TaskRun};
 
 const SECOND_US: i64 = 1_000_000;
@@ -17,7 +17,7 @@ fn core() -> TrackCore {
         host: "here".into(),
         pid: 7,
         parameters: BTreeMap::new(),
-        produces: false,
+        moves: None,
         names: TrackNames::default(),
     };
     let mut next = 0;
@@ -158,7 +158,7 @@ fn a_retry_of_a_commit_is_seen_in_its_write_task_and_in_the_log() {
     core.on(&ready(0), 0);
     let retried = TrackEvent::Retried { action: "publish", cause: "503 Slow Down".into() };
     let logged = core.on(&retried, SECOND_US);
-    assert!(matches!(&logged[..], [RunChange::Log(line)] if line.level == LogLevel::Warning));
+    assert!(matches!(&logged[..], [RunChange::Log(line), RunChange::Flow(_)] if line.level == LogLevel::Warning));
     let tasks = tasks(&core.on(&commit(1, 5, vec![window(1)], 2 * SECOND_US), 2 * SECOND_US));
     let write = of(&tasks, "Write to Storage")[0];
     assert_eq!(write.retries, 1);
@@ -195,30 +195,65 @@ fn a_run_ends_as_what_happened_says() {
 }
 
 #[test]
-fn maintenance_and_producing_have_their_tasks() {
+fn maintenance_and_moving_messages_have_their_tasks() {
     let mut core = core();
     let retained =
         TrackEvent::Retained(RetainReport { ended_at_us: 5, windows: 1, files: 2, bytes: 9, ..Default::default() });
     let tasks = tasks(&core.on(&retained, 5));
     assert_eq!((tasks[0].task.as_str(), tasks[0].counts["files"], tasks[0].state), ("Retain", 2, RunState::Completed));
 
-    let names = TrackNames::producing();
+    let names = TrackNames::moving();
     let start = FlowStart {
         pipeline: "mta".into(),
         host: String::new(),
         pid: 1,
         parameters: BTreeMap::new(),
-        produces: true,
+        moves: Some(MessageMove::Produce),
         names,
     };
     let mut core = TrackCore::new(start, 0, Uuid::new_v4);
     let mut changes = core.begin();
-    let produced = crate::event::ProduceReport { messages: 12, bytes: 99, failed: 0 };
-    changes.extend(core.on(&TrackEvent::Produced(produced), 5));
+    let produced = crate::event::MoveReport { messages: 12, failed: 0 };
+    changes.extend(core.on(&TrackEvent::Moved(produced), 5));
     changes.extend(core.end(&TrackEnd::Completed { message: None }, 9));
     let tasks = super::tests::tasks(&changes);
     assert_eq!(core.run().flow, "MTA - Kafka Data Stream flow");
+    assert_eq!(core.run().message.as_deref(), Some("12 messages"));
     assert_eq!((tasks.len(), tasks[0].counts["messages"], tasks[0].state), (1, 12, RunState::Completed));
+}
+
+#[test]
+fn a_run_that_waits_for_a_broker_or_a_store_is_late_until_it_goes_on() {
+    let mut core = core();
+    let mut seen = Vec::new();
+    let status = |brokers_silent| TrackEvent::Status(StatusReport { brokers_silent, ..StatusReport::default() });
+    let retried = |cause: &str| TrackEvent::Retried { action: "commit", cause: cause.into() };
+    let events = [
+        (0, ready(1_000)),
+        // The first status may come before the brokers were asked.
+        (1, status(true)),
+        (2, status(false)),
+        (3, status(true)),
+        (4, status(true)),
+        (5, status(true)),
+        (6, status(false)),
+        (7, retried("full")),
+        (8, retried("full")),
+        (9, status(false)),
+        (10, commit(5, 1_001, vec![], 10 * SECOND_US)),
+    ];
+    for (second, event) in events {
+        for change in core.on(&event, second * SECOND_US) {
+            if let crate::change::RunChange::Flow(run) = change {
+                seen.push((run.state, run.message.unwrap_or_default(), run.state_since_us / SECOND_US));
+            }
+        }
+    }
+    let late = |why: &str, at| (RunState::Late, why.to_owned(), at);
+    let running = |at| (RunState::Running, String::new(), at);
+    let full = "commit is tried again: full";
+    let expected = [running(0), late("the brokers do not answer", 5), running(6), late(full, 7), running(10)];
+    assert_eq!(seen, expected);
 }
 
 fn event() -> impl Strategy<Value = (u8, u64, u8)> {
@@ -269,7 +304,7 @@ fn builder() -> TrackerBuilder {
         host: "here".into(),
         pid: 7,
         parameters: BTreeMap::new(),
-        produces: false,
+        moves: None,
         names: TrackNames::default(),
     })
 }

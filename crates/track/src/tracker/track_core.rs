@@ -15,7 +15,7 @@ use super::loads::LoadTasks;
 use super::names::TrackNames;
 use super::tasks::TaskFactory;
 use crate::change::RunChange;
-use crate::event::{CommitReport, LogLevel, ProduceReport, RetainReport, TrackEvent};
+use crate::event::{CommitReport, LogLevel, MoveReport, RetainReport, TrackEvent};
 use crate::run::{FlowRun, RunLogLine, RunState, TaskRun};
 
 /// What a flow run is, before it begins.
@@ -29,10 +29,22 @@ pub struct FlowStart {
     pub pid: u32,
     /// Settings that a person may want to see; never a secret.
     pub parameters: BTreeMap<String, String>,
-    /// Whether it produces messages instead of reading them.
-    pub produces: bool,
+    /// What it does, if it only moves messages: then its one task lasts as long as the run.
+    pub moves: Option<MessageMove>,
     /// The names of the flow and its tasks.
     pub names: TrackNames,
+}
+
+/// A run is late once the brokers have not answered for this long, microseconds.
+const LATE_AFTER_US: i64 = 2_000_000;
+
+/// What a flow does with messages of a topic that computes nothing of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageMove {
+    /// It writes them to the topic.
+    Produce,
+    /// It reads them.
+    Consume,
 }
 
 /// How a flow run ended.
@@ -61,9 +73,13 @@ pub struct TrackCore {
     factory: TaskFactory,
     chain: Option<CommitChain>,
     loads: LoadTasks,
-    produced: Option<TaskRun>,
+    moving: Option<TaskRun>,
     windows: u64,
     files: u64,
+    /// Since when the brokers do not answer.
+    silent_since_us: Option<i64>,
+    /// Why a commit is being tried again.
+    retrying: Option<String>,
 }
 
 impl fmt::Debug for TrackCore {
@@ -83,6 +99,7 @@ impl TrackCore {
             pipeline: start.pipeline,
             state: RunState::Pending,
             message: None,
+            state_since_us: at_us,
             started_at_us: at_us,
             ended_at_us: None,
             seen_at_us: at_us,
@@ -91,10 +108,24 @@ impl TrackCore {
             parameters: start.parameters,
         };
         let factory = TaskFactory::new(run.id, start.names, Box::new(draw));
-        let (loads, produced) = (LoadTasks::default(), None);
-        let mut core = Self { run, factory, chain: None, loads, produced, windows: 0, files: 0 };
-        if start.produces {
-            core.produced = Some(core.factory.begin(core.factory.names().produce.clone(), at_us));
+        let mut core = Self {
+            run,
+            factory,
+            chain: None,
+            loads: LoadTasks::default(),
+            moving: None,
+            windows: 0,
+            files: 0,
+            silent_since_us: None,
+            retrying: None,
+        };
+        if let Some(moves) = start.moves {
+            let names = core.factory.names();
+            let name = match moves {
+                MessageMove::Produce => names.produce.clone(),
+                MessageMove::Consume => names.consume.clone(),
+            };
+            core.moving = Some(core.factory.begin(name, at_us));
         }
         core
     }
@@ -107,7 +138,7 @@ impl TrackCore {
     /// What a listener needs first: the run itself.
     pub fn begin(&mut self) -> Vec<RunChange> {
         let mut changes = vec![RunChange::Flow(self.run.clone())];
-        if let Some(task) = self.produced.clone() {
+        if let Some(task) = self.moving.clone() {
             self.run.state = RunState::Running;
             changes.extend([RunChange::Flow(self.run.clone()), RunChange::Task(task)]);
         }
@@ -127,7 +158,11 @@ impl TrackCore {
                 self.ready(format!("reading {topics}, {partitions}{from}"), counters.clone(), at_us)
             }
             TrackEvent::Committed(commit) => self.committed(commit, at_us),
-            TrackEvent::Status(_) => self.runs(),
+            TrackEvent::Status(status) => {
+                let since_us = status.brokers_silent.then_some(at_us);
+                self.silent_since_us = since_us.map(|now_us| self.silent_since_us.unwrap_or(now_us));
+                self.goes_on(at_us)
+            }
             TrackEvent::Loaded(load) => self.loads.loaded(&mut self.factory, load),
             TrackEvent::LoadFailed { target, error } => {
                 let mut changes = self.loads.failed(&mut self.factory, target, error, at_us);
@@ -135,12 +170,16 @@ impl TrackCore {
                 changes
             }
             TrackEvent::Retained(report) => vec![RunChange::Task(self.retained(report))],
-            TrackEvent::Produced(report) => self.produced(report),
+            TrackEvent::Moved(report) => self.moved(report, at_us),
             TrackEvent::Retried { action, cause } => {
                 if let Some(chain) = &mut self.chain {
                     chain.retried(action, cause);
                 }
-                vec![self.log(LogLevel::Warning, format!("{action} is tried again: {cause}"), at_us)]
+                let text = format!("{action} is tried again: {cause}");
+                self.retrying = Some(text.clone());
+                let mut changes = vec![self.log(LogLevel::Warning, text, at_us)];
+                changes.extend(self.goes_on(at_us));
+                changes
             }
             TrackEvent::Log { level, text } => vec![self.log(*level, text.clone(), at_us)],
         }
@@ -157,8 +196,7 @@ impl TrackCore {
         if self.run.state.is_final() || self.run.state == RunState::Cancelling {
             return Vec::new();
         }
-        self.run.state = RunState::Cancelling;
-        self.run.message = Some(human::one_line(cause));
+        self.enter(RunState::Cancelling, Some(human::one_line(cause)), at_us);
         vec![RunChange::Flow(self.run.clone()), self.log(LogLevel::Info, format!("asked to end: {cause}"), at_us)]
     }
 
@@ -175,6 +213,9 @@ impl TrackCore {
             (_, Some(asked)) => (RunState::Cancelled, Some(asked)),
             (TrackEnd::Completed { message }, None) => {
                 let summary = || {
+                    if let Some(task) = &self.moving {
+                        return human::plural(task.counts.get("messages").copied().unwrap_or_default(), "message");
+                    }
                     let (windows, files) = (human::plural(self.windows, "window"), human::plural(self.files, "file"));
                     format!("{windows}, {files}")
                 };
@@ -184,13 +225,12 @@ impl TrackCore {
         let message = message.map(|text| human::one_line(&text));
         let mut tasks = self.chain.take().map(|chain| chain.end(state, at_us)).into_iter().collect::<Vec<_>>();
         tasks.extend(self.loads.end(state, at_us));
-        tasks.extend(self.produced.take());
+        tasks.extend(self.moving.take());
         let mut changes: Vec<_> = tasks.into_iter().map(|task| close(task, state, message.as_deref(), at_us)).collect();
         if let (RunState::Failed, Some(error)) = (state, &message) {
             changes.push(self.log(LogLevel::Error, error.clone(), at_us));
         }
-        self.run.state = state;
-        self.run.message = message;
+        self.enter(state, message, at_us);
         self.run.ended_at_us = Some(at_us.max(self.run.started_at_us));
         self.run.seen_at_us = self.run.seen_at_us.max(at_us);
         changes.push(RunChange::Flow(self.run.clone()));
@@ -198,7 +238,7 @@ impl TrackCore {
     }
 
     fn ready(&mut self, text: String, counters: Counters, at_us: i64) -> Vec<RunChange> {
-        let mut changes = self.runs();
+        let mut changes = self.goes_on(at_us);
         let (chain, task) = CommitChain::begin(&mut self.factory, counters, self.run.started_at_us);
         self.chain = Some(chain);
         changes.push(RunChange::Task(task));
@@ -207,7 +247,8 @@ impl TrackCore {
     }
 
     fn committed(&mut self, commit: &CommitReport, at_us: i64) -> Vec<RunChange> {
-        let mut changes = self.runs();
+        self.retrying = None;
+        let mut changes = self.goes_on(at_us);
         let (factory, begun_at_us) = (&mut self.factory, self.run.started_at_us);
         let chain = self.chain.get_or_insert_with(|| CommitChain::begin(factory, Counters::default(), begun_at_us).0);
         let published = chain.commit(&mut self.factory, &self.run.pipeline, commit, at_us);
@@ -220,12 +261,23 @@ impl TrackCore {
         changes
     }
 
-    fn runs(&mut self) -> Vec<RunChange> {
-        if self.run.state != RunState::Pending {
+    /// It runs, or it is late: it waits for a broker or a store.
+    fn goes_on(&mut self, at_us: i64) -> Vec<RunChange> {
+        let silent = self.silent_since_us.filter(|since_us| at_us - since_us >= LATE_AFTER_US);
+        let waits = self.retrying.clone().or_else(|| silent.map(|_| "the brokers do not answer".to_owned()));
+        let state = if waits.is_some() { RunState::Late } else { RunState::Running };
+        let can_change = matches!(self.run.state, RunState::Pending | RunState::Running | RunState::Late);
+        if !can_change || self.run.state == state {
             return Vec::new();
         }
-        self.run.state = RunState::Running;
+        self.enter(state, waits.map(|why| human::one_line(&why)), at_us);
         vec![RunChange::Flow(self.run.clone())]
+    }
+
+    fn enter(&mut self, state: RunState, message: Option<String>, at_us: i64) {
+        self.run.state = state;
+        self.run.message = message;
+        self.run.state_since_us = at_us;
     }
 
     fn log(&self, level: LogLevel, text: String, at_us: i64) -> RunChange {
@@ -243,10 +295,10 @@ impl TrackCore {
         task
     }
 
-    fn produced(&mut self, report: &ProduceReport) -> Vec<RunChange> {
-        let mut changes = self.runs();
-        if let Some(task) = &mut self.produced {
-            let counts = [("messages", report.messages), ("bytes", report.bytes), ("failed", report.failed)];
+    fn moved(&mut self, report: &MoveReport, at_us: i64) -> Vec<RunChange> {
+        let mut changes = self.goes_on(at_us);
+        if let Some(task) = &mut self.moving {
+            let counts = [("messages", report.messages), ("failed", report.failed)];
             task.counts.extend(counts.map(|(name, count)| (name.to_owned(), count)));
             task.message = Some(human::plural(report.messages, "message"));
             changes.push(RunChange::Task(task.clone()));

@@ -20,7 +20,7 @@ pub(crate) fn start(pipeline: &str) -> FlowStart {
         host: "here".into(),
         pid: 7,
         parameters: BTreeMap::from([("topic".into(), "mta".into())]),
-        produces: false,
+        moves: None,
         names: TrackNames::default(),
     }
 }

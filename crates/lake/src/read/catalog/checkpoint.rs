@@ -12,6 +12,7 @@ use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use turnstile_message::ExcludedMessages;
 use turnstile_values::{BoxError, caused, human};
 
 use super::day::Day;
@@ -49,6 +50,9 @@ struct CheckpointHeader {
     /// Whether its program knew objects of dead letters.
     #[serde(default)]
     letters: bool,
+    /// From which commit on late rows and duplicates are counted by window; `None`: its program did not know of them.
+    #[serde(default)]
+    excluded_from: Option<u64>,
 }
 
 /// One line of a checkpoint.
@@ -73,6 +77,7 @@ enum CheckpointLine {
         sha256: Hash,
         gone: bool,
     },
+    Excluded(ExcludedMessages),
     Letters {
         #[serde(flatten)]
         letters: CompactedLetters,
@@ -139,6 +144,7 @@ impl Catalog {
             longest_us: self.inner.table.longest_us,
             lines: lines.len() as u64,
             letters: true,
+            excluded_from: Some(self.inner.table.excluded_from),
         };
         let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::fast());
         let mut line = |json: Vec<u8>| gzip.write_all(&json).and_then(|()| gzip.write_all(b"\n"));
@@ -216,6 +222,8 @@ fn lines(table: &ExtentTable) -> Vec<CheckpointLine> {
             }
         }
     }
+    let excluded = table.days.values().flat_map(|day| day.excluded.values());
+    lines.extend(excluded.copied().map(CheckpointLine::Excluded));
     let letters = table.dead_letters.values().flat_map(|day| day.iter());
     lines.extend(letters.map(|file| CheckpointLine::DeadLetters {
         name: file.name.to_string(),
@@ -295,7 +303,8 @@ fn decode(bytes: &[u8], folder: &LedgerFolder) -> Result<(CatalogStart, bool), B
     if header.format != FORMAT || header.pipeline != folder.pipeline() {
         return Err("its format or pipeline is different".into());
     }
-    let mut table = ExtentTable { longest_us: header.longest_us, ..ExtentTable::default() };
+    let excluded_from = header.excluded_from.unwrap_or(header.anchor.seq + 1);
+    let mut table = ExtentTable { longest_us: header.longest_us, excluded_from, ..ExtentTable::default() };
     let mut lines = 0;
     for line in text {
         let line: CheckpointLine = serde_json::from_str(&line.map_err(unpacked)?).map_err(parsed)?;
@@ -325,6 +334,10 @@ fn take(table: &mut ExtentTable, line: CheckpointLine) {
             let day = table.dead_letters.entry(day_of(committed_at_us)).or_default();
             let file = DeadLettersFile { name: name.into(), seq, committed_at_us, rows, bytes, sha256, gone };
             Arc::make_mut(day).push(file);
+        }
+        CheckpointLine::Excluded(excluded) => {
+            let day = table.days.entry(day_of(excluded.start_us)).or_default();
+            Arc::make_mut(day).exclude(excluded);
         }
         CheckpointLine::Letters { letters, gone } => {
             table.letters.insert(letters.name.clone(), LettersObject { letters, gone });

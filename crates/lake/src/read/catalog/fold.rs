@@ -27,6 +27,8 @@ pub(super) struct ExtentTable {
     pub(super) leaving: BTreeMap<String, Leaving>,
     /// The length of the longest window.
     pub(super) longest_us: i64,
+    /// Late rows and duplicates are counted by window from this commit on; before it there were none, or they were not.
+    pub(super) excluded_from: u64,
 }
 
 /// A table that is being changed.
@@ -43,6 +45,11 @@ impl<'a> CatalogFold<'a> {
 
     /// Takes the files of a commit.
     pub(super) fn commit(&mut self, commit: &CommitRecord) {
+        match &commit.excluded {
+            Some(windows) => windows.iter().for_each(|more| self.day(day_of(more.start_us)).exclude(*more)),
+            None if commit.counters.read > 0 => self.table.excluded_from = commit.seq + 1,
+            None => {}
+        }
         for file in &commit.files {
             match file.kind {
                 FileKind::Window { start_us, end_us, version } => {

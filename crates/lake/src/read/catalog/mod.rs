@@ -16,6 +16,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use turnstile_message::ExcludedMessages;
 
 pub use extent::{DeadLettersFile, Extent, LakeObject, Leaving, LettersObject};
 pub(super) use read::published_until;
@@ -110,6 +111,19 @@ impl Catalog {
     pub fn extent(&self, start_us: i64, end_us: i64, version: u32) -> Option<&Extent> {
         let day = self.inner.table.days.get(&day_of(start_us))?;
         day.find(start_us, end_us, version).ok().map(|at| &day.extents[at])
+    }
+
+    /// Late rows and duplicates of a window, of the commits from [`Catalog::excluded_from`] on.
+    pub fn excluded(&self, start_us: i64, end_us: i64) -> ExcludedMessages {
+        let day = self.inner.table.days.get(&day_of(start_us));
+        let known = day.and_then(|day| day.excluded.get(&(start_us, end_us)).copied());
+        known.unwrap_or(ExcludedMessages { start_us, end_us, ..ExcludedMessages::default() })
+    }
+
+    /// The commit from which on late rows and duplicates are counted by window; 0: from the beginning. Earlier releases did
+    /// not count them so.
+    pub fn excluded_from(&self) -> u64 {
+        self.inner.table.excluded_from
     }
 
     /// Files of dead letters, in the order of their commits. Deleted ones are left out.
