@@ -24,7 +24,7 @@ fn a_person_sends_dead_letters_again_and_is_told_so_and_the_pipeline_reads_them(
     assert!(shown.browser.texts("#reasons details.confirm")[0].contains("Correct the pipeline first"));
     shown.browser.picture("requeue-1280-light");
     let url = shown.browser.click_to("#reasons details.confirm button");
-    assert_eq!(url, shown.url("/dead-letters"));
+    assert!(url.starts_with(&shown.url("/dead-letters")), "{url}");
     let told = shown.browser.texts("[role=status], [role=alert]");
     let sent = format!("2 to {}", shown.scene.topic);
     assert!(told.iter().any(|text| text.contains(&sent)), "{told:?}");
@@ -89,7 +89,7 @@ fn an_alert_is_seen_on_the_overview_within_five_seconds() {
     let mut browser = Chromium::start();
     browser.open(&console.url("/p/story"));
     browser.see("#conservation", "Read 100", PATIENCE);
-    assert!(!browser.texts("#notes")[0].contains("alert"));
+    assert!(!browser.texts("#notes")[0].contains("alert dead"));
     scene.send([b"nonsense".as_slice(), b"more", b"and more"]);
     browser.see("#notes", "alert dead_letters_per_minute", SOON);
     browser.picture("alert-1280-light");

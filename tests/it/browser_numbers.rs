@@ -31,7 +31,7 @@ fn late_rows_and_duplicates_are_shown_with_their_windows() {
     let scene = Scene::embedded(1);
     let sent = messages(1_500);
     scene.send(sent.iter().map(String::as_bytes));
-    let mut shown = ShownConsole::run(scene, "commit = \"100 ms\"");
+    let mut shown = ShownConsole::run(scene, "commit = \"100 ms\"\ndedup = [\"ID\"]");
     shown.wait_for_messages(1_500);
     // Three rows of the first window, which has closed, and two of the last, which is open.
     let again = [&sent[..3], &sent[1_498..]].concat();

@@ -89,6 +89,7 @@ pub(crate) enum BenchName {
     Broker,
     Produce,
     Ready,
+    Console,
     Failover,
     Warehouse,
 }

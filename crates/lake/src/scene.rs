@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-use turnstile_message::{OffsetRange, SourcePosition, TopicPartition};
+use turnstile_message::{ExcludedMessages, OffsetRange, SourcePosition, TopicPartition};
 
 use crate::clock::Clock;
 use crate::format::{
@@ -158,6 +158,7 @@ impl TestPipeline {
             publish,
             published_until_us: Some(self.until_us),
             counters,
+            excluded: Some(vec![excluded(read)]),
             ..Commit::default()
         };
         self.ledger.commit(cut).await.unwrap().seq
@@ -178,6 +179,12 @@ impl TestPipeline {
     pub(crate) async fn delete(&self, name: &str) {
         self.lake.store().delete(vec![Path::from(name)]).await.unwrap();
     }
+}
+
+/// What the commit that has read this many messages leaves out of a window.
+pub(crate) fn excluded(read: u64) -> ExcludedMessages {
+    let start_us = (read % 7) as i64 * 5 * MINUTE;
+    ExcludedMessages { start_us, end_us: start_us + 5 * MINUTE, late: read % 3, duplicates: 1 }
 }
 
 async fn open(lake: &Lake) -> Ledger {

@@ -65,14 +65,14 @@ const requests = {
   // Presses keys one after the other, such as "g", "w" or "Control+Enter". `leads`: they lead to another page, which is waited for.
   async press({ keys, leads }) {
     const press = async () => { for (const key of keys) await combination(key); };
-    if (leads) await Promise.all([page.waitForNavigation({ waitUntil: 'load' }), press()]); else await press();
+    if (leads) await leading(press); else await press();
     return page.url();
   },
 
   // Clicks what `selector` finds. `leads` as for keys.
   async click({ selector, leads }) {
     const click = () => page.click(selector);
-    if (leads) await Promise.all([page.waitForNavigation({ waitUntil: 'load' }), click()]); else await click();
+    if (leads) await leading(click); else await click();
     return page.url();
   },
 
@@ -95,6 +95,12 @@ const requests = {
 
   walk: ({ name, url, status = 200 }, browser) => walk(browser, name, url, status, process.env.SCREENSHOTS),
 };
+
+// Does what leads to another page, which then is the one that a person has open.
+async function leading(act) {
+  await Promise.all([page.waitForNavigation({ waitUntil: 'load' }), act()]);
+  await page.evaluate(() => { window.openedByStory = true; });
+}
 
 async function combination(key) {
   const held = key.split('+').slice(0, -1);

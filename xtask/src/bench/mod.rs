@@ -3,6 +3,7 @@
 //! Figures are printed, never asserted. One file per bench; the shared ground is in [`Ground`].
 
 mod broker;
+mod console;
 mod e2e;
 mod failover;
 mod ground;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &BenchOptions) -> Result<bool> {
             BenchName::Failover => failover::run(args.kills),
             BenchName::Warehouse => warehouse::run(&mut ground, args.days),
             BenchName::Ready => ready::run(&mut ground),
+            BenchName::Console => console::run(&mut ground),
         };
         if let Err(error) = done {
             // The other benchmarks may still succeed.

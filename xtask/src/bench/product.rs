@@ -64,7 +64,7 @@ pub(super) fn pipeline(dir: &Path, commit: &str) -> Result<PathBuf> {
 }
 
 /// The reference programs read timestamps as UTC and keep every message: so does this.
-const PIPELINE: &str = r#"name = "bench"
+pub(super) const PIPELINE: &str = r#"name = "bench"
 
 [source]
 topic  = "city"

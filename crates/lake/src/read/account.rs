@@ -29,6 +29,7 @@ impl Account {
         let mut wrong: Vec<String> = line.counters.imbalance(&self.counters).into_iter().collect();
         wrong.extend(self.went_back(line));
         wrong.extend(line.files.iter().filter_map(contradicts_itself));
+        wrong.extend(self.left_out_of_windows(line));
         for file in &line.files {
             match file.kind {
                 FileKind::DeadLetters => self.letters += file.rows,
@@ -55,6 +56,22 @@ impl Account {
         self.next = line.next.clone();
         self.topic_ids = line.topic_ids.clone();
         wrong
+    }
+
+    /// A late row or a duplicate lies in one window at least, so by window there are as many at least.
+    fn left_out_of_windows(&self, line: &CommitRecord) -> Vec<String> {
+        let Some(excluded) = &line.excluded else { return Vec::new() };
+        let late = excluded.iter().map(|window| window.late).sum::<u64>();
+        let duplicates = excluded.iter().map(|window| window.duplicates).sum::<u64>();
+        let (now, before) = (&line.counters, &self.counters);
+        [
+            ("late rows", late, now.late.saturating_sub(before.late)),
+            ("duplicates", duplicates, now.duplicate.saturating_sub(before.duplicate)),
+        ]
+        .into_iter()
+        .filter(|(_, by_window, counted)| by_window < counted)
+        .map(|(what, by_window, counted)| format!("{counted} {what} were counted, but by window only {by_window}"))
+        .collect()
     }
 
     /// After the last commit: whether windows hold more messages than were aggregated. A message is in no more windows
@@ -137,7 +154,7 @@ fn deepest<'a>(windows: impl Iterator<Item = &'a (i64, i64)>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use turnstile_message::{OffsetRange, TopicPartition};
+    use turnstile_message::{ExcludedMessages, OffsetRange, TopicPartition};
 
     use super::*;
     use crate::hash::Hash;
@@ -230,6 +247,16 @@ mod tests {
     fn windows_that_hold_more_than_was_aggregated_are_named() {
         let expected = "the windows' newest versions hold 7 messages, but 6 were aggregated";
         tampered(|l| l.files[2] = window(5, 10, 2, 5), expected);
+    }
+
+    #[test]
+    fn late_rows_that_no_window_counts_are_named() {
+        let window = ExcludedMessages { start_us: 0, end_us: 5, late: 1, duplicates: 0 };
+        let mut counted = sound();
+        counted.excluded = Some(vec![window]);
+        assert_eq!(found(&counted), [""; 0]);
+        counted.excluded = Some(vec![ExcludedMessages { late: 0, duplicates: 9, ..window }]);
+        assert_eq!(found(&counted), ["1 late rows were counted, but by window only 0"]);
     }
 
     #[test]

@@ -234,7 +234,6 @@ fn a_run_that_waits_for_a_broker_or_a_store_is_late_until_it_goes_on() {
         (1, status(true)),
         (2, status(false)),
         (3, status(true)),
-        (4, status(true)),
         (5, status(true)),
         (6, status(false)),
         (7, retried("full")),

@@ -35,8 +35,8 @@ pub struct FlowStart {
     pub names: TrackNames,
 }
 
-/// A run is late once the brokers have not answered for this long, microseconds.
-const LATE_AFTER_US: i64 = 2_000_000;
+/// A run is late once the brokers have not answered for this long, microseconds: for two statuses, of which one comes a second.
+const LATE_AFTER_US: i64 = 800_000;
 
 /// What a flow does with messages of a topic that computes nothing of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

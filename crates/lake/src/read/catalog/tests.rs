@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use turnstile_message::{Counters, PartitionPosition};
+
 use super::*;
 use crate::format::{FileEncoding, window_name};
+use crate::ledger::Commit;
 use crate::maintenance::{Compact, MaintenancePolicy, maintain};
 use crate::read::{entries, published_since};
-use crate::scene::{MINUTE, PIPELINE, TestPipeline, shown};
+use crate::scene::{MINUTE, PIPELINE, TestPipeline, excluded, shown};
 use crate::slot::{FileKind, WriterId};
 
 #[tokio::test]
@@ -204,6 +207,42 @@ async fn a_checkpoint_stands_for_all_that_lies_before_it() {
     assert!(before.len() > 8 && before.len() < history.len(), "{history:?}");
     stream.lake.delete(&before).await.unwrap();
     assert_eq!(stream.catalog().await.current(..).len(), 41, "what lies before it is not read");
+}
+
+#[tokio::test]
+async fn late_rows_and_duplicates_add_up_by_window_from_the_first_commit_that_counts_them() {
+    let mut stream = TestPipeline::begin(4).await;
+    let expected = |from: u64, until: u64, window: i64| {
+        let of_window = (from..=until).map(excluded).filter(|one| one.start_us == window * 5 * MINUTE);
+        of_window.fold((0, 0), |sum, one| (sum.0 + one.late, sum.1 + one.duplicates))
+    };
+    let counted = |catalog: &Catalog, window: i64| {
+        let found = catalog.excluded(window * 5 * MINUTE, (window + 1) * 5 * MINUTE);
+        (found.late, found.duplicates)
+    };
+    for minute in 0..20 {
+        stream.publish(&[(minute * 5, 1)]).await;
+    }
+    let catalog = stream.catalog().await;
+    catalog.write_checkpoint(&stream.lake).await.unwrap();
+    for minute in 20..23 {
+        stream.publish(&[(minute * 5, 1)]).await;
+    }
+    let catalog = stream.catalog().await;
+    assert_eq!(catalog.excluded_from(), 0);
+    for window in 0..7 {
+        assert_eq!(counted(&catalog, window), expected(1, 23, window), "{window}");
+    }
+    assert_eq!(counted(&catalog, 99), (0, 0));
+    // An earlier release commits, and this one goes on.
+    let newest = catalog.newest().clone();
+    let counters = Counters { read: 30, aggregated: 30, ..newest.counters.clone() };
+    let positions = newest.positions.iter().map(|at| PartitionPosition { next_offset: 30, ..at.clone() }).collect();
+    let by_the_other =
+        Commit { positions, counters, published_until_us: newest.published_until_us, ..Commit::default() };
+    let seq = stream.ledger.commit(by_the_other).await.unwrap().seq;
+    assert_eq!(catalog.advance(&stream.lake).await.unwrap().excluded_from(), seq + 1);
+    assert_eq!(stream.catalog().await.excluded_from(), seq + 1);
 }
 
 #[tokio::test]
