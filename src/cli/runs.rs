@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 use turnstile_track::{CancelOutcome, FlowRun, LogLevel, RunFilter, RunState, RunStore, TaskRun};
-use turnstile_values::human;
+use turnstile_values::{SECOND_US, human};
 
 use super::pipeline_args::PipelineArgs;
 use super::text_table::TextTable;
@@ -219,12 +219,18 @@ fn render(run: &FlowRun, tasks: &[TaskRun], count: u64) -> String {
     out
 }
 
-/// What a task did.
+/// What a task did: in its own words, then what else it counted, and how long it took.
 fn summary(task: &TaskRun) -> String {
-    let took = task.ended_at_us.map(|ended| human::rough_duration((ended - task.started_at_us).max(0)));
-    let counts = task.counts.iter().map(|(name, count)| format!("{} {name}", human::count(*count)));
-    let retries = (task.retries > 0).then(|| human::plural(task.retries.into(), "retry"));
-    let parts: Vec<String> = counts.chain(took).chain(retries).chain(task.message.clone()).collect();
+    let said = task.message.clone().unwrap_or_default();
+    let is_said = |count: &str| said.split(' ').any(|word| word.trim_end_matches(',') == count);
+    let counts = task.counts.iter().filter(|(_, count)| **count > 0);
+    let counts = counts.map(|(name, count)| (name.replace('_', " "), human::count(*count)));
+    let counts = counts.filter(|(_, count)| !is_said(count)).map(|(name, count)| format!("{name} {count}"));
+    let took = task.ended_at_us.map(|ended| (ended - task.started_at_us).max(0)).filter(|took| *took >= SECOND_US);
+    let retries = (task.retries > 0).then(|| format!("retries {}", task.retries));
+    let own = (!said.is_empty()).then(|| said.clone());
+    let parts: Vec<String> =
+        own.into_iter().chain(counts).chain(retries).chain(took.map(human::rough_duration)).collect();
     parts.join(", ")
 }
 
@@ -251,4 +257,36 @@ fn details_json(run: &FlowRun, tasks: &[TaskRun], count: u64) -> Value {
     object["tasks"] = tasks.iter().map(task).collect();
     object["task_count"] = count.into();
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use turnstile_track::RunState;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_task_tells_each_count_once_and_no_zeros() {
+        let counts = [("messages", 1_227), ("commits", 6), ("dead_letters", 3), ("late", 0)];
+        let mut task = TaskRun {
+            id: Uuid::nil(),
+            flow_run: Uuid::nil(),
+            task: "Read data stream".to_owned(),
+            number: 1,
+            state: RunState::Completed,
+            message: Some("1,227 messages".to_owned()),
+            started_at_us: 0,
+            ended_at_us: Some(5_200_000),
+            upstream: Vec::new(),
+            retries: 0,
+            counts: counts.map(|(name, count)| (name.to_owned(), count)).into_iter().collect::<BTreeMap<_, _>>(),
+            files: Vec::new(),
+        };
+        assert_eq!(summary(&task), "1,227 messages, commits 6, dead letters 3, 5 seconds");
+        (task.message, task.ended_at_us, task.retries) = (None, Some(9), 2);
+        assert_eq!(summary(&task), "commits 6, dead letters 3, messages 1,227, retries 2");
+    }
 }

@@ -42,7 +42,7 @@ pub(super) fn overview(
         imbalance: counters.imbalance(&Counters::default()),
         counters,
         last_commit: slot.map(|slot| CommitSummary { seq: slot.seq, at_us: slot.committed_at_us, took: None }),
-        targets: context.map_or_else(Vec::new, |context| targets(context, runs, slot)),
+        targets: context.map(|context| targets(context, runs, slot)),
         next_close: open.first().map(|window| NextClose { start_us: window.start_us, end_us: window.end_us }),
         ..PipelineOverview::default()
     };

@@ -60,6 +60,8 @@ fn one_console_shows_every_pipeline_of_a_lake_those_too_whose_files_are_not_name
         for name in ["story", "other"] {
             let overview = served.page(&format!("/p/{name}"));
             assert!(overview.contains("Read 300") && overview.contains("story"), "{name}: {overview}");
+            let unknown = overview.contains("What this pipeline loads is not known here");
+            assert_eq!(unknown, !whole.contains(&name), "{name}: {overview}");
             let windows = served.page(&format!("/p/{name}/windows"));
             assert!(windows.contains("2026-08-01"), "{name}: {windows}");
             for page in ["partitions", "dead-letters"] {

@@ -72,7 +72,7 @@ pub(crate) fn overview(version: u64, started_us: i64, newest_us: i64, now_us: i6
         }),
         files: (2..9).map(|at| recent_file(at, newest_us)).collect(),
         notes: notes(now_us),
-        targets: targets(version, now_us),
+        targets: Some(targets(version, now_us)),
     }
 }
 

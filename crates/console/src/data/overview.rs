@@ -36,8 +36,8 @@ pub struct PipelineOverview {
     pub files: Vec<RecentFile>,
     /// Errors, alerts and notes, newest first; at most 20 are shown.
     pub notes: Vec<ConsoleNote>,
-    /// The warehouse and the databases that receive its tables.
-    pub targets: Vec<TargetOverview>,
+    /// The warehouse and the databases that receive its tables; `None`: not known.
+    pub targets: Option<Vec<TargetOverview>>,
 }
 
 /// Whether a pipeline runs.

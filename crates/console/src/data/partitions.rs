@@ -11,7 +11,7 @@ pub struct PartitionOverview {
     pub watermark_us: Option<i64>,
     /// How long a window waits for stragglers: the watermark is the lowest event time of a partition less this.
     pub watermark_delay_us: Option<i64>,
-    /// After how long a quiet partition stops holding the watermark back; `None` if never.
+    /// After how long a quiet partition stops holding the watermark back; `None` if never, or if that is not known.
     pub idle_after_us: Option<i64>,
     /// Why end offsets are unknown, in one line.
     pub broker_error: Option<String>,

@@ -8,7 +8,7 @@ pub(crate) fn login(form_key: &str, wrong: bool) -> Markup {
         section.card.login {
             h1 { "Log in" }
             p {
-                "This console listens beyond this machine and needs the token of "
+                "This console needs the token of "
                 code { "[console] token" }
                 "."
             }

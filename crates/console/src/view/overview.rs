@@ -17,7 +17,7 @@ pub(crate) fn overview(context: &PageContext, data: &PipelineOverview) -> Vec<Fr
         Fragment::new("state", headline(context, data)),
         Fragment::new("numbers", numbers(context, data)),
         Fragment::new("conservation", conservation(data)),
-        Fragment::new("targets", card("targets", "Warehouse and targets", &targets(context, &data.targets))),
+        Fragment::new("targets", card("targets", "Warehouse and targets", &targets(context, data.targets.as_deref()))),
         Fragment::new("files", card("files", "Last files", &files(context, &data.files))),
         Fragment::new("notes", card("notes", "Notes and alerts", &notes(context, &data.notes))),
     ]

@@ -14,7 +14,13 @@ const MAX_FILES: usize = 10;
 /// Notes that are shown.
 const MAX_NOTES: usize = 20;
 
-pub(crate) fn targets(context: &PageContext, targets: &[TargetOverview]) -> Markup {
+pub(crate) fn targets(context: &PageContext, targets: Option<&[TargetOverview]>) -> Markup {
+    let Some(targets) = targets else {
+        return empty(
+            "What this pipeline loads is not known here.",
+            "Its pipeline file says so, and this console was started without it.",
+        );
+    };
     if targets.is_empty() {
         return empty(
             "This pipeline loads no warehouse.",

@@ -219,6 +219,7 @@ fn maintenance_and_moving_messages_have_their_tasks() {
     let tasks = super::tests::tasks(&changes);
     assert_eq!(core.run().flow, "MTA - Kafka Data Stream flow");
     assert_eq!(core.run().message.as_deref(), Some("12 messages"));
+    assert_eq!(core.run().name, "mta produce 1970-01-01T00:00:00Z");
     assert_eq!((tasks.len(), tasks[0].counts["messages"], tasks[0].state), (1, 12, RunState::Completed));
 }
 

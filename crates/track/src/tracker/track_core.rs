@@ -92,10 +92,15 @@ impl TrackCore {
     /// A run that begins at `at_us`, microseconds since the epoch, UTC; `draw` draws ids. Its state is `PENDING` until
     /// its first event says that it runs.
     pub fn new(start: FlowStart, at_us: i64, mut draw: impl FnMut() -> Uuid + Send + 'static) -> Self {
+        let what = match start.moves {
+            None => "",
+            Some(MessageMove::Produce) => " produce",
+            Some(MessageMove::Consume) => " consume",
+        };
         let run = FlowRun {
             id: draw(),
             flow: start.names.flow.clone(),
-            name: format!("{} {}", start.pipeline, human::instant(at_us / 1_000_000 * 1_000_000)),
+            name: format!("{}{what} {}", start.pipeline, human::instant(at_us / 1_000_000 * 1_000_000)),
             pipeline: start.pipeline,
             state: RunState::Pending,
             message: None,
