@@ -340,7 +340,10 @@ impl ConsoleData for PipelineConsole {
         self.check(pipeline)?;
         let context = self.source.whole()?;
         let plan = context.plan().map_err(unavailable)?;
-        Ok(queries::charts(context, plan.output_schema()))
+        // Before the first commit there is nothing to leave out.
+        let ledger = self.ledger().await.ok();
+        let newest = |number| ledger.as_ref().and_then(|ledger| ledger.windows.nth_newest(number));
+        Ok(queries::charts(context, plan.output_schema(), newest))
     }
 
     async fn tables(&self, pipeline: &str) -> Result<Vec<TableListing>, ConsoleError> {

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Schema};
 use turnstile_console::data::{
     CellKind, ChartSpec, ConsoleError, SqlColumn, SqlProblem, SqlRequest, SqlTable, TableListing,
 };
+use turnstile_values::human;
 use turnstile_warehouse::{QueryError, TextColumn, Warehouse};
 
 use crate::flow::Context;
@@ -104,8 +105,9 @@ fn kind_of(warehouse: &Warehouse, name: &str, stored: &str) -> String {
 /// Points of a chart at most.
 const CHART_ROWS: usize = 2_000;
 
-/// Charts of the query's columns: its first text columns name the series, its numbers are drawn over the window's start.
-pub(crate) fn charts(context: &Context, columns: &Schema) -> Vec<ChartSpec> {
+/// Charts of the query's columns: its first text column names the series, its numbers are drawn over the window's start.
+/// `newest` gives the start of the n-th newest window, if there are that many: older ones need not be read.
+pub(crate) fn charts(context: &Context, columns: &Schema, newest: impl Fn(usize) -> Option<i64>) -> Vec<ChartSpec> {
     let pipeline = context.pipeline();
     let table = pipeline.warehouse.as_ref().map_or("ext_turnstile", |warehouse| &warehouse.table);
     let quoted = |name: &str| format!("\"{}\"", name.to_lowercase());
@@ -118,6 +120,10 @@ pub(crate) fn charts(context: &Context, columns: &Schema) -> Vec<ChartSpec> {
         .collect();
     let start = pipeline.query.window_columns().0.map(|at| columns.field(at).name().to_lowercase());
     let (Some(start), false) = (start, numbers.is_empty()) else { return Vec::new() };
+    let since = |windows: usize| match newest(windows) {
+        Some(since_us) => format!("{} >= TIMESTAMP '{}'", quoted(&start), human::instant(since_us)),
+        None => "true".to_owned(),
+    };
     let sums: Vec<String> = numbers.iter().map(|name| format!("sum({}) AS {}", quoted(name), quoted(name))).collect();
     let sums = sums.join(", ");
     let what = numbers.join(" and ");
@@ -126,9 +132,9 @@ pub(crate) fn charts(context: &Context, columns: &Schema) -> Vec<ChartSpec> {
         id: "total".to_owned(),
         title: format!("{} in all", capitalized(&what)),
         sql: format!(
-            "SELECT * FROM (SELECT {start_q} AS {start_q}, {sums} FROM {table} GROUP BY {start_q} ORDER BY {start_q} DESC \
-             LIMIT {CHART_ROWS}) t ORDER BY {start_q}",
-            start_q = quoted(&start)
+            "SELECT {start_q}, {sums} FROM {table} WHERE {since} GROUP BY {start_q} ORDER BY {start_q}",
+            start_q = quoted(&start),
+            since = since(CHART_ROWS),
         ),
         x: start.clone(),
         y: numbers.clone(),
@@ -150,10 +156,10 @@ pub(crate) fn charts(context: &Context, columns: &Schema) -> Vec<ChartSpec> {
                 id: format!("by-{}", series.replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
                 title: format!("{} per {series}", capitalized(&what)),
                 sql: format!(
-                    "SELECT {series_q}, {start_q}, {sums} FROM {table} WHERE {series_q} IN (SELECT {series_q} FROM {table} \
-                     GROUP BY {series_q} ORDER BY sum({first}) DESC LIMIT {SERIES}) AND {start_q} IN (SELECT {start_q} \
-                     FROM {table} GROUP BY {start_q} ORDER BY {start_q} DESC LIMIT {WINDOWS}) \
-                     GROUP BY {series_q}, {start_q} ORDER BY {series_q}, {start_q}"
+                    "SELECT {series_q}, {start_q}, {sums} FROM {table} WHERE {since} AND {series_q} IN (SELECT {series_q} \
+                     FROM {table} WHERE {since} GROUP BY {series_q} ORDER BY sum({first}) DESC LIMIT {SERIES}) \
+                     GROUP BY {series_q}, {start_q} ORDER BY {series_q}, {start_q}",
+                    since = since(WINDOWS),
                 ),
                 x: start,
                 y: numbers,

@@ -83,6 +83,11 @@ impl PublishedWindows {
         self.windows.get(at).map(|window| &window.listing)
     }
 
+    /// Start of the `number`-th newest published window; `None`: there are fewer.
+    pub(crate) fn nth_newest(&self, number: usize) -> Option<i64> {
+        self.windows.get(number.checked_sub(1)?).map(|window| window.listing.start_us)
+    }
+
     /// Starts of the windows before and after `start_us`.
     pub(crate) fn neighbours(&self, start_us: i64) -> (Option<i64>, Option<i64>) {
         // Newest first.
@@ -220,6 +225,7 @@ mod tests {
         assert_eq!(published.neighbours(20), (Some(10), Some(30)));
         assert_eq!((published.neighbours(10), published.neighbours(30)), ((None, Some(20)), (Some(20), None)));
         assert_eq!(published.neighbours(99), (Some(30), None));
+        assert_eq!((published.nth_newest(2), published.nth_newest(4)), (Some(20), None));
         assert_eq!(published.counts(3), WindowCounts { open: 3, ..counts });
     }
 }

@@ -5,20 +5,22 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use turnstile_lake::{Catalog, Extent, Lake};
 
 use super::as_of::as_of;
 use super::record_column::ColumnValue::{Flag, Instant, Text, Version};
-use super::record_column::{RecordColumn, extend_batch, extended_schema};
+use super::record_column::{RecordColumn, batch_of, extend_batch, extended_schema, schema_of};
 use crate::scan::{FileSlice, FileSliceStream};
 use crate::source::WarehouseSource;
 
@@ -96,14 +98,20 @@ impl TableProvider for HistoryTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let objects = by_object(&self.extents);
+        let objects = by_object(&self.kept(state, filters)?);
+        // Rows that a filter leaves out do not count.
+        let limit = if filters.is_empty() { limit } else { None };
         let each = objects.len().div_ceil(state.config().target_partitions()).max(1);
         let partitions = objects.chunks(each).map(|objects| Arc::new(self.partition(objects)) as _).collect();
         let plan = StreamingTableExec::try_new(self.schema.clone(), partitions, projection, None, false, limit)?;
@@ -112,6 +120,23 @@ impl TableProvider for HistoryTable {
 }
 
 impl HistoryTable {
+    /// The extents that filters over what the ledger records of them leave: one window is one file, of however many.
+    fn kept(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Extent>> {
+        let schema = schema_of(&ADDED);
+        let is_recorded = |filter: &&Expr| {
+            let columns = filter.column_refs();
+            !columns.is_empty() && columns.iter().all(|column| schema.field_with_name(column.name()).is_ok())
+        };
+        let Some(filter) = conjunction(filters.iter().filter(is_recorded).cloned()) else {
+            return Ok(self.extents.clone());
+        };
+        let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
+        let verdicts = filter.evaluate(&batch_of(&ADDED, &self.extents))?.into_array(self.extents.len())?;
+        let verdicts = verdicts.as_boolean();
+        let kept = |(at, _): &(usize, &Extent)| verdicts.is_valid(*at) && verdicts.value(*at);
+        Ok(self.extents.iter().enumerate().filter(kept).map(|(_, extent)| extent.clone()).collect())
+    }
+
     fn partition(&self, objects: &[Vec<Extent>]) -> FileSliceStream {
         let slices = objects.iter().map(|extents| FileSlice {
             name: extents[0].object.name.to_string(),

@@ -31,6 +31,28 @@ async fn the_original_query_reads_the_current_files_only() {
 }
 
 #[tokio::test]
+async fn a_filter_over_what_the_ledger_records_of_a_window_reads_no_other_file() {
+    let mut story = Story::begin(FileEncoding::CsvGz).await;
+    story.publish(&[(0, 1, &[("a", 1)]), (1, 1, &[("a", 2)])]).await;
+    story.publish(&[(0, 2, &[("a", 3), ("b", 4)])]).await;
+    let warehouse = story.warehouse();
+    // A file that is not there cannot be read.
+    story.lake.delete(&["date=2026-08-01/p_20260801T000500Z_20260801T001000Z.csv.gz".to_owned()]).await.unwrap();
+    let history = "FROM ext_turnstile_history WHERE _window_start =";
+    for (question, expected) in [
+        (
+            format!("SELECT _version, entries {history} '2026-08-01T00:00:00Z' ORDER BY 1, 2"),
+            &["1,1", "2,3", "2,4"][..],
+        ),
+        (format!("SELECT entries {history} '2026-08-01T00:00:00Z' AND _current AND station = 'b' LIMIT 1"), &["4"]),
+        (format!("SELECT entries {history} '2026-08-01T00:00:00Z' AND _version = 1"), &["1"]),
+        (format!("SELECT count(*) {history} '2027-01-01T00:00:00Z'"), &["0"]),
+    ] {
+        assert_eq!(query(&warehouse, &question).await, expected, "{question}");
+    }
+}
+
+#[tokio::test]
 async fn the_ledger_tables_show_where_numbers_come_from() {
     let mut story = Story::begin(FileEncoding::CsvGz).await;
     story.publish(&[(0, 1, &[("a", 1)]), (1, 1, &[("a", 2)])]).await;
