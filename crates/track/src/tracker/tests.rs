@@ -213,6 +213,7 @@ fn maintenance_and_moving_messages_have_their_tasks() {
     };
     let mut core = TrackCore::new(start, 0, Uuid::new_v4);
     let mut changes = core.begin();
+    assert!(matches!(changes.last(), Some(RunChange::Log(line)) if line.text == "Produce messages"), "{changes:?}");
     let produced = crate::event::MoveReport { messages: 12, failed: 0 };
     changes.extend(core.on(&TrackEvent::Moved(produced), 5));
     changes.extend(core.end(&TrackEnd::Completed { message: None }, 9));

@@ -145,7 +145,9 @@ impl TrackCore {
         let mut changes = vec![RunChange::Flow(self.run.clone())];
         if let Some(task) = self.moving.clone() {
             self.run.state = RunState::Running;
-            changes.extend([RunChange::Flow(self.run.clone()), RunChange::Task(task)]);
+            let topic = self.run.parameters.get("topic").map(|topic| format!(" of topic {topic}")).unwrap_or_default();
+            let begun = self.log(LogLevel::Info, format!("{}{topic}", task.task), self.run.started_at_us);
+            changes.extend([RunChange::Flow(self.run.clone()), RunChange::Task(task), begun]);
         }
         changes
     }
