@@ -36,7 +36,7 @@ fn needs_history(pipeline: &Pipeline) -> bool {
 
 /// Messages that a replay leaves out.
 #[derive(Debug, Default)]
-struct ExcludedMessages {
+struct ReplayExclusions {
     positions: HashSet<SourcePosition>,
     /// Files that would name more, and that retention has deleted.
     deleted: Vec<String>,
@@ -44,7 +44,7 @@ struct ExcludedMessages {
 
 /// The dead letters before the ends of `ranges` that are none by their bytes alone: their time had come to nothing then,
 /// or the registry did not know their schema yet.
-async fn left_out(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<ExcludedMessages> {
+async fn left_out(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<ReplayExclusions> {
     let by_circumstance = [Reason::Future, Reason::Late, Reason::Schema].map(Reason::as_str);
     let within = |r: &OffsetRange| ranges.iter().any(|o| o.partition == r.partition && r.first <= o.last);
     let lake = context.lake().await?;
@@ -52,7 +52,7 @@ async fn left_out(context: &Context, ranges: &[OffsetRange]) -> anyhow::Result<E
     files.retain(|Published { file, .. }| {
         file.sources.iter().any(within) && by_circumstance.iter().any(|reason| file.counts.contains_key(*reason))
     });
-    let mut left_out = ExcludedMessages::default();
+    let mut left_out = ReplayExclusions::default();
     let mut reader = DeadLetterReader::new(lake);
     for published in files {
         let Some(letters) = reader.read(&published).await? else {
@@ -133,7 +133,7 @@ pub(crate) async fn replay(
 }
 
 /// The messages of `batch` that lie within `ranges` and are not left out.
-fn within(batch: &MessageBatch, ranges: &[OffsetRange], left_out: &ExcludedMessages) -> MessageBatch {
+fn within(batch: &MessageBatch, ranges: &[OffsetRange], left_out: &ReplayExclusions) -> MessageBatch {
     let mut kept = BatchBuilder::with_capacity(batch.len(), batch.payload_bytes());
     for run in &batch.runs {
         let Some(range) = ranges.iter().find(|r| r.partition == run.partition) else { continue };

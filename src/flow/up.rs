@@ -30,7 +30,7 @@ const PORT: u16 = 19_092;
 /// Prefix of the synthetic city's station names, as in the original's producers.
 const STATION_PREFIX: &str = "Test-Station";
 
-/// How often the producer's progress is told.
+/// How often the producer's progress is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the producer may take to deliver what it has sent.
@@ -98,7 +98,7 @@ impl LocalTopic {
         &self.topic
     }
 
-    /// Does `run` while a city is produced into the topic, if one is to be, and `listen` is told about once a second how many
+    /// Does `run` while a city is produced into the topic, if one is to be, and `listen` receives about once a second how many
     /// messages were delivered and how many were not; then stops the broker. The pipeline's failure is returned rather than
     /// what it caused in the producer.
     ///

@@ -19,13 +19,13 @@ pub(crate) struct TopicRun {
 #[derive(Clone)]
 pub(crate) struct TopicProgress {
     sender: Option<TrackSender>,
-    told: Arc<Mutex<Told>>,
+    last: Arc<Mutex<LastReport>>,
 }
 
 #[derive(Default)]
-struct Told {
+struct LastReport {
     report: MoveReport,
-    /// When the run was told of it last, microseconds since the epoch, UTC.
+    /// When the run received it last, microseconds since the epoch, UTC.
     at_us: i64,
 }
 
@@ -33,20 +33,20 @@ impl TopicRun {
     /// Begins a run beside `context`'s pipeline. A person's wish that it ends cancels the context's shutdown token.
     pub(crate) fn start(context: &Context, moves: MessageMove, topic: &str) -> Self {
         let recorder = RunRecorder::start(context, Some(moves), [("topic", topic.to_owned())]);
-        let progress = TopicProgress { sender: recorder.sender().cloned(), told: Arc::default() };
+        let progress = TopicProgress { sender: recorder.sender().cloned(), last: Arc::default() };
         progress.send(&MoveReport::default());
         Self { recorder, progress }
     }
 
-    /// Where its progress is told.
+    /// Where its progress is reported.
     pub(crate) fn progress(&self) -> TopicProgress {
         self.progress.clone()
     }
 
     /// Ends it as `result` says. `asked`: what asked it to end, if no person did.
     pub(crate) fn end<T>(self, result: &anyhow::Result<T>, asked: Option<&str>) {
-        let last = self.progress.told.lock().report.clone();
-        self.progress.send(&last);
+        let report = self.progress.last.lock().report.clone();
+        self.progress.send(&report);
         // The run ends once nothing can tell of it any more.
         drop(self.progress);
         self.recorder.end(result, asked);
@@ -54,15 +54,15 @@ impl TopicRun {
 }
 
 impl TopicProgress {
-    /// Since the run began, `messages` were moved and `failed` ones were not. May be told often: the run is changed once a
+    /// Since the run began, `messages` were moved and `failed` ones were not. May be called often: the run is changed once a
     /// second.
     pub(crate) fn tell(&self, messages: u64, failed: u64) {
-        let mut told = self.told.lock();
-        told.report = MoveReport { messages, failed };
+        let mut last = self.last.lock();
+        last.report = MoveReport { messages, failed };
         let now_us = flow::now_us();
-        if now_us - told.at_us >= SECOND_US {
-            told.at_us = now_us;
-            self.send(&told.report);
+        if now_us - last.at_us >= SECOND_US {
+            last.at_us = now_us;
+            self.send(&last.report);
         }
     }
 

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
-fn a_person_sends_dead_letters_again_and_is_told_so_and_the_pipeline_reads_them() {
+fn a_person_sends_dead_letters_again_and_sees_so_and_the_pipeline_reads_them() {
     let scene = Scene::embedded(1);
     scene.send(messages(100).iter().map(String::as_bytes).chain([b"nonsense".as_slice(), b"more of it"]));
     let mut shown = ShownConsole::run(scene, "commit = \"100 ms\"");
@@ -25,9 +25,9 @@ fn a_person_sends_dead_letters_again_and_is_told_so_and_the_pipeline_reads_them(
     shown.browser.picture("requeue-1280-light");
     let url = shown.browser.click_to("#reasons details.confirm button");
     assert!(url.starts_with(&shown.url("/dead-letters")), "{url}");
-    let told = shown.browser.texts("[role=status], [role=alert]");
+    let answers = shown.browser.texts("[role=status], [role=alert]");
     let sent = format!("2 to {}", shown.scene.topic);
-    assert!(told.iter().any(|text| text.contains(&sent)), "{told:?}");
+    assert!(answers.iter().any(|text| text.contains(&sent)), "{answers:?}");
     shown.wait_for_messages(104);
     shown.browser.see("#reasons h2 .count", "4", PATIENCE);
     assert_eq!(shown.browser.problems(), Vec::<String>::new());

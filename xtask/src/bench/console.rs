@@ -236,7 +236,7 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// Asks for a path on a connection of its own, and reads until the server ends it.
+/// Asks for a path on a separate connection, and reads until the server ends it.
 fn get(port: u16, path: &str) -> Result<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_minute_has_a_window_of_its_own() {
+    fn every_minute_has_a_separate_window() {
         assert_eq!((civil(20_454), civil(0), civil(20_512)), ((2026, 1, 1), (1970, 1, 1), (2026, 2, 28)));
         let rows = one_row_a_minute().unwrap();
         assert!(rows.starts_with("A001,R001,00-00-00,Test-Station,456NQR,BMT,01-01-26,00:00:00,"), "{}", &rows[..99]);
