@@ -102,8 +102,8 @@ fn kind_of(warehouse: &Warehouse, name: &str, stored: &str) -> String {
     }
 }
 
-/// Points of a chart at most.
-const CHART_ROWS: usize = 2_000;
+/// Windows that the chart of all rows shows, the newest.
+const CHART_WINDOWS: usize = 2_000;
 
 /// Charts of the query's columns: its first text column names the series, its numbers are drawn over the window's start.
 /// `newest` gives the start of the n-th newest window, if there are that many: older ones need not be read.
@@ -134,7 +134,7 @@ pub(crate) fn charts(context: &Context, columns: &Schema, newest: impl Fn(usize)
         sql: format!(
             "SELECT {start_q}, {sums} FROM {table} WHERE {since} GROUP BY {start_q} ORDER BY {start_q}",
             start_q = quoted(&start),
-            since = since(CHART_ROWS),
+            since = since(CHART_WINDOWS),
         ),
         x: start.clone(),
         y: numbers.clone(),
@@ -159,7 +159,7 @@ pub(crate) fn charts(context: &Context, columns: &Schema, newest: impl Fn(usize)
                     "SELECT {series_q}, {start_q}, {sums} FROM {table} WHERE {since} AND {series_q} IN (SELECT {series_q} \
                      FROM {table} WHERE {since} GROUP BY {series_q} ORDER BY sum({first}) DESC LIMIT {SERIES}) \
                      GROUP BY {series_q}, {start_q} ORDER BY {series_q}, {start_q}",
-                    since = since(WINDOWS),
+                    since = since(SERIES_WINDOWS),
                 ),
                 x: start,
                 y: numbers,
@@ -174,8 +174,8 @@ pub(crate) fn charts(context: &Context, columns: &Schema, newest: impl Fn(usize)
 /// Series of a chart, those with the largest sums.
 const SERIES: usize = 12;
 
-/// Windows that a chart shows of each series, the newest.
-const WINDOWS: usize = 288;
+/// Windows that the chart of series shows, the newest.
+const SERIES_WINDOWS: usize = 288;
 
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();

@@ -34,7 +34,8 @@ impl RunRecorder {
     ) -> Self {
         let mut builder = TrackerBuilder::new(flow_start(context, moves, parameters));
         let store = run_store::attach(context, &mut builder);
-        let previous_failure = run_store::previous_failure(context);
+        // Nothing is said of it by a run that only moves messages.
+        let previous_failure = if moves.is_none() { run_store::previous_failure(context) } else { None };
         let prefect = prefect::attach(context, &mut builder);
         let (cancel, run) = (builder.cancel_signal(), builder.run().id);
         let tracker = builder.start(EVENT_CAPACITY).map_err(untracked).ok();
@@ -58,7 +59,7 @@ impl RunRecorder {
         self.tracker.as_ref().map(Tracker::sender)
     }
 
-    /// How the pipeline's run before this one failed, once.
+    /// How the pipeline's run before this one failed, if this is a run of the pipeline; once.
     pub(super) fn take_previous_failure(&mut self) -> Option<PreviousFailure> {
         self.previous_failure.take()
     }

@@ -223,7 +223,7 @@ impl Engine {
             closed,
             failed,
             dead_letters: std::mem::take(&mut self.new.dead_letters),
-            excluded: self.new.excluded.take(&plan),
+            excluded: self.new.excluded.take(),
             partitions: self.watermark.partitions().cloned().collect(),
             watermark_us: self.watermark.now(plan.watermark_us),
             closed_until_us: until,

@@ -17,13 +17,7 @@ pub(crate) enum Exclusion {
 /// Counts by the start of a window, since the last cut.
 #[derive(Debug, Default)]
 pub(crate) struct ExcludedRows {
-    windows: BTreeMap<i64, RowCounts>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct RowCounts {
-    late: u64,
-    duplicates: u64,
+    windows: BTreeMap<i64, ExcludedMessages>,
 }
 
 impl ExcludedRows {
@@ -31,7 +25,8 @@ impl ExcludedRows {
     pub(crate) fn count(&mut self, plan: &StreamPlan, event_us: i64, why: Exclusion) {
         let mut start = plan.last_start(event_us);
         while plan.end(start) > event_us {
-            let counts = self.windows.entry(start).or_default();
+            let none = || ExcludedMessages::none_of(start, plan.end(start));
+            let counts = self.windows.entry(start).or_insert_with(none);
             match why {
                 Exclusion::Late => counts.late += 1,
                 Exclusion::Duplicate => counts.duplicates += 1,
@@ -42,10 +37,8 @@ impl ExcludedRows {
 
     /// Adds what another worker has counted.
     pub(crate) fn add(&mut self, other: Self) {
-        for (start, RowCounts { late, duplicates }) in other.windows {
-            let counts = self.windows.entry(start).or_default();
-            counts.late += late;
-            counts.duplicates += duplicates;
+        for (start, more) in other.windows {
+            *self.windows.entry(start).or_insert(ExcludedMessages::none_of(start, more.end_us)) += more;
         }
     }
 
@@ -55,13 +48,7 @@ impl ExcludedRows {
     }
 
     /// The counts by window, in order; none are left.
-    pub(crate) fn take(&mut self, plan: &StreamPlan) -> Vec<ExcludedMessages> {
-        let of_window = |(start_us, RowCounts { late, duplicates })| ExcludedMessages {
-            start_us,
-            end_us: plan.end(start_us),
-            late,
-            duplicates,
-        };
-        mem::take(&mut self.windows).into_iter().map(of_window).collect()
+    pub(crate) fn take(&mut self) -> Vec<ExcludedMessages> {
+        mem::take(&mut self.windows).into_values().collect()
     }
 }

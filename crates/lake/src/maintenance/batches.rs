@@ -7,10 +7,12 @@ use turnstile_values::DAY_US;
 use super::plan::{CompactionBatch, CompactionInput};
 use super::policy::{Compact, MaintenancePolicy};
 use super::retention::reached_us;
+use crate::day::day_of;
 use crate::format::FileEncoding;
 use crate::format::names::{LEGACY_KEY, date, partition_of};
 use crate::maintenance_slot::{CompactedWindow, Retired};
 use crate::read::{Catalog, Extent};
+use crate::slot::FileKind;
 
 /// Packed bytes of the rows in one compacted object, at most: it is made in memory. A day with more gets several.
 const LARGEST: u64 = 128 << 20;
@@ -28,7 +30,10 @@ pub(super) fn plan(catalog: &Catalog, policy: &MaintenancePolicy, left_alone: &H
     let closed = |day: i64, until: i64| until >= (day + 1) * DAY_US + catalog.longest_us();
     // What is about to be retired is not worth compacting.
     let kept = |day: i64| policy.retain_us.is_none_or(|retain| !closed(day, reached.saturating_sub(retain)));
-    let days = catalog.days().filter(|(day, _)| closed(*day, reached) && kept(*day));
+    // A day is made into one file once: not before its last windows can be part of it.
+    let publishing = publishing_days(catalog);
+    let whole = |day: i64| policy.compact == Compact::All || !publishing.contains(&day);
+    let days = catalog.days().filter(|(day, _)| closed(*day, reached) && kept(*day) && whole(*day));
     days.flat_map(|(_, extents)| {
         [FileEncoding::CsvGz, FileEncoding::Parquet].into_iter().flat_map(|format| {
             let fits = |extent: &&Extent| {
@@ -38,6 +43,16 @@ pub(super) fn plan(catalog: &Catalog, policy: &MaintenancePolicy, left_alone: &H
         })
     })
     .collect()
+}
+
+/// Days (since the epoch, UTC) with files of which the ledger does not say yet that they are at their final names.
+fn publishing_days(catalog: &Catalog) -> HashSet<i64> {
+    let newest = catalog.newest();
+    let day = |kind: &FileKind| match kind {
+        FileKind::Window { start_us, .. } => Some(day_of(*start_us)),
+        FileKind::DeadLetters => None,
+    };
+    newest.publish.iter().chain(&newest.carried).filter_map(|file| day(&file.kind)).collect()
 }
 
 /// The objects to make from a day's current rows of one format.

@@ -79,6 +79,20 @@ async fn a_day_that_is_over_becomes_one_file_with_the_same_rows() {
 }
 
 #[tokio::test]
+async fn a_day_waits_for_its_last_windows_to_be_at_their_names() {
+    let mut stream = stream_until(FileEncoding::CsvGz, &[0, 5, 10], DAY).await;
+    stream.until_us = 2 * DAY;
+    stream.publish(&[(24 * 60 - 5, 1)]).await;
+    assert!(planned(&stream, &COMPACT, &[]).await.is_empty(), "the last window may still be on its way");
+    let by_hand = planned(&stream, &MaintenancePolicy { compact: Compact::All, ..COMPACT }, &[]).await;
+    assert_eq!(by_hand.compact[0].parts.len(), 3, "a person wants what can be had now");
+    stream.commit(vec![]).await;
+    let applied = act(&stream, &COMPACT, &[]).await;
+    assert_eq!((applied.compacted.len(), applied.retired), (1, 4));
+    reads(&stream, &[(0, 1), (5, 1), (10, 1), (24 * 60 - 5, 1)]).await;
+}
+
+#[tokio::test]
 async fn retired_files_go_after_the_grace_for_readers_and_an_audit_does_not_miss_them() {
     let stream = stream_until(FileEncoding::Parquet, &[0, 5, 10], 2 * DAY).await;
     stream.clock.set(7 * DAY);

@@ -8,6 +8,7 @@ mod account;
 mod audit;
 pub(crate) mod catalog;
 mod chain;
+mod excluded_windows;
 mod letters;
 mod places;
 mod provenance;

@@ -1,12 +1,13 @@
 //! From a file back to its messages.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDateTime};
 use serde::Serialize;
 use turnstile_message::{ExcludedMessages, FailedWindow};
 
 use super::chain::for_each_commit;
+use super::excluded_windows::ExcludedWindows;
 use super::places::{Places, RowLocation};
 use crate::error::LedgerError;
 use crate::hash::Hash;
@@ -54,8 +55,7 @@ pub(super) async fn entries_of(
 struct LedgerFiles {
     files: Vec<Published>,
     failed: Vec<FailedWindow>,
-    /// By the start and end of a window.
-    excluded: BTreeMap<(i64, i64), ExcludedMessages>,
+    excluded: ExcludedWindows,
     places: Places,
 }
 
@@ -67,15 +67,10 @@ async fn committed(
     // Maintenance first: what it names was committed before.
     let places = Places::read(lake, pipeline).await?;
     let (mut files, mut failed) = (Vec::new(), Vec::new());
-    let mut excluded: BTreeMap<(i64, i64), ExcludedMessages> = BTreeMap::new();
+    let mut excluded = ExcludedWindows::default();
     let newest = for_each_commit(lake, pipeline, |commit| {
         failed.extend(commit.failed);
-        for more in commit.excluded.into_iter().flatten() {
-            let new = ExcludedMessages { late: 0, duplicates: 0, ..more };
-            let known = excluded.entry((more.start_us, more.end_us)).or_insert(new);
-            known.late += more.late;
-            known.duplicates += more.duplicates;
-        }
+        commit.excluded.into_iter().flatten().for_each(|more| excluded.add(more));
         files.extend(commit.files.into_iter().filter(|file| wanted(file)).map(|file| Published {
             file: FileEntry { stage: String::new(), ..file },
             seq: commit.seq,
@@ -145,9 +140,7 @@ async fn find(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, Ledg
         let files = parts(&all, object);
         let windows: HashSet<(i64, i64)> = files.iter().filter_map(|published| window(&published.file)).collect();
         let failed = failed.into_iter().filter(|failed| windows.contains(&(failed.start_us, failed.end_us))).collect();
-        let excluded = excluded.into_iter().filter(|(bounds, _)| windows.contains(bounds)).map(|(_, counts)| counts);
-        let excluded = excluded.collect();
-        return Ok(Explained { files, failed, excluded });
+        return Ok(Explained { files, failed, excluded: excluded.of(&windows) });
     }
     if let Some(object) = places.letters.values().find(|object| is_named(&object.name)) {
         let seqs: HashSet<u64> = object.parts.iter().map(|part| part.seq).collect();
@@ -175,9 +168,8 @@ async fn find(lake: &Lake, pipeline: &str, what: &str) -> Result<Explained, Ledg
         let bounds = (failed.start_us, failed.end_us);
         windows.contains(&bounds) || is_asked(bounds)
     };
-    let excluded =
-        excluded.into_iter().filter(|(bounds, _)| windows.contains(bounds)).map(|(_, counts)| counts).collect();
-    Ok(Explained { files, failed: failed.into_iter().filter(is_chosen).collect(), excluded })
+    let failed = failed.into_iter().filter(is_chosen).collect();
+    Ok(Explained { files, failed, excluded: excluded.of(&windows) })
 }
 
 /// The files whose rows a compacted object holds, in their order in it.

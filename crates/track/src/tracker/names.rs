@@ -38,10 +38,3 @@ impl Default for TrackNames {
         }
     }
 }
-
-impl TrackNames {
-    /// The default names of a flow that only moves messages to or from a topic.
-    pub fn moving() -> Self {
-        Self { flow: "MTA - Kafka Data Stream flow".into(), ..Self::default() }
-    }
-}

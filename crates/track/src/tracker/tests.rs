@@ -202,7 +202,7 @@ fn maintenance_and_moving_messages_have_their_tasks() {
     let tasks = tasks(&core.on(&retained, 5));
     assert_eq!((tasks[0].task.as_str(), tasks[0].counts["files"], tasks[0].state), ("Retain", 2, RunState::Completed));
 
-    let names = TrackNames::moving();
+    let names = TrackNames { flow: "MTA - Kafka Data Stream flow".into(), ..TrackNames::default() };
     let start = FlowStart {
         pipeline: "mta".into(),
         host: String::new(),

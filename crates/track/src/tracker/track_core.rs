@@ -144,10 +144,10 @@ impl TrackCore {
     pub fn begin(&mut self) -> Vec<RunChange> {
         let mut changes = vec![RunChange::Flow(self.run.clone())];
         if let Some(task) = self.moving.clone() {
-            self.run.state = RunState::Running;
+            changes.extend(self.goes_on(self.run.started_at_us));
             let topic = self.run.parameters.get("topic").map(|topic| format!(" of topic {topic}")).unwrap_or_default();
             let begun = self.log(LogLevel::Info, format!("{}{topic}", task.task), self.run.started_at_us);
-            changes.extend([RunChange::Flow(self.run.clone()), RunChange::Task(task), begun]);
+            changes.extend([RunChange::Task(task), begun]);
         }
         changes
     }

@@ -222,8 +222,7 @@ fn lines(table: &ExtentTable) -> Vec<CheckpointLine> {
             }
         }
     }
-    let excluded = table.days.values().flat_map(|day| day.excluded.values());
-    lines.extend(excluded.copied().map(CheckpointLine::Excluded));
+    lines.extend(table.days.values().flat_map(|day| day.excluded.iter()).map(CheckpointLine::Excluded));
     let letters = table.dead_letters.values().flat_map(|day| day.iter());
     lines.extend(letters.map(|file| CheckpointLine::DeadLetters {
         name: file.name.to_string(),
@@ -337,7 +336,7 @@ fn take(table: &mut ExtentTable, line: CheckpointLine) {
         }
         CheckpointLine::Excluded(excluded) => {
             let day = table.days.entry(day_of(excluded.start_us)).or_default();
-            Arc::make_mut(day).exclude(excluded);
+            Arc::make_mut(day).excluded.add(excluded);
         }
         CheckpointLine::Letters { letters, gone } => {
             table.letters.insert(letters.name.clone(), LettersObject { letters, gone });

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use turnstile_message::ExcludedMessages;
-
 use super::{Extent, LakeObject};
 use crate::format::FileEncoding;
 use crate::maintenance_slot::{Compacted, CompactedWindow};
+use crate::read::excluded_windows::ExcludedWindows;
 use crate::slot::FileEntry;
 
 /// Extents of one day, by window and version. Compacted objects never reach over a day's end, so an object's extents
@@ -15,8 +14,8 @@ use crate::slot::FileEntry;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Day {
     pub(super) extents: Vec<Extent>,
-    /// Late rows and duplicates, by the start and end of a window.
-    pub(super) excluded: BTreeMap<(i64, i64), ExcludedMessages>,
+    /// Late rows and duplicates.
+    pub(super) excluded: ExcludedWindows,
 }
 
 impl Day {
@@ -43,15 +42,6 @@ impl Day {
             current: false,
             gone: false,
         });
-    }
-
-    /// Adds late rows and duplicates of a window.
-    pub(super) fn exclude(&mut self, more: ExcludedMessages) {
-        let ExcludedMessages { start_us, end_us, late, duplicates } = more;
-        let new = ExcludedMessages { start_us, end_us, ..ExcludedMessages::default() };
-        let known = self.excluded.entry((start_us, end_us)).or_insert(new);
-        known.late += late;
-        known.duplicates += duplicates;
     }
 
     pub(super) fn put(&mut self, extent: Extent) {

@@ -46,7 +46,7 @@ impl<'a> CatalogFold<'a> {
     /// Takes the files of a commit.
     pub(super) fn commit(&mut self, commit: &CommitRecord) {
         match &commit.excluded {
-            Some(windows) => windows.iter().for_each(|more| self.day(day_of(more.start_us)).exclude(*more)),
+            Some(windows) => windows.iter().for_each(|more| self.day(day_of(more.start_us)).excluded.add(*more)),
             None if commit.counters.read > 0 => self.table.excluded_from = commit.seq + 1,
             None => {}
         }

@@ -116,8 +116,8 @@ impl Catalog {
     /// Late rows and duplicates of a window, of the commits from [`Catalog::excluded_from`] on.
     pub fn excluded(&self, start_us: i64, end_us: i64) -> ExcludedMessages {
         let day = self.inner.table.days.get(&day_of(start_us));
-        let known = day.and_then(|day| day.excluded.get(&(start_us, end_us)).copied());
-        known.unwrap_or(ExcludedMessages { start_us, end_us, ..ExcludedMessages::default() })
+        let known = day.and_then(|day| day.excluded.get(start_us, end_us));
+        known.unwrap_or(ExcludedMessages::none_of(start_us, end_us))
     }
 
     /// The commit from which on late rows and duplicates are counted by window; 0: from the beginning. Earlier releases did
