@@ -102,8 +102,8 @@ fn kind_of(warehouse: &Warehouse, name: &str, stored: &str) -> String {
     }
 }
 
-/// Windows that the chart of all rows shows, the newest.
-const CHART_WINDOWS: usize = 2_000;
+/// Windows that a chart shows, the newest: a day of five minutes each. Each is a file that is read.
+const CHART_WINDOWS: usize = 288;
 
 /// Charts of the query's columns: its first text column names the series, its numbers are drawn over the window's start.
 /// `newest` gives the start of the n-th newest window, if there are that many: older ones need not be read.
@@ -124,6 +124,7 @@ pub(crate) fn charts(context: &Context, columns: &Schema, newest: impl Fn(usize)
         Some(since_us) => format!("{} >= TIMESTAMP '{}'", quoted(&start), human::instant(since_us)),
         None => "true".to_owned(),
     };
+    let names = numbers.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     let sums: Vec<String> = numbers.iter().map(|name| format!("sum({}) AS {}", quoted(name), quoted(name))).collect();
     let sums = sums.join(", ");
     let what = numbers.join(" and ");
@@ -155,11 +156,14 @@ pub(crate) fn charts(context: &Context, columns: &Schema, newest: impl Fn(usize)
             ChartSpec {
                 id: format!("by-{}", series.replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
                 title: format!("{} per {series}", capitalized(&what)),
+                // Each file is read once: the series with the largest sums are found among their sums by window.
                 sql: format!(
-                    "SELECT {series_q}, {start_q}, {sums} FROM {table} WHERE {since} AND {series_q} IN (SELECT {series_q} \
-                     FROM {table} WHERE {since} GROUP BY {series_q} ORDER BY sum({first}) DESC LIMIT {SERIES}) \
-                     GROUP BY {series_q}, {start_q} ORDER BY {series_q}, {start_q}",
-                    since = since(SERIES_WINDOWS),
+                    "WITH by_window AS (SELECT {series_q}, {start_q}, {sums} FROM {table} \
+                     WHERE {since} AND {series_q} IS NOT NULL GROUP BY {series_q}, {start_q}), \
+                     totals AS (SELECT *, sum({first}) OVER (PARTITION BY {series_q}) AS _total FROM by_window), \
+                     places AS (SELECT *, dense_rank() OVER (ORDER BY _total DESC NULLS LAST, {series_q}) AS _place FROM totals) \
+                     SELECT {series_q}, {start_q}, {names} FROM places WHERE _place <= {SERIES} ORDER BY {series_q}, {start_q}",
+                    since = since(CHART_WINDOWS),
                 ),
                 x: start,
                 y: numbers,
@@ -173,9 +177,6 @@ pub(crate) fn charts(context: &Context, columns: &Schema, newest: impl Fn(usize)
 
 /// Series of a chart, those with the largest sums.
 const SERIES: usize = 12;
-
-/// Windows that the chart of series shows, the newest.
-const SERIES_WINDOWS: usize = 288;
 
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();

@@ -82,6 +82,7 @@ impl Servers {
             (var::TELEMETRY, fetched.telemetry.display().to_string()),
             (var::PROMTOOL, fetched.promtool.display().to_string()),
             (var::SPARK, fetched.spark.display().to_string()),
+            (var::SPARK_JARS, fetched.spark_jars.display().to_string()),
             (var::JDBC, fetched.jdbc.display().to_string()),
             (var::POSTGRES, postgres.address().port.to_string()),
             (var::POSTGRES_CERTIFICATES, postgres.certificates_dir().display().to_string()),

@@ -31,6 +31,8 @@ pub mod var {
     pub const CHECKERS: &str = "TURNSTILE_TEST_CHECKERS";
     /// A Python interpreter that has pyspark, with Spark itself.
     pub const SPARK: &str = "TURNSTILE_TEST_SPARK";
+    /// The folder with the jars of Spark's Kafka source.
+    pub const SPARK_JARS: &str = "TURNSTILE_TEST_SPARK_JARS";
     /// A Python interpreter that has prometheus-client, openlineage-python and opentelemetry-proto.
     pub const TELEMETRY: &str = "TURNSTILE_TEST_TELEMETRY";
     /// Prometheus' checker of rules.
@@ -248,6 +250,14 @@ pub fn checkers() -> PathBuf {
 /// As [`kafka`].
 pub fn spark() -> PathBuf {
     text(var::SPARK).into()
+}
+
+/// The folder with the jars of Spark's Kafka source.
+///
+/// # Panics
+/// As [`kafka`].
+pub fn spark_jars() -> PathBuf {
+    text(var::SPARK_JARS).into()
 }
 
 /// A Python interpreter that has prometheus-client, openlineage-python and opentelemetry-proto.

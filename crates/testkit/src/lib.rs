@@ -26,6 +26,6 @@ pub mod servers;
 
 pub use address::{
     Azure, BigQuery, Gcs, Postgres, S3, azure, bigquery, browser, browser_modules, checkers, gcs, jdbc, kafka,
-    postgres, prefect, prefect_home, promtool, python, registry, s3, spark, telemetry, var,
+    postgres, prefect, prefect_home, promtool, python, registry, s3, spark, spark_jars, telemetry, var,
 };
 pub use servers::kafka_home;

@@ -146,6 +146,8 @@ fn pages(ground: &mut Ground) -> Result<()> {
         window,
         "/p/bench/partitions",
         "/p/bench/dead-letters",
+        "/p/bench/stations",
+        "/p/bench/stations?chart=total",
         "/p/bench/runs",
         "/p/bench/pipeline",
         "/p/bench/sql",

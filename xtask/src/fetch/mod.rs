@@ -12,6 +12,7 @@ mod kafka;
 mod promtool;
 pub(crate) mod python;
 mod registry;
+mod spark;
 mod step;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub(crate) struct Fetched {
     pub(crate) telemetry: PathBuf,
     pub(crate) promtool: PathBuf,
     pub(crate) spark: PathBuf,
+    pub(crate) spark_jars: PathBuf,
     pub(crate) registry: PathBuf,
     pub(crate) jdbc: PathBuf,
     pub(crate) bigquery: BigQueryHome,
@@ -51,7 +53,7 @@ pub(crate) fn all() -> Result<Fetched> {
         let checkers = python::checkers()?;
         let telemetry = python::telemetry()?;
         let promtool = promtool::program()?;
-        let spark = python::spark()?;
+        let (spark, spark_jars) = (python::spark()?, spark::kafka_jars()?);
         let bigquery = bigquery::emulator()?;
         let prefect = python::prefect()?;
         let kafka_dir = kafka::home()?;
@@ -72,6 +74,7 @@ pub(crate) fn all() -> Result<Fetched> {
             telemetry,
             promtool,
             spark,
+            spark_jars,
             registry,
             jdbc,
             bigquery,

@@ -21,7 +21,7 @@ pub(super) fn tests() -> Result<PathBuf> {
 /// A Python with Apache Spark.
 pub(super) fn spark() -> Result<PathBuf> {
     // pip would also cache the archive and its unpacked files, 450 MB each.
-    environment("Spark", SPARK, &["--no-cache-dir", "pyspark==4.2.0"])
+    environment("Spark", SPARK, &["--no-cache-dir", &format!("pyspark=={}", super::spark::VERSION)])
 }
 
 /// The same for benchmarks, where the tests have fetched it.

@@ -21,6 +21,7 @@ mod process;
 mod registry;
 mod s3;
 mod secured;
+mod spark;
 mod token_issuer;
 
 pub use azure::{Azurite, start_azurite};
@@ -39,6 +40,7 @@ pub use process::{ServerProcess, tail};
 pub use registry::RegistryServer;
 pub use s3::start_versity;
 pub use secured::{SecuredKafka, SecuredListener};
+pub use spark::{SparkHome, SparkServer};
 
 #[cfg(test)]
 mod tests {

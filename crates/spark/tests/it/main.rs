@@ -1,0 +1,7 @@
+//! The client against Apache Spark's own Connect server.
+
+mod failures;
+mod proxy;
+mod server;
+mod sessions;
+mod streams;
