@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value, json};
 use turnstile_pipeline::Pipeline;
 
-use super::connect;
 use super::pipeline_file::{pipeline_failure, split_set};
+use super::{check_spark, connect};
 use crate::exit::Exit;
 use crate::process::Process;
 
@@ -20,6 +20,8 @@ Examples:
   turnstile check pipelines/mta-turnstile.toml --set stream.watermark='10 minutes'
   turnstile check pipelines/mta-turnstile.toml --json
   turnstile check pipelines/mta-turnstile.toml --connect --connect-timeout 5
+  turnstile check pipelines/mta-turnstile.toml --engine spark
+  turnstile check pipelines/mta-turnstile.toml --engine spark --remote sc://spark:15002
 
 Exits with 0 when the file is valid and with 3 when it is not; every problem found is listed. With --connect it
 exits with the code of the first step that failed.")]
@@ -36,13 +38,29 @@ pub(crate) struct CheckArgs {
     /// With --connect: a step fails when no broker has answered for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
+    /// The engine to plan for. spark: what of the pipeline a Spark cluster cannot do, or the plan that it would be sent.
+    #[arg(long, value_enum, default_value = "embedded", conflicts_with = "connect")]
+    engine: PlannedEngine,
+    /// With --engine spark: have the Spark Connect server at this address check the plan too. Parameters such as a token belong
+    /// into the environment variable SPARK_REMOTE, which is used when the flag is absent.
+    #[arg(long, value_name = "sc://HOST:PORT", requires = "engine")]
+    remote: Option<String>,
     /// Print the plan, or the problems, or the steps of --connect, as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PlannedEngine {
+    Embedded,
+    Spark,
+}
+
 pub(crate) fn run(args: CheckArgs, process: &Process) -> anyhow::Result<Exit> {
     match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
+        Ok(pipeline) if args.engine == PlannedEngine::Spark => {
+            return check_spark::run(process, &pipeline, args.remote.as_deref(), args.json);
+        }
         Ok(pipeline) if args.connect => {
             return connect::run(process, pipeline, Duration::from_secs(args.connect_timeout), args.json);
         }

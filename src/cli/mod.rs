@@ -3,6 +3,7 @@
 mod audit;
 mod broker;
 mod check;
+mod check_spark;
 mod cluster;
 mod completions;
 mod connect;

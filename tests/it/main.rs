@@ -40,6 +40,7 @@ mod schedule;
 mod security;
 mod shown_console;
 mod spark;
+mod spark_plan;
 mod spilling;
 mod targets;
 mod terminal;

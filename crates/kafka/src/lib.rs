@@ -55,7 +55,9 @@ pub use provider::{
 };
 pub use read_queue::ReadQueue;
 pub use reader::{PartitionReader, ReadLimits, StartAt};
-pub use settings::{ClientSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_PROPERTIES, SettingsError, is_secret};
+pub use settings::{
+    ClientSettings, DEFAULT_CONNECT_TIMEOUT, DEFAULT_PROPERTIES, JavaSettings, SettingsError, is_secret,
+};
 pub use single_record::ReadRecord;
 pub use topic_admin::{NewTopicPlan, PartitionDescription, TopicAdmin, TopicDescription};
 pub use topic_identity::{LostTopic, TopicIdentityWatch};

@@ -38,7 +38,10 @@ pub use message_format::MessageFormat;
 pub use message_metadata::MessageMetadata;
 pub use pipeline::Pipeline;
 pub use properties::{Properties, is_secret};
-pub use query::{Aggregate, AggregateKind, MESSAGE_ORDER, Query, WINDOW_END, WINDOW_START, WindowSpec, with_window};
+pub use query::{
+    Aggregate, AggregateKind, MESSAGE_ORDER, Query, SPARK_BLOCK, SPARK_BLOCKS, SPARK_HAVING, SPARK_MESSAGES,
+    SparkQuery, WINDOW_END, WINDOW_START, WindowSpec, with_window,
+};
 pub use registry::RegistrySettings;
 pub use schema::{Field, FieldKind};
 pub use source::{EmptyText, FieldPolicy, SourceSettings};

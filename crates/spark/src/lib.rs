@@ -1,13 +1,15 @@
 //! A pipeline on an Apache Spark cluster.
 //!
-//! In: the address of a Spark Connect server ([`SparkAddress`]), relations and commands. Out: streaming queries, their progress and
-//! their failures.
-//! Refuses to know Kafka, the lake and the ledger: what runs is the caller's choice.
-//! Start at [`Session::open`]; the protocol's messages are in `connect/messages`.
+//! In: a pipeline, and the address of a Spark Connect server ([`SparkAddress`]). Out: the pipeline as Spark's SQL
+//! ([`SparkPlan`]); sessions with streaming queries, their progress and their failures.
+//! Refuses to know Kafka's settings, the lake and the ledger.
+//! Start at [`SparkPlan::of`] and [`Session::open`]; the protocol's messages are in `connect/messages`.
 
 mod address;
 mod connect;
 mod error;
+mod plan;
+mod prepare;
 
 pub use address::{SparkAddress, SparkAddressError};
 pub use connect::{
@@ -15,3 +17,4 @@ pub use connect::{
     StreamTrigger,
 };
 pub use error::SparkError;
+pub use plan::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, SENT, SparkPlan, VALUE};

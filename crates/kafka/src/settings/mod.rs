@@ -10,6 +10,7 @@ mod jaas;
 mod java;
 mod keys;
 mod properties;
+mod to_java;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,7 @@ use error::WrongValue;
 
 pub use error::SettingsError;
 pub use keys::is_secret;
+pub use to_java::JavaSettings;
 
 /// The properties file that is read when none is named.
 pub const DEFAULT_PROPERTIES: &str = "~/.kafka/docker-kafka.properties";

@@ -19,6 +19,7 @@ mod literal;
 mod operator;
 mod readable;
 mod scalar;
+mod spark_text;
 mod syntax;
 mod text;
 mod translate;
@@ -35,6 +36,7 @@ use crate::functions::{ORDERED_BITS, is_decimal_sum};
 
 pub(crate) use assemble::plan;
 pub use edit::with_window;
+pub use spark_text::{SPARK_BLOCK, SPARK_BLOCKS, SPARK_HAVING, SPARK_MESSAGES, SparkQuery};
 pub use window::WindowSpec;
 
 /// Name of the column with the window's start in [`Query::input`] and [`Query::aggregated`].

@@ -122,6 +122,37 @@ fn expressions_at_random_mean_what_they_mean_in_spark() {
     assert_none(&compare(&cases, true));
 }
 
+/// Where the same text means something else on Spark, another text is sent: docs/spark.md.
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn the_query_that_is_sent_to_spark_means_the_same() {
+    let rows = Rows::new(ZONES[0]);
+    let mut wrong = Vec::new();
+    for (forms, is_aggregate, rewritten) in [(forms::SCALARS, false, 20), (forms::AGGREGATES, true, 50)] {
+        let sent = |case: Case| {
+            let sent =
+                ours::sent(&rows, &case.sql, is_aggregate).unwrap_or_else(|fault| panic!("{}: {fault}", case.sql));
+            (Case { allowed: case.allowed.once_rewritten(&case.sql), ..case }, sent)
+        };
+        // What is sent as it stands is compared by the other tests.
+        let cases = forms.iter().flat_map(Form::cases).map(sent).filter(|(case, sent)| case.sql != *sent);
+        let cases: Vec<(Case, String)> = cases.collect();
+        assert!(cases.len() >= rewritten, "{} expressions are rewritten", cases.len());
+        let texts: Vec<&str> = cases.iter().map(|(_, sent)| sent.as_str()).collect();
+        let answers = if is_aggregate { Spark::ask_groups(&rows, &texts) } else { Spark::ask(&rows, &texts) };
+        for ((case, sent), spark) in cases.iter().zip(answers) {
+            let ours =
+                if is_aggregate { ours::of_groups(&rows, &case.sql) } else { ours::of_columns(&rows, &case.sql) };
+            for (at, (ours, spark)) in ours.unwrap().iter().zip(&spark).enumerate() {
+                if !case.allowed.same(ours, spark) {
+                    wrong.push(format!("{} [{at}], sent as {sent}: {ours} for Spark's {spark}", case.sql));
+                }
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
 /// docs/sql.md lists what can be called: all of it, and nothing else, is compared with Spark.
 #[test]
 fn the_documented_functions_are_those_that_are_compared() {

@@ -109,6 +109,18 @@ pub(crate) fn of_constants(rows: &Rows, sql: &str) -> Option<Answer> {
     Some(evaluated(&key, &batch(rows, &pipeline, &[0])).map_or(Answer::Error, |array| Answer::of_array(&array)))
 }
 
+/// The expression as it stands in the query that is sent to Spark, over the columns of [`Rows`].
+///
+/// # Errors
+/// Why it is refused.
+pub(crate) fn sent(rows: &Rows, sql: &str, is_aggregate: bool) -> Result<String, String> {
+    let group = if is_aggregate { String::new() } else { format!(", {sql}") };
+    let text = format!("SELECT {sql} AS x FROM turnstile GROUP BY window(T, '1 hour'){group}");
+    let sent = planned(rows, &text)?.query.for_spark("T").map_err(|refused| refused.join("; "))?.sql;
+    let item = sent.strip_prefix("SELECT ").and_then(|rest| rest.split_once(" AS `x`, ")).ok_or("no item")?.0;
+    Ok(item.replace("`__topic`", "'x'").replace("`__partition`", "0").replace("`__offset`", "id"))
+}
+
 fn evaluated(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Option<ArrayRef> {
     expr.evaluate(batch).ok()?.into_array(batch.num_rows()).ok()
 }

@@ -1,5 +1,6 @@
 //! The client against Apache Spark's own Connect server.
 
+mod decode;
 mod failures;
 mod proxy;
 mod server;

@@ -1,0 +1,223 @@
+//! CSV messages as rows, in SQL: one row, a row in a JSON string, or a header line and a row. The same messages are rows, and
+//! the others are rejected for the same reason, as by the embedded engine (docs/pipeline-file.md, `format`).
+
+use turnstile_pipeline::{EmptyText, Field, FieldKind, FieldPolicy, MESSAGE_ORDER, Pipeline};
+
+use super::sql_text::{quoted, text};
+use super::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, SENT, VALUE, field};
+
+/// A field of RFC 4180 in quotes. Possessive: a field is read in one way only.
+const QUOTED: &str = "\"[^\"]*+(?:\"\"[^\"]*+)*+\"";
+
+/// A string in JSON, from end to end. An escape of half a character is none.
+const JSON_STRING: &str = "\\A\"(?:[^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\/bfnrt]|\\\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}\
+                           |\\\\u[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2})*+\"\\z";
+
+/// A byte order mark.
+const MARK: &str = "'\\uFEFF'";
+
+/// The query of all messages with a value: the columns that the pipeline's query needs, where a message stands, and why it is
+/// rejected.
+pub(super) fn rows(pipeline: &Pipeline) -> String {
+    let source = &pipeline.source;
+    let fields: Vec<&Field> = source.schema.iter().filter(|field| field.metadata.is_none()).collect();
+    let needed: Vec<&Field> = pipeline.query.columns.iter().map(|at| &source.schema[*at]).collect();
+    let [topic, partition, offset] = MESSAGE_ORDER;
+    // A line end may lie within quotes only.
+    let csv_field = format!("(?:{QUOTED}|[^\",\\n]*+)");
+    let row = format!("\\A{csv_field}(?:,{csv_field})*+\\z");
+    // With a comma before it, every field begins with one.
+    let cut = |row: &str| {
+        let all = format!("regexp_extract_all(concat(',', {row}), {}, 1)", text(&format!(",({csv_field})")));
+        format!(
+            "transform({all}, f -> CASE WHEN startswith(f, '\"') \
+             THEN replace(substring(f, 2, length(f) - 2), '\"\"', '\"') ELSE f END)"
+        )
+    };
+    let unmarked =
+        |text: &str| format!("CASE WHEN startswith({text}, {MARK}) THEN substring({text}, 2) ELSE {text} END");
+    let without_end = |text: &str| {
+        format!(
+            "CASE WHEN endswith({text}, '\\r\\n') THEN left({text}, length({text}) - 2) \
+             WHEN endswith({text}, '\\n') THEN left({text}, length({text}) - 1) ELSE {text} END"
+        )
+    };
+    let steps = [
+        format!(
+            "messages AS (SELECT topic AS {topic}, partition AS {partition}, offset AS {offset}, timestamp AS {SENT}, \
+             key AS {KEY}, value AS {VALUE}, is_valid_utf8(CAST(value AS string)) AS utf8 \
+             FROM {MESSAGES_VIEW} WHERE value IS NOT NULL)"
+        ),
+        format!("marked AS (SELECT *, CASE WHEN utf8 THEN CAST({VALUE} AS string) END AS t0 FROM messages)"),
+        format!("ended AS (SELECT *, {} AS t1 FROM marked)", unmarked("t0")),
+        format!("texts AS (SELECT *, {} AS t2 FROM ended)", without_end("t1")),
+        // A JSON string is one element of an array that holds nothing else.
+        format!(
+            "unwrapped AS (SELECT *, CASE \
+             WHEN NOT (length(t2) >= 2 AND startswith(t2, '\"') AND endswith(t2, '\"')) THEN t2 \
+             WHEN instr(substring(t2, 2, length(t2) - 2), '\"') = 0 AND instr(t2, '\\\\') = 0 \
+             THEN substring(t2, 2, length(t2) - 2) \
+             WHEN t2 RLIKE {json} THEN coalesce(get(from_json(concat('[', t2, ']'), 'array<string>'), 0), t2) \
+             ELSE t2 END AS t3 FROM texts)",
+            json = text(JSON_STRING),
+        ),
+        format!(
+            "inner_marked AS (SELECT *, CASE WHEN t3 = t2 THEN t3 ELSE {} END AS t4 FROM unwrapped)",
+            unmarked("t3")
+        ),
+        format!(
+            "lines AS (SELECT *, CASE WHEN t3 = t2 THEN t4 ELSE {} END AS t5 FROM inner_marked)",
+            without_end("t4")
+        ),
+        format!(
+            "heads AS (SELECT *, CASE WHEN instr(t5, '\\n') > 0 THEN {} END AS head FROM \
+             (SELECT *, substring_index(t5, '\\n', 1) AS head0 FROM lines))",
+            "CASE WHEN endswith(head0, '\\r') THEN left(head0, length(head0) - 1) ELSE head0 END"
+        ),
+        // Where the first line is no row, its line end lies within a quoted field.
+        format!(
+            "headed AS (SELECT *, CASE WHEN head RLIKE {row} THEN transform({head}, n -> trim(BOTH {blanks} FROM n)) END AS names, \
+             CASE WHEN head RLIKE {row} \
+             THEN regexp_replace({rest}, '[\\\\r\\\\n]+\\\\z', '') ELSE t5 END AS line FROM heads)",
+            row = text(&row),
+            blanks = field::BLANKS,
+            head = cut("head"),
+            rest = unmarked("substring(t5, instr(t5, '\\n') + 1)"),
+        ),
+        format!(
+            "fields AS (SELECT *, CASE WHEN line RLIKE {row} THEN {cut} END AS cut FROM headed)",
+            row = text(&row),
+            cut = cut("line"),
+        ),
+        raw(&fields, &needed, pipeline),
+        typed(&needed),
+        reasons(&fields, &needed, pipeline),
+    ];
+    let columns = needed.iter().map(|field| quoted(&field.name));
+    let more = [topic, partition, offset, SENT, KEY, VALUE, REASON, FIELD, DETAIL].map(str::to_owned);
+    let columns: Vec<String> = columns.chain(more).collect();
+    format!("WITH {} SELECT {} FROM reasons", steps.join(",\n"), columns.join(", "))
+}
+
+/// Column of a field's text.
+fn raw_name(at: usize) -> String {
+    format!("raw{at}")
+}
+
+/// The text of each field, null if it is empty and that means null.
+fn raw(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String {
+    let texts = needed.iter().enumerate().map(|(at, field)| {
+        let Some(place) = fields.iter().position(|known| known.name == field.name) else {
+            return format!("CAST(NULL AS string) AS {}", raw_name(at));
+        };
+        let named = format!("array_position(names, {})", text(&field.name));
+        let found = format!(
+            "CASE WHEN names IS NULL THEN get(cut, {place}) WHEN {named} > 0 THEN get(cut, int({named}) - 1) END"
+        );
+        let keeps_empty = field.kind == FieldKind::String && pipeline.source.empty == EmptyText::Text;
+        if keeps_empty {
+            format!("{found} AS {}", raw_name(at))
+        } else {
+            format!("nullif({found}, '') AS {}", raw_name(at))
+        }
+    });
+    format!("raws AS (SELECT *, {} FROM fields)", texts.collect::<Vec<_>>().join(", "))
+}
+
+/// The value of each field.
+fn typed(needed: &[&Field]) -> String {
+    let values = needed.iter().enumerate().map(|(at, field)| {
+        let value = field::of_message(field).unwrap_or_else(|| field::value(&field.kind, &raw_name(at)));
+        format!("{value} AS {}", quoted(&field.name))
+    });
+    format!("typed AS (SELECT *, {} FROM raws)", values.collect::<Vec<_>>().join(", "))
+}
+
+/// Why a message is rejected: the first reason, in the order in which the embedded engine looks.
+fn reasons(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String {
+    let names = fields.iter().map(|field| text(&field.name)).collect::<Vec<_>>().join(", ");
+    let known = format!("array({names})");
+    let extra = pipeline.source.extra_fields == FieldPolicy::Error;
+    let expected = format!("coalesce(size(names), {})", fields.len());
+    let mut cases = vec![
+        ("NOT utf8".to_owned(), "not-utf8", "CAST(NULL AS string)".to_owned(), text("the value is not UTF-8")),
+        (
+            "names IS NOT NULL AND NOT arrays_overlap(names, {known})".replace("{known}", &known),
+            "fields",
+            "CAST(NULL AS string)".to_owned(),
+            text("the message has two lines, and the first is not a header with the schema's names"),
+        ),
+    ];
+    if extra {
+        let unknown = format!("get(array_except(names, {known}), 0)");
+        cases.push((
+            format!("size(array_except(names, {known})) > 0"),
+            "fields",
+            unknown,
+            text("the header names it, but the schema does not"),
+        ));
+    }
+    let twice = format!("get(filter({known}, k -> size(filter(names, n -> n = k)) > 1), 0)");
+    cases.push((format!("{twice} IS NOT NULL"), "fields", twice, text("the header names it twice")));
+    let lines = format!("\\A(?:{QUOTED}|[^\",]*+)(?:,(?:{QUOTED}|[^\",]*+))*+\\z");
+    cases.push((
+        format!("cut IS NULL AND line RLIKE {}", text(&lines)),
+        "fields",
+        "CAST(NULL AS string)".to_owned(),
+        text("the message contains more than one row"),
+    ));
+    cases.push((
+        "cut IS NULL".to_owned(),
+        "csv",
+        "CAST(NULL AS string)".to_owned(),
+        text("the value is not a row of comma-separated fields"),
+    ));
+    let differs = if extra { "<>" } else { "<" };
+    cases.push((
+        format!("size(cut) {differs} {expected}"),
+        "fields",
+        format!(
+            "CASE WHEN size(cut) < {expected} \
+             THEN get(filter(array(get(coalesce(names, {known}), size(cut))), n -> array_contains({known}, n)), 0) END"
+        ),
+        format!("concat('expected ', {expected}, ' fields, found ', size(cut))"),
+    ));
+    for (at, field) in needed.iter().enumerate().filter(|(_, field)| field.metadata.is_none()) {
+        let (raw, name) = (raw_name(at), quoted(&field.name));
+        cases.push((
+            format!("{raw} IS NOT NULL AND {name} IS NULL"),
+            "type",
+            text(&field.name),
+            format!(
+                "concat({}, left({raw}, 200), '\"')",
+                text(&format!("expected {}, found \"", field.kind.spark_name()))
+            ),
+        ));
+    }
+    let event_time = &pipeline.stream.event_time;
+    let event = quoted(event_time);
+    cases.push((format!("{event} IS NULL"), "event-time", text(event_time), text("the event time is null")));
+    if let Some(future_us) = pipeline.stream.future_us {
+        cases.push((
+            format!("{event} > current_timestamp() + INTERVAL '{}' SECOND", seconds(future_us)),
+            "future",
+            text(event_time),
+            format!("concat('the event time ', string({event}), ' lies too far ahead of the clock')"),
+        ));
+    }
+    let choose = |which: fn(&(String, &str, String, String)) -> String| {
+        let whens = cases.iter().map(|case| format!("WHEN {} THEN {}", case.0, which(case)));
+        format!("CASE {} END", whens.collect::<Vec<_>>().join(" "))
+    };
+    format!(
+        "reasons AS (SELECT *, {} AS {REASON}, {} AS {FIELD}, {} AS {DETAIL} FROM typed)",
+        choose(|case| text(case.1)),
+        choose(|case| case.2.clone()),
+        choose(|case| case.3.clone()),
+    )
+}
+
+/// Microseconds as seconds with six decimal places.
+fn seconds(us: i64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
