@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A configuration or pipeline file is wrong.
     Config = 3,
-    /// The broker or the schema registry cannot be reached, or refused the client.
+    /// The broker, the schema registry or the Spark server cannot be reached, or refused the client.
     Source = 4,
     /// The topic or part of its records is missing: it does not exist, was truncated or recreated.
     SourceData = 5,

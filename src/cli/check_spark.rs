@@ -93,7 +93,8 @@ fn messages(pipeline: &Pipeline) -> DataSource {
 }
 
 fn refused_by_spark(error: SparkError) -> anyhow::Error {
-    let exit = if error.is_of_the_connection() { Exit::Source } else { Exit::Failed };
+    let away = error.is_of_the_connection() || matches!(error, SparkError::Refused { .. });
+    let exit = if away { Exit::Source } else { Exit::Failed };
     let hint = error.hint();
     let failure = Failure::of(exit, error);
     match hint {

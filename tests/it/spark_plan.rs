@@ -1,9 +1,16 @@
 //! `turnstile check --engine spark`: what is refused, what is planned, and what a cluster says of it.
 
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use turnstile_testkit::servers::{SparkHome, SparkServer, free_port};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+use turnstile_testkit::servers::{Certificates, KeyPair, SparkHome, SparkServer, free_port};
 
 use crate::scene::text;
 
@@ -57,6 +64,63 @@ fn a_server_that_is_down_is_an_error_at_once_and_no_token_is_shown() {
     assert!(text(&argument).contains("SPARK_REMOTE") && !text(&argument).contains(TOKEN), "{}", text(&argument));
     let wrong = check("mta-turnstile", &[&late[..], &["--remote", "spark:15002"]].concat(), &[]);
     assert!(wrong.status.code() == Some(3) && text(&wrong).contains("sc://HOST"), "{}", text(&wrong));
+}
+
+/// Serves TLS for a server that has none, until the runtime is dropped; returns the port.
+fn tls_before(server: String, pair: &KeyPair, runtime: &Runtime) -> u16 {
+    let chain = CertificateDer::pem_file_iter(&pair.certificate).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    runtime.spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (acceptor, server) = (acceptor.clone(), server.clone());
+            tokio::spawn(async move {
+                let Ok(mut client) = acceptor.accept(client).await else { return };
+                let Ok(mut upstream) = TcpStream::connect(server).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+            });
+        }
+    });
+    port
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_token_goes_over_tls_to_a_server_whose_certificate_is_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(&dir.path().join("certificates")).unwrap();
+    let home = SparkHome::at(&turnstile_testkit::spark()).jars(&turnstile_testkit::spark_jars());
+    let server = SparkServer::start(&home.property("spark.connect.authenticate.token", TOKEN), dir.path()).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let behind = server.remote().strip_prefix("sc://").unwrap().to_owned();
+    let trusted = ("SSL_CERT_FILE", certificates.authority.to_str().unwrap());
+    let asked = |pair: &KeyPair, token: &str| {
+        let port = tls_before(behind.clone(), pair, &runtime);
+        let address = format!("sc://127.0.0.1:{port}/;token={token}");
+        let began = Instant::now();
+        loop {
+            let output = check("mta-turnstile", &["--set", "stream.late=drop"], &[("SPARK_REMOTE", &address), trusted]);
+            assert!(!text(&output).contains(TOKEN), "{}", text(&output));
+            // A server that has just started answers its first call slowly.
+            if !text(&output).contains("did not answer") || began.elapsed() > crate::scene::PATIENCE {
+                return output;
+            }
+        }
+    };
+    let accepted = asked(&certificates.server, TOKEN);
+    assert!(accepted.status.success() && text(&accepted).contains("the plan is accepted"), "{}", text(&accepted));
+    let refused = asked(&certificates.server, "another-token");
+    assert!(refused.status.code() == Some(4) && text(&refused).contains("refuses access"), "{}", text(&refused));
+    for wrong in [&certificates.expired, &certificates.elsewhere, &certificates.stranger] {
+        let output = asked(wrong, TOKEN);
+        assert!(output.status.code() == Some(4) && text(&output).contains("certificate"), "{}", text(&output));
+    }
 }
 
 #[test]

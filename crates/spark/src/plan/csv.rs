@@ -3,8 +3,9 @@
 
 use turnstile_pipeline::{EmptyText, Field, FieldKind, FieldPolicy, MESSAGE_ORDER, Pipeline};
 
+use super::columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, SENT, VALUE};
+use super::field;
 use super::sql_text::{quoted, text};
-use super::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, SENT, VALUE, field};
 
 /// A field of RFC 4180 in quotes. Possessive: a field is read in one way only.
 const QUOTED: &str = "\"[^\"]*+(?:\"\"[^\"]*+)*+\"";

@@ -1,10 +1,10 @@
 //! From the text of a field to its value: which texts are numbers and times is the embedded engine's rule, so that both accept
 //! the same messages.
 
-use turnstile_pipeline::{EpochUnit, Field, FieldKind, MessageMetadata, TimestampFormat};
+use turnstile_pipeline::{EpochUnit, Field, FieldKind, MESSAGE_ORDER, MessageMetadata, TimestampFormat};
 
+use super::columns::SENT;
 use super::sql_text::text;
-use super::{MESSAGE_ORDER, SENT};
 
 /// Blanks that may stand around numbers and booleans: those of ASCII.
 pub(super) const BLANKS: &str = "' \\t\\r\\n\\u000C'";

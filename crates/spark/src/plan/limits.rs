@@ -4,7 +4,7 @@ use turnstile_pipeline::{
     DedupSettings, FailedGroupPolicy, FieldKind, LatePolicy, MessageFormat, Pipeline, TimestampFormat,
 };
 
-use super::event_zone;
+use super::zone::event_zone;
 
 /// What is refused, a sentence each.
 pub(super) fn refused(pipeline: &Pipeline) -> Vec<String> {

@@ -1,121 +1,16 @@
 //! A pipeline as Spark computes it: session settings, views, a query.
 //!
-//! In: a checked [`Pipeline`]. Out: a [`SparkPlan`], or what of the pipeline Spark cannot do.
+//! In: a checked [`Pipeline`](turnstile_pipeline::Pipeline). Out: a [`SparkPlan`], or what of the pipeline Spark cannot do.
 //! Does no I/O and knows no server: the plan can be shown before it is sent. Start at [`SparkPlan::of`]; `csv` cuts messages
 //! into fields, `field` makes values of them, `limits` says what is refused.
 
+mod columns;
 mod csv;
 mod field;
 mod limits;
+mod spark_plan;
 mod sql_text;
+mod zone;
 
-use std::time::Duration;
-
-use chrono_tz::Tz;
-use turnstile_pipeline::{DedupSettings, FieldKind, MESSAGE_ORDER, Pipeline};
-
-use sql_text::quoted;
-
-/// The view of the messages as the Kafka source gives them.
-pub const MESSAGES_VIEW: &str = "__turnstile_messages";
-/// The view of the messages as rows, those that are rejected too.
-pub const ROWS_VIEW: &str = "__turnstile_rows";
-/// Column of [`ROWS_VIEW`]: why a message is rejected, as in the dead letters; null for a row.
-pub const REASON: &str = "__reason";
-/// Column of [`ROWS_VIEW`]: the field that is to blame, if one is.
-pub const FIELD: &str = "__field";
-/// Column of [`ROWS_VIEW`]: what was found.
-pub const DETAIL: &str = "__detail";
-/// Column of [`ROWS_VIEW`]: the message's value, bytes.
-pub const VALUE: &str = "__value";
-/// Column of [`ROWS_VIEW`]: the message's key, bytes.
-pub const KEY: &str = "__key";
-/// Column of [`ROWS_VIEW`]: the message's timestamp.
-pub const SENT: &str = "__sent";
-
-/// What a session is asked to do for a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SparkPlan {
-    /// Settings of the session.
-    pub settings: Vec<(&'static str, String)>,
-    /// The query of [`ROWS_VIEW`], over [`MESSAGES_VIEW`].
-    pub rows: String,
-    /// The rows that count, over [`ROWS_VIEW`].
-    pub accepted: String,
-    /// The column with the event time, and how far the watermark stays behind it.
-    pub watermark: (String, Duration),
-    /// The columns in which duplicates agree; none: duplicates count.
-    pub dedup: Vec<String>,
-    /// The view of the rows that are left: the name that the pipeline's query gives to the stream.
-    pub stream: String,
-    /// The pipeline's query.
-    pub query: String,
-    /// The rejected messages, over [`ROWS_VIEW`].
-    pub rejected: String,
-    /// What may differ from the embedded engine's result, a sentence each.
-    pub differences: Vec<String>,
-}
-
-impl SparkPlan {
-    /// Plans a pipeline.
-    ///
-    /// # Errors
-    /// What Spark, or this release with Spark, cannot do, a sentence each.
-    pub fn of(pipeline: &Pipeline) -> Result<Self, Vec<String>> {
-        let query = pipeline.query.for_spark(&pipeline.stream.event_time);
-        let mut refused = limits::refused(pipeline);
-        let query = match query {
-            Ok(query) if refused.is_empty() => query,
-            Ok(_) => return Err(refused),
-            Err(more) => {
-                refused.extend(more);
-                return Err(refused);
-            }
-        };
-        let mut differences = limits::differences(pipeline);
-        differences.extend(query.approximate.iter().map(|&difference| difference.to_owned()));
-        let zone = event_zone(pipeline);
-        let settings = vec![
-            ("spark.sql.session.timeZone", zone.name().to_owned()),
-            // An overflow or a cast that fails ends the query instead of writing a wrong number.
-            ("spark.sql.ansi.enabled", "true".to_owned()),
-            ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS".to_owned()),
-            ("spark.sql.legacy.timeParserPolicy", "CORRECTED".to_owned()),
-            // A batch without messages still closes windows.
-            ("spark.sql.streaming.noDataMicroBatches.enabled", "true".to_owned()),
-        ];
-        let fields = pipeline.query.columns.iter().map(|at| quoted(&pipeline.source.schema[*at].name));
-        let value = (pipeline.stream.dedup == DedupSettings::Value).then(|| quoted(VALUE));
-        let columns: Vec<String> = fields.chain(MESSAGE_ORDER.map(quoted)).chain(value).collect();
-        let dedup = match &pipeline.stream.dedup {
-            DedupSettings::Off => Vec::new(),
-            DedupSettings::Value => vec![VALUE.to_owned()],
-            DedupSettings::Fields(names) => names.clone(),
-        };
-        let letters = MESSAGE_ORDER.iter().copied().chain([SENT, KEY, VALUE, REASON, FIELD, DETAIL]).map(quoted);
-        let watermark = Duration::from_micros(pipeline.stream.watermark_us.unsigned_abs());
-        Ok(Self {
-            settings,
-            rows: csv::rows(pipeline),
-            accepted: format!("SELECT {} FROM {ROWS_VIEW} WHERE {REASON} IS NULL", columns.join(", ")),
-            watermark: (pipeline.stream.event_time.clone(), watermark),
-            dedup,
-            stream: pipeline.source.table.clone(),
-            query: query.sql,
-            rejected: format!(
-                "SELECT {} FROM {ROWS_VIEW} WHERE {REASON} IS NOT NULL",
-                letters.collect::<Vec<_>>().join(", ")
-            ),
-            differences,
-        })
-    }
-}
-
-/// The zone of the event time, which is the session's.
-fn event_zone(pipeline: &Pipeline) -> Tz {
-    let query = &pipeline.query;
-    match &pipeline.source.schema[query.columns[query.event_time]].kind {
-        FieldKind::Timestamp { zone, .. } => *zone,
-        _ => Tz::UTC,
-    }
-}
+pub use columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, SENT, VALUE};
+pub use spark_plan::SparkPlan;

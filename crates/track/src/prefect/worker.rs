@@ -217,7 +217,15 @@ impl PrefectWorker {
     async fn claim(&self, run: &str) -> Result<bool, PrefectError> {
         let details = json!({"transition_id": Uuid::new_v4().to_string()});
         let pending = json!({"type": "PENDING", "name": "Submitting", "state_details": details});
-        if self.set_state(run, pending, false).await? != Transition::Accepted {
+        // The list of scheduled runs may be old: another worker may have carried out this one since.
+        let known = self.client.get(&format!("/flow_runs/{run}")).await?;
+        if known["state_type"] != json!("SCHEDULED")
+            || self.set_state(run, pending, false).await? != Transition::Accepted
+        {
+            return Ok(false);
+        }
+        if let Some(ended) = self.taken_before(run).await? {
+            self.set_state(run, ended, true).await?;
             return Ok(false);
         }
         let running = || json!({"type": "RUNNING", "name": "Running"});
@@ -229,6 +237,15 @@ impl PrefectWorker {
                 Ok(self.set_state(run, running(), false).await? == Transition::Accepted)
             }
         }
+    }
+
+    /// The state in which another worker left a run that this one has just claimed; `None`: no other took it.
+    ///
+    /// A server refuses PENDING for a run that is pending or running, but not for one that is completed.
+    async fn taken_before(&self, run: &str) -> Result<Option<Value>, PrefectError> {
+        let states = self.client.get(&format!("/flow_run_states/?flow_run_id={run}")).await?;
+        let states = states.as_array().ok_or_else(|| PrefectError::Garbage("no list of states".into()))?;
+        Ok(left_by_another(states))
     }
 
     async fn carry_out<F, Fut>(
@@ -320,6 +337,16 @@ impl PrefectWorker {
     }
 }
 
+/// The state before the claim, of a run's states in any order, if that is another worker's. Their times are RFC 3339 in UTC, all
+/// of one length up to the second: they sort as text up to there, and fractions after it do too.
+fn left_by_another(states: &[Value]) -> Option<Value> {
+    let mut states: Vec<&Value> = states.iter().collect();
+    states.sort_by_key(|state| state["timestamp"].as_str().unwrap_or_default().trim_end_matches('Z'));
+    let scheduled = states.iter().rposition(|state| state["type"] == json!("SCHEDULED"))?;
+    let [.., before, _claim] = &states[scheduled + 1..] else { return None };
+    Some(json!({"type": before["type"], "name": before["name"], "message": before["message"]}))
+}
+
 /// What the server made of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transition {
@@ -345,4 +372,25 @@ fn has_schedule(deployment: &Value, schedule: &DeploymentSchedule) -> bool {
             known["schedule"]["cron"] == json!(expression) && known["schedule"]["timezone"] == json!(timezone)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(types: &[&str]) -> Vec<Value> {
+        let state = |(at, kind): (usize, &&str)| json!({"type": kind, "name": kind, "timestamp": format!("2026-11-30T08:00:{at:02}Z")});
+        let mut states: Vec<Value> = types.iter().enumerate().map(state).collect();
+        states.reverse();
+        states
+    }
+
+    #[test]
+    fn a_run_that_another_worker_carried_out_is_left_as_it_was() {
+        assert_eq!(left_by_another(&states(&["SCHEDULED", "PENDING"])), None);
+        let left = left_by_another(&states(&["SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "PENDING"])).unwrap();
+        assert_eq!(left["type"], "COMPLETED");
+        // A person who retries a run schedules it again.
+        assert_eq!(left_by_another(&states(&["SCHEDULED", "PENDING", "COMPLETED", "SCHEDULED", "PENDING"])), None);
+    }
 }
