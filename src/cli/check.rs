@@ -11,6 +11,7 @@ use super::pipeline_file::{pipeline_failure, split_set};
 use super::{check_spark, connect};
 use crate::exit::Exit;
 use crate::process::Process;
+use crate::report::Failure;
 
 /// Check a pipeline file and show its plan, or check its cluster with --connect; nothing is written.
 #[derive(Debug, ClapArgs)]
@@ -43,7 +44,7 @@ pub(crate) struct CheckArgs {
     engine: PlannedEngine,
     /// With --engine spark: have the Spark Connect server at this address check the plan too. Parameters such as a token belong
     /// into the environment variable SPARK_REMOTE, which is used when the flag is absent.
-    #[arg(long, value_name = "sc://HOST:PORT", requires = "engine")]
+    #[arg(long, value_name = "sc://HOST:PORT")]
     remote: Option<String>,
     /// Print the plan, or the problems, or the steps of --connect, as one JSON object.
     #[arg(long)]
@@ -57,6 +58,11 @@ enum PlannedEngine {
 }
 
 pub(crate) fn run(args: CheckArgs, process: &Process) -> anyhow::Result<Exit> {
+    if args.remote.is_some() && args.engine != PlannedEngine::Spark {
+        return Err(Failure::new(Exit::Usage, "--remote is the address of a Spark server")
+            .hint("add --engine spark")
+            .into());
+    }
     match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
         Ok(pipeline) if args.engine == PlannedEngine::Spark => {
             return check_spark::run(process, &pipeline, args.remote.as_deref(), args.json);

@@ -96,11 +96,7 @@ fn refused_by_spark(error: SparkError) -> anyhow::Error {
     let away = error.is_of_the_connection() || matches!(error, SparkError::Refused { .. });
     let exit = if away { Exit::Source } else { Exit::Failed };
     let hint = error.hint();
-    let failure = Failure::of(exit, error);
-    match hint {
-        Some(hint) => failure.hint(hint).into(),
-        None => failure.into(),
-    }
+    Failure::of(exit, error).maybe_hint(hint).into()
 }
 
 fn as_text(pipeline: &Pipeline, plan: &SparkPlan, accepted: Option<&Accepted>) -> String {

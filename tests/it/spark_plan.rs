@@ -22,7 +22,10 @@ const TOKEN: &str = "canary-token-7f3a";
 
 fn check(pipeline: &str, more: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(TURNSTILE);
-    command.args(["check", &format!("{PIPELINES}/{pipeline}.toml"), "--engine", "spark"]).args(more);
+    command.args(["check", &format!("{PIPELINES}/{pipeline}.toml")]).args(more);
+    if !more.contains(&"--engine") {
+        command.args(["--engine", "spark"]);
+    }
     command.env_remove("SPARK_REMOTE").envs(environment.iter().copied());
     command.output().unwrap()
 }
@@ -62,6 +65,8 @@ fn a_server_that_is_down_is_an_error_at_once_and_no_token_is_shown() {
     let argument = check("mta-turnstile", &[&late[..], &["--remote", &address]].concat(), &[]);
     assert_eq!(argument.status.code(), Some(3), "{}", text(&argument));
     assert!(text(&argument).contains("SPARK_REMOTE") && !text(&argument).contains(TOKEN), "{}", text(&argument));
+    let embedded = check("mta-turnstile", &["--engine", "embedded", "--remote", "sc://spark"], &[]);
+    assert_eq!(embedded.status.code(), Some(2), "{}", text(&embedded));
     let wrong = check("mta-turnstile", &[&late[..], &["--remote", "spark:15002"]].concat(), &[]);
     assert!(wrong.status.code() == Some(3) && text(&wrong).contains("sc://HOST"), "{}", text(&wrong));
 }

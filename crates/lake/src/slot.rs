@@ -165,6 +165,11 @@ pub struct HistoryRef {
 }
 
 impl Slot {
+    /// Files of which the ledger does not say yet that they are at their final names: a writer may still publish them.
+    pub(crate) fn unconfirmed(&self) -> impl Iterator<Item = &FileEntry> {
+        self.publish.iter().chain(&self.carried)
+    }
+
     /// The key of the folders that the pipeline's files are in, `<key>=YYYY-MM-DD/`. `None`: none was chosen yet, and no
     /// window was published.
     pub fn partition_key(&self) -> Option<&str> {

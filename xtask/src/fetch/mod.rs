@@ -9,6 +9,7 @@ mod browser;
 mod go;
 mod jdbc;
 mod kafka;
+mod maven;
 mod promtool;
 pub(crate) mod python;
 mod registry;

@@ -57,7 +57,7 @@ impl Ledger {
             .state
             .iter()
             .map(|state| state.object.as_str())
-            .chain(self.newest.publish.iter().chain(&self.newest.carried).map(|file| file.stage.as_str()))
+            .chain(self.newest.unconfirmed().map(|file| file.stage.as_str()))
             .map(|object| self.folder.object(object))
             .collect();
         let rolled_up = self.newest.history.map_or(0, |history| history.last);

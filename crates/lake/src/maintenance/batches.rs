@@ -45,14 +45,13 @@ pub(super) fn plan(catalog: &Catalog, policy: &MaintenancePolicy, left_alone: &H
     .collect()
 }
 
-/// Days (since the epoch, UTC) with files of which the ledger does not say yet that they are at their final names.
+/// Days (since the epoch, UTC) of windows whose files may still be on their way to their final names.
 fn publishing_days(catalog: &Catalog) -> HashSet<i64> {
-    let newest = catalog.newest();
     let day = |kind: &FileKind| match kind {
         FileKind::Window { start_us, .. } => Some(day_of(*start_us)),
         FileKind::DeadLetters => None,
     };
-    newest.publish.iter().chain(&newest.carried).filter_map(|file| day(&file.kind)).collect()
+    catalog.newest().unconfirmed().filter_map(|file| day(&file.kind)).collect()
 }
 
 /// The objects to make from a day's current rows of one format.

@@ -19,7 +19,7 @@ use crate::read::{Catalog, Leaving};
 /// Nothing is retired that is not known to be at its final name, that a warehouse has not loaded, or whose warehouse's
 /// position is not known.
 pub fn plan(catalog: &Catalog, policy: &MaintenancePolicy, loaded: &[LoadedBound], now_us: i64) -> MaintenancePlan {
-    let unconfirmed = unconfirmed(catalog);
+    let unconfirmed: HashSet<&str> = catalog.newest().unconfirmed().map(|file| file.name.as_str()).collect();
     let due = retention::due(catalog, policy.retain_us, loaded, &unconfirmed);
     let mut left_alone = unconfirmed.clone();
     left_alone.extend(due.retire.iter().map(|object| object.name.as_str()));
@@ -45,12 +45,6 @@ pub fn plan(catalog: &Catalog, policy: &MaintenancePolicy, loaded: &[LoadedBound
         sweep,
         sweep_letters,
     }
-}
-
-/// Files of which the ledger does not say yet that they are at their final names: a writer may still publish them.
-fn unconfirmed(catalog: &Catalog) -> HashSet<&str> {
-    let newest = catalog.newest();
-    newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect()
 }
 
 /// Retired objects whose grace is over, and those that readers may still read.

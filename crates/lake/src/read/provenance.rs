@@ -83,8 +83,7 @@ async fn committed(
     })
     .await?;
     if let Some(newest) = newest {
-        let pending: HashSet<&str> =
-            newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
+        let pending: HashSet<&str> = newest.unconfirmed().map(|file| file.name.as_str()).collect();
         for file in &mut files {
             file.confirmed = !pending.contains(file.file.name.as_str());
             file.place = places.of(file.seq, &file.file);

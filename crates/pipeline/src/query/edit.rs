@@ -1,12 +1,9 @@
 //! A query's text with another window. It is edited where the parser finds the window, so that all else stays as it was
 //! written: blanks, comments, and a string that only looks like a window.
 
-use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, SetExpr, Spanned, Statement, Value,
-};
-use sqlparser::dialect::SparkSqlDialect;
-use sqlparser::parser::Parser;
+use sqlparser::ast::{Expr, GroupByExpr, Spanned, Value};
 
+use super::parsed::{one_select, plain_arguments};
 use super::text::offset;
 use super::window;
 
@@ -15,7 +12,7 @@ use super::window;
 /// `window(time, 'size'[, 'slide'[, 'start']])`.
 pub fn with_window(sql: &str, size: &str, slide: Option<&str>) -> Option<String> {
     let groups = groups(sql)?;
-    let args = arguments(groups.iter().find_map(window::call)?)?;
+    let args = plain_arguments(groups.iter().find_map(window::call)?)?;
     let (first, last, has_start) = match args.as_slice() {
         [_, size] => (size, size, false),
         [_, size, slide] => (size, slide, false),
@@ -32,22 +29,10 @@ pub fn with_window(sql: &str, size: &str, slide: Option<&str>) -> Option<String>
 
 /// What the one SELECT groups by.
 fn groups(sql: &str) -> Option<Vec<Expr>> {
-    let mut statements = Parser::parse_sql(&SparkSqlDialect {}, sql).ok()?;
-    let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else { return None };
-    let SetExpr::Select(select) = *query.body else { return None };
-    match select.group_by {
+    match one_select(sql)?.group_by {
         GroupByExpr::Expressions(groups, _) => Some(groups),
         GroupByExpr::All(_) => None,
     }
-}
-
-fn arguments(call: &Function) -> Option<Vec<&Expr>> {
-    let FunctionArguments::List(list) = &call.args else { return None };
-    let unnamed = list.args.iter().map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-        _ => None,
-    });
-    unnamed.collect()
 }
 
 fn quoted(text: &str) -> String {

@@ -17,6 +17,7 @@ mod grouped_exprs;
 mod input;
 mod literal;
 mod operator;
+mod parsed;
 mod readable;
 mod scalar;
 mod spark_text;

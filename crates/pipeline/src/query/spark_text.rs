@@ -5,13 +5,12 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, NullTreatment, ObjectName, Select, SelectItem, SetExpr, Statement,
-    Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, NullTreatment, ObjectName, SelectItem, Value, ValueWithSpan,
+    VisitMut, VisitorMut,
 };
-use sqlparser::dialect::SparkSqlDialect;
-use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Span;
 
+use super::parsed::{one_select, plain_arguments};
 use super::{MESSAGE_ORDER, Query, WINDOW_END, WINDOW_START};
 
 /// Column of a Spark query: whether HAVING is true for the group; null counts as no.
@@ -35,14 +34,14 @@ pub struct SparkQuery {
 }
 
 impl Query {
-    /// The query for Spark; `event_time` is the name of that field.
+    /// The query for Spark.
     ///
     /// # Errors
     /// What Spark cannot compute, a sentence each.
-    pub fn for_spark(&self, event_time: &str) -> Result<SparkQuery, Vec<String>> {
-        let select = self.select().ok_or_else(|| vec!["the query is not one SELECT".to_owned()])?;
+    pub fn for_spark(&self) -> Result<SparkQuery, Vec<String>> {
+        let mut select = one_select(&self.sql).ok_or_else(|| vec!["the query is not one SELECT".to_owned()])?;
+        let event_time = self.input.field(self.event_time).name();
         let mut rewriter = Rewriter { event_time, refused: Vec::new(), approximate: Vec::new() };
-        let mut select = select;
         let _ = select.visit(&mut rewriter);
         let Rewriter { mut refused, mut approximate, .. } = rewriter;
         refused.dedup();
@@ -72,15 +71,6 @@ impl Query {
             aliased(blocks, SPARK_BLOCKS),
         ]);
         Ok(SparkQuery { sql: select.to_string(), approximate })
-    }
-
-    fn select(&self) -> Option<Select> {
-        let mut statements = Parser::parse_sql(&SparkSqlDialect {}, &self.sql).ok()?;
-        let Some(Statement::Query(query)) = statements.pop() else { return None };
-        match *query.body {
-            SetExpr::Select(select) => Some(*select),
-            _ => None,
-        }
     }
 }
 
@@ -234,12 +224,7 @@ fn is_distinct(function: &Function) -> bool {
 
 /// The plain arguments of a call; `*` is none.
 fn arguments(function: &Function) -> Vec<Expr> {
-    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
-    let plain = |arg: &FunctionArg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    };
-    list.args.iter().filter_map(plain).collect()
+    plain_arguments(function).unwrap_or_default().into_iter().cloned().collect()
 }
 
 fn last_argument(function: &mut Function) -> Option<&mut Expr> {
@@ -320,7 +305,7 @@ url = "file:./lake"
 "#;
 
     fn query(item: &str) -> Result<SparkQuery, Vec<String>> {
-        Pipeline::from_str(&FILE.replace("ITEM", item), "x.toml").unwrap().query.for_spark("TIMESTAMP")
+        Pipeline::from_str(&FILE.replace("ITEM", item), "x.toml").unwrap().query.for_spark()
     }
 
     /// The first item of the rewritten query.
@@ -345,7 +330,7 @@ url = "file:./lake"
         let sql = "SELECT sum(ENTRIES) AS N FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes') HAVING N > 0";
         let file =
             FILE.replace("SELECT ITEM AS X FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), STATION", sql);
-        let query = Pipeline::from_str(&file, "x.toml").unwrap().query.for_spark("TIMESTAMP").unwrap();
+        let query = Pipeline::from_str(&file, "x.toml").unwrap().query.for_spark().unwrap();
         assert!(query.sql.contains("(N > 0) AS `__having`") && !query.sql.contains("HAVING"), "{}", query.sql);
     }
 

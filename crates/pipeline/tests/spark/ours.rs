@@ -116,7 +116,7 @@ pub(crate) fn of_constants(rows: &Rows, sql: &str) -> Option<Answer> {
 pub(crate) fn sent(rows: &Rows, sql: &str, is_aggregate: bool) -> Result<String, String> {
     let group = if is_aggregate { String::new() } else { format!(", {sql}") };
     let text = format!("SELECT {sql} AS x FROM turnstile GROUP BY window(T, '1 hour'){group}");
-    let sent = planned(rows, &text)?.query.for_spark("T").map_err(|refused| refused.join("; "))?.sql;
+    let sent = planned(rows, &text)?.query.for_spark().map_err(|refused| refused.join("; "))?.sql;
     let item = sent.strip_prefix("SELECT ").and_then(|rest| rest.split_once(" AS `x`, ")).ok_or("no item")?.0;
     Ok(item.replace("`__topic`", "'x'").replace("`__partition`", "0").replace("`__offset`", "id"))
 }

@@ -24,11 +24,8 @@ impl Connection {
         Q: Message + Default + Clone + 'static,
         A: Message + Default + 'static,
     {
-        let (mut grpc, request, path) = self.prepare(method, message).await?;
-        let call = async {
-            ready(&mut grpc).await?;
-            grpc.unary(request, path, ProstCodec::<Q, A>::default()).await
-        };
+        let (mut grpc, request, path) = self.prepare(method, message, limit).await?;
+        let call = grpc.unary(request, path, ProstCodec::<Q, A>::default());
         self.within(limit, call).await.map(Response::into_inner)
     }
 
@@ -43,11 +40,8 @@ impl Connection {
         Q: Message + Default + Clone + 'static,
         A: Message + Default + 'static,
     {
-        let (mut grpc, request, path) = self.prepare(method, message).await?;
-        let call = async {
-            ready(&mut grpc).await?;
-            grpc.server_streaming(request, path, ProstCodec::<Q, A>::default()).await
-        };
+        let (mut grpc, request, path) = self.prepare(method, message, limit).await?;
+        let call = grpc.server_streaming(request, path, ProstCodec::<Q, A>::default());
         self.within(limit, call).await.map(Response::into_inner)
     }
 
@@ -67,9 +61,12 @@ impl Connection {
         &self,
         method: &'static str,
         message: Q,
-    ) -> Result<(Grpc<Channel>, Request<Q>, PathAndQuery), SparkError> {
-        let grpc =
+        limit: Duration,
+    ) -> Result<(Grpc<Channel>, Request<Q>, PathAndQuery), CallFailure> {
+        let mut grpc =
             Grpc::with_origin(self.channel().await?, self.origin.clone()).max_decoding_message_size(LARGEST_RESPONSE);
+        let ready = async { grpc.ready().await.map_err(|error| Status::from_error(Box::new(error))) };
+        self.within(limit, ready).await?;
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
         metadata.insert("user-agent", AsciiMetadataValue::from_static(CLIENT));
@@ -100,7 +97,3 @@ impl Connection {
 
 /// A response is larger only if a query returned rows, which none of ours does.
 const LARGEST_RESPONSE: usize = 64 << 20;
-
-async fn ready(grpc: &mut Grpc<Channel>) -> Result<(), Status> {
-    grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))
-}

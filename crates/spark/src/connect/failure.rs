@@ -125,15 +125,12 @@ fn reason(status: &Status) -> turnstile_values::BoxError {
 
 /// The message without the class in brackets before it and the SQLSTATE after it, which are shown separately.
 fn without_class(message: &str) -> String {
-    let mut text = message.trim();
+    let message = message.trim();
     // The class of a Java exception may come first.
-    if let Some(at) = text.find("[").filter(|at| text[..*at].chars().all(|c| !c.is_whitespace() || c == ' ')) {
-        let before = text[..at].trim_end().trim_end_matches(':');
-        let is_class = before.is_empty() || (before.contains('.') && !before.contains(' '));
-        if let (true, Some((_, rest))) = (is_class, text[at..].split_once("] ")) {
-            text = rest;
-        }
-    }
+    let (before, rest) = message.split_once('[').unwrap_or((message, ""));
+    let is_java = before.strip_suffix(": ").is_some_and(|class| class.contains('.') && !class.contains(' '));
+    let inner = rest.split_once("] ").filter(|_| before.is_empty() || is_java);
+    let text = inner.map_or(message, |(_, text)| text);
     let Some(at) = text.find(SQLSTATE) else { return text.to_owned() };
     let rest = text.get(at + SQLSTATE.len() + 5..).unwrap_or_default();
     // After it may come the place in the query, and then the plan, which is no help.

@@ -100,6 +100,9 @@ pub(super) fn rows(pipeline: &Pipeline) -> String {
     format!("WITH {} SELECT {} FROM reasons", steps.join(",\n"), columns.join(", "))
 }
 
+/// No field is to blame.
+const NO_FIELD: &str = "CAST(NULL AS string)";
+
 /// Column of a field's text.
 fn raw_name(at: usize) -> String {
     format!("raw{at}")
@@ -116,11 +119,8 @@ fn raw(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String {
             "CASE WHEN names IS NULL THEN get(cut, {place}) WHEN {named} > 0 THEN get(cut, int({named}) - 1) END"
         );
         let keeps_empty = field.kind == FieldKind::String && pipeline.source.empty == EmptyText::Text;
-        if keeps_empty {
-            format!("{found} AS {}", raw_name(at))
-        } else {
-            format!("nullif({found}, '') AS {}", raw_name(at))
-        }
+        let found = if keeps_empty { found } else { format!("nullif({found}, '')") };
+        format!("{found} AS {}", raw_name(at))
     });
     format!("raws AS (SELECT *, {} FROM fields)", texts.collect::<Vec<_>>().join(", "))
 }
@@ -141,11 +141,11 @@ fn reasons(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String 
     let extra = pipeline.source.extra_fields == FieldPolicy::Error;
     let expected = format!("coalesce(size(names), {})", fields.len());
     let mut cases = vec![
-        ("NOT utf8".to_owned(), "not-utf8", "CAST(NULL AS string)".to_owned(), text("the value is not UTF-8")),
+        ("NOT utf8".to_owned(), "not-utf8", NO_FIELD.to_owned(), text("the value is not UTF-8")),
         (
-            "names IS NOT NULL AND NOT arrays_overlap(names, {known})".replace("{known}", &known),
+            format!("names IS NOT NULL AND NOT arrays_overlap(names, {known})"),
             "fields",
-            "CAST(NULL AS string)".to_owned(),
+            NO_FIELD.to_owned(),
             text("the message has two lines, and the first is not a header with the schema's names"),
         ),
     ];
@@ -164,13 +164,13 @@ fn reasons(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String 
     cases.push((
         format!("cut IS NULL AND line RLIKE {}", text(&lines)),
         "fields",
-        "CAST(NULL AS string)".to_owned(),
+        NO_FIELD.to_owned(),
         text("the message contains more than one row"),
     ));
     cases.push((
         "cut IS NULL".to_owned(),
         "csv",
-        "CAST(NULL AS string)".to_owned(),
+        NO_FIELD.to_owned(),
         text("the value is not a row of comma-separated fields"),
     ));
     let differs = if extra { "<>" } else { "<" };

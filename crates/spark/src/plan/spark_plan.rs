@@ -38,16 +38,9 @@ impl SparkPlan {
     /// # Errors
     /// What Spark, or this release with Spark, cannot do, a sentence each.
     pub fn of(pipeline: &Pipeline) -> Result<Self, Vec<String>> {
-        let query = pipeline.query.for_spark(&pipeline.stream.event_time);
         let mut refused = limits::refused(pipeline);
-        let query = match query {
-            Ok(query) if refused.is_empty() => query,
-            Ok(_) => return Err(refused),
-            Err(more) => {
-                refused.extend(more);
-                return Err(refused);
-            }
-        };
+        let query = pipeline.query.for_spark().map_err(|more| refused.extend(more)).ok();
+        let Some(query) = query.filter(|_| refused.is_empty()) else { return Err(refused) };
         let mut differences = limits::differences(pipeline);
         differences.extend(query.approximate.iter().map(|&difference| difference.to_owned()));
         let zone = event_zone(pipeline);

@@ -45,8 +45,7 @@ pub async fn audit(lake: &Lake, pipeline: &str) -> Result<Audit, LedgerError> {
     if let Some(newest) = &newest {
         seen.seq = newest.seq;
         seen.counters = newest.counters.clone();
-        let pending: BTreeSet<&str> =
-            newest.publish.iter().chain(&newest.carried).map(|file| file.name.as_str()).collect();
+        let pending: BTreeSet<&str> = newest.unconfirmed().map(|file| file.name.as_str()).collect();
         if let Some(reason) = ledger.account.overfull() {
             seen.find(Finding::Unbalanced { seq: newest.seq, reason });
         }
