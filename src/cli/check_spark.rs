@@ -1,19 +1,16 @@
 //! `turnstile check --engine spark`: what of a pipeline a Spark cluster cannot do, or the plan that it would be sent.
 
 use std::collections::BTreeMap;
-use std::env;
 
 use serde_json::{Value, json};
 use turnstile_pipeline::{Pipeline, TopicSelection};
 use turnstile_spark::{DataSource, ROWS_VIEW, Relation, Session, SessionSettings, SparkAddress, SparkError, SparkPlan};
 use turnstile_values::human;
 
+use super::spark_address::spark_address;
 use crate::exit::Exit;
 use crate::process::Process;
 use crate::report::Failure;
-
-/// The variable that Spark's own clients read.
-const REMOTE: &str = "SPARK_REMOTE";
 
 /// What a server says of a plan.
 struct Accepted {
@@ -36,7 +33,7 @@ pub(super) fn run(process: &Process, pipeline: &Pipeline, remote: Option<&str>, 
             return Err(Failure::new(Exit::Config, fact).into());
         }
     };
-    let accepted = match address(remote)? {
+    let accepted = match spark_address(remote)? {
         None => None,
         Some(address) => Some(process.runtime.block_on(ask(pipeline, &plan, address)).map_err(refused_by_spark)?),
     };
@@ -45,27 +42,6 @@ pub(super) fn run(process: &Process, pipeline: &Pipeline, remote: Option<&str>, 
         false => out!("{}", as_text(pipeline, &plan, accepted.as_ref())),
     }
     Ok(Exit::Done)
-}
-
-/// The address of the flag, or of the environment.
-fn address(flag: Option<&str>) -> anyhow::Result<Option<SparkAddress>> {
-    let wrong = |error: turnstile_spark::SparkAddressError| Failure::of(Exit::Config, error);
-    match flag {
-        Some(text) => {
-            let address = SparkAddress::parse(text).map_err(wrong)?;
-            if address.token.is_some() || !address.headers.is_empty() {
-                let fact =
-                    "every user of the machine can see a command's arguments, and --remote holds a token or a header";
-                let hint = format!("set the environment variable {REMOTE} to that address, without --remote");
-                return Err(Failure::new(Exit::Config, fact).hint(hint).into());
-            }
-            Ok(Some(address))
-        }
-        None => {
-            let text = env::var(REMOTE).ok().filter(|text| !text.is_empty());
-            Ok(text.map(|text| SparkAddress::parse(&text)).transpose().map_err(wrong)?)
-        }
-    }
 }
 
 /// Has a server analyze the plan; nothing is executed.

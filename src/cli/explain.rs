@@ -151,7 +151,10 @@ fn render(published: &Published, superseded_by: Option<u32>, cause: Option<Strin
         }
     }
     for range in &file.sources {
-        line("from", format!("{range}, {}", human::plural(range.messages, "message")));
+        match file.ranges_are_coarse() {
+            true => line("within", range.to_string()),
+            false => line("from", format!("{range}, {}", human::plural(range.messages, "message"))),
+        }
     }
     for (name, count) in &file.counts {
         line("count", format!("{name} {}", human::count(*count)));

@@ -26,6 +26,7 @@ mod replay;
 mod run;
 mod runs;
 mod serve;
+mod spark_address;
 mod sql;
 mod status;
 mod stream;

@@ -3,18 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use turnstile_pipeline::Pipeline;
 use turnstile_values::human;
 
 use super::listeners::Listeners;
 use super::pipeline_file::load_pipeline_for_cluster;
+use super::spark_address::spark_address;
 use crate::console::PipelineFileText;
 use crate::exit::Exit;
-use crate::flow::{self, Context, LakeAccess, PortChoice, RejectedShare, RunOptions, Services, StopCondition};
+use crate::flow::{
+    self, Context, LakeAccess, OnStop, PortChoice, RejectedShare, RunOptions, Services, SparkRun, StopCondition,
+};
 use crate::process::Process;
 use crate::progress::Printing;
-use crate::report;
+use crate::report::{self, Failure};
 
 /// Read a topic, aggregate it in event-time windows, publish every closed window exactly once.
 #[derive(Debug, ClapArgs)]
@@ -23,6 +26,7 @@ Examples:
   turnstile run pipelines/mta-turnstile.toml
   turnstile run pipelines/mta-turnstile.toml --bootstrap broker:9092
   turnstile run pipelines/mta-registers.toml --drain        # read to the end, publish all windows, exit
+  turnstile run pipelines/mta-stations.toml --engine spark --remote sc://spark:15002
 
 A run resumes where the last one stopped. Ctrl-C commits what was read and leaves windows open.")]
 pub(crate) struct RunArgs {
@@ -36,9 +40,52 @@ pub(crate) struct RunArgs {
     bootstrap: Option<String>,
     #[command(flatten)]
     how: RunOptionArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Fail when no broker has answered for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
+}
+
+/// What computes the windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// This process.
+    #[default]
+    Embedded,
+    /// A cluster, through its Spark Connect server.
+    Spark,
+}
+
+/// On which engine a pipeline runs.
+#[derive(Debug, ClapArgs)]
+struct EngineArgs {
+    /// What computes the windows: this process, or an Apache Spark cluster
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
+    /// The Spark Connect server: sc://HOST[:15002][/;KEY=VALUE;…] [env: SPARK_REMOTE]
+    #[arg(long, value_name = "ADDRESS")]
+    remote: Option<String>,
+    /// What becomes of the query on the cluster when this process is ended
+    #[arg(long, value_enum, default_value = "stop", value_name = "WHAT")]
+    on_stop: OnStop,
+}
+
+impl EngineArgs {
+    /// Where it runs, if not in this process.
+    fn spark(&self) -> anyhow::Result<Option<SparkRun>> {
+        if self.engine == Engine::Embedded {
+            return match &self.remote {
+                None => Ok(None),
+                Some(_) => Err(Failure::new(Exit::Usage, "--remote is for --engine spark").into()),
+            };
+        }
+        let address = spark_address(self.remote.as_deref())?.ok_or_else(|| {
+            Failure::new(Exit::Usage, "--engine spark needs the address of a Spark Connect server")
+                .hint("give --remote sc://HOST:15002, or set SPARK_REMOTE")
+        })?;
+        Ok(Some(SparkRun { address, on_stop: self.on_stop }))
+    }
 }
 
 /// How a pipeline runs, and when it ends.
@@ -70,6 +117,7 @@ impl RunOptionArgs {
         folder: &Path,
         file: Option<PipelineFileText>,
         connect_timeout: Duration,
+        spark: Option<SparkRun>,
     ) -> anyhow::Result<Exit> {
         let until = match (self.until_end, self.drain) {
             (true, _) => StopCondition::End,
@@ -87,19 +135,20 @@ impl RunOptionArgs {
         let listeners = Listeners::start(&context, PortChoice::AsConfigured, file)?;
         listeners.url().into_iter().for_each(|url| eprintln!("console   {url}"));
         let (takeover, accept_loss) = (self.takeover, self.accept_loss);
-        let options = RunOptions { until, takeover, accept_loss, connect_timeout };
+        let options = RunOptions { until, takeover, accept_loss, connect_timeout, spark };
         run_pipeline(&context, &options, services, listeners, printing)
     }
 }
 
 pub(crate) fn run(args: RunArgs, process: &Process) -> anyhow::Result<Exit> {
+    let spark = args.engine.spark()?;
     let mut pipeline = load_pipeline_for_cluster(&args.pipeline, &args.set)?;
     if let Some(servers) = args.bootstrap {
         pipeline.source.kafka.insert("bootstrap.servers".to_owned(), servers);
     }
     let timeout = Duration::from_secs(args.connect_timeout);
     let file = PipelineFileText::read(&args.pipeline);
-    args.how.run(process, pipeline, &flow::folder_of(&args.pipeline), file, timeout)
+    args.how.run(process, pipeline, &flow::folder_of(&args.pipeline), file, timeout, spark)
 }
 
 /// Runs with its events printed; the last line says where everything stands.

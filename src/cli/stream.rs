@@ -114,7 +114,7 @@ pub(crate) fn run(args: StreamArgs, process: &Process) -> anyhow::Result<Exit> {
     print_summary(&args, &pipeline);
     let timeout = args.cluster.connect_timeout();
     let file = PipelineFileText { name: BUILT_IN_NAME.to_owned(), text };
-    args.how.run(process, pipeline, Path::new(""), Some(file), timeout)
+    args.how.run(process, pipeline, Path::new(""), Some(file), timeout, None)
 }
 
 /// Saves the pipeline for verbs that are given no pipeline file. A folder that cannot be made is the lake's too, which

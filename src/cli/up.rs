@@ -121,6 +121,7 @@ pub(crate) fn run(args: UpArgs, process: &Process) -> anyhow::Result<Exit> {
         takeover: false,
         accept_loss: false,
         connect_timeout: turnstile_kafka::DEFAULT_CONNECT_TIMEOUT,
+        spark: None,
     };
     let produced = city.is_some().then(|| TopicRun::start(&context, MessageMove::Produce, local.name()));
     let progress = produced.as_ref().map(TopicRun::progress);

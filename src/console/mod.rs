@@ -26,7 +26,7 @@ use turnstile_console::data::{
     TableListing, WindowDetail, WindowPage, WindowSelection,
 };
 use turnstile_engine::OpenWindowSummary;
-use turnstile_lake::{Catalog, CommitRecord, Extent, Lake};
+use turnstile_lake::{Catalog, CommitRecord, Extent, FileEntry, Lake};
 use turnstile_values::human;
 
 pub(crate) use description::PipelineFileText;
@@ -305,7 +305,10 @@ impl ConsoleData for PipelineConsole {
         }
         let files = window_files(&versions, &commits);
         if window.messages.is_none() {
-            window.messages = files.last().map(|file| file.sources.iter().map(|range| range.messages).sum());
+            let newest = versions.last().and_then(|extent| {
+                windows::file_of(commits.get(&extent.seq)?, extent.start_us, extent.end_us, extent.version)
+            });
+            window.messages = newest.map(FileEntry::messages);
         }
         count_excluded(&mut window, &ledger.catalog);
         window.published_at_us = files.last().and_then(|file| file.published_at_us);

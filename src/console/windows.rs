@@ -102,7 +102,7 @@ impl PublishedWindow {
     /// Adds what its commit tells.
     pub(crate) fn with_commit(mut self, commit: &CommitRecord) -> WindowListing {
         let file = file_of(commit, self.listing.start_us, self.listing.end_us, self.listing.version);
-        self.listing.messages = file.map(|file| file.sources.iter().map(|range| range.messages).sum());
+        self.listing.messages = file.map(FileEntry::messages);
         self.listing.bytes = file.map(|file| file.bytes);
         self.listing.published_at_us = Some(commit.committed_at_us);
         self.listing
@@ -182,7 +182,7 @@ pub(crate) fn window_files(extents: &[Extent], commits: &HashMap<u64, Arc<Commit
 }
 
 /// The file that a commit wrote of one version of a window.
-fn file_of(commit: &CommitRecord, start_us: i64, end_us: i64, version: u32) -> Option<&FileEntry> {
+pub(super) fn file_of(commit: &CommitRecord, start_us: i64, end_us: i64, version: u32) -> Option<&FileEntry> {
     let kind = FileKind::Window { start_us, end_us, version };
     commit.files.iter().find(|file| file.kind == kind)
 }

@@ -101,7 +101,7 @@ fn encode_with(pipeline: &Pipeline, window: &ClosedWindow, options: EncodeOption
     Ok(turnstile_lake::encode_window(file_format(pipeline), &window.rows, &options)?)
 }
 
-fn window_file(pipeline: &Pipeline, key: &str, window: &ClosedWindow) -> anyhow::Result<NewFile> {
+pub(super) fn window_file(pipeline: &Pipeline, key: &str, window: &ClosedWindow) -> anyhow::Result<NewFile> {
     let (start_us, end_us, version) = (window.start_us, window.end_us, window.version);
     Ok(NewFile {
         name: turnstile_lake::window_name(key, &pipeline.name, start_us, end_us, version, file_format(pipeline)),

@@ -8,6 +8,7 @@ use turnstile_lake::{Lake, Slot, read_state};
 use turnstile_warehouse::{LiveRows, LiveRowsError, LiveWindow};
 
 use super::restore::restore_from;
+use super::spark::is_of_spark;
 
 /// Computes the open windows' rows for the warehouse. The commit's state is read into a separate engine, whose
 /// windows are closed and thrown away: the running pipeline is not asked.
@@ -29,6 +30,9 @@ async fn compute(
     spill: Option<Arc<dyn SpillSpace>>,
     slot: &Slot,
 ) -> anyhow::Result<Vec<LiveWindow>> {
+    if is_of_spark(slot) {
+        anyhow::bail!("they are on a Spark cluster, which gives out a window when it closes");
+    }
     let mut engine = Engine::new(plan, restore_from(slot), 1, spill)?;
     for reference in &slot.state {
         let bytes = read_state(lake, &slot.pipeline, reference).await?.ok_or(LiveRowsError::Replaced)?;

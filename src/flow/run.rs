@@ -31,6 +31,7 @@ use super::rejections::{describe_dead_letter, note_of_earlier};
 use super::retention::RetentionWatch;
 use super::run_status::RunStatus;
 use super::schemas::open_registry;
+use super::spark::{self, SparkRun};
 use super::start::{StartOptions, Started, start};
 use super::stop_condition::{RunEnd, StopCondition};
 use super::worker::{WorkerErrors, Workers};
@@ -48,6 +49,8 @@ pub(crate) struct RunOptions {
     pub(crate) accept_loss: bool,
     /// How long to look for a broker before giving up.
     pub(crate) connect_timeout: Duration,
+    /// Where it runs, if not in this process.
+    pub(crate) spark: Option<SparkRun>,
 }
 
 /// Open windows of which listeners learn more than how many there are.
@@ -62,6 +65,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(5);
 /// A [`Failure`](crate::report::Failure) with fact, cause, next step and exit code. What was committed stays; the rest is read again
 /// by the next run.
 pub(crate) async fn run(context: &Context, options: &RunOptions) -> anyhow::Result<Status> {
+    if let Some(on) = &options.spark {
+        return spark::run(context, options, on).await;
+    }
     let (mut flow, end) = Flow::start(context, options).await?;
     let result = flow.run_loop(&end).await;
     let status = flow.stop().await;

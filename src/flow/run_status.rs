@@ -70,6 +70,11 @@ impl RunStatus {
         self.status.run.files += files.iter().filter(|file| matches!(file, Event::Published { .. })).count() as u64;
     }
 
+    /// Messages of this run that are committed.
+    pub(crate) fn committed(&self) -> u64 {
+        self.status.run.read
+    }
+
     /// Windows that are open.
     pub(crate) fn open_windows(&self) -> usize {
         self.status.open_windows

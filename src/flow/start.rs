@@ -13,6 +13,7 @@ use super::losses::{range_lost, topic_recreated};
 use super::owner;
 use super::partition_key::partition_key;
 use super::restore::restore_from;
+use super::spark::is_of_spark;
 use super::spill_folder::spill_space;
 use crate::exit::Exit;
 use crate::report::Failure;
@@ -52,6 +53,12 @@ pub(crate) async fn start(
     let newest = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)?;
     if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
         owner::refuse_if_alive(newest, lake.url())?;
+    }
+    if let Some(newest) = newest.as_ref().filter(|newest| is_of_spark(newest)) {
+        return Err(Failure::new(Exit::Ledger, format!("pipeline {:?} runs on Spark", newest.pipeline))
+            .cause(anyhow::anyhow!("the open windows of commit {} are those of a query on a cluster", newest.seq))
+            .hint("run it with --engine spark, or move it: `turnstile migrate PIPELINE.toml --to embedded`")
+            .into());
     }
     // Before this process claims the pipeline: a key that it cannot have is no reason to fence another one.
     partition_key(pipeline, newest.as_ref())?;
@@ -105,7 +112,7 @@ pub(crate) fn partitions(connection: &KafkaConnection, topics: &TopicSelection) 
 }
 
 /// The same; of a list, `without_missing` leaves topics out that do not exist, as a pattern does.
-fn partitions_of(
+pub(super) fn partitions_of(
     connection: &KafkaConnection,
     topics: &TopicSelection,
     without_missing: bool,
@@ -129,7 +136,7 @@ fn partitions_of(
 
 /// The topics' ids, which have to be those that the ledger knows: a topic that was recreated may be longer than the
 /// old one, and nothing else would tell.
-fn topic_ids(
+pub(super) fn topic_ids(
     connection: &KafkaConnection,
     partitions: &[TopicPartition],
     slot: Option<&Slot>,

@@ -41,6 +41,7 @@ mod security;
 mod shown_console;
 mod spark;
 mod spark_plan;
+mod spark_run;
 mod spilling;
 mod targets;
 mod terminal;

@@ -198,7 +198,12 @@ pub(crate) const SQL: &str = "SELECT STATION, window.start AS START, window.end 
      sum(EXITS) AS EXITS, count(*) AS N FROM turnstile GROUP BY window(TIMESTAMP, '5 minutes'), STATION";
 
 /// Waits for `child`; one that takes longer than [`PATIENCE`] is stuck.
-pub(crate) fn finish(mut child: Child) -> Output {
+pub(crate) fn finish(child: Child) -> Output {
+    finish_within(child, PATIENCE)
+}
+
+/// The same with another limit.
+pub(crate) fn finish_within(mut child: Child, limit: Duration) -> Output {
     let mut pipes = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let stdout = std::thread::spawn(move || read(&mut pipes.0));
     let stderr = std::thread::spawn(move || read(&mut pipes.1));
@@ -207,7 +212,7 @@ pub(crate) fn finish(mut child: Child) -> Output {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > limit {
             child.kill().unwrap();
             let _ = child.wait();
             panic!("stuck: {}", String::from_utf8_lossy(&stderr.join().unwrap()));
@@ -267,7 +272,7 @@ pub(crate) fn unpack(path: &Path) -> String {
     text
 }
 
-fn published_rows(lake: &Path) -> Rows {
+pub(crate) fn published_rows(lake: &Path) -> Rows {
     let mut rows = Rows::new();
     let mut newest: BTreeMap<String, (u32, PathBuf)> = BTreeMap::new();
     for file in data_files(lake) {

@@ -145,7 +145,8 @@ pub struct FileEntry {
     pub rows: u64,
     /// What it holds.
     pub kind: FileKind,
-    /// The messages that it was made from.
+    /// The messages that it was made from. Ranges with 0 messages hold some of them, it is not known how many:
+    /// [`FileEntry::ranges_are_coarse`].
     pub sources: Vec<OffsetRange>,
     /// The rows of this file by what became of them, in the caller's words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -162,6 +163,20 @@ pub struct HistoryRef {
     pub last: u64,
     /// SHA-256 of its bytes.
     pub sha256: Hash,
+}
+
+impl FileEntry {
+    /// The messages that it was made from.
+    pub fn messages(&self) -> u64 {
+        let of_ranges = || self.sources.iter().map(|range| range.messages).sum();
+        self.counts.get("messages").copied().unwrap_or_else(of_ranges)
+    }
+
+    /// Whether its ranges hold its messages among others, and do not say how many of them each holds: a Spark cluster tells no
+    /// more.
+    pub fn ranges_are_coarse(&self) -> bool {
+        !self.sources.is_empty() && self.sources.iter().all(|range| range.messages == 0)
+    }
 }
 
 impl Slot {

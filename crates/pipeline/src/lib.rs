@@ -21,6 +21,7 @@ mod query;
 mod registry;
 mod schema;
 mod source;
+mod spark;
 mod stream;
 mod targets;
 mod timestamp;
@@ -45,6 +46,7 @@ pub use query::{
 pub use registry::RegistrySettings;
 pub use schema::{Field, FieldKind};
 pub use source::{EmptyText, FieldPolicy, SourceSettings};
+pub use spark::SparkSettings;
 pub use stream::{CommitCadence, DedupSettings, FailedGroupPolicy, LatePolicy, StreamSettings};
 pub use targets::{BigQueryTargetSettings, CredentialsSource, PostgresTargetSettings, SettingPlaces};
 pub use timestamp::{EpochUnit, LocalTime, PatternItem, TimestampFormat, TimestampPattern};

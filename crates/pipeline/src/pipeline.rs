@@ -14,6 +14,7 @@ use crate::message_format::MessageFormat;
 use crate::query::{self, Aggregate, Query};
 use crate::schema::{FieldKind, Fields};
 use crate::source::{self, EmptyText, SourceSettings};
+use crate::spark::{self, SparkSettings};
 use crate::stream::{self, DedupSettings, StreamSettings};
 use crate::track::{self, TrackSettings};
 use crate::warehouse::{self, WarehouseSettings};
@@ -39,6 +40,8 @@ pub struct Pipeline {
     pub console: ConsoleSection,
     /// `[alerts]`.
     pub alerts: AlertSettings,
+    /// `[spark]`.
+    pub spark: SparkSettings,
     /// 32 hexadecimal digits that change when results could: with the format, the schema, the time and
     /// dedup rules and the query, but not with urls, cadence, limits or the way the file is written.
     pub plan_hash: String,
@@ -123,6 +126,7 @@ fn read_sections(file: &PipelineText, faults: &Faults) -> Option<Pipeline> {
     let track = reader.node("track").and_then(|node| track::read(node, faults)).unwrap_or_default();
     let console = reader.node("console").and_then(|node| console::read(node, faults)).unwrap_or_default();
     let alerts = reader.node("alerts").and_then(|node| alerts::read(node, faults)).unwrap_or_default();
+    let spark = reader.node("spark").and_then(|node| spark::read(node, faults)).unwrap_or_default();
     reader.finish();
     let (source, stream, sql) = (source?, stream?, sql?);
     if fields.broken {
@@ -144,6 +148,7 @@ fn read_sections(file: &PipelineText, faults: &Faults) -> Option<Pipeline> {
         track,
         console,
         alerts,
+        spark,
         plan_hash,
     })
 }

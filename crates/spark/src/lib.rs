@@ -1,13 +1,14 @@
 //! A pipeline on an Apache Spark cluster.
 //!
 //! In: a pipeline, and the address of a Spark Connect server ([`SparkAddress`]). Out: the pipeline as Spark's SQL
-//! ([`SparkPlan`]); sessions with streaming queries, their progress and their failures.
+//! ([`SparkPlan`]); sessions with streaming queries, their progress, their failures and the files that they leave.
 //! Refuses to know Kafka's settings, the lake and the ledger.
 //! Start at [`SparkPlan::of`] and [`Session::open`]; the protocol's messages are in `connect/messages`.
 
 mod address;
 mod connect;
 mod error;
+mod files;
 mod plan;
 mod prepare;
 
@@ -17,4 +18,11 @@ pub use connect::{
     StreamTrigger,
 };
 pub use error::SparkError;
-pub use plan::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, SENT, SparkPlan, VALUE};
+pub use files::{
+    BatchFiles, BatchOffsets, BatchProgress, BlockRanges, PartitionOffsets, SinkFile, SinkLog, UnknownFormat,
+    WindowBounds, WindowRows, compact_path, offsets_of_blocks, offsets_path, sink_path,
+};
+pub use plan::{
+    DETAIL, FIELD, KEY, MESSAGES_VIEW, OBSERVED_MESSAGES, OBSERVED_ROWS, OBSERVED_STREAM, REASON, ROWS_VIEW, SENT,
+    SparkPlan, VALUE,
+};

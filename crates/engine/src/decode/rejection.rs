@@ -51,6 +51,29 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Every reason.
+    const ALL: [Self; 12] = [
+        Self::Utf8,
+        Self::Csv,
+        Self::Json,
+        Self::WireFormat,
+        Self::Schema,
+        Self::Avro,
+        Self::Fields,
+        Self::Type,
+        Self::EventTime,
+        Self::Future,
+        Self::Late,
+        Self::Query,
+    ];
+
+    /// The reason with this label.
+    pub fn parse(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == label)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

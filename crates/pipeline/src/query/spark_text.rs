@@ -29,6 +29,8 @@ pub struct SparkQuery {
     /// One SELECT over the stream's table, which has the columns of the schema and those of [`MESSAGE_ORDER`]. Its columns:
     /// those of the result, then [`WINDOW_START`], [`WINDOW_END`], [`SPARK_HAVING`], [`SPARK_MESSAGES`], [`SPARK_BLOCKS`].
     pub sql: String,
+    /// Its WHERE.
+    pub filter: Option<String>,
     /// What may be another number than the embedded engine's, a sentence each.
     pub approximate: Vec<&'static str>,
 }
@@ -70,7 +72,8 @@ impl Query {
             aliased(call("count", vec![value(Value::Number("1".to_owned(), false))]), SPARK_MESSAGES),
             aliased(blocks, SPARK_BLOCKS),
         ]);
-        Ok(SparkQuery { sql: select.to_string(), approximate })
+        let filter = select.selection.as_ref().map(ToString::to_string);
+        Ok(SparkQuery { sql: select.to_string(), filter, approximate })
     }
 }
 

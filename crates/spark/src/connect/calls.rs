@@ -95,5 +95,5 @@ impl Connection {
     }
 }
 
-/// A response is larger only if a query returned rows, which none of ours does.
+/// A server sends a table's rows in batches of a few megabytes.
 const LARGEST_RESPONSE: usize = 64 << 20;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
 use parking_lot::Mutex;
 use turnstile_values::RetryPolicy;
 use uuid::Uuid;
@@ -186,6 +188,23 @@ impl Session {
         self.execute(CommandKind::CreateView(view), self.settings.reattach).await.map(drop)
     }
 
+    /// The rows of a table, in batches.
+    ///
+    /// # Errors
+    /// As [`Session::schema`]; `Spark` if the table cannot be computed; `Protocol` if its rows cannot be read.
+    pub async fn collect(&self, table: &Relation) -> Result<Vec<RecordBatch>, SparkError> {
+        let results = self.execute_plan(PlanKind::Root(table.0.clone()), self.settings.reattach).await?;
+        let mut batches = Vec::new();
+        for result in results {
+            let ExecuteResult::Rows(rows) = result else { continue };
+            let unreadable = |error: arrow::error::ArrowError| self.protocol(format!("rows of a table: {error}"));
+            for batch in StreamReader::try_new(rows.data.as_slice(), None).map_err(unreadable)? {
+                batches.push(batch.map_err(unreadable)?);
+            }
+        }
+        Ok(batches)
+    }
+
     /// Executes a command, and returns what it returned.
     ///
     /// If the connection ends meanwhile, the responses are asked for again, for as long as `patience`: the command itself is
@@ -195,13 +214,17 @@ impl Session {
         command: CommandKind,
         patience: Duration,
     ) -> Result<Vec<ExecuteResult>, SparkError> {
+        self.execute_plan(PlanKind::Command(Command { kind: Some(command) }), patience).await
+    }
+
+    async fn execute_plan(&self, plan: PlanKind, patience: Duration) -> Result<Vec<ExecuteResult>, SparkError> {
         let operation = Uuid::new_v4().to_string();
         let mut execution = Execution { operation: &operation, last_response: None, asked: false, results: Vec::new() };
         let mut waits =
             RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(5)).give_up_after(patience).waits();
         let mut failed_at: Option<Instant> = None;
         loop {
-            let failure = match self.advance(&mut execution, &command).await {
+            let failure = match self.advance(&mut execution, &plan).await {
                 Ok(true) => break,
                 // The server ends a stream of responses after a while, for the client to ask again.
                 Ok(false) => {
@@ -232,7 +255,7 @@ impl Session {
     }
 
     /// Reads responses until there are no more; true: the command is complete.
-    async fn advance(&self, execution: &mut Execution<'_>, command: &CommandKind) -> Result<bool, CallFailure> {
+    async fn advance(&self, execution: &mut Execution<'_>, plan: &PlanKind) -> Result<bool, CallFailure> {
         let mut responses = if execution.asked {
             let request = ReattachExecuteRequest {
                 session_id: self.id.to_string(),
@@ -245,11 +268,10 @@ impl Session {
             let method = "/spark.connect.SparkConnectService/ReattachExecute";
             self.connection.streaming(method, request, self.settings.call).await?
         } else {
-            let command = Command { kind: Some(command.clone()) };
             let request = ExecutePlanRequest {
                 session_id: self.id.to_string(),
                 user_context: self.user_context(),
-                plan: Some(Plan { kind: Some(PlanKind::Command(command)) }),
+                plan: Some(Plan { kind: Some(plan.clone()) }),
                 client_type: Some(CLIENT.to_owned()),
                 request_options: vec![RequestOption { reattach_options: Some(ReattachOptions { reattachable: true }) }],
                 operation_id: Some(execution.operation.to_owned()),

@@ -82,6 +82,15 @@ impl Relation {
         })))
     }
 
+    /// The same rows. The progress of each batch has, under `name`, aggregates over them: SQL with aliases.
+    #[must_use]
+    pub fn observed<T: Into<String>>(self, name: impl Into<String>, aggregates: impl IntoIterator<Item = T>) -> Self {
+        let text = |sql: T| Some(wire::ExpressionString { expression: sql.into() });
+        let metrics = aggregates.into_iter().map(|sql| wire::ExpressionMessage { text: text(sql) }).collect();
+        let (input, name) = (Some(Box::new(self.0)), name.into());
+        Self::of(wire::RelationKind::CollectMetrics(Box::new(wire::CollectMetrics { input, name, metrics })))
+    }
+
     fn of(kind: wire::RelationKind) -> Self {
         Self(wire::RelationMessage { kind: Some(kind) })
     }

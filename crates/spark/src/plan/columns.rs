@@ -16,3 +16,10 @@ pub const VALUE: &str = "__value";
 pub const KEY: &str = "__key";
 /// Column of [`ROWS_VIEW`]: the message's timestamp.
 pub const SENT: &str = "__sent";
+
+/// What is observed of the messages: `read`, `tombstones`.
+pub const OBSERVED_MESSAGES: &str = "turnstile_messages";
+/// What is observed of [`ROWS_VIEW`]: `rejected`.
+pub const OBSERVED_ROWS: &str = "turnstile_rows";
+/// What is observed of the rows that are neither duplicates nor late for dedup: `rows`, `filtered`, `newest_us`.
+pub const OBSERVED_STREAM: &str = "turnstile_stream";

@@ -12,5 +12,8 @@ mod spark_plan;
 mod sql_text;
 mod zone;
 
-pub use columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, SENT, VALUE};
+pub use columns::{
+    DETAIL, FIELD, KEY, MESSAGES_VIEW, OBSERVED_MESSAGES, OBSERVED_ROWS, OBSERVED_STREAM, REASON, ROWS_VIEW, SENT,
+    VALUE,
+};
 pub use spark_plan::SparkPlan;

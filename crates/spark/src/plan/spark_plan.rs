@@ -28,6 +28,8 @@ pub struct SparkPlan {
     pub query: String,
     /// The rejected messages, over [`ROWS_VIEW`].
     pub rejected: String,
+    /// What the progress of each batch counts of the messages, of [`ROWS_VIEW`], and of the rows that are left: aggregates.
+    pub observed: [Vec<String>; 3],
     /// What may differ from the embedded engine's result, a sentence each.
     pub differences: Vec<String>,
 }
@@ -49,6 +51,7 @@ impl SparkPlan {
             // An overflow or a cast that fails ends the query instead of writing a wrong number.
             ("spark.sql.ansi.enabled", "true".to_owned()),
             ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS".to_owned()),
+            ("spark.sql.parquet.compression.codec", "zstd".to_owned()),
             ("spark.sql.legacy.timeParserPolicy", "CORRECTED".to_owned()),
             // A batch without messages still closes windows.
             ("spark.sql.streaming.noDataMicroBatches.enabled", "true".to_owned()),
@@ -75,6 +78,18 @@ impl SparkPlan {
                 "SELECT {} FROM {ROWS_VIEW} WHERE {REASON} IS NOT NULL",
                 letters.collect::<Vec<_>>().join(", ")
             ),
+            observed: [
+                vec!["count(1) AS read".to_owned(), "count_if(value IS NULL) AS tombstones".to_owned()],
+                vec![format!("count_if({REASON} IS NOT NULL) AS rejected")],
+                vec![
+                    "count(1) AS rows".to_owned(),
+                    match &query.filter {
+                        None => "0L AS filtered".to_owned(),
+                        Some(filter) => format!("count_if(NOT coalesce({filter}, false)) AS filtered"),
+                    },
+                    format!("unix_micros(max({})) AS newest_us", quoted(&pipeline.stream.event_time)),
+                ],
+            ],
             differences,
         })
     }

@@ -40,7 +40,7 @@ pub use process::{ServerProcess, tail};
 pub use registry::RegistryServer;
 pub use s3::start_versity;
 pub use secured::{SecuredKafka, SecuredListener};
-pub use spark::{SparkHome, SparkServer};
+pub use spark::{SparkCluster, SparkHome, SparkServer};
 
 #[cfg(test)]
 mod tests {

@@ -135,8 +135,9 @@ async fn of_one_object(warehouse: &Warehouse, extents: Vec<Extent>) -> Result<Ve
         return Ok(extents.into_iter().map(|extent| (extent, None)).collect());
     };
     let source = inner.source.clone();
+    let in_all = extents.iter().map(|extent| extent.first_row + extent.rows).max().unwrap_or_default() as usize;
     let decoded = tokio::task::spawn_blocking(move || {
-        let batches = decode(&source, &object.name, &bytes, &object.sha256)?;
+        let batches = decode(&source, &object.name, &bytes, &object.sha256, in_all)?;
         let rows = |extent: &Extent| slice_rows(&batches, extent.first_row as usize, extent.rows as usize);
         Ok(extents
             .into_iter()

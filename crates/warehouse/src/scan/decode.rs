@@ -23,10 +23,13 @@ struct UnreadableColumn {
     source: ArrowError,
 }
 
-/// Rows per batch.
+/// Rows per batch, at most.
 const BATCH_ROWS: usize = 8192;
 
 /// The rows of the file `name`, under the names and types of [`WarehouseSource::columns`], in batches.
+///
+/// It has about `rows` rows: the CSV reader clears memory for a batch of rows before it reads the first one, which for a small
+/// file takes longer than reading it.
 ///
 /// Columns are found by name, so that a file of an earlier query that lacks one has nulls there, and the unnamed index
 /// column is skipped.
@@ -38,21 +41,23 @@ pub(crate) fn decode(
     name: &str,
     bytes: &Bytes,
     expected: &Hash,
+    rows: usize,
 ) -> Result<Vec<RecordBatch>, WarehouseError> {
+    let batch_rows = rows.clamp(1, BATCH_ROWS);
     let found = Hash::of(bytes);
     if found != *expected {
         let reason = format!("changed since it was published: its SHA-256 is {found}, the ledger recorded {expected}");
         return Err(WarehouseError::file(name, reason));
     }
     let rows = match FileEncoding::of(name) {
-        Some(FileEncoding::CsvGz) => csv_gz(source, bytes),
-        Some(FileEncoding::Parquet) => from_parquet(source, bytes),
+        Some(FileEncoding::CsvGz) => csv_gz(source, bytes, batch_rows),
+        Some(FileEncoding::Parquet) => from_parquet(source, bytes, batch_rows),
         None => return Err(WarehouseError::file(name, "has an extension other than .csv.gz and .parquet")),
     };
     rows.map_err(|e| WarehouseError::unreadable(name, format!("cannot be read as rows of {}", source.table), e))
 }
 
-fn csv_gz(source: &WarehouseSource, bytes: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
+fn csv_gz(source: &WarehouseSource, bytes: &[u8], batch_rows: usize) -> Result<Vec<RecordBatch>, ArrowError> {
     let format = arrow::csv::reader::Format::default().with_header(true);
     let (found, _) = format.infer_schema(MultiGzDecoder::new(bytes), Some(0))?;
     // The file's own columns, in its own order, in the types that queries see.
@@ -62,7 +67,7 @@ fn csv_gz(source: &WarehouseSource, bytes: &[u8]) -> Result<Vec<RecordBatch>, Ar
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let reader =
-        ReaderBuilder::new(schema).with_header(true).with_batch_size(BATCH_ROWS).build(MultiGzDecoder::new(bytes))?;
+        ReaderBuilder::new(schema).with_header(true).with_batch_size(batch_rows).build(MultiGzDecoder::new(bytes))?;
     reader.map(|batch| by_name(source, &batch?)).collect()
 }
 
@@ -74,9 +79,9 @@ fn as_read(asked: &DataType) -> DataType {
     }
 }
 
-fn from_parquet(source: &WarehouseSource, bytes: &Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
+fn from_parquet(source: &WarehouseSource, bytes: &Bytes, batch_rows: usize) -> Result<Vec<RecordBatch>, ArrowError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(ArrowError::from)?;
-    let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(ArrowError::from)?;
+    let reader = reader.with_batch_size(batch_rows).build().map_err(ArrowError::from)?;
     reader.map(|batch| by_name(source, &batch?)).collect()
 }
 
@@ -129,7 +134,7 @@ mod tests {
         ] {
             let bytes = Bytes::from(encode_window(format, &rows(), &options).unwrap());
             let name = format!("date=2026-08-01/p.{}", format.extension());
-            let read = decode(&source, &name, &bytes, &Hash::of(&bytes)).unwrap();
+            let read = decode(&source, &name, &bytes, &Hash::of(&bytes), 2).unwrap();
             assert_eq!(read.len(), 1, "{format:?}");
             assert_eq!(
                 read[0].column(0).as_string_view(),
@@ -156,7 +161,7 @@ mod tests {
         for format in [FileEncoding::CsvGz, FileEncoding::Parquet] {
             let bytes = Bytes::from(encode_window(format, &rows, &EncodeOptions::default()).unwrap());
             let name = format!("date=2026-08-01/p.{}", format.extension());
-            let read = decode(&source(rows.schema()), &name, &bytes, &Hash::of(&bytes)).unwrap();
+            let read = decode(&source(rows.schema()), &name, &bytes, &Hash::of(&bytes), 2).unwrap();
             let is_lost = |text: &Option<&str>| format == FileEncoding::CsvGz && *text == Some("");
             let expected: StringViewArray = all.iter().map(|text| text.filter(|_| !is_lost(text))).collect();
             assert_eq!(read[0].column(0).as_string_view(), &expected, "{format:?}");
@@ -167,7 +172,8 @@ mod tests {
     #[test]
     fn a_file_that_changed_is_named_with_both_hashes() {
         let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
-        let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(b"other")).unwrap_err().to_string();
+        let error =
+            decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(b"other"), 2).unwrap_err().to_string();
         assert!(error.starts_with("f.csv.gz changed since it was published"), "{error}");
         assert!(error.contains(&Hash::of(&bytes).to_string()), "{error}");
     }
@@ -179,7 +185,7 @@ mod tests {
             Field::new("EXITS", DataType::Int64, true),
         ]);
         let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &rows(), &EncodeOptions::default()).unwrap());
-        let read = decode(&source(Arc::new(wide)), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap();
+        let read = decode(&source(Arc::new(wide)), "f.csv.gz", &bytes, &Hash::of(&bytes), 2).unwrap();
         assert_eq!(read[0].column(1).null_count(), 2);
     }
 
@@ -187,7 +193,7 @@ mod tests {
     fn text_in_a_number_column_is_reported_with_its_line() {
         let text = RecordBatch::try_from_iter([("ENTRIES", Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef)]);
         let bytes = Bytes::from(encode_window(FileEncoding::CsvGz, &text.unwrap(), &EncodeOptions::default()).unwrap());
-        let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(&bytes)).unwrap_err();
+        let error = decode(&source(rows().schema()), "f.csv.gz", &bytes, &Hash::of(&bytes), 2).unwrap_err();
         let error = turnstile_values::human::error(&error);
         assert!(error.contains("f.csv.gz") && error.contains("line"), "{error}");
     }

@@ -108,7 +108,8 @@ async fn read(
     let source = source.clone();
     // Unpacking is CPU work: it stays off the threads that carry the store's responses.
     let decoded = tokio::task::spawn_blocking(move || {
-        let batches = decode(&source, &slice.name, &bytes, &slice.sha256)?;
+        let rows = slice.runs.iter().map(|run| run.end).max().unwrap_or_default() as usize;
+        let batches = decode(&source, &slice.name, &bytes, &slice.sha256, rows)?;
         held.try_resize(batches.iter().map(RecordBatch::get_array_memory_size).sum())?;
         let runs = slice.runs.iter().enumerate();
         let rows = runs.flat_map(|(run, rows)| {

@@ -122,16 +122,19 @@ impl TableProvider for HistoryTable {
 impl HistoryTable {
     /// The extents that filters over what the ledger records of them leave: one window is one file, of however many.
     fn kept(&self, state: &dyn Session, filters: &[Expr]) -> Result<Cow<'_, [Extent]>> {
-        let schema = schema_of(&ADDED);
+        let all = schema_of(&ADDED);
         let is_recorded = |filter: &&Expr| {
             let columns = filter.column_refs();
-            !columns.is_empty() && columns.iter().all(|column| schema.field_with_name(column.name()).is_ok())
+            !columns.is_empty() && columns.iter().all(|column| all.field_with_name(column.name()).is_ok())
         };
         let Some(filter) = conjunction(filters.iter().filter(is_recorded).cloned()) else {
             return Ok(Cow::Borrowed(&self.extents));
         };
-        let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
-        let verdicts = filter.evaluate(&batch_of(&ADDED, &self.extents))?.into_array(self.extents.len())?;
+        let needed = filter.column_refs();
+        let needed = ADDED.into_iter().filter(|column| needed.iter().any(|name| name.name() == column.name()));
+        let needed: Vec<RecordColumn<Extent>> = needed.collect();
+        let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema_of(&needed))?)?;
+        let verdicts = filter.evaluate(&batch_of(&needed, &self.extents))?.into_array(self.extents.len())?;
         let verdicts = verdicts.as_boolean();
         let kept = |(at, _): &(usize, &Extent)| verdicts.is_valid(*at) && verdicts.value(*at);
         Ok(self.extents.iter().enumerate().filter(kept).map(|(_, extent)| extent.clone()).collect::<Vec<_>>().into())

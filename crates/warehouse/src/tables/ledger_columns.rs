@@ -35,10 +35,7 @@ pub(super) const FILES: [RecordColumn<CommitFile>; 13] = [
     RecordColumn::nullable("version", Number(|row| row.window().map(|(.., version)| version.into()))),
     RecordColumn::nullable("rows", Number(|row| count(row.file().rows))),
     RecordColumn::nullable("bytes", Number(|row| count(row.file().bytes))),
-    RecordColumn::nullable(
-        "messages",
-        Number(|row| count(row.file().sources.iter().map(|range| range.messages).sum())),
-    ),
+    RecordColumn::nullable("messages", Number(|row| count(row.file().messages()))),
     RecordColumn::nullable("sha256", Text(|row| Some(Cow::from(row.file().sha256.to_string())))),
     RecordColumn::nullable("seq", Number(|row| count(row.commit.seq))),
     RecordColumn::nullable("epoch", Number(|row| count(row.commit.epoch))),

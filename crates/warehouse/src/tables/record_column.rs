@@ -43,6 +43,11 @@ impl<R> RecordColumn<R> {
         Self { name, nullable: true, value }
     }
 
+    /// Its name.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn field(&self) -> Field {
         let data_type = match self.value {
             ColumnValue::Text(_) => DataType::Utf8View,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// `Relation`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct RelationMessage {
-    #[prost(oneof = "RelationKind", tags = "2, 10, 14, 17, 33")]
+    #[prost(oneof = "RelationKind", tags = "2, 10, 14, 17, 29, 33")]
     pub(crate) kind: Option<RelationKind>,
 }
 
@@ -20,6 +20,8 @@ pub(crate) enum RelationKind {
     Deduplicate(Box<Deduplicate>),
     #[prost(message, tag = "17")]
     Repartition(Box<Repartition>),
+    #[prost(message, tag = "29")]
+    CollectMetrics(Box<CollectMetrics>),
     #[prost(message, tag = "33")]
     WithWatermark(Box<WithWatermark>),
 }
@@ -86,4 +88,30 @@ pub(crate) struct WithWatermark {
     /// An interval such as `300 seconds`.
     #[prost(string, tag = "3")]
     pub(crate) delay_threshold: String,
+}
+
+/// `CollectMetrics`: the same rows; aggregates over them are reported beside them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CollectMetrics {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(crate) input: Option<Box<RelationMessage>>,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) metrics: Vec<ExpressionMessage>,
+}
+
+/// `Expression`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ExpressionMessage {
+    /// `Expression.expr_type`.
+    #[prost(message, optional, tag = "4")]
+    pub(crate) text: Option<ExpressionString>,
+}
+
+/// `Expression.ExpressionString`: an expression in SQL.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ExpressionString {
+    #[prost(string, tag = "1")]
+    pub(crate) expression: String,
 }

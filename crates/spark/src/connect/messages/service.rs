@@ -68,13 +68,15 @@ pub(crate) struct ExecutePlanResponse {
     pub(crate) response_id: String,
     #[prost(string, tag = "15")]
     pub(crate) server_side_session_id: String,
-    #[prost(oneof = "ExecuteResult", tags = "8, 9, 11, 14")]
+    #[prost(oneof = "ExecuteResult", tags = "2, 8, 9, 11, 14")]
     pub(crate) result: Option<ExecuteResult>,
 }
 
 /// `ExecutePlanResponse.response_type`.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum ExecuteResult {
+    #[prost(message, tag = "2")]
+    Rows(ArrowRows),
     #[prost(message, tag = "8")]
     StreamStarted(StreamStarted),
     #[prost(message, tag = "9")]
@@ -83,6 +85,15 @@ pub(crate) enum ExecuteResult {
     Queries(QueriesAnswer),
     #[prost(message, tag = "14")]
     Complete(ResultComplete),
+}
+
+/// `ExecutePlanResponse.ArrowBatch`: rows of a table. Larger ones than the server's limit come in chunks only if the client
+/// allows it, which this one does not.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ArrowRows {
+    /// A stream of Arrow's IPC format, with its schema.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) data: Vec<u8>,
 }
 
 /// `ExecutePlanResponse.ResultComplete`.

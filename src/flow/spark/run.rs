@@ -1,0 +1,498 @@
+//! The loop of a run on Spark: asks how the query is, publishes what it has finished, starts it again when it failed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use turnstile_kafka::{ClientSettings, KafkaConnection};
+use turnstile_lake::{Ledger, Slot};
+use turnstile_message::{PartitionPosition, TopicPartition};
+use turnstile_pipeline::DedupSettings;
+use turnstile_spark::{BatchProgress, PartitionOffsets, SparkAddress, SparkError, SparkPlan, StreamTrigger};
+use turnstile_values::{RetryPolicy, human};
+
+use super::batches::FinishedBatches;
+use super::binding::{Binding, Running, is_of_spark};
+use super::cluster::{Cluster, QueryCondition, QueryRecipe};
+use super::counts::BatchCounts;
+use super::publisher::{BatchAccount, Publisher};
+use super::rejected::account;
+use super::source;
+use crate::exit::Exit;
+use crate::flow::committer::Committer;
+use crate::flow::context::Context;
+use crate::flow::dead_letter_topic::DeadLetterTopic;
+use crate::flow::event::{Event, PartitionProgress, Status};
+use crate::flow::fault::{client, ledger_failed, open_failed};
+use crate::flow::maintenance::Maintenance;
+use crate::flow::observer::Observer;
+use crate::flow::owner;
+use crate::flow::partition_key::partition_key;
+use crate::flow::rejections::note_of_earlier;
+use crate::flow::run::RunOptions;
+use crate::flow::start::{partitions_of, topic_ids};
+use crate::flow::stop_condition::StopCondition;
+use crate::report::Failure;
+
+/// How often the cluster and its folder are asked for news.
+const POLL: Duration = Duration::from_millis(500);
+/// How long a finished batch waits for the query's counts of it.
+const COUNTS_WAIT: Duration = Duration::from_secs(5);
+/// How often the folder is asked whether a batch was skipped.
+const GAP_EVERY: Duration = Duration::from_secs(60);
+/// When the query is started again.
+const RESTARTS: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), Duration::from_secs(60));
+/// How often the query may fail without finishing a batch between.
+const FAILURES: u32 = 5;
+/// Batches whose counts are kept until they are published.
+const COUNTS_KEPT: usize = 1_000;
+
+/// A run on a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct SparkRun {
+    /// The Connect server.
+    pub(crate) address: SparkAddress,
+    /// What becomes of the query when the run is ended.
+    pub(crate) on_stop: OnStop,
+}
+
+/// What becomes of the query when the run is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnStop {
+    /// It stops too; the next run starts it from its checkpoint.
+    Stop,
+    /// It goes on; the next run publishes what it finished meanwhile.
+    Leave,
+}
+
+/// Runs the context's pipeline on a cluster until it ends.
+///
+/// # Errors
+/// As the run of the embedded engine; and what of the pipeline Spark cannot do, a server that cannot be reached, a query that
+/// fails again and again.
+pub(crate) async fn run(context: &Context, options: &RunOptions, on: &SparkRun) -> anyhow::Result<Status> {
+    let mut flow = Flow::start(context, options, on).await?;
+    let result = flow.run_loop().await;
+    let lag = flow.lag();
+    flow.observer.stop();
+    if let Some(maintenance) = flow.maintenance {
+        maintenance.stop().await;
+    }
+    result.map(|()| flow.publisher.into_status(lag))
+}
+
+struct Flow {
+    context: Context,
+    address: SparkAddress,
+    on_stop: OnStop,
+    /// The query ends by itself.
+    ends: bool,
+    settings: ClientSettings,
+    recipe: QueryRecipe,
+    cluster: Option<Cluster>,
+    publisher: Publisher,
+    observer: Observer,
+    maintenance: Option<Maintenance>,
+    /// The counts of batches that are not published yet.
+    progress: BTreeMap<u64, BatchProgress>,
+    /// Since when a finished batch waits for its counts.
+    waiting_since: Option<Instant>,
+    failures: u32,
+    gap_asked_at: Instant,
+}
+
+impl Flow {
+    async fn start(context: &Context, options: &RunOptions, on: &SparkRun) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let pipeline = context.pipeline();
+        if options.until == StopCondition::Drained {
+            return Err(Failure::new(Exit::Usage, "a run on Spark cannot be drained: a query closes windows by its watermark only")
+                .hint("--until-end ends the run once everything is read; `turnstile migrate --to embedded` continues here, and a run here can be drained")
+                .into());
+        }
+        let plan = SparkPlan::of(pipeline).map_err(|refused| {
+            let fact =
+                format!("the pipeline {:?} does not run on Spark:\n  - {}", pipeline.name, refused.join("\n  - "));
+            Failure::new(Exit::Config, fact).hint("`turnstile check --engine spark` shows the plan")
+        })?;
+        let (lake_url, compiled) = (source::lake(pipeline)?, context.plan()?);
+        let settings = context.client_settings()?.with_connect_timeout(options.connect_timeout);
+        let connection = KafkaConnection::open(&settings).map_err(client)?;
+        let partitions = partitions_of(&connection, &pipeline.source.topics, options.accept_loss)?;
+        let lake = context.lake().await?;
+        let newest = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)?;
+        if let Some(newest) = newest.as_ref() {
+            if !options.takeover {
+                owner::refuse_if_alive(newest, lake.url())?;
+            }
+            refuse_embedded(newest)?;
+        }
+        partition_key(pipeline, newest.as_ref())?;
+        let opened = Ledger::open(lake, &pipeline.name, &pipeline.plan_hash, owner::this_process()).await;
+        let opened = opened.map_err(|error| open_failed(error, &compiled))?;
+        let (ledger, slot) = (opened.ledger, opened.recovered.map(|recovered| recovered.slot));
+        let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
+        let resumed_at = slot.as_ref().map(|slot| slot.seq);
+        let known = slot.as_ref().and_then(Binding::reference);
+        let binding = match known {
+            Some(reference) => {
+                let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
+                Binding::decode(&bytes).map_err(|error| Failure::of(Exit::Ledger, error))?
+            }
+            None => Binding::new(format!("{:06}", ledger.newest().epoch), start_of(&partitions, slot.as_ref())),
+        };
+        let is_new = known.is_none();
+        let retry_for = Duration::from_micros(pipeline.lake.retry_for_us.max(0) as u64);
+        let committer =
+            Committer::new(ledger, Vec::new(), retry_for, context.events().clone(), context.shutdown().clone());
+        let dead_letters = match &pipeline.stream.dead_letter_topic {
+            Some(topic) => Some(DeadLetterTopic::open(topic, &connection, &settings)?),
+            None => None,
+        };
+        let observer = Observer::start(&pipeline.source, connection, partitions.clone(), topic_ids.clone())?;
+        let publisher = Publisher::new(context, committer, binding, topic_ids, dead_letters);
+        let ends = options.until == StopCondition::End;
+        let recipe = QueryRecipe::new(
+            pipeline,
+            plan,
+            source::messages(pipeline, &settings, &publisher.binding.start, None)?,
+            [publisher.folder.rows_in(&lake_url), publisher.folder.checkpoint_in(&lake_url)],
+            ends.then_some(StreamTrigger::AvailableNow),
+            partitions.len(),
+        );
+        let mut flow = Self {
+            context: context.clone(),
+            address: on.address.clone(),
+            on_stop: on.on_stop,
+            ends,
+            settings,
+            recipe,
+            cluster: None,
+            publisher,
+            observer,
+            maintenance: Maintenance::start(context),
+            progress: BTreeMap::new(),
+            waiting_since: None,
+            failures: 0,
+            gap_asked_at: Instant::now(),
+        };
+        if is_new {
+            // The query's folder is known before the query: whoever comes after a crash finds it.
+            flow.publisher.commit_binding(false).await?;
+        }
+        let earlier = note_of_earlier(&flow.publisher.newest().counters);
+        flow.connect().await.map_err(cluster_failed)??;
+        let cluster = flow.cluster.as_ref();
+        let session =
+            cluster.map(|cluster| format!("{}, Spark {}", cluster.session.server(), cluster.session.version()));
+        context.events().note(format!("runs on {}", session.unwrap_or_default()));
+        context.events().emit(Event::Ready {
+            topics: pipeline.source.topics.to_string(),
+            partitions: partitions.len(),
+            resumed_at,
+            counters: flow.publisher.newest().counters.clone(),
+            took: began.elapsed(),
+        });
+        earlier.into_iter().for_each(|note| context.events().note(note));
+        Ok(flow)
+    }
+
+    /// Returns to the query, or starts it.
+    async fn connect(&mut self) -> Result<anyhow::Result<()>, SparkError> {
+        if let Some(running) = self.publisher.binding.running.as_ref().filter(|_| !self.ends)
+            && let Some(cluster) = self.recipe.find(&self.address, running).await?
+        {
+            self.cluster = Some(cluster);
+            return Ok(Ok(()));
+        }
+        let cluster = self.recipe.start(&self.address).await?;
+        self.publisher.binding.running = Some(Running::new(cluster.session_id(), &cluster.query));
+        self.cluster = Some(cluster);
+        Ok(self.publisher.commit_binding(false).await)
+    }
+
+    async fn run_loop(&mut self) -> anyhow::Result<()> {
+        let shutdown = self.context.shutdown().clone();
+        loop {
+            self.publish_finished(false).await?;
+            if shutdown.is_cancelled() {
+                return self.end().await;
+            }
+            match self.condition().await {
+                Ok(QueryCondition::Running) => {}
+                Ok(QueryCondition::Ended) if self.ends => return self.end().await,
+                // Somebody stopped it.
+                Ok(QueryCondition::Ended) => self.start_again(None).await?,
+                Ok(QueryCondition::Failed(failure)) => self.start_again(Some(failure)).await?,
+                Err(failure) => self.start_again(Some(failure)).await?,
+            }
+            self.give_news();
+            if self.gap_asked_at.elapsed() >= GAP_EVERY {
+                self.gap_asked_at = Instant::now();
+                self.publisher.folder.refuse_gap(self.publisher.binding.next_batch).await?;
+                self.publisher.delete_done().await?;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    async fn condition(&self) -> Result<QueryCondition, SparkError> {
+        match &self.cluster {
+            Some(cluster) => cluster.condition().await,
+            None => Ok(QueryCondition::Ended),
+        }
+    }
+
+    /// Publishes all batches that are finished. `last`: none waits for its counts.
+    async fn publish_finished(&mut self, last: bool) -> anyhow::Result<()> {
+        while let Some(batches) = self.publisher.finished().await? {
+            let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
+            self.ask_for_counts().await;
+            let Some(account) = self.account_of(&batches, last || waited >= COUNTS_WAIT).await? else { return Ok(()) };
+            self.waiting_since = None;
+            self.publisher.publish(batches, account).await?;
+            self.progress = self.progress.split_off(&self.publisher.binding.next_batch);
+            self.failures = 0;
+            self.observer.commit_group_offsets(self.publisher.positions());
+            self.give_news();
+        }
+        Ok(())
+    }
+
+    /// Takes the counts that the query still has.
+    async fn ask_for_counts(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        match cluster.progress().await {
+            Ok(progress) => self.progress.extend(progress.into_iter().map(|batch| (batch.batch, batch))),
+            Err(error) => tracing::debug!(%error, "no counts of batches"),
+        }
+        while self.progress.len() > COUNTS_KEPT {
+            self.progress.pop_last();
+        }
+    }
+
+    /// What became of the messages of `batches`; `None`: the query will say, and `now` is false.
+    async fn account_of(&mut self, batches: &FinishedBatches, now: bool) -> anyhow::Result<Option<BatchAccount>> {
+        let dedup = self.context.pipeline().stream.dedup != DedupSettings::Off;
+        let mut account = BatchAccount::default();
+        let mut known = true;
+        for batch in batches.first..=batches.last {
+            let progress = self.progress.get(&batch);
+            account.state_bytes = progress.map_or(account.state_bytes, |progress| progress.state_bytes);
+            match progress.and_then(|progress| BatchCounts::of(progress, dedup)) {
+                Some(counts) => account.counts.add(&counts),
+                None => known = false,
+            }
+        }
+        let began = self.publisher.published_until();
+        let moved = has_moved(&began, &batches.offsets.next);
+        if !known && moved && !now {
+            return Ok(None);
+        }
+        if !moved {
+            // A batch that only closes windows.
+            account.counts = BatchCounts::default();
+            return Ok(Some(account));
+        }
+        if known && account.counts.rejected == 0 {
+            return Ok(Some(account));
+        }
+        let range = source::messages(
+            self.context.pipeline(),
+            &self.settings,
+            &began_in(&began, &batches.offsets.next),
+            Some(&batches.offsets.next),
+        )?;
+        let asked = loop {
+            let failure = match &self.cluster {
+                Some(cluster) => match self::account(&cluster.session, &self.recipe.plan, range.clone(), !known).await?
+                {
+                    Ok(asked) => break asked,
+                    Err(failure) => failure,
+                },
+                None => return Ok(None),
+            };
+            if !failure.is_of_the_connection() && !matches!(failure, SparkError::SessionLost { .. }) {
+                return Err(cluster_failed(failure));
+            }
+            self.start_again(Some(failure)).await?;
+            if self.context.shutdown().is_cancelled() {
+                return Ok(None);
+            }
+        };
+        let rejected = asked.rejected.len() as u64;
+        match known {
+            true if rejected != account.counts.rejected => {
+                let fact = format!(
+                    "the query rejected {} messages, and {rejected} when it was asked again",
+                    account.counts.rejected
+                );
+                return Err(Failure::new(Exit::Failed, fact)
+                    .hint("this is a bug in turnstile; please report it")
+                    .into());
+            }
+            true => {}
+            false => {
+                account.counts = BatchCounts::unresolved(asked.read, asked.tombstones, rejected);
+                let note = format!(
+                    "the counts of batch {} were lost: late messages and duplicates of it are counted as aggregated",
+                    batches.last
+                );
+                self.context.events().note(note);
+            }
+        }
+        account.rejected = asked.rejected;
+        Ok(Some(account))
+    }
+
+    /// Starts the query from its checkpoint, after a wait that grows.
+    async fn start_again(&mut self, failure: Option<SparkError>) -> anyhow::Result<()> {
+        let mut waits = RESTARTS.waits();
+        let mut failure = failure;
+        let shutdown = self.context.shutdown().clone();
+        loop {
+            let lost = failure.as_ref().is_some_and(|failure| {
+                failure.is_of_the_connection() || matches!(failure, SparkError::SessionLost { .. })
+            });
+            if let Some(failure) = failure.take_if(|_| !lost) {
+                self.failures += 1;
+                if self.failures >= FAILURES {
+                    return Err(cluster_failed(failure));
+                }
+                self.note_failure(&failure);
+            } else if let Some(failure) = failure.take() {
+                self.note_failure(&failure);
+            } else {
+                self.context.events().note("the query was stopped on the cluster; it is started again");
+            }
+            self.cluster = None;
+            let wait = waits.next_after(Duration::ZERO).unwrap_or(RESTARTS.longest_wait);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            match self.connect().await {
+                Ok(committed) => {
+                    committed?;
+                    self.context.events().note("the query runs again, from its checkpoint");
+                    return Ok(());
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+    }
+
+    fn note_failure(&self, failure: &SparkError) {
+        let cause = human::error(failure);
+        self.context.events().emit(Event::Retried { cause, wait: RESTARTS.first_wait });
+    }
+
+    /// Ends the run: stops the query or leaves it, publishes what it has finished, releases the pipeline.
+    async fn end(&mut self) -> anyhow::Result<()> {
+        let stop = self.ends || self.on_stop == OnStop::Stop;
+        if let (true, Some(cluster)) = (stop, &self.cluster) {
+            if let Err(error) = cluster.session.stop(&cluster.query).await {
+                self.context.events().note(format!("the query could not be stopped: {}", human::error(&error)));
+            }
+        }
+        self.publish_finished(true).await?;
+        if let Some(cluster) = self.cluster.take().filter(|_| stop) {
+            self.publisher.binding.running = None;
+            let _ = cluster.session.release().await;
+        } else if !stop {
+            self.context.events().note("the query goes on; the next run publishes what it finishes meanwhile");
+        }
+        self.publisher.commit_binding(true).await
+    }
+
+    fn lag(&self) -> Option<u64> {
+        let ranges = self.observer.snapshot().ranges?;
+        let next: HashMap<TopicPartition, i64> = self.publisher.positions().into_iter().collect();
+        let left = |(partition, (first, end)): &(TopicPartition, (i64, i64))| {
+            end.saturating_sub(next.get(partition).copied().unwrap_or(*first)).max(0) as u64
+        };
+        Some(ranges.iter().map(left).sum())
+    }
+
+    /// Emits the state of things.
+    fn give_news(&mut self) {
+        let now = Instant::now();
+        if now < self.publisher.status.due_at() {
+            return;
+        }
+        let lag = self.lag();
+        let snapshot = self.observer.snapshot();
+        let ranges = snapshot.ranges.unwrap_or_default();
+        let ends: HashMap<&TopicPartition, i64> =
+            ranges.iter().map(|(partition, (_, end))| (partition, *end)).collect();
+        let partitions = self.publisher.positions().into_iter().map(|(partition, next_offset)| PartitionProgress {
+            end_offset: ends.get(&partition).copied(),
+            partition,
+            next_offset,
+            event_us: None,
+            timestamp_ms: None,
+        });
+        let partitions = partitions.collect();
+        let status = self.publisher.give_status(now, lag);
+        self.context.events().emit(Event::Status(Status { partitions, ..status }));
+    }
+}
+
+/// Refuses a pipeline whose open windows are the embedded engine's.
+fn refuse_embedded(newest: &Slot) -> anyhow::Result<()> {
+    if newest.state.is_empty() || is_of_spark(newest) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Ledger, format!("pipeline {:?} runs on the embedded engine", newest.pipeline))
+        .cause(anyhow::anyhow!("commit {} has its open windows, which a cluster cannot read", newest.seq))
+        .hint("run it without --engine, or move it: `turnstile migrate PIPELINE.toml --to spark`")
+        .into())
+}
+
+/// Where a new query begins to read: where the ledger says, and at the beginning of partitions that it does not know.
+fn start_of(partitions: &[TopicPartition], slot: Option<&Slot>) -> PartitionOffsets {
+    /// The first message of a partition, in the words of Spark's Kafka source.
+    const EARLIEST: i64 = -2;
+    let known: &[PartitionPosition] = slot.map_or(&[], |slot| &slot.positions);
+    let mut start = PartitionOffsets::new();
+    for partition in partitions {
+        let next = known.iter().find(|position| position.partition == *partition).map(|position| position.next_offset);
+        let topic = start.entry(partition.topic.to_string()).or_default();
+        topic.insert(partition.partition, next.unwrap_or(EARLIEST));
+    }
+    start
+}
+
+/// Whether a batch read anything.
+fn has_moved(began: &PartitionOffsets, next: &PartitionOffsets) -> bool {
+    next.iter().any(|(topic, partitions)| {
+        let began = began.get(topic);
+        partitions.iter().any(|(partition, next)| {
+            let began = began.and_then(|topic| topic.get(partition)).copied().unwrap_or(0);
+            *next > began.max(0)
+        })
+    })
+}
+
+/// Where each partition of `next` begins; one that is new begins with its first message.
+fn began_in(began: &PartitionOffsets, next: &PartitionOffsets) -> PartitionOffsets {
+    let of = |topic: &String, partition: &i32| {
+        began.get(topic).and_then(|topic| topic.get(partition)).copied().unwrap_or(-2)
+    };
+    let partitions = |topic: &String, partitions: &BTreeMap<i32, i64>| {
+        partitions.keys().map(|partition| (*partition, of(topic, partition))).collect()
+    };
+    next.iter().map(|(topic, of_topic)| (topic.clone(), partitions(topic, of_topic))).collect()
+}
+
+/// The cluster failed, or said no.
+fn cluster_failed(error: SparkError) -> anyhow::Error {
+    let exit = match &error {
+        SparkError::Unreachable { .. } | SparkError::Silent { .. } | SparkError::Refused { .. } => Exit::Source,
+        _ => Exit::Failed,
+    };
+    let hint = error.hint();
+    Failure::of(exit, error).maybe_hint(hint).into()
+}
