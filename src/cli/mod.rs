@@ -17,6 +17,7 @@ mod lake;
 mod last_run;
 mod ledger_at;
 mod listeners;
+mod migrate;
 mod models;
 mod pipeline_args;
 mod pipeline_file;
@@ -72,6 +73,7 @@ enum CliCommand {
     Status(status::StatusArgs),
     Lag(Box<lag::LagArgs>),
     Lake(lake::LakeArgs),
+    Migrate(migrate::MigrateArgs),
     Explain(explain::ExplainArgs),
     Audit(audit::AuditArgs),
     Replay(replay::ReplayArgs),
@@ -100,6 +102,7 @@ pub(crate) fn run(process: &Process) -> anyhow::Result<Exit> {
         CliCommand::Status(args) => status::run(args, process),
         CliCommand::Lag(args) => lag::run(*args, process),
         CliCommand::Lake(args) => lake::run(args, process),
+        CliCommand::Migrate(args) => migrate::run(args, process),
         CliCommand::Explain(args) => explain::run(args, process),
         CliCommand::Audit(args) => audit::run(args, process),
         CliCommand::Replay(args) => replay::run(args, process),

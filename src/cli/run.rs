@@ -49,7 +49,7 @@ pub(crate) struct RunArgs {
 
 /// What computes the windows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Engine {
+enum EngineChoice {
     /// This process.
     #[default]
     Embedded,
@@ -62,7 +62,7 @@ enum Engine {
 struct EngineArgs {
     /// What computes the windows: this process, or an Apache Spark cluster
     #[arg(long, value_enum, default_value_t)]
-    engine: Engine,
+    engine: EngineChoice,
     /// The Spark Connect server: sc://HOST[:15002][/;KEY=VALUE;…] [env: SPARK_REMOTE]
     #[arg(long, value_name = "ADDRESS")]
     remote: Option<String>,
@@ -74,7 +74,7 @@ struct EngineArgs {
 impl EngineArgs {
     /// Where it runs, if not in this process.
     fn spark(&self) -> anyhow::Result<Option<SparkRun>> {
-        if self.engine == Engine::Embedded {
+        if self.engine == EngineChoice::Embedded {
             return match &self.remote {
                 None => Ok(None),
                 Some(_) => Err(Failure::new(Exit::Usage, "--remote is for --engine spark").into()),

@@ -85,7 +85,7 @@ pub(crate) use secret::{prefect_key, read_secret};
 pub(crate) use serve::{LISTEN, USER, address, serve};
 pub(crate) use services::{PortChoice, Services};
 pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format};
-pub(crate) use spark::{OnStop, SparkRun};
+pub(crate) use spark::{Migration, OnStop, SparkRun, TargetEngine, migrate};
 pub(crate) use start::partitions;
 pub(crate) use stop_condition::StopCondition;
 pub(crate) use up::{City, LocalTopic, start_broker};

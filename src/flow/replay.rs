@@ -77,18 +77,65 @@ pub(crate) async fn replay(
     ranges: &[OffsetRange],
     on_deleted: impl FnMut(&str),
 ) -> anyhow::Result<Vec<ClosedWindow>> {
-    let (pipeline, plan, shutdown) = (context.pipeline(), context.plan()?, context.shutdown());
-    let settings = context.client_settings()?;
+    let (pipeline, plan) = (context.pipeline(), context.plan()?);
     let left_out = left_out(context, ranges).await?;
     left_out.deleted.iter().map(String::as_str).for_each(on_deleted);
-    let history = needs_history(pipeline);
-    let starts = ranges
-        .iter()
-        .map(|r| (r.partition.clone(), if history { StartAt::Earliest } else { StartAt::Offset(r.first) }))
-        .collect();
-    let mut reader = PartitionReader::open(&settings, starts, ReadLimits::default()).map_err(read_failed)?;
     let mut engine =
         Engine::new(plan, RestoredState::default(), 1, spill_space(&pipeline.stream)).map_err(engine_failed)?;
+    read_again(context, ranges, needs_history(pipeline), &left_out, &mut engine, ClosePolicy::All).await?;
+    let mut closed = Vec::new();
+    loop {
+        let cut = engine.finish().map_err(engine_failed)?;
+        closed.extend(cut.closed);
+        if !cut.more {
+            return Ok(closed);
+        }
+        engine.absorb(Vec::new(), &[], ClosePolicy::All);
+    }
+}
+
+/// Gives `engine` the messages of `ranges`, but for those that were rejected by circumstance; windows behind its watermark are
+/// due then.
+///
+/// # Errors
+/// The messages or the ledger cannot be read; `Config`: what windows hold depends on messages before the ranges.
+pub(super) async fn restore_windows(
+    context: &Context,
+    ranges: &[OffsetRange],
+    engine: &mut Engine,
+) -> anyhow::Result<()> {
+    refuse_history(context.pipeline())?;
+    let left_out = left_out(context, ranges).await?;
+    read_again(context, ranges, false, &left_out, engine, ClosePolicy::Passed).await
+}
+
+/// Refuses a pipeline in which what a window holds depends on messages before its own.
+///
+/// # Errors
+/// That.
+pub(super) fn refuse_history(pipeline: &Pipeline) -> anyhow::Result<()> {
+    if !needs_history(pipeline) {
+        return Ok(());
+    }
+    let fact = "this pipeline cannot be moved: what a window holds depends on messages long before it";
+    Err(Failure::new(Exit::Config, fact)
+        .hint("dedup by fields has to include the event time; increase, resets and jumps have their readings here")
+        .into())
+}
+
+async fn read_again(
+    context: &Context,
+    ranges: &[OffsetRange],
+    from_the_beginning: bool,
+    left_out: &ReplayExclusions,
+    engine: &mut Engine,
+    close: ClosePolicy,
+) -> anyhow::Result<()> {
+    let (pipeline, shutdown) = (context.pipeline(), context.shutdown());
+    let settings = context.client_settings()?;
+    let start = |range: &OffsetRange| if from_the_beginning { StartAt::Earliest } else { StartAt::Offset(range.first) };
+    let starts = ranges.iter().map(|range| (range.partition.clone(), start(range))).collect();
+    let mut reader = PartitionReader::open(&settings, starts, ReadLimits::default()).map_err(read_failed)?;
     let mut worker = engine.worker();
     let mut schemas = open_registry(pipeline, context.runtime())?.map(SchemaFetcher::new);
     let mut queues = reader.split();
@@ -106,7 +153,7 @@ pub(crate) async fn replay(
             let reason = "the messages to replay did not arrive".into();
             return Err(client(turnstile_kafka::ClientError::Unreachable { servers, waited: SILENCE, reason }));
         }
-        let batch = within(&all, ranges, &left_out);
+        let batch = within(&all, ranges, left_out);
         if !batch.is_empty() {
             let batch = match &mut schemas {
                 Some(schemas) => schemas.resolve(batch, &mut worker, shutdown).await?,
@@ -120,16 +167,8 @@ pub(crate) async fn replay(
         }
     }
     let part = worker.take().map_err(engine_failed)?;
-    engine.absorb(vec![part], &[], ClosePolicy::All);
-    let mut closed = Vec::new();
-    loop {
-        let cut = engine.finish().map_err(engine_failed)?;
-        closed.extend(cut.closed);
-        if !cut.more {
-            return Ok(closed);
-        }
-        engine.absorb(Vec::new(), &[], ClosePolicy::All);
-    }
+    engine.absorb(vec![part], &[], close);
+    Ok(())
 }
 
 /// The messages of `batch` that lie within `ranges` and are not left out.

@@ -20,7 +20,7 @@ fn home() -> SparkHome {
     SparkHome::at(&turnstile_testkit::spark()).jars(&turnstile_testkit::spark_jars())
 }
 
-/// A server of the story's own, with its files in `scene`'s folder.
+/// A server for one story, with its files in `scene`'s folder.
 fn server(scene: &Scene) -> SparkServer {
     let dir = scene.dir.path().join("spark");
     std::fs::create_dir_all(&dir).unwrap();
@@ -149,7 +149,7 @@ fn a_cluster_publishes_the_files_of_the_embedded_engine() {
     }
 }
 
-/// A run that goes on, with its output in a file of its own.
+/// A run that goes on.
 fn spawn_on(scene: &Scene, pipeline: &Path, remote: &str, more: &[&str]) -> Child {
     let lake = lake_setting(scene);
     let arguments = ["run", pipeline.to_str().unwrap(), "--engine", "spark", "--remote", remote, "--set", &lake];
@@ -240,7 +240,7 @@ fn a_query_that_is_left_goes_on_and_the_next_run_publishes_what_it_finished() {
     let output = stop(run);
     assert!(output.status.success() && text(&output).contains("the query goes on"), "{}", text(&output));
 
-    // Nobody publishes, and the query reads on.
+    // Nothing is published, and the query reads on.
     send(&scene, &all[500..].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
     send(&scene, &closing());
     let log = server.process().log().to_owned();
@@ -305,4 +305,56 @@ fn read_all(run: &mut Child) -> Vec<u8> {
     let mut said = Vec::new();
     run.stderr.as_mut().unwrap().read_to_end(&mut said).unwrap();
     said
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_pipeline_moves_to_a_cluster_and_back_and_no_window_is_missing_or_doubled() {
+    let scene = Scene::apache("spark-moves", 3);
+    let server = server(&scene);
+    let pipeline = scene.pipeline(STREAM);
+    let all = messages(3_000);
+    let lake = lake_setting(&scene);
+    let migrate = |to: &str| {
+        let moved = scene.turnstile(&["migrate", pipeline.to_str().unwrap(), "--to", to, "--set", &lake]);
+        assert!(moved.status.success(), "{}", text(&moved));
+        text(&moved)
+    };
+    let never = scene.turnstile(&["migrate", pipeline.to_str().unwrap(), "--to", "spark", "--set", &lake]);
+    assert!(!never.status.success() && text(&never).contains("has"), "{}", text(&never));
+    let mut before = Vec::new();
+    for (turn, part) in all.chunks(500).enumerate() {
+        // Rejected messages and duplicates are in what is read again, too.
+        for (at, message) in part.iter().enumerate() {
+            before.push(message.clone().into_bytes());
+            if at % 50 == 49 {
+                before.push(message.clone().into_bytes());
+                before.push(format!("A001,R001,{turn}-{at}").into_bytes());
+            }
+        }
+        send(&scene, &before);
+        before.clear();
+        if turn % 2 == 0 {
+            let run = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end", "--set", &lake]);
+            assert!(run.status.success(), "{}", text(&run));
+            let moved = migrate("spark");
+            assert!(moved.contains("messages read again      spark-moves"), "{moved}");
+            assert!(migrate("spark").contains("already"));
+        } else {
+            let run = run_on(&scene, &pipeline, &server.remote(), &["--until-end"]);
+            assert!(run.status.success(), "{}", text(&run));
+            let moved = migrate("embedded");
+            assert!(moved.contains("messages read again      spark-moves"), "{moved}");
+        }
+    }
+    send(&scene, &closing());
+    let run = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end", "--set", &lake]);
+    assert!(run.status.success(), "{}", text(&run));
+    assert_eq!(published_rows(&spark_lake(&scene)), expected(&all));
+    audit(&scene, &pipeline);
+    // Each rejected message is in the dead letters once.
+    let lake = spark_lake(&scene);
+    let shown = ["deadletter", "show", pipeline.to_str().unwrap(), "--lake", lake.to_str().unwrap(), "--json"];
+    let shown = scene.turnstile(&shown);
+    assert_eq!(String::from_utf8(shown.stdout).unwrap().lines().count(), 60);
 }

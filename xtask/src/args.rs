@@ -90,6 +90,7 @@ pub(crate) enum BenchName {
     Produce,
     Ready,
     Console,
+    Spark,
     Failover,
     Warehouse,
 }

@@ -317,6 +317,15 @@ impl Engine {
         open.take(limit).map(summary).collect()
     }
 
+    /// Where the messages of the windows that wait to be published stand: one range per partition.
+    pub fn open_sources(&self) -> Vec<OffsetRange> {
+        let mut ranges = Vec::new();
+        for window in self.kept.windows.values().filter(|window| window.is_open()) {
+            window.sources.iter().for_each(|range| range.clone().merge_into(&mut ranges));
+        }
+        ranges
+    }
+
     /// Bytes of memory that windows, messages seen and last readings take, about.
     pub fn memory_bytes(&self) -> usize {
         self.kept.bytes() + self.dedup.as_ref().map_or(0, |dedup| dedup.bytes())

@@ -19,8 +19,8 @@ pub use connect::{
 };
 pub use error::SparkError;
 pub use files::{
-    BatchFiles, BatchOffsets, BatchProgress, BlockRanges, PartitionOffsets, SinkFile, SinkLog, UnknownFormat,
-    WindowBounds, WindowRows, compact_path, offsets_of_blocks, offsets_path, sink_path,
+    BatchFiles, BatchOffsets, BatchProgress, BlockRanges, PartitionOffsets, SinkFile, SinkLog, SparkWindowBounds,
+    SparkWindowRows, UnknownFormat, compact_path, offsets_of_blocks, offsets_path, sink_path,
 };
 pub use plan::{
     DETAIL, FIELD, KEY, MESSAGES_VIEW, OBSERVED_MESSAGES, OBSERVED_ROWS, OBSERVED_STREAM, REASON, ROWS_VIEW, SENT,

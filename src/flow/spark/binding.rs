@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use turnstile_lake::{NewState, Slot, StateRef};
+use turnstile_message::PartitionPosition;
 use turnstile_spark::{PartitionOffsets, QueryHandle};
 use uuid::Uuid;
+
+use super::batches::FinishedBatches;
 
 /// The kind of the state in the ledger.
 const SPARK: &str = "spark";
@@ -27,21 +30,42 @@ pub(super) struct Binding {
     /// Windows that end up to here cannot come any more, microseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) closed_until_us: Option<i64>,
+    /// Where the batches before `next_batch` end: behind the ledger's positions while messages are read again that the embedded
+    /// engine had read.
+    pub(super) read_until: PartitionOffsets,
+    /// Windows that end up to here were published before the query began, microseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) published_before_us: Option<i64>,
+    /// Batches that may hold messages of windows that are not published, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) recent: Vec<RecentBatch>,
     /// The session in which the query runs, and the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) running: Option<Running>,
+    pub(super) running: Option<StartedQuery>,
 }
+
+/// A batch, or several one after another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RecentBatch {
+    /// Where it begins.
+    pub(super) start: PartitionOffsets,
+    /// The latest event time in it, microseconds since the epoch.
+    pub(super) newest_us: i64,
+}
+
+/// Batches that are kept apart; of more, the oldest are taken together.
+const RECENT: usize = 64;
 
 /// A query that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Running {
+pub(super) struct StartedQuery {
     /// The session on the server.
     pub(super) session: Uuid,
     id: String,
     run_id: String,
 }
 
-impl Running {
+impl StartedQuery {
     pub(super) fn new(session: Uuid, query: &QueryHandle) -> Self {
         Self { session, id: query.id.clone(), run_id: query.run_id.clone() }
     }
@@ -54,7 +78,49 @@ impl Running {
 impl Binding {
     /// A query that has not begun.
     pub(super) fn new(generation: String, start: PartitionOffsets) -> Self {
-        Self { generation, start, next_batch: 0, files: 0, closed_until_us: None, running: None }
+        Self {
+            generation,
+            read_until: start.clone(),
+            start,
+            next_batch: 0,
+            files: 0,
+            closed_until_us: None,
+            published_before_us: None,
+            recent: Vec::new(),
+            running: None,
+        }
+    }
+
+    /// Whether the query still reads messages that were counted before it began: up to `positions`.
+    pub(super) fn reads_again(&self, positions: &[PartitionPosition]) -> bool {
+        positions.iter().any(|position| {
+            let partition = &position.partition;
+            let next = self.read_until.get(&*partition.topic).and_then(|topic| topic.get(&partition.partition));
+            next.is_none_or(|next| *next < position.next_offset)
+        })
+    }
+
+    /// Takes a published batch, in which the latest event time is `newest_us`; windows are `size_us` long.
+    pub(super) fn advance(&mut self, batches: &FinishedBatches, newest_us: Option<i64>, size_us: i64) {
+        if let Some(newest_us) = newest_us {
+            self.recent.push(RecentBatch { start: self.read_until.clone(), newest_us });
+        }
+        if let Some(closed_us) = self.closed_until_us {
+            // A window that is not complete ends after this, and begins before its newest message.
+            self.recent.retain(|batch| batch.newest_us.saturating_add(size_us) > closed_us);
+        }
+        if self.recent.len() > RECENT {
+            let second = self.recent.remove(1);
+            self.recent[0].newest_us = self.recent[0].newest_us.max(second.newest_us);
+        }
+        self.next_batch = batches.last + 1;
+        self.files = batches.files_in_all;
+        self.read_until = batches.offsets.next.clone();
+    }
+
+    /// Where the messages of windows begin that are not published.
+    pub(super) fn open_from(&self) -> &PartitionOffsets {
+        self.recent.first().map_or(&self.read_until, |batch| &batch.start)
     }
 
     /// The reference to it in a commit.
@@ -81,6 +147,8 @@ impl Binding {
 mod tests {
     use std::collections::BTreeMap;
 
+    use turnstile_spark::BatchOffsets;
+
     use super::*;
 
     #[test]
@@ -89,10 +157,35 @@ mod tests {
         let mut binding = Binding::new("7".to_owned(), start);
         assert_eq!(Binding::decode(&binding.state().bytes).unwrap(), binding);
         let query = QueryHandle { id: "a".into(), run_id: "b".into() };
-        binding.running = Some(Running::new(Uuid::nil(), &query));
+        binding.running = Some(StartedQuery::new(Uuid::nil(), &query));
         binding.closed_until_us = Some(-1);
         let read = Binding::decode(&binding.state().bytes).unwrap();
-        assert_eq!((read.running.as_ref().map(Running::query), &read), (Some(query), &binding));
+        assert_eq!((read.running.as_ref().map(StartedQuery::query), &read), (Some(query), &binding));
         assert!(Binding::decode(b"{}").is_err());
+    }
+
+    #[test]
+    fn it_knows_where_messages_of_open_windows_begin() {
+        let at = |offset: i64| PartitionOffsets::from([("t".to_owned(), BTreeMap::from([(0, offset)]))]);
+        let mut binding = Binding::new("7".to_owned(), at(-2));
+        let mut end = 0;
+        let mut batch = |binding: &mut Binding, newest_us: Option<i64>, closed_us: i64| {
+            end += 10;
+            let offsets = BatchOffsets { next: at(end), watermark_ms: 0 };
+            binding.closed_until_us = Some(closed_us);
+            let batches = FinishedBatches { last: binding.next_batch, offsets, ..FinishedBatches::default() };
+            binding.advance(&batches, newest_us, 300);
+        };
+        batch(&mut binding, Some(100), 0);
+        batch(&mut binding, Some(700), 0);
+        assert_eq!((binding.open_from(), binding.next_batch), (&at(-2), 2));
+        batch(&mut binding, None, 400);
+        assert_eq!(binding.open_from(), &at(10), "windows of the first batch end by 400");
+        (0..200).for_each(|_| batch(&mut binding, Some(500), 400));
+        assert!(binding.recent.len() <= RECENT && binding.open_from() == &at(10), "{:?}", binding.recent);
+        batch(&mut binding, None, 1_000);
+        assert_eq!(binding.open_from(), &binding.read_until, "every window is published");
+        let position = |next| PartitionPosition::new(turnstile_message::TopicPartition::new("t", 0), next);
+        assert!(!binding.reads_again(&[position(end)]) && binding.reads_again(&[position(end + 1)]));
     }
 }

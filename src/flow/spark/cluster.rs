@@ -10,7 +10,7 @@ use turnstile_spark::{
 };
 use uuid::Uuid;
 
-use super::binding::Running;
+use super::binding::StartedQuery;
 
 /// Batches of which the cluster keeps the progress.
 const PROGRESS_KEPT: &str = "1000";
@@ -108,7 +108,11 @@ impl QueryRecipe {
     ///
     /// # Errors
     /// The server cannot be reached.
-    pub(super) async fn find(&self, address: &SparkAddress, running: &Running) -> Result<Option<Cluster>, SparkError> {
+    pub(super) async fn find(
+        &self,
+        address: &SparkAddress,
+        running: &StartedQuery,
+    ) -> Result<Option<Cluster>, SparkError> {
         let address = SparkAddress { session_id: Some(running.session), ..address.clone() };
         let query = running.query();
         let found = async {

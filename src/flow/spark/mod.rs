@@ -8,10 +8,12 @@ mod batches;
 mod binding;
 mod cluster;
 mod counts;
+mod migrate;
 mod publisher;
 mod rejected;
 mod run;
 mod source;
 
 pub(crate) use binding::is_of_spark;
+pub(crate) use migrate::{Migration, TargetEngine, migrate};
 pub(crate) use run::{OnStop, SparkRun, run};

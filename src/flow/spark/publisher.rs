@@ -8,7 +8,7 @@ use arrow::datatypes::Schema;
 use turnstile_engine::{ClosePolicy, ClosedWindow, Cut, DeadLetter, StateChange};
 use turnstile_lake::{NewFile, Slot};
 use turnstile_message::{Counters, OffsetRange, PartitionPosition, TopicPartition};
-use turnstile_spark::{BatchOffsets, BlockRanges, PartitionOffsets, WindowRows, offsets_of_blocks};
+use turnstile_spark::{BatchOffsets, BlockRanges, PartitionOffsets, SparkWindowRows, offsets_of_blocks};
 use turnstile_values::{MILLISECOND_US, human};
 
 use super::batches::{FinishedBatches, QueryFolder};
@@ -31,6 +31,8 @@ use crate::report::Failure;
 pub(super) struct BatchAccount {
     pub(super) counts: BatchCounts,
     pub(super) rejected: Vec<DeadLetter>,
+    /// The latest event time, microseconds since the epoch.
+    pub(super) newest_us: Option<i64>,
     /// Bytes that the query's states take.
     pub(super) state_bytes: u64,
 }
@@ -87,12 +89,10 @@ impl Publisher {
     /// Where the messages that are not published begin, by topic and partition.
     pub(super) fn published_until(&self) -> PartitionOffsets {
         let mut next = self.binding.start.clone();
-        if self.binding.next_batch > 0 {
-            for position in &self.newest().positions {
-                let partition = &position.partition;
-                let known = next.entry(partition.topic.to_string()).or_default();
-                known.insert(partition.partition, position.next_offset);
-            }
+        for position in &self.newest().positions {
+            let partition = &position.partition;
+            let known = next.entry(partition.topic.to_string()).or_default();
+            known.insert(partition.partition, position.next_offset);
         }
         next
     }
@@ -166,7 +166,10 @@ impl Publisher {
         let output = Arc::new(Schema::new(fields));
         let rows = Arc::new(rows);
         let mut files = Vec::new();
-        for run in rows.runs(pipeline.spark.memory_bytes) {
+        let before = self.binding.published_before_us.unwrap_or(i64::MIN);
+        for mut run in rows.runs(pipeline.spark.memory_bytes) {
+            // Messages of windows that the embedded engine had published were read again.
+            run.retain(|(_, end)| *end > before);
             let (rows, output) = (Arc::clone(&rows), output.clone());
             let read = tokio::task::spawn_blocking(move || rows.read(&run, &output)).await?;
             let read = read.map_err(|error| Failure::of(Exit::Failed, error))?;
@@ -176,8 +179,7 @@ impl Publisher {
                 }
             }
         }
-        self.binding.next_batch = batches.last + 1;
-        self.binding.files = batches.files_in_all;
+        self.binding.advance(&batches, account.newest_us, pipeline.query.window.size_us);
         self.commit(cut, files, false).await?;
         self.done.push_back((Instant::now(), batches.files.into_iter().map(|file| file.name).collect()));
         Ok(())
@@ -280,7 +282,7 @@ fn positions(before: &[PartitionPosition], batch: &BatchOffsets) -> Vec<Partitio
         for (partition, next) in partitions {
             let partition = TopicPartition::new(topic.as_str(), *partition);
             let known = positions.entry(partition.clone()).or_insert_with(|| PartitionPosition::new(partition, *next));
-            if known.next_offset != *next {
+            if known.next_offset < *next {
                 *known = PartitionPosition::new(known.partition.clone(), *next);
             }
         }
@@ -289,7 +291,7 @@ fn positions(before: &[PartitionPosition], batch: &BatchOffsets) -> Vec<Partitio
 }
 
 /// A window as the lake takes it.
-fn closed(window: WindowRows, began: &PartitionOffsets, batch: &BatchOffsets) -> ClosedWindow {
+fn closed(window: SparkWindowRows, began: &PartitionOffsets, batch: &BatchOffsets) -> ClosedWindow {
     let (start_us, end_us) = window.bounds;
     let sources = sources(&window.blocks, window.messages, began, batch);
     ClosedWindow { start_us, end_us, version: 1, rows: window.rows, messages: window.messages, sources }

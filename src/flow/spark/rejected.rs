@@ -20,6 +20,8 @@ pub(super) struct RangeAccount {
     pub(super) read: u64,
     pub(super) tombstones: u64,
     pub(super) rejected: Vec<DeadLetter>,
+    /// The latest event time of the others, microseconds since the epoch.
+    pub(super) newest_us: Option<i64>,
 }
 
 /// Reads `range` on the cluster once more.
@@ -37,8 +39,12 @@ pub(super) async fn account(
         session.create_view(ROWS_VIEW, Relation::sql(&plan.rows)).await?;
         let counts = match with_counts {
             true => {
-                let sql =
-                    format!("SELECT count(1) AS read, count_if(value IS NULL) AS tombstones FROM {MESSAGES_VIEW}");
+                let sql = format!(
+                    "SELECT count(1) AS read, count_if(value IS NULL) AS tombstones, \
+                     (SELECT unix_micros(max(`{event_time}`)) FROM ({accepted})) AS newest_us FROM {MESSAGES_VIEW}",
+                    event_time = plan.watermark.0.replace('`', "``"),
+                    accepted = plan.accepted,
+                );
                 session.collect(&Relation::sql(sql)).await?
             }
             false => Vec::new(),
@@ -55,6 +61,8 @@ pub(super) async fn account(
             Ok(column(row, name, &DataType::Int64)?.as_primitive::<Int64Type>().value(0) as u64)
         };
         (account.read, account.tombstones) = (number("read")?, number("tombstones")?);
+        let newest = column(row, "newest_us", &DataType::Int64)?;
+        account.newest_us = newest.is_valid(0).then(|| newest.as_primitive::<Int64Type>().value(0));
     }
     for batch in &rejected {
         letters(batch, &mut account.rejected)?;

@@ -7,15 +7,17 @@ use turnstile_kafka::{ClientSettings, KafkaConnection};
 use turnstile_lake::{Ledger, Slot};
 use turnstile_message::{PartitionPosition, TopicPartition};
 use turnstile_pipeline::DedupSettings;
-use turnstile_spark::{BatchProgress, PartitionOffsets, SparkAddress, SparkError, SparkPlan, StreamTrigger};
+use turnstile_spark::{
+    BatchProgress, OBSERVED_STREAM, PartitionOffsets, SparkAddress, SparkError, SparkPlan, StreamTrigger,
+};
 use turnstile_values::{RetryPolicy, human};
 
 use super::batches::FinishedBatches;
-use super::binding::{Binding, Running, is_of_spark};
+use super::binding::{Binding, StartedQuery, is_of_spark};
 use super::cluster::{Cluster, QueryCondition, QueryRecipe};
 use super::counts::BatchCounts;
 use super::publisher::{BatchAccount, Publisher};
-use super::rejected::account;
+use super::rejected::{RangeAccount, account};
 use super::source;
 use crate::exit::Exit;
 use crate::flow::committer::Committer;
@@ -70,7 +72,7 @@ pub(crate) enum OnStop {
 /// As the run of the embedded engine; and what of the pipeline Spark cannot do, a server that cannot be reached, a query that
 /// fails again and again.
 pub(crate) async fn run(context: &Context, options: &RunOptions, on: &SparkRun) -> anyhow::Result<Status> {
-    let mut flow = Flow::start(context, options, on).await?;
+    let mut flow = SparkFlow::start(context, options, on).await?;
     let result = flow.run_loop().await;
     let lag = flow.lag();
     flow.observer.stop();
@@ -80,7 +82,7 @@ pub(crate) async fn run(context: &Context, options: &RunOptions, on: &SparkRun) 
     result.map(|()| flow.publisher.into_status(lag))
 }
 
-struct Flow {
+struct SparkFlow {
     context: Context,
     address: SparkAddress,
     on_stop: OnStop,
@@ -100,7 +102,7 @@ struct Flow {
     gap_asked_at: Instant,
 }
 
-impl Flow {
+impl SparkFlow {
     async fn start(context: &Context, options: &RunOptions, on: &SparkRun) -> anyhow::Result<Self> {
         let began = Instant::now();
         let pipeline = context.pipeline();
@@ -109,11 +111,7 @@ impl Flow {
                 .hint("--until-end ends the run once everything is read; `turnstile migrate --to embedded` continues here, and a run here can be drained")
                 .into());
         }
-        let plan = SparkPlan::of(pipeline).map_err(|refused| {
-            let fact =
-                format!("the pipeline {:?} does not run on Spark:\n  - {}", pipeline.name, refused.join("\n  - "));
-            Failure::new(Exit::Config, fact).hint("`turnstile check --engine spark` shows the plan")
-        })?;
+        let plan = SparkPlan::of(pipeline).map_err(|refused| refused_by_plan(&pipeline.name, &refused))?;
         let (lake_url, compiled) = (source::lake(pipeline)?, context.plan()?);
         let settings = context.client_settings()?.with_connect_timeout(options.connect_timeout);
         let connection = KafkaConnection::open(&settings).map_err(client)?;
@@ -205,7 +203,7 @@ impl Flow {
             return Ok(Ok(()));
         }
         let cluster = self.recipe.start(&self.address).await?;
-        self.publisher.binding.running = Some(Running::new(cluster.session_id(), &cluster.query));
+        self.publisher.binding.running = Some(StartedQuery::new(cluster.session_id(), &cluster.query));
         self.cluster = Some(cluster);
         Ok(self.publisher.commit_binding(false).await)
     }
@@ -285,10 +283,16 @@ impl Flow {
                 Some(counts) => account.counts.add(&counts),
                 None => known = false,
             }
+            let newest =
+                progress.and_then(|progress| progress.observed.get(OBSERVED_STREAM)?.get("newest_us").copied()?);
+            account.newest_us = account.newest_us.max(newest);
         }
+        // Its counts are those of messages that were counted before, too.
+        let again = self.publisher.binding.reads_again(&self.publisher.newest().positions);
+        known &= !again;
         let began = self.publisher.published_until();
         let moved = has_moved(&began, &batches.offsets.next);
-        if !known && moved && !now {
+        if !known && moved && !now && !again {
             return Ok(None);
         }
         if !moved {
@@ -299,29 +303,13 @@ impl Flow {
         if known && account.counts.rejected == 0 {
             return Ok(Some(account));
         }
-        let range = source::messages(
-            self.context.pipeline(),
-            &self.settings,
-            &began_in(&began, &batches.offsets.next),
-            Some(&batches.offsets.next),
-        )?;
-        let asked = loop {
-            let failure = match &self.cluster {
-                Some(cluster) => match self::account(&cluster.session, &self.recipe.plan, range.clone(), !known).await?
-                {
-                    Ok(asked) => break asked,
-                    Err(failure) => failure,
-                },
-                None => return Ok(None),
-            };
-            if !failure.is_of_the_connection() && !matches!(failure, SparkError::SessionLost { .. }) {
-                return Err(cluster_failed(failure));
-            }
-            self.start_again(Some(failure)).await?;
-            if self.context.shutdown().is_cancelled() {
-                return Ok(None);
-            }
-        };
+        let end = &batches.offsets.next;
+        let Some(asked) = self.ask_again(&began, end, !known).await? else { return Ok(None) };
+        if again && account.newest_us.is_none() {
+            let from = self.publisher.binding.read_until.clone();
+            let Some(all) = self.ask_again(&from, end, true).await? else { return Ok(None) };
+            account.newest_us = all.newest_us;
+        }
         let rejected = asked.rejected.len() as u64;
         match known {
             true if rejected != account.counts.rejected => {
@@ -336,15 +324,42 @@ impl Flow {
             true => {}
             false => {
                 account.counts = BatchCounts::unresolved(asked.read, asked.tombstones, rejected);
-                let note = format!(
-                    "the counts of batch {} were lost: late messages and duplicates of it are counted as aggregated",
-                    batches.last
-                );
-                self.context.events().note(note);
+                account.newest_us = account.newest_us.max(asked.newest_us);
+                if !again {
+                    let note = format!(
+                        "the counts of batch {} were lost: late messages and duplicates of it are counted as aggregated",
+                        batches.last
+                    );
+                    self.context.events().note(note);
+                }
             }
         }
         account.rejected = asked.rejected;
         Ok(Some(account))
+    }
+
+    /// Has the cluster read a range of offsets once more; `None`: the run is to end.
+    async fn ask_again(
+        &mut self,
+        began: &PartitionOffsets,
+        end: &PartitionOffsets,
+        with_counts: bool,
+    ) -> anyhow::Result<Option<RangeAccount>> {
+        let range = source::messages(self.context.pipeline(), &self.settings, &began_in(began, end), Some(end))?;
+        loop {
+            let Some(cluster) = &self.cluster else { return Ok(None) };
+            let failure = match account(&cluster.session, &self.recipe.plan, range.clone(), with_counts).await? {
+                Ok(asked) => return Ok(Some(asked)),
+                Err(failure) => failure,
+            };
+            if !failure.is_of_the_connection() && !matches!(failure, SparkError::SessionLost { .. }) {
+                return Err(cluster_failed(failure));
+            }
+            self.start_again(Some(failure)).await?;
+            if self.context.shutdown().is_cancelled() {
+                return Ok(None);
+            }
+        }
     }
 
     /// Starts the query from its checkpoint, after a wait that grows.
@@ -451,10 +466,11 @@ fn refuse_embedded(newest: &Slot) -> anyhow::Result<()> {
         .into())
 }
 
+/// The first message of a partition, in the words of Spark's Kafka source.
+const EARLIEST: i64 = -2;
+
 /// Where a new query begins to read: where the ledger says, and at the beginning of partitions that it does not know.
-fn start_of(partitions: &[TopicPartition], slot: Option<&Slot>) -> PartitionOffsets {
-    /// The first message of a partition, in the words of Spark's Kafka source.
-    const EARLIEST: i64 = -2;
+pub(super) fn start_of(partitions: &[TopicPartition], slot: Option<&Slot>) -> PartitionOffsets {
     let known: &[PartitionPosition] = slot.map_or(&[], |slot| &slot.positions);
     let mut start = PartitionOffsets::new();
     for partition in partitions {
@@ -476,15 +492,21 @@ fn has_moved(began: &PartitionOffsets, next: &PartitionOffsets) -> bool {
     })
 }
 
-/// Where each partition of `next` begins; one that is new begins with its first message.
+/// Where each partition of `next` begins, and not after its end; one that is new begins with its first message.
 fn began_in(began: &PartitionOffsets, next: &PartitionOffsets) -> PartitionOffsets {
-    let of = |topic: &String, partition: &i32| {
-        began.get(topic).and_then(|topic| topic.get(partition)).copied().unwrap_or(-2)
+    let of = |topic: &String, partition: i32, end: i64| {
+        began.get(topic).and_then(|topic| topic.get(&partition)).map_or(EARLIEST, |began| (*began).min(end))
     };
     let partitions = |topic: &String, partitions: &BTreeMap<i32, i64>| {
-        partitions.keys().map(|partition| (*partition, of(topic, partition))).collect()
+        partitions.iter().map(|(partition, end)| (*partition, of(topic, *partition, *end))).collect()
     };
     next.iter().map(|(topic, of_topic)| (topic.clone(), partitions(topic, of_topic))).collect()
+}
+
+/// What of a pipeline Spark cannot do.
+pub(super) fn refused_by_plan(name: &str, refused: &[String]) -> Failure {
+    let fact = format!("the pipeline {name:?} does not run on Spark:\n  - {}", refused.join("\n  - "));
+    Failure::new(Exit::Config, fact).hint("`turnstile check --engine spark` shows the plan")
 }
 
 /// The cluster failed, or said no.

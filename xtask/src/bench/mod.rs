@@ -14,6 +14,7 @@ mod product;
 mod ready;
 mod reference;
 mod room;
+mod spark;
 mod table;
 mod warehouse;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &BenchOptions) -> Result<bool> {
             BenchName::Warehouse => warehouse::run(&mut ground, args.days),
             BenchName::Ready => ready::run(&mut ground),
             BenchName::Console => console::run(&mut ground),
+            BenchName::Spark => spark::run(&mut ground),
         };
         if let Err(error) = done {
             // The other benchmarks may still succeed.

@@ -51,6 +51,11 @@ impl ReferencePrograms {
         Command::new(self.built.join(name))
     }
 
+    /// A file of the folder.
+    pub(super) fn file(&self, path: &str) -> PathBuf {
+        self.dir.join(path)
+    }
+
     /// One of the Python programs, by its path in the folder.
     pub(super) fn script(&self, path: &str) -> Command {
         let mut command = Command::new(&self.python);

@@ -86,6 +86,12 @@ pub(crate) fn all() -> Result<Fetched> {
     })
 }
 
+/// Fetches Spark alone: the Python of an environment that has it, and the folder with the jars of its Kafka source.
+pub(crate) fn spark() -> Result<(PathBuf, PathBuf)> {
+    let _lock = place::lock()?;
+    Ok((python::spark()?, spark::kafka_jars()?))
+}
+
 /// Fetches Kafka alone: what benchmarks need.
 pub(crate) fn kafka() -> Result<KafkaHome> {
     kafka_dir().map(KafkaHome::at)

@@ -15,7 +15,7 @@ use thiserror::Error;
 pub use offset_log::{BatchOffsets, PartitionOffsets, offsets_path};
 pub use progress::BatchProgress;
 pub use sink_log::{SinkFile, SinkLog, compact_path, sink_path};
-pub use window_rows::{BatchFiles, BlockRanges, WindowBounds, WindowRows, offsets_of_blocks};
+pub use window_rows::{BatchFiles, BlockRanges, SparkWindowBounds, SparkWindowRows, offsets_of_blocks};
 
 /// What Spark wrote is not what this release knows.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

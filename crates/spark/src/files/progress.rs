@@ -38,7 +38,7 @@ struct Progress {
     #[serde(default)]
     state_operators: Vec<StateOperator>,
     #[serde(default)]
-    sources: Vec<Source>,
+    sources: Vec<ProgressSource>,
     #[serde(default)]
     observed_metrics: BTreeMap<String, ObservedRow>,
 }
@@ -74,7 +74,7 @@ struct StateOperator {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Source {
+struct ProgressSource {
     #[serde(default)]
     num_input_rows: u64,
 }

@@ -23,7 +23,7 @@ const WHAT: &str = "a file of rows that Spark wrote";
 const BATCH_ROWS: usize = 8_192;
 
 /// A window, `[start, end)`, microseconds since the epoch.
-pub type WindowBounds = (i64, i64);
+pub type SparkWindowBounds = (i64, i64);
 
 /// The blocks of offsets, of [`SPARK_BLOCK`] each, in which a window's messages stand: the first and the last, by topic and
 /// partition.
@@ -31,9 +31,9 @@ pub type BlockRanges = BTreeMap<String, BTreeMap<i32, (i64, i64)>>;
 
 /// A window of a batch.
 #[derive(Debug, Clone)]
-pub struct WindowRows {
+pub struct SparkWindowRows {
     /// The window.
-    pub bounds: WindowBounds,
+    pub bounds: SparkWindowBounds,
     /// The rows of the result, of the schema that was asked for, in ascending order of their columns. Groups for which HAVING is
     /// not true are left out.
     pub rows: RecordBatch,
@@ -48,7 +48,7 @@ pub struct WindowRows {
 pub struct BatchFiles {
     files: Vec<Bytes>,
     /// Rows by window, in all files.
-    windows: BTreeMap<WindowBounds, u64>,
+    windows: BTreeMap<SparkWindowBounds, u64>,
     /// Bytes that the rows take unpacked, about.
     unpacked: u64,
 }
@@ -76,15 +76,15 @@ impl BatchFiles {
     }
 
     /// The windows, oldest first.
-    pub fn windows(&self) -> impl Iterator<Item = WindowBounds> + '_ {
+    pub fn windows(&self) -> impl Iterator<Item = SparkWindowBounds> + '_ {
         self.windows.keys().copied()
     }
 
     /// The windows in runs whose rows take about `limit` bytes each, or are one window.
-    pub fn runs(&self, limit: u64) -> Vec<Vec<WindowBounds>> {
+    pub fn runs(&self, limit: u64) -> Vec<Vec<SparkWindowBounds>> {
         let rows: u64 = self.windows.values().sum();
         let of_row = self.unpacked / rows.max(1) + 1;
-        let mut runs: Vec<(u64, Vec<WindowBounds>)> = Vec::new();
+        let mut runs: Vec<(u64, Vec<SparkWindowBounds>)> = Vec::new();
         for (bounds, rows) in &self.windows {
             let bytes = rows * of_row;
             match runs.last_mut() {
@@ -102,8 +102,13 @@ impl BatchFiles {
     ///
     /// # Errors
     /// The files do not have these columns, or a value does not fit its column's type.
-    pub fn read(&self, windows: &[WindowBounds], output: &SchemaRef) -> Result<Vec<WindowRows>, UnknownFormat> {
-        let mut parts: BTreeMap<WindowBounds, Part> = windows.iter().map(|bounds| (*bounds, Part::default())).collect();
+    pub fn read(
+        &self,
+        windows: &[SparkWindowBounds],
+        output: &SchemaRef,
+    ) -> Result<Vec<SparkWindowRows>, UnknownFormat> {
+        let mut parts: BTreeMap<SparkWindowBounds, Part> =
+            windows.iter().map(|bounds| (*bounds, Part::default())).collect();
         for file in &self.files {
             let builder = ParquetRecordBatchReaderBuilder::try_new(file.clone()).map_err(unknown)?;
             for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(unknown)? {
@@ -122,12 +127,12 @@ struct Part {
 }
 
 impl Part {
-    fn into_rows(self, bounds: WindowBounds, output: &SchemaRef) -> Result<WindowRows, UnknownFormat> {
+    fn into_rows(self, bounds: SparkWindowBounds, output: &SchemaRef) -> Result<SparkWindowRows, UnknownFormat> {
         let rows = concat_batches(output, &self.rows).map_err(unknown)?;
         let columns = rows.columns().iter().map(|values| SortColumn { values: Arc::clone(values), options: None });
         let order = lexsort_to_indices(&columns.collect::<Vec<_>>(), None).map_err(unknown)?;
         let rows = take_record_batch(&rows, &order).map_err(unknown)?;
-        Ok(WindowRows { bounds, rows, messages: self.messages, blocks: self.blocks })
+        Ok(SparkWindowRows { bounds, rows, messages: self.messages, blocks: self.blocks })
     }
 }
 
@@ -135,7 +140,7 @@ impl Part {
 fn take(
     batch: &RecordBatch,
     output: &SchemaRef,
-    parts: &mut BTreeMap<WindowBounds, Part>,
+    parts: &mut BTreeMap<SparkWindowBounds, Part>,
 ) -> Result<(), UnknownFormat> {
     let (starts, ends) = (instants(batch, WINDOW_START)?, instants(batch, WINDOW_END)?);
     let having = column(batch, SPARK_HAVING)?;
@@ -144,7 +149,7 @@ fn take(
     let messages: &Int64Array = messages.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type(SPARK_MESSAGES))?;
     let blocks = column(batch, SPARK_BLOCKS)?;
     let blocks = blocks.as_list_opt::<i32>().ok_or_else(|| wrong_type(SPARK_BLOCKS))?;
-    let mut chosen: BTreeMap<WindowBounds, Vec<u32>> = BTreeMap::new();
+    let mut chosen: BTreeMap<SparkWindowBounds, Vec<u32>> = BTreeMap::new();
     for row in 0..batch.num_rows() {
         let bounds = (starts.value(row), ends.value(row));
         let Some(part) = parts.get_mut(&bounds) else { continue };

@@ -46,6 +46,12 @@ impl SparkHome {
         Self { jars: Some(folder.to_path_buf()), ..self }
     }
 
+    /// The same with so many megabytes of heap.
+    #[must_use]
+    pub fn heap_mb(self, heap_mb: u32) -> Self {
+        Self { heap_mb, ..self }
+    }
+
     /// The same with one more setting of Spark.
     #[must_use]
     pub fn property(mut self, key: &str, value: &str) -> Self {
