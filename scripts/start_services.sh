@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts Kafka and Prefect, waits until they are ready, and creates the topic. `--spark`: a Spark master and worker too.
+# Starts Kafka and Prefect, waits until they are ready, and creates the topic. `--spark`: Spark with its Connect server too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

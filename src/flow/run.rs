@@ -29,29 +29,16 @@ use super::observer::{self, Observer, TopicSnapshot};
 use super::owner::now_us;
 use super::rejections::{describe_dead_letter, note_of_earlier};
 use super::retention::RetentionWatch;
+use super::run_options::RunOptions;
 use super::run_status::RunStatus;
 use super::schemas::open_registry;
-use super::spark::{self, SparkRun};
+use super::spark;
 use super::start::{StartOptions, Started, start};
-use super::stop_condition::{RunEnd, StopCondition};
+use super::stop_condition::RunEnd;
 use super::worker::{WorkerErrors, Workers};
 use super::worker_shared::WorkerProgress;
 
 mod loss;
-
-/// Choices of one run.
-#[derive(Debug, Clone)]
-pub(crate) struct RunOptions {
-    pub(crate) until: StopCondition,
-    /// Take the pipeline from a process that seems alive.
-    pub(crate) takeover: bool,
-    /// Go on with what is there when records were lost.
-    pub(crate) accept_loss: bool,
-    /// How long to look for a broker before giving up.
-    pub(crate) connect_timeout: Duration,
-    /// Where it runs, if not in this process.
-    pub(crate) spark: Option<SparkRun>,
-}
 
 /// Open windows of which listeners learn more than how many there are.
 const OPEN_WINDOWS_SHOWN: usize = 200;

@@ -40,7 +40,7 @@ fn compose_yaml_pins_its_images_publishes_on_loopback_and_bounds_every_service()
     let file: Value = serde_json::from_slice(&output.stdout).unwrap();
     let services = file["services"].as_object().unwrap();
     let names: Vec<&str> = services.keys().map(String::as_str).collect();
-    assert_eq!(names, ["kafka", "prefect", "spark-master", "spark-worker", "turnstile"]);
+    assert_eq!(names, ["kafka", "prefect", "spark-connect", "spark-master", "spark-worker", "turnstile"]);
     for (name, service) in services {
         let image = service["image"].as_str().unwrap();
         let (_, tag) = image.split_once(':').unwrap_or_else(|| panic!("{name}: {image} has no tag"));
@@ -59,7 +59,7 @@ fn compose_yaml_pins_its_images_publishes_on_loopback_and_bounds_every_service()
         let profile = service["profiles"][0].as_str();
         let expected = match name.as_str() {
             "turnstile" => Some("job"),
-            "spark-master" | "spark-worker" => Some("spark"),
+            "spark-connect" | "spark-master" | "spark-worker" => Some("spark"),
             _ => None,
         };
         assert_eq!(profile, expected, "{name}");

@@ -1,6 +1,6 @@
 //! The folder of a query: which batches it has finished, and what they wrote.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -93,24 +93,58 @@ impl QueryFolder {
         Ok(Some(files.split_off(before)))
     }
 
-    /// Refuses if the cluster has finished later batches, but removed what it wrote down of batch `next`.
+    /// The batches from `next` on, if the cluster has removed what it wrote down of `next` and has the files of all batches up to
+    /// a later one; `None`: nothing was removed.
     ///
     /// # Errors
-    /// That, or the store does not answer.
-    pub(super) async fn refuse_gap(&self, next: u64) -> anyhow::Result<()> {
+    /// Batches are missing, or the store does not answer.
+    pub(super) async fn after_gap(&self, next: u64, files_before: u64) -> anyhow::Result<Option<FinishedBatches>> {
+        let later = self.entries().await?.split_off(&next);
+        let Some((first, _)) = later.first_key_value().filter(|(first, _)| **first > next) else { return Ok(None) };
+        let compact = later.iter().find(|(_, compact)| **compact).map(|(number, _)| *number);
+        let Some(last) = compact.filter(|compact| compact == first) else {
+            return Err(self.contradicts(format!("batch {first} is there, and batch {next} is not")));
+        };
+        let Some(files) = self.files_of(last, files_before).await? else { return Ok(None) };
+        let Some(bytes) = self.read(&format!("checkpoint/{}", offsets_path(last))).await? else {
+            return Err(self.contradicts(format!("the offsets of batch {last} are missing")));
+        };
+        let offsets = BatchOffsets::parse(&bytes).map_err(unknown)?;
+        let files_in_all = files_before + files.len() as u64;
+        Ok(Some(FinishedBatches { first: next, last, files, files_in_all, offsets }))
+    }
+
+    /// The files that batches before `next` wrote, and that are still there.
+    ///
+    /// # Errors
+    /// The store does not answer; Spark's log is not what this release knows.
+    pub(super) async fn files_before(&self, next: u64) -> anyhow::Result<Vec<String>> {
+        let (lake, folder) = (self.context.lake().await?, format!("{}/rows", self.path));
+        let there = self.patiently(|| lake.list(&folder, None)).await?;
+        let there: BTreeSet<&str> = there.iter().filter_map(|name| name.rsplit('/').next()).collect();
+        let mut entries = self.entries().await?;
+        entries.split_off(&next);
+        let from = entries.iter().rev().find(|(_, compact)| **compact).map_or(0, |(number, _)| *number);
+        let mut found = Vec::new();
+        for (number, compact) in entries.range(from..) {
+            let path = if *compact { compact_path(*number) } else { sink_path(*number) };
+            let Some(bytes) = self.read(&format!("rows/{path}")).await? else { continue };
+            let files = SinkLog::parse(&bytes).map_err(unknown)?.files;
+            found.extend(files.into_iter().map(|file| file.name).filter(|name| there.contains(name.as_str())));
+        }
+        Ok(found)
+    }
+
+    /// The batches that the sink's log has an entry of, and whether it is a compact one.
+    async fn entries(&self) -> anyhow::Result<BTreeMap<u64, bool>> {
         let (lake, folder) = (self.context.lake().await?, format!("{}/rows/_spark_metadata", self.path));
         let names = self.patiently(|| lake.list(&folder, None)).await?;
         let numbers = names.iter().filter_map(|name| {
             let name = name.rsplit('/').next()?;
-            name.strip_suffix(".compact").unwrap_or(name).parse::<u64>().ok()
+            let number = name.strip_suffix(".compact").unwrap_or(name).parse::<u64>().ok()?;
+            Some((number, name.ends_with(".compact")))
         });
-        let numbers: BTreeSet<u64> = numbers.collect();
-        match numbers.range(next..).next() {
-            Some(later) if *later > next => {
-                Err(self.contradicts(format!("batch {later} is there, and batch {next} is not")))
-            }
-            _ => Ok(()),
-        }
+        Ok(numbers.collect())
     }
 
     /// The rows that files hold.
@@ -138,7 +172,9 @@ impl QueryFolder {
     /// # Errors
     /// The store does not answer.
     pub(super) async fn delete_rows(&self, names: &[String]) -> anyhow::Result<()> {
-        let names: Vec<String> = names.iter().map(|name| format!("{}/rows/{name}", self.path)).collect();
+        // Hadoop's local file system keeps a checksum beside each file.
+        let both = names.iter().flat_map(|name| [name.clone(), format!(".{name}.crc")]);
+        let names: Vec<String> = both.map(|name| format!("{}/rows/{name}", self.path)).collect();
         let lake = self.context.lake().await?;
         self.patiently(|| lake.delete(&names)).await
     }
@@ -177,4 +213,112 @@ impl QueryFolder {
 
 fn unknown(error: UnknownFormat) -> anyhow::Error {
     Failure::of(Exit::Failed, error).hint("this release knows what Spark 4 writes").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use turnstile_pipeline::Pipeline;
+
+    use super::*;
+    use crate::flow::context::LakeAccess;
+    use crate::process::Process;
+
+    /// A folder of a query in a lake below `root`.
+    fn folder(root: &Path) -> QueryFolder {
+        let text = std::fs::read_to_string("pipelines/mta-stations.toml").unwrap();
+        let url = format!("file:{}", root.display());
+        let pipeline = Pipeline::from_str_with(&text, "p.toml", &[("lake.url".to_owned(), url)]).unwrap();
+        let process = Process::new(tokio::runtime::Handle::current());
+        QueryFolder::of(&Context::new(&process, pipeline, root, LakeAccess::Write), "000001")
+    }
+
+    fn write(root: &Path, name: &str, text: &str) {
+        let file = root.join("_turnstile/mta-stations/spark/000001").join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+
+    fn entry(files: impl IntoIterator<Item = u32>) -> String {
+        let line =
+            |file: u32| format!("\n{{\"path\":\"file:/x/rows/part-{file}.parquet\",\"size\":1,\"action\":\"add\"}}");
+        format!("v1{}", files.into_iter().map(line).collect::<String>())
+    }
+
+    fn offsets(root: &Path, batch: u64) {
+        let text = format!("v1\n{{\"batchWatermarkMs\":{batch}}}\n{{\"t\":{{\"0\":{batch}}}}}");
+        write(root, &format!("checkpoint/offsets/{batch}"), &text);
+    }
+
+    fn names(found: &FinishedBatches) -> Vec<&str> {
+        found.files.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn batches_come_one_by_one_also_from_a_compact_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        assert!(folder.finished(0, 0).await.unwrap().is_none());
+        write(dir.path(), "rows/_spark_metadata/0", &entry([0, 1]));
+        offsets(dir.path(), 0);
+        write(dir.path(), "rows/_spark_metadata/1", &entry([]));
+        offsets(dir.path(), 1);
+        write(dir.path(), "rows/_spark_metadata/2.compact", &entry([0, 1, 2]));
+        offsets(dir.path(), 2);
+        let first = folder.finished(0, 0).await.unwrap().unwrap();
+        assert_eq!((names(&first), first.last, first.files_in_all), (vec!["part-0.parquet", "part-1.parquet"], 0, 2));
+        let second = folder.finished(1, 2).await.unwrap().unwrap();
+        assert_eq!((names(&second), second.files_in_all, second.offsets.watermark_ms), (vec![], 2, 1));
+        let third = folder.finished(2, 2).await.unwrap().unwrap();
+        assert_eq!((names(&third), third.files_in_all), (vec!["part-2.parquet"], 3));
+        assert!(folder.finished(3, 3).await.unwrap().is_none());
+        let error = folder.finished(2, 9).await.unwrap_err();
+        assert!(format!("{error:#}").contains("cannot be published"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn a_batch_whose_offsets_the_cluster_forgot_is_published_with_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        write(dir.path(), "rows/_spark_metadata/4", &entry([7]));
+        write(dir.path(), "rows/_spark_metadata/5", &entry([8]));
+        assert!(folder.finished(4, 7).await.unwrap().is_none());
+        offsets(dir.path(), 5);
+        let both = folder.finished(4, 7).await.unwrap().unwrap();
+        assert_eq!((names(&both), both.first, both.last), (vec!["part-7.parquet", "part-8.parquet"], 4, 5));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_was_removed_and_a_file_that_changed_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        write(dir.path(), "rows/_spark_metadata/3", &entry([3]));
+        assert_eq!(folder.files_before(9).await.unwrap(), [""; 0]);
+        assert!(folder.after_gap(3, 0).await.unwrap().is_none());
+        assert!(folder.after_gap(4, 0).await.unwrap().is_none());
+        let error = folder.after_gap(2, 0).await.unwrap_err();
+        assert!(format!("{error:#}").contains("Spark wrote"), "{error:#}");
+        let listed = SinkLog::parse(entry([3]).as_bytes()).unwrap().files;
+        assert!(folder.rows(&listed).await.is_err(), "the file is missing");
+        write(dir.path(), "rows/part-3.parquet", "xx");
+        assert!(folder.rows(&listed).await.is_err(), "it is longer");
+        write(dir.path(), "rows/part-3.parquet", "x");
+        assert_eq!(folder.files_before(4).await.unwrap(), ["part-3.parquet"]);
+        assert_eq!(folder.files_before(3).await.unwrap(), [""; 0], "they are not published");
+        assert!(folder.rows(&listed).await.is_err(), "it is not Parquet");
+    }
+
+    #[tokio::test]
+    async fn entries_that_the_cluster_removed_are_in_the_compact_one_after_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        write(dir.path(), "rows/_spark_metadata/9.compact", &entry(0..6));
+        write(dir.path(), "rows/_spark_metadata/10", &entry([6]));
+        offsets(dir.path(), 9);
+        assert!(folder.finished(4, 3).await.unwrap().is_none());
+        let found = folder.after_gap(4, 3).await.unwrap().unwrap();
+        assert_eq!((found.first, found.last, found.files_in_all), (4, 9, 6));
+        assert_eq!(names(&found), ["part-3.parquet", "part-4.parquet", "part-5.parquet"]);
+    }
 }

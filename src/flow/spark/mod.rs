@@ -16,4 +16,4 @@ mod source;
 
 pub(crate) use binding::is_of_spark;
 pub(crate) use migrate::{Migration, TargetEngine, migrate};
-pub(crate) use run::{OnStop, SparkRun, run};
+pub(crate) use run::run;

@@ -105,6 +105,14 @@ impl Publisher {
         self.folder.finished(self.binding.next_batch, self.binding.files).await
     }
 
+    /// The finished batches that come next, of which the cluster has removed the entries.
+    ///
+    /// # Errors
+    /// As [`QueryFolder::after_gap`].
+    pub(super) async fn after_gap(&self) -> anyhow::Result<Option<FinishedBatches>> {
+        self.folder.after_gap(self.binding.next_batch, self.binding.files).await
+    }
+
     /// Commits the binding without a batch.
     ///
     /// # Errors
@@ -227,6 +235,16 @@ impl Publisher {
         for name in &committed.pending {
             events.note(format!("{name} is committed but not published yet; publishing is retried"));
         }
+        Ok(())
+    }
+
+    /// Takes the files of batches that earlier runs published for those that are to be deleted in time.
+    ///
+    /// # Errors
+    /// As [`QueryFolder::files_before`].
+    pub(super) async fn find_done(&mut self) -> anyhow::Result<()> {
+        let names = self.folder.files_before(self.binding.next_batch).await?;
+        self.done.push_back((Instant::now(), names));
         Ok(())
     }
 

@@ -30,7 +30,7 @@ use crate::flow::observer::Observer;
 use crate::flow::owner;
 use crate::flow::partition_key::partition_key;
 use crate::flow::rejections::note_of_earlier;
-use crate::flow::run::RunOptions;
+use crate::flow::run_options::{OnStop, RunOptions, SparkRun};
 use crate::flow::start::{partitions_of, topic_ids};
 use crate::flow::stop_condition::StopCondition;
 use crate::report::Failure;
@@ -47,24 +47,6 @@ const RESTARTS: RetryPolicy = RetryPolicy::new(Duration::from_secs(1), Duration:
 const FAILURES: u32 = 5;
 /// Batches whose counts are kept until they are published.
 const COUNTS_KEPT: usize = 1_000;
-
-/// A run on a cluster.
-#[derive(Debug, Clone)]
-pub(crate) struct SparkRun {
-    /// The Connect server.
-    pub(crate) address: SparkAddress,
-    /// What becomes of the query when the run is ended.
-    pub(crate) on_stop: OnStop,
-}
-
-/// What becomes of the query when the run is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum OnStop {
-    /// It stops too; the next run starts it from its checkpoint.
-    Stop,
-    /// It goes on; the next run publishes what it finished meanwhile.
-    Leave,
-}
 
 /// Runs the context's pipeline on a cluster until it ends.
 ///
@@ -173,9 +155,10 @@ impl SparkFlow {
             failures: 0,
             gap_asked_at: Instant::now(),
         };
-        if is_new {
+        match is_new {
             // The query's folder is known before the query: whoever comes after a crash finds it.
-            flow.publisher.commit_binding(false).await?;
+            true => flow.publisher.commit_binding(false).await?,
+            false => flow.publisher.find_done().await?,
         }
         let earlier = note_of_earlier(&flow.publisher.newest().counters);
         flow.connect().await.map_err(cluster_failed)??;
@@ -226,7 +209,9 @@ impl SparkFlow {
             self.give_news();
             if self.gap_asked_at.elapsed() >= GAP_EVERY {
                 self.gap_asked_at = Instant::now();
-                self.publisher.folder.refuse_gap(self.publisher.binding.next_batch).await?;
+                if let Some(batches) = self.publisher.after_gap().await? {
+                    self.publish(batches, true).await?;
+                }
                 self.publisher.delete_done().await?;
             }
             tokio::select! {
@@ -246,17 +231,25 @@ impl SparkFlow {
     /// Publishes all batches that are finished. `last`: none waits for its counts.
     async fn publish_finished(&mut self, last: bool) -> anyhow::Result<()> {
         while let Some(batches) = self.publisher.finished().await? {
-            let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
-            self.ask_for_counts().await;
-            let Some(account) = self.account_of(&batches, last || waited >= COUNTS_WAIT).await? else { return Ok(()) };
-            self.waiting_since = None;
-            self.publisher.publish(batches, account).await?;
-            self.progress = self.progress.split_off(&self.publisher.binding.next_batch);
-            self.failures = 0;
-            self.observer.commit_group_offsets(self.publisher.positions());
-            self.give_news();
+            if !self.publish(batches, last).await? {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Publishes batches; false: their counts are waited for.
+    async fn publish(&mut self, batches: FinishedBatches, last: bool) -> anyhow::Result<bool> {
+        let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
+        self.ask_for_counts().await;
+        let Some(account) = self.account_of(&batches, last || waited >= COUNTS_WAIT).await? else { return Ok(false) };
+        self.waiting_since = None;
+        self.publisher.publish(batches, account).await?;
+        self.progress = self.progress.split_off(&self.publisher.binding.next_batch);
+        self.failures = 0;
+        self.observer.commit_group_offsets(self.publisher.positions());
+        self.give_news();
+        Ok(true)
     }
 
     /// Takes the counts that the query still has.
@@ -413,6 +406,10 @@ impl SparkFlow {
             }
         }
         self.publish_finished(true).await?;
+        while let Some(batches) = self.publisher.after_gap().await? {
+            self.publish(batches, true).await?;
+            self.publish_finished(true).await?;
+        }
         if let Some(cluster) = self.cluster.take().filter(|_| stop) {
             self.publisher.binding.running = None;
             let _ = cluster.session.release().await;

@@ -2,16 +2,12 @@
 //!
 //! A receiver that passes them on to Prometheus adds `_total` to counters; names end in the unit already.
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum,
-};
-
 use crate::metrics::{CounterStart, MetricFamily, MetricHistogram, MetricKind, MetricPoint, MetricValue};
 
+use super::messages::{
+    CUMULATIVE, Gauge, Histogram, HistogramDataPoint, Metric, MetricData, MetricsRequest, NumberDataPoint, PointNumber,
+    ResourceMetrics, ScopeMetrics, Sum,
+};
 use super::values::{OtlpResource, nanos, text};
 
 /// When counts began and when they were read.
@@ -27,13 +23,11 @@ pub(super) fn request(
     families: &[MetricFamily],
     started_at_us: i64,
     now_us: i64,
-) -> ExportMetricsServiceRequest {
+) -> MetricsRequest {
     let metrics = families.iter().map(|family| metric(family, started_at_us, now_us)).collect();
-    let scope = ScopeMetrics { scope: Some(resource.scope()), metrics, ..ScopeMetrics::default() };
+    let scope = ScopeMetrics { scope: Some(resource.scope()), metrics };
     let resource = Some(resource.message());
-    ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics { resource, scope_metrics: vec![scope], ..ResourceMetrics::default() }],
-    }
+    MetricsRequest { resource_metrics: vec![ResourceMetrics { resource, scope_metrics: vec![scope] }] }
 }
 
 fn metric(family: &MetricFamily, started_at_us: i64, now_us: i64) -> Metric {
@@ -44,18 +38,21 @@ fn metric(family: &MetricFamily, started_at_us: i64, now_us: i64) -> Metric {
         CounterStart::Ledger => 0,
     };
     let times = PointTimes { start, now: nanos(now_us) };
-    let temporality = AggregationTemporality::Cumulative as i32;
+    let temporality = CUMULATIVE;
     let numbers = || family.points.iter().filter_map(|point| number_point(point, times)).collect();
     let (name, data) = match info.kind {
         MetricKind::Counter => {
             let sum = Sum { data_points: numbers(), aggregation_temporality: temporality, is_monotonic: true };
-            (info.name.to_owned(), Data::Sum(sum))
+            (info.name.to_owned(), MetricData::Sum(sum))
         }
-        MetricKind::Gauge => (info.name.to_owned(), Data::Gauge(Gauge { data_points: numbers() })),
-        MetricKind::Info => (format!("{}_info", info.name), Data::Gauge(Gauge { data_points: numbers() })),
+        MetricKind::Gauge => (info.name.to_owned(), MetricData::Gauge(Gauge { data_points: numbers() })),
+        MetricKind::Info => (format!("{}_info", info.name), MetricData::Gauge(Gauge { data_points: numbers() })),
         MetricKind::Histogram => {
             let data_points = family.points.iter().filter_map(|point| histogram_point(point, times)).collect();
-            (info.name.to_owned(), Data::Histogram(Histogram { data_points, aggregation_temporality: temporality }))
+            (
+                info.name.to_owned(),
+                MetricData::Histogram(Histogram { data_points, aggregation_temporality: temporality }),
+            )
         }
     };
     // Units by UCUM, as OpenTelemetry wants them.
@@ -64,13 +61,13 @@ fn metric(family: &MetricFamily, started_at_us: i64, now_us: i64) -> Metric {
         "bytes" => "By",
         _ => "1",
     };
-    Metric { name, description: info.help.to_owned(), unit: unit.to_owned(), data: Some(data), ..Metric::default() }
+    Metric { name, description: info.help.to_owned(), unit: unit.to_owned(), data: Some(data) }
 }
 
 fn number_point(point: &MetricPoint, times: PointTimes) -> Option<NumberDataPoint> {
     let value = match &point.value {
-        MetricValue::Unsigned(count) => Value::AsInt(i64::try_from(*count).unwrap_or(i64::MAX)),
-        MetricValue::Float(value) => Value::AsDouble(*value),
+        MetricValue::Unsigned(count) => PointNumber::AsInt(i64::try_from(*count).unwrap_or(i64::MAX)),
+        MetricValue::Float(value) => PointNumber::AsDouble(*value),
         MetricValue::Distribution(_) => return None,
     };
     Some(NumberDataPoint {
@@ -78,7 +75,6 @@ fn number_point(point: &MetricPoint, times: PointTimes) -> Option<NumberDataPoin
         start_time_unix_nano: times.start,
         time_unix_nano: times.now,
         value: Some(value),
-        ..NumberDataPoint::default()
     })
 }
 
@@ -92,6 +88,5 @@ fn histogram_point(point: &MetricPoint, times: PointTimes) -> Option<HistogramDa
         sum: Some(*sum),
         bucket_counts: buckets.iter().map(|(_, count)| *count).collect(),
         explicit_bounds: buckets.iter().map(|(bound, _)| *bound).filter(|bound| bound.is_finite()).collect(),
-        ..HistogramDataPoint::default()
     })
 }

@@ -5,6 +5,7 @@
 //!
 //! Source: OpenTelemetry Protocol 1.x, section OTLP/HTTP, binary Protobuf encoding.
 
+mod messages;
 mod metrics;
 mod spans;
 #[cfg(test)]

@@ -9,15 +9,12 @@
 //!             └─ deliver   to another database, later
 //! ```
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::KeyValue;
-use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use turnstile_message::OffsetRange;
 use uuid::Uuid;
 
 use crate::event::{CommitReport, FileContent, LoadReport, TrackEvent};
 
+use super::messages::{KeyValue, ResourceSpans, ScopeSpans, Span, SpanEvent, SpanKind, TraceRequest};
 use super::values::{OtlpResource, nanos, number, text, texts};
 
 /// Partitions whose offsets are attributes of a span.
@@ -32,7 +29,7 @@ pub(super) struct FlowSpans {
     resource: OtlpResource,
     /// The last commit that has a trace.
     last_traced: Option<u64>,
-    retries: Vec<Event>,
+    retries: Vec<SpanEvent>,
 }
 
 impl FlowSpans {
@@ -41,7 +38,7 @@ impl FlowSpans {
     }
 
     /// The request for `/v1/traces` that an event at `at_us` (microseconds since the epoch, UTC) gives rise to.
-    pub(super) fn observe(&mut self, at_us: i64, event: &TrackEvent) -> Option<ExportTraceServiceRequest> {
+    pub(super) fn observe(&mut self, at_us: i64, event: &TrackEvent) -> Option<TraceRequest> {
         match event {
             TrackEvent::Committed(commit) => {
                 let retries = std::mem::take(&mut self.retries);
@@ -62,21 +59,21 @@ impl FlowSpans {
                 }
                 let attributes = vec![text("turnstile.action", action), text("turnstile.cause", cause)];
                 let name = "retry".to_owned();
-                self.retries.push(Event { time_unix_nano: nanos(at_us), name, attributes, ..Event::default() });
+                self.retries.push(SpanEvent { time_unix_nano: nanos(at_us), name, attributes });
                 None
             }
             _ => None,
         }
     }
 
-    fn request(&self, spans: Vec<Span>) -> ExportTraceServiceRequest {
-        let scope = ScopeSpans { scope: Some(self.resource.scope()), spans, ..ScopeSpans::default() };
+    fn request(&self, spans: Vec<Span>) -> TraceRequest {
+        let scope = ScopeSpans { scope: Some(self.resource.scope()), spans };
         let resource = Some(self.resource.message());
-        let resource = ResourceSpans { resource, scope_spans: vec![scope], ..ResourceSpans::default() };
-        ExportTraceServiceRequest { resource_spans: vec![resource] }
+        let resource = ResourceSpans { resource, scope_spans: vec![scope] };
+        TraceRequest { resource_spans: vec![resource] }
     }
 
-    fn commit(&self, at_us: i64, commit: &CommitReport, retries: Vec<Event>) -> Vec<Span> {
+    fn commit(&self, at_us: i64, commit: &CommitReport, retries: Vec<SpanEvent>) -> Vec<Span> {
         let times = StepTimes::of(at_us, commit);
         let span = |step: SpanStep, from_us, to_us, attributes| self.span(commit.seq, step, from_us, to_us, attributes);
         let counts = FileTotals::of(commit);
@@ -132,7 +129,7 @@ impl FlowSpans {
             start_time_unix_nano: nanos(from_us),
             end_time_unix_nano: nanos(to_us.max(from_us)),
             attributes,
-            ..Span::default()
+            events: Vec::new(),
         }
     }
 

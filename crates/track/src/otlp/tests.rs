@@ -8,19 +8,18 @@ use serde_json::Value;
 use turnstile_values::Secret;
 use uuid::Uuid;
 
+use super::messages::{Span, TraceRequest};
 use super::*;
 use crate::event::CommitReport;
 use crate::test_events::{EIGHT_US, SECOND_US, all, commit, load};
 use crate::test_server::TestServer;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::Span;
 
 fn resource() -> OtlpResource {
     let (pipeline, version) = ("mta-turnstile".to_owned(), "0.1.0".to_owned());
     OtlpResource { pipeline, version, run: Uuid::from_u128(7 << 64 | 9), host: Some("batch-2".into()) }
 }
 
-fn spans(request: Option<ExportTraceServiceRequest>) -> Vec<Span> {
+fn spans(request: Option<TraceRequest>) -> Vec<Span> {
     request.map(|request| request.resource_spans[0].scope_spans[0].spans.clone()).unwrap_or_default()
 }
 

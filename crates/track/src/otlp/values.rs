@@ -1,9 +1,8 @@
 //! Small pieces of OTLP messages.
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use uuid::Uuid;
+
+use super::messages::{AnyValue, AnyValueKind, ArrayValue, InstrumentationScope, KeyValue, ResourceMessage};
 
 /// Who sends: the resource of all spans and metrics.
 #[derive(Debug, Clone)]
@@ -20,7 +19,7 @@ pub struct OtlpResource {
 
 impl OtlpResource {
     /// Source: OpenTelemetry's semantic conventions for resources, `service.*` and `host.name`.
-    pub(super) fn message(&self) -> Resource {
+    pub(super) fn message(&self) -> ResourceMessage {
         let mut attributes = vec![
             text("service.name", "turnstile"),
             text("service.version", &self.version),
@@ -28,30 +27,29 @@ impl OtlpResource {
             text("turnstile.pipeline", &self.pipeline),
         ];
         attributes.extend(self.host.as_deref().map(|host| text("host.name", host)));
-        Resource { attributes, ..Resource::default() }
+        ResourceMessage { attributes }
     }
 
     pub(super) fn scope(&self) -> InstrumentationScope {
-        let version = self.version.clone();
-        InstrumentationScope { name: "turnstile".to_owned(), version, ..InstrumentationScope::default() }
+        InstrumentationScope { name: "turnstile".to_owned(), version: self.version.clone() }
     }
 }
 
 pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
+    attribute(key, AnyValueKind::Text(value.to_owned()))
 }
 
 pub(super) fn number(key: &str, value: u64) -> KeyValue {
-    attribute(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)))
+    attribute(key, AnyValueKind::Int(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
 pub(super) fn texts(key: &str, values: impl Iterator<Item = String>) -> KeyValue {
-    let values = values.map(|value| AnyValue { value: Some(Value::StringValue(value)) }).collect();
-    attribute(key, Value::ArrayValue(ArrayValue { values }))
+    let values = values.map(|value| AnyValue { value: Some(AnyValueKind::Text(value)) }).collect();
+    attribute(key, AnyValueKind::Array(ArrayValue { values }))
 }
 
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+fn attribute(key: &str, value: AnyValueKind) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
 }
 
 /// Nanoseconds since the epoch.
