@@ -53,7 +53,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(5);
 /// by the next run.
 pub(crate) async fn run(context: &Context, options: &RunOptions) -> anyhow::Result<Status> {
     if let Some(on) = &options.spark {
-        return spark::run(context, options, on).await;
+        return Box::pin(spark::run(context, options, on)).await;
     }
     let (mut flow, end) = Flow::start(context, options).await?;
     let result = flow.run_loop(&end).await;

@@ -114,6 +114,7 @@ fn every_json_has_one_form_of_times_and_no_number_beyond_2_to_the_53() {
     scene.send(later.iter().map(String::as_bytes));
     run("run", &[story, "--drain"]);
     run("audit", &[story]);
+    run("migrate", &[story, "--to", "embedded"]);
     run("lag", &[story]);
     run("check", &[story]);
     run("check", &[story, "--connect"]);

@@ -59,13 +59,6 @@ pub(crate) async fn migrate(
     connect_timeout: Duration,
 ) -> anyhow::Result<Migration> {
     let (pipeline, compiled) = (context.pipeline(), context.plan()?);
-    refuse_history(pipeline)?;
-    if to == TargetEngine::Spark {
-        SparkPlan::of(pipeline).map_err(|refused| refused_by_plan(&pipeline.name, &refused))?;
-    }
-    let settings = context.client_settings()?.with_connect_timeout(connect_timeout);
-    let connection = KafkaConnection::open(&settings).map_err(client)?;
-    let partitions = partitions_of(&connection, &pipeline.source.topics, false)?;
     let lake = context.lake().await?;
     let Some(newest) = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)? else {
         return Err(Failure::new(Exit::Ledger, format!("pipeline {:?} has never run", pipeline.name))
@@ -81,6 +74,13 @@ pub(crate) async fn migrate(
         let Slot { seq, published_until_us, .. } = newest;
         return Ok(Migration { was_there: true, seq, published_until_us, again: Vec::new() });
     }
+    refuse_history(pipeline)?;
+    if to == TargetEngine::Spark {
+        SparkPlan::of(pipeline).map_err(|refused| refused_by_plan(&pipeline.name, &refused))?;
+    }
+    let settings = context.client_settings()?.with_connect_timeout(connect_timeout);
+    let connection = KafkaConnection::open(&settings).map_err(client)?;
+    let partitions = partitions_of(&connection, &pipeline.source.topics, false)?;
     let opened = Ledger::open(lake, &pipeline.name, &pipeline.plan_hash, owner::this_process()).await;
     let opened = opened.map_err(|error| open_failed(error, &compiled))?;
     let (ledger, slot) = (opened.ledger, opened.recovered.map_or(newest, |recovered| recovered.slot));
@@ -112,7 +112,9 @@ pub(crate) async fn migrate(
             Ok(Migration { was_there: false, seq, published_until_us, again })
         }
         TargetEngine::Embedded => {
-            let reference = Binding::reference(&slot).expect("the slot is of Spark");
+            let reference = Binding::reference(&slot).ok_or_else(|| {
+                Failure::new(Exit::Fenced, format!("pipeline {:?} was moved by another process", pipeline.name))
+            })?;
             let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
             let binding = Binding::decode(&bytes).map_err(|error| Failure::of(Exit::Ledger, error))?;
             if binding.running.is_some() {

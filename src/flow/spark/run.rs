@@ -54,7 +54,7 @@ const COUNTS_KEPT: usize = 1_000;
 /// As the run of the embedded engine; and what of the pipeline Spark cannot do, a server that cannot be reached, a query that
 /// fails again and again.
 pub(crate) async fn run(context: &Context, options: &RunOptions, on: &SparkRun) -> anyhow::Result<Status> {
-    let mut flow = SparkFlow::start(context, options, on).await?;
+    let mut flow = Box::pin(SparkFlow::start(context, options, on)).await?;
     let result = flow.run_loop().await;
     let lag = flow.lag();
     flow.observer.stop();
@@ -400,10 +400,10 @@ impl SparkFlow {
     /// Ends the run: stops the query or leaves it, publishes what it has finished, releases the pipeline.
     async fn end(&mut self) -> anyhow::Result<()> {
         let stop = self.ends || self.on_stop == OnStop::Stop;
-        if let (true, Some(cluster)) = (stop, &self.cluster) {
-            if let Err(error) = cluster.session.stop(&cluster.query).await {
-                self.context.events().note(format!("the query could not be stopped: {}", human::error(&error)));
-            }
+        if let (true, Some(cluster)) = (stop, &self.cluster)
+            && let Err(error) = cluster.session.stop(&cluster.query).await
+        {
+            self.context.events().note(format!("the query could not be stopped: {}", human::error(&error)));
         }
         self.publish_finished(true).await?;
         while let Some(batches) = self.publisher.after_gap().await? {

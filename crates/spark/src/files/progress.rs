@@ -128,7 +128,7 @@ mod tests {
           "customMetrics": { "loadedMapCacheHitCount": 3 } },
         { "operatorName": "dedupeWithinWatermark", "numRowsDroppedByWatermark": 4, "memoryUsedBytes": 43800984,
           "customMetrics": { "numDroppedDuplicateRows": 9 } } ],
-      "sources": [ { "description": "KafkaV2[Subscribe[t]]", "endOffset": "{"t":{"0":5}}", "numInputRows": 60000 } ],
+      "sources": [ { "description": "KafkaV2[Subscribe[t]]", "endOffset": "{\"t\":{\"0\":5}}", "numInputRows": 60000 } ],
       "sink": { "description": "FileSink[file:/x]", "numOutputRows": -1 },
       "observedMetrics": { "turnstile_stream": { "values": [59987, null],
         "schema": { "type": "struct", "fields": [ { "name": "rows", "type": "long", "nullable": false, "metadata": {} },

@@ -47,7 +47,7 @@ pub(super) struct Span {
     #[prost(fixed64, tag = "8")]
     pub(super) end_time_unix_nano: u64,
     #[prost(message, repeated, tag = "9")]
-    pub(super) attributes: Vec<KeyValue>,
+    pub(super) attributes: Vec<SpanAttribute>,
     #[prost(message, repeated, tag = "11")]
     pub(super) events: Vec<SpanEvent>,
 }
@@ -70,7 +70,7 @@ pub(super) struct SpanEvent {
     #[prost(string, tag = "2")]
     pub(super) name: String,
     #[prost(message, repeated, tag = "3")]
-    pub(super) attributes: Vec<KeyValue>,
+    pub(super) attributes: Vec<SpanAttribute>,
 }
 
 /// `ExportMetricsServiceRequest`.
@@ -155,7 +155,7 @@ pub(super) struct NumberDataPoint {
     #[prost(oneof = "PointNumber", tags = "4, 6")]
     pub(super) value: Option<PointNumber>,
     #[prost(message, repeated, tag = "7")]
-    pub(super) attributes: Vec<KeyValue>,
+    pub(super) attributes: Vec<SpanAttribute>,
 }
 
 /// `NumberDataPoint.value`.
@@ -182,14 +182,14 @@ pub(super) struct HistogramDataPoint {
     #[prost(double, repeated, tag = "7")]
     pub(super) explicit_bounds: Vec<f64>,
     #[prost(message, repeated, tag = "9")]
-    pub(super) attributes: Vec<KeyValue>,
+    pub(super) attributes: Vec<SpanAttribute>,
 }
 
 /// `Resource`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ResourceMessage {
     #[prost(message, repeated, tag = "1")]
-    pub(super) attributes: Vec<KeyValue>,
+    pub(super) attributes: Vec<SpanAttribute>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -200,8 +200,9 @@ pub(super) struct InstrumentationScope {
     pub(super) version: String,
 }
 
+/// `KeyValue`: an attribute of a span, a metric or a resource.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct KeyValue {
+pub(super) struct SpanAttribute {
     #[prost(string, tag = "1")]
     pub(super) key: String,
     #[prost(message, optional, tag = "2")]

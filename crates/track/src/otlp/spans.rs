@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::event::{CommitReport, FileContent, LoadReport, TrackEvent};
 
-use super::messages::{KeyValue, ResourceSpans, ScopeSpans, Span, SpanEvent, SpanKind, TraceRequest};
+use super::messages::{ResourceSpans, ScopeSpans, Span, SpanAttribute, SpanEvent, SpanKind, TraceRequest};
 use super::values::{OtlpResource, nanos, number, text, texts};
 
 /// Partitions whose offsets are attributes of a span.
@@ -114,11 +114,11 @@ impl FlowSpans {
         Span { span_id: Uuid::new_v4().as_bytes()[8..].to_vec(), ..span }
     }
 
-    fn common(&self, seq: u64) -> Vec<KeyValue> {
+    fn common(&self, seq: u64) -> Vec<SpanAttribute> {
         vec![text("turnstile.pipeline", &self.resource.pipeline), number("turnstile.seq", seq)]
     }
 
-    fn span(&self, seq: u64, step: SpanStep, from_us: i64, to_us: i64, attributes: Vec<KeyValue>) -> Span {
+    fn span(&self, seq: u64, step: SpanStep, from_us: i64, to_us: i64, attributes: Vec<SpanAttribute>) -> Span {
         let parent = if step == SpanStep::Checkpoint { Vec::new() } else { self.span_id(seq, SpanStep::Checkpoint) };
         Span {
             trace_id: self.trace_id(seq),

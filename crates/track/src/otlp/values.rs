@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::messages::{AnyValue, AnyValueKind, ArrayValue, InstrumentationScope, KeyValue, ResourceMessage};
+use super::messages::{AnyValue, AnyValueKind, ArrayValue, InstrumentationScope, ResourceMessage, SpanAttribute};
 
 /// Who sends: the resource of all spans and metrics.
 #[derive(Debug, Clone)]
@@ -35,21 +35,21 @@ impl OtlpResource {
     }
 }
 
-pub(super) fn text(key: &str, value: &str) -> KeyValue {
+pub(super) fn text(key: &str, value: &str) -> SpanAttribute {
     attribute(key, AnyValueKind::Text(value.to_owned()))
 }
 
-pub(super) fn number(key: &str, value: u64) -> KeyValue {
+pub(super) fn number(key: &str, value: u64) -> SpanAttribute {
     attribute(key, AnyValueKind::Int(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
-pub(super) fn texts(key: &str, values: impl Iterator<Item = String>) -> KeyValue {
+pub(super) fn texts(key: &str, values: impl Iterator<Item = String>) -> SpanAttribute {
     let values = values.map(|value| AnyValue { value: Some(AnyValueKind::Text(value)) }).collect();
     attribute(key, AnyValueKind::Array(ArrayValue { values }))
 }
 
-fn attribute(key: &str, value: AnyValueKind) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
+fn attribute(key: &str, value: AnyValueKind) -> SpanAttribute {
+    SpanAttribute { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
 }
 
 /// Nanoseconds since the epoch.
