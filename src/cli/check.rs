@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 use turnstile_pipeline::Pipeline;
 
 use super::pipeline_file::{pipeline_failure, split_set};
 use super::{check_spark, connect};
 use crate::exit::Exit;
+use crate::flow::EngineChoice;
 use crate::process::Process;
 use crate::report::Failure;
 
@@ -41,7 +42,7 @@ pub(crate) struct CheckArgs {
     connect_timeout: u64,
     /// The engine to plan for. spark: what of the pipeline a Spark cluster cannot do, or the plan that it would be sent.
     #[arg(long, value_enum, default_value = "embedded", conflicts_with = "connect")]
-    engine: PlannedEngine,
+    engine: EngineChoice,
     /// With --engine spark: have the Spark Connect server at this address check the plan too. Parameters such as a token belong
     /// into the environment variable SPARK_REMOTE, which is used when the flag is absent.
     #[arg(long, value_name = "sc://HOST:PORT")]
@@ -51,20 +52,14 @@ pub(crate) struct CheckArgs {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PlannedEngine {
-    Embedded,
-    Spark,
-}
-
 pub(crate) fn run(args: CheckArgs, process: &Process) -> anyhow::Result<Exit> {
-    if args.remote.is_some() && args.engine != PlannedEngine::Spark {
+    if args.remote.is_some() && args.engine != EngineChoice::Spark {
         return Err(Failure::new(Exit::Usage, "--remote is the address of a Spark server")
             .hint("add --engine spark")
             .into());
     }
     match Pipeline::from_path_with(&args.pipeline, &split_set(&args.set)?) {
-        Ok(pipeline) if args.engine == PlannedEngine::Spark => {
+        Ok(pipeline) if args.engine == EngineChoice::Spark => {
             return check_spark::run(process, &pipeline, args.remote.as_deref(), args.json);
         }
         Ok(pipeline) if args.connect => {

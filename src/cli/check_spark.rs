@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use turnstile_pipeline::{Pipeline, TopicSelection};
+use turnstile_pipeline::Pipeline;
 use turnstile_spark::{DataSource, ROWS_VIEW, Relation, Session, SessionSettings, SparkAddress, SparkError, SparkPlan};
 use turnstile_values::human;
 
 use super::spark_address::spark_address;
 use crate::exit::Exit;
+use crate::flow::{refused_by_plan, spark_failed, subscription};
 use crate::process::Process;
-use crate::report::Failure;
 
 /// What a server says of a plan.
 struct Accepted {
@@ -27,15 +27,11 @@ pub(super) fn run(process: &Process, pipeline: &Pipeline, remote: Option<&str>, 
             outln!("{}", json!({ "ok": false, "engine": "spark", "refused": refused }));
             return Ok(Exit::Config);
         }
-        Err(refused) => {
-            let fact =
-                format!("the pipeline \"{}\" does not run on Spark:\n  - {}", pipeline.name, refused.join("\n  - "));
-            return Err(Failure::new(Exit::Config, fact).into());
-        }
+        Err(refused) => return Err(refused_by_plan(&pipeline.name, &refused).into()),
     };
     let accepted = match spark_address(remote)? {
         None => None,
-        Some(address) => Some(process.runtime.block_on(ask(pipeline, &plan, address)).map_err(refused_by_spark)?),
+        Some(address) => Some(process.runtime.block_on(ask(pipeline, &plan, address)).map_err(spark_failed)?),
     };
     match json {
         true => outln!("{}", as_json(pipeline, &plan, accepted.as_ref())),
@@ -60,19 +56,9 @@ async fn ask(pipeline: &Pipeline, plan: &SparkPlan, address: SparkAddress) -> Re
 
 /// The Kafka source without a client's settings: to analyze a plan, Spark asks no broker.
 fn messages(pipeline: &Pipeline) -> DataSource {
-    let (way, topics) = match &pipeline.source.topics {
-        TopicSelection::Named(names) => ("subscribe", names.join(",")),
-        topics @ TopicSelection::Matching(_) => ("subscribePattern", topics.to_string()),
-    };
+    let (way, topics) = subscription(&pipeline.source.topics);
     let options = [("kafka.bootstrap.servers".to_owned(), "127.0.0.1:9092".to_owned()), (way.to_owned(), topics)];
     DataSource { format: "kafka".to_owned(), schema: None, options: BTreeMap::from(options) }
-}
-
-fn refused_by_spark(error: SparkError) -> anyhow::Error {
-    let away = error.is_of_the_connection() || matches!(error, SparkError::Refused { .. });
-    let exit = if away { Exit::Source } else { Exit::Failed };
-    let hint = error.hint();
-    Failure::of(exit, error).maybe_hint(hint).into()
 }
 
 fn as_text(pipeline: &Pipeline, plan: &SparkPlan, accepted: Option<&Accepted>) -> String {

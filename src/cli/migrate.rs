@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 use turnstile_message::OffsetRange;
 use turnstile_values::human;
 
 use super::pipeline_file::load_pipeline_for_cluster;
 use crate::exit::Exit;
-use crate::flow::{self, Context, LakeAccess, Migration, TargetEngine};
+use crate::flow::{self, Context, EngineChoice, LakeAccess, Migration};
 use crate::process::Process;
 
 /// Move a pipeline that does not run from this program to a Spark cluster, or back.
@@ -28,7 +28,7 @@ pub(crate) struct MigrateArgs {
     pipeline: PathBuf,
     /// The engine that goes on with the pipeline
     #[arg(long, value_enum, value_name = "ENGINE")]
-    to: TargetEngine,
+    to: EngineChoice,
     /// Set a key of the pipeline file, such as `lake.url="s3://bucket/path"`; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -59,17 +59,10 @@ pub(crate) fn run(args: MigrateArgs, process: &Process) -> anyhow::Result<Exit> 
     Ok(Exit::Done)
 }
 
-fn word(to: TargetEngine) -> &'static str {
-    match to {
-        TargetEngine::Spark => "spark",
-        TargetEngine::Embedded => "embedded",
-    }
-}
-
-fn as_text(migration: &Migration, to: TargetEngine, name: &str) -> String {
+fn as_text(migration: &Migration, to: EngineChoice, name: &str) -> String {
     let (engine, run) = match to {
-        TargetEngine::Spark => ("Spark", "`turnstile run PIPELINE.toml --engine spark --remote sc://HOST`"),
-        TargetEngine::Embedded => ("the embedded engine", "`turnstile run PIPELINE.toml`"),
+        EngineChoice::Spark => ("Spark", "`turnstile run PIPELINE.toml --engine spark --remote sc://HOST`"),
+        EngineChoice::Embedded => ("the embedded engine", "`turnstile run PIPELINE.toml`"),
     };
     if migration.was_there {
         return format!("{name} is a pipeline of {engine} already; nothing was changed\n");
@@ -86,7 +79,7 @@ fn as_text(migration: &Migration, to: TargetEngine, name: &str) -> String {
     )
 }
 
-fn as_json(migration: &Migration, to: TargetEngine) -> serde_json::Value {
+fn as_json(migration: &Migration, to: EngineChoice) -> serde_json::Value {
     let range = |range: &OffsetRange| {
         json!({
             "topic": &*range.partition.topic, "partition": range.partition.partition,
@@ -94,7 +87,7 @@ fn as_json(migration: &Migration, to: TargetEngine) -> serde_json::Value {
         })
     };
     json!({
-        "engine": word(to),
+        "engine": to.to_possible_value().map(|value| value.get_name().to_owned()),
         "moved": !migration.was_there,
         "seq": migration.seq,
         "published_until": migration.published_until_us.map(human::instant),

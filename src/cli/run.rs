@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use turnstile_pipeline::Pipeline;
 use turnstile_values::human;
 
@@ -13,7 +13,8 @@ use super::spark_address::spark_address;
 use crate::console::PipelineFileText;
 use crate::exit::Exit;
 use crate::flow::{
-    self, Context, LakeAccess, OnStop, PortChoice, RejectedShare, RunOptions, Services, SparkRun, StopCondition,
+    self, Context, EngineChoice, LakeAccess, OnStop, PortChoice, RejectedShare, RunOptions, Services, SparkRun,
+    StopCondition,
 };
 use crate::process::Process;
 use crate::progress::Printing;
@@ -45,16 +46,6 @@ pub(crate) struct RunArgs {
     /// Fail when no broker has answered for this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = turnstile_kafka::DEFAULT_CONNECT_TIMEOUT.as_secs())]
     connect_timeout: u64,
-}
-
-/// What computes the windows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum EngineChoice {
-    /// This process.
-    #[default]
-    Embedded,
-    /// A cluster, through its Spark Connect server.
-    Spark,
 }
 
 /// On which engine a pipeline runs.

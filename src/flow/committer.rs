@@ -2,6 +2,7 @@
 //!
 //! In: cuts in the ledger's form. Out: what was committed and published. Holds the ledger and the state that is live in it.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,31 @@ use turnstile_message::TopicPartition;
 use turnstile_values::{RetryPolicy, human};
 
 use super::commit::ADD;
+use super::context::Context;
 use super::event::Event;
 use super::event_sink::EventSink;
 use super::fault::{engine_failed, ledger_failed};
+use super::settings::retry_for;
 use super::state_merge;
 
 /// When a commit is tried again, or a request to the schema registry; each says for how long.
 pub(super) const RETRIES: RetryPolicy = RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(10));
+
+/// Says that something is tried again after `wait`, and waits; false: the run is to end meanwhile.
+pub(super) async fn wait_to_retry(
+    events: &EventSink,
+    shutdown: &CancellationToken,
+    error: &(dyn Error + 'static),
+    wait: Duration,
+) -> bool {
+    let cause = human::error(error);
+    tracing::debug!(wait_ms = wait.as_millis() as u64, error = cause, "it is tried again");
+    events.emit(Event::Retried { cause, wait });
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = tokio::time::sleep(wait) => true,
+    }
+}
 
 /// The ledger of a running flow.
 pub(crate) struct Committer {
@@ -41,6 +60,12 @@ impl Committer {
         shutdown: CancellationToken,
     ) -> Self {
         Self { ledger, live, retry_for, events, shutdown }
+    }
+
+    /// The same, as the context's pipeline says.
+    pub(crate) fn of(context: &Context, ledger: Ledger, live: Vec<StateRef>) -> Self {
+        let retry_for = retry_for(context.pipeline());
+        Self::new(ledger, live, retry_for, context.events().clone(), context.shutdown().clone())
     }
 
     /// State that is still needed, oldest first.
@@ -109,15 +134,8 @@ impl Committer {
                     let Some(wait) = waits.next_after(began.elapsed()) else {
                         return Err(ledger_failed(LedgerError::Store(error)));
                     };
-                    tracing::debug!(
-                        wait_ms = wait.as_millis() as u64,
-                        error = human::error(&error),
-                        "retrying a commit"
-                    );
-                    self.events.emit(Event::Retried { cause: human::error(&error), wait });
-                    tokio::select! {
-                        () = self.shutdown.cancelled() => return Err(ledger_failed(LedgerError::Store(error))),
-                        () = tokio::time::sleep(wait) => {}
+                    if !wait_to_retry(&self.events, &self.shutdown, &error, wait).await {
+                        return Err(ledger_failed(LedgerError::Store(error)));
                     }
                     result = self.ledger.retry().await;
                 }

@@ -8,6 +8,7 @@ use turnstile_kafka::{ClientError, ReadError, SettingsError};
 use turnstile_lake::maintenance::MaintenanceError;
 use turnstile_lake::{LakeError, LedgerError};
 use turnstile_registry::RegistryError;
+use turnstile_spark::SparkError;
 use turnstile_warehouse::WarehouseError;
 
 use super::losses::range_lost;
@@ -106,6 +107,20 @@ pub(crate) fn read_failed(error: ReadError) -> anyhow::Error {
             .into(),
         ReadError::Fatal { .. } => Failure::of(Exit::Source, error).into(),
     }
+}
+
+/// What of a pipeline Spark cannot do.
+pub(crate) fn refused_by_plan(name: &str, refused: &[String]) -> Failure {
+    let fact = format!("the pipeline \"{name}\" does not run on Spark:\n  - {}", refused.join("\n  - "));
+    Failure::new(Exit::Config, fact)
+}
+
+/// A Spark cluster failed, or said no.
+pub(crate) fn spark_failed(error: SparkError) -> anyhow::Error {
+    let away = error.is_of_the_connection() || matches!(error, SparkError::Refused { .. });
+    let exit = if away { Exit::Source } else { Exit::Failed };
+    let hint = error.hint();
+    Failure::of(exit, error).maybe_hint(hint).into()
 }
 
 /// The schema registry gave no schema.

@@ -62,7 +62,7 @@ pub(crate) use event::{CommitEvent, Event, PartitionProgress, RunCounts, Status}
 pub(crate) use event_sink::{EventSink, EventStream};
 pub(crate) use fault::{
     client, diagnosis_failed, lake_failed, lake_file_hint, ledger_failed, maintenance_failed, no_ledger, read_failed,
-    registry_failed, warehouse_failed,
+    refused_by_plan, registry_failed, spark_failed, warehouse_failed,
 };
 #[cfg(test)]
 pub(crate) use lag::tests::{committed as committed_example, report as lag_example};
@@ -81,13 +81,13 @@ pub(crate) use rejections::RejectedShare;
 pub(crate) use replay::replay;
 pub(crate) use requeue::{ByReason, RequeueOutcome, Requeued, rejected_again, requeue, requeue_outcome};
 pub(crate) use run::run;
-pub(crate) use run_options::{OnStop, RunOptions, SparkRun};
+pub(crate) use run_options::{EngineChoice, OnStop, RunOptions, SparkRun};
 pub(crate) use schemas::open_registry;
 pub(crate) use secret::{prefect_key, read_secret};
 pub(crate) use serve::{LISTEN, USER, address, serve};
 pub(crate) use services::{PortChoice, Services};
 pub(crate) use settings::{GROUP_BY_NAME, client_settings, file_format};
-pub(crate) use spark::{Migration, TargetEngine, migrate};
+pub(crate) use spark::{Migration, migrate, subscription};
 pub(crate) use start::partitions;
 pub(crate) use stop_condition::StopCondition;
 pub(crate) use up::{City, LocalTopic, start_broker};

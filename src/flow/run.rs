@@ -113,7 +113,6 @@ impl Flow {
         let part_bytes = (pipeline.stream.memory_bytes as usize / 2) / queues.len().max(1);
         let (workers, worker_errors) = Workers::start(queues, || engine.worker(), part_bytes, registry.as_ref())?;
         let now = Instant::now();
-        let retry_for = Duration::from_micros(pipeline.lake.retry_for_us.max(0) as u64);
         let earlier = note_of_earlier(&ledger.newest().counters);
         let flow = Self {
             context: context.clone(),
@@ -132,7 +131,7 @@ impl Flow {
             more: false,
             dead_letters,
             status: RunStatus::new(ledger.newest().seq, &ledger.newest().counters, now),
-            committer: Committer::new(ledger, live, retry_for, context.events().clone(), context.shutdown().clone()),
+            committer: Committer::of(context, ledger, live),
             maintenance: Maintenance::start(context),
             partitions,
         };

@@ -20,6 +20,16 @@ pub(crate) struct RunOptions {
     pub(crate) spark: Option<SparkRun>,
 }
 
+/// What computes a pipeline's windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EngineChoice {
+    /// This program.
+    #[default]
+    Embedded,
+    /// An Apache Spark cluster, through its Connect server.
+    Spark,
+}
+
 /// A run on a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct SparkRun {

@@ -1,5 +1,7 @@
 //! A pipeline's keys as settings of Kafka's client and of the lake.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use turnstile_kafka::ClientSettings;
 use turnstile_lake::{FileEncoding, StoreOptions};
@@ -31,6 +33,11 @@ pub(crate) fn client_settings(pipeline: &Pipeline, shutdown: &CancellationToken)
         None => settings.with("group.id", &pipeline.name, GROUP_BY_NAME).map_err(wrong)?,
     };
     Ok(settings.with_shutdown(shutdown.clone()))
+}
+
+/// How long a store that refuses for now is asked again.
+pub(crate) fn retry_for(pipeline: &Pipeline) -> Duration {
+    Duration::from_micros(pipeline.lake.retry_for_us.max(0) as u64)
 }
 
 /// The store options of a pipeline's lake.

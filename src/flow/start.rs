@@ -12,7 +12,7 @@ use super::fault::{client, engine_failed, ledger_failed, open_failed, read_faile
 use super::losses::{range_lost, topic_recreated};
 use super::owner;
 use super::partition_key::partition_key;
-use super::restore::restore_from;
+use super::restore::{restore_from, restore_state};
 use super::spark::is_of_spark;
 use super::spill_folder::spill_space;
 use crate::exit::Exit;
@@ -46,31 +46,10 @@ pub(crate) async fn start(
     options: &StartOptions,
 ) -> anyhow::Result<Started> {
     let (pipeline, plan) = (context.pipeline(), context.plan()?);
-    let mut connection = KafkaConnection::open(settings).map_err(client)?;
-    let partitions = partitions_of(&connection, &pipeline.source.topics, options.accept_loss)?;
-    tracing::debug!(servers = settings.servers(), partitions = partitions.len(), "connected to the brokers");
-    let lake = context.lake().await?;
-    let newest = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)?;
-    if let Some(newest) = newest.as_ref().filter(|_| !options.takeover) {
-        owner::refuse_if_alive(newest, lake.url())?;
-    }
-    if let Some(newest) = newest.as_ref().filter(|newest| is_of_spark(newest)) {
-        return Err(Failure::new(Exit::Ledger, format!("pipeline {:?} runs on Spark", newest.pipeline))
-            .cause(anyhow::anyhow!("the open windows of commit {} are those of a query on a cluster", newest.seq))
-            .hint("run it with --engine spark, or move it: `turnstile migrate PIPELINE.toml --to embedded`")
-            .into());
-    }
-    // Before this process claims the pipeline: a key that it cannot have is no reason to fence another one.
-    partition_key(pipeline, newest.as_ref())?;
-    let opened = Ledger::open(lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
-    let opened = opened.await.map_err(|error| open_failed(error, &plan))?;
-    let ledger = opened.ledger;
-    let mut slot = opened.recovered.map(|recovered| recovered.slot);
+    let ClaimedPipeline { ledger, mut slot, mut connection, partitions, topic_ids } =
+        claim(context, settings, options.takeover, options.accept_loss, refuse_spark).await?;
     let resumed_at = slot.as_ref().map(|slot| slot.seq);
-    tracing::debug!(url = lake.url(), epoch = ledger.newest().epoch, ?resumed_at, "claimed the ledger");
     let live = slot.as_ref().map(|slot| slot.state.clone()).unwrap_or_default();
-    // Offsets and state must come from the same slot: another writer may have committed since the peek.
-    let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
     let mut notes = Vec::new();
     if let Some(slot) = &mut slot {
         notes.extend(new_plan(slot, &pipeline.plan_hash));
@@ -84,10 +63,8 @@ pub(crate) async fn start(
     let workers = options.workers.min(partitions.len()).max(1);
     let spill = spill_space(&pipeline.stream);
     let mut engine = Engine::new(plan, restore, workers, spill).map_err(engine_failed)?;
-    for reference in slot.iter().flat_map(|slot| &slot.state) {
-        let bytes = ledger.read_state(reference).await.map_err(ledger_failed)?;
-        tracing::debug!(object = reference.object, bytes = bytes.len(), "restoring state");
-        engine.restore_state(&bytes, reference.live_until_us.unwrap_or(i64::MAX)).map_err(engine_failed)?;
+    if let Some(slot) = &slot {
+        restore_state(&mut engine, &ledger, slot).await?;
     }
     let limits = ReadLimits { queues: workers, watch_leaders: true, ..ReadLimits::default() };
     let reader = PartitionReader::open(settings, starts, limits).map_err(read_failed)?;
@@ -96,6 +73,61 @@ pub(crate) async fn start(
         engine.add_partition(partition.clone(), *offset);
     }
     Ok(Started { ledger, engine, reader, connection, live, partitions, topic_ids, resumed_at, notes })
+}
+
+/// A pipeline that this process owns, with its topics as they are.
+pub(crate) struct ClaimedPipeline {
+    pub(crate) ledger: Ledger,
+    /// The newest commit of the writer before.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) connection: KafkaConnection,
+    pub(crate) partitions: Vec<TopicPartition>,
+    pub(crate) topic_ids: BTreeMap<String, String>,
+}
+
+/// Connects to the brokers and claims the pipeline, in the order in which a failure costs least. `refuse` says which newest
+/// commits are another engine's.
+pub(crate) async fn claim(
+    context: &Context,
+    settings: &ClientSettings,
+    takeover: bool,
+    accept_loss: bool,
+    refuse: impl FnOnce(&Slot) -> anyhow::Result<()>,
+) -> anyhow::Result<ClaimedPipeline> {
+    let (pipeline, plan) = (context.pipeline(), context.plan()?);
+    let connection = KafkaConnection::open(settings).map_err(client)?;
+    let partitions = partitions_of(&connection, &pipeline.source.topics, accept_loss)?;
+    tracing::debug!(servers = settings.servers(), partitions = partitions.len(), "connected to the brokers");
+    let lake = context.lake().await?;
+    let newest = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)?;
+    if let Some(newest) = &newest {
+        if !takeover {
+            owner::refuse_if_alive(newest, lake.url())?;
+        }
+        refuse(newest)?;
+    }
+    // Before this process claims the pipeline: a key that it cannot have is no reason to fence another one.
+    partition_key(pipeline, newest.as_ref())?;
+    let opened = Ledger::open(lake, &pipeline.name, &pipeline.plan_hash, owner::this_process());
+    let opened = opened.await.map_err(|error| open_failed(error, &plan))?;
+    let ledger = opened.ledger;
+    let slot = opened.recovered.map(|recovered| recovered.slot);
+    let resumed_at = slot.as_ref().map(|slot| slot.seq);
+    tracing::debug!(url = lake.url(), epoch = ledger.newest().epoch, ?resumed_at, "claimed the ledger");
+    // Offsets and state must come from the same slot: another writer may have committed since the peek.
+    let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), accept_loss)?;
+    Ok(ClaimedPipeline { ledger, slot, connection, partitions, topic_ids })
+}
+
+/// Refuses a pipeline whose open windows are on a cluster.
+fn refuse_spark(newest: &Slot) -> anyhow::Result<()> {
+    if !is_of_spark(newest) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Ledger, format!("pipeline {:?} runs on Spark", newest.pipeline))
+        .cause(anyhow::anyhow!("the open windows of commit {} are those of a query on a cluster", newest.seq))
+        .hint("run it with --engine spark, or move it: `turnstile migrate PIPELINE.toml --to embedded`")
+        .into())
 }
 
 /// The names of a pipeline's topics: those that it names, or those that match now.
@@ -112,7 +144,7 @@ pub(crate) fn partitions(connection: &KafkaConnection, topics: &TopicSelection) 
 }
 
 /// The same; of a list, `without_missing` leaves topics out that do not exist, as a pattern does.
-pub(super) fn partitions_of(
+fn partitions_of(
     connection: &KafkaConnection,
     topics: &TopicSelection,
     without_missing: bool,
@@ -136,7 +168,7 @@ pub(super) fn partitions_of(
 
 /// The topics' ids, which have to be those that the ledger knows: a topic that was recreated may be longer than the
 /// old one, and nothing else would tell.
-pub(super) fn topic_ids(
+fn topic_ids(
     connection: &KafkaConnection,
     partitions: &[TopicPartition],
     slot: Option<&Slot>,

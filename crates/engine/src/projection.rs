@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{SortColumn, cast, filter_record_batch, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use crate::error::EngineError;
 use crate::stream_plan::StreamPlan;
@@ -27,9 +27,7 @@ impl StreamPlan {
             .zip(self.aggregated.fields())
             .map(|(c, f)| if c.data_type() == f.data_type() { Ok(c) } else { cast(&c, f.data_type()) })
             .collect::<Result<Vec<_>, _>>()?;
-        let nullable = self.aggregated.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
-        let schema = Arc::new(Schema::new(nullable.collect::<Vec<FieldRef>>()));
-        let mut batch = RecordBatch::try_new(schema, columns)?;
+        let mut batch = RecordBatch::try_new(nullable(&self.aggregated), columns)?;
         if !self.keys.is_empty() {
             let by: Vec<_> = (2..2 + self.keys.len())
                 .map(|at| SortColumn { values: Arc::clone(batch.column(at)), options: None })
@@ -50,8 +48,12 @@ impl StreamPlan {
                 Ok(if column.data_type() == field.data_type() { column } else { cast(&column, field.data_type())? })
             })
             .collect::<Result<Vec<_>, EngineError>>()?;
-        let fields = self.output_schema.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>())), columns)?)
+        Ok(RecordBatch::try_new(self.rows_schema(), columns)?)
+    }
+
+    /// The columns of a closed window's rows: those of [`StreamPlan::output_schema`], each of which may be null.
+    pub fn rows_schema(&self) -> SchemaRef {
+        nullable(&self.output_schema)
     }
 
     /// The window's start and end as columns of `rows` equal values.
@@ -67,4 +69,9 @@ impl StreamPlan {
             })
             .collect()
     }
+}
+
+fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
+    Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>()))
 }

@@ -86,6 +86,11 @@ impl SparkError {
         matches!(self, SparkError::Unreachable { .. } | SparkError::Silent { .. })
     }
 
+    /// Whether server or session are gone, and the query with them for all that is known: it can be started again.
+    pub fn lost_the_session(&self) -> bool {
+        self.is_of_the_connection() || matches!(self, SparkError::SessionLost { .. })
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

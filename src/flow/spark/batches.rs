@@ -1,20 +1,19 @@
 //! The folder of a query: which batches it has finished, and what they wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use turnstile_lake::{LedgerError, StoreError};
 use turnstile_spark::{
     BatchFiles, BatchOffsets, SinkFile, SinkLog, UnknownFormat, compact_path, offsets_path, sink_path,
 };
-use turnstile_values::human;
 
 use crate::exit::Exit;
-use crate::flow::committer::RETRIES;
+use crate::flow::committer::{RETRIES, wait_to_retry};
 use crate::flow::context::Context;
-use crate::flow::event::Event;
 use crate::flow::fault::ledger_failed;
+use crate::flow::settings::retry_for;
 use crate::report::Failure;
 
 /// The folder of a query: its checkpoint and its rows.
@@ -68,10 +67,8 @@ impl QueryFolder {
             found.files_in_all += files.len() as u64;
             found.files.extend(files);
             // The cluster forgets the offsets of old batches; those of the newest it keeps.
-            if let Some(bytes) = self.read(&format!("checkpoint/{}", offsets_path(batch))).await? {
-                found.offsets = BatchOffsets::parse(&bytes).map_err(unknown)?;
-                found.last = batch;
-                return Ok(Some(found));
+            if let Some(offsets) = self.offsets_of(batch).await? {
+                return Ok(Some(FinishedBatches { last: batch, offsets, ..found }));
             }
             batch += 1;
         }
@@ -93,6 +90,12 @@ impl QueryFolder {
         Ok(Some(files.split_off(before)))
     }
 
+    /// Where a batch ends, as long as the cluster knows it.
+    async fn offsets_of(&self, batch: u64) -> anyhow::Result<Option<BatchOffsets>> {
+        let bytes = self.read(&format!("checkpoint/{}", offsets_path(batch))).await?;
+        bytes.map(|bytes| BatchOffsets::parse(&bytes).map_err(unknown)).transpose()
+    }
+
     /// The batches from `next` on, if the cluster has removed what it wrote down of `next` and has the files of all batches up to
     /// a later one; `None`: nothing was removed.
     ///
@@ -100,16 +103,15 @@ impl QueryFolder {
     /// Batches are missing, or the store does not answer.
     pub(super) async fn after_gap(&self, next: u64, files_before: u64) -> anyhow::Result<Option<FinishedBatches>> {
         let later = self.entries().await?.split_off(&next);
-        let Some((first, _)) = later.first_key_value().filter(|(first, _)| **first > next) else { return Ok(None) };
-        let compact = later.iter().find(|(_, compact)| **compact).map(|(number, _)| *number);
-        let Some(last) = compact.filter(|compact| compact == first) else {
-            return Err(self.contradicts(format!("batch {first} is there, and batch {next} is not")));
-        };
+        let first = later.first_key_value().map(|(number, compact)| (*number, *compact));
+        let Some((last, is_compact)) = first.filter(|(first, _)| *first > next) else { return Ok(None) };
+        if !is_compact {
+            return Err(self.contradicts(format!("batch {last} is there, and batch {next} is not")));
+        }
         let Some(files) = self.files_of(last, files_before).await? else { return Ok(None) };
-        let Some(bytes) = self.read(&format!("checkpoint/{}", offsets_path(last))).await? else {
+        let Some(offsets) = self.offsets_of(last).await? else {
             return Err(self.contradicts(format!("the offsets of batch {last} are missing")));
         };
-        let offsets = BatchOffsets::parse(&bytes).map_err(unknown)?;
         let files_in_all = files_before + files.len() as u64;
         Ok(Some(FinishedBatches { first: next, last, files, files_in_all, offsets }))
     }
@@ -186,7 +188,7 @@ impl QueryFolder {
 
     /// Calls again while the store refuses for now, for as long as the pipeline says.
     async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(&self, call: impl Fn() -> F) -> anyhow::Result<T> {
-        let retry_for = Duration::from_micros(self.context.pipeline().lake.retry_for_us.max(0) as u64);
+        let retry_for = retry_for(self.context.pipeline());
         let (began, mut waits) = (Instant::now(), RETRIES.give_up_after(retry_for).waits());
         loop {
             let error = match call().await {
@@ -195,10 +197,8 @@ impl QueryFolder {
             };
             let wait = waits.next_after(began.elapsed()).filter(|_| error.retriable);
             let Some(wait) = wait else { return Err(ledger_failed(LedgerError::Store(error))) };
-            self.context.events().emit(Event::Retried { cause: human::error(&error), wait });
-            tokio::select! {
-                () = self.context.shutdown().cancelled() => return Err(ledger_failed(LedgerError::Store(error))),
-                () = tokio::time::sleep(wait) => {}
+            if !wait_to_retry(self.context.events(), self.context.shutdown(), &error, wait).await {
+                return Err(ledger_failed(LedgerError::Store(error)));
             }
         }
     }

@@ -61,18 +61,8 @@ const RECENT: usize = 64;
 pub(super) struct StartedQuery {
     /// The session on the server.
     pub(super) session: Uuid,
-    id: String,
-    run_id: String,
-}
-
-impl StartedQuery {
-    pub(super) fn new(session: Uuid, query: &QueryHandle) -> Self {
-        Self { session, id: query.id.clone(), run_id: query.run_id.clone() }
-    }
-
-    pub(super) fn query(&self) -> QueryHandle {
-        QueryHandle { id: self.id.clone(), run_id: self.run_id.clone() }
-    }
+    #[serde(flatten)]
+    pub(super) query: QueryHandle,
 }
 
 impl Binding {
@@ -157,10 +147,10 @@ mod tests {
         let mut binding = Binding::new("7".to_owned(), start);
         assert_eq!(Binding::decode(&binding.state().bytes).unwrap(), binding);
         let query = QueryHandle { id: "a".into(), run_id: "b".into() };
-        binding.running = Some(StartedQuery::new(Uuid::nil(), &query));
+        binding.running = Some(StartedQuery { session: Uuid::nil(), query: query.clone() });
         binding.closed_until_us = Some(-1);
         let read = Binding::decode(&binding.state().bytes).unwrap();
-        assert_eq!((read.running.as_ref().map(StartedQuery::query), &read), (Some(query), &binding));
+        assert_eq!((read.running.as_ref().map(|running| &running.query), &read), (Some(&query), &binding));
         assert!(Binding::decode(b"{}").is_err());
     }
 

@@ -8,7 +8,6 @@ use turnstile_spark::{
     BatchProgress, DataSource, QueryHandle, Relation, Session, SessionSettings, SparkAddress, SparkError, SparkPlan,
     StreamSink, StreamTrigger,
 };
-use uuid::Uuid;
 
 use super::binding::StartedQuery;
 
@@ -114,7 +113,7 @@ impl QueryRecipe {
         running: &StartedQuery,
     ) -> Result<Option<Cluster>, SparkError> {
         let address = SparkAddress { session_id: Some(running.session), ..address.clone() };
-        let query = running.query();
+        let query = running.query.clone();
         let found = async {
             let session = Session::open(address, SessionSettings::default()).await?;
             let state = session.query_state(&query).await?;
@@ -128,10 +127,6 @@ impl QueryRecipe {
 }
 
 impl Cluster {
-    pub(super) fn session_id(&self) -> Uuid {
-        self.session.id()
-    }
-
     /// How the query is.
     ///
     /// # Errors

@@ -15,5 +15,6 @@ mod run;
 mod source;
 
 pub(crate) use binding::is_of_spark;
-pub(crate) use migrate::{Migration, TargetEngine, migrate};
+pub(crate) use migrate::{Migration, migrate};
 pub(crate) use run::run;
+pub(crate) use source::subscription;

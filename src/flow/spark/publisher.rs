@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::Schema;
 use turnstile_engine::{ClosePolicy, ClosedWindow, Cut, DeadLetter, StateChange};
 use turnstile_lake::{NewFile, Slot};
 use turnstile_message::{Counters, OffsetRange, PartitionPosition, TopicPartition};
@@ -13,7 +12,6 @@ use turnstile_values::{MILLISECOND_US, human};
 
 use super::batches::{FinishedBatches, QueryFolder};
 use super::binding::Binding;
-use super::counts::BatchCounts;
 use crate::exit::Exit;
 use crate::flow::commit::{CommitContext, commit_events, lake_cut, window_file};
 use crate::flow::committer::Committer;
@@ -29,7 +27,7 @@ use crate::report::Failure;
 /// The messages of batches that are to be published: what became of them.
 #[derive(Debug, Default)]
 pub(super) struct BatchAccount {
-    pub(super) counts: BatchCounts,
+    pub(super) counts: Counters,
     pub(super) rejected: Vec<DeadLetter>,
     /// The latest event time, microseconds since the epoch.
     pub(super) newest_us: Option<i64>,
@@ -46,7 +44,7 @@ pub(super) struct Publisher {
     pub(super) status: RunStatus,
     dead_letters: Option<DeadLetterTopic>,
     /// Ids of the topics, where the cluster gives them.
-    pub(super) topic_ids: BTreeMap<String, String>,
+    topic_ids: BTreeMap<String, String>,
     /// When the last batch was published; at first, when the run began.
     published_at_us: i64,
     /// Files of rows that are published, and since when.
@@ -128,7 +126,6 @@ impl Publisher {
     /// # Errors
     /// The same; the cluster's files contradict each other.
     pub(super) async fn publish(&mut self, batches: FinishedBatches, account: BatchAccount) -> anyhow::Result<()> {
-        let began = self.binding.start.clone();
         let rows = self.folder.rows(&batches.files).await?;
         let (from, until) = (self.binding.closed_until_us, batches.offsets.watermark_ms.saturating_mul(MILLISECOND_US));
         if let Some((start, end)) =
@@ -147,7 +144,7 @@ impl Publisher {
         }
         let newest = self.committer.newest_shared();
         let mut counters = newest.counters.clone();
-        account.counts.add_to(&mut counters);
+        counters += account.counts;
         let mut cut = cut_of(&newest, positions(&newest.positions, &batches.offsets), counters);
         // 0: no message was seen before this batch.
         if batches.offsets.watermark_ms > 0 {
@@ -162,16 +159,7 @@ impl Publisher {
         cut.state_bytes = account.state_bytes as usize;
         let pipeline = self.context.pipeline();
         let key = partition_key(pipeline, Some(&newest))?;
-        // As the embedded engine's rows are.
-        let fields = self
-            .context
-            .plan()?
-            .output_schema()
-            .fields()
-            .iter()
-            .map(|f| f.as_ref().clone().with_nullable(true))
-            .collect::<Vec<_>>();
-        let output = Arc::new(Schema::new(fields));
+        let output = self.context.plan()?.rows_schema();
         let rows = Arc::new(rows);
         let mut files = Vec::new();
         let before = self.binding.published_before_us.unwrap_or(i64::MIN);
@@ -183,7 +171,7 @@ impl Publisher {
             let read = read.map_err(|error| Failure::of(Exit::Failed, error))?;
             for window in read {
                 if window.rows.num_rows() > 0 {
-                    files.push(window_file(pipeline, &key, &closed(window, &began, &batches.offsets))?);
+                    files.push(window_file(pipeline, &key, &closed(window, &self.binding.start, &batches.offsets))?);
                 }
             }
         }
@@ -193,14 +181,13 @@ impl Publisher {
         Ok(())
     }
 
-    async fn commit(&mut self, mut cut: Cut, files: Vec<NewFile>, released: bool) -> anyhow::Result<()> {
+    async fn commit(&mut self, cut: Cut, files: Vec<NewFile>, released: bool) -> anyhow::Result<()> {
         if let Some(topic) = &self.dead_letters {
             topic.send(&cut.dead_letters)?;
         }
         self.status.record_cut(&cut);
         let first_dead_letter = cut.dead_letters.first().map(describe_dead_letter).unwrap_or_default();
         let memory_bytes = cut.state_bytes;
-        cut.excluded.clear();
         let commit_context = CommitContext {
             pipeline: self.context.pipeline(),
             live: &[],

@@ -24,54 +24,63 @@ pub(super) struct RangeAccount {
     pub(super) newest_us: Option<i64>,
 }
 
-/// Reads `range` on the cluster once more.
+/// What a cluster answers about a range of offsets.
+pub(super) struct RangeAnswer {
+    counts: Vec<RecordBatch>,
+    rejected: Vec<RecordBatch>,
+}
+
+/// Has the cluster read `range` once more.
 ///
 /// # Errors
 /// Those of the connection; `Spark` if messages are gone.
-pub(super) async fn account(
+pub(super) async fn ask(
     session: &Session,
     plan: &SparkPlan,
     range: DataSource,
     with_counts: bool,
-) -> anyhow::Result<Result<RangeAccount, SparkError>> {
-    let asked = async {
-        session.create_view(MESSAGES_VIEW, Relation::batch(range)).await?;
-        session.create_view(ROWS_VIEW, Relation::sql(&plan.rows)).await?;
-        let counts = match with_counts {
-            true => {
-                let sql = format!(
-                    "SELECT count(1) AS read, count_if(value IS NULL) AS tombstones, \
-                     (SELECT unix_micros(max(`{event_time}`)) FROM ({accepted})) AS newest_us FROM {MESSAGES_VIEW}",
-                    event_time = plan.watermark.0.replace('`', "``"),
-                    accepted = plan.accepted,
-                );
-                session.collect(&Relation::sql(sql)).await?
-            }
-            false => Vec::new(),
-        };
-        Ok((counts, session.collect(&Relation::sql(&plan.rejected)).await?))
+) -> Result<RangeAnswer, SparkError> {
+    session.create_view(MESSAGES_VIEW, Relation::batch(range)).await?;
+    session.create_view(ROWS_VIEW, Relation::sql(&plan.rows)).await?;
+    let counts = match with_counts {
+        true => {
+            let sql = format!(
+                "SELECT count(1) AS read, count_if(value IS NULL) AS tombstones, \
+                 (SELECT unix_micros(max(`{event_time}`)) FROM ({accepted})) AS newest_us FROM {MESSAGES_VIEW}",
+                event_time = plan.watermark.0.replace('`', "``"),
+                accepted = plan.accepted,
+            );
+            session.collect(&Relation::sql(sql)).await?
+        }
+        false => Vec::new(),
     };
-    let (counts, rejected) = match asked.await {
-        Ok(answer) => answer,
-        Err(error) => return Ok(Err(error)),
-    };
-    let mut account = RangeAccount::default();
-    if let Some(row) = counts.iter().find(|batch| batch.num_rows() == 1) {
-        let number = |name: &str| -> anyhow::Result<u64> {
-            Ok(column(row, name, &DataType::Int64)?.as_primitive::<Int64Type>().value(0) as u64)
-        };
-        (account.read, account.tombstones) = (number("read")?, number("tombstones")?);
-        let newest = column(row, "newest_us", &DataType::Int64)?;
-        account.newest_us = newest.is_valid(0).then(|| newest.as_primitive::<Int64Type>().value(0));
+    Ok(RangeAnswer { counts, rejected: session.collect(&Relation::sql(&plan.rejected)).await? })
+}
+
+impl RangeAnswer {
+    /// The answer as values.
+    ///
+    /// # Errors
+    /// Columns are not those that were asked for.
+    pub(super) fn account(&self) -> anyhow::Result<RangeAccount> {
+        let mut account = RangeAccount::default();
+        if let Some(row) = self.counts.iter().find(|batch| batch.num_rows() == 1) {
+            let number = |name: &str| -> anyhow::Result<u64> {
+                Ok(column(row, name, &DataType::Int64)?.as_primitive::<Int64Type>().value(0) as u64)
+            };
+            (account.read, account.tombstones) = (number("read")?, number("tombstones")?);
+            let newest = column(row, "newest_us", &DataType::Int64)?;
+            account.newest_us = newest.is_valid(0).then(|| newest.as_primitive::<Int64Type>().value(0));
+        }
+        for batch in &self.rejected {
+            letters(batch, &mut account.rejected)?;
+        }
+        account.rejected.sort_by(|a, b| {
+            let place = |letter: &DeadLetter| (letter.position.partition.clone(), letter.position.offset);
+            place(a).cmp(&place(b))
+        });
+        Ok(account)
     }
-    for batch in &rejected {
-        letters(batch, &mut account.rejected)?;
-    }
-    account.rejected.sort_by(|a, b| {
-        let place = |letter: &DeadLetter| (letter.position.partition.clone(), letter.position.offset);
-        place(a).cmp(&place(b))
-    });
-    Ok(Ok(account))
 }
 
 fn letters(batch: &RecordBatch, out: &mut Vec<DeadLetter>) -> anyhow::Result<()> {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use turnstile_kafka::{ClientSettings, KafkaConnection};
-use turnstile_lake::{Ledger, Slot};
-use turnstile_message::{PartitionPosition, TopicPartition};
+use turnstile_kafka::ClientSettings;
+use turnstile_lake::Slot;
+use turnstile_message::{Counters, PartitionPosition, TopicPartition};
 use turnstile_pipeline::DedupSettings;
 use turnstile_spark::{
     BatchProgress, OBSERVED_STREAM, PartitionOffsets, SparkAddress, SparkError, SparkPlan, StreamTrigger,
@@ -15,23 +15,21 @@ use turnstile_values::{RetryPolicy, human};
 use super::batches::FinishedBatches;
 use super::binding::{Binding, StartedQuery, is_of_spark};
 use super::cluster::{Cluster, QueryCondition, QueryRecipe};
-use super::counts::BatchCounts;
+use super::counts::{counts_of, unresolved_counts};
 use super::publisher::{BatchAccount, Publisher};
-use super::rejected::{RangeAccount, account};
+use super::rejected::{RangeAccount, ask};
 use super::source;
 use crate::exit::Exit;
 use crate::flow::committer::Committer;
 use crate::flow::context::Context;
 use crate::flow::dead_letter_topic::DeadLetterTopic;
 use crate::flow::event::{Event, PartitionProgress, Status};
-use crate::flow::fault::{client, ledger_failed, open_failed};
+use crate::flow::fault::{ledger_failed, refused_by_plan, spark_failed};
 use crate::flow::maintenance::Maintenance;
 use crate::flow::observer::Observer;
-use crate::flow::owner;
-use crate::flow::partition_key::partition_key;
 use crate::flow::rejections::note_of_earlier;
 use crate::flow::run_options::{OnStop, RunOptions, SparkRun};
-use crate::flow::start::{partitions_of, topic_ids};
+use crate::flow::start::{ClaimedPipeline, claim};
 use crate::flow::stop_condition::StopCondition;
 use crate::report::Failure;
 
@@ -93,24 +91,13 @@ impl SparkFlow {
                 .hint("--until-end ends the run once everything is read; `turnstile migrate --to embedded` continues here, and a run here can be drained")
                 .into());
         }
-        let plan = SparkPlan::of(pipeline).map_err(|refused| refused_by_plan(&pipeline.name, &refused))?;
-        let (lake_url, compiled) = (source::lake(pipeline)?, context.plan()?);
+        let plan = SparkPlan::of(pipeline).map_err(|refused| {
+            refused_by_plan(&pipeline.name, &refused).hint("`turnstile check --engine spark` shows the plan")
+        })?;
+        let lake_url = source::lake(pipeline)?;
         let settings = context.client_settings()?.with_connect_timeout(options.connect_timeout);
-        let connection = KafkaConnection::open(&settings).map_err(client)?;
-        let partitions = partitions_of(&connection, &pipeline.source.topics, options.accept_loss)?;
-        let lake = context.lake().await?;
-        let newest = Ledger::peek(lake, &pipeline.name).await.map_err(ledger_failed)?;
-        if let Some(newest) = newest.as_ref() {
-            if !options.takeover {
-                owner::refuse_if_alive(newest, lake.url())?;
-            }
-            refuse_embedded(newest)?;
-        }
-        partition_key(pipeline, newest.as_ref())?;
-        let opened = Ledger::open(lake, &pipeline.name, &pipeline.plan_hash, owner::this_process()).await;
-        let opened = opened.map_err(|error| open_failed(error, &compiled))?;
-        let (ledger, slot) = (opened.ledger, opened.recovered.map(|recovered| recovered.slot));
-        let topic_ids = topic_ids(&connection, &partitions, slot.as_ref(), options.accept_loss)?;
+        let ClaimedPipeline { ledger, slot, connection, partitions, topic_ids } =
+            claim(context, &settings, options.takeover, options.accept_loss, refuse_embedded).await?;
         let resumed_at = slot.as_ref().map(|slot| slot.seq);
         let known = slot.as_ref().and_then(Binding::reference);
         let binding = match known {
@@ -121,9 +108,7 @@ impl SparkFlow {
             None => Binding::new(format!("{:06}", ledger.newest().epoch), start_of(&partitions, slot.as_ref())),
         };
         let is_new = known.is_none();
-        let retry_for = Duration::from_micros(pipeline.lake.retry_for_us.max(0) as u64);
-        let committer =
-            Committer::new(ledger, Vec::new(), retry_for, context.events().clone(), context.shutdown().clone());
+        let committer = Committer::of(context, ledger, Vec::new());
         let dead_letters = match &pipeline.stream.dead_letter_topic {
             Some(topic) => Some(DeadLetterTopic::open(topic, &connection, &settings)?),
             None => None,
@@ -156,12 +141,12 @@ impl SparkFlow {
             gap_asked_at: Instant::now(),
         };
         match is_new {
-            // The query's folder is known before the query: whoever comes after a crash finds it.
+            // The query's folder is known before the query: a run after a crash finds it.
             true => flow.publisher.commit_binding(false).await?,
             false => flow.publisher.find_done().await?,
         }
         let earlier = note_of_earlier(&flow.publisher.newest().counters);
-        flow.connect().await.map_err(cluster_failed)??;
+        flow.connect().await.map_err(spark_failed)??;
         let cluster = flow.cluster.as_ref();
         let session =
             cluster.map(|cluster| format!("{}, Spark {}", cluster.session.server(), cluster.session.version()));
@@ -186,7 +171,8 @@ impl SparkFlow {
             return Ok(Ok(()));
         }
         let cluster = self.recipe.start(&self.address).await?;
-        self.publisher.binding.running = Some(StartedQuery::new(cluster.session_id(), &cluster.query));
+        self.publisher.binding.running =
+            Some(StartedQuery { session: cluster.session.id(), query: cluster.query.clone() });
         self.cluster = Some(cluster);
         Ok(self.publisher.commit_binding(false).await)
     }
@@ -272,8 +258,8 @@ impl SparkFlow {
         for batch in batches.first..=batches.last {
             let progress = self.progress.get(&batch);
             account.state_bytes = progress.map_or(account.state_bytes, |progress| progress.state_bytes);
-            match progress.and_then(|progress| BatchCounts::of(progress, dedup)) {
-                Some(counts) => account.counts.add(&counts),
+            match progress.and_then(|progress| counts_of(progress, dedup)) {
+                Some(counts) => account.counts += counts,
                 None => known = false,
             }
             let newest =
@@ -290,10 +276,10 @@ impl SparkFlow {
         }
         if !moved {
             // A batch that only closes windows.
-            account.counts = BatchCounts::default();
+            account.counts = Counters::default();
             return Ok(Some(account));
         }
-        if known && account.counts.rejected == 0 {
+        if known && account.counts.dead_lettered == 0 {
             return Ok(Some(account));
         }
         let end = &batches.offsets.next;
@@ -305,10 +291,10 @@ impl SparkFlow {
         }
         let rejected = asked.rejected.len() as u64;
         match known {
-            true if rejected != account.counts.rejected => {
+            true if rejected != account.counts.dead_lettered => {
                 let fact = format!(
                     "the query rejected {} messages, and {rejected} when it was asked again",
-                    account.counts.rejected
+                    account.counts.dead_lettered
                 );
                 return Err(Failure::new(Exit::Failed, fact)
                     .hint("this is a bug in turnstile; please report it")
@@ -316,7 +302,7 @@ impl SparkFlow {
             }
             true => {}
             false => {
-                account.counts = BatchCounts::unresolved(asked.read, asked.tombstones, rejected);
+                account.counts = unresolved_counts(asked.read, asked.tombstones, rejected);
                 account.newest_us = account.newest_us.max(asked.newest_us);
                 if !again {
                     let note = format!(
@@ -341,12 +327,12 @@ impl SparkFlow {
         let range = source::messages(self.context.pipeline(), &self.settings, &began_in(began, end), Some(end))?;
         loop {
             let Some(cluster) = &self.cluster else { return Ok(None) };
-            let failure = match account(&cluster.session, &self.recipe.plan, range.clone(), with_counts).await? {
-                Ok(asked) => return Ok(Some(asked)),
+            let failure = match ask(&cluster.session, &self.recipe.plan, range.clone(), with_counts).await {
+                Ok(answer) => return answer.account().map(Some),
                 Err(failure) => failure,
             };
-            if !failure.is_of_the_connection() && !matches!(failure, SparkError::SessionLost { .. }) {
-                return Err(cluster_failed(failure));
+            if !failure.lost_the_session() {
+                return Err(spark_failed(failure));
             }
             self.start_again(Some(failure)).await?;
             if self.context.shutdown().is_cancelled() {
@@ -356,27 +342,24 @@ impl SparkFlow {
     }
 
     /// Starts the query from its checkpoint, after a wait that grows.
-    async fn start_again(&mut self, failure: Option<SparkError>) -> anyhow::Result<()> {
+    async fn start_again(&mut self, mut failure: Option<SparkError>) -> anyhow::Result<()> {
         let mut waits = RESTARTS.waits();
-        let mut failure = failure;
         let shutdown = self.context.shutdown().clone();
         loop {
-            let lost = failure.as_ref().is_some_and(|failure| {
-                failure.is_of_the_connection() || matches!(failure, SparkError::SessionLost { .. })
-            });
-            if let Some(failure) = failure.take_if(|_| !lost) {
-                self.failures += 1;
-                if self.failures >= FAILURES {
-                    return Err(cluster_failed(failure));
+            let wait = waits.next_after(Duration::ZERO).unwrap_or(RESTARTS.longest_wait);
+            match failure.take() {
+                None => self.context.events().note("the query was stopped on the cluster; it is started again"),
+                Some(failure) => {
+                    if !failure.lost_the_session() {
+                        self.failures += 1;
+                        if self.failures >= FAILURES {
+                            return Err(spark_failed(failure));
+                        }
+                    }
+                    self.context.events().emit(Event::Retried { cause: human::error(&failure), wait });
                 }
-                self.note_failure(&failure);
-            } else if let Some(failure) = failure.take() {
-                self.note_failure(&failure);
-            } else {
-                self.context.events().note("the query was stopped on the cluster; it is started again");
             }
             self.cluster = None;
-            let wait = waits.next_after(Duration::ZERO).unwrap_or(RESTARTS.longest_wait);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wait) => {}
@@ -390,11 +373,6 @@ impl SparkFlow {
                 Err(error) => failure = Some(error),
             }
         }
-    }
-
-    fn note_failure(&self, failure: &SparkError) {
-        let cause = human::error(failure);
-        self.context.events().emit(Event::Retried { cause, wait: RESTARTS.first_wait });
     }
 
     /// Ends the run: stops the query or leaves it, publishes what it has finished, releases the pipeline.
@@ -498,20 +476,4 @@ fn began_in(began: &PartitionOffsets, next: &PartitionOffsets) -> PartitionOffse
         partitions.iter().map(|(partition, end)| (*partition, of(topic, *partition, *end))).collect()
     };
     next.iter().map(|(topic, of_topic)| (topic.clone(), partitions(topic, of_topic))).collect()
-}
-
-/// What of a pipeline Spark cannot do.
-pub(super) fn refused_by_plan(name: &str, refused: &[String]) -> Failure {
-    let fact = format!("the pipeline {name:?} does not run on Spark:\n  - {}", refused.join("\n  - "));
-    Failure::new(Exit::Config, fact).hint("`turnstile check --engine spark` shows the plan")
-}
-
-/// The cluster failed, or said no.
-fn cluster_failed(error: SparkError) -> anyhow::Error {
-    let exit = match &error {
-        SparkError::Unreachable { .. } | SparkError::Silent { .. } | SparkError::Refused { .. } => Exit::Source,
-        _ => Exit::Failed,
-    };
-    let hint = error.hint();
-    Failure::of(exit, error).maybe_hint(hint).into()
 }

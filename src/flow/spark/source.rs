@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::flow::fault::client;
 use crate::report::Failure;
 
-/// The topics as Spark's Kafka source reads them. `range`: where it begins, and, for a table that ends, where that is; partitions
+/// The topics as Spark's Kafka source reads them. They begin at `start` and, as a table, end at `end`; partitions
 /// that are not named begin at their first message.
 ///
 /// # Errors
@@ -38,8 +38,7 @@ pub(super) fn messages(
                 end.iter().map(|(topic, partitions)| (topic, partitions.keys().copied().collect())).collect();
             ("assign", json!(partitions).to_string())
         }
-        (TopicSelection::Named(names), None) => ("subscribe", names.join(",")),
-        (topics @ TopicSelection::Matching(_), None) => ("subscribePattern", topics.to_string()),
+        (topics, None) => subscription(topics),
     };
     options.insert(way.to_owned(), topics);
     options.insert("startingOffsets".to_owned(), json!(start).to_string());
@@ -50,6 +49,14 @@ pub(super) fn messages(
     // A message that is gone before it was read ends the query.
     options.insert("failOnDataLoss".to_owned(), "true".to_owned());
     Ok(DataSource { format: "kafka".to_owned(), schema: None, options })
+}
+
+/// The option of Spark's Kafka source that names topics, and its value.
+pub(crate) fn subscription(topics: &TopicSelection) -> (&'static str, String) {
+    match topics {
+        TopicSelection::Named(names) => ("subscribe", names.join(",")),
+        TopicSelection::Matching(_) => ("subscribePattern", topics.to_string()),
+    }
 }
 
 /// A URL of the lake that the cluster understands, without a slash at its end.

@@ -32,6 +32,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    const ALL: [Self; 12] = [
+        Self::Utf8,
+        Self::Csv,
+        Self::Json,
+        Self::WireFormat,
+        Self::Schema,
+        Self::Avro,
+        Self::Fields,
+        Self::Type,
+        Self::EventTime,
+        Self::Future,
+        Self::Late,
+        Self::Query,
+    ];
+
     /// The label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,24 +65,6 @@ impl Reason {
             Self::Query => "query",
         }
     }
-}
-
-impl Reason {
-    /// Every reason.
-    const ALL: [Self; 12] = [
-        Self::Utf8,
-        Self::Csv,
-        Self::Json,
-        Self::WireFormat,
-        Self::Schema,
-        Self::Avro,
-        Self::Fields,
-        Self::Type,
-        Self::EventTime,
-        Self::Future,
-        Self::Late,
-        Self::Query,
-    ];
 
     /// The reason with this label.
     pub fn parse(label: &str) -> Option<Self> {

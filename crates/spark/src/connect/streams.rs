@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::messages::command as wire;
 use super::messages::command::{CommandKind, QueriesRequest, QueryAnswerKind, QueryRequest};
 use super::messages::service::ExecuteResult;
@@ -37,7 +39,7 @@ pub enum StreamTrigger {
 }
 
 /// A started query. It runs until it is stopped or fails, whatever becomes of this value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QueryHandle {
     /// The same for every start from one checkpoint.
     pub id: String,

@@ -155,16 +155,7 @@ impl SparkServer {
 }
 
 fn start(home: &SparkHome, dir: &Path, port: u16) -> Result<ServerProcess> {
-    let log = dir.join("spark.log");
-    // A server that was here before has logged the same.
-    let before = std::fs::metadata(&log).map_or(0, |file| file.len()) as usize;
-    let mut process = ServerProcess::start("Spark Connect", &mut home.command(port, dir)?, &log)?;
-    let serves = || {
-        let bytes = std::fs::read(&log).unwrap_or_default();
-        String::from_utf8_lossy(bytes.get(before..).unwrap_or_default()).contains(READY)
-    };
-    process.wait_ready(READY_LIMIT, serves)?;
-    Ok(process)
+    started("Spark Connect", &mut home.command(port, dir)?, &dir.join("spark.log"), READY)
 }
 
 /// A standalone cluster: a master, workers, and a Connect server whose executors run on the workers. Dropping it kills all.
@@ -246,9 +237,16 @@ impl SparkHome {
     }
 }
 
+/// A process that has logged that it is ready.
 fn started(name: &str, command: &mut Command, log: &Path, ready: &str) -> Result<ServerProcess> {
+    // One that was here before has logged the same.
+    let before = std::fs::metadata(log).map_or(0, |file| file.len()) as usize;
     let mut process = ServerProcess::start(name, command, log)?;
-    process.wait_ready(READY_LIMIT, || std::fs::read_to_string(log).is_ok_and(|text| text.contains(ready)))?;
+    let is_ready = || {
+        let bytes = std::fs::read(log).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(before..).unwrap_or_default()).contains(ready)
+    };
+    process.wait_ready(READY_LIMIT, is_ready)?;
     Ok(process)
 }
 
