@@ -332,8 +332,11 @@ fn a_pipeline_moves_to_a_cluster_and_back_and_no_window_is_missing_or_doubled() 
                 before.push(format!("A001,R001,{turn}-{at}").into_bytes());
             }
         }
-        send(&scene, &before);
-        before.clear();
+        // Once the cluster reads nothing but what was read before: its windows stay open, and must not be forgotten.
+        if turn != 3 {
+            send(&scene, &before);
+            before.clear();
+        }
         if turn % 2 == 0 {
             let run = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end", "--set", &lake]);
             assert!(run.status.success(), "{}", text(&run));

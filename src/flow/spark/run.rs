@@ -254,41 +254,48 @@ impl SparkFlow {
     async fn account_of(&mut self, batches: &FinishedBatches, now: bool) -> anyhow::Result<Option<BatchAccount>> {
         let dedup = self.context.pipeline().stream.dedup != DedupSettings::Off;
         let mut account = BatchAccount::default();
-        let mut known = true;
+        let mut counted = true;
         for batch in batches.first..=batches.last {
             let progress = self.progress.get(&batch);
             account.state_bytes = progress.map_or(account.state_bytes, |progress| progress.state_bytes);
             match progress.and_then(|progress| counts_of(progress, dedup)) {
                 Some(counts) => account.counts += counts,
-                None => known = false,
+                None => counted = false,
             }
             let newest =
                 progress.and_then(|progress| progress.observed.get(OBSERVED_STREAM)?.get("newest_us").copied()?);
             account.newest_us = account.newest_us.max(newest);
         }
-        // Its counts are those of messages that were counted before, too.
-        let again = self.publisher.binding.reads_again(&self.publisher.newest().positions);
-        known &= !again;
-        let began = self.publisher.published_until();
-        let moved = has_moved(&began, &batches.offsets.next);
-        if !known && moved && !now && !again {
-            return Ok(None);
+        let end = &batches.offsets.next;
+        let read_from = self.publisher.binding.read_until.clone();
+        let mut asked = None;
+        if !counted && has_moved(&read_from, end) {
+            if !now {
+                return Ok(None);
+            }
+            let Some(all) = self.ask_again(&read_from, end, true).await? else { return Ok(None) };
+            account.newest_us = account.newest_us.max(all.newest_us);
+            asked = Some(all);
         }
-        if !moved {
-            // A batch that only closes windows.
+        let began = self.publisher.published_until();
+        if !has_moved(&began, end) {
+            // It only closes windows, or reads what was counted before.
             account.counts = Counters::default();
             return Ok(Some(account));
         }
+        // Its counts are those of messages that were counted before, too.
+        let again = self.publisher.binding.reads_again(&self.publisher.newest().positions);
+        let known = counted && !again;
         if known && account.counts.dead_lettered == 0 {
             return Ok(Some(account));
         }
-        let end = &batches.offsets.next;
-        let Some(asked) = self.ask_again(&began, end, !known).await? else { return Ok(None) };
-        if again && account.newest_us.is_none() {
-            let from = self.publisher.binding.read_until.clone();
-            let Some(all) = self.ask_again(&from, end, true).await? else { return Ok(None) };
-            account.newest_us = all.newest_us;
-        }
+        let asked = match asked.filter(|_| !again) {
+            Some(asked) => asked,
+            None => match self.ask_again(&began, end, !known).await? {
+                Some(asked) => asked,
+                None => return Ok(None),
+            },
+        };
         let rejected = asked.rejected.len() as u64;
         match known {
             true if rejected != account.counts.dead_lettered => {
@@ -303,7 +310,6 @@ impl SparkFlow {
             true => {}
             false => {
                 account.counts = unresolved_counts(asked.read, asked.tombstones, rejected);
-                account.newest_us = account.newest_us.max(asked.newest_us);
                 if !again {
                     let note = format!(
                         "the counts of batch {} were lost: late messages and duplicates of it are counted as aggregated",
