@@ -137,9 +137,13 @@ const LOG: &str = "TURNSTILE_LOG";
 /// The environment variable that says how: `human` or `json`.
 const LOG_FORMAT: &str = "TURNSTILE_LOG_FORMAT";
 
+/// What is logged of parts that print every frame, unless they are asked for by name.
+const QUIET: &str = "h2=warn,hyper_util=info";
+
 /// Logs go to stderr: warnings, or what TURNSTILE_LOG asks for; as text on a terminal, as JSON lines otherwise.
 fn start_logging() {
     let asked = std::env::var(LOG).ok().filter(|text| !text.is_empty());
+    let asked = asked.map(|asked| format!("{QUIET},{asked}"));
     let filter = asked.map_or_else(|| Ok(EnvFilter::new("warn")), EnvFilter::try_new).unwrap_or_else(|error| {
         crate::report::warn(&format!("{LOG} is not used: {error}; write it as in {LOG}=debug"));
         EnvFilter::new("warn")

@@ -57,25 +57,26 @@ struct EngineArgs {
     /// The Spark Connect server: sc://HOST[:15002][/;KEY=VALUE;…] [env: SPARK_REMOTE]
     #[arg(long, value_name = "ADDRESS")]
     remote: Option<String>,
-    /// What becomes of the query on the cluster when this process is ended
-    #[arg(long, value_enum, default_value = "stop", value_name = "WHAT")]
-    on_stop: OnStop,
+    /// What becomes of the query on the cluster when this process is ended: it stops, if nothing is said
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_stop: Option<OnStop>,
 }
 
 impl EngineArgs {
     /// Where it runs, if not in this process.
     fn spark(&self) -> anyhow::Result<Option<SparkRun>> {
         if self.engine == EngineChoice::Embedded {
-            return match &self.remote {
-                None => Ok(None),
-                Some(_) => Err(Failure::new(Exit::Usage, "--remote is for --engine spark").into()),
+            return match (&self.remote, self.on_stop) {
+                (None, None) => Ok(None),
+                (Some(_), _) => Err(Failure::new(Exit::Usage, "--remote is for --engine spark").into()),
+                (None, Some(_)) => Err(Failure::new(Exit::Usage, "--on-stop is for --engine spark").into()),
             };
         }
         let address = spark_address(self.remote.as_deref())?.ok_or_else(|| {
             Failure::new(Exit::Usage, "--engine spark needs the address of a Spark Connect server")
                 .hint("give --remote sc://HOST:15002, or set SPARK_REMOTE")
         })?;
-        Ok(Some(SparkRun { address, on_stop: self.on_stop }))
+        Ok(Some(SparkRun { address, on_stop: self.on_stop.unwrap_or(OnStop::Stop) }))
     }
 }
 

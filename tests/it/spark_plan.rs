@@ -32,42 +32,41 @@ fn check(pipeline: &str, more: &[&str], environment: &[(&str, &str)]) -> Output 
 
 #[test]
 fn what_spark_cannot_do_is_listed_and_the_rest_is_planned() {
-    let refused = check("mta-turnstile", &[], &[]);
+    let refused = check("mta-turnstile", &["--set", "stream.late=correct"], &[]);
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
-    assert!(text(&refused).contains("set late = \"drop\""), "{}", text(&refused));
+    assert!(text(&refused).contains("set late = \"drop\" or \"dead-letter\""), "{}", text(&refused));
     let registers = check("mta-registers", &["--json"], &[]);
     assert_eq!(registers.status.code(), Some(3));
     let answer: serde_json::Value = serde_json::from_slice(&registers.stdout).unwrap();
     let reasons = answer["refused"].as_array().unwrap();
     assert!(reasons.iter().any(|reason| reason.as_str().unwrap().starts_with("increase(…)")), "{answer}");
 
-    let planned = check("mta-turnstile", &["--set", "stream.late=drop"], &[]);
+    let planned = check("mta-turnstile", &[], &[]);
     assert!(planned.status.success(), "{}", text(&planned));
     let printed = String::from_utf8(planned.stdout).unwrap();
     for part in ["spark.sql.ansi.enabled = true", "watermark 5 minutes behind TIMESTAMP", "collect_set(struct("] {
         assert!(printed.contains(part), "no {part} in\n{printed}");
     }
-    let planned = check("mta-stations", &["--set", "stream.late=drop", "--json"], &[]);
+    let planned = check("mta-stations", &["--json"], &[]);
     let answer: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
     assert_eq!((&answer["ok"], &answer["engine"]), (&true.into(), &"spark".into()));
 }
 
 #[test]
 fn a_server_that_is_down_is_an_error_at_once_and_no_token_is_shown() {
-    let late = ["--set", "stream.late=drop"];
     let port = free_port().unwrap();
     let address = format!("sc://127.0.0.1:{port}/;use_ssl=false;token={TOKEN}");
     let began = Instant::now();
-    let down = check("mta-turnstile", &late, &[("SPARK_REMOTE", &address)]);
+    let down = check("mta-turnstile", &[], &[("SPARK_REMOTE", &address)]);
     assert_eq!(down.status.code(), Some(4), "{}", text(&down));
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(text(&down).contains("cannot be reached") && !text(&down).contains(TOKEN), "{}", text(&down));
-    let argument = check("mta-turnstile", &[&late[..], &["--remote", &address]].concat(), &[]);
+    let argument = check("mta-turnstile", &["--remote", &address], &[]);
     assert_eq!(argument.status.code(), Some(3), "{}", text(&argument));
     assert!(text(&argument).contains("SPARK_REMOTE") && !text(&argument).contains(TOKEN), "{}", text(&argument));
     let embedded = check("mta-turnstile", &["--engine", "embedded", "--remote", "sc://spark"], &[]);
     assert_eq!(embedded.status.code(), Some(2), "{}", text(&embedded));
-    let wrong = check("mta-turnstile", &[&late[..], &["--remote", "spark:15002"]].concat(), &[]);
+    let wrong = check("mta-turnstile", &["--remote", "spark:15002"], &[]);
     assert!(wrong.status.code() == Some(3) && text(&wrong).contains("sc://HOST"), "{}", text(&wrong));
 }
 
@@ -110,7 +109,7 @@ fn a_token_goes_over_tls_to_a_server_whose_certificate_is_trusted() {
         let address = format!("sc://127.0.0.1:{port}/;token={token}");
         let began = Instant::now();
         loop {
-            let output = check("mta-turnstile", &["--set", "stream.late=drop"], &[("SPARK_REMOTE", &address), trusted]);
+            let output = check("mta-turnstile", &[], &[("SPARK_REMOTE", &address), trusted]);
             assert!(!text(&output).contains(TOKEN), "{}", text(&output));
             // A server that has just started answers its first call slowly.
             if !text(&output).contains("did not answer") || began.elapsed() > crate::scene::PATIENCE {
@@ -134,12 +133,11 @@ fn a_cluster_accepts_the_plans_and_the_lack_of_its_kafka_source_is_recognised() 
     let dir = tempfile::tempdir().unwrap();
     let home = SparkHome::at(&turnstile_testkit::spark());
     let bare = SparkServer::start(&home, dir.path()).unwrap();
-    let late = ["--set", "stream.late=drop", "--remote"];
     // A server that has just started answers its first call slowly.
     let answered = |remote: &str, pipeline: &str| {
         let began = Instant::now();
         loop {
-            let output = check(pipeline, &[&late[..], &[remote]].concat(), &[]);
+            let output = check(pipeline, &["--remote", remote], &[]);
             if !text(&output).contains("did not answer") || began.elapsed() > crate::scene::PATIENCE {
                 return output;
             }

@@ -1,93 +1,17 @@
 //! `turnstile run --engine spark`: what a cluster computes is what the embedded engine computes, whatever is killed meanwhile.
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Output};
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use turnstile_testkit::servers::{SparkCluster, SparkHome, SparkServer, free_port};
+use turnstile_testkit::servers::{SparkCluster, free_port};
 
-use crate::scene::{Scene, data_files, expected, finish_within, messages, published_rows, signal, text};
-
-/// A query on a loaded machine takes a minute to begin.
-const CLUSTER_PATIENCE: Duration = Duration::from_secs(300);
-
-/// The pipeline's settings for both engines: what is late is dropped, as Spark does.
-const STREAM: &str = "dedup = [\"ID\", \"STATION\", \"TIMESTAMP\"]\nlate = \"drop\"\nidle = \"1 hour\"";
-
-fn home() -> SparkHome {
-    SparkHome::at(&turnstile_testkit::spark()).jars(&turnstile_testkit::spark_jars())
-}
-
-/// A server for one story, with its files in `scene`'s folder.
-fn server(scene: &Scene) -> SparkServer {
-    let dir = scene.dir.path().join("spark");
-    std::fs::create_dir_all(&dir).unwrap();
-    SparkServer::start(&home(), &dir).unwrap()
-}
-
-/// The lake of the Spark runs, beside that of the embedded ones.
-fn spark_lake(scene: &Scene) -> PathBuf {
-    scene.dir.path().join("spark-lake")
-}
-
-fn lake_setting(scene: &Scene) -> String {
-    format!("lake.url=file:{}", spark_lake(scene).display())
-}
-
-/// Messages with everything that a pipeline meets, and then one far later for each partition, which closes all windows before.
-fn mixed(count: usize) -> Vec<Vec<u8>> {
-    let good = messages(count);
-    let mut all: Vec<Vec<u8>> = Vec::new();
-    for (at, message) in good.iter().enumerate() {
-        all.push(message.clone().into_bytes());
-        if at % 97 == 0 {
-            all.push(message.clone().into_bytes());
-        }
-        if at % 211 == 5 {
-            all.push(format!("A001,R001,{at}").into_bytes());
-            all.push(vec![b'"', 0xff, b'"']);
-        }
-    }
-    all
-}
-
-/// Closes the windows of [`mixed`] and [`messages`]: a reading of two days later for every turnstile, so in every partition.
-fn closing() -> Vec<Vec<u8>> {
-    let far = |turnstile: usize| {
-        format!(
-            "A{turnstile:03},R{turnstile:03},00-00-00,STATION 9,456NQR,BMT,08-03-26,00:00:00,REGULAR,1,1,end-{turnstile},\
-             2026-08-03 00:00:00"
-        )
-    };
-    (0..12).map(|turnstile| far(turnstile).into_bytes()).collect()
-}
-
-fn send(scene: &Scene, messages: &[Vec<u8>]) {
-    scene.send(messages.iter().map(Vec::as_slice));
-}
-
-fn files(lake: &Path) -> BTreeMap<String, Vec<u8>> {
-    let name = |file: &PathBuf| file.strip_prefix(lake).unwrap().display().to_string();
-    data_files(lake).iter().map(|file| (name(file), std::fs::read(file).unwrap())).collect()
-}
-
-/// A run on the cluster until everything is read.
-fn run_on(scene: &Scene, pipeline: &Path, remote: &str, more: &[&str]) -> Output {
-    let lake = lake_setting(scene);
-    let arguments = ["run", pipeline.to_str().unwrap(), "--engine", "spark", "--remote", remote, "--set", &lake];
-    finish_slowly(scene.spawn(&[&arguments[..], more].concat(), &[]))
-}
-
-fn finish_slowly(child: Child) -> Output {
-    finish_within(child, CLUSTER_PATIENCE)
-}
-
-fn audit(scene: &Scene, pipeline: &Path) {
-    let audit = scene.turnstile(&["audit", pipeline.to_str().unwrap(), "--lake", spark_lake(scene).to_str().unwrap()]);
-    assert!(audit.status.success() && text(&audit).contains("all is well"), "{}", text(&audit));
-}
+use crate::scene::{Scene, expected, messages, published_rows, text};
+use crate::spark_scene::{
+    CLUSTER_PATIENCE, STREAM, audit, closing, files, finish_slowly, home, lake_setting, mixed, run_on, send, server,
+    spark_lake, spawn_on, stop, wait_for,
+};
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
@@ -115,22 +39,7 @@ fn a_cluster_publishes_the_files_of_the_embedded_engine() {
 
         // The same messages were rejected, and nothing else was lost.
         let lake = spark_lake(&scene);
-        let of = |lake: &Path| {
-            let lake = lake.to_str().unwrap();
-            let shown = scene.turnstile(&["deadletter", "show", pipeline.to_str().unwrap(), "--lake", lake, "--json"]);
-            assert!(shown.status.success(), "{}", text(&shown));
-            let lines = String::from_utf8(shown.stdout).unwrap();
-            let mut letters: Vec<(String, i64, String)> = lines
-                .lines()
-                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-                .map(|letter| {
-                    (letter["partition"].to_string(), letter["offset"].as_i64().unwrap(), letter["value"].to_string())
-                })
-                .collect();
-            letters.sort();
-            letters
-        };
-        assert_eq!(of(&scene.lake()), of(&lake));
+        assert_eq!(dead_letters(&scene, &pipeline, &scene.lake()), dead_letters(&scene, &pipeline, &lake));
 
         // A file leads back to its messages, and they make it again.
         let name = ours.keys().nth(30).unwrap();
@@ -149,30 +58,91 @@ fn a_cluster_publishes_the_files_of_the_embedded_engine() {
     }
 }
 
-/// A run that goes on.
-fn spawn_on(scene: &Scene, pipeline: &Path, remote: &str, more: &[&str]) -> Child {
-    let lake = lake_setting(scene);
-    let arguments = ["run", pipeline.to_str().unwrap(), "--engine", "spark", "--remote", remote, "--set", &lake];
-    scene.spawn(&[&arguments[..], more].concat(), &[])
+/// The dead letters in a lake: where each stood, what it was, and why it is one.
+fn dead_letters(scene: &Scene, pipeline: &Path, lake: &Path) -> Vec<String> {
+    let lake = lake.to_str().unwrap();
+    let shown = scene.turnstile(&["deadletter", "show", pipeline.to_str().unwrap(), "--lake", lake, "--json"]);
+    assert!(shown.status.success(), "{}", text(&shown));
+    let lines = String::from_utf8(shown.stdout).unwrap();
+    let mut letters: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|letter| {
+            let of = |name: &str| letter[name].to_string();
+            let reason = letter["reason"].as_str().unwrap();
+            // The words for what is wrong with a field are each engine's own.
+            let reason = if reason.starts_with("late") { reason } else { reason.split(':').next().unwrap() };
+            format!("{} {} {} {} {reason}", of("partition"), of("offset"), of("value"), of("field"))
+        })
+        .collect();
+    letters.sort();
+    letters
 }
 
-/// Waits until exactly `messages` are in the lake of the Spark runs.
-fn wait_for(scene: &Scene, messages: &[String], mut each: impl FnMut()) {
-    let (began, expected) = (Instant::now(), expected(messages));
-    loop {
-        let rows = published_rows(&spark_lake(scene));
-        if rows == expected {
-            return;
+/// The counters in the ledger of a lake.
+fn counters(scene: &Scene, pipeline: &Path, lake: &Path) -> serde_json::Value {
+    let status = scene.turnstile(&["status", pipeline.to_str().unwrap(), "--lake", lake.to_str().unwrap(), "--json"]);
+    let slot: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    slot["counters"].clone()
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn late_messages_are_dead_letters_on_a_cluster_too() {
+    const FILTERED: &str = "SELECT STATION, sum(ENTRIES) AS ENTRIES, sum(EXITS) AS EXITS, count(*) AS N FROM turnstile \
+                            WHERE DESC = 'REGULAR' GROUP BY window(TIMESTAMP, '5 minutes'), STATION";
+    let scene = Scene::apache("spark-late", 3);
+    let server = server(&scene);
+    let all = messages(600);
+    let again = |at: usize, what: &str| all[at].replace("REGULAR", what).into_bytes();
+    send(&scene, &mixed(600));
+    send(&scene, &closing());
+    let duplicates = STREAM;
+    let [counted, dropped] = ["idle = \"1 hour\"", "idle = \"1 hour\"\nlate = \"drop\""];
+    let mut scenes = Vec::new();
+    for (turn, stream) in [duplicates, counted, dropped].into_iter().enumerate() {
+        let name = format!("{turn}");
+        let pipeline = scene.pipeline_with(stream, "", FILTERED);
+        let [ours, theirs] = ["embedded", "spark"].map(|engine| scene.dir.path().join(format!("{engine}-{name}")));
+        let own = pipeline.with_file_name(format!("late-{name}.toml"));
+        std::fs::copy(&pipeline, &own).unwrap();
+        scenes.push((own, ours, theirs));
+    }
+    let run = |pipeline: &Path, lake: &Path, on: &[&str]| {
+        let lake = format!("lake.url=file:{}", lake.display());
+        let arguments = ["run", pipeline.to_str().unwrap(), "--until-end", "--set", &lake];
+        finish_slowly(scene.spawn(&[&arguments[..], on].concat(), &[]))
+    };
+    let remote = server.remote();
+    let cluster = ["--engine", "spark", "--remote", remote.as_str()];
+    let both = || {
+        for (pipeline, ours, theirs) in &scenes {
+            for (lake, on) in [(ours, &[][..]), (theirs, &cluster[..])] {
+                let output = run(pipeline, lake, on);
+                assert!(output.status.success(), "{}", text(&output));
+            }
         }
-        assert!(
-            began.elapsed() < CLUSTER_PATIENCE,
-            "{} of {} rows after {:?}",
-            rows.len(),
-            expected.len(),
-            began.elapsed()
-        );
-        each();
-        std::thread::sleep(Duration::from_millis(200));
+    };
+    both();
+    // Days late; some are duplicates, one is no row, and the last is in time.
+    let mut late: Vec<Vec<u8>> =
+        (100..140).map(|at| again(at, if at % 4 == 0 { "RECOVR AUD" } else { "REGULAR" })).collect();
+    late.extend([again(300, "REGULAR"), b"A001,R001,late".to_vec()]);
+    late.extend(
+        closing().into_iter().map(|message| String::from_utf8(message).unwrap().replace("end-", "then-").into_bytes()),
+    );
+    send(&scene, &late);
+    both();
+    for (turn, (pipeline, ours, theirs)) in scenes.iter().enumerate() {
+        assert_eq!(files(ours), files(theirs), "{turn}");
+        let [letters, same] = [ours, theirs].map(|lake| dead_letters(&scene, pipeline, lake));
+        assert_eq!(letters, same, "{turn}");
+        let late = letters.iter().filter(|letter| letter.contains("already closed")).count();
+        assert_eq!(late, if turn < 2 { 41 } else { 0 }, "{letters:#?}");
+        let [counted, same] = [ours, theirs].map(|lake| counters(&scene, pipeline, lake));
+        assert_eq!(counted, same, "{turn}");
+        assert_eq!(counted["late"], 41, "{counted}");
+        assert_eq!(counted["others"]["unresolved"], serde_json::Value::Null, "{counted}");
     }
 }
 
@@ -283,6 +253,9 @@ fn a_server_that_is_down_and_a_pipeline_of_the_other_engine_are_refused_at_once(
     let misplaced = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--remote", &remote]);
     assert_eq!(misplaced.status.code(), Some(2), "{}", text(&misplaced));
 
+    let misplaced = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--on-stop", "leave"]);
+    assert_eq!(misplaced.status.code(), Some(2), "{}", text(&misplaced));
+
     // Open windows of the embedded engine stay its own.
     send(&scene, &messages(200).into_iter().map(String::into_bytes).collect::<Vec<_>>());
     let lake = lake_setting(&scene);
@@ -293,12 +266,6 @@ fn a_server_that_is_down_and_a_pipeline_of_the_other_engine_are_refused_at_once(
     let refused = run_on(&scene, &other, &remote, &[]);
     assert_eq!(refused.status.code(), Some(8), "{}", text(&refused));
     assert!(text(&refused).contains("the embedded engine"), "{}", text(&refused));
-}
-
-/// Asks a run to end, and waits for it.
-fn stop(run: Child) -> Output {
-    signal(&run, "INT");
-    finish_slowly(run)
 }
 
 fn read_all(run: &mut Child) -> Vec<u8> {

@@ -91,6 +91,7 @@ pub(crate) enum BenchName {
     Ready,
     Console,
     Spark,
+    Scale,
     Failover,
     Warehouse,
 }

@@ -212,8 +212,7 @@ impl StreamPlan {
     /// Start, in microseconds, of the last window that contains `event_us`.
     #[inline]
     pub(crate) fn last_start(&self, event_us: i64) -> i64 {
-        let (slide, offset) = (self.window.slide_us, self.window.offset_us);
-        (event_us - offset).div_euclid(slide) * slide + offset
+        self.window.last_start_us(event_us)
     }
 
     pub(crate) fn end(&self, start_us: i64) -> i64 {

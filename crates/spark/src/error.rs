@@ -54,6 +54,12 @@ pub enum SparkError {
         /// The Java stack, outermost first; a line for each frame and each cause.
         stack: Vec<String>,
     },
+    /// The rows of a table take more memory than they may.
+    #[error("the rows of a table take more than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
     /// Not what the protocol says.
     #[error("the Spark Connect server {server} answered in a way that this release does not know: {message}")]
     Protocol {
@@ -99,6 +105,9 @@ impl SparkError {
             }
             SparkError::Refused { .. } => Some("renew the token, or ask the cluster's administrator for access"),
             SparkError::SessionLost { .. } => Some("start again: the query continues from its checkpoint"),
+            SparkError::TooLarge { .. } => {
+                Some("these are the messages of one batch that go to the dead letters: give [spark] memory more")
+            }
             SparkError::Spark { message, .. } if lacks_kafka(message) => Some(
                 "start the Connect server with the Kafka package of its release: \
                  --packages org.apache.spark:spark-sql-kafka-0-10_2.13:VERSION",

@@ -161,7 +161,7 @@ mod tests {
         let mut end = 0;
         let mut batch = |binding: &mut Binding, newest_us: Option<i64>, closed_us: i64| {
             end += 10;
-            let offsets = BatchOffsets { next: at(end), watermark_ms: 0 };
+            let offsets = BatchOffsets { next: at(end), ..BatchOffsets::default() };
             binding.closed_until_us = Some(closed_us);
             let batches = FinishedBatches { last: binding.next_batch, offsets, ..FinishedBatches::default() };
             binding.advance(&batches, newest_us, 300);

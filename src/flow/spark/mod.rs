@@ -10,7 +10,7 @@ mod cluster;
 mod counts;
 mod migrate;
 mod publisher;
-mod rejected;
+mod range_account;
 mod run;
 mod source;
 

@@ -3,21 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use turnstile_engine::DeadLetter;
 use turnstile_kafka::ClientSettings;
 use turnstile_lake::Slot;
 use turnstile_message::{Counters, PartitionPosition, TopicPartition};
-use turnstile_pipeline::DedupSettings;
-use turnstile_spark::{
-    BatchProgress, OBSERVED_STREAM, PartitionOffsets, SparkAddress, SparkError, SparkPlan, StreamTrigger,
-};
-use turnstile_values::{RetryPolicy, human};
+use turnstile_pipeline::{DedupSettings, LatePolicy};
+use turnstile_spark::{BatchProgress, PartitionOffsets, SparkAddress, SparkError, SparkPlan, StreamTrigger};
+use turnstile_values::{MILLISECOND_US, RetryPolicy, human};
 
 use super::batches::FinishedBatches;
 use super::binding::{Binding, StartedQuery, is_of_spark};
 use super::cluster::{Cluster, QueryCondition, QueryRecipe};
-use super::counts::{counts_of, unresolved_counts};
+use super::counts::{counts_of, counts_of_range};
 use super::publisher::{BatchAccount, Publisher};
-use super::rejected::{RangeAccount, ask};
+use super::range_account::{Question, RangeAccount, ask};
 use super::source;
 use crate::exit::Exit;
 use crate::flow::committer::Committer;
@@ -252,75 +251,105 @@ impl SparkFlow {
 
     /// What became of the messages of `batches`; `None`: the query will say, and `now` is false.
     async fn account_of(&mut self, batches: &FinishedBatches, now: bool) -> anyhow::Result<Option<BatchAccount>> {
-        let dedup = self.context.pipeline().stream.dedup != DedupSettings::Off;
-        let mut account = BatchAccount::default();
-        let mut counted = true;
-        for batch in batches.first..=batches.last {
-            let progress = self.progress.get(&batch);
-            account.state_bytes = progress.map_or(account.state_bytes, |progress| progress.state_bytes);
-            match progress.and_then(|progress| counts_of(progress, dedup)) {
-                Some(counts) => account.counts += counts,
-                None => counted = false,
-            }
-            let newest =
-                progress.and_then(|progress| progress.observed.get(OBSERVED_STREAM)?.get("newest_us").copied()?);
-            account.newest_us = account.newest_us.max(newest);
-        }
-        let end = &batches.offsets.next;
-        let read_from = self.publisher.binding.read_until.clone();
+        let stream = &self.context.pipeline().stream;
+        let (dedup, with_late) = (stream.dedup != DedupSettings::Off, stream.late == LatePolicy::DeadLetter);
+        let binding = &self.publisher.binding;
+        let said = counts_of(&self.progress, batches.first..=batches.last, dedup);
+        let plan = &self.recipe.plan;
+        // The watermark of the batch before this one decides, as in Spark, where it is 0 at first; of several batches, that of
+        // the one before the first.
+        let watermark_ms = binding.closed_until_us.unwrap_or(0).div_euclid(MILLISECOND_US);
+        let late_for_ledger = binding.published_before_us.map_or(i64::MIN, |us| plan.in_open_windows_from_us(us));
+        let in_time_from_us = plan.in_time_from_us(watermark_ms).max(late_for_ledger);
+        let late_for_last = plan.in_time_from_us(batches.offsets.watermark_ms);
+        let has_before = |limit_us: i64| said.oldest_us.is_some_and(|us| us < limit_us);
+        let question = Question {
+            clock_ms: batches.offsets.clock_ms,
+            in_time_from_us,
+            with_counts: true,
+            with_late: with_late && (said.missing > 0 || has_before(in_time_from_us)),
+        };
+        let mut account =
+            BatchAccount { newest_us: said.newest_us, state_bytes: said.state_bytes, ..BatchAccount::default() };
+        let (end, read_from) = (&batches.offsets.next, binding.read_until.clone());
         let mut asked = None;
-        if !counted && has_moved(&read_from, end) {
+        if said.missing > 0 && has_moved(&read_from, end) {
             if !now {
                 return Ok(None);
             }
-            let Some(all) = self.ask_again(&read_from, end, true).await? else { return Ok(None) };
+            let Some(all) = self.ask_again(&read_from, end, question).await? else { return Ok(None) };
             account.newest_us = account.newest_us.max(all.newest_us);
             asked = Some(all);
         }
         let began = self.publisher.published_until();
         if !has_moved(&began, end) {
             // It only closes windows, or reads what was counted before.
-            account.counts = Counters::default();
             return Ok(Some(account));
         }
-        // Its counts are those of messages that were counted before, too.
+        // The query's counts are those of messages that were counted before, too; it does not know which windows the ledger
+        // had; and without dedup it counts late groups.
         let again = self.publisher.binding.reads_again(&self.publisher.newest().positions);
-        let known = counted && !again;
-        if known && account.counts.dead_lettered == 0 {
+        let is_one = batches.first == batches.last;
+        let is_late_unnoticed = has_before(match (dedup, is_one) {
+            (true, _) => late_for_ledger,
+            (false, true) => in_time_from_us,
+            // The watermarks before the last one are not known.
+            (false, false) => late_for_last.max(late_for_ledger),
+        });
+        let known = said.missing == 0 && !again && !is_late_unnoticed;
+        if known && said.counters.dead_lettered == 0 && !question.with_late {
+            account.counts = said.counters;
             return Ok(Some(account));
         }
         let asked = match asked.filter(|_| !again) {
             Some(asked) => asked,
-            None => match self.ask_again(&began, end, !known).await? {
+            None => match self.ask_again(&began, end, Question { with_counts: !known, ..question }).await? {
                 Some(asked) => asked,
                 None => return Ok(None),
             },
         };
-        let rejected = asked.rejected.len() as u64;
-        match known {
-            true if rejected != account.counts.dead_lettered => {
-                let fact = format!(
-                    "the query rejected {} messages, and {rejected} when it was asked again",
-                    account.counts.dead_lettered
-                );
-                return Err(Failure::new(Exit::Failed, fact)
-                    .hint("this is a bug in turnstile; please report it")
-                    .into());
-            }
-            true => {}
-            false => {
-                account.counts = unresolved_counts(asked.read, asked.tombstones, rejected);
-                if !again {
-                    let note = format!(
-                        "the counts of batch {} were lost: late messages and duplicates of it are counted as aggregated",
-                        batches.last
-                    );
-                    self.context.events().note(note);
-                }
+        if known {
+            self.compare(&said.counters, &asked, batches, question.with_late)?;
+            account.counts = said.counters;
+        } else {
+            account.counts = counts_of_range(&asked, !dedup && is_one);
+            if (dedup || !is_one) && said.missing > 0 && !again {
+                let what = if is_one { "duplicates" } else { "duplicates and late messages" };
+                let fact = format!("the counts of batch {} were lost", batches.last);
+                self.context.events().note(format!("{fact}: {what} in it are counted as aggregated"));
             }
         }
         account.rejected = asked.rejected;
+        account.rejected.extend(asked.late_letters);
+        let place = |letter: &DeadLetter| (letter.position.partition.clone(), letter.position.offset);
+        account.rejected.sort_by(|a, b| place(a).cmp(&place(b)));
         Ok(Some(account))
+    }
+
+    /// Compares what the query counted with the messages that were found.
+    fn compare(
+        &self,
+        said: &Counters,
+        found: &RangeAccount,
+        batches: &FinishedBatches,
+        with_late: bool,
+    ) -> anyhow::Result<()> {
+        let late = if with_late { found.late_letters.len() as u64 } else { said.late };
+        let [rejected, of_batches] = [found.rejected.len() as u64, batches.last - batches.first + 1];
+        // The cluster removed what it knew of the batches before the last one, and with it their watermarks.
+        if of_batches > 1 && late < said.late {
+            let [lost, from, to] = [said.late - late, batches.first, batches.last];
+            self.context.events().note(format!(
+                "{lost} late messages of the batches {from} to {to} are counted and not in the dead letters: \
+                 the cluster had removed what tells which they are"
+            ));
+        } else if late != said.late {
+            return Err(disagree("found late", said.late, late));
+        }
+        match rejected == said.dead_lettered {
+            true => Ok(()),
+            false => Err(disagree("rejected", said.dead_lettered, rejected)),
+        }
     }
 
     /// Has the cluster read a range of offsets once more; `None`: the run is to end.
@@ -328,13 +357,17 @@ impl SparkFlow {
         &mut self,
         began: &PartitionOffsets,
         end: &PartitionOffsets,
-        with_counts: bool,
+        question: Question,
     ) -> anyhow::Result<Option<RangeAccount>> {
-        let range = source::messages(self.context.pipeline(), &self.settings, &began_in(began, end), Some(end))?;
+        let pipeline = self.context.pipeline();
+        let range = source::messages(pipeline, &self.settings, &began_in(began, end), Some(end))?;
+        let (window, limit) = (pipeline.query.window, pipeline.spark.memory_bytes);
+        let binding = &self.publisher.binding;
+        let closed_until_us = binding.closed_until_us.max(binding.published_before_us);
         loop {
             let Some(cluster) = &self.cluster else { return Ok(None) };
-            let failure = match ask(&cluster.session, &self.recipe.plan, range.clone(), with_counts).await {
-                Ok(answer) => return answer.account().map(Some),
+            let failure = match ask(&cluster.session, &self.recipe.plan, &range, question, limit).await {
+                Ok(answer) => return answer.account(&window, closed_until_us).map(Some),
                 Err(failure) => failure,
             };
             if !failure.lost_the_session() {
@@ -434,6 +467,14 @@ impl SparkFlow {
         let status = self.publisher.give_status(now, lag);
         self.context.events().emit(Event::Status(Status { partitions, ..status }));
     }
+}
+
+/// A batch was read twice and had other messages the second time.
+fn disagree(did: &str, first: u64, then: u64) -> anyhow::Error {
+    let fact = format!("the query {did} {first} messages, and {then} when it was asked again");
+    Failure::new(Exit::Failed, fact)
+        .hint("nothing of this batch was published; this is a bug in turnstile: please report it")
+        .into()
 }
 
 /// Refuses a pipeline whose open windows are the embedded engine's.

@@ -1,6 +1,8 @@
 //! What several benchmarks share: the binary, the reference programs, a broker, a filled topic. Each is
 //! created when first needed and kept for the run.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -28,7 +30,8 @@ pub(super) struct Ground {
     product: Option<Product>,
     reference: Option<Option<ReferencePrograms>>,
     kafka: Option<KafkaServer>,
-    city_is_filled: bool,
+    /// The topics that are filled.
+    filled: BTreeSet<String>,
     // Last, so that it is deleted after the broker that writes there has ended.
     scratch: tempfile::TempDir,
 }
@@ -42,7 +45,7 @@ impl Ground {
             product: None,
             reference: None,
             kafka: None,
-            city_is_filled: false,
+            filled: BTreeSet::new(),
             scratch: place::scratch()?,
         })
     }
@@ -82,10 +85,14 @@ impl Ground {
 
     /// Makes a topic that keeps its records.
     pub(super) fn make_topic(&mut self, topic: &str) -> Result<()> {
+        self.make_topic_of(topic, PARTITIONS)
+    }
+
+    fn make_topic_of(&mut self, topic: &str, partitions: u32) -> Result<()> {
         let bootstrap = self.kafka()?;
         let mut tool = fetch::kafka()?.tool("TopicCommand")?;
         tool.args(["--create", "--topic", topic, "--replication-factor", "1"]);
-        tool.args(["--partitions", &PARTITIONS.to_string(), "--config", "retention.ms=-1"]);
+        tool.args(["--partitions", &partitions.to_string(), "--config", "retention.ms=-1"]);
         tool.args(["--bootstrap-server", &bootstrap]);
         Cost::of(&mut tool, &self.scratch().join("make-topic")).map(drop)
     }
@@ -100,33 +107,53 @@ impl Ground {
 
     /// Bootstrap servers and name of the topic `city`, filled with [`Ground::messages`] messages.
     pub(super) fn filled_topic(&mut self) -> Result<(String, &'static str)> {
+        let messages = self.messages;
+        ensure!(messages > 0, "an empty topic measures nothing");
+        Ok((self.fill(CITY, PARTITIONS, messages, false)?, CITY))
+    }
+
+    /// Bootstrap servers; `topic` has so many messages then, and a last one that is years later.
+    pub(super) fn topic_of(&mut self, topic: &str, partitions: u32, messages: u64) -> Result<String> {
+        self.fill(topic, partitions, messages, true)
+    }
+
+    fn fill(&mut self, topic: &str, partitions: u32, messages: u64, is_closed: bool) -> Result<String> {
         let bootstrap = self.kafka()?;
-        if !self.city_is_filled {
-            let count = self.messages.to_string();
-            println!("filling the topic {CITY} with {count} messages …");
-            self.make_topic(CITY)?;
-            let partitions = PARTITIONS.to_string();
-            let log = self.scratch().join("fill");
-            let mut fill = match self.reference()? {
-                Some(reference) => {
-                    let mut load = reference.program("load");
-                    load.args([&bootstrap, CITY, &count, "city", &partitions]);
-                    load
-                }
-                None => {
-                    let settings = log.with_extension("properties");
-                    std::fs::write(&settings, format!("bootstrap.servers={bootstrap}\ncompression.type=lz4\n"))?;
-                    let mut produce = self.product()?.verb("produce");
-                    produce.args(["--topic", CITY, "--provider", "city", "--rate", "max", "--count", &count]);
-                    produce.arg("--config").arg(settings);
-                    produce
-                }
-            };
-            let said = Cost::of(&mut fill, &log)?.said;
-            print!("{said}");
-            self.city_is_filled = true;
+        if !self.filled.insert(topic.to_owned()) {
+            return Ok(bootstrap);
         }
-        ensure!(self.messages > 0, "an empty topic measures nothing");
-        Ok((bootstrap, CITY))
+        let (count, parts) = (messages.to_string(), partitions.to_string());
+        println!("filling the topic {topic} with {count} messages …");
+        self.make_topic_of(topic, partitions)?;
+        let log = self.scratch().join("fill");
+        let settings = log.with_extension("properties");
+        fs::write(&settings, format!("bootstrap.servers={bootstrap}\ncompression.type=lz4\n"))?;
+        let mut fill = match self.reference()? {
+            Some(reference) => {
+                let mut load = reference.program("load");
+                load.args([&bootstrap, topic, &count, "city", &parts]);
+                load
+            }
+            None => {
+                let mut produce = self.product()?.verb("produce");
+                produce.args(["--topic", topic, "--provider", "city", "--rate", "max", "--count", &count]);
+                produce.arg("--config").arg(&settings);
+                produce
+            }
+        };
+        let said = Cost::of(&mut fill, &log)?.said;
+        print!("{said}");
+        if is_closed {
+            let line = self.scratch().join("last.csv");
+            fs::write(&line, LAST)?;
+            let mut produce = self.product()?.verb("produce");
+            produce.args(["--topic", topic, "--provider", "lines"]).arg("--from").arg(&line);
+            produce.arg("--config").arg(&settings);
+            Cost::of(&mut produce, &log)?;
+        }
+        Ok(bootstrap)
     }
 }
+
+/// A reading that closes all windows before.
+const LAST: &str = "A000,R000,00-00-00,LAST,L,IND,01-01-40,00:00:00,REGULAR,0,0,last,2040-01-01 00:00:00\n";

@@ -14,6 +14,7 @@ mod product;
 mod ready;
 mod reference;
 mod room;
+mod scale;
 mod spark;
 mod table;
 mod warehouse;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &BenchOptions) -> Result<bool> {
             BenchName::Ready => ready::run(&mut ground),
             BenchName::Console => console::run(&mut ground),
             BenchName::Spark => spark::run(&mut ground),
+            BenchName::Scale => scale::run(&mut ground),
         };
         if let Err(error) = done {
             // The other benchmarks may still succeed.

@@ -183,12 +183,12 @@ fn has_rows(folder: &Path) -> bool {
 
 /// What a running process has used.
 #[derive(Debug, Clone, Copy, Default)]
-struct Used {
+pub(super) struct Used {
     cpu: Duration,
-    peak_bytes: u64,
+    pub(super) peak_bytes: u64,
 }
 
-fn used(pid: u32) -> Result<Used> {
+pub(super) fn used(pid: u32) -> Result<Used> {
     /// The kernel's clock ticks in a second, as every Linux reports them.
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;

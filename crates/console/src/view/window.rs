@@ -189,10 +189,16 @@ fn ranges(label: &str, sources: &[OffsetRange]) -> Markup {
                             th scope="row" { (range.partition) }
                             td.num { (range.first) }
                             td.num { (range.last) }
-                            td.num { (human::count(range.messages)) }
+                            td.num {
+                                @if range.messages > 0 { (human::count(range.messages)) } @else { "not counted" }
+                            }
                         }
                     }
                 }
+            }
+            // A cluster tells which blocks of offsets a window's messages stand in.
+            @if sources.iter().any(|range| range.messages == 0) {
+                p.muted { "These ranges hold the window's messages among others." }
             }
         },
     )
@@ -229,7 +235,11 @@ mod tests {
     #[test]
     fn offset_ranges_name_their_partition() {
         let range = OffsetRange { partition: TopicPartition::new("t<i>", 3), first: 7, last: 1_000_000, messages: 5 };
-        let html = ranges("Offsets", &[range]).into_string();
+        let html = ranges("Offsets", std::slice::from_ref(&range)).into_string();
         assert!(html.contains("t&lt;i&gt;[3]") && html.contains(">1000000<"), "{html}");
+        assert!(html.contains(">5<") && !html.contains("among others"), "{html}");
+        let coarse = OffsetRange { messages: 0, ..range };
+        let html = ranges("Offsets", &[coarse]).into_string();
+        assert!(html.contains("not counted") && html.contains("among others"), "{html}");
     }
 }

@@ -148,10 +148,16 @@ impl ColumnBuilder {
     #[inline]
     pub(crate) fn takes_number_text(&self) -> bool {
         match &self.kind {
-            ColumnValues::Decimal { .. } => true,
+            ColumnValues::Double(_) | ColumnValues::Decimal { .. } => true,
             ColumnValues::Timestamp { clock, .. } => clock.takes_numbers(),
             _ => false,
         }
+    }
+
+    /// Whether the column is one of doubles.
+    #[inline]
+    pub(crate) fn is_double(&self) -> bool {
+        matches!(self.kind, ColumnValues::Double(_))
     }
 
     /// Whether the column is a text.

@@ -36,15 +36,21 @@ pub(crate) fn parse(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
         None => (text, 0),
     };
     let point = mantissa.iter().position(|byte| *byte == b'.');
-    let (mut unscaled, mut digits) = (0i128, 0);
+    let given = mantissa;
+    // Zeros at its end say nothing, however many there are.
+    let mantissa = match point {
+        Some(_) => &mantissa[..mantissa.iter().rposition(|byte| *byte != b'0').map_or(0, |last| last + 1)],
+        None => mantissa,
+    };
+    let mut unscaled = 0i128;
     for byte in mantissa.iter().enumerate().filter(|(at, _)| Some(*at) != point).map(|(_, byte)| byte) {
         let digit = Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)?;
         unscaled = unscaled.checked_mul(10)?.checked_add(i128::from(digit))?;
-        digits += 1;
     }
     let after = point.map_or(0, |at| mantissa.len() - at - 1) as i64;
     let number = rescale(unscaled, after - i64::from(exponent), precision, scale)?;
-    (digits > 0).then_some(if negative { -number } else { number })
+    let has_digits = given.len() > usize::from(point.is_some());
+    has_digits.then_some(if negative { -number } else { number })
 }
 
 /// Big-endian two's complement, as Avro stores the unscaled number of a decimal; at most 128 bits count.
@@ -86,6 +92,9 @@ mod tests {
             ("-0.05", Some(-5)),
             ("+7", Some(700)),
             ("1.2500", Some(125)),
+            ("1.5000000000000000000000000000000000000000000", Some(150)),
+            (".0", Some(0)),
+            ("1.50x0", None),
             ("1.25E3", Some(125_000)),
             ("125e-2", Some(125)),
             ("0e300", Some(0)),

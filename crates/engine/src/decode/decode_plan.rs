@@ -50,6 +50,8 @@ pub(crate) struct DecodePlan {
     pub(crate) keys: HashMap<String, FieldTarget>,
     /// A JSON object's members.
     pub(crate) json_keys: JsonKeys,
+    /// How many inner objects those lead through.
+    pub(crate) json_objects: usize,
 }
 
 impl DecodePlan {
@@ -86,9 +88,9 @@ impl DecodePlan {
         };
         let target = |field: usize| column_of[field].map_or(FieldTarget::Unused, FieldTarget::Column);
         let keys = names.iter().enumerate().map(|(field, name)| (name.clone(), target(field))).collect();
-        let mut json_keys = JsonKeys::default();
+        let (mut json_keys, mut json_objects) = (JsonKeys::default(), 0);
         for (at, field) in fields.iter().enumerate() {
-            json_keys.insert(&field.path, target(at));
+            json_keys.insert(&field.path, target(at), &mut json_objects);
         }
         Ok(Self {
             format: source.format,
@@ -103,6 +105,7 @@ impl DecodePlan {
             empty_text_is_null: source.empty == EmptyText::Null,
             keys,
             json_keys,
+            json_objects,
         })
     }
 }

@@ -183,6 +183,8 @@ fn members_of_nested_objects_are_read_by_their_path() {
         r#"{"T":1,"meta":{"other":1}}"#,
         r#"{"T":1,"meta":{"loc":{"lat":tru}}}"#,
         r#"{"T":1,"meta.loc.lat":1}"#,
+        r#"{"T":1,"meta":{"loc":{"lat":1}},"meta":{}}"#,
+        r#"{"T":1,"meta":{"loc":{"lat":1},"loc":null}}"#,
     ];
     let nested = read(JSON, kind, &messages);
     assert_eq!(
@@ -201,6 +203,7 @@ fn members_of_nested_objects_are_read_by_their_path() {
     );
     assert!(nested[9].starts_with("json -:"), "{}", nested[9]);
     assert_eq!(nested[10], "fields meta.loc.lat: the schema has no such field");
+    assert_eq!(nested[11..], ["fields meta: the field appears twice", "fields meta.loc: the field appears twice"]);
     let ignoring = "\"json\"\nextra_fields = \"ignore\"";
     assert_eq!(read(ignoring, kind, &[r#"{"T":1,"meta":{"loc":{"lat":-1,"lon":2},"x":[{}]},"y":{}}"#]), ["-1.0"]);
     let number = "{ type = \"int\", path = \"a.b\" }";

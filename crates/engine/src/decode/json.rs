@@ -17,7 +17,7 @@ use super::text_view::TextBuffer;
 /// become null.
 pub(crate) fn decode(buffer: &[u8], start: usize, len: usize, row: JsonRow<'_>) -> Result<(), Rejection> {
     row.seen.clear();
-    row.seen.resize(row.columns.len(), false);
+    row.seen.resize(row.columns.len() + row.plan.json_objects, false);
     let mut problem = None;
     let JsonRow { plan, columns, seen, unescaped } = row;
     let object = JsonObject {
@@ -45,7 +45,7 @@ pub(crate) fn decode(buffer: &[u8], start: usize, len: usize, row: JsonRow<'_>) 
 pub(crate) struct JsonRow<'a> {
     pub(crate) plan: &'a DecodePlan,
     pub(crate) columns: &'a mut [ColumnBuilder],
-    /// Scratch: which columns have their value.
+    /// Scratch: which columns have their value, and then which inner objects were read.
     pub(crate) seen: &'a mut Vec<bool>,
     pub(crate) unescaped: &'a mut Vec<u8>,
 }
@@ -164,8 +164,8 @@ impl<'de> Visitor<'de> for JsonObject<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             let result = match self.keys.get(name.as_ref()) {
-                Some(JsonMember::Field(FieldTarget::Column(at))) => self.value(*at, &name, &mut map),
-                Some(JsonMember::Object(keys)) => self.object(keys, &mut map),
+                Some(JsonMember::Field(FieldTarget::Column(at))) => self.value(*at, &mut map),
+                Some(JsonMember::Object(at, keys)) => self.object(*at, keys, &mut map),
                 None if self.row.plan.extra_is_error => {
                     *self.problem = Some(JsonProblem::Member(Vec::new(), "the schema has no such field"));
                     Err(A::Error::custom("unknown field"))
@@ -186,11 +186,8 @@ impl<'de> Visitor<'de> for JsonObject<'_> {
 impl JsonObject<'_> {
     /// Appends the next value of `map` to column `at`.
     #[inline]
-    fn value<'de, A: MapAccess<'de>>(&mut self, at: usize, name: &str, map: &mut A) -> Result<(), A::Error> {
-        if std::mem::replace(&mut self.row.seen[at], true) {
-            *self.problem = Some(JsonProblem::Member(Vec::new(), "the field appears twice"));
-            return Err(A::Error::custom(name));
-        }
+    fn value<'de, A: MapAccess<'de>>(&mut self, at: usize, map: &mut A) -> Result<(), A::Error> {
+        self.refuse_second(at)?;
         let column = &mut self.row.columns[at];
         let value = JsonValue { buffer: self.buffer, column, unescaped: self.row.unescaped };
         let mismatch = if value.column.takes_number_text() {
@@ -207,8 +204,18 @@ impl JsonObject<'_> {
         }
     }
 
+    /// Refuses a member that was read before.
+    fn refuse_second<E: Error>(&mut self, at: usize) -> Result<(), E> {
+        if std::mem::replace(&mut self.row.seen[at], true) {
+            *self.problem = Some(JsonProblem::Member(Vec::new(), "the field appears twice"));
+            return Err(E::custom("twice"));
+        }
+        Ok(())
+    }
+
     /// Reads the members of the object that is the next value of `map`; null is an object without any.
-    fn object<'de, A: MapAccess<'de>>(&mut self, keys: &JsonKeys, map: &mut A) -> Result<(), A::Error> {
+    fn object<'de, A: MapAccess<'de>>(&mut self, at: usize, keys: &JsonKeys, map: &mut A) -> Result<(), A::Error> {
+        self.refuse_second(self.row.columns.len() + at)?;
         let inner = map.next_value::<&'de RawValue>()?.get();
         if inner == "null" {
             return Ok(());
@@ -244,10 +251,16 @@ impl JsonValue<'_> {
     /// Appends a value by its JSON text: a number with every digit, or a string that holds one.
     fn text(self, json: &str) -> Option<Found> {
         let column = self.column;
-        let mut push = |text: &str| column.push_text(text.as_bytes(), 0, text.len(), TextBuffer::Values);
+        let push = |column: &mut ColumnBuilder, text: &str| {
+            column.push_text(text.as_bytes(), 0, text.len(), TextBuffer::Values)
+        };
         let fits = match json.bytes().next() {
-            Some(b'-' | b'0'..=b'9') => push(json),
-            Some(b'"') => serde_json::from_str::<String>(json).is_ok_and(|text| push(&text)),
+            // JSON has no infinity: a number that is one here has too large an exponent.
+            Some(b'-' | b'0'..=b'9') if column.is_double() => {
+                json.parse().is_ok_and(|number: f64| number.is_finite() && column.push_double(number))
+            }
+            Some(b'-' | b'0'..=b'9') => push(column, json),
+            Some(b'"') => serde_json::from_str::<String>(json).is_ok_and(|text| push(column, &text)),
             Some(b'n') => {
                 column.push_null();
                 true

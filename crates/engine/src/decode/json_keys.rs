@@ -15,21 +15,25 @@ pub(crate) struct JsonKeys {
 pub(crate) enum JsonMember {
     /// The value of a field.
     Field(FieldTarget),
-    /// An object that holds values of fields.
-    Object(JsonKeys),
+    /// An object that holds values of fields, and which of all such objects it is.
+    Object(usize, JsonKeys),
 }
 
 impl JsonKeys {
-    /// Adds the field at the end of `path`, which has at least one name. No path leads through another's end.
-    pub(crate) fn insert(&mut self, path: &[String], target: FieldTarget) {
+    /// Adds the field at the end of `path`, which has at least one name. No path leads through another's end. `objects` counts
+    /// the inner objects.
+    pub(crate) fn insert(&mut self, path: &[String], target: FieldTarget, objects: &mut usize) {
         let Some((name, inner)) = path.split_first() else { return };
         if inner.is_empty() {
             self.members.insert(name.clone(), JsonMember::Field(target));
             return;
         }
-        let member = self.members.entry(name.clone()).or_insert_with(|| JsonMember::Object(Self::default()));
-        if let JsonMember::Object(keys) = member {
-            keys.insert(inner, target);
+        let member = self.members.entry(name.clone()).or_insert_with(|| {
+            *objects += 1;
+            JsonMember::Object(*objects - 1, Self::default())
+        });
+        if let JsonMember::Object(_, keys) = member {
+            keys.insert(inner, target, objects);
         }
     }
 

@@ -215,3 +215,31 @@ fn odd_local_times_are_counted() {
     );
     assert_eq!(decoded.odd_times, (2, 1));
 }
+
+#[test]
+fn a_number_of_json_is_the_double_nearest_to_its_text() {
+    let pipeline = CSV.replace("csv", "json").replace("\"int\"", "\"double\"");
+    let mut texts: Vec<String> =
+        ["18446744073709551615", "9223372036854775808", "1.2345678901234567", "2.2250738585072011e-308", "-0"]
+            .map(str::to_owned)
+            .into();
+    // Digits without a pattern.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for exponent in (-300..300).chain(-30..30) {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        texts.push(format!("{}.{:015}e{exponent}", state % 10, state >> 14));
+    }
+    let messages: Vec<String> = texts
+        .iter()
+        .map(|text| format!(r#"{{"STATION":"S","ENTRIES":{text},"TIMESTAMP":"2023-09-22 14:05:00"}}"#))
+        .collect();
+    let values: Vec<Option<&[u8]>> = messages.iter().map(|message| Some(message.as_bytes())).collect();
+    let decoded = decode(&pipeline, &values);
+    assert_eq!(decoded.rejected, []);
+    let read = decoded.columns[1].as_primitive::<arrow::datatypes::Float64Type>();
+    for (text, read) in texts.iter().zip(read.values()) {
+        assert_eq!(*read, text.parse::<f64>().unwrap(), "{text}");
+    }
+    let infinite = decode(&pipeline, &[Some(br#"{"ENTRIES":1e400,"TIMESTAMP":"2023-09-22 14:05:00"}"#)]);
+    assert_eq!(rejections(&infinite), ["type ENTRIES: expected double, found 1e400"]);
+}

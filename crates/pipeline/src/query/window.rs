@@ -21,6 +21,18 @@ pub struct WindowSpec {
     pub offset_us: i64,
 }
 
+impl WindowSpec {
+    /// Where the last window begins that an event belongs to, microseconds since the epoch.
+    pub fn last_start_us(&self, event_us: i64) -> i64 {
+        (event_us - self.offset_us).div_euclid(self.slide_us) * self.slide_us + self.offset_us
+    }
+
+    /// Where it ends.
+    pub fn last_end_us(&self, event_us: i64) -> i64 {
+        self.last_start_us(event_us) + self.size_us
+    }
+}
+
 /// The call of `window`, if `expr` is one.
 pub(crate) fn call(expr: &Expr) -> Option<&Function> {
     match expr {

@@ -188,12 +188,12 @@ impl Session {
         self.execute(CommandKind::CreateView(view), self.settings.reattach).await.map(drop)
     }
 
-    /// The rows of a table, in batches.
+    /// The rows of a table, in batches, which may take `limit` bytes.
     ///
     /// # Errors
-    /// As [`Session::schema`]; `Spark` if the table cannot be computed; `Protocol` if its rows cannot be read.
-    pub async fn collect(&self, table: &Relation) -> Result<Vec<RecordBatch>, SparkError> {
-        let results = self.execute_plan(PlanKind::Root(table.0.clone()), self.settings.reattach).await?;
+    /// As [`Session::schema`]; `Spark` if the table cannot be computed; `Protocol` if its rows cannot be read; `TooLarge`.
+    pub async fn collect(&self, table: &Relation, limit: u64) -> Result<Vec<RecordBatch>, SparkError> {
+        let results = self.execute_plan(PlanKind::Root(table.0.clone()), self.settings.reattach, limit).await?;
         let mut batches = Vec::new();
         for result in results {
             let ExecuteResult::Rows(rows) = result else { continue };
@@ -214,12 +214,26 @@ impl Session {
         command: CommandKind,
         patience: Duration,
     ) -> Result<Vec<ExecuteResult>, SparkError> {
-        self.execute_plan(PlanKind::Command(Command { kind: Some(command) }), patience).await
+        // A command has no rows.
+        self.execute_plan(PlanKind::Command(Command { kind: Some(command) }), patience, 0).await
     }
 
-    async fn execute_plan(&self, plan: PlanKind, patience: Duration) -> Result<Vec<ExecuteResult>, SparkError> {
+    /// Executes a plan whose rows may take `limit` bytes.
+    async fn execute_plan(
+        &self,
+        plan: PlanKind,
+        patience: Duration,
+        limit: u64,
+    ) -> Result<Vec<ExecuteResult>, SparkError> {
         let operation = Uuid::new_v4().to_string();
-        let mut execution = Execution { operation: &operation, last_response: None, asked: false, results: Vec::new() };
+        let mut execution = Execution {
+            operation: &operation,
+            last_response: None,
+            asked: false,
+            results: Vec::new(),
+            room: limit,
+            limit,
+        };
         let mut waits =
             RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(5)).give_up_after(patience).waits();
         let mut failed_at: Option<Instant> = None;
@@ -246,7 +260,13 @@ impl Session {
             let elapsed = failed_at.get_or_insert_with(Instant::now).elapsed();
             match waits.next_after(elapsed).filter(|_| again) {
                 Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(self.detailed(failure).await),
+                None => {
+                    let error = self.detailed(failure).await;
+                    if matches!(error, SparkError::TooLarge { .. }) {
+                        self.release_operation(operation).await;
+                    }
+                    return Err(error);
+                }
             }
         }
         let results = execution.results;
@@ -293,7 +313,13 @@ impl Session {
             }
             match response.result {
                 Some(ExecuteResult::Complete(_)) => return Ok(true),
-                Some(result) => execution.results.push(result),
+                Some(result) => {
+                    if let ExecuteResult::Rows(rows) = &result {
+                        let too_large = SparkError::TooLarge { limit: execution.limit };
+                        execution.room = execution.room.checked_sub(rows.data.len() as u64).ok_or(too_large)?;
+                    }
+                    execution.results.push(result);
+                }
                 // Progress and other things that are not asked for here.
                 None => {}
             }
@@ -376,4 +402,7 @@ struct Execution<'a> {
     /// The command was sent; whether it arrived is not known before the first response.
     asked: bool,
     results: Vec<ExecuteResult>,
+    /// Bytes that rows may still take, and of how many.
+    room: u64,
+    limit: u64,
 }

@@ -18,12 +18,15 @@ pub struct BatchOffsets {
     pub next: PartitionOffsets,
     /// Windows that end up to here are complete with this batch, milliseconds since the epoch; 0: no message was seen before.
     pub watermark_ms: i64,
+    /// The clock of the batch, milliseconds since the epoch: what `current_timestamp()` is in it.
+    pub clock_ms: i64,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     batch_watermark_ms: i64,
+    batch_timestamp_ms: i64,
 }
 
 /// The path of a batch's offsets, below the checkpoint's folder.
@@ -44,7 +47,7 @@ impl BatchOffsets {
         let unknown = |error: serde_json::Error| UnknownFormat::new(WHAT, error);
         let metadata: Metadata = serde_json::from_str(metadata).map_err(unknown)?;
         let next = serde_json::from_str(offsets).map_err(unknown)?;
-        Ok(Self { next, watermark_ms: metadata.batch_watermark_ms })
+        Ok(Self { next, watermark_ms: metadata.batch_watermark_ms, clock_ms: metadata.batch_timestamp_ms })
     }
 }
 
@@ -57,7 +60,7 @@ mod tests {
         let text =
             "v1\n{\"batchWatermarkMs\":1793491200000,\"batchTimestampMs\":5,\"conf\":{}}\n{\"t\":{\"0\":7,\"10\":8}}";
         let read = BatchOffsets::parse(text.as_bytes()).unwrap();
-        assert_eq!(read.watermark_ms, 1_793_491_200_000);
+        assert_eq!((read.watermark_ms, read.clock_ms), (1_793_491_200_000, 5));
         assert_eq!(read.next["t"], BTreeMap::from([(0, 7), (10, 8)]));
     }
 

@@ -19,7 +19,7 @@ pub const SENT: &str = "__sent";
 
 /// What is observed of the messages: `read`, `tombstones`.
 pub const OBSERVED_MESSAGES: &str = "turnstile_messages";
-/// What is observed of [`ROWS_VIEW`]: `rejected`.
+/// What is observed of [`ROWS_VIEW`]: `rejected`, `oldest_us`.
 pub const OBSERVED_ROWS: &str = "turnstile_rows";
 /// What is observed of the rows that are neither duplicates nor late for dedup: `rows`, `filtered`, `newest_us`.
 pub const OBSERVED_STREAM: &str = "turnstile_stream";

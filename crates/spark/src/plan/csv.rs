@@ -1,29 +1,22 @@
-//! CSV messages as rows, in SQL: one row, a row in a JSON string, or a header line and a row. The same messages are rows, and
-//! the others are rejected for the same reason, as by the embedded engine (docs/pipeline-file.md, `format`).
+//! CSV messages as rows, in SQL: one row, a row in a JSON string, or a header line and a row.
 
-use turnstile_pipeline::{EmptyText, Field, FieldKind, FieldPolicy, MESSAGE_ORDER, Pipeline};
+use turnstile_pipeline::{EmptyText, Field, FieldKind, FieldPolicy, Pipeline};
 
-use super::columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, SENT, VALUE};
+use super::decoding::{self, Decoding, NO_FIELD, RejectionCase, unmarked};
 use super::field;
-use super::sql_text::{quoted, text};
+use super::sql_text::text;
 
 /// A field of RFC 4180 in quotes. Possessive: a field is read in one way only.
 const QUOTED: &str = "\"[^\"]*+(?:\"\"[^\"]*+)*+\"";
 
 /// A string in JSON, from end to end. An escape of half a character is none.
-const JSON_STRING: &str = "\\A\"(?:[^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\/bfnrt]|\\\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}\
+pub(super) const JSON_STRING: &str = "\\A\"(?:[^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\/bfnrt]|\\\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}\
                            |\\\\u[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2})*+\"\\z";
 
-/// A byte order mark.
-const MARK: &str = "'\\uFEFF'";
-
-/// The query of all messages with a value: the columns that the pipeline's query needs, where a message stands, and why it is
-/// rejected.
-pub(super) fn rows(pipeline: &Pipeline) -> String {
+/// How CSV messages become rows.
+pub(super) fn decoding(pipeline: &Pipeline, needed: &[&Field]) -> Decoding {
     let source = &pipeline.source;
     let fields: Vec<&Field> = source.schema.iter().filter(|field| field.metadata.is_none()).collect();
-    let needed: Vec<&Field> = pipeline.query.columns.iter().map(|at| &source.schema[*at]).collect();
-    let [topic, partition, offset] = MESSAGE_ORDER;
     // A line end may lie within quotes only.
     let csv_field = format!("(?:{QUOTED}|[^\",\\n]*+)");
     let row = format!("\\A{csv_field}(?:,{csv_field})*+\\z");
@@ -35,8 +28,6 @@ pub(super) fn rows(pipeline: &Pipeline) -> String {
              THEN replace(substring(f, 2, length(f) - 2), '\"\"', '\"') ELSE f END)"
         )
     };
-    let unmarked =
-        |text: &str| format!("CASE WHEN startswith({text}, {MARK}) THEN substring({text}, 2) ELSE {text} END");
     let without_end = |text: &str| {
         format!(
             "CASE WHEN endswith({text}, '\\r\\n') THEN left({text}, length({text}) - 2) \
@@ -44,12 +35,7 @@ pub(super) fn rows(pipeline: &Pipeline) -> String {
         )
     };
     let steps = [
-        format!(
-            "messages AS (SELECT topic AS {topic}, partition AS {partition}, offset AS {offset}, timestamp AS {SENT}, \
-             key AS {KEY}, value AS {VALUE}, is_valid_utf8(CAST(value AS string)) AS utf8 \
-             FROM {MESSAGES_VIEW} WHERE value IS NOT NULL)"
-        ),
-        format!("marked AS (SELECT *, CASE WHEN utf8 THEN CAST({VALUE} AS string) END AS t0 FROM messages)"),
+        "marked AS (SELECT *, CASE WHEN utf8 THEN CAST(body AS string) END AS t0 FROM messages)".to_owned(),
         format!("ended AS (SELECT *, {} AS t1 FROM marked)", unmarked("t0")),
         format!("texts AS (SELECT *, {} AS t2 FROM ended)", without_end("t1")),
         // A JSON string is one element of an array that holds nothing else.
@@ -90,18 +76,11 @@ pub(super) fn rows(pipeline: &Pipeline) -> String {
             row = text(&row),
             cut = cut("line"),
         ),
-        raw(&fields, &needed, pipeline),
-        typed(&needed),
-        reasons(&fields, &needed, pipeline),
+        raw(&fields, needed, pipeline),
+        typed(needed),
     ];
-    let columns = needed.iter().map(|field| quoted(&field.name));
-    let more = [topic, partition, offset, SENT, KEY, VALUE, REASON, FIELD, DETAIL].map(str::to_owned);
-    let columns: Vec<String> = columns.chain(more).collect();
-    format!("WITH {} SELECT {} FROM reasons", steps.join(",\n"), columns.join(", "))
+    Decoding { steps: steps.into(), cases: cases(&fields, needed, pipeline) }
 }
-
-/// No field is to blame.
-const NO_FIELD: &str = "CAST(NULL AS string)";
 
 /// Column of a field's text.
 fn raw_name(at: usize) -> String {
@@ -129,52 +108,47 @@ fn raw(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String {
 fn typed(needed: &[&Field]) -> String {
     let values = needed.iter().enumerate().map(|(at, field)| {
         let value = field::of_message(field).unwrap_or_else(|| field::value(&field.kind, &raw_name(at)));
-        format!("{value} AS {}", quoted(&field.name))
+        format!("{value} AS {}", decoding::value(at))
     });
     format!("typed AS (SELECT *, {} FROM raws)", values.collect::<Vec<_>>().join(", "))
 }
 
-/// Why a message is rejected: the first reason, in the order in which the embedded engine looks.
-fn reasons(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String {
+/// Why a message is rejected.
+fn cases(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> Vec<RejectionCase> {
     let names = fields.iter().map(|field| text(&field.name)).collect::<Vec<_>>().join(", ");
     let known = format!("array({names})");
     let extra = pipeline.source.extra_fields == FieldPolicy::Error;
     let expected = format!("coalesce(size(names), {})", fields.len());
     let mut cases = vec![
-        ("NOT utf8".to_owned(), "not-utf8", NO_FIELD.to_owned(), text("the value is not UTF-8")),
-        (
+        RejectionCase::not_utf8(),
+        RejectionCase::new(
             format!("names IS NOT NULL AND NOT arrays_overlap(names, {known})"),
             "fields",
-            NO_FIELD.to_owned(),
+            NO_FIELD,
             text("the message has two lines, and the first is not a header with the schema's names"),
         ),
     ];
     if extra {
-        let unknown = format!("get(array_except(names, {known}), 0)");
-        cases.push((
+        cases.push(RejectionCase::new(
             format!("size(array_except(names, {known})) > 0"),
             "fields",
-            unknown,
+            format!("get(array_except(names, {known}), 0)"),
             text("the header names it, but the schema does not"),
         ));
     }
     let twice = format!("get(filter({known}, k -> size(filter(names, n -> n = k)) > 1), 0)");
-    cases.push((format!("{twice} IS NOT NULL"), "fields", twice, text("the header names it twice")));
+    cases.push(RejectionCase::new(format!("{twice} IS NOT NULL"), "fields", twice, text("the header names it twice")));
     let lines = format!("\\A(?:{QUOTED}|[^\",]*+)(?:,(?:{QUOTED}|[^\",]*+))*+\\z");
-    cases.push((
+    cases.push(RejectionCase::new(
         format!("cut IS NULL AND line RLIKE {}", text(&lines)),
         "fields",
-        NO_FIELD.to_owned(),
+        NO_FIELD,
         text("the message contains more than one row"),
     ));
-    cases.push((
-        "cut IS NULL".to_owned(),
-        "csv",
-        NO_FIELD.to_owned(),
-        text("the value is not a row of comma-separated fields"),
-    ));
+    let no_row = text("the value is not a row of comma-separated fields");
+    cases.push(RejectionCase::new("cut IS NULL", "csv", NO_FIELD, no_row));
     let differs = if extra { "<>" } else { "<" };
-    cases.push((
+    cases.push(RejectionCase::new(
         format!("size(cut) {differs} {expected}"),
         "fields",
         format!(
@@ -184,41 +158,10 @@ fn reasons(fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String 
         format!("concat('expected ', {expected}, ' fields, found ', size(cut))"),
     ));
     for (at, field) in needed.iter().enumerate().filter(|(_, field)| field.metadata.is_none()) {
-        let (raw, name) = (raw_name(at), quoted(&field.name));
-        cases.push((
-            format!("{raw} IS NOT NULL AND {name} IS NULL"),
-            "type",
-            text(&field.name),
-            format!(
-                "concat({}, left({raw}, 200), '\"')",
-                text(&format!("expected {}, found \"", field.kind.spark_name()))
-            ),
-        ));
+        let (raw, value) = (raw_name(at), decoding::value(at));
+        let found = decoding::expected(field, &format!("concat('\"', {raw}, '\"')"));
+        let when = format!("{raw} IS NOT NULL AND {value} IS NULL");
+        cases.push(RejectionCase::new(when, "type", text(&field.name), found));
     }
-    let event_time = &pipeline.stream.event_time;
-    let event = quoted(event_time);
-    cases.push((format!("{event} IS NULL"), "event-time", text(event_time), text("the event time is null")));
-    if let Some(future_us) = pipeline.stream.future_us {
-        cases.push((
-            format!("{event} > current_timestamp() + INTERVAL '{}' SECOND", seconds(future_us)),
-            "future",
-            text(event_time),
-            format!("concat('the event time ', string({event}), ' lies too far ahead of the clock')"),
-        ));
-    }
-    let choose = |which: fn(&(String, &str, String, String)) -> String| {
-        let whens = cases.iter().map(|case| format!("WHEN {} THEN {}", case.0, which(case)));
-        format!("CASE {} END", whens.collect::<Vec<_>>().join(" "))
-    };
-    format!(
-        "reasons AS (SELECT *, {} AS {REASON}, {} AS {FIELD}, {} AS {DETAIL} FROM typed)",
-        choose(|case| text(case.1)),
-        choose(|case| case.2.clone()),
-        choose(|case| case.3.clone()),
-    )
-}
-
-/// Microseconds as seconds with six decimal places.
-fn seconds(us: i64) -> String {
-    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+    cases
 }

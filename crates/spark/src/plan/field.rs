@@ -33,8 +33,7 @@ pub(super) fn value(kind: &FieldKind, raw: &str) -> String {
         FieldKind::Boolean => {
             format!("CASE lower({trimmed}) WHEN 'true' THEN true WHEN 'false' THEN false END")
         }
-        // Refused before.
-        FieldKind::Decimal { .. } => "CAST(NULL AS decimal)".to_owned(),
+        FieldKind::Decimal { precision, scale } => decimal(&trimmed, *precision, *scale),
         FieldKind::Timestamp { format, .. } => match format {
             TimestampFormat::Pattern(pattern) => {
                 let pattern = text(&pattern.to_string());
@@ -53,10 +52,57 @@ pub(super) fn value(kind: &FieldKind, raw: &str) -> String {
                 let instant = format!("timestamp_micros({micros})");
                 if_like("\\A[+-]?[0-9]{1,24}(\\.[0-9]+)?\\z", format!("CASE WHEN {micros} {WITHIN} THEN {instant} END"))
             }
-            // Refused before.
-            TimestampFormat::Iso => "CAST(NULL AS timestamp)".to_owned(),
+            TimestampFormat::Iso => iso(&trimmed),
         },
     }
+}
+
+/// A decimal number with all its digits, or null: Spark's own cast rounds.
+fn decimal(trimmed: &str, precision: u8, scale: i8) -> String {
+    let like = text(r"\A[+-]?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+\z");
+    let mantissa = format!("regexp_extract({trimmed}, {}, 1)", text(r"\A[+-]?([0-9.]++)"));
+    let exponent = format!("regexp_extract({trimmed}, {}, 1)", text(r"[eE]([+-]?[0-9]++)\z"));
+    // Of an exponent beyond 16 bits, nothing fits.
+    let exponent = format!("CASE WHEN {exponent} = '' THEN 0 ELSE int(try_cast({exponent} AS smallint)) END");
+    let digits = format!("replace({mantissa}, '.', '')");
+    let after =
+        format!("CASE WHEN instr({mantissa}, '.') > 0 THEN length({mantissa}) - instr({mantissa}, '.') ELSE 0 END");
+    let zeros = format!("length({digits}) - length(trim(TRAILING '0' FROM {digits}))");
+    format!(
+        "CASE WHEN NOT {trimmed} RLIKE {like} OR ({exponent}) IS NULL THEN NULL \
+         WHEN trim(TRAILING '0' FROM {digits}) = '' THEN CAST(0 AS decimal({precision}, {scale})) \
+         WHEN ({after}) - ({exponent}) - ({zeros}) <= {scale} THEN try_cast({trimmed} AS decimal({precision}, {scale})) END"
+    )
+}
+
+/// ISO 8601 as docs/pipeline-file.md describes it.
+fn iso(raw: &str) -> String {
+    let like = concat!(
+        r"\A([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:[.,]([0-9]{1,9}))?+)?+",
+        r"([zZ]|([+-][0-9]{2}):?+([0-9]{2})?+)?+)?+\z"
+    );
+    let like = text(like);
+    let part = |at: u8| format!("regexp_extract({raw}, {like}, {at})");
+    let or = |part: String, other: &str| format!("coalesce(nullif({part}, ''), '{other}')");
+    let clock = format!("concat({}, ' ', {}, left({}, 3))", part(1), or(part(2), "00:00"), or(part(3), ":00"),);
+    let micros = format!("int(left(rpad({}, 6, '0'), 6))", part(4));
+    let format = text("yyyy-MM-dd HH:mm:ss");
+    let local = format!("try_to_timestamp({clock}, {format})");
+    // As if at UTC: the pattern takes an offset too.
+    let utc = format!("try_to_timestamp(concat({clock}, 'Z'), {})", text("yyyy-MM-dd HH:mm:ssXXX"));
+    let [hours, minutes] = [format!("int({})", or(part(6), "0")), format!("int({})", or(part(7), "0"))];
+    let seconds = format!(
+        "(CASE WHEN startswith({}, '-') THEN -1 ELSE 1 END * (abs({hours}) * 3600L + {minutes} * 60L))",
+        part(6)
+    );
+    let fits = format!("abs({hours}) < 19 AND {minutes} < 60");
+    let at_offset = format!("unix_micros({utc}) - {seconds} * 1000000L");
+    let all = format!(
+        "CASE WHEN NOT {raw} RLIKE {like} THEN NULL WHEN {} = '' THEN unix_micros({local}) + {micros} \
+         WHEN {fits} THEN {at_offset} + {micros} END",
+        part(5)
+    );
+    format!("CASE WHEN {all} {WITHIN} THEN timestamp_micros({all}) END")
 }
 
 /// The value of a field that Kafka gives.

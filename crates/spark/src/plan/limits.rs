@@ -1,8 +1,6 @@
 //! What of a pipeline does not run on Spark, and what means something else there.
 
-use turnstile_pipeline::{
-    DedupSettings, FailedGroupPolicy, FieldKind, LatePolicy, MessageFormat, Pipeline, TimestampFormat,
-};
+use turnstile_pipeline::{DedupSettings, FailedGroupPolicy, FieldKind, LatePolicy, MessageFormat, Pipeline};
 
 use super::zone::event_zone;
 
@@ -10,19 +8,19 @@ use super::zone::event_zone;
 pub(super) fn refused(pipeline: &Pipeline) -> Vec<String> {
     let mut refused = Vec::new();
     let (source, stream) = (&pipeline.source, &pipeline.stream);
-    if source.format != MessageFormat::Csv {
-        refused.push(format!("messages of format = \"{}\" are not read on Spark yet: csv is", source.format.as_str()));
+    if source.format == MessageFormat::Avro {
+        refused.push(
+            "format = \"avro\": Spark's reader takes bytes that do not follow their schema, and knows no registry; \
+             csv, json and json-schema are read"
+                .into(),
+        );
     }
     match stream.late {
-        LatePolicy::Drop => {}
-        LatePolicy::DeadLetter => {
-            refused.push(
-                "late = \"dead-letter\": Spark counts late rows and does not keep them; set late = \"drop\"".into(),
-            );
-        }
-        LatePolicy::Correct => {
-            refused.push("late = \"correct\": Spark does not open a closed window again; set late = \"drop\"".into());
-        }
+        LatePolicy::Drop | LatePolicy::DeadLetter => {}
+        LatePolicy::Correct => refused.push(
+            "late = \"correct\": Spark does not open a closed window again; set late = \"drop\" or \"dead-letter\""
+                .into(),
+        ),
     }
     if stream.failed_groups == FailedGroupPolicy::LeaveOut {
         refused.push(
@@ -40,15 +38,6 @@ pub(super) fn refused(pipeline: &Pipeline) -> Vec<String> {
                 "{}: its zone is {own}, and a Spark session has one zone, that of the event time: {zone}",
                 field.name
             )),
-            FieldKind::Timestamp { format: TimestampFormat::Iso, .. } => {
-                refused.push(format!(
-                    "{}: format = \"iso\" is not read on Spark yet: patterns and epoch-… are",
-                    field.name
-                ));
-            }
-            FieldKind::Decimal { .. } => {
-                refused.push(format!("{}: a decimal field is not read exactly on Spark yet", field.name));
-            }
             _ => {}
         }
     }
@@ -62,6 +51,9 @@ pub(super) fn differences(pipeline: &Pipeline) -> Vec<String> {
         "Spark's watermark is the newest event time of all partitions, moved once a batch: with slow partitions more rows are late"
             .to_owned(),
     ];
+    if pipeline.source.format == MessageFormat::JsonSchema {
+        differences.push("the registry is not asked whether it knows a message's schema: its id may be any".to_owned());
+    }
     if stream.idle_us.is_some() || stream.quiet_us.is_some() {
         differences
             .push("[stream] idle and quiet have no effect: no partition holds Spark's watermark back".to_owned());

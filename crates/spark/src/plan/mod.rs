@@ -1,12 +1,16 @@
 //! A pipeline as Spark computes it: session settings, views, a query.
 //!
 //! In: a checked [`Pipeline`](turnstile_pipeline::Pipeline). Out: a [`SparkPlan`], or what of the pipeline Spark cannot do.
-//! Does no I/O and knows no server: the plan can be shown before it is sent. Start at [`SparkPlan::of`]; `csv` cuts messages
-//! into fields, `field` makes values of them, `limits` says what is refused.
+//! Does no I/O and knows no server: the plan can be shown before it is sent. Start at [`SparkPlan::of`]; `decoding` makes
+//! rows of messages, `limits` says what is refused.
 
+mod clock;
 mod columns;
 mod csv;
+mod decoding;
 mod field;
+mod json;
+mod lateness;
 mod limits;
 mod spark_plan;
 mod sql_text;

@@ -143,6 +143,16 @@ impl SparkServer {
         self.process.kill9()
     }
 
+    /// Starts it again with another value of a setting that it was given.
+    ///
+    /// # Errors
+    /// As [`SparkServer::start`].
+    pub fn restart_with(&mut self, key: &str, value: &str) -> Result<()> {
+        self.home.properties.retain(|(known, _)| known != key);
+        self.home.properties.push((key.to_owned(), value.to_owned()));
+        self.restart()
+    }
+
     /// Starts it again on its port. One that still runs is killed first.
     ///
     /// # Errors

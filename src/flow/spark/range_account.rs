@@ -1,4 +1,5 @@
-//! Rejected messages: the cluster is asked for those of a batch when its counts say that there are some, or are lost.
+//! The cluster is asked for messages of a batch once more: for those that go to the dead letters when its counts say that there are
+//! some, and for counts that the query cannot give or that were lost.
 
 use std::sync::Arc;
 
@@ -8,77 +9,108 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
 use turnstile_engine::{DeadLetter, Reason, Rejection};
 use turnstile_message::{SourcePosition, TopicPartition};
-use turnstile_pipeline::MESSAGE_ORDER;
+use turnstile_pipeline::{MESSAGE_ORDER, WindowSpec};
 use turnstile_spark::{
     DETAIL, DataSource, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, Relation, SENT, Session, SparkError, SparkPlan,
     VALUE,
 };
+use turnstile_values::human;
 
-/// The rejected messages of a range of offsets, and how many messages and tombstones it has.
+/// What a cluster is asked about a range of offsets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    /// The clock of their batch, milliseconds since the epoch.
+    pub(super) clock_ms: i64,
+    /// The event time from which on they are in time, microseconds since the epoch.
+    pub(super) in_time_from_us: i64,
+    /// Whether they are to be counted.
+    pub(super) with_counts: bool,
+    /// Whether late messages are dead letters.
+    pub(super) with_late: bool,
+}
+
+/// The dead letters of a range of offsets, and its counts if they were asked for.
 #[derive(Debug, Default)]
 pub(super) struct RangeAccount {
     pub(super) read: u64,
     pub(super) tombstones: u64,
+    /// Messages that came too late.
+    pub(super) late: u64,
+    /// Messages in time that the query's condition leaves out.
+    pub(super) filtered: u64,
     pub(super) rejected: Vec<DeadLetter>,
-    /// The latest event time of the others, microseconds since the epoch.
+    /// Late messages as dead letters.
+    pub(super) late_letters: Vec<DeadLetter>,
+    /// The latest event time of those that are not rejected, microseconds since the epoch.
     pub(super) newest_us: Option<i64>,
 }
 
 /// What a cluster answers about a range of offsets.
+#[derive(Debug, Default)]
 pub(super) struct RangeAnswer {
     counts: Vec<RecordBatch>,
     rejected: Vec<RecordBatch>,
+    late: Vec<RecordBatch>,
 }
 
-/// Has the cluster read `range` once more.
+/// Has the cluster read `range` once more; each part of the answer may take `limit` bytes.
 ///
 /// # Errors
-/// Those of the connection; `Spark` if messages are gone.
+/// Those of the connection; `Spark` if messages are gone; `TooLarge`.
 pub(super) async fn ask(
     session: &Session,
     plan: &SparkPlan,
-    range: DataSource,
-    with_counts: bool,
+    range: &DataSource,
+    question: Question,
+    limit: u64,
 ) -> Result<RangeAnswer, SparkError> {
-    session.create_view(MESSAGES_VIEW, Relation::batch(range)).await?;
-    session.create_view(ROWS_VIEW, Relation::sql(&plan.rows)).await?;
-    let counts = match with_counts {
-        true => {
-            let sql = format!(
-                "SELECT count(1) AS read, count_if(value IS NULL) AS tombstones, \
-                 (SELECT unix_micros(max(`{event_time}`)) FROM ({accepted})) AS newest_us FROM {MESSAGES_VIEW}",
-                event_time = plan.watermark.0.replace('`', "``"),
-                accepted = plan.accepted,
-            );
-            session.collect(&Relation::sql(sql)).await?
-        }
-        false => Vec::new(),
-    };
-    Ok(RangeAnswer { counts, rejected: session.collect(&Relation::sql(&plan.rejected)).await? })
+    session.create_view(MESSAGES_VIEW, Relation::batch(range.clone())).await?;
+    session.create_view(ROWS_VIEW, Relation::sql(plan.rows_at(question.clock_ms))).await?;
+    let collect = async |sql: &str| session.collect(&Relation::sql(sql), limit).await;
+    let mut answer = RangeAnswer::default();
+    if question.with_counts {
+        answer.counts = collect(&plan.counts(question.in_time_from_us)).await?;
+    }
+    answer.rejected = collect(&plan.rejected).await?;
+    if question.with_late {
+        answer.late = collect(&plan.late(question.in_time_from_us)).await?;
+    }
+    Ok(answer)
 }
 
 impl RangeAnswer {
-    /// The answer as values.
+    /// The answer as values. Windows that end up to `closed_until_us` were complete before the batch.
     ///
     /// # Errors
     /// Columns are not those that were asked for.
-    pub(super) fn account(&self) -> anyhow::Result<RangeAccount> {
+    pub(super) fn account(&self, window: &WindowSpec, closed_until_us: Option<i64>) -> anyhow::Result<RangeAccount> {
         let mut account = RangeAccount::default();
         if let Some(row) = self.counts.iter().find(|batch| batch.num_rows() == 1) {
             let number = |name: &str| -> anyhow::Result<u64> {
                 Ok(column(row, name, &DataType::Int64)?.as_primitive::<Int64Type>().value(0) as u64)
             };
             (account.read, account.tombstones) = (number("read")?, number("tombstones")?);
+            (account.late, account.filtered) = (number("late")?, number("filtered")?);
             let newest = column(row, "newest_us", &DataType::Int64)?;
             account.newest_us = newest.is_valid(0).then(|| newest.as_primitive::<Int64Type>().value(0));
         }
         for batch in &self.rejected {
             letters(batch, &mut account.rejected)?;
         }
-        account.rejected.sort_by(|a, b| {
-            let place = |letter: &DeadLetter| (letter.position.partition.clone(), letter.position.offset);
-            place(a).cmp(&place(b))
-        });
+        for batch in &self.late {
+            letters(batch, &mut account.late_letters)?;
+        }
+        for letter in &mut account.late_letters {
+            let event_us = letter.rejection.detail.parse().context("a late message has no event time")?;
+            let end = window.last_end_us(event_us);
+            letter.rejection.detail = match closed_until_us {
+                Some(closed) if end > closed => {
+                    format!("the watermark of Spark had passed {}", human::instant(event_us))
+                }
+                // As the embedded engine says it.
+                _ => format!("the window that ends at {} was already closed", human::instant(end)),
+            };
+        }
         Ok(account)
     }
 }

@@ -1,0 +1,123 @@
+//! What goes wrong around a run on a cluster: the lake refuses, the query fails again and again, the token expires.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::disk::Disk;
+use crate::scene::{SQL, Scene, expected, messages, published_rows, signal, text, until};
+use crate::spark_scene::{
+    CLUSTER_PATIENCE, STREAM, closing, finish_slowly, home, lake_setting, listen, send, server, spark_lake, stop,
+};
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_lake_that_refuses_while_the_query_goes_on_gets_everything_later() {
+    let scene = Scene::apache("spark-refused", 2);
+    let server = server(&scene);
+    let pipeline = scene.pipeline(STREAM);
+    let all = messages(1_000);
+    // The folder of the files is a disk that is full at once; the query and the ledger have another one.
+    let data = spark_lake(&scene).join("story");
+    let disk = Disk::mount(&data, "size=64k");
+    let (lake, remote) = (lake_setting(&scene), server.remote());
+    let arguments = ["run", pipeline.to_str().unwrap(), "--engine", "spark", "--remote", &remote, "--set", &lake];
+    let mut run = scene.spawn_on(&disk, &arguments);
+    let said = listen(&mut run);
+    send(&scene, &all[..600].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    until("the lake refuses", || said.lock().unwrap().contains("retr"));
+    let log = server.process().log().to_owned();
+    let batches = || std::fs::read_to_string(&log).unwrap().matches("Committed").count();
+    let before = batches();
+    send(&scene, &all[600..].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    send(&scene, &closing());
+    let began = Instant::now();
+    while batches() < before + 2 {
+        assert!(began.elapsed() < CLUSTER_PATIENCE, "the query waits for the lake");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    disk.remount("size=64m");
+    let began = Instant::now();
+    while published_rows(&disk.path()) != expected(&all) {
+        assert!(
+            began.elapsed() < CLUSTER_PATIENCE,
+            "{} rows\n{}",
+            published_rows(&disk.path()).len(),
+            said.lock().unwrap()
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    signal(&run, "INT");
+    assert!(run.wait().unwrap().success(), "{}", said.lock().unwrap());
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_query_that_fails_again_and_again_fails_the_run_here_and_in_prefect() {
+    let scene = Scene::apache("spark-fails", 1);
+    let server = server(&scene);
+    let api = turnstile_testkit::prefect();
+    let settings = format!("[track.prefect]\napi = \"{api}\"\nrequests_per_minute = 6000\n");
+    let pipeline = scene.pipeline_with(STREAM, &settings, SQL);
+    let pipeline = pipeline.to_str().unwrap();
+    // Two readings whose sum does not fit 64 bits.
+    let most =
+        |at: usize| messages(60)[at].replace(&format!("REGULAR,{},", at % 17), &format!("REGULAR,{},", i64::MAX));
+    send(&scene, &[most(0).into_bytes(), most(12).into_bytes()]);
+    send(&scene, &closing());
+    let remote = server.remote();
+    let run = scene.spawn(&["run", pipeline, "--engine", "spark", "--remote", &remote], &[]);
+    let output = finish_slowly(run);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("ARITHMETIC_OVERFLOW"), "{}", text(&output));
+    assert!(!text(&output).contains("at org.apache.spark"), "{}", text(&output));
+
+    let listed = scene.turnstile(&["runs", "list", pipeline, "--json"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let newest: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    assert_eq!(newest["state"], "FAILED", "{newest}");
+    let client = reqwest::Client::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let filter = json!({"flow_runs": {"idempotency_key": {"any_": [newest["id"]]}}}).to_string();
+    let ask = || async {
+        let request = client.post(format!("{api}/flow_runs/filter")).body(filter.clone());
+        let answer = request.header("content-type", "application/json").send().await.ok()?;
+        serde_json::from_slice::<Value>(&answer.bytes().await.ok()?).ok()
+    };
+    until("Prefect knows that it failed", || {
+        let found = runtime.block_on(ask()).unwrap_or_default();
+        found[0]["state_type"] == "FAILED" && found[0]["state"]["message"].to_string().contains("ARITHMETIC_OVERFLOW")
+    });
+}
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_token_that_expires_ends_the_run_with_what_to_renew() {
+    let scene = Scene::apache("spark-token", 1);
+    let dir = scene.dir.path().join("spark");
+    std::fs::create_dir_all(&dir).unwrap();
+    let token = "spark.connect.authenticate.token";
+    let mut server =
+        turnstile_testkit::servers::SparkServer::start(&home().property(token, "canary-token-91c2"), &dir).unwrap();
+    let pipeline = scene.pipeline(STREAM);
+    let address = format!("{}/;use_ssl=false;token=canary-token-91c2", server.remote());
+    let environment = [("SPARK_REMOTE", address.as_str())];
+    let lake = lake_setting(&scene);
+    let arguments = ["run", pipeline.to_str().unwrap(), "--engine", "spark", "--set", &lake];
+    let all = messages(200);
+    send(&scene, &all.iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    send(&scene, &closing());
+    let run = scene.spawn(&arguments, &environment);
+    let began = Instant::now();
+    while published_rows(&spark_lake(&scene)) != expected(&all) {
+        assert!(began.elapsed() < CLUSTER_PATIENCE, "{}", text(&stop(run)));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // The server has another one from now on.
+    server.restart_with(token, "canary-token-5b77").unwrap();
+    let output = finish_slowly(run);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("refuses access") && said.contains("renew the token"), "{said}");
+    assert!(!said.contains("canary-token"), "{said}");
+}
