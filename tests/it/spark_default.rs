@@ -74,7 +74,8 @@ fn the_default_pipeline_fills_the_same_lake_and_warehouse_on_a_cluster_that_lose
     let listed = scene.turnstile(&["lake", "files", theirs.to_str().unwrap(), "--json"]);
     let listed = String::from_utf8(listed.stdout).unwrap();
     let file: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
-    println!("{file}");
+    let page = console.page(&format!("/p/mta-turnstile/windows/{}", file["start"].as_str().unwrap()));
+    assert!(page.contains("among others"), "{page}");
     console.stop();
 
     let audit = scene.turnstile(&["audit", theirs.to_str().unwrap()]);

@@ -17,15 +17,23 @@ fn a_lake_that_refuses_while_the_query_goes_on_gets_everything_later() {
     let server = server(&scene);
     let pipeline = scene.pipeline(STREAM);
     let all = messages(1_000);
-    // The folder of the files is a disk that is full at once; the query and the ledger have another one.
-    let data = spark_lake(&scene).join("story");
-    let disk = Disk::mount(&data, "size=64k");
+    // The lake is a disk that is full at once; the cluster's folder in it is on another one, where the cluster sees it.
+    let cluster_lake = scene.dir.path().join("cluster-lake");
+    let of_query = "_turnstile/story/spark";
+    std::fs::create_dir_all(cluster_lake.join(of_query)).unwrap();
+    let disk = Disk::mount(&spark_lake(&scene), "size=64k");
+    std::fs::create_dir_all(disk.path().join(of_query)).unwrap();
+    let mut mount = disk.command("mount");
+    mount.arg("--bind").arg(cluster_lake.join(of_query)).arg(spark_lake(&scene).join(of_query));
+    assert!(mount.status().unwrap().success());
     let (lake, remote) = (lake_setting(&scene), server.remote());
+    let for_cluster = format!("spark.lake=file:{}", cluster_lake.display());
     let arguments = ["run", pipeline.to_str().unwrap(), "--engine", "spark", "--remote", &remote, "--set", &lake];
+    let arguments = [&arguments[..], &["--set", &for_cluster]].concat();
     let mut run = scene.spawn_on(&disk, &arguments);
     let said = listen(&mut run);
     send(&scene, &all[..600].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
-    until("the lake refuses", || said.lock().unwrap().contains("retr"));
+    until("the lake refuses", || said.lock().unwrap().contains("No space left"));
     let log = server.process().log().to_owned();
     let batches = || std::fs::read_to_string(&log).unwrap().matches("Committed").count();
     let before = batches();
@@ -37,14 +45,11 @@ fn a_lake_that_refuses_while_the_query_goes_on_gets_everything_later() {
         std::thread::sleep(Duration::from_millis(100));
     }
     disk.remount("size=64m");
+    let lake = disk.path();
     let began = Instant::now();
-    while published_rows(&disk.path()) != expected(&all) {
-        assert!(
-            began.elapsed() < CLUSTER_PATIENCE,
-            "{} rows\n{}",
-            published_rows(&disk.path()).len(),
-            said.lock().unwrap()
-        );
+    while published_rows(&lake) != expected(&all) {
+        let rows = published_rows(&lake).len();
+        assert!(began.elapsed() < CLUSTER_PATIENCE, "{rows} rows\n{}", said.lock().unwrap());
         std::thread::sleep(Duration::from_millis(200));
     }
     signal(&run, "INT");

@@ -145,7 +145,12 @@ impl SparkFlow {
             false => flow.publisher.find_done().await?,
         }
         let earlier = note_of_earlier(&flow.publisher.newest().counters);
-        flow.connect().await.map_err(spark_failed)??;
+        match flow.connect().await {
+            Ok(committed) => committed?,
+            // It was restarted since this run found it there.
+            Err(failure @ SparkError::SessionLost { .. }) => flow.start_again(Some(failure)).await?,
+            Err(failure) => return Err(spark_failed(failure)),
+        }
         let cluster = flow.cluster.as_ref();
         let session =
             cluster.map(|cluster| format!("{}, Spark {}", cluster.session.server(), cluster.session.version()));

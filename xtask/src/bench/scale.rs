@@ -203,6 +203,7 @@ event_time = "TIMESTAMP"
 watermark = "5 minutes"
 future = "off"
 idle = "1 second"
+late = "drop"
 memory = "{memory}"
 dedup = "off"
 
