@@ -328,3 +328,33 @@ fn a_pipeline_moves_to_a_cluster_and_back_and_no_window_is_missing_or_doubled() 
     let shown = scene.turnstile(&shown);
     assert_eq!(String::from_utf8(shown.stdout).unwrap().lines().count(), 60);
 }
+
+#[test]
+#[ignore = "needs servers: cargo xtask test"]
+fn a_message_for_a_window_that_was_published_before_the_move_is_late() {
+    let scene = Scene::apache("spark-moved-late", 2);
+    let server = server(&scene);
+    let pipeline = scene.pipeline(STREAM);
+    let lake = lake_setting(&scene);
+    let bytes = |messages: &[String]| messages.iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>();
+    let all = messages(400);
+    send(&scene, &bytes(&all[..300]));
+    let run = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end", "--set", &lake]);
+    assert!(run.status.success(), "{}", text(&run));
+    assert!(published_rows(&spark_lake(&scene)).len() > 4, "{}", text(&run));
+    let moved = scene.turnstile(&["migrate", pipeline.to_str().unwrap(), "--to", "spark", "--set", &lake]);
+    assert!(moved.status.success(), "{}", text(&moved));
+
+    // The query knows no watermark yet, and would take them.
+    let late: Vec<Vec<u8>> = (0..7).map(|at| all[at].replace("id-", "late-").into_bytes()).collect();
+    send(&scene, &late);
+    send(&scene, &bytes(&all[300..]));
+    send(&scene, &closing());
+    let run = run_on(&scene, &pipeline, &server.remote(), &["--until-end"]);
+    assert!(run.status.success(), "{}", text(&run));
+    assert_eq!(published_rows(&spark_lake(&scene)), expected(&all));
+    let letters = dead_letters(&scene, &pipeline, &spark_lake(&scene));
+    assert_eq!(letters.iter().filter(|letter| letter.contains("already closed")).count(), late.len(), "{letters:#?}");
+    assert_eq!(counters(&scene, &pipeline, &spark_lake(&scene))["late"], late.len() as u64);
+    audit(&scene, &pipeline);
+}

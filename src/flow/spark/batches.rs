@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn offsets(root: &Path, batch: u64) {
-        let text = format!("v1\n{{\"batchWatermarkMs\":{batch}}}\n{{\"t\":{{\"0\":{batch}}}}}");
+        let text = format!("v1\n{{\"batchTimestampMs\":5,\"batchWatermarkMs\":{batch}}}\n{{\"t\":{{\"0\":{batch}}}}}");
         write(root, &format!("checkpoint/offsets/{batch}"), &text);
     }
 

@@ -272,7 +272,7 @@ impl SparkFlow {
             clock_ms: batches.offsets.clock_ms,
             in_time_from_us,
             with_counts: true,
-            with_late: with_late && (said.missing > 0 || has_before(in_time_from_us)),
+            with_late: with_late && (said.missing > 0 || said.counters.late > 0 || has_before(in_time_from_us)),
         };
         let mut account =
             BatchAccount { newest_us: said.newest_us, state_bytes: said.state_bytes, ..BatchAccount::default() };
