@@ -37,6 +37,12 @@ fn the_default_pipeline_fills_the_same_lake_and_warehouse_on_a_cluster_that_lose
     let mut cluster = SparkCluster::start(&home(), &dir, 2).unwrap();
     let [ours, theirs] = ["embedded", "cluster"].map(|lake| default_pipeline(&scene, lake));
     let remote = cluster.server.remote();
+    // A server that has just started answers its first call slowly.
+    let began = Instant::now();
+    let check = ["check", theirs.to_str().unwrap(), "--engine", "spark", "--remote", &remote];
+    while !scene.turnstile(&check).status.success() {
+        assert!(began.elapsed() < CLUSTER_PATIENCE, "{}", text(&scene.turnstile(&check)));
+    }
     let arguments = ["run", theirs.to_str().unwrap(), "--engine", "spark", "--remote", &remote];
     let console = ConsoleProcess::start(&scene, &[&arguments[..], &["--set", "console.listen=127.0.0.1:0"]].concat());
 
@@ -44,6 +50,12 @@ fn the_default_pipeline_fills_the_same_lake_and_warehouse_on_a_cluster_that_lose
     for (round, part) in all.chunks(all.len().div_ceil(4)).enumerate() {
         send(&scene, part);
         let began = Instant::now();
+        // What is killed is a run that has begun to read.
+        let first_batch = "cluster/_turnstile/mta-turnstile/spark/000001/checkpoint/offsets/0";
+        while !scene.dir.path().join(first_batch).exists() {
+            assert!(began.elapsed() < CLUSTER_PATIENCE, "the query does not begin");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         std::thread::sleep(Duration::from_millis(700 * (round as u64 + 1)));
         while !cluster.kill_executor().unwrap() {
             assert!(began.elapsed() < CLUSTER_PATIENCE, "no executor comes back");

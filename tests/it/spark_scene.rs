@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use turnstile_testkit::servers::{SparkHome, SparkServer};
 
 use crate::scene::{Scene, data_files, expected, finish_within, messages, published_rows, signal, text};
@@ -129,7 +130,7 @@ pub(crate) fn listen(run: &mut Child) -> Arc<Mutex<String>> {
     let (stderr, into) = (run.stderr.take().unwrap(), Arc::clone(&said));
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            into.lock().unwrap().push_str(&(line + "\n"));
+            into.lock().push_str(&(line + "\n"));
         }
     });
     said

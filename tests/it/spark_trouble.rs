@@ -33,7 +33,7 @@ fn a_lake_that_refuses_while_the_query_goes_on_gets_everything_later() {
     let mut run = scene.spawn_on(&disk, &arguments);
     let said = listen(&mut run);
     send(&scene, &all[..600].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
-    until("the lake refuses", || said.lock().unwrap().contains("No space left"));
+    until("the lake refuses", || said.lock().contains("No space left"));
     let log = server.process().log().to_owned();
     let batches = || std::fs::read_to_string(&log).unwrap().matches("Committed").count();
     let before = batches();
@@ -49,11 +49,11 @@ fn a_lake_that_refuses_while_the_query_goes_on_gets_everything_later() {
     let began = Instant::now();
     while published_rows(&lake) != expected(&all) {
         let rows = published_rows(&lake).len();
-        assert!(began.elapsed() < CLUSTER_PATIENCE, "{rows} rows\n{}", said.lock().unwrap());
+        assert!(began.elapsed() < CLUSTER_PATIENCE, "{rows} rows\n{}", said.lock());
         std::thread::sleep(Duration::from_millis(200));
     }
     signal(&run, "INT");
-    assert!(run.wait().unwrap().success(), "{}", said.lock().unwrap());
+    assert!(run.wait().unwrap().success(), "{}", said.lock());
 }
 
 #[test]

@@ -327,7 +327,7 @@ impl SparkFlow {
         account.rejected = asked.rejected;
         account.rejected.extend(asked.late_letters);
         let place = |letter: &DeadLetter| (letter.position.partition.clone(), letter.position.offset);
-        account.rejected.sort_by(|a, b| place(a).cmp(&place(b)));
+        account.rejected.sort_by_key(place);
         Ok(Some(account))
     }
 

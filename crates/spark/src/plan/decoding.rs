@@ -18,7 +18,6 @@ const MARK: &str = "'\\uFEFF'";
 const FRAMED: &str = "octet_length(value) >= 5 AND substring(value, 1, 1) = X'00'";
 
 /// How messages of one format become rows.
-
 pub(super) struct Decoding {
     /// Common table expressions, from `messages` to `typed`, which has the columns [`value`] of the needed fields.
     pub(super) steps: Vec<String>,
