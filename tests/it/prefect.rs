@@ -10,14 +10,14 @@ use crate::disk::Disk;
 use crate::scene::{SQL, Scene, finish, messages, signal, text, until};
 
 /// A Prefect server as its clients see it.
-struct PrefectAnswers {
+pub(crate) struct PrefectAnswers {
     api: String,
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
 }
 
 impl PrefectAnswers {
-    fn of(api: &str) -> Self {
+    pub(crate) fn of(api: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { api: api.to_owned(), client: reqwest::Client::new(), runtime }
     }
@@ -64,7 +64,7 @@ impl PrefectAnswers {
     }
 
     /// The flow run that is the run `id` of ours, once it is in this state.
-    fn flow_run_in(&self, id: &str, state: &str) -> Value {
+    pub(crate) fn flow_run_in(&self, id: &str, state: &str) -> Value {
         let filter = json!({"flow_runs": {"idempotency_key": {"any_": [id]}}});
         let mut found = Vec::new();
         until(&format!("run {id} is {state} in Prefect"), || {
@@ -117,7 +117,7 @@ fn pipeline(scene: &Scene, api: &str, more: &str) -> String {
 }
 
 /// The newest run as `turnstile runs` shows it.
-fn newest(scene: &Scene, file: &str) -> Option<Value> {
+pub(crate) fn newest(scene: &Scene, file: &str) -> Option<Value> {
     let listed = scene.turnstile(&["runs", "list", file, "--json"]);
     let listed = String::from_utf8(listed.stdout).unwrap();
     listed.lines().next().map(|line| serde_json::from_str(line).unwrap())

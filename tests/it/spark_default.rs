@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use turnstile_testkit::servers::SparkCluster;
-
 use crate::console_process::ConsoleProcess;
 use crate::scene::{Scene, messages, text};
-use crate::spark_scene::{CLUSTER_PATIENCE, closing, files, home, mixed, send};
+use crate::spark_scene::{CLUSTER_PATIENCE, closing, cluster, files, mixed, send};
 
 /// The pipeline that `turnstile` comes with, on the story's topic, with a lake of its own.
 fn default_pipeline(scene: &Scene, lake: &str) -> PathBuf {
@@ -32,9 +30,7 @@ fn default_pipeline(scene: &Scene, lake: &str) -> PathBuf {
 #[ignore = "needs servers: cargo xtask test"]
 fn the_default_pipeline_fills_the_same_lake_and_warehouse_on_a_cluster_that_loses_its_parts() {
     let scene = Scene::apache("spark-default", 3);
-    let dir = scene.dir.path().join("spark");
-    std::fs::create_dir_all(&dir).unwrap();
-    let mut cluster = SparkCluster::start(&home(), &dir, 2).unwrap();
+    let mut cluster = cluster(&scene);
     let [ours, theirs] = ["embedded", "cluster"].map(|lake| default_pipeline(&scene, lake));
     let remote = cluster.server.remote();
     // A server that has just started answers its first call slowly.

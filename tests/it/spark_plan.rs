@@ -99,7 +99,7 @@ fn tls_before(server: String, pair: &KeyPair, runtime: &Runtime) -> u16 {
 fn a_token_goes_over_tls_to_a_server_whose_certificate_is_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let certificates = Certificates::make(&dir.path().join("certificates")).unwrap();
-    let home = SparkHome::at(&turnstile_testkit::spark()).jars(&turnstile_testkit::spark_jars());
+    let home = crate::spark_scene::home();
     let server = SparkServer::start(&home.property("spark.connect.authenticate.token", TOKEN), dir.path()).unwrap();
     let runtime = Runtime::new().unwrap();
     let behind = server.remote().strip_prefix("sc://").unwrap().to_owned();
@@ -146,7 +146,7 @@ fn a_cluster_accepts_the_plans_and_the_lack_of_its_kafka_source_is_recognised() 
     let lacking = answered(&bare.remote(), "mta-turnstile");
     assert!(!lacking.status.success() && text(&lacking).contains("spark-sql-kafka-0-10_2.13"), "{}", text(&lacking));
     drop(bare);
-    let whole = SparkServer::start(&home.jars(&turnstile_testkit::spark_jars()), dir.path()).unwrap();
+    let whole = SparkServer::start(&crate::spark_scene::home(), dir.path()).unwrap();
     for pipeline in ["mta-turnstile", "mta-stations"] {
         let accepted = answered(&whole.remote(), pipeline);
         assert!(accepted.status.success(), "{}", text(&accepted));

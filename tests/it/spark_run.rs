@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use turnstile_testkit::servers::{SparkCluster, free_port};
+use turnstile_testkit::servers::free_port;
 
 use crate::scene::{Scene, expected, messages, published_rows, text};
 use crate::spark_scene::{
-    CLUSTER_PATIENCE, STREAM, audit, closing, files, finish_slowly, home, lake_setting, mixed, run_on, send, server,
+    CLUSTER_PATIENCE, STREAM, audit, closing, cluster, files, finish_slowly, lake_setting, mixed, run_on, send, server,
     spark_lake, spawn_on, stop, wait_for,
 };
 
@@ -150,9 +150,7 @@ fn late_messages_are_dead_letters_on_a_cluster_too() {
 #[ignore = "needs servers: cargo xtask test"]
 fn whatever_is_killed_every_window_is_published_once() {
     let scene = Scene::apache("spark-kills", 3);
-    let dir = scene.dir.path().join("spark");
-    std::fs::create_dir_all(&dir).unwrap();
-    let mut cluster = SparkCluster::start(&home(), &dir, 2).unwrap();
+    let mut cluster = cluster(&scene);
     let remote = cluster.server.remote();
     let pipeline = scene.pipeline(STREAM);
     let all = messages(3_000);
@@ -201,7 +199,7 @@ fn a_query_that_is_left_goes_on_and_the_next_run_publishes_what_it_finished() {
     let pipeline = scene.pipeline(STREAM);
     let all = messages(1_000);
     let run = spawn_on(&scene, &pipeline, &server.remote(), &["--on-stop", "leave"]);
-    send(&scene, &all[..500].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    scene.send(all[..500].iter().map(String::as_bytes));
     let began = Instant::now();
     while published_rows(&spark_lake(&scene)).is_empty() {
         assert!(began.elapsed() < CLUSTER_PATIENCE, "{}", text(&stop(run)));
@@ -211,7 +209,7 @@ fn a_query_that_is_left_goes_on_and_the_next_run_publishes_what_it_finished() {
     assert!(output.status.success() && text(&output).contains("the query goes on"), "{}", text(&output));
 
     // Nothing is published, and the query reads on.
-    send(&scene, &all[500..].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    scene.send(all[500..].iter().map(String::as_bytes));
     send(&scene, &closing());
     let log = server.process().log().to_owned();
     let batches = || std::fs::read_to_string(&log).unwrap().matches("Committed").count();
@@ -336,9 +334,8 @@ fn a_message_for_a_window_that_was_published_before_the_move_is_late() {
     let server = server(&scene);
     let pipeline = scene.pipeline(STREAM);
     let lake = lake_setting(&scene);
-    let bytes = |messages: &[String]| messages.iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>();
     let all = messages(400);
-    send(&scene, &bytes(&all[..300]));
+    scene.send(all[..300].iter().map(String::as_bytes));
     let run = scene.turnstile(&["run", pipeline.to_str().unwrap(), "--until-end", "--set", &lake]);
     assert!(run.status.success(), "{}", text(&run));
     assert!(published_rows(&spark_lake(&scene)).len() > 4, "{}", text(&run));
@@ -348,7 +345,7 @@ fn a_message_for_a_window_that_was_published_before_the_move_is_late() {
     // The query knows no watermark yet, and would take them.
     let late: Vec<Vec<u8>> = (0..7).map(|at| all[at].replace("id-", "late-").into_bytes()).collect();
     send(&scene, &late);
-    send(&scene, &bytes(&all[300..]));
+    scene.send(all[300..].iter().map(String::as_bytes));
     send(&scene, &closing());
     let run = run_on(&scene, &pipeline, &server.remote(), &["--until-end"]);
     assert!(run.status.success(), "{}", text(&run));

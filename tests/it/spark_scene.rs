@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use turnstile_testkit::servers::{SparkHome, SparkServer};
+use turnstile_testkit::servers::{SparkCluster, SparkHome, SparkServer};
 
 use crate::scene::{Scene, data_files, expected, finish_within, messages, published_rows, signal, text};
 
@@ -22,11 +22,26 @@ pub(crate) fn home() -> SparkHome {
     SparkHome::at(&turnstile_testkit::spark()).jars(&turnstile_testkit::spark_jars())
 }
 
-/// A server for one story, with its files in `scene`'s folder.
-pub(crate) fn server(scene: &Scene) -> SparkServer {
+/// The folder of a story's cluster.
+fn folder(scene: &Scene) -> PathBuf {
     let dir = scene.dir.path().join("spark");
     std::fs::create_dir_all(&dir).unwrap();
-    SparkServer::start(&home(), &dir).unwrap()
+    dir
+}
+
+/// A server for one story, with its files in `scene`'s folder.
+pub(crate) fn server(scene: &Scene) -> SparkServer {
+    server_of(scene, &home())
+}
+
+/// The same of another kind.
+pub(crate) fn server_of(scene: &Scene, home: &SparkHome) -> SparkServer {
+    SparkServer::start(home, &folder(scene)).unwrap()
+}
+
+/// A standalone cluster of two workers, likewise.
+pub(crate) fn cluster(scene: &Scene) -> SparkCluster {
+    SparkCluster::start(&home(), &folder(scene), 2).unwrap()
 }
 
 /// The lake of the Spark runs, beside that of the embedded ones.

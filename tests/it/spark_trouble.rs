@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use crate::disk::Disk;
+use crate::prefect::{PrefectAnswers, newest};
 use crate::scene::{SQL, Scene, expected, messages, published_rows, signal, text, until};
 use crate::spark_scene::{
-    CLUSTER_PATIENCE, STREAM, closing, finish_slowly, home, lake_setting, listen, send, server, spark_lake, stop,
+    CLUSTER_PATIENCE, STREAM, closing, finish_slowly, home, lake_setting, listen, send, server, server_of, spark_lake,
+    stop,
 };
 
 #[test]
@@ -32,12 +32,12 @@ fn a_lake_that_refuses_while_the_query_goes_on_gets_everything_later() {
     let arguments = [&arguments[..], &["--set", &for_cluster]].concat();
     let mut run = scene.spawn_on(&disk, &arguments);
     let said = listen(&mut run);
-    send(&scene, &all[..600].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    scene.send(all[..600].iter().map(String::as_bytes));
     until("the lake refuses", || said.lock().contains("No space left"));
     let log = server.process().log().to_owned();
     let batches = || std::fs::read_to_string(&log).unwrap().matches("Committed").count();
     let before = batches();
-    send(&scene, &all[600..].iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    scene.send(all[600..].iter().map(String::as_bytes));
     send(&scene, &closing());
     let began = Instant::now();
     while batches() < before + 2 {
@@ -77,40 +77,25 @@ fn a_query_that_fails_again_and_again_fails_the_run_here_and_in_prefect() {
     assert!(text(&output).contains("ARITHMETIC_OVERFLOW"), "{}", text(&output));
     assert!(!text(&output).contains("at org.apache.spark"), "{}", text(&output));
 
-    let listed = scene.turnstile(&["runs", "list", pipeline, "--json"]);
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    let newest: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    let newest = newest(&scene, pipeline).unwrap();
     assert_eq!(newest["state"], "FAILED", "{newest}");
-    let client = reqwest::Client::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let filter = json!({"flow_runs": {"idempotency_key": {"any_": [newest["id"]]}}}).to_string();
-    let ask = || async {
-        let request = client.post(format!("{api}/flow_runs/filter")).body(filter.clone());
-        let answer = request.header("content-type", "application/json").send().await.ok()?;
-        serde_json::from_slice::<Value>(&answer.bytes().await.ok()?).ok()
-    };
-    until("Prefect knows that it failed", || {
-        let found = runtime.block_on(ask()).unwrap_or_default();
-        found[0]["state_type"] == "FAILED" && found[0]["state"]["message"].to_string().contains("ARITHMETIC_OVERFLOW")
-    });
+    let flow_run = PrefectAnswers::of(&api).flow_run_in(newest["id"].as_str().unwrap(), "FAILED");
+    assert!(flow_run["state"]["message"].to_string().contains("ARITHMETIC_OVERFLOW"), "{flow_run}");
 }
 
 #[test]
 #[ignore = "needs servers: cargo xtask test"]
 fn a_token_that_expires_ends_the_run_with_what_to_renew() {
     let scene = Scene::apache("spark-token", 1);
-    let dir = scene.dir.path().join("spark");
-    std::fs::create_dir_all(&dir).unwrap();
     let token = "spark.connect.authenticate.token";
-    let mut server =
-        turnstile_testkit::servers::SparkServer::start(&home().property(token, "canary-token-91c2"), &dir).unwrap();
+    let mut server = server_of(&scene, &home().property(token, "canary-token-91c2"));
     let pipeline = scene.pipeline(STREAM);
     let address = format!("{}/;use_ssl=false;token=canary-token-91c2", server.remote());
     let environment = [("SPARK_REMOTE", address.as_str())];
     let lake = lake_setting(&scene);
     let arguments = ["run", pipeline.to_str().unwrap(), "--engine", "spark", "--set", &lake];
     let all = messages(200);
-    send(&scene, &all.iter().map(|message| message.clone().into_bytes()).collect::<Vec<_>>());
+    scene.send(all.iter().map(String::as_bytes));
     send(&scene, &closing());
     let run = scene.spawn(&arguments, &environment);
     let began = Instant::now();

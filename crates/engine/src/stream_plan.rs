@@ -221,7 +221,7 @@ impl StreamPlan {
 
     /// Number of the last window that ends at or before `instant_us`.
     pub(crate) fn ends_by(&self, instant_us: i64) -> i64 {
-        instant_us.saturating_sub(self.window.offset_us + self.window.size_us).div_euclid(self.window.slide_us)
+        self.window.ends_by(instant_us)
     }
 
     pub(crate) fn is_tumbling(&self) -> bool {

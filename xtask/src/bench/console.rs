@@ -112,7 +112,7 @@ fn while_looked_at<T>(port: u16, received: &mut u64, work: impl FnOnce() -> Resu
 fn pages(ground: &mut Ground) -> Result<()> {
     let bootstrap = ground.kafka()?;
     ground.make_topic(MINUTES)?;
-    let (rows, text) = (ground.scratch().join("minutes.csv"), product::PIPELINE.replace("{commit}", "1 second"));
+    let (rows, text) = (ground.scratch().join("minutes.csv"), product::pipeline_text("1 second"));
     fs::write(&rows, one_row_a_minute()?)?;
     println!("producing {WINDOWS} messages, a minute of event time apart …");
     let mut produce = ground.product()?.verb("produce");

@@ -59,20 +59,17 @@ impl Product {
 /// Writes the job of the reference programs as a pipeline file in `dir`; `commit` is its cadence.
 pub(super) fn pipeline(dir: &Path, commit: &str) -> Result<PathBuf> {
     let file = dir.join("bench.toml");
-    fs::write(&file, PIPELINE.replace("{commit}", commit))?;
+    fs::write(&file, pipeline_text(commit))?;
     Ok(file)
 }
 
-/// The reference programs read timestamps as UTC and keep every message: so does this.
-pub(super) const PIPELINE: &str = r#"name = "bench"
+/// The text of that file.
+pub(super) fn pipeline_text(commit: &str) -> String {
+    PIPELINE.replace("{schema}", SCHEMA).replace("{commit}", commit)
+}
 
-[source]
-topic  = "city"
-kafka  = { "bootstrap.servers" = "127.0.0.1:9092" }
-format = "csv"
-
-[source.schema]
-CA = "string"
+/// The fields of the reference programs' messages, whose timestamps they read as UTC.
+pub(super) const SCHEMA: &str = r#"CA = "string"
 UNIT = "string"
 SCP = "string"
 STATION = "string"
@@ -84,8 +81,18 @@ DESC = "string"
 ENTRIES = "int"
 EXITS = "int"
 ID = "string"
-TIMESTAMP = { type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "UTC" }
+TIMESTAMP = { type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "UTC" }"#;
 
+/// The reference programs keep every message: so does this.
+const PIPELINE: &str = r#"name = "bench"
+
+[source]
+topic  = "city"
+kafka  = { "bootstrap.servers" = "127.0.0.1:9092" }
+format = "csv"
+
+[source.schema]
+{schema}
 [stream]
 event_time = "TIMESTAMP"
 watermark = "5 minutes"

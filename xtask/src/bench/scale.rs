@@ -10,6 +10,7 @@ use turnstile_testkit::servers::{SparkCluster, SparkHome, SparkServer};
 
 use super::ground::{Ground, PARTITIONS};
 use super::measure::Cost;
+use super::product::SCHEMA;
 use super::spark::used;
 use super::table::{BenchTable, thousands};
 use crate::fetch;
@@ -133,7 +134,8 @@ pub(super) fn run(ground: &mut Ground) -> Result<()> {
 /// A pipeline with one window and the case's groups in it.
 fn pipeline(dir: &Path, case: &Case) -> Result<PathBuf> {
     let file = dir.join("scale.toml");
-    let text = PIPELINE.replace("{groups}", &case.groups.to_string()).replace("{memory}", MEMORY);
+    let text =
+        PIPELINE.replace("{schema}", SCHEMA).replace("{groups}", &case.groups.to_string()).replace("{memory}", MEMORY);
     fs::write(&file, text.replace("{partitions}", &case.partitions.to_string()))?;
     Ok(file)
 }
@@ -182,19 +184,7 @@ kafka  = { "bootstrap.servers" = "127.0.0.1:9092" }
 format = "csv"
 
 [source.schema]
-CA = "string"
-UNIT = "string"
-SCP = "string"
-STATION = "string"
-LINENAME = "string"
-DIVISION = "string"
-DATE = "string"
-TIME = "string"
-DESC = "string"
-ENTRIES = "int"
-EXITS = "int"
-ID = "string"
-TIMESTAMP = { type = "timestamp", format = "yyyy-MM-dd HH:mm:ss", zone = "UTC" }
+{schema}
 AT = { metadata = "offset" }
 IN = { metadata = "partition" }
 

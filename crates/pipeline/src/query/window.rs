@@ -22,12 +22,17 @@ pub struct WindowSpec {
 }
 
 impl WindowSpec {
+    /// The number of the last window that ends at or before an instant; the first one after the epoch is 0.
+    pub fn ends_by(&self, instant_us: i64) -> i64 {
+        instant_us.saturating_sub(self.offset_us + self.size_us).div_euclid(self.slide_us)
+    }
+
     /// Where the last window begins that an event belongs to, microseconds since the epoch.
     pub fn last_start_us(&self, event_us: i64) -> i64 {
         (event_us - self.offset_us).div_euclid(self.slide_us) * self.slide_us + self.offset_us
     }
 
-    /// Where it ends.
+    /// Where that window ends.
     pub fn last_end_us(&self, event_us: i64) -> i64 {
         self.last_start_us(event_us) + self.size_us
     }

@@ -4,14 +4,11 @@ use turnstile_pipeline::{EmptyText, Field, FieldKind, FieldPolicy, Pipeline};
 
 use super::decoding::{self, Decoding, NO_FIELD, RejectionCase, unmarked};
 use super::field;
+use super::json::JSON_STRING;
 use super::sql_text::text;
 
 /// A field of RFC 4180 in quotes. Possessive: a field is read in one way only.
 const QUOTED: &str = "\"[^\"]*+(?:\"\"[^\"]*+)*+\"";
-
-/// A string in JSON, from end to end. An escape of half a character is none.
-pub(super) const JSON_STRING: &str = "\\A\"(?:[^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\/bfnrt]|\\\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}\
-                           |\\\\u[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2})*+\"\\z";
 
 /// How CSV messages become rows.
 pub(super) fn decoding(pipeline: &Pipeline, needed: &[&Field]) -> Decoding {

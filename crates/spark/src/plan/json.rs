@@ -5,13 +5,16 @@ use std::fmt::Write as _;
 
 use turnstile_pipeline::{Field, FieldKind, FieldPolicy, Pipeline, TimestampFormat};
 
-use super::csv::JSON_STRING;
 use super::decoding::{self, Decoding, NO_FIELD, RejectionCase, unmarked};
 use super::field;
 use super::sql_text::text;
 
 /// How deep arrays and objects may lie within each other.
 const LEVELS: usize = 24;
+
+/// A string in JSON, from end to end. An escape of half a character is none.
+pub(super) const JSON_STRING: &str = "\\A\"(?:[^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\/bfnrt]|\\\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}\
+                           |\\\\u[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2})*+\"\\z";
 
 /// A string of JSON, in quotes; halves of a surrogate pair are not looked at.
 const STRING: &str = r#""[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+""#;
@@ -174,7 +177,7 @@ impl<'a> Objects<'a> {
 }
 
 /// The first thing that is wrong with a member, in the order of the message.
-fn problem(objects: &Objects<'_>, fields: &[&Field], needed: &[&Field], pipeline: &Pipeline) -> String {
+fn problem<'a>(objects: &Objects<'a>, fields: &[&'a Field], needed: &[&'a Field], pipeline: &Pipeline) -> String {
     let mut problems = Vec::new();
     let mut add = |path: &[String], member: &str, reason: &str, field: String, detail: String| {
         let outer = objects.place(path);
@@ -189,23 +192,20 @@ fn problem(objects: &Objects<'_>, fields: &[&Field], needed: &[&Field], pipeline
         all.push(name.to_owned());
         text(&all.join("."))
     };
-    for path in &objects.paths {
-        let at = objects.number(path);
-        let inner = objects.paths.iter().filter(|inner| inner.len() == path.len() + 1 && inner.starts_with(path));
-        let inner: Vec<&String> = inner.filter_map(|inner| inner.last()).collect();
-        let own = fields.iter().filter(|field| field.path.len() == path.len() + 1 && field.path.starts_with(path));
-        let own: Vec<&String> = own.filter_map(|field| field.path.last()).collect();
+    for (at, path) in objects.paths.iter().enumerate() {
+        // The name of a member of this object, if `of` is the path of one.
+        let member = |of: &'a [String]| of.split_last().filter(|(_, outer)| outer == path).map(|(name, _)| name);
+        let inner: Vec<&String> = objects.paths.iter().filter_map(|inner| member(inner)).collect();
         if pipeline.source.extra_fields == FieldPolicy::Error {
-            let known = own.iter().chain(&inner).map(|name| text(name)).collect::<Vec<_>>().join(", ");
+            let own = fields.iter().filter_map(|field| member(&field.path));
+            let known = own.chain(inner.iter().copied()).map(|name| text(name)).collect::<Vec<_>>().join(", ");
             let unknown = format!("get(filter(names{at}, n -> NOT array_contains(array({known}), n)), 0)");
             let prefix = text(&path.iter().fold(String::new(), |all, name| all + name + "."));
             let detail = text("the schema has no such field");
-            let member = format!("nullif(array_position(names{at}, {unknown}), 0)");
-            add(path, &member, &text("fields"), format!("concat({prefix}, {unknown})"), detail);
+            let place = format!("nullif(array_position(names{at}, {unknown}), 0)");
+            add(path, &place, &text("fields"), format!("concat({prefix}, {unknown})"), detail);
         }
-        let looked_at =
-            needed.iter().filter(|field| field.path.len() == path.len() + 1 && field.path.starts_with(path));
-        let looked_at = looked_at.filter_map(|field| field.path.last());
+        let looked_at = needed.iter().filter_map(|field| member(&field.path));
         for name in looked_at.chain(inner.iter().copied()) {
             let second = format!(
                 "CASE WHEN size(array_distinct(names{at})) < size(names{at}) \
@@ -215,13 +215,13 @@ fn problem(objects: &Objects<'_>, fields: &[&Field], needed: &[&Field], pipeline
             add(path, &second, &text("fields"), dotted(path, name), text("the field appears twice"));
         }
         for name in &inner {
-            let member = objects.member(path, name);
+            let token = objects.member(path, name);
             let place = format!(
-                "CASE WHEN {member} <> 'null' AND NOT startswith({member}, '{{') \
+                "CASE WHEN {token} <> 'null' AND NOT startswith({token}, '{{') \
                  THEN array_position(names{at}, {}) END",
                 text(name)
             );
-            let detail = format!("concat('expected an object, found ', left({member}, 200))");
+            let detail = format!("concat('expected an object, found ', left({token}, 200))");
             add(path, &place, &text("type"), dotted(path, name), detail);
         }
     }

@@ -28,9 +28,9 @@ impl Lateness {
 
     /// The same, if all windows that end up to `closed_until_us` are complete.
     pub(super) fn for_windows(self, closed_until_us: i64) -> i64 {
-        let WindowSpec { size_us, slide_us, offset_us } = self.window;
-        let last = closed_until_us.saturating_sub(offset_us + size_us).div_euclid(slide_us);
-        last.saturating_add(1).saturating_mul(slide_us).saturating_add(offset_us)
+        let WindowSpec { slide_us, offset_us, .. } = self.window;
+        let next = self.window.ends_by(closed_until_us).saturating_add(1);
+        next.saturating_mul(slide_us).saturating_add(offset_us)
     }
 }
 
