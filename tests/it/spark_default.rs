@@ -7,7 +7,7 @@ use crate::console_process::ConsoleProcess;
 use crate::scene::{Scene, messages, text};
 use crate::spark_scene::{CLUSTER_PATIENCE, closing, cluster, files, mixed, send};
 
-/// The pipeline that `turnstile` comes with, on the story's topic, with a lake of its own.
+/// The pipeline that `turnstile` comes with, on the story's topic, with its own lake.
 fn default_pipeline(scene: &Scene, lake: &str) -> PathBuf {
     let included = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/mta-turnstile.toml");
     let text = std::fs::read_to_string(included).unwrap();

@@ -229,7 +229,7 @@ fn problem<'a>(objects: &Objects<'a>, fields: &[&'a Field], needed: &[&'a Field]
         let Some((name, path)) = field.path.split_last() else { continue };
         let (number, value, token) = (objects.number(path), decoding::value(at), token(at));
         let place = format!("array_position(names{number}, {})", text(name));
-        let misfit = format!("CASE WHEN {token} IS NOT NULL AND {value} IS NULL THEN {place} END");
+        let mismatch = format!("CASE WHEN {token} IS NOT NULL AND {value} IS NULL THEN {place} END");
         let reason = if takes_number_text(&field.kind) {
             text("type")
         } else {
@@ -243,7 +243,7 @@ fn problem<'a>(objects: &Objects<'a>, fields: &[&'a Field], needed: &[&'a Field]
             format!("CASE WHEN {unreadable} THEN 'json' ELSE 'type' END")
         };
         let blamed = format!("CASE WHEN {reason} = 'type' THEN {} END", text(&field.name));
-        add(path, &misfit, &reason, blamed, decoding::expected(field, &token));
+        add(path, &mismatch, &reason, blamed, decoding::expected(field, &token));
     }
     format!("array_min(filter(array({}), p -> p IS NOT NULL))", problems.join(", "))
 }
