@@ -19,7 +19,7 @@ use super::fault::{client, registry_failed};
 use super::secret::read_secret;
 
 /// How long a schema registry may be silent before the run gives up.
-const RETRIES: RetryPolicy = committer::RETRIES.give_up_after(Duration::from_secs(600));
+pub(super) const RETRIES: RetryPolicy = committer::RETRIES.give_up_after(Duration::from_secs(600));
 /// A client of the pipeline's registry, for the formats that need one.
 pub(crate) fn open_registry(pipeline: &Pipeline, runtime: &Handle) -> anyhow::Result<Option<Arc<SchemaRegistry>>> {
     let Some(settings) = &pipeline.source.registry else { return Ok(None) };

@@ -40,6 +40,7 @@ mod schedule;
 mod security;
 mod shown_console;
 mod spark;
+mod spark_avro;
 mod spark_default;
 mod spark_plan;
 mod spark_run;

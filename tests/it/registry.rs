@@ -11,7 +11,7 @@ use crate::interop::{publishes, python, what_became_of_messages};
 use crate::scene::{PATIENCE, Scene, data_files, expected, finish, messages, signal, text, unpack};
 
 /// The stories' pipeline with messages of `format`, and `registry` as its `[source] registry`.
-fn pipeline(scene: &Scene, format: &str, registry: &str) -> PathBuf {
+pub(crate) fn pipeline(scene: &Scene, format: &str, registry: &str) -> PathBuf {
     let path = scene.pipeline("");
     let source = format!("format = \"{format}\"\nregistry = {{ {registry} }}");
     let text = std::fs::read_to_string(&path).unwrap().replace("format = \"csv\"", &source);
@@ -19,7 +19,7 @@ fn pipeline(scene: &Scene, format: &str, registry: &str) -> PathBuf {
     path
 }
 
-fn at(url: &str) -> String {
+pub(crate) fn at(url: &str) -> String {
     format!("url = \"{url}\"")
 }
 

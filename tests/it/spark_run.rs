@@ -9,8 +9,8 @@ use turnstile_testkit::servers::free_port;
 
 use crate::scene::{Scene, expected, messages, published_rows, text};
 use crate::spark_scene::{
-    CLUSTER_PATIENCE, STREAM, audit, closing, cluster, files, finish_slowly, lake_setting, mixed, run_on, send, server,
-    spark_lake, spawn_on, stop, wait_for,
+    CLUSTER_PATIENCE, STREAM, audit, closing, cluster, counters, dead_letters, files, finish_slowly, lake_setting,
+    mixed, run_on, send, server, spark_lake, spawn_on, stop, wait_for,
 };
 
 #[test]
@@ -56,34 +56,6 @@ fn a_cluster_publishes_the_files_of_the_embedded_engine() {
         assert!(again.status.success(), "{}", text(&again));
         assert_eq!(files(&lake), theirs);
     }
-}
-
-/// The dead letters in a lake: where each stood, what it was, and why it is one.
-fn dead_letters(scene: &Scene, pipeline: &Path, lake: &Path) -> Vec<String> {
-    let lake = lake.to_str().unwrap();
-    let shown = scene.turnstile(&["deadletter", "show", pipeline.to_str().unwrap(), "--lake", lake, "--json"]);
-    assert!(shown.status.success(), "{}", text(&shown));
-    let lines = String::from_utf8(shown.stdout).unwrap();
-    let mut letters: Vec<String> = lines
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .map(|letter| {
-            let of = |name: &str| letter[name].to_string();
-            let reason = letter["reason"].as_str().unwrap();
-            // The words for what is wrong with a field are each engine's own.
-            let reason = if reason.starts_with("late") { reason } else { reason.split(':').next().unwrap() };
-            format!("{} {} {} {} {reason}", of("partition"), of("offset"), of("value"), of("field"))
-        })
-        .collect();
-    letters.sort();
-    letters
-}
-
-/// The counters in the ledger of a lake.
-fn counters(scene: &Scene, pipeline: &Path, lake: &Path) -> serde_json::Value {
-    let status = scene.turnstile(&["status", pipeline.to_str().unwrap(), "--lake", lake.to_str().unwrap(), "--json"]);
-    let slot: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    slot["counters"].clone()
 }
 
 #[test]

@@ -106,6 +106,34 @@ pub(crate) fn audit(scene: &Scene, pipeline: &Path) {
     assert!(audit.status.success() && text(&audit).contains("all is well"), "{}", text(&audit));
 }
 
+/// The dead letters in a lake: where each stood, what it was, and why it is one.
+pub(crate) fn dead_letters(scene: &Scene, pipeline: &Path, lake: &Path) -> Vec<String> {
+    let lake = lake.to_str().unwrap();
+    let shown = scene.turnstile(&["deadletter", "show", pipeline.to_str().unwrap(), "--lake", lake, "--json"]);
+    assert!(shown.status.success(), "{}", text(&shown));
+    let lines = String::from_utf8(shown.stdout).unwrap();
+    let mut letters: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|letter| {
+            let of = |name: &str| letter[name].to_string();
+            let reason = letter["reason"].as_str().unwrap();
+            // The words for what is wrong with a field are each engine's own.
+            let reason = if reason.starts_with("late") { reason } else { reason.split(':').next().unwrap() };
+            format!("{} {} {} {} {reason}", of("partition"), of("offset"), of("value"), of("field"))
+        })
+        .collect();
+    letters.sort();
+    letters
+}
+
+/// The counters in the ledger of a lake.
+pub(crate) fn counters(scene: &Scene, pipeline: &Path, lake: &Path) -> serde_json::Value {
+    let status = scene.turnstile(&["status", pipeline.to_str().unwrap(), "--lake", lake.to_str().unwrap(), "--json"]);
+    let slot: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    slot["counters"].clone()
+}
+
 /// A run that goes on.
 pub(crate) fn spawn_on(scene: &Scene, pipeline: &Path, remote: &str, more: &[&str]) -> Child {
     let lake = lake_setting(scene);

@@ -24,5 +24,5 @@ pub use files::{
 };
 pub use plan::{
     DETAIL, FIELD, KEY, MESSAGES_VIEW, OBSERVED_MESSAGES, OBSERVED_ROWS, OBSERVED_STREAM, REASON, ROWS_VIEW, SENT,
-    SparkPlan, VALUE,
+    SparkPlan, VALUE, WriterSchemas, asked_schema, schema_ids,
 };

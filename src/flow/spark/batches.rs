@@ -90,8 +90,11 @@ impl QueryFolder {
         Ok(Some(files.split_off(before)))
     }
 
-    /// Where a batch ends, as long as the cluster knows it.
-    async fn offsets_of(&self, batch: u64) -> anyhow::Result<Option<BatchOffsets>> {
+    /// Where a batch ends, once it has begun and as long as the cluster knows it.
+    ///
+    /// # Errors
+    /// The store does not answer; Spark's log is not what this release knows.
+    pub(super) async fn offsets_of(&self, batch: u64) -> anyhow::Result<Option<BatchOffsets>> {
         let bytes = self.read(&format!("checkpoint/{}", offsets_path(batch))).await?;
         bytes.map(|bytes| BatchOffsets::parse(&bytes).map_err(unknown)).transpose()
     }

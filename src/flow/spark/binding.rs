@@ -1,5 +1,7 @@
 //! Which query of a cluster computes the pipeline, and how far it is published: the state of a pipeline on Spark.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use turnstile_lake::{NewState, Slot, StateRef};
 use turnstile_message::PartitionPosition;
@@ -39,6 +41,9 @@ pub(super) struct Binding {
     /// Batches that may hold messages of windows that are not published, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) recent: Vec<RecentBatch>,
+    /// The schemas in the query's plan, by their ids: whether the registry knew them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) schemas: BTreeMap<u32, bool>,
     /// The session in which the query runs, and the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) running: Option<StartedQuery>,
@@ -77,6 +82,7 @@ impl Binding {
             closed_until_us: None,
             published_before_us: None,
             recent: Vec::new(),
+            schemas: BTreeMap::new(),
             running: None,
         }
     }
@@ -135,8 +141,6 @@ impl Binding {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use turnstile_spark::BatchOffsets;
 
     use super::*;
@@ -149,6 +153,7 @@ mod tests {
         let query = QueryHandle { id: "a".into(), run_id: "b".into() };
         binding.running = Some(StartedQuery { session: Uuid::nil(), query: query.clone() });
         binding.closed_until_us = Some(-1);
+        binding.schemas = BTreeMap::from([(17, true), (u32::MAX, false)]);
         let read = Binding::decode(&binding.state().bytes).unwrap();
         assert_eq!((read.running.as_ref().map(|running| &running.query), &read), (Some(&query), &binding));
         assert!(Binding::decode(b"{}").is_err());

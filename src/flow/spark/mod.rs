@@ -12,6 +12,7 @@ mod migrate;
 mod publisher;
 mod range_account;
 mod run;
+mod schemas;
 mod source;
 
 pub(crate) use binding::is_of_spark;

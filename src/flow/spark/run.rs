@@ -1,6 +1,6 @@
 //! The loop of a run on Spark: asks how the query is, publishes what it has finished, starts it again when it failed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use turnstile_engine::DeadLetter;
@@ -8,7 +8,7 @@ use turnstile_kafka::ClientSettings;
 use turnstile_lake::Slot;
 use turnstile_message::{Counters, PartitionPosition, TopicPartition};
 use turnstile_pipeline::{DedupSettings, LatePolicy};
-use turnstile_spark::{BatchProgress, PartitionOffsets, SparkAddress, SparkError, SparkPlan, StreamTrigger};
+use turnstile_spark::{BatchProgress, PartitionOffsets, SparkAddress, SparkError, StreamTrigger, asked_schema};
 use turnstile_values::{MILLISECOND_US, RetryPolicy, human};
 
 use super::batches::FinishedBatches;
@@ -17,13 +17,14 @@ use super::cluster::{Cluster, QueryCondition, QueryRecipe};
 use super::counts::{counts_of, counts_of_range};
 use super::publisher::{BatchAccount, Publisher};
 use super::range_account::{Question, RangeAccount, ask};
+use super::schemas::{QuerySchemas, ids_in};
 use super::source;
 use crate::exit::Exit;
 use crate::flow::committer::Committer;
 use crate::flow::context::Context;
 use crate::flow::dead_letter_topic::DeadLetterTopic;
 use crate::flow::event::{Event, PartitionProgress, Status};
-use crate::flow::fault::{ledger_failed, refused_by_plan, spark_failed};
+use crate::flow::fault::{ledger_failed, spark_failed};
 use crate::flow::maintenance::Maintenance;
 use crate::flow::observer::Observer;
 use crate::flow::rejections::note_of_earlier;
@@ -69,6 +70,7 @@ struct SparkFlow {
     ends: bool,
     settings: ClientSettings,
     recipe: QueryRecipe,
+    schemas: QuerySchemas,
     cluster: Option<Cluster>,
     publisher: Publisher,
     observer: Observer,
@@ -90,9 +92,8 @@ impl SparkFlow {
                 .hint("--until-end ends the run once everything is read; `turnstile migrate --to embedded` continues here, and a run here can be drained")
                 .into());
         }
-        let plan = SparkPlan::of(pipeline).map_err(|refused| {
-            refused_by_plan(&pipeline.name, &refused).hint("`turnstile check --engine spark` shows the plan")
-        })?;
+        // What Spark cannot do is said before the pipeline is claimed.
+        QuerySchemas::of(context, &BTreeMap::new()).await?.plan()?;
         let lake_url = source::lake(pipeline)?;
         let settings = context.client_settings()?.with_connect_timeout(options.connect_timeout);
         let ClaimedPipeline { ledger, slot, connection, partitions, topic_ids } =
@@ -107,6 +108,7 @@ impl SparkFlow {
             None => Binding::new(format!("{:06}", ledger.newest().epoch), start_of(&partitions, slot.as_ref())),
         };
         let is_new = known.is_none();
+        let schemas = QuerySchemas::of(context, &binding.schemas).await?;
         let committer = Committer::of(context, ledger, Vec::new());
         let dead_letters = match &pipeline.stream.dead_letter_topic {
             Some(topic) => Some(DeadLetterTopic::open(topic, &connection, &settings)?),
@@ -117,7 +119,7 @@ impl SparkFlow {
         let ends = options.until == StopCondition::End;
         let recipe = QueryRecipe::new(
             pipeline,
-            plan,
+            schemas.plan()?,
             source::messages(pipeline, &settings, &publisher.binding.start, None)?,
             [publisher.folder.rows_in(&lake_url), publisher.folder.checkpoint_in(&lake_url)],
             ends.then_some(StreamTrigger::AvailableNow),
@@ -130,6 +132,7 @@ impl SparkFlow {
             ends,
             settings,
             recipe,
+            schemas,
             cluster: None,
             publisher,
             observer,
@@ -193,8 +196,14 @@ impl SparkFlow {
                 Ok(QueryCondition::Ended) if self.ends => return self.end().await,
                 // Somebody stopped it.
                 Ok(QueryCondition::Ended) => self.start_again(None).await?,
-                Ok(QueryCondition::Failed(failure)) => self.start_again(Some(failure)).await?,
+                Ok(QueryCondition::Failed(failure)) => match self.asks_for(&failure) {
+                    Some(id) => self.learn(id).await?,
+                    None => self.start_again(Some(failure)).await?,
+                },
                 Err(failure) => self.start_again(Some(failure)).await?,
+            }
+            if self.schemas.has_news().await {
+                self.stop_for_news().await?;
             }
             self.give_news();
             if self.gap_asked_at.elapsed() >= GAP_EVERY {
@@ -382,6 +391,57 @@ impl SparkFlow {
             if self.context.shutdown().is_cancelled() {
                 return Ok(None);
             }
+        }
+    }
+
+    /// The schema that the query needs and does not have, if that is why it failed.
+    fn asks_for(&self, failure: &SparkError) -> Option<u32> {
+        asked_schema(failure).filter(|id| !self.schemas.holds(*id))
+    }
+
+    /// Starts the query again with the schemas of the batch that asks for schema `id`.
+    async fn learn(&mut self, id: u32) -> anyhow::Result<()> {
+        // With the plan by which they were made.
+        self.publish_finished(true).await?;
+        let mut ids = BTreeSet::from([id]);
+        let batch = self.publisher.folder.offsets_of(self.publisher.binding.next_batch).await?;
+        if let (Some(batch), Some(cluster)) = (batch, &self.cluster) {
+            let pipeline = self.context.pipeline();
+            let begin = began_in(&self.publisher.binding.read_until, &batch.next);
+            let range = source::messages(pipeline, &self.settings, &begin, Some(&batch.next))?;
+            match ids_in(&cluster.session, &range, pipeline.spark.memory_bytes).await {
+                Ok(more) => ids.extend(more),
+                // Then one after another is asked for.
+                Err(error) => tracing::debug!(%error, "the schemas of a batch are not known"),
+            }
+        }
+        self.schemas.learn(&ids).await?;
+        self.start_with_schemas().await
+    }
+
+    /// Starts the query again with schemas that the registry knows by now.
+    async fn stop_for_news(&mut self) -> anyhow::Result<()> {
+        if let Some(cluster) = &self.cluster
+            && let Err(failure) = cluster.session.stop(&cluster.query).await
+        {
+            return self.start_again(Some(failure)).await;
+        }
+        self.publish_finished(true).await?;
+        self.start_with_schemas().await
+    }
+
+    /// Starts the query with the schemas that are known. A run after a crash knows by them what the query rejects.
+    async fn start_with_schemas(&mut self) -> anyhow::Result<()> {
+        self.recipe.plan = self.schemas.plan()?;
+        self.publisher.binding.schemas = self.schemas.held();
+        self.publisher.binding.running = None;
+        if let Some(cluster) = self.cluster.take() {
+            let _ = cluster.session.release().await;
+        }
+        self.publisher.commit_binding(false).await?;
+        match self.connect().await {
+            Ok(committed) => committed,
+            Err(failure) => self.start_again(Some(failure)).await,
         }
     }
 

@@ -7,9 +7,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use turnstile_message::WriterSchema;
+use turnstile_message::{AvroSchema, AvroShape, AvroTypeId, LogicalType, WriterSchema};
 
-use super::avro_schema::{AvroSchema, AvroShape, AvroTypeId, LogicalType};
 use super::column_builder::ColumnBuilder;
 use super::decimal;
 use super::decode_plan::DecodePlan;

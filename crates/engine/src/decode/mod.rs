@@ -4,7 +4,6 @@
 //! Knows nothing of windows or the order of time. Start at [`Decoder::decode`].
 
 mod avro;
-mod avro_schema;
 mod column_builder;
 mod column_type;
 mod csv;

@@ -5,17 +5,15 @@ use turnstile_pipeline::{Field, MESSAGE_ORDER, MessageFormat, Pipeline};
 
 use super::clock::CLOCK;
 use super::columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, SENT, VALUE};
+use super::schemas::{FRAMED, ID, KnownSchemas, SCHEMA_ID, WriterSchemas};
 use super::sql_text::{quoted, text};
-use super::{csv, json};
+use super::{avro, csv, json};
 
 /// No field is to blame.
 pub(super) const NO_FIELD: &str = "CAST(NULL AS string)";
 
 /// A byte order mark.
 const MARK: &str = "'\\uFEFF'";
-
-/// A value of a schema registry: a zero byte, the schema's id in four bytes, and the rest.
-const FRAMED: &str = "octet_length(value) >= 5 AND substring(value, 1, 1) = X'00'";
 
 /// How messages of one format become rows.
 pub(super) struct Decoding {
@@ -65,29 +63,34 @@ pub(super) fn unmarked(text: &str) -> String {
 
 /// The query of all messages with a value: the columns that the pipeline's query needs, where a message stands, and why it is
 /// rejected.
-pub(super) fn rows(pipeline: &Pipeline) -> String {
+///
+/// # Errors
+/// There are too many schemas.
+pub(super) fn rows(pipeline: &Pipeline, schemas: &WriterSchemas) -> Result<String, Vec<String>> {
     let needed: Vec<&Field> = pipeline.query.columns.iter().map(|at| &pipeline.source.schema[*at]).collect();
     let [topic, partition, offset] = MESSAGE_ORDER;
     let format = pipeline.source.format;
     let body = match format {
-        MessageFormat::JsonSchema => format!("CASE WHEN {FRAMED} THEN substring(value, 6) END"),
-        _ => "value".to_owned(),
+        MessageFormat::Avro | MessageFormat::JsonSchema => {
+            format!("CASE WHEN {FRAMED} THEN {ID} END AS {SCHEMA_ID}, CASE WHEN {FRAMED} THEN substring(value, 6) END")
+        }
+        MessageFormat::Csv | MessageFormat::Json => "value".to_owned(),
     };
     let messages = format!(
         "messages AS (SELECT *, is_valid_utf8(CAST(body AS string)) AS utf8 FROM \
          (SELECT topic AS {topic}, partition AS {partition}, offset AS {offset}, timestamp AS {SENT}, key AS {KEY}, \
          value AS {VALUE}, {body} AS body FROM {MESSAGES_VIEW} WHERE value IS NOT NULL))"
     );
-    let decoding = match format {
-        MessageFormat::Json | MessageFormat::JsonSchema => json::decoding(pipeline, &needed),
-        // `avro` is refused before.
-        MessageFormat::Csv | MessageFormat::Avro => csv::decoding(pipeline, &needed),
+    let known = match format {
+        MessageFormat::Avro | MessageFormat::JsonSchema => KnownSchemas::of(pipeline, &needed, schemas)?,
+        MessageFormat::Csv | MessageFormat::Json => KnownSchemas::default(),
     };
-    let mut cases = Vec::new();
-    if format == MessageFormat::JsonSchema {
-        let no_header = text("the value does not begin with 0 and a schema id");
-        cases.push(RejectionCase::new("body IS NULL", "wire-format", NO_FIELD, no_header));
-    }
+    let decoding = match format {
+        MessageFormat::Csv => csv::decoding(pipeline, &needed),
+        MessageFormat::Json | MessageFormat::JsonSchema => json::decoding(pipeline, &needed),
+        MessageFormat::Avro => avro::decoding(&known.programs, &needed),
+    };
+    let mut cases = known.cases;
     cases.extend(decoding.cases);
     cases.extend(event_time(pipeline, &needed));
     let choose = |which: fn(&RejectionCase) -> &str| {
@@ -104,7 +107,7 @@ pub(super) fn rows(pipeline: &Pipeline) -> String {
     let columns = needed.iter().enumerate().map(|(at, field)| format!("{} AS {}", value(at), quoted(&field.name)));
     let more = [topic, partition, offset, SENT, KEY, VALUE, REASON, FIELD, DETAIL].map(str::to_owned);
     let columns: Vec<String> = columns.chain(more).collect();
-    format!("WITH {} SELECT {} FROM reasons", steps.join(",\n"), columns.join(", "))
+    Ok(format!("WITH {} SELECT {} FROM reasons", steps.join(",\n"), columns.join(", ")))
 }
 
 /// The event time is missing, or lies in the future.

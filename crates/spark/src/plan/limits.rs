@@ -8,13 +8,6 @@ use super::zone::event_zone;
 pub(super) fn refused(pipeline: &Pipeline) -> Vec<String> {
     let mut refused = Vec::new();
     let (source, stream) = (&pipeline.source, &pipeline.stream);
-    if source.format == MessageFormat::Avro {
-        refused.push(
-            "format = \"avro\": Spark's reader takes bytes that do not follow their schema, and knows no registry; \
-             csv, json and json-schema are read"
-                .into(),
-        );
-    }
     match stream.late {
         LatePolicy::Drop | LatePolicy::DeadLetter => {}
         LatePolicy::Correct => refused.push(
@@ -51,8 +44,10 @@ pub(super) fn differences(pipeline: &Pipeline) -> Vec<String> {
         "Spark's watermark is the newest event time of all partitions, moved once a batch: with slow partitions more rows are late"
             .to_owned(),
     ];
-    if pipeline.source.format == MessageFormat::JsonSchema {
-        differences.push("the registry is not asked whether it knows a message's schema: its id may be any".to_owned());
+    if matches!(pipeline.source.format, MessageFormat::Avro | MessageFormat::JsonSchema) {
+        differences.push(
+            "the query holds the schemas of the registry: it is started again for messages of a new one".to_owned(),
+        );
     }
     if stream.idle_us.is_some() || stream.quiet_us.is_some() {
         differences

@@ -6,6 +6,7 @@ use turnstile_pipeline::{DedupSettings, MESSAGE_ORDER, Pipeline};
 
 use super::columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, SENT, VALUE};
 use super::lateness::Lateness;
+use super::schemas::WriterSchemas;
 use super::sql_text::quoted;
 use super::zone::event_zone;
 use super::{clock, decoding, limits};
@@ -39,14 +40,15 @@ pub struct SparkPlan {
 }
 
 impl SparkPlan {
-    /// Plans a pipeline.
+    /// Plans a pipeline. `schemas`: what is known of the registry's, if the messages have them.
     ///
     /// # Errors
     /// What Spark, or this release with Spark, cannot do, a sentence each.
-    pub fn of(pipeline: &Pipeline) -> Result<Self, Vec<String>> {
+    pub fn of(pipeline: &Pipeline, schemas: &WriterSchemas) -> Result<Self, Vec<String>> {
         let mut refused = limits::refused(pipeline);
         let query = pipeline.query.for_spark().map_err(|more| refused.extend(more)).ok();
-        let Some(query) = query.filter(|_| refused.is_empty()) else { return Err(refused) };
+        let rows = decoding::rows(pipeline, schemas).map_err(|more| refused.extend(more)).ok();
+        let (Some(query), Some(rows), true) = (query, rows, refused.is_empty()) else { return Err(refused) };
         let mut differences = limits::differences(pipeline);
         differences.extend(query.approximate.iter().map(|&difference| difference.to_owned()));
         let zone = event_zone(pipeline);
@@ -57,6 +59,8 @@ impl SparkPlan {
             ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS".to_owned()),
             ("spark.sql.parquet.compression.codec", "zstd".to_owned()),
             ("spark.sql.legacy.timeParserPolicy", "CORRECTED".to_owned()),
+            // Of views on views, each round of the analyzer resolves one.
+            ("spark.sql.analyzer.maxIterations", "1000".to_owned()),
             // A batch without messages still closes windows.
             ("spark.sql.streaming.noDataMicroBatches.enabled", "true".to_owned()),
         ];
@@ -72,7 +76,7 @@ impl SparkPlan {
         let watermark = Duration::from_micros(pipeline.stream.watermark_us.unsigned_abs());
         Ok(Self {
             settings,
-            rows: decoding::rows(pipeline),
+            rows,
             accepted: format!("SELECT {} FROM {ROWS_VIEW} WHERE {REASON} IS NULL", columns.join(", ")),
             watermark: (pipeline.stream.event_time.clone(), watermark),
             dedup,

@@ -195,5 +195,5 @@ async fn csv_messages_are_the_same_rows_on_spark() {
         ("E", Shown::Instant),
         ("T", Shown::LocalTime),
     ];
-    compare(["csv", SCHEMA], &fields, &messages(), |_, _, _| false).await;
+    compare(["csv", SCHEMA], &fields, &messages(), &[], |_, _, _| false).await;
 }

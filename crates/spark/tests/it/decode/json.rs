@@ -1,6 +1,8 @@
 //! JSON, with a schema's id before it and without.
 
-use super::{Shown, compare, mutate, shown};
+use turnstile_message::SchemaKind;
+
+use super::{Shown, compare, mutate, schema_of, shown};
 
 const SCHEMA: &str = r#"S = "string"
 I = "int"
@@ -200,7 +202,7 @@ const FIELDS: [(&str, Shown); 10] = [
 #[tokio::test]
 #[ignore = "needs servers: cargo xtask test"]
 async fn json_messages_are_the_same_rows_on_spark() {
-    compare(["json", SCHEMA], &FIELDS, &json_messages(), has_two_faults).await;
+    compare(["json", SCHEMA], &FIELDS, &json_messages(), &[], has_two_faults).await;
 }
 
 #[tokio::test]
@@ -213,10 +215,14 @@ async fn messages_with_a_schema_s_id_are_the_same_rows_on_spark() {
         vec![0],
         vec![0, 0, 0, 0, 7],
         vec![1, 0, 0, 0, 7, b'{', b'}'],
+        vec![0, 0, 0, 0, 8, b'{', b'}'],
+        vec![0, 0, 0, 0, 9, b'{', b'}'],
+        vec![0, 255, 255, 255, 255, b'{', b'}'],
         vec![0xff; 7],
         vec![0, 0xff],
     ]);
     let two_faults =
         |message: &[u8], ours: &str, theirs: &str| has_two_faults(message.get(5..).unwrap_or_default(), ours, theirs);
-    compare(["json-schema", SCHEMA], &FIELDS, &messages, two_faults).await;
+    let known = [(7, schema_of(SchemaKind::Json, "{}")), (8, schema_of(SchemaKind::Avro, "\"int\""))];
+    compare(["json-schema", SCHEMA], &FIELDS, &messages, &known, two_faults).await;
 }

@@ -1,6 +1,7 @@
 //! The same messages are rows on Spark and in the embedded engine, with the same values; the others are rejected for the same
 //! reason.
 
+mod avro;
 mod csv;
 mod exact;
 mod json;
@@ -8,6 +9,7 @@ mod json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
@@ -16,6 +18,7 @@ use turnstile_message::{BatchBuilder, SchemaKind, TopicPartition, WriterSchema};
 use turnstile_pipeline::Pipeline;
 use turnstile_spark::{
     DataSource, FIELD, MESSAGES_VIEW, REASON, ROWS_VIEW, Relation, Session, SparkPlan, StreamSink, StreamTrigger,
+    WriterSchemas,
 };
 
 use crate::server::{session, shared};
@@ -34,7 +37,7 @@ fn pipeline(format: &str, schema: &str, strict: bool) -> Pipeline {
     let more = match format {
         // An empty text: a null, or a text.
         "csv" => format!("empty = \"{}\"", if strict { "null" } else { "text" }),
-        "json-schema" => "[source.registry]\nurl = \"http://127.0.0.1:1\"".to_owned(),
+        "avro" | "json-schema" => "[source.registry]\nurl = \"http://127.0.0.1:1\"".to_owned(),
         _ => String::new(),
     };
     let file = format!(
@@ -125,18 +128,29 @@ fn known_clock(us: i64) -> String {
     if us < YEAR_2100 { us.to_string() } else { "after 2100".to_owned() }
 }
 
-fn by_engine(pipeline: &Pipeline, fields: &Fields, messages: &[Vec<u8>]) -> Decoded {
+/// The schemas of all ids in `messages`: those of `known`, and of no others.
+fn schemas(known: &[(u32, WriterSchema)], messages: &[Vec<u8>]) -> WriterSchemas {
+    let ids = messages.iter().filter_map(|message| match message[..] {
+        [0, a, b, c, d, ..] => Some((u32::from_be_bytes([a, b, c, d]), None)),
+        _ => None,
+    });
+    let known = known.iter().map(|(id, schema)| (*id, Some(Arc::new(schema.clone()))));
+    ids.chain(known).collect()
+}
+
+fn schema_of(kind: SchemaKind, text: &str) -> WriterSchema {
+    WriterSchema { kind, text: text.to_owned(), references: Vec::new() }
+}
+
+fn by_engine(pipeline: &Pipeline, fields: &Fields, messages: &[Vec<u8>], schemas: &WriterSchemas) -> Decoded {
     let mut batch = BatchBuilder::default();
     let partition = TopicPartition::new("x", 0);
     for (offset, message) in messages.iter().enumerate() {
         batch.push(&partition, offset as i64, 0, None, Some(message));
     }
     let mut inspector = Inspector::new(pipeline).unwrap();
-    let schema = WriterSchema { kind: SchemaKind::Json, text: "{}".to_owned(), references: Vec::new() };
-    for message in messages {
-        if let [0, a, b, c, d, ..] = message[..] {
-            inspector.register_schema(u32::from_be_bytes([a, b, c, d]), Some(&schema));
-        }
+    for (id, schema) in schemas {
+        inspector.register_schema(*id, schema.as_deref());
     }
     let inspected = inspector.inspect(&batch.finish()).unwrap();
     let text = |inspected: Inspected| match inspected {
@@ -159,7 +173,13 @@ fn by_engine(pipeline: &Pipeline, fields: &Fields, messages: &[Vec<u8>]) -> Deco
     inspected.into_iter().map(text).collect()
 }
 
-async fn by_spark(session: &Session, pipeline: &Pipeline, fields: &Fields, messages: &[Vec<u8>]) -> Decoded {
+async fn by_spark(
+    session: &Session,
+    pipeline: &Pipeline,
+    fields: &Fields,
+    messages: &[Vec<u8>],
+    schemas: &WriterSchemas,
+) -> Decoded {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("in");
     fs::create_dir(&input).unwrap();
@@ -169,7 +189,7 @@ async fn by_spark(session: &Session, pipeline: &Pipeline, fields: &Fields, messa
         writeln!(lines, "{{\"topic\":\"x\",\"partition\":0,\"offset\":{offset},\"timestamp\":\"2026-08-01 00:00:00\",\"value\":\"{value}\"}}").unwrap();
     }
     fs::write(input.join("messages.json"), lines).unwrap();
-    let plan = SparkPlan::of(pipeline).unwrap();
+    let plan = SparkPlan::of(pipeline, schemas).unwrap();
     session.set(plan.settings.iter().map(|(key, value)| (*key, value.as_str()))).await.unwrap();
     let source = DataSource {
         format: "json".into(),
@@ -238,22 +258,44 @@ async fn compare(
     [format, schema]: [&str; 2],
     fields: &Fields,
     messages: &[Vec<u8>],
+    known: &[(u32, WriterSchema)],
     same: impl Fn(&[u8], &str, &str) -> bool,
 ) {
     let session = session(shared()).await;
-    let mut wrong = Vec::new();
+    let schemas = match known {
+        [] => WriterSchemas::new(),
+        known => schemas(known, messages),
+    };
+    let (mut wrong, mut all_rows) = (Vec::new(), 0);
     for strict in [true, false] {
         let pipeline = pipeline(format, schema, strict);
-        let ours = by_engine(&pipeline, fields, messages);
-        let theirs = by_spark(&session, &pipeline, fields, messages).await;
-        let rows = ours.iter().filter(|text| !text.starts_with("rejected")).count();
-        assert!(rows > 50 && ours.len() - rows > 50, "{rows} rows of {}: too few of one kind", ours.len());
-        for ((message, ours), theirs) in messages.iter().zip(&ours).zip(&theirs) {
-            if ours != theirs && !same(message, ours, theirs) {
-                wrong.push(format!("{:?}\n    engine: {ours}\n    Spark:  {theirs}", String::from_utf8_lossy(message)));
-            }
-        }
+        let (rows, more) = differences(&session, &pipeline, fields, messages, &schemas, &same).await;
+        all_rows += rows;
+        wrong.extend(more);
     }
     session.release().await.unwrap();
+    let rejected = 2 * messages.len() - all_rows;
+    assert!(all_rows > 100 && rejected > 100, "{all_rows} rows, {rejected} rejected: too few of one kind");
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// How many messages are rows, and those of which both do not make the same.
+async fn differences(
+    session: &Session,
+    pipeline: &Pipeline,
+    fields: &Fields,
+    messages: &[Vec<u8>],
+    schemas: &WriterSchemas,
+    same: &impl Fn(&[u8], &str, &str) -> bool,
+) -> (usize, Vec<String>) {
+    let ours = by_engine(pipeline, fields, messages, schemas);
+    let theirs = by_spark(session, pipeline, fields, messages, schemas).await;
+    let rows = ours.iter().filter(|text| !text.starts_with("rejected")).count();
+    let both = messages.iter().zip(&ours).zip(&theirs);
+    let wrong = both.filter(|((message, ours), theirs)| ours != theirs && !same(message, ours, theirs)).map(
+        |((message, ours), theirs)| {
+            format!("{:?}\n    engine: {ours}\n    Spark:  {theirs}", String::from_utf8_lossy(message))
+        },
+    );
+    (rows, wrong.collect())
 }

@@ -2,46 +2,63 @@
 //!
 //! Source: <https://avro.apache.org/docs/1.12.0/specification/>.
 
-use hashbrown::HashMap;
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
-use turnstile_message::WriterSchema;
+
+use crate::schema::WriterSchema;
 
 /// Most types that one schema may hold: bounds the memory that a registry's schema can take.
 const MAX_TYPES: usize = 10_000;
 
 /// A type's number in its schema.
-pub(crate) type AvroTypeId = usize;
+pub type AvroTypeId = usize;
 
 /// One type of a schema.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct AvroType {
-    pub(crate) shape: AvroShape,
+pub struct AvroType {
+    /// How its values are encoded.
+    pub shape: AvroShape,
     /// The logical type of its values, when it is one that matters here.
-    pub(crate) logical: Option<LogicalType>,
+    pub logical: Option<LogicalType>,
 }
 
 /// How a value is encoded.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum AvroShape {
+pub enum AvroShape {
+    /// No bytes.
     Null,
+    /// A byte, 0 or 1.
     Boolean,
+    /// A zigzag number of variable length, of 32 bits.
     Int,
+    /// Likewise, of 64 bits.
     Long,
+    /// Four bytes, the lowest first.
     Float,
+    /// Eight bytes, the lowest first.
     Double,
+    /// A length, a long, and the bytes.
     Bytes,
+    /// Likewise; the bytes are UTF-8.
     String,
+    /// So many bytes.
     Fixed(usize),
+    /// The number of one of these symbols, an int.
     Enum(Vec<String>),
+    /// Blocks of items: their number, a long, and the items; a block of none is the last.
     Array(AvroTypeId),
+    /// Likewise, each value after its key, a string.
     Map(AvroTypeId),
+    /// The number of one of these types, a long, and a value of it.
     Union(Vec<AvroTypeId>),
+    /// The values of these fields, one after another.
     Record(Vec<(String, AvroTypeId)>),
 }
 
 /// Logical types that decide how a value is converted; the others are read as the type that they annotate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogicalType {
+pub enum LogicalType {
     /// Days since 1970-01-01.
     Date,
     /// An instant; the number is how many of its units make a second.
@@ -54,7 +71,7 @@ pub(crate) enum LogicalType {
 
 /// A schema: its types, the first of which the message itself has.
 #[derive(Debug)]
-pub(crate) struct AvroSchema {
+pub struct AvroSchema {
     types: Vec<AvroType>,
     root: AvroTypeId,
 }
@@ -64,7 +81,7 @@ impl AvroSchema {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn parse(schema: &WriterSchema) -> Result<Self, String> {
+    pub fn parse(schema: &WriterSchema) -> Result<Self, String> {
         let mut parser = AvroSchemaParser { types: Vec::new(), names: HashMap::new() };
         for reference in &schema.references {
             parser.text(reference)?;
@@ -73,19 +90,23 @@ impl AvroSchema {
         Ok(Self { types: parser.types, root })
     }
 
-    pub(crate) fn get(&self, id: AvroTypeId) -> &AvroType {
+    /// A type by its number.
+    ///
+    /// # Panics
+    /// The number is not of this schema.
+    pub fn get(&self, id: AvroTypeId) -> &AvroType {
         &self.types[id]
     }
 
     /// The type of a message.
-    pub(crate) fn root(&self) -> AvroTypeId {
+    pub fn root(&self) -> AvroTypeId {
         self.root
     }
 }
 
 impl AvroType {
     /// The type's name for error messages.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match (&self.shape, self.logical) {
             (AvroShape::Int, Some(LogicalType::Date)) => "a date",
             (AvroShape::Long, Some(LogicalType::Timestamp(_))) => "a timestamp",
@@ -275,7 +296,7 @@ fn full_name(name: &str, namespace: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use turnstile_message::SchemaKind;
+    use crate::schema::SchemaKind;
 
     fn schema(text: &str, references: &[&str]) -> Result<AvroSchema, String> {
         let references = references.iter().map(|text| (*text).to_owned()).collect();
