@@ -11,8 +11,8 @@ use turnstile_engine::{DeadLetter, Reason, Rejection};
 use turnstile_message::{SourcePosition, TopicPartition};
 use turnstile_pipeline::{MESSAGE_ORDER, WindowSpec};
 use turnstile_spark::{
-    DETAIL, DataSource, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, Relation, SENT, Session, SparkError, SparkPlan,
-    VALUE,
+    DETAIL, DataSource, FIELD, KEY, MESSAGES_VIEW, OBSERVED_ROWS, REASON, ROWS_VIEW, Relation, SENT, Session,
+    SparkError, SparkPlan, VALUE,
 };
 use turnstile_values::human;
 
@@ -65,7 +65,10 @@ pub(super) async fn ask(
     limit: u64,
 ) -> Result<RangeAnswer, SparkError> {
     session.create_view(MESSAGES_VIEW, Relation::batch(range.clone())).await?;
-    session.create_view(ROWS_VIEW, Relation::sql(plan.rows_at(question.clock_ms))).await?;
+    // Without the observation Spark pushes conditions on rows down through their views, each step written out in all that use it:
+    // a plan that does not end.
+    let rows = Relation::sql(plan.rows_at(question.clock_ms)).observed(OBSERVED_ROWS, &plan.observed[1]);
+    session.create_view(ROWS_VIEW, rows).await?;
     let collect = async |sql: &str| session.collect(&Relation::sql(sql), limit).await;
     let mut answer = RangeAnswer::default();
     if question.with_counts {

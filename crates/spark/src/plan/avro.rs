@@ -136,13 +136,13 @@ pub(super) fn number_len(hex: &str) -> String {
     format!("nullif(length(regexp_extract({hex}, {}, 0)), 0) div 2", text(NUMBER))
 }
 
-/// Its bits, seven of each byte.
+/// Its bits, seven of each byte. Most numbers take one.
 pub(super) fn number_bits(hex: &str) -> String {
-    let byte = |at: usize| format!("substring({hex}, {}, 2)", 2 * at + 1);
-    let term = |at: usize| format!("shiftleft(bigint(conv({}, 16, 10)) & 127L, {})", byte(at), 7 * at);
-    (0..9)
-        .rev()
-        .fold(term(9), |more, at| format!("{} | CASE WHEN {} >= '80' THEN {more} ELSE 0L END", term(at), byte(at)))
+    let last = format!("int({}) - 1", number_len(hex));
+    format!(
+        "CASE WHEN {hex} < '8' THEN bigint(conv(left({hex}, 2), 16, 10)) ELSE aggregate(sequence(0, {last}), 0L, \
+         (b, k) -> b | shiftleft(bigint(conv(substring({hex}, 2 * k + 1, 2), 16, 10)) & 127L, 7 * k)) END"
+    )
 }
 
 /// The number that zigzag bits mean.
