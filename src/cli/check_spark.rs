@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use turnstile_pipeline::Pipeline;
 use turnstile_spark::{
-    DataSource, ROWS_VIEW, Relation, Session, SessionSettings, SparkAddress, SparkError, SparkPlan, WriterSchemas,
+    DataSource, ROWS_VIEW, RegistrySchemas, Relation, Session, SessionSettings, SparkAddress, SparkError, SparkPlan,
 };
 use turnstile_values::human;
 
@@ -23,7 +23,7 @@ struct Accepted {
 }
 
 pub(super) fn run(process: &Process, pipeline: &Pipeline, remote: Option<&str>, json: bool) -> anyhow::Result<Exit> {
-    let plan = match SparkPlan::of(pipeline, &WriterSchemas::new()) {
+    let plan = match SparkPlan::of(pipeline, &RegistrySchemas::new()) {
         Ok(plan) => plan,
         Err(refused) if json => {
             outln!("{}", json!({ "ok": false, "engine": "spark", "refused": refused }));

@@ -1,4 +1,4 @@
-//! Messages whose schemas are in a registry, on a cluster: Confluent's serializers, two writers, ids that nobody knows.
+//! Messages whose schemas are in a registry, on a cluster: Confluent's serializers, two writers, ids that the registry does not know.
 
 use std::path::Path;
 

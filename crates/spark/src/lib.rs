@@ -23,6 +23,6 @@ pub use files::{
     SparkWindowRows, UnknownFormat, compact_path, offsets_of_blocks, offsets_path, sink_path,
 };
 pub use plan::{
-    DETAIL, FIELD, KEY, MESSAGES_VIEW, OBSERVED_MESSAGES, OBSERVED_ROWS, OBSERVED_STREAM, REASON, ROWS_VIEW, SENT,
-    SparkPlan, VALUE, WriterSchemas, asked_schema, schema_ids,
+    DETAIL, FIELD, KEY, MESSAGES_VIEW, OBSERVED_MESSAGES, OBSERVED_ROWS, OBSERVED_STREAM, REASON, ROWS_VIEW,
+    RegistrySchemas, SENT, SparkPlan, VALUE, asked_schema, schema_ids,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use turnstile_engine::{ClosePolicy, Engine, RestoredState};
 use turnstile_lake::{Ledger, Slot};
 use turnstile_message::{OffsetRange, PartitionPosition};
-use turnstile_spark::{PartitionOffsets, SparkPlan, WriterSchemas};
+use turnstile_spark::{PartitionOffsets, RegistrySchemas, SparkPlan};
 
 use super::binding::{Binding, is_of_spark};
 use super::publisher::Publisher;
@@ -63,7 +63,7 @@ pub(crate) async fn migrate(
     }
     refuse_history(pipeline)?;
     if to == EngineChoice::Spark {
-        SparkPlan::of(pipeline, &WriterSchemas::new()).map_err(|refused| {
+        SparkPlan::of(pipeline, &RegistrySchemas::new()).map_err(|refused| {
             refused_by_plan(&pipeline.name, &refused).hint("`turnstile check --engine spark` shows the plan")
         })?;
     }

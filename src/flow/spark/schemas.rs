@@ -10,7 +10,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use turnstile_message::WriterSchema;
 use turnstile_registry::{RegistryError, SchemaRegistry};
-use turnstile_spark::{DataSource, MESSAGES_VIEW, Relation, Session, SparkError, SparkPlan, WriterSchemas, schema_ids};
+use turnstile_spark::{
+    DataSource, MESSAGES_VIEW, RegistrySchemas, Relation, Session, SparkError, SparkPlan, schema_ids,
+};
 use turnstile_values::human;
 
 use crate::flow::context::Context;
@@ -31,7 +33,7 @@ const IDS_OF_A_BATCH: usize = 10_000;
 pub(super) struct QuerySchemas {
     context: Context,
     registry: Option<Arc<SchemaRegistry>>,
-    known: WriterSchemas,
+    known: RegistrySchemas,
     asked_at: Instant,
 }
 

@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 
 use turnstile_message::{AvroShape, AvroType, AvroTypeId, LogicalType};
 use turnstile_pipeline::{Field, FieldKind, TimestampFormat};
+use turnstile_values::DAY_US;
 
-use super::avro_program::{AvroProgram, Leaf, ReadField, Step};
+use super::avro_program::{AvroProgram, Leaf, ProgramField, Step};
 use super::avro_skip;
 use super::decoding::{self, Decoding, NO_FIELD, RejectionCase};
 use super::field;
@@ -20,8 +21,6 @@ use super::sql_text::text;
 
 /// A number of variable length, in hexadecimal digits. The tenth byte has room for one bit.
 const NUMBER: &str = r"\A(?:(?:[89A-F].){0,8}[0-7].|(?:[89A-F].){9}0[01])";
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// Days of the years 1 to 9999, since 1970.
 const DAYS: &str = "BETWEEN -719162 AND 2932896";
@@ -223,7 +222,7 @@ impl AvroProgram {
         Some(choice(&number(first), branches.into_iter().map(|avro| of(avro, first + 1))))
     }
 
-    fn field_of(&self, column: usize) -> Option<(&ReadField, AvroTypeId)> {
+    fn field_of(&self, column: usize) -> Option<(&ProgramField, AvroTypeId)> {
         self.fields.iter().find_map(|field| match field.column {
             Some((of, kind)) if of == column => Some((field, kind)),
             _ => None,

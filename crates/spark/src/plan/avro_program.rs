@@ -66,7 +66,7 @@ impl Step {
 
 /// Where a field of the schema is read.
 #[derive(Debug)]
-pub(super) struct ReadField {
+pub(super) struct ProgramField {
     /// Its name; several fields that are read together have none.
     pub(super) name: Option<String>,
     pub(super) steps: Range<usize>,
@@ -79,7 +79,7 @@ pub(super) struct ReadField {
 pub(super) struct AvroProgram {
     pub(super) schema: AvroSchema,
     pub(super) steps: Vec<Step>,
-    pub(super) fields: Vec<ReadField>,
+    pub(super) fields: Vec<ProgramField>,
 }
 
 impl AvroProgram {
@@ -111,7 +111,7 @@ impl AvroProgram {
                 Some(_) => program.push_needed(kind),
                 None => program.push_skipped(kind),
             }
-            program.fields.push(ReadField { name: Some(name), steps: first..program.steps.len(), column });
+            program.fields.push(ProgramField { name: Some(name), steps: first..program.steps.len(), column });
         }
         if program.steps.len() > MANY_STEPS {
             program.take_skipped_together();
@@ -150,7 +150,7 @@ impl AvroProgram {
         self.push(kind, leaves);
     }
 
-    /// The steps through a value that nobody needs.
+    /// The steps through a value that the query does not need.
     fn push_skipped(&mut self, kind: AvroTypeId) {
         let leaves = match &self.schema.get(kind).shape {
             AvroShape::Union(branches) => branches.iter().map(|branch| self.skipped(*branch)).collect(),
@@ -185,7 +185,7 @@ impl AvroProgram {
         }
     }
 
-    /// Makes one step of fields that follow each other and that nobody needs.
+    /// Makes one step of fields that follow each other and that the query does not need.
     fn take_skipped_together(&mut self) {
         let AvroShape::Record(writer) = self.schema.get(self.schema.root()).shape.clone() else { return };
         let (steps, fields) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.fields));
@@ -198,12 +198,12 @@ impl AvroProgram {
                 (None, ..) => {
                     let at = self.steps.len();
                     self.steps.push(Step::Read(Leaf::Skipped(vec![kind])));
-                    self.fields.push(ReadField { steps: at..at + 1, ..field });
+                    self.fields.push(ProgramField { steps: at..at + 1, ..field });
                 }
                 (Some(_), ..) => {
                     let at = self.steps.len();
                     self.steps.extend_from_slice(&steps[field.steps.clone()]);
-                    self.fields.push(ReadField { steps: at..self.steps.len(), ..field });
+                    self.fields.push(ProgramField { steps: at..self.steps.len(), ..field });
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Where Avro values end that nobody needs: arrays, maps, records and unions of them, also those that contain themselves.
+//! Where Avro values end that the query does not need: arrays, maps, records and unions of them, also those that contain themselves.
 //!
 //! The types are constants of the query, and one loop walks through them with a stack of what is still to be skipped. Its text is
 //! the same for every schema.

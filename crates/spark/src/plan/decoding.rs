@@ -5,7 +5,7 @@ use turnstile_pipeline::{Field, MESSAGE_ORDER, MessageFormat, Pipeline};
 
 use super::clock::CLOCK;
 use super::columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, SENT, VALUE};
-use super::schemas::{FRAMED, ID, KnownSchemas, SCHEMA_ID, WriterSchemas};
+use super::schemas::{FRAMED, ID, KnownSchemas, RegistrySchemas, SCHEMA_ID};
 use super::sql_text::{quoted, text};
 use super::{avro, csv, json};
 
@@ -66,7 +66,7 @@ pub(super) fn unmarked(text: &str) -> String {
 ///
 /// # Errors
 /// There are too many schemas.
-pub(super) fn rows(pipeline: &Pipeline, schemas: &WriterSchemas) -> Result<String, Vec<String>> {
+pub(super) fn rows(pipeline: &Pipeline, schemas: &RegistrySchemas) -> Result<String, Vec<String>> {
     let needed: Vec<&Field> = pipeline.query.columns.iter().map(|at| &pipeline.source.schema[*at]).collect();
     let [topic, partition, offset] = MESSAGE_ORDER;
     let format = pipeline.source.format;

@@ -14,7 +14,7 @@ use crate::error::SparkError;
 
 /// What a registry says of schemas by their ids; `None`: it does not know the id. A query over messages of other ids fails, and
 /// [`asked_schema`] tells of which.
-pub type WriterSchemas = BTreeMap<u32, Option<Arc<WriterSchema>>>;
+pub type RegistrySchemas = BTreeMap<u32, Option<Arc<WriterSchema>>>;
 
 /// Most schemas that one query reads messages of: all of them are part of its plan.
 const MAX_SCHEMAS: usize = 100;
@@ -45,7 +45,7 @@ impl KnownSchemas {
     ///
     /// # Errors
     /// There are too many.
-    pub(super) fn of(pipeline: &Pipeline, needed: &[&Field], schemas: &WriterSchemas) -> Result<Self, Vec<String>> {
+    pub(super) fn of(pipeline: &Pipeline, needed: &[&Field], schemas: &RegistrySchemas) -> Result<Self, Vec<String>> {
         let format = pipeline.source.format;
         let mut known = Self::default();
         let no_header = text("the value does not begin with 0 and a schema id");

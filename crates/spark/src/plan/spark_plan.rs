@@ -6,7 +6,7 @@ use turnstile_pipeline::{DedupSettings, MESSAGE_ORDER, Pipeline};
 
 use super::columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, ROWS_VIEW, SENT, VALUE};
 use super::lateness::Lateness;
-use super::schemas::WriterSchemas;
+use super::schemas::RegistrySchemas;
 use super::sql_text::quoted;
 use super::zone::event_zone;
 use super::{clock, decoding, limits};
@@ -44,7 +44,7 @@ impl SparkPlan {
     ///
     /// # Errors
     /// What Spark, or this release with Spark, cannot do, a sentence each.
-    pub fn of(pipeline: &Pipeline, schemas: &WriterSchemas) -> Result<Self, Vec<String>> {
+    pub fn of(pipeline: &Pipeline, schemas: &RegistrySchemas) -> Result<Self, Vec<String>> {
         let mut refused = limits::refused(pipeline);
         let query = pipeline.query.for_spark().map_err(|more| refused.extend(more)).ok();
         let rows = decoding::rows(pipeline, schemas).map_err(|more| refused.extend(more)).ok();

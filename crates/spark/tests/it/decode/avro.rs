@@ -89,7 +89,7 @@ fn types() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         "2026-03-08 02:30:00",
         "1785571200",
         "99999999999999999999",
-        "a text of more than sixty-four bytes, so that its length takes two bytes of its own",
+        "a text of more than sixty-four bytes, so that its length takes two bytes",
     ];
     let mut all_texts = texts(&words);
     all_texts.extend([
@@ -218,7 +218,7 @@ fn types() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     ]
 }
 
-/// Messages of each writer's type in the field X, between the event time and a field that nobody needs.
+/// Messages of each writer's type in the field X, between the event time and a field that the query does not need.
 fn messages_of_types() -> (Vec<(u32, WriterSchema)>, Vec<Vec<u8>>) {
     let (mut known, mut messages) = (Vec::new(), Vec::new());
     let begin = long(1_785_571_200_000_000);
@@ -272,7 +272,7 @@ async fn every_declared_type_takes_the_same_avro_values_on_spark() {
 const SHAPES: [&str; 9] = [
     r#"{"type": "record", "name": "r", "fields": [{"name": "S", "type": "string"}, {"name": "I", "type": "int"},
         {"name": "T", "type": {"type": "long", "logicalType": "timestamp-millis"}}]}"#,
-    // Another order, nulls, and much that nobody needs.
+    // Another order, nulls, and much that the query does not need.
     r#"{"type": "record", "name": "r", "namespace": "a.b", "fields": [
         {"name": "tags", "type": {"type": "array", "items": "string"}},
         {"name": "T", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}]},
@@ -366,7 +366,7 @@ async fn avro_messages_of_many_schemas_are_the_same_rows_on_spark() {
     let mut known: Vec<(u32, WriterSchema)> =
         (1..).zip(SHAPES).map(|(id, text)| (id, schema_of(SchemaKind::Avro, text))).collect();
     known.push((10, schema_of(SchemaKind::Json, "{}")));
-    // So wide that what nobody needs is read together.
+    // So wide that what the query does not need is read together.
     let mut wide = String::new();
     (0..80).for_each(|at| write!(wide, r#"{{"name": "w{at}", "type": ["null", "string"]}}, "#).unwrap());
     let text_of = format!(

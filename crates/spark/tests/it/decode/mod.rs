@@ -17,8 +17,8 @@ use turnstile_engine::{Inspected, Inspector};
 use turnstile_message::{BatchBuilder, SchemaKind, TopicPartition, WriterSchema};
 use turnstile_pipeline::Pipeline;
 use turnstile_spark::{
-    DataSource, FIELD, MESSAGES_VIEW, REASON, ROWS_VIEW, Relation, Session, SparkPlan, StreamSink, StreamTrigger,
-    WriterSchemas,
+    DataSource, FIELD, MESSAGES_VIEW, REASON, ROWS_VIEW, RegistrySchemas, Relation, Session, SparkPlan, StreamSink,
+    StreamTrigger,
 };
 
 use crate::server::{session, shared};
@@ -129,7 +129,7 @@ fn known_clock(us: i64) -> String {
 }
 
 /// The schemas of all ids in `messages`: those of `known`, and of no others.
-fn schemas(known: &[(u32, WriterSchema)], messages: &[Vec<u8>]) -> WriterSchemas {
+fn schemas(known: &[(u32, WriterSchema)], messages: &[Vec<u8>]) -> RegistrySchemas {
     let ids = messages.iter().filter_map(|message| match message[..] {
         [0, a, b, c, d, ..] => Some((u32::from_be_bytes([a, b, c, d]), None)),
         _ => None,
@@ -142,7 +142,7 @@ fn schema_of(kind: SchemaKind, text: &str) -> WriterSchema {
     WriterSchema { kind, text: text.to_owned(), references: Vec::new() }
 }
 
-fn by_engine(pipeline: &Pipeline, fields: &Fields, messages: &[Vec<u8>], schemas: &WriterSchemas) -> Decoded {
+fn by_engine(pipeline: &Pipeline, fields: &Fields, messages: &[Vec<u8>], schemas: &RegistrySchemas) -> Decoded {
     let mut batch = BatchBuilder::default();
     let partition = TopicPartition::new("x", 0);
     for (offset, message) in messages.iter().enumerate() {
@@ -178,7 +178,7 @@ async fn by_spark(
     pipeline: &Pipeline,
     fields: &Fields,
     messages: &[Vec<u8>],
-    schemas: &WriterSchemas,
+    schemas: &RegistrySchemas,
 ) -> Decoded {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("in");
@@ -263,7 +263,7 @@ async fn compare(
 ) {
     let session = session(shared()).await;
     let schemas = match known {
-        [] => WriterSchemas::new(),
+        [] => RegistrySchemas::new(),
         known => schemas(known, messages),
     };
     let (mut wrong, mut all_rows) = (Vec::new(), 0);
@@ -285,7 +285,7 @@ async fn differences(
     pipeline: &Pipeline,
     fields: &Fields,
     messages: &[Vec<u8>],
-    schemas: &WriterSchemas,
+    schemas: &RegistrySchemas,
     same: &impl Fn(&[u8], &str, &str) -> bool,
 ) -> (usize, Vec<String>) {
     let ours = by_engine(pipeline, fields, messages, schemas);
