@@ -147,7 +147,7 @@ fn a_cluster_accepts_the_plans_and_the_lack_of_its_kafka_source_is_recognised() 
     assert!(!lacking.status.success() && text(&lacking).contains("spark-sql-kafka-0-10_2.13"), "{}", text(&lacking));
     drop(bare);
     let whole = SparkServer::start(&crate::spark_scene::home(), dir.path()).unwrap();
-    for pipeline in ["mta-turnstile", "mta-stations"] {
+    for pipeline in ["mta-turnstile", "mta-stations", "mta-avro"] {
         let accepted = answered(&whole.remote(), pipeline);
         assert!(accepted.status.success(), "{}", text(&accepted));
         let printed = String::from_utf8(accepted.stdout).unwrap();
