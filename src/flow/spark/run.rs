@@ -93,7 +93,8 @@ impl SparkFlow {
                 .into());
         }
         // What Spark cannot do is said before the pipeline is claimed.
-        QuerySchemas::of(context, &BTreeMap::new()).await?.plan()?;
+        let mut schemas = QuerySchemas::new(context)?;
+        schemas.plan()?;
         let lake_url = source::lake(pipeline)?;
         let settings = context.client_settings()?.with_connect_timeout(options.connect_timeout);
         let ClaimedPipeline { ledger, slot, connection, partitions, topic_ids } =
@@ -108,7 +109,7 @@ impl SparkFlow {
             None => Binding::new(format!("{:06}", ledger.newest().epoch), start_of(&partitions, slot.as_ref())),
         };
         let is_new = known.is_none();
-        let schemas = QuerySchemas::of(context, &binding.schemas).await?;
+        schemas.recall(&binding.schemas).await?;
         let committer = Committer::of(context, ledger, Vec::new());
         let dead_letters = match &pipeline.stream.dead_letter_topic {
             Some(topic) => Some(DeadLetterTopic::open(topic, &connection, &settings)?),

@@ -38,19 +38,25 @@ pub(super) struct QuerySchemas {
 }
 
 impl QuerySchemas {
-    /// Those that the plan of the pipeline's query held: `held` says of each id whether the registry knew it.
+    /// None yet. The registry is not asked.
+    ///
+    /// # Errors
+    /// Its settings are wrong.
+    pub(super) fn new(context: &Context) -> anyhow::Result<Self> {
+        let registry = open_registry(context.pipeline(), context.runtime())?;
+        Ok(Self { context: context.clone(), registry, known: RegistrySchemas::new(), asked_at: Instant::now() })
+    }
+
+    /// Takes those that the plan of the pipeline's query held: `held` says of each id whether the registry knew it.
     ///
     /// # Errors
     /// The registry refuses, or has not answered for as long as a flow waits.
-    pub(super) async fn of(context: &Context, held: &BTreeMap<u32, bool>) -> anyhow::Result<Self> {
-        let registry = open_registry(context.pipeline(), context.runtime())?;
-        let unknown = held.iter().filter(|(_, known)| !**known).map(|(id, _)| (*id, None)).collect();
-        let mut schemas = Self { context: context.clone(), registry, known: unknown, asked_at: Instant::now() };
-        for (id, _) in held.iter().filter(|(_, known)| **known) {
-            let schema = schemas.ask(*id).await?;
-            schemas.known.insert(*id, schema);
+    pub(super) async fn recall(&mut self, held: &BTreeMap<u32, bool>) -> anyhow::Result<()> {
+        for (id, was_known) in held {
+            let schema = if *was_known { self.ask(*id).await? } else { None };
+            self.known.insert(*id, schema);
         }
-        Ok(schemas)
+        Ok(())
     }
 
     /// The plan with these schemas.
@@ -78,7 +84,7 @@ impl QuerySchemas {
     /// Learns the schemas `ids` of one batch.
     ///
     /// # Errors
-    /// As of [`QuerySchemas::of`].
+    /// As of [`QuerySchemas::recall`].
     pub(super) async fn learn(&mut self, ids: &BTreeSet<u32>) -> anyhow::Result<()> {
         let mut new = Vec::new();
         for id in ids {

@@ -6,7 +6,6 @@
 //! begin with. Steps of several schemas share these columns.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use turnstile_message::{AvroShape, AvroType, AvroTypeId, LogicalType};
 use turnstile_pipeline::{Field, FieldKind, TimestampFormat};
@@ -52,42 +51,20 @@ pub(super) fn decoding(programs: &[(u32, AvroProgram)], needed: &[&Field]) -> De
         steps.push(format!("{name} AS (SELECT *{columns} FROM {before})"));
         before = name.to_owned();
     }
-    let texts = of_columns(needed, source, |column, field| by_schema(programs, |it| it.text_of(column, &field.kind)));
-    steps.push(format!("sources AS (SELECT *{texts} FROM {before})"));
-    let mut values = of_columns(needed, decoding::value, |column, field| {
+    let text_of = |field: &Field, column| by_schema(programs, |program| program.text_of(column, &field.kind));
+    steps.push(format!("sources AS (SELECT *{} FROM {before})", decoding::columns(needed, text_of, source)));
+    let values = decoding::values(needed, |field, column| {
         let value = by_schema(programs, |program| program.value_of(column, &field.kind));
         let of_text = field::value(&field.kind, &source(column));
         let chosen = format!("CASE WHEN {source} IS NOT NULL THEN {of_text} ELSE {value} END", source = source(column));
         format!("CAST({chosen} AS {})", field.kind.spark_name())
     });
-    for (column, field) in needed.iter().enumerate() {
-        if let Some(value) = field::of_message(field) {
-            write!(values, ", {value} AS {}", decoding::value(column)).ok();
-        }
-    }
     steps.push(format!("valued AS (SELECT *{values} FROM sources)"));
     let problem = by_schema(programs, |program| Some(program.problem(needed)));
     steps.push(format!("typed AS (SELECT *, {problem} AS problem FROM valued)"));
-    let found = |part: &str| match programs.is_empty() {
-        true => NO_FIELD.to_owned(),
-        false => format!("problem.{part}"),
-    };
-    let case = RejectionCase {
-        when: "problem IS NOT NULL".to_owned(),
-        reason: found("reason"),
-        field: found("field"),
-        detail: found("detail"),
-    };
-    Decoding { steps, cases: vec![case] }
-}
-
-/// Columns for the needed fields of the messages' values.
-fn of_columns(needed: &[&Field], name: impl Fn(usize) -> String, of: impl Fn(usize, &Field) -> String) -> String {
-    let mut all = String::new();
-    for (column, field) in needed.iter().enumerate().filter(|(_, field)| field.metadata.is_none()) {
-        write!(all, ", {} AS {}", of(column, field), name(column)).ok();
-    }
-    all
+    // Without a schema there is no message to look at.
+    let cases = if programs.is_empty() { Vec::new() } else { vec![RejectionCase::problem()] };
+    Decoding { steps, cases }
 }
 
 /// Column of the text that is the value of a needed field.

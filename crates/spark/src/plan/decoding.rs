@@ -1,13 +1,15 @@
 //! Messages of any format as rows, in SQL. The same messages are rows, and the others are rejected for the same reason, as by the
 //! embedded engine (docs/pipeline-file.md, `format`).
 
+use std::fmt::Write as _;
+
 use turnstile_pipeline::{Field, MESSAGE_ORDER, MessageFormat, Pipeline};
 
 use super::clock::CLOCK;
 use super::columns::{DETAIL, FIELD, KEY, MESSAGES_VIEW, REASON, SENT, VALUE};
 use super::schemas::{FRAMED, ID, KnownSchemas, RegistrySchemas, SCHEMA_ID};
 use super::sql_text::{quoted, text};
-use super::{avro, csv, json};
+use super::{avro, csv, field, json};
 
 /// No field is to blame.
 pub(super) const NO_FIELD: &str = "CAST(NULL AS string)";
@@ -40,6 +42,16 @@ impl RejectionCase {
         Self { when: when.into(), reason: text(reason), field: field.into(), detail }
     }
 
+    /// The column `problem` is the first thing that is wrong, a struct.
+    pub(super) fn problem() -> Self {
+        Self {
+            when: "problem IS NOT NULL".to_owned(),
+            reason: "problem.reason".to_owned(),
+            field: "problem.field".to_owned(),
+            detail: "problem.detail".to_owned(),
+        }
+    }
+
     /// The value is no UTF-8.
     pub(super) fn not_utf8() -> Self {
         Self::new("NOT utf8", "not-utf8", NO_FIELD, text("the value is not UTF-8"))
@@ -49,6 +61,30 @@ impl RejectionCase {
 /// Column of a field's value: the needed field number `at`. The fields' own names come last, so that they may be any.
 pub(super) fn value(at: usize) -> String {
     format!("value{at}")
+}
+
+/// A column for each needed field of the messages' values, after a comma.
+pub(super) fn columns(
+    needed: &[&Field],
+    of: impl Fn(&Field, usize) -> String,
+    name: impl Fn(usize) -> String,
+) -> String {
+    let mut all = String::new();
+    for (at, field) in needed.iter().enumerate().filter(|(_, field)| field.metadata.is_none()) {
+        write!(all, ", {} AS {}", of(field, at), name(at)).ok();
+    }
+    all
+}
+
+/// The values of the needed fields: `of` says those of the messages' values, Kafka gives the others.
+pub(super) fn values(needed: &[&Field], of: impl Fn(&Field, usize) -> String) -> String {
+    let mut all = columns(needed, of, value);
+    for (at, field) in needed.iter().enumerate() {
+        if let Some(given) = field::of_message(field) {
+            write!(all, ", {given} AS {}", value(at)).ok();
+        }
+    }
+    all
 }
 
 /// A field's value does not fit its type.

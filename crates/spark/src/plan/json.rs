@@ -51,13 +51,8 @@ pub(super) fn decoding(pipeline: &Pipeline, needed: &[&Field]) -> Decoding {
         }
     }
     steps.push(format!("tokens AS (SELECT *{tokens} FROM named{last})"));
-    steps.push(format!("read AS (SELECT *{} FROM tokens)", columns(needed, |_, at| decoded(at), string)));
-    let mut values = columns(needed, |field, at| value(field, &token(at), &string(at)), decoding::value);
-    for (at, field) in needed.iter().enumerate() {
-        if let Some(value) = field::of_message(field) {
-            write!(values, ", {value} AS {}", decoding::value(at)).ok();
-        }
-    }
+    steps.push(format!("read AS (SELECT *{} FROM tokens)", decoding::columns(needed, |_, at| decoded(at), string)));
+    let values = decoding::values(needed, |field, at| value(field, &token(at), &string(at)));
     steps.push(format!("valued AS (SELECT *{values} FROM read)"));
     steps.push(format!("typed AS (SELECT *, {} AS problem FROM valued)", problem(&objects, &fields, needed, pipeline)));
     let broken =
@@ -66,12 +61,7 @@ pub(super) fn decoding(pipeline: &Pipeline, needed: &[&Field]) -> Decoding {
     let cases = vec![
         RejectionCase::not_utf8(),
         RejectionCase::new(broken, "json", NO_FIELD, text(&no_object)),
-        RejectionCase {
-            when: "problem IS NOT NULL".to_owned(),
-            reason: "problem.reason".to_owned(),
-            field: "problem.field".to_owned(),
-            detail: "problem.detail".to_owned(),
-        },
+        RejectionCase::problem(),
     ];
     Decoding { steps, cases }
 }
@@ -306,13 +296,4 @@ fn decoded(at: usize) -> String {
          WHEN {token} RLIKE {} THEN get(from_json(concat('[', {token}, ']'), 'array<string>'), 0) END",
         text(JSON_STRING)
     )
-}
-
-/// A column for each field of the messages' values.
-fn columns(needed: &[&Field], of: impl Fn(&Field, usize) -> String, name: impl Fn(usize) -> String) -> String {
-    let mut all = String::new();
-    for (at, field) in needed.iter().enumerate().filter(|(_, field)| field.metadata.is_none()) {
-        write!(all, ", {} AS {}", of(field, at), name(at)).ok();
-    }
-    all
 }
